@@ -1,0 +1,2 @@
+//! The Kirin node.
+fn main() {}
