@@ -1,0 +1,175 @@
+//! The life of a job: one `match` over (state, event). An illegal pair is an error, not a surprise.
+//!
+//! A job's *state* says what is wanted of it, its *holder* says who may still be working on it. The two are kept apart on
+//! purpose: PAUSE, DISCARD and RESTART change the state at once, from any node, even if the holder is dead, while the
+//! holder stays recorded until it reported that its attempt has stopped, or is not alive any more. Nobody takes a job
+//! that still has a living holder, so two obedient attempts never overlap; and a commit needs state RUNNING and the
+//! current epoch, so a disobedient one is refused.
+//!
+//! States, actions and their names are Kylin's.
+
+use core::fmt;
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "UPPERCASE"))]
+pub enum JobState {
+    /// Accepted, not yet on any node's queue.
+    Ready,
+    /// On a node's queue.
+    Pending,
+    /// An attempt holds it.
+    Running,
+    /// The last attempt failed; RESUME or RESTART tries again.
+    Error,
+    /// Stopped on request; RESUME goes on after the last committed step.
+    Paused,
+    /// Given up on request. Final.
+    Discarded,
+    /// Done, its result is published. Final.
+    Succeed,
+    /// Its target vanished. Final.
+    Suicidal,
+}
+
+/// What a user asks of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "UPPERCASE"))]
+pub enum Action {
+    /// Go on after the last committed step.
+    Resume,
+    /// Stop, keep the committed steps.
+    Pause,
+    /// Forget the committed steps and begin again.
+    Restart,
+    /// Give up for good.
+    Discard,
+}
+
+/// How an attempt ended, as the executor reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum Outcome {
+    /// All steps are committed; the result may be published.
+    Succeeded,
+    /// A step failed.
+    Failed,
+    /// What the job was for does not exist any more.
+    Vanished,
+}
+
+/// What can happen to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobEvent {
+    /// It was put on a node's queue.
+    Place,
+    /// A member takes it: first claim or takeover.
+    Take,
+    /// Its attempt ended.
+    Finish(Outcome),
+    /// Its holder hands it back unfinished.
+    Release,
+    /// A user wants something of it.
+    Act(Action),
+}
+
+/// The pair (state, event) that has no place in a job's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Illegal {
+    /// The state that the job is in.
+    pub state: JobState,
+    /// What was to happen.
+    pub event: JobEvent,
+}
+
+impl JobState {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [Self; 8] = [
+        Self::Ready,
+        Self::Pending,
+        Self::Running,
+        Self::Error,
+        Self::Paused,
+        Self::Discarded,
+        Self::Succeed,
+        Self::Suicidal,
+    ];
+
+    /// The state after `event`.
+    ///
+    /// # Errors
+    /// [`Illegal`] if the event has no place in this state.
+    pub const fn after(self, event: JobEvent) -> Result<Self, Illegal> {
+        use Action::{Discard, Pause, Restart, Resume};
+        use JobEvent::{Act, Finish, Place, Release, Take};
+        Ok(match (self, event) {
+            (Self::Ready | Self::Pending, Place) => Self::Pending,
+            (Self::Ready | Self::Pending | Self::Running, Take) => Self::Running,
+            (Self::Running, Finish(Outcome::Succeeded)) => Self::Succeed,
+            (Self::Running, Finish(Outcome::Failed)) => Self::Error,
+            (Self::Running, Finish(Outcome::Vanished)) => Self::Suicidal,
+            (Self::Running, Release) => Self::Ready,
+            // The state was changed under the attempt: handing back only clears the holder.
+            (Self::Ready | Self::Pending | Self::Paused | Self::Discarded, Release) => self,
+            (Self::Ready | Self::Pending | Self::Running, Act(Pause)) => Self::Paused,
+            (Self::Error | Self::Paused, Act(Resume)) => Self::Ready,
+            (Self::Running | Self::Error | Self::Paused, Act(Restart)) => Self::Ready,
+            (Self::Ready | Self::Pending | Self::Running | Self::Error | Self::Paused, Act(Discard)) => Self::Discarded,
+            (state, event) => return Err(Illegal { state, event }),
+        })
+    }
+
+    /// Whether nothing can happen to the job any more.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Discarded | Self::Succeed | Self::Suicidal)
+    }
+
+    /// Whether the job wants to run and nobody runs it.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Ready | Self::Pending)
+    }
+
+    /// Kylin's name of the state inside the metastore and in `scheduler_state`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "READY",
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Error => "ERROR",
+            Self::Paused => "PAUSED",
+            Self::Discarded => "DISCARDED",
+            Self::Succeed => "SUCCEED",
+            Self::Suicidal => "SUICIDAL",
+        }
+    }
+
+    /// The state with that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl Action {
+    /// Kylin's name of the action.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resume => "RESUME",
+            Self::Pause => "PAUSE",
+            Self::Restart => "RESTART",
+            Self::Discard => "DISCARD",
+        }
+    }
+
+    /// The states in which the action is legal.
+    pub fn allowed_in(self) -> impl Iterator<Item = JobState> {
+        JobState::ALL.into_iter().filter(move |state| state.after(JobEvent::Act(self)).is_ok())
+    }
+}
+
+impl fmt::Display for Illegal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not possible for a job in state {}", self.event, self.state.name())
+    }
+}
+
+impl core::error::Error for Illegal {}

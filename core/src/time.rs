@@ -1,0 +1,117 @@
+//! Monotonic time of one incarnation, in microseconds.
+//!
+//! [`Time`] is what one process reads on its own monotonic clock; it means nothing to another process or after a restart,
+//! so it can neither be serialised nor be compared across members. Wall time is for people and never enters the core.
+
+use core::fmt;
+use core::ops::{Add, AddAssign, Sub};
+
+/// A moment on this incarnation's monotonic clock. Deliberately not serialisable.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+/// A duration in microseconds.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Span(u64);
+
+impl Time {
+    /// The origin of the clock.
+    pub const ZERO: Self = Self(0);
+    /// Later than every moment that is ever reached.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The moment `micros` microseconds after the origin.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the origin.
+    pub const fn micros(self) -> u64 {
+        self.0
+    }
+
+    /// The span from `earlier` to this moment; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Span {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+
+    /// A span of `n` microseconds.
+    pub const fn from_micros(n: u64) -> Self {
+        Self(n)
+    }
+
+    /// A span of `n` milliseconds.
+    pub const fn from_millis(n: u64) -> Self {
+        Self(n.saturating_mul(1_000))
+    }
+
+    /// A span of `n` seconds.
+    pub const fn from_secs(n: u64) -> Self {
+        Self(n.saturating_mul(1_000_000))
+    }
+
+    /// The span in whole microseconds.
+    pub const fn micros(self) -> u64 {
+        self.0
+    }
+
+    /// The span in whole milliseconds, rounded down.
+    pub const fn millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// The span scaled by `num / den`, rounded down.
+    pub const fn scaled(self, num: u64, den: u64) -> Self {
+        // Widened, so that a timeout of centuries does not overflow.
+        Self((self.0 as u128 * num as u128 / den as u128) as u64)
+    }
+}
+
+impl Add<Span> for Time {
+    type Output = Self;
+    fn add(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
+impl AddAssign<Span> for Time {
+    fn add_assign(&mut self, span: Span) {
+        *self = *self + span;
+    }
+}
+
+impl Add for Span {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Span {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NEVER { f.write_str("never") } else { write!(f, "@{:?}", Span(self.0)) }
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n % 1_000_000 == 0 => write!(f, "{}s", n / 1_000_000),
+            n if n % 1_000 == 0 => write!(f, "{}ms", n / 1_000),
+            n => write!(f, "{n}us"),
+        }
+    }
+}

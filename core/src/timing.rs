@@ -1,0 +1,128 @@
+//! The heart-beat settings, and the spans that follow from them.
+//!
+//! `timeout` is `kylin.server.leader-race.heart-beat-timeout`, `interval` is `…heart-beat-interval`. An unsafe pair is
+//! refused when it is parsed, with the reason, so that no [`Timing`] in the program is unsafe.
+//!
+//! ```text
+//! asked_at                    interval                          trust_for       timeout
+//!    |---------------------------|---- ≥ 10 tries, retry_every ----|----- margin -----|
+//! ```
+//! `trust_for` = timeout · (1 − 2ρ): the holder's clock may run slow by ρ and the observer's fast by ρ, and the holder still
+//! stops before the observer may conclude anything. Following Gray and Cheriton, "Leases", 1989.
+
+use core::fmt;
+
+use crate::time::Span;
+
+/// The tolerated error of a clock's *rate*, ρ, in per cent. Offsets and jumps are tolerated without bound.
+pub const RATE_ERROR_PERCENT: u64 = 5;
+
+/// At least so many beats are tried between a failed beat and the end of trust.
+pub const BEAT_TRIES: u64 = 10;
+
+/// Heart-beat settings that are known to be safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    timeout: Span,
+    interval: Span,
+}
+
+/// Why a pair of heart-beat settings is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsafeTiming {
+    /// The interval is zero.
+    NoInterval,
+    /// The timeout is under a second: an ordinary pause would look like death.
+    TimeoutTooShort,
+    /// Fewer than two beats fit into a timeout, so that a single lost beat would look like death.
+    IntervalTooLong,
+}
+
+impl Timing {
+    /// Accepts a safe pair.
+    ///
+    /// # Errors
+    /// [`UnsafeTiming`] says what is wrong with the pair.
+    pub const fn new(timeout: Span, interval: Span) -> Result<Self, UnsafeTiming> {
+        if interval.micros() == 0 {
+            return Err(UnsafeTiming::NoInterval);
+        }
+        if timeout.micros() < 1_000_000 {
+            return Err(UnsafeTiming::TimeoutTooShort);
+        }
+        if interval.micros() > timeout.micros() / 2 {
+            return Err(UnsafeTiming::IntervalTooLong);
+        }
+        Ok(Self { timeout, interval })
+    }
+
+    /// Kylin's documented defaults: timeout 60 s, interval 30 s.
+    pub const fn kylin() -> Self {
+        Self { timeout: Span::from_secs(60), interval: Span::from_secs(30) }
+    }
+
+    /// How long a member may be silent before it counts as dead.
+    pub const fn timeout(self) -> Span {
+        self.timeout
+    }
+
+    /// How often a member beats.
+    pub const fn interval(self) -> Span {
+        self.interval
+    }
+
+    /// How long a holder trusts itself, from the moment at which it *asked* for the last beat that succeeded.
+    pub const fn trust_for(self) -> Span {
+        self.timeout.scaled(100 - 2 * RATE_ERROR_PERCENT, 100)
+    }
+
+    /// How soon a failed beat is tried again.
+    pub fn retry_every(self) -> Span {
+        (self.trust_for() - self.interval).scaled(1, BEAT_TRIES + 1)
+    }
+
+    /// How long any request to the metastore may take before its answer is "unknown": short enough that a server which
+    /// accepts and never answers costs no trust, and never above five seconds.
+    pub fn ask_timeout(self) -> Span {
+        let fits = self.retry_every().scaled(9, 10);
+        fits.min(Span::from_secs(5))
+    }
+}
+
+impl fmt::Display for UnsafeTiming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoInterval => "the heart-beat interval must be greater than 0",
+            Self::TimeoutTooShort => {
+                "the heart-beat timeout must be at least 1 s, or an ordinary pause would look like death"
+            }
+            Self::IntervalTooLong => {
+                "the heart-beat interval must be at most half the timeout, or one lost beat would look like death"
+            }
+        })
+    }
+}
+
+impl core::error::Error for UnsafeTiming {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_leave_ten_tries_before_trust_ends() {
+        let t = Timing::kylin();
+        assert_eq!(t.trust_for(), Span::from_secs(54));
+        assert!(t.interval() + t.retry_every().scaled(BEAT_TRIES, 1) <= t.trust_for());
+        assert!(t.ask_timeout() < t.retry_every());
+    }
+
+    #[test]
+    fn unsafe_pairs_are_refused_with_the_reason() {
+        let s = Span::from_secs;
+        assert_eq!(Timing::new(s(60), s(31)), Err(UnsafeTiming::IntervalTooLong));
+        assert_eq!(Timing::new(Span::from_millis(999), Span::from_millis(100)), Err(UnsafeTiming::TimeoutTooShort));
+        assert_eq!(Timing::new(s(60), Span::ZERO), Err(UnsafeTiming::NoInterval));
+        assert!(Timing::new(s(3), s(1)).is_ok());
+    }
+}
