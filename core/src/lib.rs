@@ -24,15 +24,25 @@
 extern crate alloc;
 
 pub mod ask;
+pub mod effect;
+pub mod event;
 pub mod failure;
 pub mod job;
+pub mod lease;
 pub mod member;
+pub mod node;
+pub mod placement;
+pub mod queue;
 pub mod time;
 pub mod timing;
+pub mod view;
 
 pub use ask::{Answer, Ask, ClaimRow, JobRow, MemberRow, ProjectRow, Target};
+pub use effect::{AskId, Effect, Effects, Note};
+pub use event::Event;
 pub use failure::Evidence;
 pub use job::{Action, JobState, Outcome};
 pub use member::{Incarnation, Member, MemberState, NodeId, Role};
+pub use node::{Node, Settings};
 pub use time::{Span, Time};
 pub use timing::{Timing, UnsafeTiming};

@@ -1,0 +1,447 @@
+//! One node's mind: facts in, orders out.
+//!
+//! [`Node::step`] is the only way in and it cannot fail. It first takes in the fact, then *tends* to everything that is due
+//! at this moment: beats, lists, evidence, claims, attempts, the queue. Tending looks only at what is known, never at which
+//! event woke it, so a lost, late or doubled event costs time and nothing else.
+//!
+//! Requests are numbered and each has a patience: an answer that does not come in time counts as
+//! [`Answer::Unknown`], and one that comes later is ignored. After "unknown", the rows are read again, and the epoch in them
+//! tells what happened.
+//!
+//! | file | what it tends to |
+//! |---|---|
+//! | `node.rs` | asking and answers, timers |
+//! | `node/membership.rs` | joining, beating, evidence, fencing, claims |
+//! | `node/attempts.rs` | this node's attempts, from the grant to the end |
+//! | `node/dispatch.rs` | rows, homes, heirs, who is next |
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, JobRow, Target};
+use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge};
+use crate::event::Event;
+use crate::failure::{Evidence, Roster};
+use crate::job::Outcome;
+use crate::lease::Lease;
+use crate::member::{Member, NodeId, Role};
+use crate::queue::Queue;
+use crate::time::{Span, Time};
+use crate::timing::Timing;
+
+mod attempts;
+mod dispatch;
+mod membership;
+
+pub(crate) use attempts::Attempt;
+
+/// How a node behaves; fixed for one run, but for the slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What the node does.
+    pub role: Role,
+    /// How many attempts it runs at once (`kylin.job.node-max-concurrent-jobs`).
+    pub slots: u32,
+    /// The heart-beat settings.
+    pub timing: Timing,
+    /// How often the list of jobs is read again, as the net under the nudges (`kylin.job.scheduler.poll-interval-second`).
+    pub poll_every: Span,
+    /// How long a job may wait on another node's queue before a node with free slots takes it.
+    pub steal_after: Span,
+    /// How many rendezvous neighbours watch a member.
+    pub watchers: usize,
+    /// Whether jobs start in strict order over all nodes, instead of per node.
+    pub in_order: bool,
+}
+
+impl Settings {
+    /// The defaults for a node of that role.
+    pub const fn new(role: Role) -> Self {
+        Self {
+            role,
+            slots: 30,
+            timing: Timing::kylin(),
+            poll_every: Span::from_secs(10),
+            steal_after: Span::from_millis(500),
+            watchers: 3,
+            in_order: false,
+        }
+    }
+}
+
+/// Where a member is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not a member (any more): joins at that moment, when nothing of its former life runs.
+    Outside { join_at: Time },
+    /// The request to join is under way.
+    Joining,
+    /// Takes jobs.
+    Up,
+    /// Takes nothing; what runs at `until` is stopped.
+    Draining { until: Time, leave: bool },
+    /// Nothing runs; says good-bye at that moment, until `give_up`.
+    Leaving { leave_at: Time, give_up: Time },
+    /// Has left.
+    Gone,
+}
+
+/// Why a timer is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// The next beat.
+    Beat,
+    /// The end of trust.
+    Trust,
+    /// The next list of jobs.
+    Poll,
+    /// An answer is overdue.
+    Answer,
+    /// A watched member may be silent.
+    Silence,
+    /// A request of an attempt is to be repeated.
+    Retry,
+    /// The drain's deadline.
+    Drain,
+    /// Joining or leaving is to be tried again.
+    Membership,
+    /// Something that waits elsewhere may be taken.
+    Steal,
+    /// A vacant claim may be taken.
+    Claim,
+}
+
+/// What a request was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Join,
+    Beat,
+    List,
+    Drain,
+    Leave,
+    Fence { member: Member },
+    Claim { target: Target },
+    ListJobs,
+    ListNode { of: Member, found: Option<Found>, fenced_at: Time },
+    ReadJobs(Vec<JobId>),
+    Take { job: JobId, seen: Epoch, from: Option<Member> },
+    Commit { fence: Fence, step: u32 },
+    Finish { fence: Fence, outcome: Outcome },
+    Release { fence: Fence },
+    Place { job: JobId, node: NodeId },
+    Slots(u32),
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    what: What,
+    asked_at: Time,
+}
+
+/// What is known of a claim.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) row: ClaimRow,
+    pub(crate) vacant_since: Option<Time>,
+    pub(crate) asked: bool,
+    pub(crate) leads: bool,
+}
+
+/// An orphan that a peer said this node is the heir of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inherited {
+    pub(crate) from: Member,
+    pub(crate) found: Option<Found>,
+    pub(crate) heard_at: Time,
+}
+
+/// One node's mind.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) settings: Settings,
+    seed: u64,
+    pub(crate) phase: Phase,
+    pub(crate) me: Option<Member>,
+    pub(crate) lease: Lease,
+    trusted: bool,
+    pub(crate) roster: Roster,
+    watched: Vec<Member>,
+    silence_at: Time,
+    suspects_itself: bool,
+    pub(crate) claims: BTreeMap<Target, Claim>,
+    pub(crate) queue: Queue,
+    pub(crate) attempts: BTreeMap<JobId, Attempt>,
+    /// Jobs whose attempt here ended, and when: a list that was asked for earlier may still show them as running here.
+    settled: BTreeMap<JobId, Time>,
+    inherited: BTreeMap<JobId, Inherited>,
+    poll_at: Time,
+    steal_at: Time,
+    claim_at: Time,
+    list_wished: bool,
+    retry_at: Time,
+    asks: BTreeMap<AskId, Pending>,
+    next_ask: u64,
+    takes: u32,
+    /// Whether something changed that may let a job start.
+    stirred: bool,
+    out: Effects,
+}
+
+impl Node {
+    /// A node that is about to join. The first step asks for it.
+    pub fn start(settings: Settings, seed: u64, now: Time) -> Self {
+        Self {
+            lease: Lease::new(settings.timing, now),
+            settings,
+            seed,
+            phase: Phase::Outside { join_at: now },
+            me: None,
+            trusted: false,
+            roster: Roster::default(),
+            watched: Vec::new(),
+            silence_at: Time::NEVER,
+            suspects_itself: false,
+            claims: BTreeMap::new(),
+            queue: Queue::default(),
+            attempts: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            inherited: BTreeMap::new(),
+            poll_at: Time::NEVER,
+            steal_at: Time::NEVER,
+            claim_at: Time::NEVER,
+            list_wished: false,
+            retry_at: Time::NEVER,
+            asks: BTreeMap::new(),
+            next_ask: 0,
+            takes: 0,
+            stirred: false,
+            out: Effects::new(),
+        }
+    }
+
+    /// Takes in a fact and returns what to do.
+    #[must_use = "the orders must be carried out"]
+    pub fn step(&mut self, now: Time, event: Event) -> Effects {
+        match event {
+            Event::Woke => {}
+            Event::Answered { id, answer } => {
+                if let Some(pending) = self.asks.remove(&id) {
+                    self.answered(now, pending, answer);
+                }
+            }
+            Event::Told(rows) => self.told(now, rows),
+            Event::Heard(rows) => self.heard(now, &rows),
+            Event::Inherited(orphans) => self.inherit(now, orphans.of, Some(orphans.found), &orphans.jobs),
+            Event::ListsChanged => self.list_wished = true,
+            Event::Suspected(member) => self.suspected(now, member),
+            Event::Probed { member, met } => self.probed(now, member, met),
+            Event::Exited(member) => self.evident(now, member, Evidence::Exited),
+            Event::StepEnded { fence, step } => self.step_ended(now, fence, step),
+            Event::AttemptEnded { fence, end } => self.attempt_ended(now, fence, end),
+            Event::DrainWished { within, leave } => self.drain_wished(now, within, leave),
+            Event::ClaimWished { target, force } => self.claim_wished(now, target, force),
+            Event::SlotsWished(slots) => self.slots_wished(now, slots),
+        }
+        self.tend(now);
+        core::mem::take(&mut self.out)
+    }
+
+    /// When `step` wants to be called again if nothing happens, and why.
+    pub fn deadline(&self) -> (Time, Timer) {
+        let patience = self.patience();
+        let answer = self.asks.first_key_value().map_or(Time::NEVER, |(_, p)| p.asked_at + patience);
+        let mut due = (answer, Timer::Answer);
+        let mut consider = |at: Time, why: Timer| due = due.min((at, why));
+        match self.phase {
+            Phase::Outside { join_at } if self.attempts.is_empty() => consider(join_at, Timer::Membership),
+            Phase::Outside { .. } | Phase::Joining | Phase::Gone => {}
+            Phase::Leaving { leave_at, give_up } => consider(leave_at.min(give_up), Timer::Membership),
+            Phase::Draining { until, .. } => consider(until, Timer::Drain),
+            Phase::Up => {}
+        }
+        if self.is_member() {
+            consider(self.lease.beat_at(), Timer::Beat);
+            consider(self.poll_at, Timer::Poll);
+            consider(self.silence_at, Timer::Silence);
+            consider(self.retry_at, Timer::Retry);
+            consider(self.steal_at, Timer::Steal);
+            consider(self.claim_at, Timer::Claim);
+            if self.trusted {
+                consider(self.lease.trusted_until(), Timer::Trust);
+            }
+        }
+        due
+    }
+
+    /// The node on whose queue a job that is about to be accepted goes. `key` is any number that differs between jobs.
+    pub fn place(&self, key: u64) -> Option<NodeId> {
+        self.queue.place(key ^ self.seed)
+    }
+
+    /// Who this node is, once it has joined.
+    pub const fn me(&self) -> Option<Member> {
+        self.me
+    }
+
+    /// The living members as the metastore listed them last.
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The jobs as this node knows them.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        matches!(self.phase, Phase::Up | Phase::Draining { .. } | Phase::Leaving { .. })
+    }
+
+    /// How long an answer is waited for: longer than the shell's own deadline, so that this is the second net.
+    fn patience(&self) -> Span {
+        self.settings.timing.ask_timeout().scaled(3, 2)
+    }
+
+    /// How soon a request that certainly failed is repeated.
+    fn pause(&self) -> Span {
+        self.settings.timing.retry_every().min(Span::from_secs(1))
+    }
+
+    fn ask(&mut self, now: Time, what: What, ask: Ask) {
+        let id = AskId(self.next_ask);
+        self.next_ask += 1;
+        self.asks.insert(id, Pending { what, asked_at: now });
+        self.out.push(Effect::Ask { id, ask });
+    }
+
+    fn note(&mut self, note: Note) {
+        self.out.push(Effect::Note(note));
+    }
+
+    fn nudge(&mut self, node: NodeId, nudge: Nudge) {
+        if let Some(to) = self.roster.member_of(node).filter(|to| Some(*to) != self.me) {
+            self.out.push(Effect::Nudge { to, nudge });
+        }
+    }
+
+    fn nudge_all(&mut self, nudge: &Nudge) {
+        for peer in self.roster.peers() {
+            if Some(peer.row.member) != self.me {
+                self.out.push(Effect::Nudge { to: peer.row.member, nudge: nudge.clone() });
+            }
+        }
+    }
+
+    fn answered(&mut self, now: Time, pending: Pending, answer: Answer) {
+        let asked_at = pending.asked_at;
+        match pending.what {
+            What::Join => self.joined(now, asked_at, answer),
+            What::Beat => self.beaten(now, asked_at, answer),
+            What::List => {
+                if let Answer::Listed { members, claims, projects } = answer {
+                    self.listed(now, asked_at, &members, &claims, &projects);
+                }
+            }
+            What::Drain => {
+                if !matches!(answer, Answer::Done) {
+                    // Not vital: nobody is told to keep away, but this node takes nothing anyway.
+                    self.list_wished = true;
+                }
+            }
+            What::Leave => self.left(now, &answer),
+            What::Fence { member } => self.fenced(now, member, &answer),
+            What::Claim { target } => self.claimed(now, target, &answer),
+            What::ListJobs => {
+                if let Answer::Jobs(rows) = answer {
+                    self.jobs_listed(now, asked_at, &rows);
+                } else {
+                    self.poll_at = now + self.pause();
+                }
+            }
+            What::ListNode { of, found, fenced_at } => {
+                if let Answer::Jobs(rows) = answer {
+                    let found = found.map(|f| Found { listed: now.since(fenced_at), ..f });
+                    self.node_listed(now, asked_at, of, found, &rows);
+                } else {
+                    self.poll_at = now;
+                }
+            }
+            What::ReadJobs(ids) => match answer {
+                Answer::Jobs(rows) => self.jobs_read(now, asked_at, &ids, &rows),
+                _ => self.retry_at = self.retry_at.min(now + self.pause()),
+            },
+            What::Take { job, seen, from } => self.taken(now, asked_at, job, seen, from, &answer),
+            What::Commit { fence, step } => self.committed(now, fence, step, &answer),
+            What::Finish { fence, outcome } => self.finished(now, fence, outcome, &answer),
+            What::Release { fence } => self.released(now, fence, &answer),
+            What::Place { job, node } => self.placed(now, job, node, &answer),
+            What::Slots(slots) => {
+                if matches!(answer, Answer::Done) {
+                    self.settings.slots = slots;
+                    self.list_wished = true;
+                    self.stirred = true;
+                }
+            }
+        }
+    }
+
+    /// Does everything that is due.
+    fn tend(&mut self, now: Time) {
+        self.give_up_waiting(now);
+        self.tend_membership(now);
+        if self.is_member() {
+            self.tend_trust(now);
+            self.tend_silence(now);
+            self.tend_attempts(now);
+            self.tend_drain(now);
+            self.tend_queue(now);
+        }
+    }
+
+    /// Treats answers that are overdue as unknown.
+    fn give_up_waiting(&mut self, now: Time) {
+        let patience = self.patience();
+        while let Some(first) = self.asks.first_entry() {
+            if first.get().asked_at + patience > now {
+                break;
+            }
+            let pending = first.remove();
+            self.answered(now, pending, Answer::Unknown);
+        }
+    }
+
+    fn tend_trust(&mut self, now: Time) {
+        let trusted = self.lease.is_trusted(now);
+        if trusted == self.trusted {
+            return;
+        }
+        self.trusted = trusted;
+        if trusted {
+            self.stirred = true;
+            self.note(Note::TrustRestored);
+        } else {
+            self.note(Note::TrustEnded);
+            self.stop_external(now);
+        }
+    }
+}
+
+/// What a job's row says, when it was asked for, and whether it came from the metastore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Read { asked_at: Time },
+    Hint,
+}
+
+impl Source {
+    fn is_older_than(self, known_at: Time) -> bool {
+        matches!(self, Self::Read { asked_at } if asked_at < known_at)
+    }
+}
+
+impl JobRow {
+    /// Whether it says that `member` runs the job.
+    pub(crate) fn runs_on(&self, member: Member) -> bool {
+        self.state == crate::job::JobState::Running && self.holder == Some(member)
+    }
+}

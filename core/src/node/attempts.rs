@@ -1,0 +1,372 @@
+//! This node's attempts, from the grant to the end.
+//!
+//! An attempt is *busy* while a request of it is under way, *in doubt* when nobody knows whether that request took place.
+//! Doubt is resolved by reading the row: its epoch, holder, state and number of committed steps tell.
+
+use alloc::vec;
+
+use super::{Inherited, Node, Phase, What};
+use crate::ask::{Answer, Ask, Epoch, Fence, JobId, JobRow};
+use crate::effect::{Effect, Note, Nudge, Why};
+use crate::event::End;
+use crate::job::{JobState, Outcome};
+use crate::member::Member;
+use crate::time::Time;
+
+/// One try at a job by this member.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) fence: Fence,
+    pub(crate) external: bool,
+    /// Steps that are committed.
+    pub(crate) steps: u32,
+    /// The step whose result is ready, but not yet committed.
+    pub(crate) ready: Option<u32>,
+    /// The order to stop that was given.
+    pub(crate) stopping: Option<Why>,
+    /// How it ended, if nothing of it runs any more.
+    pub(crate) ended: Option<End>,
+    /// To be handed over at the next step boundary.
+    pub(crate) yields: bool,
+    /// A request of it is under way.
+    pub(crate) busy: bool,
+    /// Its last request is to be resolved by reading the row.
+    pub(crate) doubt: bool,
+    /// Not before that moment.
+    pub(crate) retry_at: Time,
+    pub(crate) granted_at: Time,
+    /// The takeover that it is, until that is noted.
+    pub(crate) took: Option<Took>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    pub(crate) inherited: Inherited,
+    pub(crate) from_step: u32,
+}
+
+impl Attempt {
+    /// Marks the attempt as told to stop; returns its fence if it runs and was not told before.
+    pub(crate) fn cancel(&mut self, why: Why) -> Option<Fence> {
+        // Being fenced outweighs what was ordered before: nothing is to be handed back then.
+        let first = self.stopping.is_none();
+        if first || why == Why::Fenced {
+            self.stopping = Some(why);
+        }
+        (first && self.ended.is_none()).then_some(self.fence)
+    }
+}
+
+impl Node {
+    pub(super) fn taken(
+        &mut self,
+        now: Time,
+        asked_at: Time,
+        job: JobId,
+        seen: Epoch,
+        from: Option<Member>,
+        answer: &Answer,
+    ) {
+        self.takes = self.takes.saturating_sub(1);
+        self.stirred = true;
+        match answer {
+            Answer::Granted { epoch, steps } => {
+                let from = from.map(|from| {
+                    self.inherited.get(&job).copied().unwrap_or(Inherited { from, found: None, heard_at: asked_at })
+                });
+                let Some(row) = self.queue.row(job).copied() else { return };
+                let me = self.me;
+                let row = JobRow { state: JobState::Running, epoch: *epoch, holder: me, steps: *steps, ..row };
+                self.absorb_own(now, row);
+                self.begin(now, &row, from);
+            }
+            Answer::Full => {
+                self.queue.not_taken(job);
+                if let Some(row) = self.queue.row(job) {
+                    self.queue.mark_full(row.project);
+                }
+            }
+            Answer::Refused => {
+                // It changed: what is it now?
+                self.queue.not_taken(job);
+                self.queue.remove(job);
+                self.read_jobs(now, vec![job]);
+            }
+            _ => {
+                // It may be this member's: keep away from it until the row tells.
+                debug_assert!(self.queue.row(job).is_none_or(|row| row.epoch >= seen));
+                self.queue.not_taken(job);
+                self.queue.remove(job);
+                self.read_jobs(now, vec![job]);
+            }
+        }
+        self.inherited.remove(&job);
+    }
+
+    /// Starts the attempt that the row grants to this member.
+    pub(super) fn begin(&mut self, now: Time, row: &JobRow, from: Option<Inherited>) {
+        let fence = row.fence();
+        let mut attempt = Attempt {
+            fence,
+            external: row.external,
+            steps: row.steps,
+            ready: None,
+            stopping: None,
+            ended: None,
+            yields: false,
+            busy: false,
+            doubt: false,
+            retry_at: now,
+            granted_at: now,
+            took: from.map(|inherited| Took { inherited, from_step: row.steps }),
+        };
+        if self.phase == Phase::Up && (self.lease.is_trusted(now) || !row.external) {
+            self.out.push(Effect::Begin { fence, step: row.steps });
+        } else {
+            // Granted too late: give it back untouched.
+            attempt.stopping = Some(Why::Drained);
+            attempt.ended = Some(End::Stopped);
+            self.retry_at = now;
+        }
+        self.attempts.insert(row.id, attempt);
+    }
+
+    pub(super) fn step_ended(&mut self, now: Time, fence: Fence, step: u32) {
+        let Some(attempt) = self.attempts.get_mut(&fence.job).filter(|a| a.fence == fence) else {
+            // Nobody waits for this result: whoever made it must stop.
+            self.out.push(Effect::Cancel { fence, why: Why::Lost });
+            return;
+        };
+        if attempt.stopping.is_none() && step == attempt.steps {
+            attempt.ready = Some(step);
+            self.advance(now, fence.job);
+        }
+    }
+
+    pub(super) fn attempt_ended(&mut self, now: Time, fence: Fence, end: End) {
+        if let Some(attempt) = self.attempts.get_mut(&fence.job).filter(|a| a.fence == fence) {
+            attempt.ended = Some(end);
+            self.advance(now, fence.job);
+        }
+    }
+
+    /// Asks for what the attempt needs next.
+    fn advance(&mut self, now: Time, job: JobId) {
+        let Some(attempt) = self.attempts.get_mut(&job) else { return };
+        if attempt.busy {
+            return;
+        }
+        if attempt.stopping == Some(Why::Fenced) {
+            // This member is dead to the metastore; what it held is not its own to give back.
+            if attempt.ended.is_some() {
+                self.attempts.remove(&job);
+            }
+            return;
+        }
+        let (Some(by), fence) = (self.me, attempt.fence) else { return };
+        if attempt.retry_at > now {
+            self.retry_at = self.retry_at.min(attempt.retry_at);
+            return;
+        }
+        if attempt.doubt {
+            attempt.busy = true;
+            self.read_jobs(now, vec![job]);
+        } else if let Some(step) = attempt.ready {
+            attempt.busy = true;
+            self.ask(now, What::Commit { fence, step }, Ask::CommitStep { fence, by, step });
+        } else if let Some(end) = attempt.ended {
+            attempt.busy = true;
+            match (end, attempt.stopping) {
+                (End::Ran(outcome), None) => {
+                    self.ask(now, What::Finish { fence, outcome }, Ask::Finish { fence, by, outcome });
+                }
+                _ => {
+                    let heir = self.heir(job);
+                    self.ask(now, What::Release { fence }, Ask::Release { fence, by, placed: heir });
+                }
+            }
+        }
+    }
+
+    pub(super) fn tend_attempts(&mut self, now: Time) {
+        if self.retry_at > now {
+            return;
+        }
+        self.retry_at = Time::NEVER;
+        let jobs: alloc::vec::Vec<_> = self.attempts.keys().copied().collect();
+        for job in jobs {
+            self.advance(now, job);
+        }
+    }
+
+    /// The answer left the attempt's request open: certainly not done (try again), or nobody knows (read).
+    fn open(&mut self, now: Time, job: JobId, answer: &Answer) {
+        let retry_at = now + self.pause();
+        let Some(attempt) = self.attempts.get_mut(&job) else { return };
+        attempt.busy = false;
+        match answer {
+            Answer::Failed => attempt.retry_at = retry_at,
+            Answer::Refused => attempt.doubt = true,
+            _ => {
+                attempt.doubt = true;
+                // A write that is still on its way should land before the read.
+                attempt.retry_at = retry_at;
+            }
+        }
+        if matches!(answer, Answer::Refused) {
+            let fence = attempt.fence;
+            self.note(Note::Refused(fence));
+        }
+        self.advance(now, job);
+    }
+
+    pub(super) fn committed(&mut self, now: Time, fence: Fence, step: u32, answer: &Answer) {
+        let Some(attempt) = self.attempts.get_mut(&fence.job).filter(|a| a.fence == fence) else { return };
+        if !matches!(answer, Answer::Done) {
+            return self.open(now, fence.job, answer);
+        }
+        attempt.busy = false;
+        self.step_is_committed(now, fence.job, step);
+    }
+
+    fn step_is_committed(&mut self, now: Time, job: JobId, step: u32) {
+        self.note_takeover(now, job);
+        let Some(attempt) = self.attempts.get_mut(&job) else { return };
+        attempt.ready = None;
+        attempt.steps = step + 1;
+        let fence = attempt.fence;
+        if attempt.yields {
+            if let Some(fence) = attempt.cancel(Why::Drained) {
+                self.out.push(Effect::Cancel { fence, why: Why::Drained });
+            }
+        } else if attempt.stopping.is_none() && attempt.ended.is_none() {
+            self.out.push(Effect::Proceed { fence, step: step + 1 });
+        }
+        if let Some(row) = self.queue.row(job).copied() {
+            self.absorb_own(now, JobRow { steps: step + 1, ..row });
+        }
+        self.advance(now, job);
+    }
+
+    fn note_takeover(&mut self, now: Time, job: JobId) {
+        let Some(attempt) = self.attempts.get_mut(&job) else { return };
+        if let Some(Took { inherited, from_step }) = attempt.took.take() {
+            let note = Note::TookOver {
+                fence: attempt.fence,
+                from: inherited.from,
+                found: inherited.found,
+                taken: attempt.granted_at.since(inherited.heard_at),
+                first_step: now.since(attempt.granted_at),
+                from_step,
+            };
+            self.note(note);
+        }
+    }
+
+    pub(super) fn finished(&mut self, now: Time, fence: Fence, outcome: Outcome, answer: &Answer) {
+        let Some(attempt) = self.attempts.get_mut(&fence.job).filter(|a| a.fence == fence) else { return };
+        if !matches!(answer, Answer::Done) {
+            return self.open(now, fence.job, answer);
+        }
+        attempt.busy = false;
+        let state = match outcome {
+            Outcome::Succeeded => JobState::Succeed,
+            Outcome::Failed => JobState::Error,
+            Outcome::Vanished => JobState::Suicidal,
+        };
+        self.settle(now, fence.job, Some(state));
+    }
+
+    pub(super) fn released(&mut self, now: Time, fence: Fence, answer: &Answer) {
+        let Some(attempt) = self.attempts.get_mut(&fence.job).filter(|a| a.fence == fence) else { return };
+        let (drained, steps) = (attempt.stopping == Some(Why::Drained), attempt.steps);
+        match answer {
+            Answer::Done => {
+                if drained {
+                    self.note(Note::HandedOver { fence, steps });
+                }
+                self.settle(now, fence.job, None);
+                self.read_jobs(now, vec![fence.job]);
+            }
+            Answer::Refused => {
+                self.settle(now, fence.job, None);
+                self.read_jobs(now, vec![fence.job]);
+            }
+            _ => self.open(now, fence.job, answer),
+        }
+    }
+
+    /// The attempt is over and nothing of it is left to ask.
+    fn settle(&mut self, now: Time, job: JobId, state: Option<JobState>) {
+        self.note_takeover(now, job);
+        self.attempts.remove(&job);
+        self.settled.insert(job, now);
+        self.stirred = true;
+        let Some(row) = self.queue.row(job).copied() else { return };
+        let Some(state) = state else { return };
+        let was_full = self.queue.is_full(row.project);
+        let row = JobRow { state, holder: None, ..row };
+        self.absorb_own(now, row);
+        if was_full && self.queue.has_waiting(row.project) {
+            // Others may have waited for this place.
+            self.nudge_all(&Nudge::Jobs(vec![row]));
+        }
+    }
+
+    /// A row that was read tells what became of a request in doubt.
+    pub(super) fn resolve(&mut self, now: Time, job: JobId, row: Option<&JobRow>) {
+        let me = self.me;
+        let Some(attempt) = self.attempts.get_mut(&job) else { return };
+        if !core::mem::take(&mut attempt.doubt) {
+            return;
+        }
+        attempt.busy = false;
+        let fence = attempt.fence;
+        let is_current = row.is_some_and(|row| row.epoch == fence.epoch && row.holder == me);
+        let runs = is_current && row.is_some_and(|row| row.state == JobState::Running);
+        match (attempt.ready, row) {
+            (Some(step), Some(row)) if is_current && row.steps > step => self.step_is_committed(now, job, step),
+            _ if runs => self.advance(now, job),
+            _ if attempt.ended.is_some() && !is_current => {
+                let state = row.filter(|row| row.epoch == fence.epoch).map(|row| row.state);
+                self.settle(now, job, state);
+            }
+            _ => {
+                attempt.ready = None;
+                let why = if is_current { Why::Acted } else { Why::Lost };
+                if let Some(fence) = attempt.cancel(why) {
+                    self.out.push(Effect::Cancel { fence, why });
+                }
+                self.advance(now, job);
+            }
+        }
+    }
+
+    /// The row shows that the attempt is not wanted any more.
+    pub(super) fn compare(&mut self, row: &JobRow) {
+        let me = self.me;
+        let Some(attempt) = self.attempts.get_mut(&row.id) else { return };
+        let why = if row.epoch > attempt.fence.epoch || (row.epoch == attempt.fence.epoch && row.holder != me) {
+            Why::Lost
+        } else if row.epoch == attempt.fence.epoch && row.state != JobState::Running {
+            Why::Acted
+        } else {
+            return;
+        };
+        // An end that is being committed is answered by the metastore itself.
+        if attempt.busy && attempt.ended.is_some() {
+            return;
+        }
+        if let Some(fence) = attempt.cancel(why) {
+            self.out.push(Effect::Cancel { fence, why });
+        }
+    }
+
+    pub(super) fn stop_external(&mut self, _now: Time) {
+        for attempt in self.attempts.values_mut().filter(|a| a.external) {
+            if let Some(fence) = attempt.cancel(Why::TrustEnded) {
+                self.out.push(Effect::Cancel { fence, why: Why::TrustEnded });
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Rows, homes, heirs, and who is next.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Inherited, Node, Phase, Source, What};
+use crate::ask::{Answer, Ask, JobId, JobRow};
+use crate::effect::{Found, Nudge, Orphans};
+use crate::job::JobState;
+use crate::member::{Member, NodeId};
+use crate::placement;
+use crate::queue::{Blocked, NOWHERE, Stage};
+use crate::time::Time;
+
+/// So many placements are written down at once, at most; the rest follows with the next list.
+const PLACE_BATCH: usize = 256;
+
+impl Node {
+    pub(super) fn read_jobs(&mut self, now: Time, ids: Vec<JobId>) {
+        self.ask(now, What::ReadJobs(ids.clone()), Ask::ReadJobs(ids));
+    }
+
+    /// Takes over what this node itself knows for certain.
+    pub(super) fn absorb_own(&mut self, now: Time, row: JobRow) {
+        self.queue.put(row, now, |member| self.roster.is_alive(member));
+    }
+
+    /// Takes over a row, if it isn't older than what is known.
+    fn absorb(&mut self, now: Time, source: Source, row: &JobRow) {
+        if let Some(job) = self.queue.job(row.id) {
+            let older = row.epoch < job.row.epoch || (row.epoch == job.row.epoch && source.is_older_than(job.known_at));
+            if older || matches!(job.stage, Stage::Taking { .. }) {
+                return;
+            }
+        }
+        self.compare(row);
+        let settled = self.settled.get(&row.id).copied();
+        if self.me.is_some_and(|me| row.runs_on(me)) && !self.attempts.contains_key(&row.id) {
+            match source {
+                // The row was read before this member's own write to it.
+                Source::Read { asked_at } if settled.is_some_and(|at| asked_at <= at) => return,
+                // Granted, but the answer was lost: the row tells.
+                Source::Read { .. } => self.begin(now, row, None),
+                Source::Hint => return self.read_jobs(now, vec![row.id]),
+            }
+        }
+        if settled.is_some_and(|at| source.is_older_than(at)) {
+            return;
+        }
+        self.queue.put(*row, now, |member| self.roster.is_alive(member));
+        self.stirred = true;
+    }
+
+    /// This node's own API accepted or changed jobs: tell those whom it concerns.
+    pub(super) fn told(&mut self, now: Time, rows: Vec<JobRow>) {
+        self.heard(now, &rows);
+        let mut concerned: BTreeMap<NodeId, Vec<JobRow>> = BTreeMap::new();
+        for row in rows {
+            let home = self.queue.home(row.id);
+            for node in [home, row.holder.map(|h| h.node).filter(|h| Some(*h) != home)].into_iter().flatten() {
+                concerned.entry(node).or_default().push(row);
+            }
+        }
+        for (node, rows) in concerned {
+            self.nudge(node, Nudge::Jobs(rows));
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Time, rows: &[JobRow]) {
+        if !self.is_member() {
+            return;
+        }
+        for row in rows {
+            self.absorb(now, Source::Hint, row);
+        }
+    }
+
+    pub(super) fn jobs_read(&mut self, now: Time, asked_at: Time, ids: &[JobId], rows: &[JobRow]) {
+        for id in ids {
+            let row = rows.binary_search_by_key(id, |row| row.id).ok().map(|at| &rows[at]);
+            self.resolve(now, *id, row);
+            match row {
+                Some(row) => self.absorb(now, Source::Read { asked_at }, row),
+                None => self.queue.remove(*id),
+            }
+            if let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) {
+                self.tell_home(*row);
+            }
+        }
+    }
+
+    /// A job that this node handed back is told to the node on whose queue it stands.
+    fn tell_home(&mut self, row: JobRow) {
+        if let Some(home) = self.queue.home(row.id).filter(|home| self.me.is_some_and(|me| me.node != *home)) {
+            self.nudge(home, Nudge::Jobs(vec![row]));
+        }
+    }
+
+    pub(super) fn jobs_listed(&mut self, now: Time, asked_at: Time, rows: &[JobRow]) {
+        self.queue.forget_full();
+        for row in rows {
+            self.absorb(now, Source::Read { asked_at }, row);
+        }
+        for id in self.queue.ids() {
+            let listed = rows.binary_search_by_key(&id, |row| row.id).is_ok();
+            let stale =
+                self.queue.job(id).is_some_and(|j| j.known_at < asked_at && !matches!(j.stage, Stage::Taking { .. }));
+            if !listed && stale && !self.attempts.contains_key(&id) {
+                self.queue.remove(id);
+            }
+        }
+        self.settled.retain(|_, at| *at >= asked_at);
+        self.poll_at = now + self.settings.poll_every;
+        self.stirred = true;
+        if self.leads(crate::ask::Target::Leader) {
+            self.write_placements(now);
+        }
+    }
+
+    /// The leader writes down where the waiting jobs stand that have lost their place.
+    fn write_placements(&mut self, now: Time) {
+        let misplaced: Vec<_> = self
+            .queue
+            .jobs()
+            .filter_map(|job| match job.stage {
+                Stage::Waiting { home } if home != NOWHERE && job.row.placed != Some(home) => {
+                    job.row.state.is_waiting().then_some((job.row.fence(), home))
+                }
+                _ => None,
+            })
+            .take(PLACE_BATCH)
+            .collect();
+        for (fence, node) in misplaced {
+            self.ask(now, What::Place { job: fence.job, node }, Ask::Place { fence, node });
+        }
+    }
+
+    pub(super) fn placed(&mut self, now: Time, job: JobId, node: NodeId, answer: &Answer) {
+        match (answer, self.queue.row(job).copied()) {
+            (Answer::Done, Some(row)) => {
+                let row = JobRow { placed: Some(node), state: JobState::Pending, ..row };
+                self.heard(now, &[row]);
+                self.nudge(node, Nudge::Jobs(vec![row]));
+            }
+            (Answer::Refused, _) => self.read_jobs(now, vec![job]),
+            // The next list shows it again.
+            _ => {}
+        }
+    }
+
+    // --- orphans and heirs ---
+
+    /// What the member held waits for an heir.
+    pub(super) fn orphaned(&mut self, now: Time, member: Member) {
+        let held = |job: &&crate::queue::Job| match job.stage {
+            Stage::Held { by } => by == member,
+            Stage::Waiting { home } => home == member.node,
+            Stage::Taking { .. } | Stage::Idle => false,
+        };
+        let rows: Vec<_> = self.queue.jobs().filter(held).map(|job| job.row).collect();
+        for row in rows {
+            self.queue.put(row, now, |m| m != member && self.roster.is_alive(m));
+            if row.state == JobState::Running {
+                self.inherited.entry(row.id).or_insert(Inherited { from: member, found: None, heard_at: now });
+            }
+        }
+        self.stirred = true;
+    }
+
+    /// The list of what a dead member held and had on its queue: find the heirs and tell them.
+    pub(super) fn node_listed(&mut self, now: Time, asked_at: Time, of: Member, found: Option<Found>, rows: &[JobRow]) {
+        for row in rows {
+            self.absorb(now, Source::Read { asked_at }, row);
+        }
+        let mut heirs: BTreeMap<NodeId, (Vec<JobRow>, Vec<JobRow>)> = BTreeMap::new();
+        for row in rows {
+            let Some(home) = self.queue.home(row.id) else { continue };
+            let row = JobRow { placed: Some(home), ..*row };
+            let (orphans, waiting) = heirs.entry(home).or_default();
+            if row.state == JobState::Running { orphans.push(row) } else { waiting.push(row) }
+        }
+        for (heir, (orphans, waiting)) in heirs {
+            if self.me.is_some_and(|me| me.node == heir) {
+                self.inherit(now, of, found, &orphans);
+                continue;
+            }
+            match found {
+                Some(found) if !orphans.is_empty() => {
+                    self.nudge(heir, Nudge::Orphans(Orphans { of, found, jobs: orphans }));
+                }
+                _ => self.nudge(heir, Nudge::Jobs(orphans)),
+            }
+            if !waiting.is_empty() {
+                self.nudge(heir, Nudge::Jobs(waiting));
+            }
+        }
+    }
+
+    /// This node is the heir of these jobs.
+    pub(super) fn inherit(&mut self, now: Time, of: Member, found: Option<Found>, rows: &[JobRow]) {
+        if !self.is_member() {
+            return;
+        }
+        if self.roster.is_alive(of) {
+            // The peer has read a newer list than this node.
+            self.roster.remove(of);
+            self.list_wished = true;
+            self.orphaned(now, of);
+        }
+        for row in rows {
+            if row.state == JobState::Running {
+                self.inherited.insert(row.id, Inherited { from: of, found, heard_at: now });
+            }
+        }
+        self.heard(now, rows);
+    }
+
+    /// On whose queue a job goes that this node hands back.
+    pub(super) fn heir(&self, job: JobId) -> Option<NodeId> {
+        match (self.phase, self.me) {
+            (Phase::Up, Some(me)) => Some(me.node),
+            _ => self.queue.place(placement::key(job)),
+        }
+    }
+
+    /// Finds other homes for what waits on this node's queue.
+    pub(super) fn rehome(&mut self, now: Time) {
+        let Some(me) = self.me else { return };
+        let mine: Vec<_> = self
+            .queue
+            .jobs()
+            .filter(|job| matches!(job.stage, Stage::Waiting { home } if home == me.node))
+            .map(|job| job.row)
+            .collect();
+        for row in mine {
+            self.queue.put(JobRow { placed: None, ..row }, now, |member| self.roster.is_alive(member));
+            if let Some(node) = self.queue.home(row.id).filter(|home| *home != NOWHERE)
+                && row.state.is_waiting()
+            {
+                self.ask(now, What::Place { job: row.id, node }, Ask::Place { fence: row.fence(), node });
+            }
+        }
+    }
+
+    // --- who is next ---
+
+    pub(super) fn tend_queue(&mut self, now: Time) {
+        if self.poll_at <= now {
+            self.poll_at = Time::NEVER;
+            self.ask(now, What::ListJobs, Ask::ListJobs);
+        }
+        let steal = self.steal_at <= now;
+        if !self.stirred && !steal {
+            return;
+        }
+        self.stirred = false;
+        self.steal_at = Time::NEVER;
+        let Some(me) = self.me.filter(|_| self.takes_jobs(now)) else { return };
+        if self.settings.in_order {
+            self.take_in_order(now);
+            return;
+        }
+        while self.free() > 0 {
+            let Some(next) = self.queue.head(me.node) else { break };
+            self.take(now, next, false);
+        }
+        if self.free() > 0 {
+            if steal {
+                self.take_elsewhere(now, me);
+            }
+            if self.queue.homes().any(|home| home != me.node) {
+                self.steal_at = now + self.settings.steal_after;
+            }
+        }
+    }
+
+    fn takes_jobs(&self, now: Time) -> bool {
+        self.phase == Phase::Up && self.settings.role.runs_jobs() && self.lease.is_trusted(now)
+    }
+
+    pub(crate) fn free(&self) -> u32 {
+        let used = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(self.takes);
+        self.settings.slots.saturating_sub(used)
+    }
+
+    fn take(&mut self, now: Time, job: JobId, in_order: bool) {
+        let (Some(by), Some(row)) = (self.me, self.queue.row(job).copied()) else { return };
+        let from = row.holder.filter(|_| row.state == JobState::Running);
+        self.queue.taking(job);
+        self.takes += 1;
+        self.ask(now, What::Take { job, seen: row.epoch, from }, Ask::Take { fence: row.fence(), by, in_order });
+    }
+
+    fn take_in_order(&mut self, now: Time) {
+        // One at a time: the next is known only when this one is.
+        if self.takes == 0
+            && self.free() > 0
+            && let Some(next) = self.queue.head_of_all()
+        {
+            self.take(now, next, true);
+        }
+    }
+
+    /// Takes what has waited for too long on a queue elsewhere, or whose node is full.
+    fn take_elsewhere(&mut self, now: Time, me: Member) {
+        let homes: Vec<_> = self.queue.homes().filter(|home| *home != me.node).collect();
+        for home in homes {
+            while self.free() > 0 {
+                let Some(next) = self.queue.head(home) else { break };
+                let waited = self.queue.job(next).is_some_and(|j| now.since(j.known_at) >= self.settings.steal_after);
+                let full = matches!(self.queue.blocked(next, me.node, 1), Some(Blocked::NodeFull { .. }));
+                if !waited && !full {
+                    break;
+                }
+                self.take(now, next, false);
+            }
+        }
+    }
+
+    /// Why the job does not start, seen from this node; `None` if it is about to.
+    pub fn why(&self, now: Time, job: JobId) -> Option<Blocked> {
+        let me = self.me?;
+        let blocked = self.queue.blocked(job, me.node, self.free());
+        match blocked {
+            Some(Blocked::State { .. } | Blocked::Stopping { .. } | Blocked::Taking) => blocked,
+            _ if matches!(self.phase, Phase::Draining { .. } | Phase::Leaving { .. })
+                && self.queue.home(job) == Some(me.node) =>
+            {
+                Some(Blocked::Draining)
+            }
+            _ if !self.lease.is_trusted(now) => Some(Blocked::NoTrust),
+            _ => blocked,
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! Joining, beating, evidence, fencing, claims.
+
+use alloc::vec::Vec;
+
+use super::{Claim, Node, Phase, What};
+use crate::ask::{Answer, Ask, ClaimRow, Epoch, MemberRow, ProjectRow, Target};
+use crate::effect::{Effect, Note, Nudge, Why};
+use crate::event::Met;
+use crate::failure::{Evidence, Suspicion};
+use crate::lease::Lease;
+use crate::member::{Member, MemberState};
+use crate::placement;
+use crate::time::{Span, Time};
+
+impl Node {
+    pub(super) fn tend_membership(&mut self, now: Time) {
+        match self.phase {
+            Phase::Outside { join_at } if join_at <= now && self.attempts.is_empty() => {
+                self.phase = Phase::Joining;
+                let (role, slots) = (self.settings.role, self.settings.slots);
+                self.ask(now, What::Join, Ask::Join { role, slots });
+            }
+            Phase::Leaving { leave_at, give_up } => {
+                if give_up <= now {
+                    self.exit();
+                } else if let (true, Some(by)) = (leave_at <= now, self.me) {
+                    self.phase = Phase::Leaving { leave_at: Time::NEVER, give_up };
+                    self.ask(now, What::Leave, Ask::Leave { by });
+                }
+            }
+            Phase::Outside { .. } | Phase::Joining | Phase::Up | Phase::Draining { .. } | Phase::Gone => {}
+        }
+        let Some(by) = self.me.filter(|_| self.is_member()) else { return };
+        if self.lease.beat_at() <= now {
+            self.lease.sent();
+            self.list_wished = false;
+            self.ask(now, What::Beat, Ask::Beat { by });
+        } else if self.list_wished {
+            self.list_wished = false;
+            self.ask(now, What::List, Ask::List);
+        }
+        if self.claim_at <= now {
+            self.tend_claims(now);
+        }
+    }
+
+    pub(super) fn joined(&mut self, now: Time, asked_at: Time, answer: Answer) {
+        let Answer::Joined(me) = answer else {
+            // Whether a lost reply meant "joined" does not matter: the next join replaces that incarnation.
+            self.phase = Phase::Outside { join_at: now + self.pause() };
+            return;
+        };
+        self.me = Some(me);
+        self.phase = Phase::Up;
+        self.lease = Lease::new(self.settings.timing, asked_at);
+        self.lease.hurry(now);
+        self.trusted = true;
+        self.poll_at = now;
+    }
+
+    pub(super) fn beaten(&mut self, now: Time, asked_at: Time, answer: Answer) {
+        match answer {
+            Answer::Listed { members, claims, projects } => {
+                self.lease.renewed(asked_at);
+                self.listed(now, asked_at, &members, &claims, &projects);
+            }
+            Answer::Refused => self.was_fenced(now),
+            _ => self.lease.failed(now),
+        }
+    }
+
+    /// Somebody had this member fenced: stop everything, then join under a new incarnation.
+    fn was_fenced(&mut self, now: Time) {
+        let Some(me) = self.me.take() else { return };
+        self.note(Note::WasFenced(me));
+        self.resign_all();
+        for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Fenced)) {
+            self.out.push(Effect::Cancel { fence, why: Why::Fenced });
+        }
+        self.asks.clear();
+        self.takes = 0;
+        self.claims.clear();
+        self.inherited.clear();
+        self.queue = crate::queue::Queue::default();
+        self.roster = crate::failure::Roster::default();
+        self.watched.clear();
+        self.trusted = false;
+        self.phase = match self.phase {
+            // It wanted to go anyway.
+            Phase::Draining { leave: true, .. } | Phase::Leaving { .. } => {
+                Phase::Leaving { leave_at: now, give_up: now }
+            }
+            _ => Phase::Outside { join_at: now },
+        };
+        if matches!(self.phase, Phase::Leaving { .. }) {
+            self.exit();
+        }
+    }
+
+    pub(super) fn listed(
+        &mut self,
+        now: Time,
+        asked_at: Time,
+        members: &[MemberRow],
+        claims: &[ClaimRow],
+        projects: &[ProjectRow],
+    ) {
+        let timing = self.settings.timing;
+        let blind_after = timing.interval() + timing.retry_every().scaled(2, 1);
+        let (gone, changed) = self.roster.listed(asked_at, now, members, blind_after);
+        if self.queue.set_limits(projects) {
+            self.stirred = true;
+        }
+        if changed {
+            self.candidates_changed();
+        }
+        let Some(me) = self.me else { return };
+        for member in gone.iter().filter(|m| **m != me) {
+            self.lost(now, *member);
+        }
+        if changed || self.silence_at <= now {
+            self.watch(me);
+        }
+        self.claims_listed(now, claims, projects);
+        self.silence_at = now;
+    }
+
+    fn candidates_changed(&mut self) {
+        let nodes = self.roster.peers().iter().map(|p| &p.row);
+        let able = nodes.filter(|r| r.state == MemberState::Up && r.role.runs_jobs() && r.slots > 0);
+        self.queue.set_candidates(able.map(|r| (r.member.node, r.slots)));
+        self.stirred = true;
+    }
+
+    fn watch(&mut self, me: Member) {
+        let watched = self.roster.watched_by(me, self.settings.watchers, self.settings.timing.timeout());
+        if watched != self.watched {
+            self.watched.clone_from(&watched);
+            self.out.push(Effect::Watch(watched));
+        }
+    }
+
+    /// A member is not alive any more: what it held is for its heirs.
+    fn lost(&mut self, now: Time, member: Member) {
+        let was_watched = self.watched.contains(&member);
+        self.orphaned(now, member);
+        if was_watched {
+            self.ask(now, What::ListNode { of: member, found: None, fenced_at: now }, Ask::ListNode(member.node));
+        }
+    }
+
+    // --- evidence ---
+
+    pub(super) fn suspected(&mut self, now: Time, member: Member) {
+        if !self.is_member() || Some(member) == self.me {
+            return;
+        }
+        if let Some(peer) = self.roster.get_mut(member) {
+            let suspicion =
+                peer.suspicion.get_or_insert(Suspicion { since: now, probing: false, evidence: None, asked: false });
+            if !suspicion.probing && !suspicion.asked {
+                suspicion.probing = true;
+                self.out.push(Effect::Probe(member));
+            }
+        }
+    }
+
+    pub(super) fn probed(&mut self, now: Time, member: Member, met: Met) {
+        let Some(peer) = self.roster.get_mut(member) else { return };
+        if let Some(suspicion) = &mut peer.suspicion {
+            suspicion.probing = false;
+        }
+        match met {
+            Met::Refused => self.evident(now, member, Evidence::Exited),
+            Met::Alive(other) if other != member && other.node == member.node => self.list_wished = true,
+            Met::Alive(_) => peer.suspicion = peer.suspicion.filter(|s| s.evidence.is_some()),
+            // Its host may be gone, or the way to it: the beats will tell.
+            Met::Nothing => peer.suspicion = peer.suspicion.filter(|s| s.evidence.is_some()),
+        }
+    }
+
+    /// There is evidence that the member is dead: ask the metastore to say so.
+    pub(super) fn evident(&mut self, now: Time, member: Member, evidence: Evidence) {
+        let Some(me) = self.me.filter(|me| self.is_member() && *me != member) else { return };
+        let Some(peer) = self.roster.get_mut(member) else { return };
+        let suspicion =
+            peer.suspicion.get_or_insert(Suspicion { since: now, probing: false, evidence: None, asked: false });
+        suspicion.evidence.get_or_insert((evidence, now));
+        if suspicion.asked {
+            return;
+        }
+        let (dead, of) = self.roster.looks_dead(me);
+        if of >= 3 && dead * 2 > of && evidence == Evidence::Exited {
+            if !self.suspects_itself {
+                self.suspects_itself = true;
+                self.note(Note::SuspectsItself { dead, of });
+            }
+            return;
+        }
+        self.suspects_itself = false;
+        if let Some(peer) = self.roster.get_mut(member) {
+            let beat = (evidence == Evidence::Silent).then_some(peer.row.beat);
+            if let Some(suspicion) = &mut peer.suspicion {
+                suspicion.asked = true;
+            }
+            self.ask(now, What::Fence { member }, Ask::Fence { member, evidence, beat, by: me });
+        }
+    }
+
+    pub(super) fn fenced(&mut self, now: Time, member: Member, answer: &Answer) {
+        let Some(peer) = self.roster.get_mut(member) else { return };
+        let Some(suspicion) = &mut peer.suspicion else { return };
+        suspicion.asked = false;
+        match answer {
+            Answer::Done => {
+                let found = suspicion.found(now);
+                self.roster.remove(member);
+                self.watched.retain(|m| *m != member);
+                self.candidates_changed();
+                if let Some(found) = found {
+                    self.note(Note::Fenced { member, found });
+                }
+                self.orphaned(now, member);
+                self.ask(now, What::ListNode { of: member, found, fenced_at: now }, Ask::ListNode(member.node));
+                self.nudge_all(&Nudge::Lists);
+                self.list_wished = true;
+            }
+            // It beat meanwhile, or this member is not alive itself; the list tells which.
+            Answer::Refused => {
+                peer.suspicion = None;
+                self.list_wished = true;
+            }
+            // The evidence stands: asked again with the next list.
+            _ => self.list_wished = true,
+        }
+    }
+
+    pub(super) fn tend_silence(&mut self, now: Time) {
+        if self.silence_at > now {
+            return;
+        }
+        let timeout = self.settings.timing.timeout();
+        let (silent, next) = self.roster.silent(&self.watched, timeout);
+        for member in silent {
+            self.evident(now, member, Evidence::Silent);
+        }
+        // Evidence that could not be acted upon is looked at again with each list.
+        let standing: Vec<_> = self
+            .roster
+            .peers()
+            .iter()
+            .filter_map(|p| Some((p.row.member, p.suspicion.filter(|s| !s.asked)?.evidence?.0)))
+            .filter(|(_, evidence)| *evidence != Evidence::Silent)
+            .collect();
+        for (member, evidence) in standing {
+            self.evident(now, member, evidence);
+        }
+        self.silence_at = next;
+        if next <= now {
+            // Time has come, but the last list was asked for before: look again.
+            self.list_wished = true;
+            self.silence_at = now + self.pause();
+        }
+    }
+
+    // --- claims ---
+
+    fn claims_listed(&mut self, now: Time, rows: &[ClaimRow], projects: &[ProjectRow]) {
+        for row in rows {
+            let claim = self.claims.entry(row.target).or_insert(Claim {
+                row: *row,
+                vacant_since: None,
+                asked: false,
+                leads: false,
+            });
+            if row.epoch >= claim.row.epoch {
+                claim.row = *row;
+            }
+        }
+        let all = core::iter::once(Target::Leader).chain(projects.iter().map(|p| Target::Project(p.id)));
+        for target in all {
+            self.claims.entry(target).or_insert(Claim {
+                row: ClaimRow { target, holder: None, epoch: Epoch::default() },
+                vacant_since: None,
+                asked: false,
+                leads: false,
+            });
+        }
+        self.tend_claims(now);
+    }
+
+    /// Takes the vacant claims of which this member is the first candidate. The others follow by rank, each after a pause,
+    /// so that a first candidate which does not act delays and nothing more.
+    fn tend_claims(&mut self, now: Time) {
+        let Some(me) = self.me else { return };
+        self.claim_at = Time::NEVER;
+        let able = self.settings.role.runs_jobs() && self.phase == Phase::Up;
+        let pause = self.pause();
+        let mut orders = Vec::new();
+        for (target, claim) in &mut self.claims {
+            let mine = claim.row.holder == Some(me);
+            if mine != claim.leads {
+                claim.leads = mine;
+                orders.push(match mine {
+                    true => Effect::Lead { target: *target, epoch: claim.row.epoch },
+                    false => Effect::Resign(*target),
+                });
+            }
+            if claim.row.holder.is_some_and(|holder| self.roster.is_alive(holder)) {
+                claim.vacant_since = None;
+                continue;
+            }
+            let since = *claim.vacant_since.get_or_insert(now);
+            if !able || claim.asked {
+                continue;
+            }
+            let key = match target {
+                Target::Leader => u64::MAX,
+                Target::Project(project) => u64::from(project.0) | 1 << 41,
+            };
+            let mine = placement::score(key, me.node);
+            let before = self.roster.peers().iter().map(|p| &p.row).filter(|r| {
+                r.state == MemberState::Up && r.role.runs_jobs() && placement::score(key, r.member.node) > mine
+            });
+            let turn = since + pause.scaled(before.count() as u64, 1);
+            if turn > now {
+                self.claim_at = self.claim_at.min(turn);
+                continue;
+            }
+            claim.asked = true;
+            orders.push(Effect::Ask {
+                id: crate::effect::AskId(self.next_ask),
+                ask: Ask::Claim { target: *target, epoch: claim.row.epoch, by: me, force: false },
+            });
+            self.asks.insert(
+                crate::effect::AskId(self.next_ask),
+                super::Pending { what: What::Claim { target: *target }, asked_at: now },
+            );
+            self.next_ask += 1;
+        }
+        self.out.append(&mut orders);
+    }
+
+    pub(super) fn claim_wished(&mut self, now: Time, target: Target, force: bool) {
+        let Some(by) = self.me.filter(|_| self.phase == Phase::Up) else { return };
+        let epoch = self.claims.get(&target).map_or(Epoch::default(), |claim| claim.row.epoch);
+        self.ask(now, What::Claim { target }, Ask::Claim { target, epoch, by, force });
+    }
+
+    pub(super) fn claimed(&mut self, now: Time, target: Target, answer: &Answer) {
+        let Some(me) = self.me else { return };
+        let Some(claim) = self.claims.get_mut(&target) else { return };
+        claim.asked = false;
+        if let Answer::Granted { epoch, .. } = answer {
+            claim.row = ClaimRow { target, holder: Some(me), epoch: *epoch };
+            self.tend_claims(now);
+        } else {
+            // Somebody was faster, or nobody knows: the list tells.
+            claim.vacant_since = Some(now);
+            self.claim_at = self.claim_at.min(now + self.pause());
+            self.list_wished = true;
+        }
+    }
+
+    pub(super) fn resign_all(&mut self) {
+        for (target, claim) in &mut self.claims {
+            if core::mem::take(&mut claim.leads) {
+                self.out.push(Effect::Resign(*target));
+            }
+        }
+    }
+
+    /// Whether this member holds the claim, as far as it knows.
+    pub fn leads(&self, target: Target) -> bool {
+        self.claims.get(&target).is_some_and(|claim| claim.leads)
+    }
+
+    // --- drain and leave ---
+
+    pub(super) fn drain_wished(&mut self, now: Time, within: Span, leave: bool) {
+        match self.phase {
+            Phase::Up | Phase::Draining { .. } => {}
+            Phase::Outside { .. } | Phase::Joining if leave => return self.exit(),
+            Phase::Outside { .. } | Phase::Joining | Phase::Leaving { .. } | Phase::Gone => return,
+        }
+        let leaves_already = matches!(self.phase, Phase::Draining { leave: true, .. });
+        self.phase = Phase::Draining { until: now + within, leave: leave || leaves_already };
+        if let Some(by) = self.me {
+            self.ask(now, What::Drain, Ask::Drain { by });
+        }
+        if let Some(me) = self.me
+            && let Some(peer) = self.roster.get_mut(me)
+        {
+            peer.row.state = MemberState::Draining;
+        }
+        self.candidates_changed();
+        self.resign_wishes();
+        for attempt in self.attempts.values_mut() {
+            attempt.yields = true;
+        }
+        self.rehome(now);
+    }
+
+    /// A draining member keeps no claim that another could take: it gives them back.
+    fn resign_wishes(&mut self) {
+        let Some(by) = self.me else { return };
+        let held: Vec<_> =
+            self.claims.values().filter(|c| c.row.holder == Some(by)).map(|c| (c.row.target, c.row.epoch)).collect();
+        for (target, epoch) in held {
+            if let Some(claim) = self.claims.get_mut(&target) {
+                claim.row.holder = None;
+                claim.leads = false;
+            }
+            self.out.push(Effect::Resign(target));
+            let id = crate::effect::AskId(self.next_ask);
+            self.next_ask += 1;
+            // Nothing depends on the answer: the next list shows who holds it.
+            self.out.push(Effect::Ask { id, ask: Ask::Yield { target, epoch, by } });
+        }
+    }
+
+    pub(super) fn tend_drain(&mut self, now: Time) {
+        let Phase::Draining { until, leave } = self.phase else { return };
+        if until <= now {
+            for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Drained)) {
+                self.out.push(Effect::Cancel { fence, why: Why::Drained });
+            }
+            self.phase = Phase::Draining { until: Time::NEVER, leave };
+        }
+        let busy = self.asks.values().any(|p| matches!(p.what, What::Take { .. } | What::Place { .. } | What::Drain));
+        if leave && self.attempts.is_empty() && !busy {
+            let give_up = now + self.settings.timing.ask_timeout().scaled(2, 1);
+            self.phase = Phase::Leaving { leave_at: now, give_up };
+            self.tend_membership(now);
+        }
+    }
+
+    pub(super) fn left(&mut self, now: Time, answer: &Answer) {
+        let Phase::Leaving { give_up, .. } = self.phase else { return };
+        match answer {
+            Answer::Done | Answer::Refused => {
+                self.nudge_all(&Nudge::Lists);
+                self.exit();
+            }
+            _ => self.phase = Phase::Leaving { leave_at: now + self.pause(), give_up },
+        }
+    }
+
+    fn exit(&mut self) {
+        self.resign_all();
+        self.phase = Phase::Gone;
+        self.out.push(Effect::Exit);
+    }
+
+    pub(super) fn slots_wished(&mut self, now: Time, slots: u32) {
+        match self.me.filter(|_| self.is_member()) {
+            Some(member) => self.ask(now, What::Slots(slots), Ask::SetSlots { member, slots }),
+            None => self.settings.slots = slots,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Placement: on whose queue a job goes. Advice only; the claim in the metastore is the right.
+//!
+//! *Rendezvous hashing* (Thaler and Ravishankar, 1998): every node gets a score for every job, the highest wins. The order
+//! of the scores also names each job's heirs before anything happens. *Bounded* (Mirrokni, Thorup and Zadimoghaddam,
+//! 2016): a node whose load has reached the ceiling of its fair share is passed over, shares being proportional to slots.
+//! *Sticky*: a job stays where it was placed as long as that node is up, so the loss of a node moves exactly its jobs.
+//!
+//! Measured elsewhere with ten nodes and 200 jobs: busiest over mean is 1.41 for a hash ring of 160 points a node, 1.00 here.
+
+use alloc::vec::Vec;
+
+use crate::ask::JobId;
+use crate::member::NodeId;
+
+/// A node that may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub node: NodeId,
+    /// How many attempts it runs at once: its weight. Never 0.
+    pub slots: u32,
+    /// How many jobs it runs or has on its queue.
+    pub load: u32,
+}
+
+/// The score of a node for a key. The same on every machine and in every version.
+pub const fn score(key: u64, node: NodeId) -> u64 {
+    // The finaliser of SplitMix64 (Steele, Lea and Flood, 2014) over both, so that near ids give unrelated scores.
+    let mut z = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (node.0 as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The key of a job.
+pub const fn key(job: JobId) -> u64 {
+    job.0
+}
+
+/// The node with the highest score among those whose load is under their fair share of `all loads + 1`; `None` if there is
+/// no candidate.
+pub fn choose(key: u64, candidates: &[Candidate]) -> Option<NodeId> {
+    let (mut load, mut slots) = (1u64, 0u64);
+    for candidate in candidates {
+        load += u64::from(candidate.load);
+        slots += u64::from(candidate.slots);
+    }
+    let mut best: Option<(u64, NodeId)> = None;
+    for candidate in candidates {
+        let cap = (load * u64::from(candidate.slots)).div_ceil(slots.max(1));
+        if u64::from(candidate.load) >= cap {
+            continue;
+        }
+        let scored = (score(key, candidate.node), candidate.node);
+        if best.is_none_or(|b| scored > b) {
+            best = Some(scored);
+        }
+    }
+    best.map(|(_, node)| node)
+}
+
+/// The candidates in the order in which they inherit `key`, the first first.
+pub fn heirs(key: u64, nodes: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
+    let mut order: Vec<_> = nodes.map(|node| (core::cmp::Reverse(score(key, node)), node)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, node)| node).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn nodes(n: u32, slots: u32) -> Vec<Candidate> {
+        (1..=n).map(|node| Candidate { node: NodeId(node), slots, load: 0 }).collect()
+    }
+
+    fn place_all(jobs: core::ops::Range<u64>, on: &mut [Candidate]) -> Vec<(u64, NodeId)> {
+        jobs.map(|job| {
+            let node = choose(job, on).expect("there are nodes");
+            on.iter_mut().find(|c| c.node == node).expect("a candidate was chosen").load += 1;
+            (job, node)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn jobs_are_spread_within_one_of_the_fair_share() {
+        let mut on = nodes(10, 4);
+        place_all(1..201, &mut on);
+        assert!(on.iter().all(|c| c.load == 20), "{on:?}");
+    }
+
+    #[test]
+    fn weights_are_slots() {
+        let mut on = nodes(2, 10);
+        on[1].slots = 30;
+        place_all(1..401, &mut on);
+        assert_eq!((on[0].load, on[1].load), (100, 300));
+    }
+
+    #[test]
+    fn the_loss_of_a_node_moves_exactly_its_jobs() {
+        let mut on = nodes(10, 4);
+        let before = place_all(1..1001, &mut on);
+        on.remove(3);
+        let lost: Vec<_> = before.iter().filter(|(_, node)| *node == NodeId(4)).map(|(job, _)| *job).collect();
+        assert_eq!(lost.len(), 100);
+        for job in lost {
+            let node = choose(job, &on).expect("there are nodes");
+            on.iter_mut().find(|c| c.node == node).expect("a candidate was chosen").load += 1;
+        }
+        let (least, most) = (on.iter().map(|c| c.load).min(), on.iter().map(|c| c.load).max());
+        assert!(most <= least.map(|n| n + 1), "{on:?}");
+    }
+
+    #[test]
+    fn heirs_are_the_same_everywhere() {
+        let order = heirs(7, [NodeId(3), NodeId(1), NodeId(2)].into_iter());
+        assert_eq!(order, heirs(7, [NodeId(1), NodeId(2), NodeId(3)].into_iter()));
+        assert_eq!(order.len(), 3);
+        assert_eq!(choose(7, &[]), None);
+        assert_eq!(
+            choose(7, &[Candidate { node: NodeId(9), slots: 1, load: 50 }]),
+            Some(NodeId(9)),
+            "alone, all is fair"
+        );
+        assert_eq!(heirs(7, vec![].into_iter()), vec![]);
+    }
+}

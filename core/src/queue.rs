@@ -1,0 +1,420 @@
+//! What one node knows of the jobs: where each stands, who is next, and why a job waits.
+//!
+//! There is one global waiting queue, ordered by (priority, id). Every waiting job has a *home*, the node on whose queue it
+//! stands ([`crate::placement`]); per home the order is strict within what may start. A project that is full is passed
+//! over, so it never starves another; what was already started comes first.
+//!
+//! The rule that keeps a job from starting is a value, [`Blocked`]. The dispatcher asks the same function that answers
+//! "why does it wait?", so that the two can't drift apart.
+//!
+//! All of this is a cache of the metastore's rows. It may be stale; a claim that rests on a stale row is refused.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::ask::{JobId, JobRow, Priority, ProjectId, ProjectRow};
+use crate::job::JobState;
+use crate::member::{Member, NodeId};
+use crate::placement::{self, Candidate};
+use crate::time::Time;
+
+/// Why a job doesn't run at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "rule", rename_all = "snake_case")
+)]
+pub enum Blocked {
+    /// Its state is not one that waits.
+    State {
+        /// The state.
+        state: JobState,
+    },
+    /// An attempt that was told to stop hasn't stopped yet.
+    Stopping {
+        /// Who runs it.
+        holder: Member,
+    },
+    /// A request to take it is under way.
+    Taking,
+    /// No node that is up runs jobs.
+    NoJobNode,
+    /// Its project runs as many jobs as it may (`kylin.job.max-concurrent-jobs`).
+    ProjectFull {
+        /// The limit.
+        limit: u32,
+        /// How many run.
+        running: u32,
+    },
+    /// Jobs before it on the same queue come first.
+    Behind {
+        /// The next one to start.
+        next: JobId,
+    },
+    /// Its node runs as many attempts as it may (`kylin.job.node-max-concurrent-jobs`).
+    NodeFull {
+        /// The node.
+        node: NodeId,
+        /// The limit.
+        slots: u32,
+    },
+    /// It stands on the queue of another node, which is about to take it.
+    Elsewhere {
+        /// The node.
+        node: NodeId,
+    },
+    /// This node takes nothing: it drains.
+    Draining,
+    /// This node takes nothing until the metastore answers again.
+    NoTrust,
+}
+
+/// The order of a queue: what was started already, then by priority, then by age.
+type Rank = (bool, Priority, JobId);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Wants to run and stands on this node's queue.
+    Waiting { home: NodeId },
+    /// This node asked for it.
+    Taking { home: NodeId },
+    /// A living member holds it.
+    Held { by: Member },
+    /// Wants nothing.
+    Idle,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) row: JobRow,
+    pub(crate) stage: Stage,
+    /// When the row was last confirmed by this node's own doing, a read or a hint.
+    pub(crate) known_at: Time,
+}
+
+/// The home of jobs for which there is no node.
+pub const NOWHERE: NodeId = NodeId(0);
+
+/// The jobs that are not over, as this node knows them.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    jobs: BTreeMap<JobId, Job>,
+    waiting: BTreeMap<NodeId, BTreeMap<ProjectId, BTreeSet<Rank>>>,
+    waiting_len: usize,
+    /// The nodes that may be a home, sorted, with their loads.
+    candidates: Vec<Candidate>,
+    /// Loads of nodes that are no candidates.
+    other_load: BTreeMap<NodeId, u32>,
+    running: BTreeMap<ProjectId, u32>,
+    limits: BTreeMap<ProjectId, u32>,
+    /// Projects of which the metastore said that they are full.
+    full: BTreeSet<ProjectId>,
+    node_running: BTreeMap<NodeId, u32>,
+}
+
+impl Queue {
+    /// How many jobs it knows.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether it knows no job.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// How many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting_len
+    }
+
+    /// The row of a job.
+    pub fn row(&self, id: JobId) -> Option<&JobRow> {
+        self.jobs.get(&id).map(|job| &job.row)
+    }
+
+    /// All rows, sorted by id.
+    pub fn rows(&self) -> impl Iterator<Item = &JobRow> {
+        self.jobs.values().map(|job| &job.row)
+    }
+
+    /// On whose queue a waiting job stands.
+    pub fn home(&self, id: JobId) -> Option<NodeId> {
+        match self.jobs.get(&id)?.stage {
+            Stage::Waiting { home } | Stage::Taking { home } => Some(home),
+            Stage::Held { .. } | Stage::Idle => None,
+        }
+    }
+
+    /// How many jobs of the project run.
+    pub fn running(&self, project: ProjectId) -> u32 {
+        self.running.get(&project).copied().unwrap_or(0)
+    }
+
+    /// How many attempts the node runs.
+    pub fn running_on(&self, node: NodeId) -> u32 {
+        self.node_running.get(&node).copied().unwrap_or(0)
+    }
+
+    /// How many jobs the node runs or has on its queue.
+    pub fn load(&self, node: NodeId) -> u32 {
+        match self.candidate(node) {
+            Some(at) => self.candidates[at].load,
+            None => self.other_load.get(&node).copied().unwrap_or(0),
+        }
+    }
+
+    /// The node on which a job with this key would be placed if it were accepted at this moment.
+    pub fn place(&self, key: u64) -> Option<NodeId> {
+        placement::choose(key, &self.candidates)
+    }
+
+    /// Why the job doesn't start, seen from node `me` which has `free` slots; `None` if it is the next to start here.
+    pub fn blocked(&self, id: JobId, me: NodeId, free: u32) -> Option<Blocked> {
+        let job = self.jobs.get(&id)?;
+        let home = match job.stage {
+            Stage::Waiting { home } => home,
+            Stage::Taking { .. } => return Some(Blocked::Taking),
+            Stage::Held { by } if job.row.state != JobState::Running => return Some(Blocked::Stopping { holder: by }),
+            Stage::Held { .. } | Stage::Idle => return Some(Blocked::State { state: job.row.state }),
+        };
+        if self.candidates.is_empty() {
+            return Some(Blocked::NoJobNode);
+        }
+        if !self.may_start(&job.row) {
+            let limit = self.limits.get(&job.row.project).copied().unwrap_or(0);
+            return Some(Blocked::ProjectFull { limit, running: self.running(job.row.project) });
+        }
+        if home != me {
+            if let Some(at) = self.candidate(home) {
+                let slots = self.candidates[at].slots;
+                if self.running_on(home) >= slots {
+                    return Some(Blocked::NodeFull { node: home, slots });
+                }
+            }
+            return Some(Blocked::Elsewhere { node: home });
+        }
+        match self.head(home) {
+            Some(next) if next != id => Some(Blocked::Behind { next }),
+            _ if free == 0 => {
+                let slots = self.candidate(me).map_or(0, |at| self.candidates[at].slots);
+                Some(Blocked::NodeFull { node: me, slots })
+            }
+            _ => None,
+        }
+    }
+
+    /// The next job to start on the queue of `home`, passing over projects that are full.
+    pub fn head(&self, home: NodeId) -> Option<JobId> {
+        self.head_rank(home).map(|rank| rank.2)
+    }
+
+    /// The next job to start in the whole cluster.
+    pub fn head_of_all(&self) -> Option<JobId> {
+        self.waiting.keys().filter_map(|home| self.head_rank(*home)).min().map(|rank| rank.2)
+    }
+
+    fn head_rank(&self, home: NodeId) -> Option<Rank> {
+        let projects = self.waiting.get(&home)?;
+        projects
+            .values()
+            .filter_map(|ranks| {
+                let rank = *ranks.first()?;
+                self.may_start(&self.jobs.get(&rank.2)?.row).then_some(rank)
+            })
+            .min()
+    }
+
+    /// Whether the project's limit lets the job start. One that runs already (its holder is dead) has its place.
+    fn may_start(&self, row: &JobRow) -> bool {
+        row.state == JobState::Running
+            || (!self.full.contains(&row.project)
+                && self.limits.get(&row.project).is_some_and(|limit| self.running(row.project) < *limit))
+    }
+
+    /// The homes on whose queues something waits.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = NodeId> {
+        self.waiting.keys().copied()
+    }
+
+    pub(crate) fn has_waiting(&self, project: ProjectId) -> bool {
+        self.waiting.values().any(|projects| projects.contains_key(&project))
+    }
+
+    pub(crate) fn is_full(&self, project: ProjectId) -> bool {
+        self.full.contains(&project) || self.limits.get(&project).is_none_or(|limit| self.running(project) >= *limit)
+    }
+
+    pub(crate) fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<JobId> {
+        self.jobs.keys().copied().collect()
+    }
+
+    /// The metastore said that the project is full. Forgotten when one of its jobs stops running, or by a list.
+    pub(crate) fn mark_full(&mut self, project: ProjectId) {
+        self.full.insert(project);
+    }
+
+    pub(crate) fn forget_full(&mut self) {
+        self.full.clear();
+    }
+
+    pub(crate) fn set_limits(&mut self, projects: &[ProjectRow]) -> bool {
+        let same = self.limits.len() == projects.len()
+            && self.limits.iter().zip(projects).all(|((id, limit), row)| *id == row.id && *limit == row.limit);
+        if !same {
+            self.limits = projects.iter().map(|row| (row.id, row.limit)).collect();
+        }
+        !same
+    }
+
+    /// Sets the nodes that may be a home; loads are kept.
+    pub(crate) fn set_candidates(&mut self, nodes: impl Iterator<Item = (NodeId, u32)>) {
+        let before = core::mem::take(&mut self.candidates);
+        let mut loads: BTreeMap<NodeId, u32> = before.into_iter().map(|c| (c.node, c.load)).collect();
+        loads.extend(core::mem::take(&mut self.other_load));
+        for (node, slots) in nodes {
+            let load = loads.remove(&node).unwrap_or(0);
+            self.candidates.push(Candidate { node, slots, load });
+        }
+        self.candidates.sort_unstable_by_key(|c| c.node);
+        loads.retain(|_, load| *load > 0);
+        self.other_load = loads;
+    }
+
+    pub(crate) fn candidate(&self, node: NodeId) -> Option<usize> {
+        self.candidates.binary_search_by_key(&node, |c| c.node).ok()
+    }
+
+    /// Puts a job where it belongs. Its home, if it waits, is where it was placed, or where it was before, or chosen anew.
+    pub(crate) fn put(&mut self, row: JobRow, known_at: Time, alive: impl Fn(Member) -> bool) {
+        let before = self.jobs.remove(&row.id);
+        let old_home = match &before {
+            Some(Job { stage: Stage::Waiting { home } | Stage::Taking { home }, .. }) => Some(*home),
+            _ => None,
+        };
+        if let Some(job) = &before {
+            self.count(job, false);
+        }
+        if row.state.is_final() && row.holder.is_none() {
+            return;
+        }
+        let held_by = row.holder.filter(|holder| alive(*holder));
+        let stage = match (held_by, row.state) {
+            (Some(by), _) => Stage::Held { by },
+            (None, JobState::Ready | JobState::Pending | JobState::Running) => {
+                let home = [row.placed, old_home].into_iter().flatten().find(|node| self.candidate(*node).is_some());
+                Stage::Waiting { home: home.or_else(|| self.place(placement::key(row.id))).unwrap_or(NOWHERE) }
+            }
+            (None, _) => Stage::Idle,
+        };
+        let job = Job { row, stage, known_at };
+        self.count(&job, true);
+        self.jobs.insert(row.id, job);
+    }
+
+    /// Marks a waiting job as asked for by this node.
+    pub(crate) fn taking(&mut self, id: JobId) {
+        self.restage(id, |stage| match stage {
+            Stage::Waiting { home } => Stage::Taking { home },
+            other => other,
+        });
+    }
+
+    /// The request for the job came to nothing: it waits again.
+    pub(crate) fn not_taken(&mut self, id: JobId) {
+        self.restage(id, |stage| match stage {
+            Stage::Taking { home } => Stage::Waiting { home },
+            other => other,
+        });
+    }
+
+    pub(crate) fn remove(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.remove(&id) {
+            self.count(&job, false);
+        }
+    }
+
+    fn restage(&mut self, id: JobId, to: impl FnOnce(Stage) -> Stage) {
+        if let Some(mut job) = self.jobs.remove(&id) {
+            self.count(&job, false);
+            job.stage = to(job.stage);
+            self.count(&job, true);
+            self.jobs.insert(id, job);
+        }
+    }
+
+    /// Adds or takes away what a job contributes to the indexes.
+    fn count(&mut self, job: &Job, add: bool) {
+        let row = &job.row;
+        match job.stage {
+            Stage::Waiting { home } => {
+                let rank = (row.state != JobState::Running, row.priority, row.id);
+                if add {
+                    self.waiting.entry(home).or_default().entry(row.project).or_default().insert(rank);
+                    self.waiting_len += 1;
+                } else {
+                    self.drop_rank(home, row.project, rank);
+                }
+                self.weigh(home, add);
+            }
+            Stage::Taking { home } => self.weigh(home, add),
+            Stage::Held { by } => {
+                if row.state == JobState::Running {
+                    tally(&mut self.node_running, by.node, add);
+                    self.weigh(by.node, add);
+                }
+            }
+            Stage::Idle => {}
+        }
+        if row.state == JobState::Running || matches!(job.stage, Stage::Taking { .. }) {
+            tally(&mut self.running, row.project, add);
+            if !add {
+                self.full.remove(&row.project);
+            }
+        }
+    }
+
+    fn drop_rank(&mut self, home: NodeId, project: ProjectId, rank: Rank) {
+        let Some(projects) = self.waiting.get_mut(&home) else { return };
+        if let Some(ranks) = projects.get_mut(&project) {
+            if ranks.remove(&rank) {
+                self.waiting_len -= 1;
+            }
+            if ranks.is_empty() {
+                projects.remove(&project);
+            }
+        }
+        if projects.is_empty() {
+            self.waiting.remove(&home);
+        }
+    }
+
+    fn weigh(&mut self, node: NodeId, add: bool) {
+        if let Some(at) = self.candidate(node) {
+            let load = &mut self.candidates[at].load;
+            *load = if add { *load + 1 } else { load.saturating_sub(1) };
+        } else {
+            tally(&mut self.other_load, node, add);
+        }
+    }
+}
+
+fn tally<K: Ord + Copy>(counts: &mut BTreeMap<K, u32>, key: K, add: bool) {
+    if add {
+        *counts.entry(key).or_insert(0) += 1;
+    } else if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}

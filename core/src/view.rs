@@ -1,0 +1,102 @@
+//! What one node knows and does, as plain data for people and tests.
+
+use alloc::vec::Vec;
+
+use crate::ask::{Epoch, Fence, JobId, MemberRow, Target};
+use crate::effect::Why;
+use crate::member::Member;
+use crate::node::{Node, Phase};
+use crate::queue::Blocked;
+use crate::time::{Span, Time};
+
+/// A node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct View {
+    /// Who it is, if it is a member.
+    pub me: Option<Member>,
+    /// `outside`, `joining`, `up`, `draining`, `leaving` or `gone`.
+    pub phase: &'static str,
+    /// How long it will trust itself without a further beat; `None` if it doesn't.
+    pub trust_left: Option<Span>,
+    /// The living members, as it sees them.
+    pub members: Vec<PeerView>,
+    /// What is held, by whom.
+    pub claims: Vec<(Target, Option<Member>, Epoch)>,
+    /// What it runs.
+    pub attempts: Vec<AttemptView>,
+    /// Slots that are free.
+    pub free: u32,
+    /// How many jobs wait in the cluster, as far as it knows.
+    pub waiting: usize,
+}
+
+/// A living member, as seen by one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct PeerView {
+    /// Its row.
+    pub row: MemberRow,
+    /// For how long its beat has not changed.
+    pub silent_for: Span,
+    /// How many attempts it runs.
+    pub running: u32,
+    /// How many jobs it runs or has on its queue.
+    pub load: u32,
+}
+
+/// An attempt of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct AttemptView {
+    /// Under which fence.
+    pub fence: Fence,
+    /// How many steps are committed.
+    pub steps: u32,
+    /// Why it was told to stop, if it was.
+    pub stopping: Option<Why>,
+}
+
+impl Node {
+    /// What this node knows and does at this moment.
+    pub fn view(&self, now: Time) -> View {
+        let members = self.roster.peers().iter().map(|peer| PeerView {
+            row: peer.row,
+            silent_for: now.since(peer.changed_at),
+            running: self.queue.running_on(peer.row.member.node),
+            load: self.queue.load(peer.row.member.node),
+        });
+        let attempts = self.attempts.values().map(|attempt| AttemptView {
+            fence: attempt.fence,
+            steps: attempt.steps,
+            stopping: attempt.stopping,
+        });
+        View {
+            me: self.me(),
+            phase: match self.phase {
+                Phase::Outside { .. } => "outside",
+                Phase::Joining => "joining",
+                Phase::Up => "up",
+                Phase::Draining { .. } => "draining",
+                Phase::Leaving { .. } => "leaving",
+                Phase::Gone => "gone",
+            },
+            trust_left: self.lease.is_trusted(now).then(|| self.lease.trusted_until().since(now)),
+            members: members.collect(),
+            claims: self.claims.values().map(|c| (c.row.target, c.row.holder, c.row.epoch)).collect(),
+            attempts: attempts.collect(),
+            free: self.free(),
+            waiting: self.queue.waiting(),
+        }
+    }
+
+    /// The jobs that wait, in no particular order, with the reason.
+    pub fn waiting(&self, now: Time) -> Vec<(JobId, Option<Blocked>)> {
+        self.queue()
+            .ids()
+            .into_iter()
+            .filter(|id| self.queue().home(*id).is_some())
+            .map(|id| (id, self.why(now, id)))
+            .collect()
+    }
+}
