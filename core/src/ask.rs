@@ -5,6 +5,10 @@
 //! words below. "Alive" means that the member's row says up or draining. Every write is scoped by holder *and* epoch
 //! inside its statement; a write that finds its scope changed answers [`Answer::Refused`] and changes nothing.
 //!
+//! A transaction after which a member is not alive any more (replaced at a join, left, fenced) also clears the holder of
+//! every job that it held in another state than RUNNING: nothing of that attempt can still be obedient, and nobody needs
+//! to take such a job over.
+//!
 //! What a request means is all here; what travels along for people (names, addresses, texts, wall time) is not the core's
 //! business and is added by the shell.
 
@@ -197,7 +201,8 @@ pub enum Ask {
     ListJobs,
     /// Read these jobs, whatever their state. Answer: [`Answer::Jobs`], sorted by id, unknown ids left out.
     ReadJobs(Vec<JobId>),
-    /// Read the jobs that this node's members hold or held last and that wait on its queue. Answer: [`Answer::Jobs`].
+    /// Read the jobs that any incarnation of this node holds, and those that wait on its queue. Answer: [`Answer::Jobs`],
+    /// sorted by id.
     ListNode(NodeId),
     /// Accept a job. The same key again answers with the job of the first time. Answer: [`Answer::Accepted`], or refused
     /// if the project does not exist.
@@ -220,7 +225,7 @@ pub enum Ask {
         /// On whose queue.
         node: NodeId,
     },
-    /// Take a job: READY, PENDING or RUNNING → RUNNING, holder = `by`, epoch + 1, where the epoch is the one seen,
+    /// Take a job: READY, PENDING or RUNNING → RUNNING, holder = `by`, placed = its node, epoch + 1, where the epoch is the one seen,
     /// nobody alive holds it and `by` is up; and where the project's limit allows one more RUNNING job if the job isn't
     /// RUNNING already. Takeover is this same transition. Answer: [`Answer::Granted`], [`Answer::Full`] if only the
     /// limit stands against it, or refused.
