@@ -1,0 +1,3 @@
+//! The Kirin node.
+
+pub mod config;
