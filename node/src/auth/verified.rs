@@ -1,0 +1,123 @@
+//! Remembers for a while that a password was right.
+//!
+//! A Basic-auth client sends its password with every request; argon2 on each would cost tens of milliseconds. What is kept
+//! is an HMAC under a key that lives in this process only, over user, password and the *stored hash*: a changed password
+//! is forgotten at once, and a memory dump gives nothing away that is cheap to guess from without the key. Only successes
+//! are remembered: guessing stays as slow as argon2 makes it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, Mac};
+use rand::Rng;
+use sha2::Sha256;
+
+use super::password::{self, HashError};
+use crate::config::Secret;
+
+/// The credentials that were verified not long ago.
+#[derive(Debug)]
+pub struct Verified {
+    key: [u8; 32],
+    keep: Duration,
+    capacity: usize,
+    until: Mutex<BTreeMap<[u8; 32], Instant>>,
+}
+
+impl Verified {
+    /// Remembers at most `capacity` credentials, each for `keep`.
+    pub fn new(keep: Duration, capacity: usize) -> Self {
+        Self { key: rand::rng().random(), keep, capacity: capacity.max(1), until: Mutex::default() }
+    }
+
+    /// Whether the password is right: from memory, else by argon2 (which blocks). `phc` is the user's stored hash, `None`
+    /// if there is no such user; `now` is read from the monotonic clock.
+    ///
+    /// # Errors
+    /// If the stored hash is damaged.
+    pub fn check(&self, user: &str, password: &Secret, phc: Option<&str>, now: Instant) -> Result<bool, HashError> {
+        let Some(phc) = phc else { return Ok(password::verify_nobody(password)) };
+        if self.remembers(user, password, phc, now) {
+            return Ok(true);
+        }
+        let right = password::verify(password, phc)?;
+        if right {
+            self.remember(self.digest(user, password, phc), now);
+        }
+        Ok(right)
+    }
+
+    /// Whether these credentials were found right within the time they are kept; cheap, never blocks for long.
+    pub fn remembers(&self, user: &str, password: &Secret, phc: &str, now: Instant) -> bool {
+        let digest = self.digest(user, password, phc);
+        self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).is_some_and(|&until| now < until)
+    }
+
+    /// Forgets everything.
+    pub fn forget_all(&self) {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn remember(&self, digest: [u8; 32], now: Instant) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.retain(|_, &mut until| now < until);
+        if until.len() >= self.capacity
+            && let Some(oldest) = until.iter().min_by_key(|&(_, until)| until).map(|(digest, _)| *digest)
+        {
+            until.remove(&oldest);
+        }
+        until.insert(digest, now + self.keep);
+    }
+
+    fn digest(&self, user: &str, password: &Secret, phc: &str) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        for part in [user, password.reveal(), phc] {
+            // Lengths first, so that no two triples have the same bytes.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_password_is_remembered_for_a_while() {
+        let phc = password::hash(&Secret::new("pw")).unwrap();
+        let verified = Verified::new(Duration::from_secs(60), 10);
+        let (right, wrong, now) = (Secret::new("pw"), Secret::new("pv"), Instant::now());
+        assert!(!verified.check("u", &wrong, Some(&phc), now).unwrap());
+        assert!(!verified.remembers("u", &wrong, &phc, now), "failures are not remembered");
+        assert!(verified.check("u", &right, Some(&phc), now).unwrap());
+        assert!(verified.remembers("u", &right, &phc, now + Duration::from_secs(59)));
+        assert!(!verified.remembers("u", &right, &phc, now + Duration::from_secs(60)), "the time is over");
+        assert!(!verified.remembers("v", &right, &phc, now), "another user");
+        assert!(!verified.remembers("u", &right, "$another$hash", now), "the password was changed");
+        assert!(!verified.check("u", &right, None, now).unwrap(), "the user is gone");
+        verified.forget_all();
+        assert!(!verified.remembers("u", &right, &phc, now));
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let verified = Verified::new(Duration::from_secs(60), 2);
+        let start = Instant::now();
+        let digest = |user: &str| verified.digest(user, &Secret::new("p"), "h");
+        for (i, user) in ["a", "b", "c"].into_iter().enumerate() {
+            verified.remember(digest(user), start + Duration::from_secs(i as u64));
+        }
+        let kept = |user| verified.remembers(user, &Secret::new("p"), "h", start + Duration::from_secs(3));
+        assert_eq!([kept("a"), kept("b"), kept("c")], [false, true, true]);
+    }
+
+    #[test]
+    fn parts_can_not_be_shifted_into_each_other() {
+        let verified = Verified::new(Duration::from_secs(60), 2);
+        let digest = |user, password| verified.digest(user, &Secret::new(password), "h");
+        assert_ne!(digest("ab", "c"), digest("a", "bc"));
+    }
+}

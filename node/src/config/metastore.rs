@@ -1,0 +1,577 @@
+//! `kylin.metadata.url`: which database is the metastore.
+//!
+//! Two forms are read. Kylin's own:
+//!
+//! ```text
+//! kylin_metadata@jdbc,driverClassName=org.postgresql.Driver,url=jdbc:postgresql://db:5432/kylin,username=k,password="a,b"
+//! ```
+//! and a plain URL, with or without `identifier@` before it: `postgres://user:password@host:port/database?options`,
+//! `mysql://…`, `mariadb://…`, `sqlite:path`. The identifier is the prefix of every table.
+//!
+//! A password may hold any character. In Kylin's form a value with a comma, or one that starts with `"`, stands in double
+//! quotes, where `""` is one quote; `${…}` is substituted inside a single value, so what it yields needs no quotes. In a
+//! plain URL, characters that mean something in URLs are percent-encoded (`%2C`, `%40`).
+//!
+//! There is one host: who holds what is read from the primary only. Does not connect anywhere.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use super::secret::Secret;
+use super::substitute::Unresolved;
+
+/// The identifier when none is given; Kylin's own default.
+pub const DEFAULT_IDENTIFIER: &str = "kylin_metadata";
+
+/// What `kylin.metadata.url` may be, for messages and the README.
+pub const ALLOWED: &str = "identifier@jdbc,driverClassName=…,url=jdbc:postgresql://host:port/database,username=…,password=… (or \
+     jdbc:mysql, jdbc:mariadb), or postgres://user:password@host:port/database, mysql://…, mariadb://…, sqlite:path";
+
+const DEFAULT_POOL: u32 = 10;
+const POOL_MAX: u32 = 1_000;
+/// PostgreSQL cuts names at 63 bytes; the longest table and index suffixes fit in the rest.
+const IDENTIFIER_MAX: usize = 32;
+
+/// The metastore that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metastore {
+    /// The prefix of every table: a letter or `_`, then letters, digits and `_`.
+    pub identifier: String,
+    /// The database.
+    pub backend: Backend,
+    /// Parameters of the connection pool that Kylin's form names and Kirin has no use for.
+    pub unused: Vec<String>,
+    jdbc_base: String,
+}
+
+/// The database that holds the metastore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A file, shared by the nodes of one machine.
+    Sqlite {
+        /// The file; absolute.
+        path: PathBuf,
+    },
+    /// PostgreSQL.
+    Postgres(Server),
+    /// MySQL or MariaDB.
+    MySql(Server),
+}
+
+/// A database server and how to log in to it. `Debug` leaves out what may be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The user.
+    pub user: String,
+    /// The password; may be empty.
+    pub password: Secret,
+    /// The greatest number of connections in the pool (`maxTotal` or `maxActive`).
+    pub pool_size: u32,
+    /// The options after the URL's `?`, user and password excepted.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Why the text is refused, without any part of it that could belong to a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+type Expand<'a> = &'a dyn Fn(&str) -> Result<String, Unresolved>;
+
+impl Metastore {
+    /// The embedded metastore in `file`.
+    pub fn sqlite(identifier: &str, file: PathBuf) -> Self {
+        let jdbc_base = format!("jdbc:sqlite:{}", file.display());
+        Self {
+            identifier: identifier.to_owned(),
+            backend: Backend::Sqlite { path: file },
+            unused: Vec::new(),
+            jdbc_base,
+        }
+    }
+
+    /// Reads either form; `expand` substitutes `${…}`, relative paths start at `base`.
+    ///
+    /// # Errors
+    /// [`Refused`] says what is wrong, without quoting what may be a password.
+    pub fn parse(raw: &str, expand: Expand<'_>, base: &Path) -> Result<Self, Refused> {
+        let raw = raw.trim();
+        let whole;
+        let verbatim = |text: &str| Ok(text.to_owned());
+        let (text, expand): (&str, Expand<'_>) = if kylin_form(raw).is_some() {
+            (raw, expand)
+        } else {
+            whole = expand(raw).map_err(|e| Refused(e.to_string()))?;
+            (whole.trim(), &verbatim)
+        };
+        let (identifier, rest) = match text.split_once('@') {
+            Some((before, rest)) if !before.contains(':') || kylin_form(text).is_some() => {
+                (expanded(expand, before.trim())?, rest.trim())
+            }
+            _ => (DEFAULT_IDENTIFIER.to_owned(), text),
+        };
+        check_identifier(&identifier)?;
+        if let Some(parameters) = kylin_form(text) {
+            return from_parameters(identifier, parameters, expand);
+        }
+        match rest.split_once(':').map(|(scheme, place)| (scheme.to_ascii_lowercase(), place)) {
+            Some((scheme, place)) if scheme == "sqlite" => from_sqlite(&identifier, place, base),
+            Some((scheme, _)) if matches!(scheme.as_str(), "postgres" | "postgresql" | "mysql" | "mariadb") => {
+                from_plain_url(identifier, rest)
+            }
+            Some((scheme, _)) if scheme == "jdbc" => {
+                refuse("a JDBC URL alone has no user: write identifier@jdbc,url=jdbc:…,username=…,password=…")
+            }
+            _ => match rest.split([',', ':']).next() {
+                Some(kind @ ("hbase" | "hdfs" | "file" | "testing" | "ifile" | "jdbc")) => {
+                    refuse(&format!("a metastore of the kind @{kind} can't be shared safely; it has to be a database"))
+                }
+                _ => refuse("it is neither Kylin's form nor a URL of a known database"),
+            },
+        }
+    }
+
+    /// The JDBC URL up to its `?`: what tells one metastore from another with the same identifier.
+    pub fn jdbc_url_base(&self) -> &str {
+        &self.jdbc_base
+    }
+
+    /// `<identifier>_<JDBC URL up to "?">` with every character that is no letter, digit or `_` replaced by `_`:
+    /// the name under which Kylin 5 keeps a cluster in ZooKeeper.
+    pub fn unique_id(&self) -> String {
+        let full = format!("{}_{}", self.identifier, self.jdbc_base);
+        full.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    }
+
+    /// Whether the metastore is the embedded one.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.backend, Backend::Sqlite { .. })
+    }
+
+    /// The metastore in Kylin's form, passwords included. [`Display`](fmt::Display) hides them.
+    pub fn revealed(&self) -> String {
+        self.written(&|_, value| Cow::Borrowed(value))
+    }
+
+    fn written(&self, show: &dyn for<'a> Fn(&str, &'a str) -> Cow<'a, str>) -> String {
+        let (driver, server) = match &self.backend {
+            Backend::Sqlite { path } => return format!("{}@sqlite:{}", self.identifier, path.display()),
+            Backend::Postgres(server) => ("org.postgresql.Driver", server),
+            Backend::MySql(server) => ("com.mysql.cj.jdbc.Driver", server),
+        };
+        let mut url = self.jdbc_base.clone();
+        for (i, (name, value)) in server.options.iter().enumerate() {
+            let value = show(name, value);
+            url.push(if i == 0 { '?' } else { '&' });
+            url.push_str(&format!("{}={}", encoded(name), if value == "***" { value } else { encoded(&value) }));
+        }
+        format!(
+            "{}@jdbc,driverClassName={driver},url={},username={},password={},maxTotal={}",
+            self.identifier,
+            quoted(&url),
+            quoted(&server.user),
+            quoted(&show("password", server.password.reveal())),
+            server.pool_size,
+        )
+    }
+}
+
+impl fmt::Display for Metastore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written(&|name, value| {
+            if super::keys::looks_secret(name) { Cow::Borrowed("***") } else { Cow::Borrowed(value) }
+        }))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({}@{}:{}/{})", self.user, self.host, self.port, self.database)
+    }
+}
+
+fn refuse<T>(why: &str) -> Result<T, Refused> {
+    Err(Refused(why.to_owned()))
+}
+
+fn expanded(expand: Expand<'_>, text: &str) -> Result<String, Refused> {
+    expand(text).map_err(|e| Refused(e.to_string()))
+}
+
+fn encoded(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).into()
+}
+
+fn decoded(text: &str) -> Result<String, Refused> {
+    let text = percent_decode_str(text).decode_utf8();
+    text.map(Cow::into_owned).map_err(|_| Refused("a percent-encoded part is not UTF-8".into()))
+}
+
+/// The parameters of `identifier@jdbc,…`; `None` if it is not of that form.
+fn kylin_form(text: &str) -> Option<&str> {
+    let (before, rest) = text.split_once('@')?;
+    let (scheme, parameters) = rest.split_once(',')?;
+    (!before.contains([',', ':']) || before.starts_with("${")).then_some(())?;
+    scheme.trim().eq_ignore_ascii_case("jdbc").then_some(parameters)
+}
+
+fn check_identifier(identifier: &str) -> Result<(), Refused> {
+    let mut chars = identifier.chars();
+    let starts_well = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if !starts_well || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return refuse("the identifier before @ has to be a table prefix: a letter or _, then letters, digits and _");
+    }
+    if identifier.len() > IDENTIFIER_MAX {
+        return refuse(&format!("the identifier before @ is longer than {IDENTIFIER_MAX} characters"));
+    }
+    Ok(())
+}
+
+fn from_sqlite(identifier: &str, place: &str, base: &Path) -> Result<Metastore, Refused> {
+    let path = place.strip_prefix("//").unwrap_or(place);
+    if path.is_empty() {
+        return refuse("sqlite: needs the path of a file");
+    }
+    if path.contains(":memory:") || path.contains('?') {
+        return refuse("sqlite: takes the path of a file, without options; the metastore can't live in memory");
+    }
+    let joined = base.join(path);
+    Ok(Metastore::sqlite(identifier, std::path::absolute(&joined).unwrap_or(joined)))
+}
+
+fn from_plain_url(identifier: String, text: &str) -> Result<Metastore, Refused> {
+    let mut parts = UrlParts::of(text)?;
+    let Some(user) = parts.user.take() else { return refuse("the URL names no user") };
+    let pool_size = match parts.options.remove("maxTotal").or_else(|| parts.options.remove("maxActive")) {
+        Some(text) => pool_size(&text)?,
+        None => DEFAULT_POOL,
+    };
+    let host = if parts.host.contains(':') { format!("[{}]", parts.host) } else { parts.host.clone() };
+    let scheme = if parts.postgres { "postgresql" } else { "mysql" };
+    let jdbc_base = format!("jdbc:{scheme}://{host}:{}/{}", parts.port, parts.database);
+    let password = Secret::new(parts.password.take().unwrap_or_default());
+    Ok(parts.metastore(identifier, user, password, pool_size, Vec::new(), jdbc_base))
+}
+
+fn from_parameters(identifier: String, text: &str, expand: Expand<'_>) -> Result<Metastore, Refused> {
+    let (mut url, mut user, mut password, mut pool) = (None, None, None, None);
+    let mut unused = Vec::new();
+    for (name, raw) in parameters(text)? {
+        let value = expanded(expand, &raw)?;
+        match name {
+            "url" => url = Some(value),
+            "username" | "user" => user = Some(value),
+            "password" if value.starts_with("ENC(") => {
+                return refuse(
+                    "its password is encrypted with a key that only Kylin has; use password=${env:NAME} instead",
+                );
+            }
+            "password" => password = Some(value),
+            "maxTotal" | "maxActive" => pool = Some(pool_size(&value)?),
+            "driverClassName" => {}
+            other => unused.push(other.to_owned()),
+        }
+    }
+    let Some(url) = url else { return refuse("the parameter url is missing") };
+    let Some(plain) = url.strip_prefix("jdbc:") else { return refuse("its url has to start with jdbc:") };
+    if plain.starts_with("mysql:replication:") || plain.starts_with("mysql:loadbalance:") || plain.starts_with("h2:") {
+        return refuse(
+            "its url has to be jdbc:postgresql://, jdbc:mysql:// or jdbc:mariadb:// with one host, the primary",
+        );
+    }
+    let mut parts = UrlParts::of(plain)?;
+    let Some(user) = user.or_else(|| parts.user.take()) else { return refuse("the parameter username is missing") };
+    let password = Secret::new(password.or_else(|| parts.password.take()).unwrap_or_default());
+    let jdbc_base = url.split('?').next().unwrap_or(&url).to_owned();
+    Ok(parts.metastore(identifier, user, password, pool.unwrap_or(DEFAULT_POOL), unused, jdbc_base))
+}
+
+/// `name=value,name="va""lue",…`; a value is still to be substituted.
+fn parameters(text: &str) -> Result<Vec<(&str, String)>, Refused> {
+    let mut all = Vec::new();
+    let mut rest = text;
+    while !rest.trim().is_empty() {
+        let number = all.len() + 1;
+        let name_end = rest.find(['=', ',']).filter(|&at| rest[at..].starts_with('='));
+        let Some(name_end) = name_end else {
+            return refuse(&format!(
+                "parameter {number} after @jdbc is not name=value; a value that holds a comma stands in double quotes"
+            ));
+        };
+        let name = rest[..name_end].trim();
+        let after = rest[name_end + 1..].trim_start();
+        let (value, tail) = if let Some(inner) = after.strip_prefix('"') {
+            quoted_value(inner).ok_or_else(|| {
+                Refused(format!(
+                    "the quoted value of parameter {number} ({name}) is not closed before a comma or the end"
+                ))
+            })?
+        } else {
+            let end = bare_end(after);
+            (after[..end].trim_end().to_owned(), after[end..].strip_prefix(',').unwrap_or(""))
+        };
+        all.push((name, value));
+        rest = tail;
+    }
+    Ok(all)
+}
+
+/// What stands before the closing quote, and the text behind the comma that follows it.
+fn quoted_value(inner: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut rest = inner;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        value.push_str(before);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                value.push('"');
+                rest = more;
+            }
+            None => {
+                let tail = after.trim_start();
+                return if tail.is_empty() { Some((value, "")) } else { Some((value, tail.strip_prefix(',')?)) };
+            }
+        }
+    }
+}
+
+/// The first comma outside `${…}`.
+fn bare_end(text: &str) -> usize {
+    let mut inside = false;
+    text.char_indices()
+        .find(|&(at, c)| {
+            if text[at..].starts_with("${") {
+                inside = true;
+            } else if c == '}' {
+                inside = false;
+            }
+            c == ',' && !inside
+        })
+        .map_or(text.len(), |(at, _)| at)
+}
+
+/// Quotes a value if it has to be.
+fn quoted(value: &str) -> Cow<'_, str> {
+    let needs = value.contains(',') || value.starts_with('"') || value.trim() != value || value.contains("${");
+    if needs { format!("\"{}\"", value.replace('"', "\"\"").replace("${", "$${")).into() } else { value.into() }
+}
+
+fn pool_size(text: &str) -> Result<u32, Refused> {
+    match text.trim().parse() {
+        Ok(n @ 1..=POOL_MAX) => Ok(n),
+        _ => refuse(&format!("maxTotal (maxActive) has to be a whole number from 1 to {POOL_MAX}")),
+    }
+}
+
+/// A database URL taken apart.
+struct UrlParts {
+    postgres: bool,
+    host: String,
+    port: u16,
+    database: String,
+    user: Option<String>,
+    password: Option<String>,
+    options: BTreeMap<String, String>,
+}
+
+impl UrlParts {
+    fn of(text: &str) -> Result<Self, Refused> {
+        let Ok(url) = Url::parse(text) else {
+            return refuse(
+                "its URL can't be read: it needs one host, a port that is a number, and percent-encoded special characters",
+            );
+        };
+        let postgres = match url.scheme() {
+            "postgres" | "postgresql" => true,
+            "mysql" | "mariadb" => false,
+            _ => return refuse("its database is none of PostgreSQL, MySQL, MariaDB"),
+        };
+        let host = decoded(url.host_str().unwrap_or_default())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let database = decoded(url.path().trim_start_matches('/'))?;
+        if host.is_empty() || host.contains(',') {
+            return refuse("its URL has to name one host, the primary");
+        }
+        if database.is_empty() || database.contains('/') {
+            return refuse("its URL has to name a database, as in //host:port/database");
+        }
+        let mut options: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+        let (user_option, password_option) = (options.remove("user"), options.remove("password"));
+        let user = (!url.username().is_empty()).then(|| decoded(url.username())).transpose()?;
+        Ok(Self {
+            postgres,
+            host,
+            port: url.port().unwrap_or(if postgres { 5_432 } else { 3_306 }),
+            database,
+            user: user.or(user_option),
+            password: url.password().map(decoded).transpose()?.or(password_option),
+            options,
+        })
+    }
+
+    fn metastore(
+        self,
+        identifier: String,
+        user: String,
+        password: Secret,
+        pool_size: u32,
+        unused: Vec<String>,
+        jdbc_base: String,
+    ) -> Metastore {
+        let Self { postgres, host, port, database, options, .. } = self;
+        let server = Server { host, port, database, user, password, pool_size, options };
+        let backend = if postgres { Backend::Postgres(server) } else { Backend::MySql(server) };
+        Metastore { identifier, backend, unused, jdbc_base }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<Metastore, Refused> {
+        let expand = |text: &str| Ok(text.replace("${env:PW}", "s,e=c@r\"e${t}"));
+        Metastore::parse(text, &expand, Path::new("/home/kirin"))
+    }
+
+    fn server(text: &str) -> Server {
+        match parse(text).unwrap().backend {
+            Backend::Postgres(server) | Backend::MySql(server) => server,
+            Backend::Sqlite { .. } => panic!("{text} is no server"),
+        }
+    }
+
+    fn why(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn kylins_form_for_postgresql() {
+        let text = "kylin_meta@jdbc,driverClassName=org.postgresql.Driver,url=jdbc:postgresql://db1:6432/kylin?sslmode=disable\
+                    &connectTimeout=10,username=kylin,password=pa=ss,maxTotal=50,maxIdle=8";
+        let metastore = parse(text).unwrap();
+        assert_eq!(metastore.identifier, "kylin_meta");
+        assert_eq!(metastore.unused, ["maxIdle"]);
+        assert_eq!(metastore.jdbc_url_base(), "jdbc:postgresql://db1:6432/kylin");
+        assert_eq!(metastore.unique_id(), "kylin_meta_jdbc_postgresql___db1_6432_kylin");
+        let Backend::Postgres(server) = &metastore.backend else { panic!("{metastore:?}") };
+        assert_eq!((server.host.as_str(), server.port, server.database.as_str()), ("db1", 6_432, "kylin"));
+        assert_eq!((server.user.as_str(), server.password.reveal(), server.pool_size), ("kylin", "pa=ss", 50));
+        assert_eq!(
+            server.options.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("&"),
+            "connectTimeout=10&sslmode=disable"
+        );
+    }
+
+    #[test]
+    fn kylins_form_for_mysql_and_mariadb() {
+        for scheme in ["mysql", "mariadb"] {
+            let text =
+                format!("k@jdbc,url=jdbc:{scheme}://[::1]/kylin?useUnicode=true,username=u,password=,maxActive=3");
+            let metastore = parse(&text).unwrap();
+            assert!(matches!(metastore.backend, Backend::MySql(_)));
+            let server = server(&text);
+            assert_eq!((server.host.as_str(), server.port, server.pool_size), ("::1", 3_306, 3));
+            assert!(server.password.is_empty());
+        }
+    }
+
+    #[test]
+    fn plain_urls() {
+        let it = server("postgresql://us%40er:p%2Ca%3Ds%22s@[fe80::1]:5433/k?sslmode=require&maxTotal=7");
+        assert_eq!((it.user.as_str(), it.password.reveal(), it.host.as_str()), ("us@er", "p,a=s\"s", "fe80::1"));
+        assert_eq!((it.port, it.pool_size, it.options.len()), (5_433, 7, 1));
+        assert_eq!(parse("mysql://u@h/d").unwrap().unique_id(), "kylin_metadata_jdbc_mysql___h_3306_d");
+        assert_eq!(parse("mine@mariadb://u@h/d").unwrap().identifier, "mine");
+    }
+
+    #[test]
+    fn sqlite_paths_start_at_the_home() {
+        let path = |text: &str| match parse(text).unwrap().backend {
+            Backend::Sqlite { path } => path.display().to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(path("sqlite:meta.db"), "/home/kirin/meta.db");
+        assert_eq!(path("sqlite:///var/m.db"), "/var/m.db");
+        assert_eq!(path("mine@sqlite:/var/m.db"), "/var/m.db");
+        assert!(why("sqlite::memory:").contains("can't live in memory"));
+    }
+
+    #[test]
+    fn a_password_may_hold_anything_quoted_or_substituted() {
+        let url = "url=jdbc:postgresql://h/d,username=u";
+        assert_eq!(server(&format!("k@jdbc,{url},password=\"a,b\"\"c=\",maxTotal=2")).password.reveal(), "a,b\"c=");
+        assert_eq!(server(&format!("k@jdbc,{url},password=${{env:PW}}")).password.reveal(), "s,e=c@r\"e${t}");
+        assert_eq!(server(&format!("k@jdbc,password=${{env:PW}},{url}")).user, "u");
+    }
+
+    #[test]
+    fn refusals_say_what_is_wrong_and_never_quote_a_password() {
+        let url = "url=jdbc:postgresql://h/d,username=u";
+        let cut = why(&format!("k@jdbc,{url},password=hun,ter2"));
+        assert!(cut.contains("parameter 4") && cut.contains("double quotes") && !cut.contains("ter2"), "{cut}");
+        assert!(why(&format!("k@jdbc,{url},password=\"open")).contains("not closed"));
+        assert!(why(&format!("k@jdbc,{url},password=ENC('x')")).contains("${env:NAME}"));
+        assert!(why("k@jdbc,username=u").contains("url is missing"));
+        assert!(why("k@jdbc,url=jdbc:postgresql://h/d").contains("username is missing"));
+        assert!(why("k@jdbc,url=jdbc:postgresql://h1:1,h2:2/d,username=u").contains("parameter 2"));
+        assert!(why("k@jdbc,url=\"jdbc:postgresql://h1:1,h2:2/d\",username=u").contains("one host"));
+        assert!(why("k@jdbc,url=jdbc:postgresql://h/,username=u").contains("name a database"));
+        assert!(why("k@jdbc,url=jdbc:h2:mem:x,username=u").contains("jdbc:mysql://"));
+        assert!(why("k@jdbc,url=jdbc:oracle://h/d,username=u").contains("none of"));
+        assert!(why("k@hbase").contains("@hbase"));
+        assert!(why("my-id@jdbc,url=jdbc:mysql://h/d,username=u").contains("table prefix"));
+        assert!(why(&format!("{}@sqlite:x", "a".repeat(33))).contains("longer"));
+        assert!(why(&format!("k@jdbc,{url},maxTotal=0")).contains("from 1 to 1000"));
+        assert!(why("kylin_metadata").contains("neither"));
+        assert!(why("postgres://h/d").contains("no user"));
+    }
+
+    #[test]
+    fn printing_hides_passwords() {
+        let text = "k@jdbc,url=jdbc:postgresql://h/d?sslpassword=hunter3&a=b,username=u,password=hunter2";
+        let metastore = parse(text).unwrap();
+        for printed in [metastore.to_string(), format!("{metastore:?}")] {
+            assert!(!printed.contains("hunter"), "{printed}");
+        }
+        assert!(metastore.to_string().contains("a=b"));
+        assert!(metastore.revealed().contains("hunter2"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(user in "[^\r\n]{1,12}", password in any::<String>(), option in "[^\r\n]{0,12}") {
+            prop_assume!(!password.starts_with("ENC("));
+            let server = Server {
+                host: "h".into(), port: 1, database: "d".into(), user, password: Secret::new(password), pool_size: 9,
+                options: BTreeMap::from([("o".to_owned(), option)]),
+            };
+            let metastore = Metastore {
+                identifier: "k".into(), backend: Backend::Postgres(server), unused: Vec::new(),
+                jdbc_base: "jdbc:postgresql://h:1/d".into(),
+            };
+            let expand = |text: &str| {
+                super::super::substitute::Substitutes { entries: &BTreeMap::new(), env: &BTreeMap::new() }.expand("k", text)
+            };
+            prop_assert_eq!(Metastore::parse(&metastore.revealed(), &expand, Path::new("/")), Ok(metastore));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in r#"(k@jdbc,)?[a-z@:/,="$\{\}%?&\[\]]{0,40}"#) {
+            let _ = parse(&text);
+        }
+    }
+}

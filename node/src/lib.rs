@@ -1,0 +1,4 @@
+//! The Kirin node.
+
+pub mod auth;
+pub mod config;
