@@ -1,0 +1,319 @@
+//! The HTTP API: JSON in Kylin's envelope and with its field names, on every node alike.
+//!
+//! ```text
+//! {"code": "000", "data": …, "msg": ""}
+//! {"code": "999", "data": null, "msg": "KE-…: text", "exception": "text", "error_code": "KE-…", "suggestion": "what to do"}
+//! ```
+//! Everything but `/health` needs a login. What is submitted is answered after its commit; what could not be asked of the
+//! metastore is a 503 with `Retry-After`.
+//!
+//! Not here: anything that only nodes say to one another ([`crate::link`]).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use kirin_store::{Store, StoreError};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::auth::verified::Verified;
+use crate::catalog::Catalogs;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::executor::Attempts;
+use crate::link::Links;
+use crate::shell::Mind;
+
+mod catalog;
+mod cluster;
+mod jobs;
+mod login;
+mod query;
+
+/// Larger bodies are refused.
+const BODY_MAX: usize = 8 << 20;
+
+/// What handlers need.
+#[derive(Clone)]
+pub struct Context(Arc<Parts>);
+
+/// The parts of a node that the API uses.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// This node's name.
+    pub name: String,
+    /// The metastore.
+    pub store: Store,
+    /// The core.
+    pub mind: Mind,
+    /// Links to the other nodes.
+    pub links: Links,
+    /// Names and addresses.
+    pub directory: Directory,
+    /// The executors, to check what is submitted.
+    pub attempts: Attempts,
+    /// Tables, models, segments, and queries over them.
+    pub catalogs: Catalogs,
+    /// Who is found through discovery, and whether that works.
+    pub discovery: Arc<dyn kirin_discovery::Discovery>,
+    /// Passwords that were verified not long ago.
+    pub verified: Verified,
+    /// Asks the process to stop.
+    pub stop: tokio::sync::mpsc::UnboundedSender<()>,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// All routes.
+pub fn router(parts: Parts) -> Router {
+    let context = Context(Arc::new(parts));
+    let open = Router::new()
+        .route("/health", get(cluster::health))
+        .route("/kylin/api/health", get(cluster::health));
+    let api = Router::new()
+        .route("/user/authentication", get(login::authentication).post(login::authentication))
+        .route("/projects", get(catalog::projects).post(catalog::create_project))
+        .route("/projects/{project}", delete(catalog::drop_project))
+        .route("/projects/{project}/project_config", put(catalog::configure_project))
+        .route("/tables", get(catalog::tables).post(catalog::add_table))
+        .route("/tables/{table}", delete(catalog::drop_table))
+        .route("/models", get(catalog::models).post(catalog::add_model))
+        .route("/models/{model}", get(catalog::model).delete(catalog::drop_model))
+        .route(
+            "/models/{model}/segments",
+            get(catalog::segments).post(catalog::build_segment).put(catalog::refresh_segment).delete(catalog::drop_segments),
+        )
+        .route("/jobs", get(jobs::list).post(jobs::submit).delete(jobs::delete))
+        .route("/jobs/status", put(jobs::act))
+        .route("/jobs/{job}", get(jobs::show))
+        .route("/jobs/{job}/detail", get(jobs::detail))
+        .route("/jobs/{job}/why", get(jobs::why))
+        .route("/jobs/{job}/steps/{step}/log", get(jobs::log))
+        .route("/jobs/{job}/steps/{step}/output", get(jobs::output))
+        .route("/query", post(query::query))
+        .route("/query/explain", post(query::explain))
+        .route("/query/tables_and_columns", get(query::tables_and_columns))
+        .route("/tables_and_columns", get(query::tables_and_columns))
+        .route("/epoch", post(cluster::claim))
+        .route("/system/servers", get(cluster::servers))
+        .route("/system/host", get(cluster::host))
+        .route("/system/stop", post(cluster::stop))
+        .route("/cluster", get(cluster::cluster))
+        .route("/cluster/history", get(cluster::history))
+        .route("/cluster/nodes/{node}/drain", post(cluster::drain))
+        .route("/cluster/nodes/{node}/slots", put(cluster::slots))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint"))
+        .route_layer(middleware::from_fn_with_state(context.clone(), login::require));
+    open.nest("/kylin/api", api)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(name_the_url))
+        .with_state(context)
+}
+
+/// A result in Kylin's envelope.
+pub type Result<T> = std::result::Result<Data<T>, ApiError>;
+
+/// `data` of a good answer.
+#[derive(Debug)]
+pub struct Data<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Data<T> {
+    fn into_response(self) -> Response {
+        axum::Json(json!({ "code": "000", "data": self.0, "msg": "" })).into_response()
+    }
+}
+
+/// A page of a list, as Kylin's public API has it.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// The rows of this page.
+    pub value: Vec<T>,
+    /// The number of the page, from 0.
+    pub offset: u64,
+    /// Rows a page.
+    pub limit: u64,
+    /// Rows in all.
+    pub total_size: u64,
+}
+
+impl<T> Page<T> {
+    /// Cuts a page out of a list that is there as a whole.
+    pub fn cut(all: Vec<T>, offset: u64, limit: u64) -> Self {
+        let total_size = all.len() as u64;
+        let skip = usize::try_from(offset.saturating_mul(limit)).unwrap_or(usize::MAX);
+        let take = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self { value: all.into_iter().skip(skip).take(take).collect(), offset, limit, total_size }
+    }
+}
+
+/// What went wrong, for a person and for a client.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    text: String,
+    suggestion: Option<String>,
+    retry_after: Option<u32>,
+}
+
+impl ApiError {
+    /// An error with Kylin's code and a text.
+    pub fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into(), suggestion: None, retry_after: None }
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn suggest(mut self, what: impl Into<String>) -> Self {
+        self.suggestion = Some(what.into());
+        self
+    }
+
+    /// The request is malformed.
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "KE-010000400", text)
+    }
+
+    /// What was named is not there.
+    pub fn not_found(code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, text)
+    }
+
+    /// The state does not allow it.
+    pub fn conflict(code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, text)
+    }
+
+    /// The metastore did not answer.
+    pub fn unavailable(text: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "KE-010000503", text)
+                .suggest("the metastore does not answer: try again with the same idempotency key")
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            return Self::unavailable(error.to_string());
+        }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", error.to_string())
+    }
+}
+
+impl From<kirin_olap::Error> for ApiError {
+    fn from(error: kirin_olap::Error) -> Self {
+        // Kylin's clients expect 500 for a query that fails.
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-010000500", error.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "code": "999",
+            "data": null,
+            "msg": format!("{}: {}", self.code, self.text),
+            "exception": self.text,
+            "stacktrace": null,
+            "suggestion": self.suggestion,
+            "error_code": self.code,
+        });
+        let mut response = (self.status, axum::Json(body.clone())).into_response();
+        response.extensions_mut().insert(ErrorBody(body));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Kylin\""));
+        }
+        response
+    }
+}
+
+#[derive(Clone)]
+struct ErrorBody(serde_json::Value);
+
+/// Adds the URL to an error, as Kylin does: the handlers don't know it.
+async fn name_the_url(request: Request, next: Next) -> Response {
+    let url = request.uri().to_string();
+    let mut response = next.run(request).await;
+    if let Some(ErrorBody(mut body)) = response.extensions_mut().remove() {
+        body["url"] = url.into();
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(parts, axum::body::Body::from(body.to_string()));
+    }
+    response
+}
+
+/// A JSON body whose errors come in Kylin's envelope. An absent body is an empty object.
+pub struct Body<T>(pub T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, ApiError> {
+        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|e| ApiError::bad(e.body_text()))?;
+        let bytes = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
+        serde_json::from_slice(bytes).map(Self).map_err(|e| ApiError::bad(format!("the body is not what is expected: {e}")))
+    }
+}
+
+/// Query parameters whose errors come in Kylin's envelope.
+pub struct Params<T>(pub T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        _: &S,
+    ) -> std::result::Result<Self, ApiError> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|e| ApiError::bad(e.body_text()))
+    }
+}
+
+/// What all lists take.
+#[derive(Debug, serde::Deserialize)]
+pub struct Paging {
+    /// The number of the page, from 0.
+    #[serde(default, alias = "pageOffset")]
+    pub page_offset: u64,
+    /// Rows a page.
+    #[serde(default = "ten", alias = "pageSize")]
+    pub page_size: u64,
+}
+
+const fn ten() -> u64 {
+    10
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The project of a request: it has to be there.
+async fn project(context: &Context, name: &str) -> std::result::Result<kirin_store::ProjectInfo, ApiError> {
+    context.store.project(name).await?.ok_or_else(|| {
+        ApiError::not_found("KE-010001201", format!("there is no project '{name}'"))
+            .suggest("see `kirin project list`, or make it with `kirin project create`")
+    })
+}
+
+type Shared = State<Context>;

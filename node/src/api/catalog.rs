@@ -1,0 +1,495 @@
+//! Projects, tables, models, segments.
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use kirin_core::{Answer, Ask};
+use kirin_olap::{BuildJob, Model, SegmentRange, Source, Table};
+use kirin_store::{Doc, DocKind, Extra, ProjectInfo, SegmentInfo, SegmentReservation, SegmentState};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::jobs::{NewJob, accept};
+use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared, header_text, project};
+use crate::worker::build::BuildSpec;
+
+type Checked<T> = std::result::Result<T, ApiError>;
+
+// --- projects ---
+
+/// `POST /projects`.
+#[derive(Debug, Deserialize)]
+pub struct NewProject {
+    name: String,
+    #[serde(default)]
+    description: String,
+}
+
+/// `GET /projects`.
+pub async fn projects(State(context): Shared, Params(paging): Params<Paging>) -> Result<Page<Value>> {
+    let all = context.store.projects().await?;
+    Ok(Data(Page::cut(all.iter().map(project_json).collect(), paging.page_offset, paging.page_size.max(100))))
+}
+
+fn project_json(project: &ProjectInfo) -> Value {
+    json!({
+        "uuid": project.id.0.to_string(),
+        "name": project.name,
+        "owner": super::login::ADMIN,
+        "status": "ENABLED",
+        "description": project.description,
+        "create_time": project.created_ms,
+        "create_time_utc": project.created_ms,
+        "last_modified": project.created_ms,
+        "default_database": "DEFAULT",
+        "override_kylin_properties": { "kylin.job.max-concurrent-jobs": project.limit.to_string() },
+    })
+}
+
+/// `POST /projects`.
+pub async fn create_project(State(context): Shared, Body(body): Body<NewProject>) -> Result<Value> {
+    named("the project's name", &body.name)?;
+    let limit = context.config.jobs.per_project;
+    if !context.store.create_project(&body.name, &body.description, limit).await? {
+        return Err(ApiError::conflict("KE-010001202", format!("there is a project '{}' already", body.name)));
+    }
+    context.mind.tell(kirin_core::Event::ListsChanged);
+    let made = project(&context, &body.name).await?;
+    Ok(Data(project_json(&made)))
+}
+
+/// A name that can stand in a path, a table and a query.
+fn named(what: &str, name: &str) -> Checked<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || name.len() > 100 || !name.chars().all(fits) || !name.starts_with(char::is_alphanumeric) {
+        return Err(ApiError::bad(format!(
+            "{what} is '{name}'; allowed are 1 to 100 letters, digits, '_' and '-', beginning with a letter or digit"
+        )));
+    }
+    Ok(())
+}
+
+/// `DELETE /projects/{p}`: only one in which nothing is left.
+pub async fn drop_project(State(context): Shared, Path(name): Path<String>) -> Result<Value> {
+    project(&context, &name).await?;
+    if !context.store.drop_project(&name).await? {
+        return Err(ApiError::conflict("KE-010001203", format!("project '{name}' still has tables, models or open jobs"))
+            .suggest("drop its models and tables, discard its jobs"));
+    }
+    Ok(Data(json!("")))
+}
+
+/// `PUT /projects/{p}/project_config`.
+#[derive(Debug, Deserialize)]
+pub struct ProjectConfig {
+    #[serde(rename = "kylin.job.max-concurrent-jobs")]
+    limit: u32,
+}
+
+/// `PUT /projects/{p}/project_config`: how many of its jobs run at once.
+pub async fn configure_project(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Body(body): Body<ProjectConfig>,
+) -> Result<Value> {
+    let project = project(&context, &name).await?;
+    done(context.store.ask(&Ask::SetLimit { project: project.id, limit: body.limit }, Extra::None).await)?;
+    context.mind.tell(kirin_core::Event::ListsChanged);
+    Ok(Data(json!("")))
+}
+
+fn done(answer: Answer) -> Checked<()> {
+    match answer {
+        Answer::Done => Ok(()),
+        Answer::Refused => Err(ApiError::conflict("KE-010000409", "it changed meanwhile; try again")),
+        _ => Err(ApiError::unavailable("the change may or may not have taken place")),
+    }
+}
+
+// --- tables ---
+
+/// Which project, and which page.
+#[derive(Debug, Deserialize)]
+pub struct OfProject {
+    #[serde(default = "default_project", alias = "projectName")]
+    project: String,
+    model_name: Option<String>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+fn default_project() -> String {
+    "default".to_owned()
+}
+
+/// `GET /tables`.
+pub async fn tables(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<Value>> {
+    let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
+    let all = catalog.tables.iter().map(|table| {
+        json!({
+            "name": table.name,
+            "database": "DEFAULT",
+            "source": table.source,
+            "columns": table.columns.iter().map(|c| json!({ "name": c.name, "type": c.type_name, "datatype": c.type_name })).collect::<Vec<_>>(),
+        })
+    });
+    Ok(Data(Page::cut(all.collect(), params.paging.page_offset, params.paging.page_size.max(100))))
+}
+
+/// `POST /tables`.
+#[derive(Debug, Deserialize)]
+pub struct NewTable {
+    #[serde(default = "default_project")]
+    project: String,
+    name: String,
+    source: Source,
+}
+
+/// `POST /tables`: a table over files that are there.
+pub async fn add_table(State(context): Shared, Body(body): Body<NewTable>) -> Result<Value> {
+    named("the table's name", &body.name)?;
+    let project = project(&context, &body.project).await?;
+    let described = context.catalogs.engine().describe(&body.source).await.map_err(|e| ApiError::bad(e.to_string()))?;
+    let table = Table { name: body.name, source: body.source, columns: described.columns };
+    let value = serde_json::to_value(&table).map_err(|e| ApiError::bad(e.to_string()))?;
+    put_new(&context, &project, DocKind::Table, &table.name, &value).await?;
+    let skipped: Vec<_> = described.skipped.iter().map(|(name, why)| json!({ "name": name, "reason": why })).collect();
+    Ok(Data(json!({
+        "name": table.name,
+        "rows": described.rows,
+        "files": described.files,
+        "columns": table.columns.iter().map(|c| json!({ "name": c.name, "type": c.type_name })).collect::<Vec<_>>(),
+        "skipped_columns": skipped,
+    })))
+}
+
+async fn put_new(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str, value: &Value) -> Checked<()> {
+    if context.store.put_doc(project.id, kind, name, value, 0).await?.is_some() {
+        return Ok(());
+    }
+    let what = if kind == DocKind::Table { "table" } else { "model" };
+    Err(ApiError::conflict("KE-010000410", format!("there is a {what} '{name}' already")).suggest("drop it first"))
+}
+
+async fn doc(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str) -> Checked<Doc> {
+    let docs = context.store.docs(project.id).await?;
+    docs.into_iter().find(|doc| doc.kind == kind && doc.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let what = if kind == DocKind::Table { "table" } else { "model" };
+        ApiError::not_found("KE-010002201", format!("there is no {what} '{name}' in project '{}'", project.name))
+            .suggest(format!("see `kirin {what} list`"))
+    })
+}
+
+/// `DELETE /tables/{t}`: only one that no model uses.
+pub async fn drop_table(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+    let project = project(&context, &params.project).await?;
+    let table = doc(&context, &project, DocKind::Table, &name).await?;
+    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
+    let uses = |model: &&Model| {
+        std::iter::once(&model.fact).chain(model.lookups.iter().map(|l| &l.table)).any(|t| t.eq_ignore_ascii_case(&name))
+    };
+    if let Some(model) = catalog.models.iter().find(uses) {
+        return Err(ApiError::conflict("KE-010000411", format!("table '{name}' is used by model '{}'", model.name))
+            .suggest("drop the model first"));
+    }
+    context.store.drop_doc(project.id, DocKind::Table, &table.name, table.revision).await?;
+    Ok(Data(json!("")))
+}
+
+// --- models ---
+
+/// `GET /models`.
+pub async fn models(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<Value>> {
+    let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
+    let wanted = |model: &&Model| params.model_name.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(&model.name));
+    let all: Vec<_> = catalog.models.iter().filter(wanted).map(model_json).collect();
+    Ok(Data(Page::cut(all, params.paging.page_offset, params.paging.page_size.max(100))))
+}
+
+fn model_json(model: &Model) -> Value {
+    let mut value = serde_json::to_value(model).unwrap_or_default();
+    let indexes: Vec<_> = model
+        .layouts()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|layout| json!({ "layout": layout, "dimensions": model.layout_dimensions(layout) }))
+        .collect();
+    value["uuid"] = model.name.clone().into();
+    value["alias"] = model.name.clone().into();
+    value["fact_table"] = format!("DEFAULT.{}", model.fact).into();
+    value["definition"] = serde_json::to_value(model).unwrap_or_default();
+    value["indexes"] = indexes.into();
+    value
+}
+
+/// `POST /models`: the model itself, with `project` beside its fields.
+#[derive(Debug, Deserialize)]
+pub struct NewModel {
+    #[serde(default = "default_project")]
+    project: String,
+    #[serde(flatten)]
+    model: Value,
+}
+
+/// `POST /models`.
+pub async fn add_model(State(context): Shared, Body(body): Body<NewModel>) -> Result<Value> {
+    let project = project(&context, &body.project).await?;
+    let model: Model = serde_json::from_value(body.model).map_err(|e| ApiError::bad(format!("the model: {e}")))?;
+    named("the model's name", &model.name)?;
+    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
+    model.validate(&catalog.tables).map_err(|e| ApiError::bad(e.to_string()))?;
+    let value = serde_json::to_value(&model).map_err(|e| ApiError::bad(e.to_string()))?;
+    put_new(&context, &project, DocKind::Model, &model.name, &value).await?;
+    Ok(Data(model_json(&model)))
+}
+
+/// `GET /models/{m}`.
+pub async fn model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+    let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
+    Ok(Data(model_json(model_of(&catalog.models, &name)?)))
+}
+
+fn model_of<'a>(models: &'a [Model], name: &str) -> Checked<&'a Model> {
+    models.iter().find(|model| model.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+        ApiError::not_found("KE-010002201", format!("there is no model '{name}'")).suggest("see `kirin model list`")
+    })
+}
+
+/// `DELETE /models/{m}`: only one without segments.
+pub async fn drop_model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+    let project = project(&context, &params.project).await?;
+    let model = doc(&context, &project, DocKind::Model, &name).await?;
+    if !context.store.segments(project.id, Some(&model.name)).await?.is_empty() {
+        return Err(ApiError::conflict("KE-010000412", format!("model '{name}' has segments"))
+            .suggest("discard its jobs and drop its segments first"));
+    }
+    context.store.drop_doc(project.id, DocKind::Model, &model.name, model.revision).await?;
+    Ok(Data(json!("")))
+}
+
+// --- segments ---
+
+/// `GET /models/{m}/segments`.
+pub async fn segments(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Params(params): Params<OfProject>,
+) -> Result<Page<Value>> {
+    let project = project(&context, &params.project).await?;
+    let model = doc(&context, &project, DocKind::Model, &name).await?;
+    let rows = context.store.segments(project.id, Some(&model.name)).await?;
+    let all = rows.iter().map(segment_json).collect();
+    Ok(Data(Page::cut(all, params.paging.page_offset, params.paging.page_size.max(1000))))
+}
+
+fn range_of(segment: &SegmentInfo) -> SegmentRange {
+    crate::catalog::range(segment.start_ms, segment.end_ms)
+}
+
+fn segment_json(segment: &SegmentInfo) -> Value {
+    let manifest = segment.manifest.as_ref();
+    let number = |key: &str| manifest.and_then(|m| m.get(key)).and_then(Value::as_u64).unwrap_or(0);
+    let status = match segment.state {
+        SegmentState::New => "NEW",
+        SegmentState::Ready => "READY",
+    };
+    json!({
+        "id": segment.id,
+        "name": range_of(segment).segment_name(),
+        "status": status,
+        "status_to_display": status,
+        "start": segment.start_ms,
+        "end": segment.end_ms,
+        "create_time_utc": segment.created_ms,
+        "last_build_time": segment.published_ms,
+        "source_count": number("source_rows"),
+        "bytes_size": number("bytes"),
+        "epoch": segment.epoch.map(|epoch| epoch.0),
+        "job_id": segment.job,
+    })
+}
+
+/// `POST /models/{m}/segments`.
+#[derive(Debug, Deserialize)]
+pub struct Build {
+    #[serde(default = "default_project")]
+    project: String,
+    start: Option<Value>,
+    end: Option<Value>,
+    #[serde(default = "super::jobs::normal")]
+    priority: u8,
+    idempotency_key: Option<String>,
+}
+
+/// Kylin's clients send moments as text, and a full range as "everything but the ends".
+fn moment(what: &str, value: Option<&Value>) -> Checked<Option<i64>> {
+    let parsed = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(Value::Number(number)) => number.as_i64(),
+        Some(_) => None,
+    };
+    parsed.map(Some).ok_or_else(|| ApiError::bad(format!("{what} has to be milliseconds since 1970")))
+}
+
+fn wished_range(model: &Model, build: &Build) -> Checked<SegmentRange> {
+    let (start, end) = (moment("start", build.start.as_ref())?, moment("end", build.end.as_ref())?);
+    let range = match (start, end) {
+        (None, None) => SegmentRange::Full,
+        (Some(..=1), Some(end)) if end >= i64::MAX - 1 => SegmentRange::Full,
+        (Some(start_ms), Some(end_ms)) => SegmentRange::Time { start_ms, end_ms },
+        _ => return Err(ApiError::bad("give both start and end, or neither for everything")),
+    };
+    range.validate().map_err(|e| ApiError::bad(e.to_string()))?;
+    if matches!(range, SegmentRange::Time { .. }) && model.partition.is_none() {
+        return Err(ApiError::bad(format!("model '{}' has no partition column, so it is built as a whole", model.name))
+            .suggest("leave out start and end, or add a partition to the model"));
+    }
+    Ok(range)
+}
+
+fn ends(range: &SegmentRange) -> (i64, i64) {
+    match range {
+        SegmentRange::Full => crate::catalog::FULL,
+        SegmentRange::Time { start_ms, end_ms } => (*start_ms, *end_ms),
+    }
+}
+
+/// `POST /models/{m}/segments`: a build of a new segment.
+pub async fn build_segment(
+    State(context): Shared,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    Body(body): Body<Build>,
+) -> Result<Value> {
+    let project = project(&context, &body.project).await?;
+    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
+    let model = model_of(&catalog.models, &name)?.clone();
+    let range = wished_range(&model, &body)?;
+    let (start_ms, end_ms) = ends(&range);
+    let key = body.idempotency_key.or_else(|| header_text(&headers, "idempotency-key").map(str::to_owned));
+    // The same key has to reserve the same segment.
+    let segment = key.as_ref().map_or_else(uuid::Uuid::now_v7, |key| {
+        uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, format!("{}/{}/{key}", project.id.0, model.name).as_bytes())
+    });
+    let reserve = SegmentReservation { id: segment.to_string(), model: model.name.clone(), start_ms, end_ms, replaces: false };
+    let job = build_job(&context, &catalog, model, range, segment.to_string(), body.priority, key, vec![reserve])?;
+    let (id, job_name) = accept(&context, &project, job).await?;
+    Ok(Data(json!({ "jobs": [{ "job_name": job_name, "job_id": id }], "segment_id": segment })))
+}
+
+#[expect(clippy::too_many_arguments, reason = "two callers; a struct would only repeat the names")]
+fn build_job(
+    context: &Context,
+    catalog: &kirin_olap::Catalog,
+    model: Model,
+    range: SegmentRange,
+    segment: String,
+    priority: u8,
+    key: Option<String>,
+    reserve: Vec<SegmentReservation>,
+) -> Checked<NewJob> {
+    context.attempts.executor("build").map_err(ApiError::bad)?;
+    let subject = model.name.clone();
+    let used = |table: &&Table| {
+        std::iter::once(&model.fact).chain(model.lookups.iter().map(|l| &l.table)).any(|t| t.eq_ignore_ascii_case(&table.name))
+    };
+    let tables = catalog.tables.iter().filter(used).cloned().collect();
+    let name = if reserve.iter().any(|r| r.replaces) { "INDEX_REFRESH" } else { "INC_BUILD" };
+    let spec = BuildSpec { segment, build: BuildJob { model, tables, range } };
+    let spec = serde_json::to_value(spec).map_err(|e| ApiError::bad(e.to_string()))?;
+    Ok(NewJob { kind: "build", subject, spec, priority, key, name, reserve })
+}
+
+/// `PUT /models/{m}/segments`.
+#[derive(Debug, Deserialize)]
+pub struct Refresh {
+    #[serde(default = "default_project")]
+    project: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
+    #[serde(default = "super::jobs::normal")]
+    priority: u8,
+}
+
+/// `PUT /models/{m}/segments`: builds segments again; each keeps answering from what it has until the new one is published.
+pub async fn refresh_segment(State(context): Shared, Path(name): Path<String>, Body(body): Body<Refresh>) -> Result<Value> {
+    if !body.kind.eq_ignore_ascii_case("REFRESH") {
+        return Err(ApiError::bad(format!("type is '{}', allowed is REFRESH", body.kind)));
+    }
+    let project = project(&context, &body.project).await?;
+    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
+    let model = model_of(&catalog.models, &name)?.clone();
+    let rows = chosen(&context, &project, &model, &body.ids, &body.names).await?;
+    let mut jobs = Vec::new();
+    for row in rows {
+        if row.state != SegmentState::Ready {
+            return Err(ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id)));
+        }
+        let range = range_of(&row);
+        let (start_ms, end_ms) = ends(&range);
+        let reserve =
+            SegmentReservation { id: row.id.clone(), model: model.name.clone(), start_ms, end_ms, replaces: true };
+        let job = build_job(&context, &catalog, model.clone(), range, row.id, body.priority, None, vec![reserve])?;
+        let (id, job_name) = accept(&context, &project, job).await?;
+        jobs.push(json!({ "job_name": job_name, "job_id": id }));
+    }
+    Ok(Data(json!({ "jobs": jobs })))
+}
+
+async fn chosen(
+    context: &Context,
+    project: &ProjectInfo,
+    model: &Model,
+    ids: &[String],
+    names: &[String],
+) -> Checked<Vec<SegmentInfo>> {
+    let rows = context.store.segments(project.id, Some(&model.name)).await?;
+    let wanted = |row: &SegmentInfo| ids.contains(&row.id) || names.contains(&range_of(row).segment_name());
+    let rows: Vec<_> = rows.into_iter().filter(wanted).collect();
+    if rows.is_empty() || rows.len() < ids.len() + names.len() {
+        return Err(ApiError::not_found("KE-010022201", format!("model '{}' has no such segment", model.name))
+            .suggest("see `kirin segment list`"));
+    }
+    Ok(rows)
+}
+
+/// `DELETE /models/{m}/segments`.
+#[derive(Debug, Deserialize)]
+pub struct DropSegments {
+    #[serde(default = "default_project")]
+    project: String,
+    #[serde(default)]
+    ids: String,
+    #[serde(default)]
+    names: String,
+    purge: Option<String>,
+}
+
+/// `DELETE /models/{m}/segments`: queries do not see them from here on; their files are swept later.
+pub async fn drop_segments(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Params(params): Params<DropSegments>,
+) -> Result<Value> {
+    let project = project(&context, &params.project).await?;
+    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
+    let model = model_of(&catalog.models, &name)?.clone();
+    let list = |text: &str| text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let rows = if params.purge.is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        context.store.segments(project.id, Some(&model.name)).await?
+    } else {
+        chosen(&context, &project, &model, &list(&params.ids), &list(&params.names)).await?
+    };
+    for row in &rows {
+        if row.state != SegmentState::Ready || !context.store.drop_segment(&row.id).await? {
+            return Err(ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id))
+                .suggest("discard its job first"));
+        }
+    }
+    Ok(Data(json!("")))
+}

@@ -1,0 +1,576 @@
+//! Jobs: submit, list, look into, act upon.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kirin_core::ask::{Fence, JobId, JobRow, Priority, ProjectId};
+use kirin_core::job::JobEvent;
+use kirin_core::queue::Blocked;
+use kirin_core::{Action, Answer, Ask, Event, JobState, Member};
+use kirin_store::{Extra, JobFilter, JobInfo, JobSort, ProjectInfo, SegmentReservation, StepInfo, SubmitInfo};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared, header_text};
+use crate::clock::wall_ms;
+use crate::executor;
+use crate::link::Question;
+
+/// How often an action is tried again when the job changes under it.
+const ACT_TRIES: u32 = 5;
+
+// --- submit ---
+
+/// `POST /jobs`.
+#[derive(Debug, Deserialize)]
+pub struct Submit {
+    project: String,
+    kind: String,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    subject: Option<String>,
+    #[serde(default = "normal")]
+    priority: u8,
+    #[serde(default)]
+    idempotency_key: Option<String>,
+}
+
+/// Kylin's default priority.
+pub const fn normal() -> u8 {
+    3
+}
+
+/// A job to be accepted.
+pub struct NewJob {
+    /// What kind of executor runs it.
+    pub kind: &'static str,
+    /// What it is about: the model's name, say.
+    pub subject: String,
+    /// What to do.
+    pub spec: Value,
+    /// 0 is the most urgent.
+    pub priority: u8,
+    /// The same key again makes no other job.
+    pub key: Option<String>,
+    /// Kylin's name of the type of job.
+    pub name: &'static str,
+    /// The segments whose range it reserves.
+    pub reserve: Vec<SegmentReservation>,
+}
+
+/// `POST /jobs`: a job of any kind but a build.
+pub async fn submit(State(context): Shared, headers: HeaderMap, Body(body): Body<Submit>) -> Result<Value> {
+    let project = super::project(&context, &body.project).await?;
+    let executor = context.attempts.executor(&body.kind).map_err(ApiError::bad)?;
+    if executor.kind() == "build" {
+        return Err(ApiError::bad("a build is submitted through its model")
+            .suggest("use POST /kylin/api/models/{model}/segments, or `kirin segment build`"));
+    }
+    let job = NewJob {
+        kind: executor.kind(),
+        subject: body.subject.unwrap_or_else(|| body.kind.clone()),
+        spec: body.spec,
+        priority: body.priority,
+        key: body.idempotency_key.or_else(|| header_text(&headers, "idempotency-key").map(str::to_owned)),
+        name: kylin_type(executor.kind()),
+        reserve: Vec::new(),
+    };
+    let (id, name) = accept(&context, &project, job).await?;
+    Ok(Data(json!({ "job_id": id, "jobs": [{ "job_id": id, "job_name": name }] })))
+}
+
+/// Accepts a job: checks it, has it committed, tells whom it concerns. Returns its public id and type.
+pub async fn accept(
+    context: &Context,
+    project: &ProjectInfo,
+    job: NewJob,
+) -> std::result::Result<(String, &'static str), ApiError> {
+    if job.priority > 4 {
+        return Err(ApiError::bad(format!("priority is {}, allowed is 0 (first) to 4 (last)", job.priority)));
+    }
+    let executor = context.attempts.executor(job.kind).map_err(ApiError::bad)?;
+    let steps = executor.steps(&job.spec).map_err(ApiError::bad)?;
+    let key = job_key(project.id, job.key.as_deref());
+    let placing = key.as_u64_pair().1;
+    let placed = context.mind.look(move |node, _| node.place(placing)).await.flatten();
+    let ask = Ask::Submit {
+        project: project.id,
+        priority: Priority(job.priority),
+        placed,
+        external: executor.is_external(),
+        key: key.as_u128(),
+    };
+    let info = SubmitInfo {
+        kind: job.kind.to_owned(),
+        subject: job.subject,
+        submitter: super::login::ADMIN.to_owned(),
+        total_steps: u32::try_from(steps.len()).unwrap_or(u32::MAX),
+        spec: job.spec,
+        reserve: job.reserve,
+    };
+    match context.store.ask(&ask, Extra::Submit(info)).await {
+        Answer::Accepted { row, fresh } => {
+            if fresh {
+                context.mind.tell(Event::Told(vec![row]));
+            }
+            Ok((key.to_string(), job.name))
+        }
+        Answer::Refused => Err(ApiError::conflict("KE-010022202", "the range overlaps a segment that is there or being built")
+            .suggest("see `kirin segment list`; choose another range, or drop or refresh the segment")),
+        Answer::Unknown => Err(ApiError::unavailable("the metastore's reply was lost: the job may or may not be accepted")),
+        _ => Err(ApiError::unavailable("the job was not accepted")),
+    }
+}
+
+/// The job's public id: made from the key, if there is one, so that the same key names the same job on every node.
+fn job_key(project: ProjectId, key: Option<&str>) -> uuid::Uuid {
+    /// Names idempotency keys of Kirin's jobs.
+    const KEYS: uuid::Uuid = uuid::Uuid::from_u128(0x6b69_7269_6e2d_6a6f_622d_6b65_7973_0001);
+    key.map_or_else(uuid::Uuid::now_v7, |key| uuid::Uuid::new_v5(&KEYS, format!("{}/{key}", project.0).as_bytes()))
+}
+
+// --- show ---
+
+/// `GET /jobs`.
+#[derive(Debug, Deserialize)]
+pub struct ListParams {
+    #[serde(alias = "projectName")]
+    project: Option<String>,
+    /// 0 the last day, 1 week, 2 month, 3 year, 4 all.
+    #[serde(alias = "timeFilter")]
+    time_filter: Option<u8>,
+    /// Names of Kylin's API, separated by commas.
+    statuses: Option<String>,
+    key: Option<String>,
+    subject: Option<String>,
+    sort_by: Option<String>,
+    reverse: Option<String>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+/// `GET /jobs`: a page of jobs.
+pub async fn list(State(context): Shared, Params(params): Params<ListParams>) -> Result<Page<Value>> {
+    let statuses = params.statuses.as_deref().unwrap_or_default();
+    let mut states = Vec::new();
+    for status in statuses.split(',').map(str::trim).filter(|status| !status.is_empty()) {
+        states.extend(states_of(status)?);
+    }
+    let days = match params.time_filter.unwrap_or(4) {
+        0 => Some(1),
+        1 => Some(7),
+        2 => Some(30),
+        3 => Some(365),
+        4 => None,
+        other => return Err(ApiError::bad(format!("time_filter is {other}, allowed are 0 to 4"))),
+    };
+    let sort = match params.sort_by.as_deref().unwrap_or("last_modified") {
+        "last_modified" => JobSort::Changed,
+        "create_time" => JobSort::Created,
+        "project" => JobSort::Project,
+        "target_subject" | "job_name" => JobSort::Subject,
+        "total_duration" | "duration" => JobSort::Duration,
+        other => return Err(ApiError::bad(format!("sort_by is '{other}', which is not a column of the list"))),
+    };
+    let filter = JobFilter {
+        project: params.project,
+        states,
+        key: params.key,
+        subject: params.subject,
+        since_ms: days.map(|days: i64| wall_ms() - days * 86_400_000),
+        sort,
+        reverse: params.reverse.is_none_or(|text| !text.eq_ignore_ascii_case("false")),
+        offset: params.paging.page_offset.saturating_mul(params.paging.page_size),
+        limit: params.paging.page_size.min(10_000),
+    };
+    let (jobs, total_size) = context.store.jobs(&filter).await?;
+    let value = jobs.iter().map(|job| job_json(&context, job, None)).collect();
+    Ok(Data(Page { value, offset: params.paging.page_offset, limit: params.paging.page_size, total_size }))
+}
+
+/// `GET /jobs/{id}`.
+pub async fn show(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+    let job = find(&context, &id).await?;
+    let steps = steps_json(&context, &job).await?;
+    Ok(Data(job_json(&context, &job, Some(steps))))
+}
+
+/// `GET /jobs/{id}/detail`: the steps.
+pub async fn detail(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+    let job = find(&context, &id).await?;
+    Ok(Data(steps_json(&context, &job).await?))
+}
+
+/// The output of a step, as Kylin's UI asks for it.
+pub async fn output(State(context): Shared, Path((id, step)): Path<(String, String)>) -> Result<Value> {
+    let job = find(&context, &id).await?;
+    let text = read_log(&context, &job, &step).await?;
+    Ok(Data(json!({ "jobId": job.uuid, "stepId": step, "cmd_output": text })))
+}
+
+/// The log of a step, as text.
+pub async fn log(
+    State(context): Shared,
+    Path((id, step)): Path<(String, String)>,
+) -> std::result::Result<Response, ApiError> {
+    let job = find(&context, &id).await?;
+    let text = read_log(&context, &job, &step).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::Result<String, ApiError> {
+    // Kylin's step ids are `<job>_<number>`.
+    let number = step.rsplit('_').next().and_then(|n| n.parse().ok()).filter(|n: &u32| *n < job.total_steps.max(1));
+    let number = number.ok_or_else(|| {
+        ApiError::not_found("KE-010032219", format!("the job has no step '{step}'"))
+            .suggest(format!("use {}_00 to {}_{:02}", job.uuid, job.uuid, job.total_steps.saturating_sub(1)))
+    })?;
+    let dir = executor::log_dir(&context.config.working_dir, job);
+    tokio::task::spawn_blocking(move || executor::log::read(&dir, number))
+        .await
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", format!("the log can't be read: {e}")))
+}
+
+async fn find(context: &Context, id: &str) -> std::result::Result<JobInfo, ApiError> {
+    context.store.job_by_uuid(id).await?.ok_or_else(|| {
+        ApiError::not_found("KE-010032219", format!("there is no job '{id}'")).suggest("see `kirin job list`")
+    })
+}
+
+/// Kylin's name for a job of that kind.
+fn kylin_type(kind: &str) -> &'static str {
+    match kind {
+        "build" => "INC_BUILD",
+        "command" => "COMMAND",
+        _ => "PROBE",
+    }
+}
+
+/// Kylin's public status of a job.
+pub fn status(state: JobState, is_held: bool) -> &'static str {
+    match state {
+        JobState::Ready | JobState::Pending if is_held => "STOPPING",
+        JobState::Ready | JobState::Pending => "PENDING",
+        JobState::Running => "RUNNING",
+        JobState::Error => "ERROR",
+        JobState::Paused if is_held => "STOPPING",
+        JobState::Paused => "STOPPED",
+        JobState::Discarded | JobState::Suicidal => "DISCARDED",
+        JobState::Succeed => "FINISHED",
+    }
+}
+
+fn states_of(status: &str) -> std::result::Result<&'static [JobState], ApiError> {
+    use JobState::{Discarded, Error, Paused, Pending, Ready, Running, Succeed, Suicidal};
+    Ok(match status.to_ascii_uppercase().as_str() {
+        "PENDING" | "NEW" => &[Ready, Pending],
+        "RUNNING" => &[Running],
+        "ERROR" => &[Error],
+        "STOPPED" | "STOPPING" => &[Paused],
+        "DISCARDED" => &[Discarded, Suicidal],
+        "FINISHED" => &[Succeed],
+        _ => {
+            return Err(ApiError::bad(format!(
+                "there is no status '{status}'; allowed are PENDING, RUNNING, ERROR, STOPPED, DISCARDED, FINISHED"
+            )));
+        }
+    })
+}
+
+fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
+    let now = wall_ms();
+    let (start, end) = (job.started_ms.unwrap_or(0), job.ended_ms.unwrap_or(0));
+    let over = if end > 0 { end } else { now };
+    // Wall clocks of several machines are subtracted here: for people, and never below zero.
+    let duration = if start > 0 { (over - start).max(0) } else { 0 };
+    let wait = if start > 0 { start - job.created_ms } else { over - job.created_ms }.max(0);
+    let done = f64::from(job.row.steps);
+    let (range_start, range_end) = job.range.unwrap_or((0, i64::MAX));
+    json!({
+        "id": job.uuid,
+        "uuid": job.uuid,
+        "job_name": kylin_type(&job.kind),
+        "job_status": status(job.row.state, job.row.holder.is_some()),
+        "scheduler_state": job.row.state.name(),
+        "kind": job.kind,
+        "project": job.project,
+        "submitter": job.submitter,
+        "target_model": job.subject,
+        "target_subject": job.subject,
+        "target_subject_error": false,
+        "target_segments": job.segments,
+        "create_time": job.created_ms,
+        "last_modified": job.changed_ms,
+        "exec_start_time": start,
+        "exec_end_time": end,
+        "duration": duration,
+        "total_duration": (over - job.created_ms).max(0),
+        "wait_time": wait,
+        "step_ratio": if job.total_steps == 0 { 0.0 } else { done / f64::from(job.total_steps) },
+        "progress": f64::from(job.progress) / 10.0,
+        "data_range_start": range_start,
+        "data_range_end": range_end,
+        "steps": steps,
+        "discard_safety": true,
+        "job_scheduler_mode": "CHAIN",
+        "priority": job.row.priority.0,
+        "epoch": job.row.epoch.0,
+        "node": job.row.holder.map(|holder| context.directory.name(holder.node)).unwrap_or_default(),
+        "placed": job.row.placed.map(|node| context.directory.name(node)),
+        "failed_msg": job.failure,
+        "version": 0,
+    })
+}
+
+async fn steps_json(context: &Context, job: &JobInfo) -> std::result::Result<Value, ApiError> {
+    let done = context.store.steps(job.row.id).await?;
+    let plan = context.attempts.executor(&job.kind).and_then(|executor| executor.steps(&job.spec)).unwrap_or_default();
+    let mut steps: Vec<Value> = done.iter().map(|step| step_json(context, job, step)).collect();
+    for (number, name) in plan.iter().enumerate().skip(steps.len()) {
+        let first_open = number == done.len();
+        let status = match job.row.state {
+            JobState::Running if first_open => "RUNNING",
+            JobState::Error if first_open => "ERROR",
+            JobState::Discarded | JobState::Suicidal => "DISCARDED",
+            JobState::Paused => "STOPPED",
+            _ => "PENDING",
+        };
+        steps.push(json!({
+            "id": format!("{}_{number:02}", job.uuid),
+            "name": name,
+            "sequence_id": number,
+            "step_status": status,
+            "exec_start_time": 0,
+            "exec_end_time": 0,
+            "duration": 0,
+            "node": "",
+            "failed_msg": job.failure.as_deref().filter(|_| status == "ERROR"),
+        }));
+    }
+    Ok(Value::Array(steps))
+}
+
+fn step_json(context: &Context, job: &JobInfo, step: &StepInfo) -> Value {
+    json!({
+        "id": format!("{}_{:02}", job.uuid, step.step),
+        "name": step.name,
+        "sequence_id": step.step,
+        "step_status": "FINISHED",
+        "exec_start_time": step.started_ms,
+        "exec_end_time": step.ended_ms,
+        "duration": (step.ended_ms - step.started_ms).max(0),
+        "epoch": step.epoch.0,
+        "node": context.directory.name(step.node),
+        "info": { "node_info": context.directory.name(step.node) },
+        "result": step.result,
+        "failed_msg": null,
+    })
+}
+
+// --- why ---
+
+/// `GET /jobs/{id}/why`: the rule that keeps the job from starting.
+pub async fn why(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+    let job = find(&context, &id).await?;
+    let number = job.row.id;
+    let (mut blocked, home, ahead) = context
+        .mind
+        .look(move |node, now| (node.why(now, number), node.queue().home(number), node.queue().waiting()))
+        .await
+        .unwrap_or_default();
+    if job.row.state.is_waiting()
+        && let Some(Blocked::Elsewhere { node } | Blocked::NodeFull { node, .. }) = blocked
+        && let Some(answer) = ask_home(&context, node, number).await
+    {
+        blocked = answer;
+    }
+    let name = |node| context.directory.name(node);
+    let (reason, detail, next) = match blocked {
+        _ if !job.row.state.is_waiting() => state_reason(&context, &job),
+        None => ("next", "it is about to start".to_owned(), String::new()),
+        Some(Blocked::State { state }) => ("state", format!("the job is in state {}", state.name()), String::new()),
+        Some(Blocked::Stopping { holder }) => (
+            "stopping",
+            format!("its last attempt on {} was told to stop and has not stopped yet", name(holder.node)),
+            "the end of that attempt, or the fencing of its node".to_owned(),
+        ),
+        Some(Blocked::Taking) => ("taking", "a node is taking it at this moment".to_owned(), String::new()),
+        Some(Blocked::NoJobNode) => (
+            "no_job_node",
+            "no node that is up runs jobs".to_owned(),
+            "a node with kylin.server.mode=all or job, and slots".to_owned(),
+        ),
+        Some(Blocked::ProjectFull { limit, running }) => (
+            "project_full",
+            format!("its project runs {running} jobs and may run {limit} (kylin.job.max-concurrent-jobs)"),
+            "the end of one of them, or a higher limit".to_owned(),
+        ),
+        Some(Blocked::Behind { next }) => (
+            "behind",
+            format!("jobs before it on the same queue come first; the next one is number {}", next.0),
+            "the start of those jobs".to_owned(),
+        ),
+        Some(Blocked::NodeFull { node, slots }) => (
+            "node_full",
+            format!("{} runs as many jobs as it may: {slots} (kylin.job.node-max-concurrent-jobs)", name(node)),
+            "the end of one of them, or a node with free slots".to_owned(),
+        ),
+        Some(Blocked::Elsewhere { node }) => {
+            ("elsewhere", format!("it stands on the queue of {}, which is about to take it", name(node)), String::new())
+        }
+        Some(Blocked::Draining) => ("draining", "the node drains".to_owned(), "another node".to_owned()),
+        Some(Blocked::NoTrust) => (
+            "no_trust",
+            "the metastore has not answered this node for too long".to_owned(),
+            "the metastore's return".to_owned(),
+        ),
+    };
+    Ok(Data(json!({
+        "reason": reason,
+        "detail": detail,
+        "next": next,
+        "rule": blocked,
+        "state": job.row.state.name(),
+        "ahead": if job.row.state.is_waiting() { Some(ahead.saturating_sub(1)) } else { None },
+        "node": home.map(name).unwrap_or_default(),
+    })))
+}
+
+fn state_reason(context: &Context, job: &JobInfo) -> (&'static str, String, String) {
+    let detail = match (job.row.state, job.row.holder) {
+        (JobState::Running, Some(holder)) => format!("it runs on {}", context.directory.name(holder.node)),
+        (JobState::Error, _) => format!("it failed: {}", job.failure.as_deref().unwrap_or("for an unknown reason")),
+        (state, _) => format!("the job is in state {}", state.name()),
+    };
+    let next = match job.row.state {
+        JobState::Error | JobState::Paused => "`kirin job resume` or `kirin job restart`",
+        _ => "",
+    };
+    ("state", detail, next.to_owned())
+}
+
+/// The word of the node on whose queue the job stands.
+async fn ask_home(context: &Context, node: kirin_core::NodeId, job: JobId) -> Option<Option<Blocked>> {
+    let home: Member = context.mind.look(move |core, _| core.roster().member_of(node)).await.flatten()?;
+    if context.mind.look(|core, _| core.me()).await.flatten() == Some(home) {
+        return None;
+    }
+    let reply = context.links.question(home, Question::Why(job.0)).await.ok()?;
+    serde_json::from_value(reply).ok()
+}
+
+// --- act ---
+
+/// `PUT /jobs/status`.
+#[derive(Debug, Deserialize)]
+pub struct Act {
+    project: Option<String>,
+    #[serde(default)]
+    job_ids: Vec<String>,
+    action: String,
+    #[serde(default)]
+    statuses: Vec<String>,
+}
+
+/// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD, of each job that is named, or of all in a project.
+pub async fn act(State(context): Shared, Body(body): Body<Act>) -> Result<Value> {
+    let action = match body.action.to_ascii_uppercase().as_str() {
+        "RESUME" => Action::Resume,
+        "PAUSE" => Action::Pause,
+        "RESTART" => Action::Restart,
+        "DISCARD" => Action::Discard,
+        other => {
+            return Err(ApiError::bad(format!("there is no action '{other}'; allowed are RESUME, PAUSE, RESTART, DISCARD")));
+        }
+    };
+    let mut jobs = Vec::new();
+    for id in &body.job_ids {
+        jobs.push(find(&context, id).await?);
+    }
+    if jobs.is_empty() {
+        let project = body.project.ok_or_else(|| ApiError::bad("name a project, or jobs in job_ids"))?;
+        let mut states: Vec<JobState> = action.allowed_in().collect();
+        if !body.statuses.is_empty() {
+            let mut wanted = Vec::new();
+            for status in &body.statuses {
+                wanted.extend(states_of(status)?);
+            }
+            states.retain(|state| wanted.contains(state));
+        }
+        let filter = JobFilter { project: Some(project), states, limit: 10_000, ..JobFilter::default() };
+        jobs = context.store.jobs(&filter).await?.0;
+    }
+    let mut changed: Vec<JobRow> = Vec::new();
+    let mut refused: BTreeMap<String, String> = BTreeMap::new();
+    for job in jobs {
+        match act_on(&context, job.row, action).await? {
+            Ok(row) => changed.push(row),
+            Err(why) => drop(refused.insert(job.uuid, why)),
+        }
+    }
+    if !changed.is_empty() {
+        context.mind.tell(Event::Told(changed));
+    }
+    match refused.first_key_value() {
+        None => Ok(Data(json!(""))),
+        Some((id, why)) => {
+            let others = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
+            Err(ApiError::conflict("KE-010032211", format!("can't {} job {id}, {why}{others}", action.name())))
+        }
+    }
+}
+
+/// Changes one job, or says why that isn't possible. Tries again if the job changes meanwhile.
+async fn act_on(
+    context: &Context,
+    mut row: JobRow,
+    action: Action,
+) -> std::result::Result<std::result::Result<JobRow, String>, ApiError> {
+    for _ in 0..ACT_TRIES {
+        let Ok(state) = row.state.after(JobEvent::Act(action)) else {
+            return Ok(Err(format!("as it is in {} status", status(row.state, false))));
+        };
+        let ask = Ask::Act { fence: Fence { job: row.id, epoch: row.epoch }, state: row.state, action };
+        match context.store.ask(&ask, Extra::None).await {
+            Answer::Done => {
+                let steps = if action == Action::Restart { 0 } else { row.steps };
+                return Ok(Ok(JobRow { state, steps, ..row }));
+            }
+            Answer::Refused => {}
+            _ => return Err(ApiError::unavailable("the action may or may not have taken place")),
+        }
+        match context.store.ask(&Ask::ReadJobs(vec![row.id]), Extra::None).await {
+            Answer::Jobs(rows) => match rows.first() {
+                Some(read) => row = *read,
+                None => return Ok(Err("as it is gone".to_owned())),
+            },
+            _ => return Err(ApiError::unavailable("the job can't be read")),
+        }
+    }
+    Ok(Err("as it changes all the time; try again".to_owned()))
+}
+
+/// `DELETE /jobs`.
+#[derive(Debug, Deserialize)]
+pub struct Delete {
+    job_ids: String,
+}
+
+/// `DELETE /jobs?job_ids=a,b`: forgets jobs that are over.
+pub async fn delete(State(context): Shared, Params(params): Params<Delete>) -> Result<Value> {
+    let mut jobs = Vec::new();
+    for id in params.job_ids.split(',').map(str::trim).filter(|id| !id.is_empty()) {
+        let job = find(&context, id).await?;
+        if !job.row.state.is_final() {
+            return Err(ApiError::conflict("KE-010032211", format!("job {id} is not over: it is {}", job.row.state.name()))
+                .suggest("discard it first"));
+        }
+        jobs.push(job.row.id);
+    }
+    context.store.delete_jobs(&jobs).await?;
+    Ok(Data(json!("")))
+}

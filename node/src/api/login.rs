@@ -1,0 +1,73 @@
+//! Login: HTTP Basic, on every node alike, without a session.
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::{ApiError, Context, Data, Result, Shared};
+use crate::config::Secret;
+
+/// The setting under which the administrator's password is kept, as a PHC string.
+pub const ADMIN_HASH: &str = "admin_password";
+/// The one user that exists from the start, as in Kylin.
+pub const ADMIN: &str = "ADMIN";
+
+/// Lets through who is logged in.
+pub async fn require(State(context): Shared, request: Request, next: Next) -> std::result::Result<Response, ApiError> {
+    let (user, password) = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(basic)
+        .ok_or_else(|| denied("a login is needed: send HTTP Basic authentication"))?;
+    let known = user.eq_ignore_ascii_case(ADMIN);
+    let phc = if known { context.store.setting(ADMIN_HASH).await? } else { None };
+    let is_right = match &phc {
+        Some(phc) if context.verified.remembers(ADMIN, &password, phc, crate::clock::instant()) => true,
+        // Argon2 takes its time on purpose: not on the threads that serve others.
+        _ => tokio::task::spawn_blocking(move || {
+            context.verified.check(ADMIN, &password, phc.as_deref(), crate::clock::instant())
+        })
+        .await
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?,
+    };
+    if !is_right {
+        return Err(denied("user name or password is wrong"));
+    }
+    Ok(next.run(request).await)
+}
+
+fn denied(text: &str) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "KE-010000401", text)
+        .suggest("the password of ADMIN was printed at the cluster's first start")
+}
+
+fn basic(value: &str) -> Option<(String, Secret)> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(decode64(encoded.trim())?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some((user.to_owned(), Secret::new(password)))
+}
+
+fn decode64(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+/// `GET|POST /user/authentication`: who is logged in.
+pub async fn authentication(State(_): State<Context>) -> Result<Value> {
+    Ok(Data(json!({
+        "username": ADMIN,
+        "authorities": [{ "authority": "ROLE_ADMIN" }, { "authority": "ALL_USERS" }],
+        "disabled": false,
+        "locked": false,
+        "default_password": false,
+        "userDetails": { "username": ADMIN, "authorities": [{ "authority": "ROLE_ADMIN" }] },
+    })))
+}

@@ -1,0 +1,115 @@
+//! What queries see: tables, models and published segments of a project, opened once per revision.
+//!
+//! The metastore counts a revision for each project's catalog; it is read before each query, so that every node answers
+//! from what was committed before the question, whoever committed it. Only when the revision has moved is the catalog read
+//! and opened anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kirin_core::ask::ProjectId;
+use kirin_olap::{Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
+use kirin_store::{DocKind, SegmentState, Store};
+use serde_json::Value;
+
+use crate::api::ApiError;
+
+/// The catalogs of one node.
+#[derive(Clone)]
+pub struct Catalogs {
+    engine: Engine,
+    open: Arc<Mutex<BTreeMap<ProjectId, Opened>>>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    revision: u64,
+    catalog: Arc<Catalog>,
+    snapshot: Arc<Snapshot>,
+}
+
+type Checked<T> = std::result::Result<T, ApiError>;
+
+impl Catalogs {
+    /// Catalogs whose queries that engine answers.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, open: Arc::default() }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The project's catalog as it is committed at this moment.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn catalog(&self, store: &Store, project: &str) -> Checked<Arc<Catalog>> {
+        Ok(self.opened(store, project).await?.catalog)
+    }
+
+    /// The same, ready to be queried.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn snapshot(&self, store: &Store, project: &str) -> Checked<Arc<Snapshot>> {
+        Ok(self.opened(store, project).await?.snapshot)
+    }
+
+    async fn opened(&self, store: &Store, project: &str) -> Checked<Opened> {
+        let Some((id, revision)) = store.catalog_revision(project).await? else {
+            return Err(ApiError::not_found("KE-010001201", format!("there is no project '{project}'"))
+                .suggest("see `kirin project list`, or make it with `kirin project create`"));
+        };
+        if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
+            return Ok(opened);
+        }
+        // Read after the revision: what is read may be newer than its number, and is then read once more.
+        let catalog = read(store, id).await?;
+        let snapshot = self.engine.open(catalog.clone())?;
+        let opened = Opened { revision, catalog: Arc::new(catalog), snapshot };
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, opened.clone());
+        Ok(opened)
+    }
+
+    fn cached(&self, project: ProjectId) -> Option<Opened> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&project).cloned()
+    }
+}
+
+/// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
+async fn read(store: &Store, project: ProjectId) -> Checked<Catalog> {
+    let mut catalog = Catalog::default();
+    for doc in store.docs(project).await? {
+        match doc.kind {
+            DocKind::Table => catalog.tables.extend(parsed::<Table>("table", &doc.name, doc.value)),
+            DocKind::Model => catalog.models.extend(parsed::<Model>("model", &doc.name, doc.value)),
+        }
+    }
+    for row in store.segments(project, None).await? {
+        let Some(manifest) = row.manifest.filter(|_| row.state == SegmentState::Ready) else { continue };
+        let range = range(row.start_ms, row.end_ms);
+        let manifest = parsed("segment", &row.id, manifest);
+        catalog.segments.extend(manifest.map(|manifest| Segment { id: row.id, model: row.model, range, manifest }));
+    }
+    Ok(catalog)
+}
+
+/// The range that a segment's row stands for.
+pub fn range(start_ms: i64, end_ms: i64) -> SegmentRange {
+    if (start_ms, end_ms) == FULL { SegmentRange::Full } else { SegmentRange::Time { start_ms, end_ms } }
+}
+
+/// The ends of a segment that covers everything.
+pub const FULL: (i64, i64) = (0, i64::MAX);
+
+fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> Option<T> {
+    match serde_json::from_value(value) {
+        Ok(parsed) => Some(parsed),
+        Err(error) => {
+            tracing::error!(%error, "{what} '{name}' is damaged in the metastore and left out");
+            None
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The one place that reads clocks. Everything else is given a [`Time`] or a wall-clock number for people.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kirin_core::Time;
+use tokio::time::Instant;
+
+/// This run's monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts at zero.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// The current moment of this run.
+    pub fn now(&self) -> Time {
+        // An `Instant` never runs backwards; 584,000 years fit.
+        Time::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The moment as tokio's timers want it; `None` for one that is never reached.
+    pub fn instant(&self, at: Time) -> Option<Instant> {
+        if at == Time::NEVER {
+            return None;
+        }
+        self.origin.checked_add(std::time::Duration::from_micros(at.micros()))
+    }
+}
+
+/// Milliseconds since 1970 on this machine's wall clock: for people to read, never to decide.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
+pub fn wall_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

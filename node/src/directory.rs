@@ -1,0 +1,66 @@
+//! Who is where: names and addresses of members, as the metastore has them. A cache; what it lacks is read again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kirin_core::{Member, NodeId};
+use kirin_store::{MemberInfo, Store};
+
+/// The cached directory of one node.
+#[derive(Clone)]
+pub struct Directory {
+    store: Store,
+    members: Arc<RwLock<BTreeMap<Member, Arc<MemberInfo>>>>,
+}
+
+impl Directory {
+    /// An empty directory over that metastore.
+    pub fn new(store: Store) -> Self {
+        Self { store, members: Arc::default() }
+    }
+
+    /// What is known of the member, without asking anybody.
+    pub fn known(&self, member: Member) -> Option<Arc<MemberInfo>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).get(&member).cloned()
+    }
+
+    /// What the metastore knows of the member; `None` if it isn't alive or the metastore doesn't answer.
+    pub async fn find(&self, member: Member) -> Option<Arc<MemberInfo>> {
+        if let Some(known) = self.known(member) {
+            return Some(known);
+        }
+        self.refresh().await;
+        self.known(member)
+    }
+
+    /// Reads the directory again and returns the living members.
+    pub async fn refresh(&self) -> Vec<Arc<MemberInfo>> {
+        match self.store.directory().await {
+            Ok(rows) => {
+                let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.member, Arc::new(row))).collect();
+                let living = rows.values().cloned().collect();
+                let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+                // Names of the dead are kept for people, as long as they are few.
+                if members.len() > 4096 {
+                    members.clear();
+                }
+                members.extend(rows);
+                living
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the directory could not be read");
+                Vec::new()
+            }
+        }
+    }
+
+    /// The name of a node, or its number if that is not known.
+    pub fn name(&self, node: NodeId) -> String {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members
+            .iter()
+            .rev()
+            .find(|(member, _)| member.node == node)
+            .map_or_else(|| format!("node {}", node.0), |(_, info)| info.name.clone())
+    }
+}

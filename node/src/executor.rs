@@ -1,0 +1,280 @@
+//! Executors: what runs an attempt. The registry of the attempts that run on this node.
+//!
+//! An attempt is one task. It loads its job, runs the executor of its kind, and reports; it ends only when nothing that it
+//! started runs any more. Orders reach it through a channel; its commits go through the core, which asks the metastore
+//! under the attempt's fence.
+//!
+//! | kind | runs |
+//! |---|---|
+//! | `build` | the steps of an index build, in a worker process |
+//! | `command` | a program with arguments, below a worker process; has to be allowed by `kirin.command.enabled` |
+//! | `probe` | nothing at all, in steps: for measuring and for trying things out |
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kirin_core::Outcome;
+use kirin_core::ask::{Fence, JobId};
+use kirin_core::effect::Why;
+use kirin_core::event::End;
+use kirin_store::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::clock::wall_ms;
+use crate::shell::Mind;
+
+pub mod log;
+pub mod probe;
+pub mod worker;
+
+pub use log::BoundedLog;
+
+/// Runs the attempts at jobs of one kind.
+pub trait Executor: Send + Sync {
+    /// The kind's name in the API.
+    fn kind(&self) -> &'static str;
+
+    /// Whether an attempt has side effects that the metastore can't refuse.
+    fn is_external(&self) -> bool;
+
+    /// Checks the specification of a job before it is accepted, and names its steps.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do.
+    fn steps(&self, spec: &Value) -> Result<Vec<String>, String>;
+
+    /// Runs one attempt. Returns when nothing of it runs any more, also when it was stopped.
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended>;
+}
+
+/// How an executor ends an attempt.
+pub enum Ended {
+    /// All steps are committed.
+    Done(EndReport),
+    /// A step failed, with this text for people.
+    Failed(String),
+    /// What the job was for does not exist any more.
+    Vanished(String),
+    /// It was stopped.
+    Stopped,
+}
+
+/// What the core says to a running attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The step before this one is committed.
+    Proceed(u32),
+    /// Stop, kill what runs.
+    Stop(Why),
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Go {
+    /// The step is committed.
+    On,
+    /// Stop.
+    Stop,
+}
+
+/// One attempt, as its executor sees it.
+pub struct Attempt {
+    /// The right to write.
+    pub fence: Fence,
+    /// The job.
+    pub job: JobInfo,
+    /// The steps that are committed, by whichever attempt.
+    pub done: Vec<StepInfo>,
+    /// Where this attempt, and no other, writes its files.
+    pub dir: PathBuf,
+    /// Where its output goes.
+    pub log: BoundedLog,
+    mind: Mind,
+    store: Store,
+    orders: mpsc::UnboundedReceiver<Order>,
+    stopped: Option<Why>,
+}
+
+impl Attempt {
+    /// Has a step's result committed and waits for the word to go on.
+    pub async fn commit(&mut self, step: u32, report: StepReport) -> Go {
+        self.mind.step_ended(self.fence, step, report);
+        loop {
+            match self.order().await {
+                Order::Proceed(next) if next > step => return Go::On,
+                Order::Proceed(_) => {}
+                Order::Stop(_) => return Go::Stop,
+            }
+        }
+    }
+
+    /// Returns when the attempt has to stop.
+    pub async fn stop(&mut self) -> Why {
+        loop {
+            if let Order::Stop(why) = self.order().await {
+                return why;
+            }
+        }
+    }
+
+    async fn order(&mut self) -> Order {
+        if let Some(why) = self.stopped {
+            return Order::Stop(why);
+        }
+        // A registry that is gone means that the node is ending.
+        let order = self.orders.recv().await.unwrap_or(Order::Stop(Why::Drained));
+        if let Order::Stop(why) = order {
+            self.stopped = Some(why);
+        }
+        order
+    }
+
+    /// Reports how far the step is, in per mille of the whole job. Best effort: the metastore refuses it under a stale fence.
+    pub fn progress(&self, per_mille: u32) {
+        let (store, fence) = (self.store.clone(), self.fence);
+        tokio::spawn(async move {
+            if let Err(error) = store.progress(fence, per_mille).await {
+                tracing::debug!(%error, ?fence, "progress could not be reported");
+            }
+        });
+    }
+}
+
+/// The executors of a node and the attempts that run.
+#[derive(Clone)]
+pub struct Attempts {
+    store: Store,
+    executors: Arc<[Arc<dyn Executor>]>,
+    working_dir: Arc<Path>,
+    running: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
+}
+
+impl Attempts {
+    /// No attempts yet.
+    pub fn new(store: Store, working_dir: &Path, executors: Vec<Arc<dyn Executor>>) -> Self {
+        Self { store, executors: executors.into(), working_dir: working_dir.into(), running: Arc::default() }
+    }
+
+    /// The executor of that kind.
+    ///
+    /// # Errors
+    /// The kinds that there are.
+    pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, String> {
+        self.executors.iter().find(|e| e.kind() == kind).ok_or_else(|| {
+            let kinds: Vec<_> = self.executors.iter().map(|e| e.kind()).collect();
+            format!("there is no kind of job named '{kind}' on this node; use one of: {}", kinds.join(", "))
+        })
+    }
+
+    /// Starts the attempt at step `step`.
+    pub fn begin(&self, mind: &Mind, fence: Fence, step: u32) {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        self.running().insert(fence, orders);
+        let (attempts, mind) = (self.clone(), mind.clone());
+        tokio::spawn(async move {
+            let task = tokio::spawn(attempts.clone().run(mind.clone(), fence, step, inbox));
+            let ended = task.await.unwrap_or_else(|error| Ended::Failed(format!("the executor broke: {error}")));
+            attempts.running().remove(&fence);
+            let (end, report) = match ended {
+                Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
+                Ended::Failed(text) => (End::Ran(Outcome::Failed), EndReport::failure(text)),
+                Ended::Vanished(text) => (End::Ran(Outcome::Vanished), EndReport::failure(text)),
+                Ended::Stopped => (End::Stopped, EndReport::default()),
+            };
+            mind.attempt_ended(fence, end, report);
+        });
+    }
+
+    /// The attempt's last step is committed.
+    pub fn proceed(&self, fence: Fence, step: u32) {
+        if let Some(orders) = self.running().get(&fence) {
+            let _ = orders.send(Order::Proceed(step));
+        }
+    }
+
+    /// Stops the attempt. If none runs, says so.
+    pub fn cancel(&self, mind: &Mind, fence: Fence, why: Why) {
+        match self.running().get(&fence) {
+            Some(orders) => {
+                let _ = orders.send(Order::Stop(why));
+            }
+            None => mind.attempt_ended(fence, End::Stopped, EndReport::default()),
+        }
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Fence, mpsc::UnboundedSender<Order>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self, mind: Mind, fence: Fence, step: u32, orders: mpsc::UnboundedReceiver<Order>) -> Ended {
+        let mut attempt = Attempt {
+            fence,
+            job: JobInfo::default(),
+            done: Vec::new(),
+            dir: PathBuf::new(),
+            log: BoundedLog::nowhere(),
+            mind,
+            store: self.store.clone(),
+            orders,
+            stopped: None,
+        };
+        let loaded = tokio::select! {
+            biased;
+            _ = attempt.stop() => return Ended::Stopped,
+            loaded = self.load(fence.job, step) => loaded,
+        };
+        let Some((job, done)) = loaded else {
+            return Ended::Failed("the job's row is gone or can't be read".to_owned());
+        };
+        let executor = match self.executor(&job.kind) {
+            Ok(executor) => executor.clone(),
+            Err(error) => return Ended::Failed(error),
+        };
+        attempt.dir = attempt_dir(&self.working_dir, &job, fence);
+        attempt.log = BoundedLog::at(log_dir(&self.working_dir, &job));
+        (attempt.job, attempt.done) = (job, done);
+        executor.run(attempt).await
+    }
+
+    /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says
+    /// otherwise, and then it is stopped.
+    async fn load(&self, job: JobId, steps: u32) -> Option<(JobInfo, Vec<StepInfo>)> {
+        loop {
+            let loaded = async {
+                let info = self.store.job(job).await?;
+                let done = if steps == 0 { Vec::new() } else { self.store.steps(job).await? };
+                Ok::<_, StoreError>((info, done))
+            };
+            match loaded.await {
+                Ok((info, done)) => return info.map(|info| (info, done)),
+                Err(error) => {
+                    tracing::warn!(%error, ?job, "a job can't be loaded yet");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Where the files of a job are.
+pub fn job_dir(working_dir: &Path, project: &str, uuid: &str) -> PathBuf {
+    working_dir.join(project).join("jobs").join(uuid)
+}
+
+fn attempt_dir(working_dir: &Path, job: &JobInfo, fence: Fence) -> PathBuf {
+    job_dir(working_dir, &job.project, &job.uuid).join(format!("attempt={}", fence.epoch.0))
+}
+
+/// Where the logs of a job's steps are, those of all attempts together.
+pub fn log_dir(working_dir: &Path, job: &JobInfo) -> PathBuf {
+    job_dir(working_dir, &job.project, &job.uuid).join("log")
+}
+
+/// A step's report, with the times filled in.
+pub fn report(name: &str, started_ms: i64, result: Value) -> StepReport {
+    StepReport { name: name.to_owned(), result, started_ms, ended_ms: wall_ms() }
+}

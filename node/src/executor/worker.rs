@@ -1,0 +1,252 @@
+//! The kinds `build` and `command`: a worker process per attempt, so that memory and crashes stay there.
+//!
+//! The worker is this same program, started as `kirin worker`. It is told what to do in JSON lines on its standard input and
+//! answers in JSON lines on its standard output; whatever it or its children write to standard error is the step's log.
+//!
+//! It dies with its parent, however that ends: its standard input is closed then, upon which it ends itself and takes its
+//! children along; a build, which has none, is also killed by the kernel. The attempt is over only when the process has been
+//! waited for.
+
+use std::process::Stdio;
+
+use futures::future::BoxFuture;
+use kirin_store::{EndReport, Publish, StepReport};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::{Attempt, Ended, Executor, Go};
+
+/// What a node tells a worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToWorker {
+    /// What to do; the first line.
+    Work(Box<Work>),
+    /// The step's result is committed: go on.
+    Proceed,
+}
+
+/// What a worker has to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// `build` or `command`.
+    pub kind: String,
+    /// The job's specification.
+    pub spec: Value,
+    /// The results of the steps that are committed, in order.
+    pub done: Vec<Value>,
+    /// Where to write.
+    pub dir: std::path::PathBuf,
+    /// The job, for the environment of commands.
+    pub job: String,
+    /// The attempt's epoch, for the environment of commands.
+    pub epoch: u64,
+    /// Memory that it may take, in bytes.
+    pub memory: u64,
+}
+
+/// What a worker says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromWorker {
+    /// How far the whole job is, in per mille.
+    Progress(u32),
+    /// A step is done; the worker waits for [`ToWorker::Proceed`].
+    Step {
+        /// Its number.
+        step: u32,
+        /// Its name.
+        name: String,
+        /// Its result.
+        result: Value,
+        /// When it began, for people.
+        started_ms: i64,
+        /// When it ended, for people.
+        ended_ms: i64,
+    },
+    /// All steps are done.
+    Done {
+        /// What is to be published: the manifests of segments.
+        publish: Vec<(String, Value)>,
+    },
+    /// A step failed.
+    Failed(String),
+    /// What the job was for does not exist any more.
+    Vanished(String),
+}
+
+/// Runs attempts in worker processes.
+pub struct Worker {
+    kind: &'static str,
+    external: bool,
+    memory: u64,
+    steps: fn(&Value) -> Result<Vec<String>, String>,
+}
+
+impl Worker {
+    /// Builds of indexes, in processes that may take so many bytes of memory.
+    pub fn build(memory: u64) -> Self {
+        // All that a build does is to write files below its attempt's own path and to commit under its fence.
+        Self { kind: "build", external: false, memory, steps: crate::worker::build::steps }
+    }
+
+    /// Programs of the user.
+    pub fn command(memory: u64) -> Self {
+        Self { kind: "command", external: true, memory, steps: crate::worker::command::steps }
+    }
+}
+
+impl Executor for Worker {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn is_external(&self) -> bool {
+        self.external
+    }
+
+    fn steps(&self, spec: &Value) -> Result<Vec<String>, String> {
+        (self.steps)(spec)
+    }
+
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended> {
+        let (kind, memory) = (self.kind, self.memory);
+        Box::pin(async move { run(attempt, kind, memory).await })
+    }
+}
+
+async fn run(mut attempt: Attempt, kind: &str, memory: u64) -> Ended {
+    let mut process = match Process::start(&attempt, kind, memory).await {
+        Ok(process) => process,
+        Err(error) => return Ended::Failed(format!("the worker process could not be started: {error}")),
+    };
+    let first = u32::try_from(attempt.done.len()).unwrap_or(u32::MAX);
+    process.drain_log(&attempt, first);
+    let ended = process.attend(&mut attempt, first).await;
+    process.end(ended).await
+}
+
+struct Process {
+    child: Child,
+    to: ChildStdin,
+    from: Lines<BufReader<ChildStdout>>,
+    step: tokio::sync::watch::Sender<u32>,
+}
+
+impl Process {
+    async fn start(attempt: &Attempt, kind: &str, memory: u64) -> std::io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // A worker that has children of its own must have the time to take them along: it ends when its input is closed,
+        // and the program that it runs dies with it.
+        if kind == "build" {
+            crate::worker::die_with_parent(&mut command);
+        }
+        let mut child = command.spawn()?;
+        let gone = || std::io::Error::other("a pipe to the worker is missing");
+        let mut to = child.stdin.take().ok_or_else(gone)?;
+        let from = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
+        let work = ToWorker::Work(Box::new(Work {
+            kind: kind.to_owned(),
+            spec: attempt.job.spec.clone(),
+            done: attempt.done.iter().map(|step| step.result.clone()).collect(),
+            dir: attempt.dir.clone(),
+            job: attempt.job.uuid.clone(),
+            epoch: attempt.fence.epoch.0,
+            memory,
+        }));
+        tell(&mut to, &work).await?;
+        Ok(Self { child, to, from, step: tokio::sync::watch::Sender::new(0) })
+    }
+
+    /// Copies the worker's standard error to the log of the step that runs.
+    fn drain_log(&mut self, attempt: &Attempt, first: u32) {
+        let Some(errors) = self.child.stderr.take() else { return };
+        let (log, step) = (attempt.log.clone(), self.step.subscribe());
+        self.step.send_replace(first);
+        tokio::spawn(async move {
+            let mut reader = BufReader::new(errors);
+            let mut line = Vec::new();
+            // Bytes, not lines of text: a program may print anything, and never a newline.
+            while let Ok(n) = tokio::io::AsyncReadExt::take(&mut reader, super::log::LOG_BYTES / 2)
+                .read_until(b'\n', &mut line)
+                .await
+            {
+                if n == 0 {
+                    break;
+                }
+                log.line(*step.borrow(), String::from_utf8_lossy(&line).trim_end());
+                line.clear();
+            }
+        });
+    }
+
+    async fn attend(&mut self, attempt: &mut Attempt, first: u32) -> Ended {
+        let mut expected = first;
+        loop {
+            let line = tokio::select! {
+                biased;
+                _ = attempt.stop() => return Ended::Stopped,
+                line = self.from.next_line() => line,
+            };
+            let line = match line {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ended::Failed(self.how_it_ended().await),
+                Err(error) => return Ended::Failed(format!("the worker can't be read: {error}")),
+            };
+            match serde_json::from_str(&line) {
+                Ok(FromWorker::Progress(per_mille)) => attempt.progress(per_mille),
+                Ok(FromWorker::Step { step, name, result, started_ms, ended_ms }) if step == expected => {
+                    let report = StepReport { name, result, started_ms, ended_ms };
+                    if attempt.commit(step, report).await == Go::Stop {
+                        return Ended::Stopped;
+                    }
+                    expected += 1;
+                    self.step.send_replace(expected);
+                    if let Err(error) = tell(&mut self.to, &ToWorker::Proceed).await {
+                        return Ended::Failed(format!("the worker does not listen: {error}"));
+                    }
+                }
+                Ok(FromWorker::Step { step, .. }) => {
+                    return Ended::Failed(format!("the worker reported step {step} instead of {expected}"));
+                }
+                Ok(FromWorker::Done { publish }) => {
+                    let publish = publish.into_iter().map(|(segment, manifest)| Publish { segment, manifest });
+                    return Ended::Done(EndReport { publish: publish.collect(), ..EndReport::default() });
+                }
+                Ok(FromWorker::Failed(text)) => return Ended::Failed(text),
+                Ok(FromWorker::Vanished(text)) => return Ended::Vanished(text),
+                Err(error) => return Ended::Failed(format!("the worker said something strange: {error}")),
+            }
+        }
+    }
+
+    async fn how_it_ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => format!("the worker process ended unexpectedly ({status}); see the step's log"),
+            Err(error) => format!("the worker process is lost: {error}"),
+        }
+    }
+
+    /// Makes sure that nothing runs any more.
+    async fn end(mut self, ended: Ended) -> Ended {
+        // A closed input tells the worker to end and to take its own children along.
+        drop(self.to);
+        let grace = std::time::Duration::from_millis(if matches!(ended, Ended::Stopped) { 100 } else { 1000 });
+        if tokio::time::timeout(grace, self.child.wait()).await.is_err()
+            && let Err(error) = self.child.kill().await
+        {
+            tracing::warn!(%error, "a worker process could not be killed");
+        }
+        ended
+    }
+}
+
+async fn tell(to: &mut ChildStdin, what: &ToWorker) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    to.write_all(&line).await?;
+    to.flush().await
+}

@@ -1,0 +1,129 @@
+//! The cluster's history: what happened to whom, why, and how long each phase took.
+//!
+//! Joins, leaves, fences and takeovers are written by the metastore in the same transaction that makes them so. What is
+//! written here adds what only the acting member knows: the phases, measured on its own clock.
+
+use kirin_core::effect::{Found, Note};
+use kirin_core::{Member, Span};
+use kirin_store::{HistoryLine, Store};
+use serde_json::{Value, json};
+
+use crate::clock::wall_ms;
+use crate::directory::Directory;
+
+/// Writes notes down.
+#[derive(Clone)]
+pub struct History {
+    store: Store,
+}
+
+impl History {
+    /// The history in that metastore.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Logs the note and, if people will want to know later, appends it.
+    pub fn write(&self, by: Option<Member>, note: &Note, directory: &Directory) {
+        let Some(line) = line(by, note, directory) else { return };
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.append_history(line).await {
+                tracing::warn!(%error, "a line of history is lost");
+            }
+        });
+    }
+}
+
+fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<HistoryLine> {
+    let name = |member: &Member| directory.name(member.node);
+    let mut line = HistoryLine { at_ms: wall_ms(), by, ..HistoryLine::default() };
+    match note {
+        Note::TookOver { fence, from, found, taken, first_step, from_step } => {
+            tracing::info!(?fence, from = name(from), ?found, ?taken, ?first_step, from_step, "took a job over");
+            let mut phases = found.map_or_else(Vec::new, |found| of_finding(&found));
+            phases.push(phase("claimed", *taken));
+            phases.push(phase("first step", *first_step));
+            line.kind = "takeover".to_owned();
+            line.member = Some(*from);
+            line.job = Some(fence.job);
+            line.evidence = found.map(|found| found.evidence.name().to_owned());
+            line.detail = json!({ "epoch": fence.epoch.0, "from_step": from_step, "phases": phases });
+        }
+        Note::HandedOver { fence, steps } => {
+            tracing::info!(?fence, steps, "handed a job over");
+            line.kind = "handover".to_owned();
+            line.member = by;
+            line.job = Some(fence.job);
+            line.detail = json!({ "epoch": fence.epoch.0, "steps": steps });
+        }
+        Note::Fenced { member, found } => {
+            tracing::warn!(member = name(member), ?found, "a member is dead");
+            line.kind = "fenced".to_owned();
+            line.member = Some(*member);
+            line.evidence = Some(found.evidence.name().to_owned());
+            line.detail = json!({ "phases": of_finding(found) });
+        }
+        Note::WasFenced(me) => {
+            tracing::warn!(?me, "this member was fenced: stopping what runs, joining again");
+            return None;
+        }
+        Note::TrustEnded => {
+            tracing::warn!("the metastore was not reached for too long: nothing is started until it answers");
+            return None;
+        }
+        Note::TrustRestored => {
+            tracing::info!("the metastore answers");
+            return None;
+        }
+        Note::Refused(fence) => {
+            tracing::info!(?fence, "a write was refused: the job has changed hands or state");
+            return None;
+        }
+        Note::SuspectsItself { dead, of } => {
+            tracing::error!(dead, of, "most of the cluster looks dead at once: waiting for the metastore's word");
+            line.kind = "suspects itself".to_owned();
+            line.member = by;
+            line.detail = json!({ "dead": dead, "of": of });
+        }
+    }
+    Some(line)
+}
+
+fn of_finding(found: &Found) -> Vec<Value> {
+    vec![phase("confirmed", found.confirmed), phase("fenced", found.fenced), phase("listed", found.listed)]
+}
+
+fn phase(name: &str, span: Span) -> Value {
+    // Milliseconds with three decimals; an f64 holds a span of 285 years to the microsecond.
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let ms = span.micros() as f64 / 1000.0;
+    json!({ "name": name, "ms": ms })
+}
+
+/// A line as the API shows it.
+pub fn json(directory: &Directory, line: HistoryLine) -> Value {
+    let name = |member: Option<Member>| member.map(|member| directory.name(member.node)).unwrap_or_default();
+    json!({
+        "at": line.at_ms,
+        "event": line.kind,
+        "node": name(line.member),
+        "incarnation": line.member.map_or(0, |member| member.incarnation.get()),
+        "by": name(line.by),
+        "reason": reason(line.evidence.as_deref()),
+        "evidence": line.evidence,
+        "job_id": line.job_uuid,
+        "phases": line.detail.get("phases").cloned().unwrap_or_else(|| json!([])),
+        "detail": line.detail,
+    })
+}
+
+fn reason(evidence: Option<&str>) -> &'static str {
+    match evidence {
+        Some("left") => "it said so",
+        Some("replaced") => "the same node joined again",
+        Some("exited") => "its process is gone",
+        Some("silent") => "its beat did not change for the heart-beat timeout",
+        _ => "",
+    }
+}
