@@ -1,4 +1,5 @@
 //! The Kirin node.
 
 pub mod auth;
+pub mod cli;
 pub mod config;

@@ -1,0 +1,430 @@
+//! The HTTP client: Kylin's envelope over a list of nodes.
+//!
+//! A node that can't be connected to is skipped for the next. A request that was *sent* and got no answer is repeated at
+//! the next node only if that does no harm: reads, and submits under an idempotency key. Otherwise the failure says that
+//! what was asked may have happened. Nothing is retried in silence beyond that.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::exit::{Exit, Failure};
+use super::payload::Envelope;
+use crate::config::Secret;
+
+/// What the public API is asked for with.
+pub const ACCEPT: &str = "application/vnd.apache.kylin-v4-public+json";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// A client of one or several nodes.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    nodes: Vec<Url>,
+    login: Option<Login>,
+}
+
+/// One request, before it is sent.
+#[derive(Debug)]
+pub struct Request {
+    method: Method,
+    path: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    body: Option<serde_json::Value>,
+    repeatable: bool,
+    timeout: Option<Duration>,
+}
+
+impl Request {
+    fn new(method: Method, path: &[&str]) -> Self {
+        let repeatable = method == Method::GET;
+        let path = path.iter().map(|&part| part.to_owned()).collect();
+        Self { method, path, query: Vec::new(), body: None, repeatable, timeout: Some(TIMEOUT) }
+    }
+
+    /// Reads something; the path's parts are encoded.
+    pub fn get(path: &[&str]) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// Makes something.
+    pub fn post(path: &[&str]) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    /// Changes something.
+    pub fn put(path: &[&str]) -> Self {
+        Self::new(Method::PUT, path)
+    }
+
+    /// Deletes something.
+    pub fn delete(path: &[&str]) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    /// Adds a query parameter.
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    /// Sets the body.
+    ///
+    /// # Errors
+    /// If the body has no JSON form.
+    pub fn body(mut self, body: &impl Serialize) -> Result<Self, Failure> {
+        let body =
+            serde_json::to_value(body).map_err(|e| Failure::failed(format!("the request has no JSON form: {e}")))?;
+        self.body = Some(body);
+        Ok(self)
+    }
+
+    /// May be sent twice without harm, although it is no read.
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    /// May take as long as it takes.
+    pub fn patient(mut self) -> Self {
+        self.timeout = None;
+        self
+    }
+}
+
+impl Client {
+    /// A client of the nodes at `urls`, tried in that order.
+    ///
+    /// # Errors
+    /// If one of them is no http URL.
+    pub fn new(urls: &[String], login: Option<Login>) -> Result<Self, Failure> {
+        let nodes = urls.iter().map(|text| base(text)).collect::<Result<Vec<_>, _>>()?;
+        if nodes.is_empty() {
+            return Err(Failure::usage("--url names no node"));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("kirin/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| Failure::failed(format!("the HTTP client can't be set up: {e}")))?;
+        Ok(Self { http, nodes, login })
+    }
+
+    /// Sends a request; gives the envelope's data, verbatim.
+    ///
+    /// # Errors
+    /// A [`Failure`] with the exit code that fits.
+    pub async fn raw(&self, request: Request) -> Result<Box<RawValue>, Failure> {
+        let (status, text) = self.send(&request).await?;
+        let envelope = serde_json::from_str::<Envelope>(&text);
+        match envelope {
+            Ok(envelope) if status.is_success() && matches!(envelope.code.as_str(), "000" | "") => {
+                Ok(envelope.data.unwrap_or_else(|| RawValue::NULL.to_owned()))
+            }
+            Ok(envelope) => Err(failure(status, &envelope)),
+            Err(_) if !status.is_success() => Err(failure(status, &plain(&text))),
+            Err(e) => Err(Failure::new(
+                Exit::Failed,
+                format!("the answer is not Kylin's envelope: {e}"),
+                "Is there a Kirin node behind --url?",
+            )),
+        }
+    }
+
+    /// Sends a request; gives the envelope's data, decoded.
+    ///
+    /// # Errors
+    /// A [`Failure`] with the exit code that fits.
+    pub async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T, Failure> {
+        decode(&self.raw(request).await?)
+    }
+
+    /// Sends a request whose answer is plain text, not an envelope.
+    ///
+    /// # Errors
+    /// A [`Failure`] with the exit code that fits.
+    pub async fn text(&self, request: Request) -> Result<String, Failure> {
+        let (status, text) = self.send(&request).await?;
+        if status.is_success() {
+            return Ok(text);
+        }
+        let envelope = serde_json::from_str::<Envelope>(&text).unwrap_or_else(|_| plain(&text));
+        Err(failure(status, &envelope))
+    }
+
+    async fn send(&self, request: &Request) -> Result<(StatusCode, String), Failure> {
+        let mut tried = Vec::new();
+        for node in &self.nodes {
+            match self.send_to(node, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_connect() || request.repeatable => {
+                    tried.push(format!("{}: {}", node.origin().ascii_serialization(), reason(&error)));
+                }
+                Err(error) => {
+                    return Err(Failure::new(
+                        Exit::Unreachable,
+                        format!("{} did not answer: {}", node.origin().ascii_serialization(), reason(&error)),
+                        "What was asked for may have happened or not: look with `kirin job list` before trying again.",
+                    ));
+                }
+            }
+        }
+        Err(Failure::new(
+            Exit::Unreachable,
+            format!("no node can be reached (tried {})", tried.join("; ")),
+            "Start one with `kirin start`, or name one with --url or KIRIN_URL (several: comma separated).",
+        ))
+    }
+
+    async fn send_to(&self, node: &Url, request: &Request) -> Result<(StatusCode, String), reqwest::Error> {
+        let mut url = node.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["kylin", "api"]).extend(&request.path);
+        }
+        let mut builder = self.http.request(request.method.clone(), url).header("Accept", ACCEPT);
+        if !request.query.is_empty() {
+            builder = builder.query(&request.query);
+        }
+        if let Some(login) = &self.login {
+            builder = builder.basic_auth(&login.user, Some(login.password.reveal()));
+        }
+        if let Some(body) = &request.body {
+            builder = builder.json(body);
+        }
+        if let Some(timeout) = request.timeout {
+            builder = builder.timeout(timeout);
+        }
+        let response = builder.send().await?;
+        let status = response.status();
+        Ok((status, response.text().await?))
+    }
+}
+
+/// Decodes data that a node sent.
+///
+/// # Errors
+/// If it has a shape that this version does not know.
+pub fn decode<T: DeserializeOwned>(data: &RawValue) -> Result<T, Failure> {
+    serde_json::from_str(data.get()).map_err(|e| {
+        Failure::new(
+            Exit::Failed,
+            format!("the node's answer has another shape than expected: {e}"),
+            "Is the node of another version? `-o json` prints the answer as it is.",
+        )
+    })
+}
+
+/// A node's base URL; a bare `host:port` is taken as http.
+fn base(text: &str) -> Result<Url, Failure> {
+    let text = text.trim();
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    match Url::parse(&full) {
+        Ok(url) if url.scheme() == "http" && url.host().is_some() => Ok(url),
+        Ok(url) if url.scheme() == "https" => {
+            Err(Failure::usage(format!("--url {text}: https is not built in; go through a local proxy that ends TLS")))
+        }
+        _ => Err(Failure::usage(format!("--url {text} is no URL of a node, such as http://127.0.0.1:7070"))),
+    }
+}
+
+/// The last link of an error's chain: the one that says what happened.
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "timed out".to_owned();
+    }
+    let mut last: &dyn std::error::Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// An answer that is no envelope, such as a proxy's error page.
+fn plain(text: &str) -> Envelope {
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Envelope {
+        code: String::new(),
+        data: None,
+        msg: line.chars().take(200).collect(),
+        exception: String::new(),
+        error_code: String::new(),
+        suggestion: String::new(),
+    }
+}
+
+fn failure(status: StatusCode, envelope: &Envelope) -> Failure {
+    let exit = exit(status, envelope);
+    let text = [&envelope.msg, &envelope.exception].into_iter().find(|text| !text.is_empty());
+    let what = match text {
+        Some(text) if envelope.error_code.is_empty() || text.contains(&envelope.error_code) => text.clone(),
+        Some(text) => format!("{}: {text}", envelope.error_code),
+        None => format!("the node answered {status}"),
+    };
+    if !envelope.suggestion.is_empty() {
+        return Failure::new(exit, what, envelope.suggestion.clone());
+    }
+    let next = match (exit, status) {
+        (Exit::Auth, StatusCode::FORBIDDEN) => "This user may not do that: ask for the right, or log in as another.",
+        (Exit::Auth, _) => {
+            "Give --user and --password (or KIRIN_PASSWORD); the first start of a cluster prints the admin's password."
+        }
+        (Exit::NotFound, _) => "The `list` commands show what there is; --project or KIRIN_PROJECT names the project.",
+        (Exit::Refused, _) => "`kirin job show ID` tells the state; RESUME is for failed and paused jobs only.",
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+            "The node is starting or draining: try again, or another node."
+        }
+        _ => "",
+    };
+    Failure::new(exit, what, next)
+}
+
+fn exit(status: StatusCode, envelope: &Envelope) -> Exit {
+    let has_code = |codes: &[&str]| {
+        codes.iter().any(|code| envelope.error_code.contains(code) || envelope.msg.starts_with(&format!("KE-{code}")))
+    };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
+        // Project, model, job.
+        _ if has_code(&["010001201", "010002201", "010032219"]) => Exit::NotFound,
+        // Action against state, overlap of segments, concurrency limit, same object already building.
+        _ if has_code(&["010032206", "010032211", "010032215", "010032216", "010032217", "01003222", "010022202"]) => {
+            Exit::Refused
+        }
+        StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::LOCKED => Exit::Refused,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// Answers each connection with the next of `answers`; gives the requests back.
+    fn serve(answers: Vec<String>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let answer = |answer: &String| {
+                let mut stream = listener.accept().unwrap().0;
+                let mut request = Vec::new();
+                let mut chunk = [0; 4_096];
+                while !whole(&request) {
+                    let n = stream.read(&mut chunk).unwrap();
+                    request.extend_from_slice(&chunk[..n]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8(request).unwrap()
+            };
+            answers.iter().map(answer).collect()
+        });
+        (url, thread)
+    }
+
+    fn whole(request: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(request).to_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        body.len() >= length.map_or(0, |n| n.trim().parse().unwrap())
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    }
+
+    /// An address where nobody listens.
+    fn nobody() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    }
+
+    fn client(urls: &[String]) -> Client {
+        Client::new(urls, Some(Login { user: "u".into(), password: Secret::new("p") })).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_next_node_is_tried_and_the_request_is_kylins() {
+        let (url, served) = serve(vec![answer("200 OK", r#"{"code":"000","data":{"x":  1},"msg":""}"#)]);
+        let request = Request::post(&["jobs", "a b/c", "d"]).with("project", "p q").body(&[1]).unwrap();
+        let data = client(&[nobody(), url]).raw(request).await.unwrap();
+        assert_eq!(data.get(), r#"{"x":  1}"#);
+        let seen = served.join().unwrap().remove(0);
+        assert!(seen.starts_with("POST /kylin/api/jobs/a%20b%2Fc/d?project=p+q HTTP/1.1"), "{seen}");
+        let lower = seen.to_lowercase();
+        assert!(lower.contains(&format!("accept: {ACCEPT}")) && lower.contains("authorization: basic"), "{seen}");
+        assert!(seen.ends_with("[1]"), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_exit_5_with_what_was_tried() {
+        let failure = client(&[nobody(), nobody()]).raw(Request::get(&["x"])).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert_eq!(failure.what.matches("refused").count(), 2, "{failure}");
+        assert!(failure.next.contains("kirin start"));
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_answer_is_lost_is_not_repeated_but_a_repeatable_one_is() {
+        let cut = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_owned();
+        let good = || answer("200 OK", r#"{"code":"000","data":7,"msg":""}"#);
+        let (first, served) = serve(vec![cut.clone()]);
+        let failure = client(&[first, nobody()]).raw(Request::post(&["x"])).await.unwrap_err();
+        assert!(failure.exit == Exit::Unreachable && failure.next.contains("may have happened"), "{failure}");
+        served.join().unwrap();
+        let ((first, one), (second, two)) = (serve(vec![cut]), serve(vec![good()]));
+        let data: u32 = client(&[first, second]).call(Request::post(&["x"]).repeatable()).await.unwrap();
+        assert_eq!(data, 7);
+        one.join().unwrap();
+        two.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn errors_become_exit_codes() {
+        let kylin = |code: &str| format!(r#"{{"code":"999","data":null,"msg":"{code}: no","error_code":"{code}"}}"#);
+        for (status, body, exit) in [
+            ("401 Unauthorized", String::new(), Exit::Auth),
+            ("403 Forbidden", kylin("KE-1"), Exit::Auth),
+            ("500 Oops", kylin("KE-010032219"), Exit::NotFound),
+            ("500 Oops", kylin("KE-010001201"), Exit::NotFound),
+            ("500 Oops", kylin("KE-010032211"), Exit::Refused),
+            ("500 Oops", kylin("KE-010032221"), Exit::Refused),
+            ("409 Conflict", kylin(""), Exit::Refused),
+            ("404 Not Found", "<html>\n".into(), Exit::NotFound),
+            ("400 Bad Request", kylin("KE-2"), Exit::Usage),
+            ("500 Oops", kylin("KE-3"), Exit::Failed),
+            ("200 OK", kylin("KE-3"), Exit::Failed),
+            ("200 OK", "<html>".into(), Exit::Failed),
+        ] {
+            let (url, served) = serve(vec![answer(status, &body)]);
+            let failure = client(&[url]).raw(Request::get(&["x"])).await.unwrap_err();
+            assert_eq!(failure.exit, exit, "{status} {body}: {failure}");
+            served.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_node_is_named_by_a_url_or_by_host_and_port() {
+        assert_eq!(base("h:7070").unwrap().as_str(), "http://h:7070/");
+        assert!(base("https://h").unwrap_err().what.contains("https is not built in"));
+        assert_eq!(base("ftp://h").unwrap_err().exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,291 @@
+//! `kirin job`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::super::args::{Job, JobIds, JobListArgs, SubmitArgs};
+use super::super::client::{Request, decode};
+use super::super::exit::{Exit, Failure};
+use super::super::payload::{ActionBody, CommandSpec, JobView, Page, StepView, SubmitBody, Submitted, WhyView};
+use super::super::render;
+use super::{Session, read_argument};
+
+/// How often a waiting command asks; the wait grows from the first to the second.
+const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// How long a waiting command puts up with a cluster that nobody answers for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(mut it: Session<'_, '_>, command: Job) -> Result<(), Failure> {
+    match command {
+        Job::Submit(args) => submit(&mut it, &args).await,
+        Job::List(args) => list(&mut it, &args).await,
+        Job::Show { id } => show(&mut it, &id).await,
+        Job::Log { id, step } => log(&mut it, &id, step.as_deref()).await,
+        Job::Wait { ids, timeout } => wait(&mut it, &ids, timeout).await,
+        Job::Pause(jobs) => act(&mut it, &jobs, "PAUSE", "paused").await,
+        Job::Resume(jobs) => act(&mut it, &jobs, "RESUME", "resumed").await,
+        Job::Restart(jobs) => act(&mut it, &jobs, "RESTART", "restarted").await,
+        Job::Discard(jobs) => {
+            it.screen.confirm(&format!("{} will be given up, for good.", jobs.ids.join(", ")), jobs.yes)?;
+            act(&mut it, &jobs, "DISCARD", "discarded").await
+        }
+        Job::Why { id } => {
+            let data = it.client.raw(Request::get(&["jobs", &id, "why"])).await?;
+            it.screen.show(&data, |color| Ok(render::why(&id, &decode::<WhyView>(&data)?, color)))
+        }
+    }
+}
+
+async fn submit(it: &mut Session<'_, '_>, args: &SubmitArgs) -> Result<(), Failure> {
+    let random = uuid::Uuid::new_v4().to_string();
+    let body = SubmitBody {
+        project: it.project,
+        kind: &args.kind,
+        spec: spec(args)?,
+        priority: args.priority,
+        idempotency_key: args.idempotency_key.as_deref().unwrap_or(&random),
+    };
+    let data = it.client.raw(Request::post(&["jobs"]).body(&body)?.repeatable()).await?;
+    let reply: Submitted = decode(&data)?;
+    submitted(it, &data, &reply, args.wait).await
+}
+
+/// Prints the ids of submitted jobs, a line each, and waits for them if that is wanted.
+pub(super) async fn submitted(
+    it: &mut Session<'_, '_>,
+    data: &RawValue,
+    reply: &Submitted,
+    then_wait: bool,
+) -> Result<(), Failure> {
+    let mut ids: Vec<String> = reply.jobs.iter().map(|job| job.job_id.clone()).collect();
+    if ids.is_empty() && !reply.job_id.is_empty() {
+        ids.push(reply.job_id.clone());
+    }
+    it.screen.show(data, |_| Ok(ids.iter().map(|id| format!("{id}\n")).collect()))?;
+    if then_wait { wait(it, &ids, None).await } else { Ok(()) }
+}
+
+fn spec(args: &SubmitArgs) -> Result<Value, Failure> {
+    match &args.spec {
+        Some(given) => {
+            let text = match given.strip_prefix('@') {
+                Some(file) => read_argument(file)?,
+                None if given == "-" => read_argument("-")?,
+                None => given.clone(),
+            };
+            serde_json::from_str(&text).map_err(|e| Failure::usage(format!("--spec is no JSON: {e}")))
+        }
+        None if args.kind != "command" => Err(Failure::usage(format!("a job of the kind {} needs --spec", args.kind))),
+        None if args.argv.is_empty() => Err(Failure::new(
+            Exit::Usage,
+            "there is nothing to run",
+            "Give the command after --, or --kind and --spec.",
+        )),
+        None => {
+            let variable = |text: &'_ String| match text.split_once('=') {
+                Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+                _ => Err(Failure::usage(format!("--env {text} is not NAME=VALUE"))),
+            };
+            let spec = CommandSpec {
+                argv: &args.argv,
+                cwd: args.cwd.as_deref(),
+                env: args.env.iter().map(variable).collect::<Result<BTreeMap<_, _>, _>>()?,
+                timeout_ms: args.timeout.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            };
+            serde_json::to_value(&spec).map_err(|e| Failure::usage(format!("the command has no JSON form: {e}")))
+        }
+    }
+}
+
+async fn list(it: &mut Session<'_, '_>, args: &JobListArgs) -> Result<(), Failure> {
+    let mut request = Request::get(&["jobs"])
+        .with("time_filter", args.since as u8)
+        .with("page_offset", args.page)
+        .with("page_size", args.limit)
+        .with("sort_by", &args.sort)
+        .with("reverse", !args.ascending);
+    if !args.all_projects {
+        request = request.with("project", it.project);
+    }
+    for status in &args.status {
+        request = request.with("statuses", status.to_uppercase());
+    }
+    if let Some(key) = &args.key {
+        request = request.with("key", key);
+    }
+    let data = it.client.raw(request).await?;
+    it.screen
+        .show(&data, |color| Ok(render::jobs(&decode::<Page<JobView>>(&data)?, args.page, args.all_projects, color)))
+}
+
+async fn show(it: &mut Session<'_, '_>, id: &str) -> Result<(), Failure> {
+    let data = it.client.raw(Request::get(&["jobs", id])).await?;
+    let job: JobView = decode(&data)?;
+    let detail = it.client.raw(detail(&job, id)).await?;
+    if it.screen.wants_json() {
+        return it.screen.print(&format!("{{\"job\":{},\"steps\":{}}}\n", data.get(), detail.get()));
+    }
+    let steps: Page<StepView> = decode(&detail)?;
+    let text = render::job(&job, &steps.value, it.screen.color);
+    it.screen.print(&text)
+}
+
+fn detail(job: &JobView, id: &str) -> Request {
+    Request::get(&["jobs", id, "detail"]).with("project", &job.project)
+}
+
+async fn log(it: &mut Session<'_, '_>, id: &str, step: Option<&str>) -> Result<(), Failure> {
+    let job: JobView = it.client.call(Request::get(&["jobs", id])).await?;
+    let steps: Page<StepView> = it.client.call(detail(&job, id)).await?;
+    let Some(step) = chosen(&steps.value, step) else {
+        let there: Vec<_> = steps.value.iter().map(|s| format!("{} {}", s.sequence_id, s.name)).collect();
+        let what = match step {
+            Some(step) => format!("the job {id} has no step {step}"),
+            None => format!("no step of the job {id} has begun"),
+        };
+        return Err(Failure::new(Exit::NotFound, what, format!("Its steps: {}.", there.join(", "))));
+    };
+    let request = Request::get(&["jobs", id, "steps", &step.id, "log"]).with("project", &job.project);
+    let text = it.client.text(request).await?;
+    it.screen.print(&text)
+}
+
+/// The step that is named by number or id; else the one that failed, else the one begun last.
+fn chosen<'a>(steps: &'a [StepView], named: Option<&str>) -> Option<&'a StepView> {
+    match named {
+        Some(name) => steps.iter().find(|step| step.id == name || step.sequence_id.to_string() == name),
+        None => steps
+            .iter()
+            .find(|step| step.step_status == "ERROR")
+            .or_else(|| steps.iter().filter(|step| step.exec_start_time > 0).max_by_key(|step| step.sequence_id)),
+    }
+}
+
+async fn act(it: &mut Session<'_, '_>, jobs: &JobIds, action: &str, said: &str) -> Result<(), Failure> {
+    let request = Request::put(&["jobs", "status"]).body(&ActionBody { job_ids: &jobs.ids, action })?;
+    it.done(request, &format!("{} {said}", jobs.ids.join(", "))).await
+}
+
+/// One job that is waited for.
+struct Awaited {
+    id: String,
+    bar: ProgressBar,
+    /// Its last answer, once it has ended or stopped.
+    last: Option<(JobView, Box<RawValue>)>,
+}
+
+/// Waits until every job has ended, or has stopped in a way that only a person can change.
+async fn wait(it: &mut Session<'_, '_>, ids: &[String], timeout: Option<Duration>) -> Result<(), Failure> {
+    let bars = MultiProgress::new();
+    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} %  {msg}  {elapsed}");
+    let style = style.map_err(|e| Failure::failed(e.to_string()))?.progress_chars("=> ");
+    let mut awaited: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let bar = bars.add(ProgressBar::new(1_000).with_style(style.clone()).with_prefix(id.clone()));
+            Awaited { id: id.clone(), bar, last: None }
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut answered = begun;
+    let mut pause = ASK_EVERY.0;
+    loop {
+        for job in awaited.iter_mut().filter(|job| job.last.is_none()) {
+            match it.client.raw(Request::get(&["jobs", &job.id])).await {
+                Ok(data) => {
+                    answered = Instant::now();
+                    job.saw(data)?;
+                }
+                // A node that is being replaced is no reason to give up.
+                Err(e) if e.exit == Exit::Unreachable && answered.elapsed() < PATIENCE => {
+                    job.bar.set_message("no node answers");
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        if awaited.iter().all(|job| job.last.is_some()) {
+            break;
+        }
+        if timeout.is_some_and(|timeout| begun.elapsed() >= timeout) {
+            let left: Vec<_> = awaited.iter().filter(|job| job.last.is_none()).map(|job| job.id.as_str()).collect();
+            let next = format!("They go on. `kirin job why {}` says what holds one back.", left[0]);
+            return Err(Failure::new(Exit::Failed, format!("not ended in time: {}", left.join(", ")), next));
+        }
+        let left = timeout.map_or(pause, |timeout| pause.min(timeout.saturating_sub(begun.elapsed())));
+        tokio::time::sleep(left).await;
+        pause = (pause * 2).min(ASK_EVERY.1);
+    }
+    ended(it, &awaited)
+}
+
+impl Awaited {
+    fn saw(&mut self, data: Box<RawValue>) -> Result<(), Failure> {
+        let job: JobView = decode(&data)?;
+        self.bar.set_position((job.step_ratio.clamp(0.0, 1.0) * 1_000.0) as u64);
+        let at = if job.node.is_empty() { String::new() } else { format!(" on {}", job.node) };
+        self.bar.set_message(format!("{}{at}", job.job_status));
+        if !matches!(job.job_status.as_str(), "PENDING" | "RUNNING" | "READY" | "NEW") {
+            self.bar.finish();
+            self.last = Some((job, data));
+        }
+        Ok(())
+    }
+}
+
+fn ended(it: &mut Session<'_, '_>, awaited: &[Awaited]) -> Result<(), Failure> {
+    let all: Vec<_> = awaited.iter().filter_map(|job| job.last.as_ref()).collect();
+    for (job, data) in &all {
+        if it.screen.wants_json() {
+            it.screen.json(data)?;
+        } else {
+            let took = super::super::when::readable(job.total_duration.max(job.duration));
+            let text = format!("{}  {}  {took}\n", job.id, render::paint(&job.job_status, it.screen.color));
+            it.screen.print(&text)?;
+        }
+    }
+    let bad: Vec<_> = all.iter().filter(|(job, _)| job.job_status != "FINISHED").map(|(job, _)| job).collect();
+    let Some(first) = bad.first() else { return Ok(()) };
+    let what: Vec<_> = bad.iter().map(|job| format!("{} is {}", job.id, job.job_status)).collect();
+    // The bars are on standard error too: leave the message a line of its own.
+    let _ = std::io::stderr().flush();
+    let next = match first.job_status.as_str() {
+        "ERROR" => format!("`kirin job log {0}` shows why; `kirin job resume {0}` goes on where it failed.", first.id),
+        "STOPPED" => format!("`kirin job resume {}` goes on.", first.id),
+        _ => String::new(),
+    };
+    Err(Failure::new(Exit::Failed, what.join(", "), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(sequence_id: u64, status: &str, began: i64) -> StepView {
+        StepView {
+            id: format!("j_{sequence_id:02}"),
+            sequence_id,
+            step_status: status.into(),
+            exec_start_time: began,
+            ..StepView::default()
+        }
+    }
+
+    #[test]
+    fn the_log_is_that_of_the_step_a_person_would_look_at() {
+        let id = |steps: &[StepView], named| chosen(steps, named).map(|step| step.id.clone());
+        let failed = [step(0, "FINISHED", 1), step(1, "ERROR", 2), step(2, "STOPPED", 3)];
+        assert_eq!(id(&failed, None).as_deref(), Some("j_01"));
+        let running = [step(0, "FINISHED", 1), step(1, "RUNNING", 2), step(2, "PENDING", 0)];
+        assert_eq!(id(&running, None).as_deref(), Some("j_01"));
+        assert_eq!(id(&running, Some("2")).as_deref(), Some("j_02"));
+        assert_eq!(id(&running, Some("j_00")).as_deref(), Some("j_00"));
+        assert_eq!(id(&running, Some("7")), None);
+        assert_eq!(id(&[step(0, "PENDING", 0)], None), None);
+    }
+}

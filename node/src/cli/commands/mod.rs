@@ -1,0 +1,106 @@
+//! The commands that talk to a node, one file a noun.
+
+mod cluster;
+mod job;
+mod local;
+mod model;
+mod project;
+mod segment;
+mod sql;
+mod table;
+
+use std::io::Read;
+
+use clap::CommandFactory;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::args::{Cli, ClientCommand, Global};
+use super::client::{Client, Request, decode};
+use super::connect;
+use super::exit::{Exit, Failure};
+use super::payload::Page;
+use super::screen::Screen;
+
+/// What a command works with.
+pub(super) struct Session<'a, 'b> {
+    client: Client,
+    project: &'a str,
+    screen: &'a mut Screen<'b>,
+}
+
+/// Runs one command.
+pub(super) async fn run(global: &Global, command: ClientCommand, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let session = |screen| Ok::<_, Failure>(Session { client: connect(global)?, project: &global.project, screen });
+    match command {
+        ClientCommand::Stop(args) if args.remote => local::stop_remote(session(screen)?).await,
+        ClientCommand::Stop(args) => local::stop(&args, screen).await,
+        ClientCommand::GetProperties(args) => local::get_properties(&args, screen),
+        ClientCommand::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "kirin", &mut text);
+            screen.print(&String::from_utf8_lossy(&text))
+        }
+        ClientCommand::Cluster(command) => cluster::run(session(screen)?, command).await,
+        ClientCommand::Job(command) => job::run(session(screen)?, command).await,
+        ClientCommand::Project(command) => project::run(session(screen)?, command).await,
+        ClientCommand::Table(command) => table::run(session(screen)?, command).await,
+        ClientCommand::Model(command) => model::run(session(screen)?, command).await,
+        ClientCommand::Segment(command) => segment::run(session(screen)?, command).await,
+        ClientCommand::Sql(args) => sql::run(session(screen)?, args).await,
+    }
+}
+
+impl Session<'_, '_> {
+    /// Reads a list of the project and prints it.
+    async fn list<T: DeserializeOwned>(
+        &mut self,
+        path: &[&str],
+        render: impl FnOnce(&[T], bool) -> String,
+    ) -> Result<(), Failure> {
+        let data = self.client.raw(self.whole_list(path)).await?;
+        self.screen.show(&data, |color| Ok(render(&decode::<Page<T>>(&data)?.value, color)))
+    }
+
+    /// The one thing of a list whose `name` this is, verbatim. Lists are what every version of a node serves.
+    async fn named(&self, path: &[&str], what: &str, name: &str) -> Result<Box<RawValue>, Failure> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            #[serde(default, alias = "alias")]
+            name: String,
+        }
+        let page: Page<Box<RawValue>> = self.client.call(self.whole_list(path)).await?;
+        let is_it = |one: &RawValue| decode::<Named>(one).is_ok_and(|named| named.name.eq_ignore_ascii_case(name));
+        page.value.into_iter().find(|one| is_it(one)).ok_or_else(|| {
+            Failure::new(
+                Exit::NotFound,
+                format!("there is no {what} {name} in the project {}", self.project),
+                format!("`kirin {what} list` shows what there is; --project names another project."),
+            )
+        })
+    }
+
+    fn whole_list(&self, path: &[&str]) -> Request {
+        Request::get(path).with("project", self.project).with("page_offset", 0).with("page_size", i32::MAX)
+    }
+
+    /// Sends a request whose answer has nothing to show, and says what was done.
+    async fn done(&mut self, request: Request, said: &str) -> Result<(), Failure> {
+        let data = self.client.raw(request).await?;
+        self.screen.show(&data, |_| Ok(format!("{said}\n")))
+    }
+}
+
+/// The text of an argument that may be `-` for standard input or a file.
+fn read_argument(name: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = if name == "-" {
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(name)
+    };
+    read.map_err(|e| Failure::usage(format!("{name} can't be read: {e}")))
+}
+
+#[cfg(test)]
+mod tests;

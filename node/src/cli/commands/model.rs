@@ -1,0 +1,37 @@
+//! `kirin model`.
+
+use serde_json::Value;
+
+use super::super::args::Model;
+use super::super::client::{Request, decode};
+use super::super::exit::Failure;
+use super::super::payload::ModelView;
+use super::super::render;
+use super::{Session, read_argument};
+
+pub(super) async fn run(mut it: Session<'_, '_>, command: Model) -> Result<(), Failure> {
+    match command {
+        Model::Add { file } => {
+            let text = read_argument(&file)?;
+            let mut model: Value =
+                serde_json::from_str(&text).map_err(|e| Failure::usage(format!("{file} is no JSON: {e}")))?;
+            let Some(object) = model.as_object_mut() else {
+                return Err(Failure::usage(format!("{file} holds no JSON object")));
+            };
+            object.entry("project").or_insert_with(|| it.project.into());
+            let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            it.done(Request::post(&["models"]).body(&model)?, &format!("model {name} added")).await
+        }
+        Model::List => it.list::<ModelView>(&["models"], |models, _| render::models(models)).await,
+        Model::Show { name } => {
+            let data = it.named(&["models"], "model", &name).await?;
+            it.screen.show(&data, |_| Ok(render::outline(&decode(&data)?)))
+        }
+        Model::Drop { name, yes } => {
+            it.screen
+                .confirm(&format!("The model {name} of {} will be dropped with all its segments.", it.project), yes)?;
+            let request = Request::delete(&["models", &name]).with("project", it.project);
+            it.done(request, &format!("model {name} dropped")).await
+        }
+    }
+}

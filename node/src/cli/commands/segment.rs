@@ -1,0 +1,48 @@
+//! `kirin segment`.
+
+use super::super::args::Segment;
+use super::super::client::{Request, decode};
+use super::super::exit::Failure;
+use super::super::payload::{BuildBody, SegmentView, Submitted};
+use super::super::render;
+use super::{Session, job};
+
+/// Kylin's marks of a full build: no beginning, no end.
+const FULL: (i64, i64) = (0, i64::MAX);
+
+pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(), Failure> {
+    match command {
+        Segment::Build { model, start, end, priority, wait } => {
+            let (start, end) = match (start, end) {
+                (Some(start), Some(end)) if start >= end => {
+                    return Err(Failure::usage(format!("--start {start} is not before --end {end}")));
+                }
+                (Some(start), Some(end)) => (start.0, end.0),
+                _ => FULL,
+            };
+            let key = uuid::Uuid::new_v4().to_string();
+            let body = BuildBody {
+                project: it.project,
+                start: start.to_string(),
+                end: end.to_string(),
+                priority,
+                idempotency_key: &key,
+            };
+            // The range is reserved with the first one that arrives: a second is refused, never built twice.
+            let request = Request::post(&["models", &model, "segments"]).body(&body)?.repeatable();
+            let data = it.client.raw(request).await?;
+            let submitted: Submitted = decode(&data)?;
+            job::submitted(&mut it, &data, &submitted, wait).await
+        }
+        Segment::List { model } => it.list::<SegmentView>(&["models", &model, "segments"], render::segments).await,
+        Segment::Drop { model, ids, yes } => {
+            it.screen.confirm(&format!("{} segment(s) of {model} will be dropped.", ids.len()), yes)?;
+            let mut request =
+                Request::delete(&["models", &model, "segments"]).with("project", it.project).with("purge", false);
+            for id in &ids {
+                request = request.with("ids", id);
+            }
+            it.done(request, &format!("{} segment(s) of {model} dropped", ids.len())).await
+        }
+    }
+}

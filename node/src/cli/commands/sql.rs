@@ -1,0 +1,39 @@
+//! `kirin sql`.
+
+use serde_json::Value;
+
+use super::super::args::SqlArgs;
+use super::super::client::{Request, decode};
+use super::super::exit::{Exit, Failure};
+use super::super::payload::{QueryBody, QueryView};
+use super::super::render;
+use super::{Session, read_argument};
+
+pub(super) async fn run(it: Session<'_, '_>, args: SqlArgs) -> Result<(), Failure> {
+    let text = if args.query == "-" { read_argument("-")? } else { args.query };
+    let sql = text.trim().trim_end_matches(';');
+    let body = QueryBody {
+        sql,
+        project: it.project,
+        limit: args.limit,
+        offset: 0,
+        accept_partial: false,
+        push_down: args.push_down,
+    };
+    // A query changes nothing, so another node may be asked the same.
+    let request = |path: &[&str]| Ok::<_, Failure>(Request::post(path).body(&body)?.repeatable().patient());
+    if args.explain {
+        let data = it.client.raw(request(&["query", "explain"])?).await?;
+        return it.screen.show(&data, |_| Ok(render::outline(&decode::<Value>(&data)?)));
+    }
+    let data = it.client.raw(request(&["query"])?).await?;
+    let view: QueryView = decode(&data)?;
+    if view.failed {
+        if it.screen.wants_json() {
+            it.screen.json(&data)?;
+        }
+        let next = "`kirin sql --explain` says which index would answer; --push-down reads the raw tables.";
+        return Err(Failure::new(Exit::Failed, view.why, next));
+    }
+    it.screen.show(&data, |_| Ok(render::query(&view)))
+}

@@ -1,0 +1,90 @@
+//! `credentials` in the data directory: how commands on the node's own machine log in without being told a password.
+//!
+//! The file is written by the node that invents the first password, is readable by its owner only, and is used for
+//! addresses of this machine only, so that a mistyped `--url` sends the password nowhere.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::client::Login;
+use crate::config::Secret;
+
+const NAME: &str = "credentials";
+
+/// Writes the credentials, for the owner's eyes only; replaces what was there.
+///
+/// # Errors
+/// What the file system says.
+pub fn write(data_dir: &Path, login: &Login) -> io::Result<PathBuf> {
+    let path = data_dir.join(NAME);
+    let fresh = data_dir.join(format!(".{NAME}.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(format!("{}:{}\n", login.user, login.password.reveal()).as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, &path)?;
+    Ok(path)
+}
+
+/// Reads the credentials; `None` if there are none.
+///
+/// # Errors
+/// If others may read the file, or it belongs to somebody else, or it can't be read.
+pub fn read(data_dir: &Path) -> io::Result<Option<Login>> {
+    let path = data_dir.join(NAME);
+    let metadata = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {why}", path.display()));
+    if metadata.mode() & 0o077 != 0 {
+        return Err(refused("others may read it; `chmod 600` it"));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refused("it belongs to another user"));
+    }
+    let text = std::fs::read_to_string(&path)?;
+    let login = text.trim_end_matches('\n').split_once(':');
+    Ok(login.map(|(user, password)| Login { user: user.to_owned(), password: Secret::new(password) }))
+}
+
+/// Whether every URL is an address of this machine.
+pub fn are_local(urls: &[String]) -> bool {
+    urls.iter().all(|text| {
+        let full = if text.contains("://") { text.trim().to_owned() } else { format!("http://{}", text.trim()) };
+        match url::Url::parse(&full).ok().as_ref().and_then(url::Url::host) {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn credentials_are_for_their_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read(dir.path()).unwrap().is_none());
+        let path = write(dir.path(), &Login { user: "ADMIN".into(), password: Secret::new("a:b") }).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let login = read(dir.path()).unwrap().unwrap();
+        assert_eq!((login.user.as_str(), login.password.reveal()), ("ADMIN", "a:b"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read(dir.path()).unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn they_are_sent_to_this_machine_only() {
+        let local = |urls: &[&str]| are_local(&urls.iter().map(|&u| u.to_owned()).collect::<Vec<_>>());
+        assert!(local(&["http://127.0.0.1:7070", "localhost:7071", "http://[::1]:7"]));
+        assert!(!local(&["http://127.0.0.1:7070", "http://10.0.0.1:7070"]));
+        assert!(!local(&["http://localhost.example.org"]));
+    }
+}

@@ -1,0 +1,63 @@
+//! How a command fails: an exit code for scripts, and a text that says what to do next.
+
+use std::fmt;
+
+/// The exit codes; scripts rely on the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// What was asked for failed: a job ended in ERROR, a query could not be run.
+    Failed = 1,
+    /// The command line or an argument is wrong.
+    Usage = 2,
+    /// The thing named does not exist.
+    NotFound = 3,
+    /// The thing named is in a state that forbids this.
+    Refused = 4,
+    /// No node can be reached.
+    Unreachable = 5,
+    /// Not authenticated, or not allowed.
+    Auth = 6,
+}
+
+/// A command's failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What went wrong.
+    pub what: String,
+    /// What to do next; may be empty.
+    pub next: String,
+}
+
+impl Failure {
+    /// A failure with advice.
+    pub fn new(exit: Exit, what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), next: next.into() }
+    }
+
+    /// What was asked for failed.
+    pub fn failed(what: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, what, "")
+    }
+
+    /// An argument is wrong.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what, "")
+    }
+
+    /// Whether the reader of our output went away (`kirin job list | head`), which is no failure.
+    pub fn is_closed_pipe(error: &std::io::Error) -> bool {
+        error.kind() == std::io::ErrorKind::BrokenPipe
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if self.next.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.next) }
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,434 @@
+//! What people see: aligned columns, and a few sentences.
+//!
+//! Everything here turns payloads into text and nothing else, so that the look of a command is tested without a node.
+//! Columns are two blanks apart, without lines, so that `awk` and `cut` can live with them; colours only mark states.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
+use serde_json::Value;
+
+use super::payload::{
+    ClusterView, HistoryView, JobView, MemberView, ModelView, Page, ProjectView, QueryView, SegmentView, StepView,
+    TableView, WhyView,
+};
+use super::when::{Moment, readable};
+
+/// Aligned columns.
+pub struct Columns {
+    headers: Vec<&'static str>,
+    right: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Columns {
+    /// Columns under these headers.
+    pub fn new(headers: &[&'static str]) -> Self {
+        Self { headers: headers.to_vec(), right: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Aligns these columns at their right.
+    pub fn right(mut self, headers: &[&'static str]) -> Self {
+        self.right = headers.to_vec();
+        self
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }).collect());
+    }
+
+    /// The columns as text, a line each row; states in colour if asked for.
+    pub fn render(&self, color: bool) -> String {
+        let right = |header: &str| self.right.contains(&header);
+        let grid = grid(self.headers.iter().map(|&h| h.to_owned()).collect(), &self.rows, |i| right(self.headers[i]));
+        let state = self.headers.iter().position(|&header| header == "STATE");
+        match state.filter(|_| color).and_then(|i| grid.lines().next()?.find(self.headers[i])) {
+            Some(at) => grid.lines().map(|line| paint_at(line, at) + "\n").collect(),
+            None => grid,
+        }
+    }
+}
+
+fn grid(headers: Vec<String>, rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> String {
+    let mut grid = Grid::new();
+    grid.load_preset(presets::NOTHING);
+    grid.set_content_arrangement(ContentArrangement::Disabled);
+    grid.set_header(headers);
+    for row in rows {
+        grid.add_row(row);
+    }
+    for (i, column) in grid.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if right(i) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    grid.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Colours the state word that starts in column `at`, if there is one.
+fn paint_at(line: &str, at: usize) -> String {
+    let Some((start, _)) = line.char_indices().nth(at) else { return line.to_owned() };
+    let (before, rest) = line.split_at(start);
+    let word = rest.split(' ').next().unwrap_or_default();
+    format!("{before}{}{}", paint(word, true), &rest[word.len()..])
+}
+
+/// A state in its colour: green is well, yellow under way, red needs a person.
+pub fn paint(state: &str, color: bool) -> String {
+    let code = match state {
+        "FINISHED" | "SUCCEED" | "READY" | "up" => 32,
+        "RUNNING" | "PENDING" | "NEW" | "draining" => 33,
+        "ERROR" | "fenced" | "WARNING" => 31,
+        "STOPPED" | "PAUSED" | "DISCARDED" | "left" => 90,
+        _ => return state.to_owned(),
+    };
+    if color { format!("\x1b[{code}m{state}\x1b[0m") } else { state.to_owned() }
+}
+
+/// `cluster list`.
+pub fn cluster(view: &ClusterView, color: bool) -> String {
+    let headers = &["NODE", "ROLE", "STATE", "INC", "BEAT", "SEEN", "RUNNING", "WAITING", "HEIRS", "ADDRESS"];
+    let mut columns = Columns::new(headers).right(&["INC", "BEAT", "RUNNING", "WAITING"]);
+    for member in &view.members {
+        let leads = !view.leader.is_empty() && view.leader == member.node;
+        columns.row([
+            if leads { format!("{} *", member.node) } else { member.node.clone() },
+            member.role.clone(),
+            member.state.clone(),
+            member.incarnation.to_string(),
+            member.beat.to_string(),
+            member.silent_ms.map(|ms| format!("{} ago", readable(ms))).unwrap_or_default(),
+            slots(member),
+            member.waiting.to_string(),
+            member.heirs.join(","),
+            member.address.clone(),
+        ]);
+    }
+    let count = |state: &str| view.members.iter().filter(|m| m.state == state).count();
+    let leader = if view.leader.is_empty() { "no leader".to_owned() } else { format!("leader {} *", view.leader) };
+    format!("{}{} up, {} draining, {leader}\n", columns.render(color), count("up"), count("draining"))
+}
+
+fn slots(member: &MemberView) -> String {
+    match member.slots {
+        Some(slots) => format!("{}/{slots}", member.running),
+        None => member.running.to_string(),
+    }
+}
+
+/// `cluster history`.
+pub fn history(lines: &[HistoryView], color: bool) -> String {
+    let mut columns =
+        Columns::new(&["TIME", "EVENT", "NODE", "INC", "BY", "EVIDENCE", "JOB", "PHASES", "REASON"]).right(&["INC"]);
+    for line in lines {
+        let phase = |ms: f64| if ms < 10.0 { format!("{ms:.1} ms") } else { readable(ms.round() as u64) };
+        let phases: Vec<_> = line.phases.iter().map(|p| format!("{} {}", p.name, phase(p.ms))).collect();
+        columns.row([
+            moment(line.at),
+            line.event.clone(),
+            line.node.clone(),
+            if line.incarnation == 0 { String::new() } else { line.incarnation.to_string() },
+            line.by.clone(),
+            line.evidence.clone(),
+            line.job_id.clone(),
+            phases.join(", "),
+            line.reason.clone(),
+        ]);
+    }
+    if lines.is_empty() { "Nothing has happened yet.\n".to_owned() } else { columns.render(color) }
+}
+
+/// `job list`.
+pub fn jobs(page: &Page<JobView>, number: u32, with_project: bool, color: bool) -> String {
+    if page.value.is_empty() {
+        return "No jobs. Submit one with `kirin job submit` or `kirin segment build`.\n".to_owned();
+    }
+    let mut headers = vec!["ID", "STATE", "DONE", "KIND", "SUBJECT", "NODE", "CREATED", "TOOK"];
+    if with_project {
+        headers.insert(1, "PROJECT");
+    }
+    let mut columns = Columns::new(&headers).right(&["DONE", "TOOK"]);
+    for job in &page.value {
+        let mut cells = vec![
+            job.id.clone(),
+            job.job_status.clone(),
+            percent(job.step_ratio),
+            job.job_name.clone(),
+            job.target_subject.clone(),
+            job.node.clone(),
+            moment(job.create_time),
+            took(job.duration, job.exec_start_time),
+        ];
+        if with_project {
+            cells.insert(1, job.project.clone());
+        }
+        columns.row(cells);
+    }
+    let mut text = columns.render(color);
+    if page.total_size > page.value.len() as u64 {
+        text.push_str(&format!("{} of {} jobs; --page {} shows more\n", page.value.len(), page.total_size, number + 1));
+    }
+    text
+}
+
+/// `job show`.
+pub fn job(job: &JobView, steps: &[StepView], color: bool) -> String {
+    let mut text = fields(&[
+        ("Job", job.id.clone()),
+        ("State", paint(&job.job_status, color)),
+        ("Kind", job.job_name.clone()),
+        ("Subject", job.target_subject.clone()),
+        ("Project", job.project.clone()),
+        ("Priority", job.priority.map(|p| p.to_string()).unwrap_or_default()),
+        ("Submitter", job.submitter.clone()),
+        ("Node", job.node.clone()),
+        ("Attempt", if job.epoch == 0 { String::new() } else { job.epoch.to_string() }),
+        ("Done", percent(job.step_ratio)),
+        ("Created", moment(job.create_time)),
+        ("Started", moment(job.exec_start_time)),
+        ("Ended", moment(job.exec_end_time)),
+        ("Waited", readable(job.wait_time)),
+        ("Worked", took(job.duration, job.exec_start_time)),
+    ]);
+    if !steps.is_empty() {
+        let mut columns = Columns::new(&["STEP", "NAME", "STATE", "ATTEMPT", "NODE", "STARTED", "TOOK"])
+            .right(&["STEP", "ATTEMPT", "TOOK"]);
+        for step in steps {
+            columns.row([
+                step.sequence_id.to_string(),
+                step.name.clone(),
+                step.step_status.clone(),
+                if step.epoch == 0 { String::new() } else { step.epoch.to_string() },
+                step.node.clone(),
+                moment(step.exec_start_time),
+                took(step.duration, step.exec_start_time),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&columns.render(color));
+    }
+    for step in steps.iter().filter(|step| !step.failed_msg.is_empty()) {
+        text.push_str(&format!("\nStep {} failed: {}\n", step.sequence_id, step.failed_msg.trim_end()));
+    }
+    text
+}
+
+/// `job why`.
+pub fn why(id: &str, why: &WhyView, color: bool) -> String {
+    let sentence = [&why.detail, &why.reason].into_iter().find(|text| !text.is_empty());
+    let mut text = match sentence {
+        Some(sentence) => format!("{id} is {}: {sentence}\n", paint(&why.state, color)),
+        None => format!("{id} is {}; nothing holds it back\n", paint(&why.state, color)),
+    };
+    if !why.node.is_empty() {
+        text.push_str(&format!("  placed on {}\n", why.node));
+    }
+    if let Some(ahead) = why.ahead {
+        text.push_str(&format!("  {ahead} before it\n"));
+    }
+    if !why.next.is_empty() {
+        text.push_str(&format!("  {}\n", why.next));
+    }
+    text
+}
+
+/// `project list`.
+pub fn projects(projects: &[ProjectView]) -> String {
+    let mut columns = Columns::new(&["NAME", "OWNER", "CREATED", "DESCRIPTION"]);
+    for it in projects {
+        columns.row([it.name.clone(), it.owner.clone(), moment(it.create_time), it.description.clone()]);
+    }
+    if projects.is_empty() {
+        "No projects. Make one with `kirin project create NAME`.\n".into()
+    } else {
+        columns.render(false)
+    }
+}
+
+/// `table list`.
+pub fn tables(tables: &[TableView]) -> String {
+    let mut columns = Columns::new(&["NAME", "COLUMNS", "ROWS", "SOURCE"]).right(&["COLUMNS", "ROWS"]);
+    for it in tables {
+        let rows = it.rows.map(|rows| rows.to_string()).unwrap_or_default();
+        columns.row([it.name.clone(), it.columns.len().to_string(), rows, scalar(&it.source)]);
+    }
+    if tables.is_empty() {
+        "No tables. Add one with `kirin table add NAME FILE`.\n".into()
+    } else {
+        columns.render(false)
+    }
+}
+
+/// `table show`.
+pub fn table(table: &TableView) -> String {
+    let rows = table.rows.map(|rows| rows.to_string()).unwrap_or_default();
+    let mut columns = Columns::new(&["COLUMN", "TYPE", "NULL"]);
+    for it in &table.columns {
+        let null = it.nullable.map(|nullable| if nullable { "yes" } else { "no" }.to_owned()).unwrap_or_default();
+        columns.row([it.name.clone(), it.data_type.clone(), null]);
+    }
+    let head = fields(&[("Table", table.name.clone()), ("Source", scalar(&table.source)), ("Rows", rows)]);
+    format!("{head}\n{}", columns.render(false))
+}
+
+/// `model list`.
+pub fn models(models: &[ModelView]) -> String {
+    let mut columns = Columns::new(&["NAME", "FACT TABLE", "DIMENSIONS", "MEASURES", "INDEXES"]).right(&[
+        "DIMENSIONS",
+        "MEASURES",
+        "INDEXES",
+    ]);
+    for it in models {
+        let counts = [it.dimensions.len(), it.measures.len(), it.indexes.len()].map(|n| n.to_string());
+        columns.row([it.name.clone(), it.fact_table.clone()].into_iter().chain(counts));
+    }
+    if models.is_empty() { "No models. Add one with `kirin model add FILE`.\n".into() } else { columns.render(false) }
+}
+
+/// `segment list`.
+pub fn segments(segments: &[SegmentView], color: bool) -> String {
+    let mut columns = Columns::new(&["ID", "STATE", "FROM", "TO", "ROWS", "SIZE", "NAME"]).right(&["ROWS", "SIZE"]);
+    for it in segments {
+        columns.row([
+            it.id.clone(),
+            it.status.clone(),
+            edge(it.start),
+            edge(it.end),
+            it.source_count.to_string(),
+            size(it.bytes_size),
+            it.name.clone(),
+        ]);
+    }
+    if segments.is_empty() {
+        "No segments. Build one with `kirin segment build MODEL`.\n".into()
+    } else {
+        columns.render(color)
+    }
+}
+
+/// `sql`.
+pub fn query(view: &QueryView) -> String {
+    let numbers = ["INT", "DECIMAL", "NUMERIC", "DOUBLE", "FLOAT", "REAL"];
+    let is_number = |i: usize| numbers.iter().any(|n| view.columns[i].type_name.to_uppercase().contains(n));
+    let rows: Vec<Vec<String>> = view
+        .results
+        .iter()
+        .map(|row| row.iter().map(|cell| cell.clone().unwrap_or_else(|| "NULL".to_owned())).collect())
+        .collect();
+    let headers = view.columns.iter().map(|column| column.label.clone()).collect();
+    let mut text = if view.columns.is_empty() { String::new() } else { grid(headers, &rows, is_number) };
+    let source = match (view.push_down, view.realizations.is_empty()) {
+        (true, _) => " from the raw tables".to_owned(),
+        (false, true) => String::new(),
+        (false, false) => format!(" from {}", view.realizations.iter().map(scalar).collect::<Vec<_>>().join(", ")),
+    };
+    let server = if view.server.is_empty() { String::new() } else { format!(" by {}", view.server) };
+    let cut = if view.partial { "; there are more (--limit)" } else { "" };
+    let plural = if rows.len() == 1 { "" } else { "s" };
+    text.push_str(&format!("{} row{plural} in {}{source}{server}{cut}\n", rows.len(), readable(view.duration)));
+    text
+}
+
+/// Any JSON as an indented outline: for definitions and plans, whose shape belongs to the node.
+pub fn outline(value: &Value) -> String {
+    let mut text = String::new();
+    outline_into(value, 0, &mut text);
+    text
+}
+
+fn outline_into(value: &Value, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+                if is_flat(value) {
+                    text.push_str(&format!("{indent}{key}: {}\n", scalar(value)));
+                } else {
+                    text.push_str(&format!("{indent}{key}:\n"));
+                    outline_into(value, depth + 1, text);
+                }
+            }
+        }
+        Value::Array(all) => {
+            for (i, value) in all.iter().enumerate() {
+                if is_flat(value) {
+                    text.push_str(&format!("{indent}- {}\n", scalar(value)));
+                } else {
+                    if i > 0 {
+                        text.push('\n');
+                    }
+                    outline_into(value, depth, text);
+                }
+            }
+        }
+        Value::String(lines) => lines.lines().for_each(|line| text.push_str(&format!("{indent}{line}\n"))),
+        Value::Null | Value::Bool(_) | Value::Number(_) => text.push_str(&format!("{indent}{value}\n")),
+    }
+}
+
+fn is_flat(value: &Value) -> bool {
+    match value {
+        Value::Array(all) => all.iter().all(|v| matches!(v, Value::Bool(_) | Value::Number(_) | Value::String(_))),
+        Value::String(text) => !text.contains('\n'),
+        Value::Object(map) => map.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// A value in one line; of an object, what names it.
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(all) => all.iter().map(scalar).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            let name = ["url", "path", "name", "indexName", "modelAlias", "layoutId", "id"]
+                .iter()
+                .find_map(|key| map.get(*key));
+            name.map_or_else(|| value.to_string(), scalar)
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// `Name:  value` lines, empty values left out.
+fn fields(all: &[(&str, String)]) -> String {
+    let shown: Vec<_> = all.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 3;
+    shown.iter().map(|(name, value)| format!("{:width$}{value}\n", format!("{name}:"))).collect()
+}
+
+fn moment(ms: i64) -> String {
+    if ms <= 0 { String::new() } else { Moment(ms).to_string() }
+}
+
+/// The end of a range; Kylin writes "from the beginning" and "for ever" as 0, 1 and numbers near the largest.
+fn edge(ms: i64) -> String {
+    match ms {
+        ..=1 => "beginning".to_owned(),
+        ms if ms >= i64::MAX - 1 => "end".to_owned(),
+        ms => Moment(ms).to_string(),
+    }
+}
+
+fn took(ms: u64, started: i64) -> String {
+    if started <= 0 { String::new() } else { readable(ms) }
+}
+
+fn percent(ratio: f64) -> String {
+    format!("{:.0} %", (ratio * 100.0).clamp(0.0, 100.0).floor())
+}
+
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1_000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1_000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests;
