@@ -55,13 +55,7 @@ pub struct QueryAnswer {
 pub(crate) fn columns(schema: &DFSchema, labels: Option<Vec<String>>) -> Vec<ColumnMeta> {
     let columns = schema.fields().iter().map(|field| {
         let (name, precision, scale) = sql_type(field.data_type());
-        ColumnMeta {
-            name: field.name().clone(),
-            type_name: name,
-            nullable: field.is_nullable(),
-            precision,
-            scale,
-        }
+        ColumnMeta { name: field.name().clone(), type_name: name, nullable: field.is_nullable(), precision, scale }
     });
     labelled(columns.collect(), labels)
 }

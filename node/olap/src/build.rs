@@ -176,9 +176,7 @@ async fn run(
     let (files, rows, bytes, outcome) = match plan.kind {
         StepKind::DetectSource => build.detect_source().await?,
         StepKind::FlatTable => build.flat_table(&prior).await?,
-        StepKind::Index => {
-            build.index(Cuboid(plan.layout.expect("an index step has a layout")), &prior).await?
-        }
+        StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), &prior).await?,
         StepKind::Publish => build.publish(&prior)?,
     };
     let millis = began.elapsed().as_millis() as u64;
@@ -273,7 +271,10 @@ impl Build<'_> {
         let output = columns.iter().map(|c| column(&c.alias, &c.column).alias(c.to_string()));
         let plan = join_star(self.star, &lookups, in_range, |alias| {
             providers.get(alias).cloned().map(|p| p as Arc<dyn TableProvider>).ok_or_else(|| {
-                Error::invalid("prior", format!("Detect Source did not report the files of \"{alias}\"; restart the job"))
+                Error::invalid(
+                    "prior",
+                    format!("Detect Source did not report the files of \"{alias}\"; restart the job"),
+                )
             })
         })?
         .project(output)?
@@ -303,8 +304,7 @@ impl Build<'_> {
             cache: self.engine.cache.clone(),
         };
         let of = |name: &str| column("input", name);
-        let groups: Vec<Expr> =
-            cuboid.dimensions().map(|i| of(&self.star.dimensions[i].0.to_string())).collect();
+        let groups: Vec<Expr> = cuboid.dimensions().map(|i| of(&self.star.dimensions[i].0.to_string())).collect();
         let mut aggregates = vec![];
         let mut output: Vec<Expr> = groups.iter().map(|g| g.clone().alias(name_of(g))).collect();
         for partial in &self.star.partials {
@@ -373,7 +373,8 @@ impl Build<'_> {
         total: Option<u64>,
     ) -> Result<Vec<DataFile>> {
         let dir = self.dir.join(name);
-        let unwritable = |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
+        let unwritable =
+            |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
         std::fs::create_dir_all(&dir).map_err(unwritable)?;
         let physical = state.create_physical_plan(&plan).await?;
         let written = Arc::new(AtomicU64::new(0));
@@ -499,8 +500,9 @@ impl Prior {
     fn parse(values: &[serde_json::Value], steps: &[StepPlan]) -> Result<Prior> {
         let mut prior = Prior { detected: None, flat: None, indexes: BTreeMap::new() };
         for value in values {
-            let result: StepResult = serde_json::from_value(value.clone())
-                .map_err(|e| Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job")))?;
+            let result: StepResult = serde_json::from_value(value.clone()).map_err(|e| {
+                Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job"))
+            })?;
             if steps.get(result.step).is_none_or(|s| s.name != result.name) {
                 let problem = format!("step {} \"{}\" does not belong to this build", result.step, result.name);
                 return Err(Error::invalid("prior", problem));

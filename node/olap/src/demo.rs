@@ -19,7 +19,8 @@ const FILES: [(&str, &[u8]); 5] = [
 
 /// Writes the demo's files into a directory (made if missing); a file that is there with the right length is left.
 pub fn write_files(dir: &Path) -> Result<()> {
-    let failed = |path: &Path, e: std::io::Error| Error::build_file(path.display().to_string(), format!("cannot write it: {e}"));
+    let failed =
+        |path: &Path, e: std::io::Error| Error::build_file(path.display().to_string(), format!("cannot write it: {e}"));
     std::fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
     for (name, content) in FILES {
         let path = dir.join(name);
@@ -135,11 +136,8 @@ pub fn model() -> Model {
         lookup_key: text(lookup_key),
     };
     let dimension = |name: &str, column: &str| Dimension { name: name.into(), column: column.into() };
-    let measure = |name: &str, function, column: &str| Measure {
-        name: name.into(),
-        function,
-        column: Some(column.into()),
-    };
+    let measure =
+        |name: &str, function, column: &str| Measure { name: name.into(), function, column: Some(column.into()) };
     Model {
         name: "flights".into(),
         fact: "flights".into(),

@@ -120,10 +120,8 @@ impl Engine {
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false);
         session.options_mut().execution.parquet.schema_force_view_types = true;
-        let base = SessionStateBuilder::new_with_default_features()
-            .with_config(session)
-            .with_runtime_env(environment)
-            .build();
+        let base =
+            SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(environment).build();
         let cache = Arc::new(IndexCache::new(config.cache_bytes));
         Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, cache, threads }) })
     }

@@ -282,12 +282,9 @@ impl Owner {
     fn error(&self, file: &DataFile, problem: String) -> Error {
         match self {
             Owner::Build => Error::build_file(&file.path, problem),
-            Owner::Segment { model, segment, layout } => Error::SegmentData {
-                model: model.clone(),
-                segment: segment.clone(),
-                layout: *layout,
-                problem,
-            },
+            Owner::Segment { model, segment, layout } => {
+                Error::SegmentData { model: model.clone(), segment: segment.clone(), layout: *layout, problem }
+            }
         }
     }
 }

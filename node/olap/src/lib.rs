@@ -29,7 +29,8 @@ pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
 pub use engine::{Described, Engine, EngineConfig};
 pub use error::{Error, Result};
 pub use model::{
-    AggregationGroup, Dimension, JoinKind, Lookup, MAX_CUBOIDS, MAX_DIMENSIONS, Measure, MeasureFunction, Model, Partition,
+    AggregationGroup, Dimension, JoinKind, Lookup, MAX_CUBOIDS, MAX_DIMENSIONS, Measure, MeasureFunction, Model,
+    Partition,
 };
 pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
 pub use segment::{Catalog, DataFile, LayoutData, Manifest, Segment, SegmentRange};

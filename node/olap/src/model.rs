@@ -221,7 +221,9 @@ impl Model {
             set.insert(Cuboid(mask));
         }
         if set.len() > MAX_CUBOIDS {
-            return Err(self.invalid("aggregation_groups", format!("make {} cuboids, more than {MAX_CUBOIDS}", set.len())));
+            return Err(
+                self.invalid("aggregation_groups", format!("make {} cuboids, more than {MAX_CUBOIDS}", set.len()))
+            );
         }
         let mut cuboids: Vec<_> = set.into_iter().collect();
         cuboids.sort_by_key(|c| (std::cmp::Reverse(c.len()), c.0));
@@ -229,11 +231,9 @@ impl Model {
     }
 
     fn mask(&self, field: &str, names: &[String]) -> Result<u64> {
-        names.iter().try_fold(0, |mask, name| {
-            match self.dimensions.iter().position(|d| fold(&d.name) == fold(name)) {
-                Some(i) => Ok(mask | 1 << i),
-                None => Err(self.invalid(field, format!("\"{name}\" is not the name of a dimension"))),
-            }
+        names.iter().try_fold(0, |mask, name| match self.dimensions.iter().position(|d| fold(&d.name) == fold(name)) {
+            Some(i) => Ok(mask | 1 << i),
+            None => Err(self.invalid(field, format!("\"{name}\" is not the name of a dimension"))),
         })
     }
 

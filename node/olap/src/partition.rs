@@ -98,10 +98,11 @@ impl PartitionKind {
             (SqlType::Varchar, Some("yyyy-MM-dd")) => Ok(PartitionKind::DayText),
             (SqlType::Varchar, Some("yyyyMMdd")) => Ok(PartitionKind::CompactDayText),
             (SqlType::Varchar, Some("yyyy-MM-dd HH:mm:ss")) => Ok(PartitionKind::SecondText),
-            (SqlType::Varchar, _) => {
-                Err("a text column needs one of yyyy-MM-dd, yyyyMMdd, yyyy-MM-dd HH:mm:ss".into())
-            }
-            (t, _) => Err(format!("a {} column cannot divide a model by time; use DATE, TIMESTAMP, an integer or text", t.name())),
+            (SqlType::Varchar, _) => Err("a text column needs one of yyyy-MM-dd, yyyyMMdd, yyyy-MM-dd HH:mm:ss".into()),
+            (t, _) => Err(format!(
+                "a {} column cannot divide a model by time; use DATE, TIMESTAMP, an integer or text",
+                t.name()
+            )),
         }
     }
 

@@ -5,8 +5,8 @@
 //! several attempts; the manifest, published by one fenced commit, is what makes them one segment.
 
 use crate::error::{Error, Result};
-use crate::table::{Column, Table};
 use crate::model::Model;
+use crate::table::{Column, Table};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,10 @@ impl SegmentRange {
                 return Err(Error::invalid("range", format!("start {start_ms} is not before end {end_ms}")));
             }
             if *start_ms < FIRST_MS || *end_ms > LAST_MS {
-                return Err(Error::invalid("range", "must lie between the years 1 and 9999; use a full build for everything"));
+                return Err(Error::invalid(
+                    "range",
+                    "must lie between the years 1 and 9999; use a full build for everything",
+                ));
             }
         }
         Ok(())
@@ -56,9 +59,8 @@ impl SegmentRange {
 
     /// The segment's name as Kylin writes it: `yyyyMMddHHmmss_yyyyMMddHHmmss` or `FULL_BUILD`.
     pub fn segment_name(&self) -> String {
-        let format = |ms: i64| {
-            DateTime::from_timestamp_millis(ms).unwrap_or_default().format("%Y%m%d%H%M%S").to_string()
-        };
+        let format =
+            |ms: i64| DateTime::from_timestamp_millis(ms).unwrap_or_default().format("%Y%m%d%H%M%S").to_string();
         match self {
             SegmentRange::Full => "FULL_BUILD".into(),
             SegmentRange::Time { start_ms, end_ms } => format!("{}_{}", format(*start_ms), format(*end_ms)),

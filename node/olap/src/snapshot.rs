@@ -261,7 +261,9 @@ impl Snapshot {
         }
         let unanswered: Vec<&Verdict> = verdicts.iter().filter(|v| v.chosen.is_none()).collect();
         if unanswered.is_empty() {
-            return vec!["the query reads rows of a table; indexes answer aggregations (GROUP BY, COUNT, SUM …) only".into()];
+            return vec![
+                "the query reads rows of a table; indexes answer aggregations (GROUP BY, COUNT, SUM …) only".into(),
+            ];
         }
         let mut reasons: Vec<String> = vec![];
         for rejected in unanswered.iter().flat_map(|v| &v.rejected) {

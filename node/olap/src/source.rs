@@ -105,7 +105,8 @@ impl TableProvider for RawTable {
             return Err(Error::source(&self.table.name, "has no files").through());
         }
         let file_schema = self.table.file_schema();
-        let filters = filters.iter().map(|filter| self.in_file_names(filter, &file_schema)).collect::<DfResult<Vec<_>>>()?;
+        let filters =
+            filters.iter().map(|filter| self.in_file_names(filter, &file_schema)).collect::<DfResult<Vec<_>>>()?;
         let plan = self.listing()?.scan(state, projection, &filters, limit).await?;
         if plan.schema().fields().iter().all(|f| fold(f.name()) == *f.name()) {
             return Ok(plan);
@@ -181,13 +182,23 @@ pub(crate) async fn check(state: &SessionState, table: &Table) -> Result<Checked
                 for (column, declared) in table.columns.iter().zip(table.file_schema().fields()) {
                     let Some((_, field)) = found.column_with_name(&column.name) else {
                         let near = found.fields().iter().find(|f| fold(f.name()) == fold(&column.name));
-                        let hint = near.map(|f| format!("; it has \"{}\", write it like that", f.name())).unwrap_or_default();
-                        return Err(Error::source(&table.name, format!("{} has no column \"{}\"{hint}", file.url, column.name)));
+                        let hint =
+                            near.map(|f| format!("; it has \"{}\", write it like that", f.name())).unwrap_or_default();
+                        return Err(Error::source(
+                            &table.name,
+                            format!("{} has no column \"{}\"{hint}", file.url, column.name),
+                        ));
                     };
                     if !can_cast_types(field.data_type(), declared.data_type()) {
                         return Err(Error::source(
                             &table.name,
-                            format!("column \"{}\" of {} is {}, which is no {}", column.name, file.url, field.data_type(), column.type_name),
+                            format!(
+                                "column \"{}\" of {} is {}, which is no {}",
+                                column.name,
+                                file.url,
+                                field.data_type(),
+                                column.type_name
+                            ),
                         ));
                     }
                 }
@@ -196,14 +207,27 @@ pub(crate) async fn check(state: &SessionState, table: &Table) -> Result<Checked
                 if found.fields().len() != table.columns.len() {
                     return Err(Error::source(
                         &table.name,
-                        format!("{} has {} columns, the definition {}; declare all of them, in the file's order", file.url, found.fields().len(), table.columns.len()),
+                        format!(
+                            "{} has {} columns, the definition {}; declare all of them, in the file's order",
+                            file.url,
+                            found.fields().len(),
+                            table.columns.len()
+                        ),
                     ));
                 }
                 let header = source.csv.clone().unwrap_or_default().header;
-                if header && let Some((field, column)) = found.fields().iter().zip(&table.columns).find(|(f, c)| fold(f.name()) != fold(&c.name)) {
+                if header
+                    && let Some((field, column)) =
+                        found.fields().iter().zip(&table.columns).find(|(f, c)| fold(f.name()) != fold(&c.name))
+                {
                     return Err(Error::source(
                         &table.name,
-                        format!("{} has column \"{}\" where the definition has \"{}\"; declare the columns in the file's order", file.url, field.name(), column.name),
+                        format!(
+                            "{} has column \"{}\" where the definition has \"{}\"; declare the columns in the file's order",
+                            file.url,
+                            field.name(),
+                            column.name
+                        ),
                     ));
                 }
             }
@@ -219,7 +243,10 @@ pub(crate) async fn verify(state: &SessionState, table: &Table, files: &[SourceF
         let url = ListingTableUrl::parse(&file.url)?;
         let store = state.runtime_env().object_store(&url)?;
         let changed = |what: String| {
-            Error::source(&table.name, format!("{} {what} since the build began; restart the job to read it again", file.url))
+            Error::source(
+                &table.name,
+                format!("{} {what} since the build began; restart the job to read it again", file.url),
+            )
         };
         use datafusion::object_store::ObjectStoreExt;
         let meta = store.head(url.prefix()).await.map_err(|e| changed(format!("vanished ({e})")))?;
@@ -253,7 +280,10 @@ async fn list(state: &SessionState, table: &str, source: &Source) -> Result<Vec<
     let url = location(source).map_err(|problem| Error::source(table, problem))?;
     let unreadable = |e: String| Error::source(table, format!("cannot list {}: {e}", source.location));
     let store = state.runtime_env().object_store(&url).map_err(|e| {
-        Error::source(table, format!("cannot open {}: {}; use a path or a file:// URL", source.location, e.strip_backtrace()))
+        Error::source(
+            table,
+            format!("cannot open {}: {}; use a path or a file:// URL", source.location, e.strip_backtrace()),
+        )
     })?;
     // A file that is named in full may have any name; in a directory, only the format's files count.
     let extension = if url.is_collection() || url.get_glob().is_some() { source.format.extension() } else { "" };
@@ -320,9 +350,7 @@ fn format(source: &Source) -> Arc<dyn FileFormat> {
 
 /// The word as a regular expression that matches only itself.
 fn escaped(word: &str) -> String {
-    word.chars()
-        .flat_map(|c| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] })
-        .collect()
+    word.chars().flat_map(|c| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] }).collect()
 }
 
 fn options(source: &Source) -> ListingOptions {

@@ -106,9 +106,12 @@ pub(crate) struct Star {
 impl Star {
     pub(crate) fn resolve(model: &Model, tables: &[Table]) -> Result<Star> {
         let find = |field: &str, name: &str| {
-            tables.iter().find(|t| t.key() == table_key(name)).cloned().map(Arc::new).ok_or_else(|| {
-                model.invalid(field, format!("there is no table \"{name}\"; define it first"))
-            })
+            tables
+                .iter()
+                .find(|t| t.key() == table_key(name))
+                .cloned()
+                .map(Arc::new)
+                .ok_or_else(|| model.invalid(field, format!("there is no table \"{name}\"; define it first")))
         };
         if model.name.trim().is_empty() {
             return Err(model.invalid("name", "is empty"));
@@ -131,13 +134,14 @@ impl Star {
             table.validate()?;
             let alias = fold(lookup.alias());
             if alias == star.alias || star.lookups.iter().any(|l| l.alias == alias) {
-                return Err(model.invalid(field("alias"), format!("\"{alias}\" is used twice; give each table its own")));
+                return Err(
+                    model.invalid(field("alias"), format!("\"{alias}\" is used twice; give each table its own"))
+                );
             }
             if lookup.fact_key.is_empty() || lookup.fact_key.len() != lookup.lookup_key.len() {
-                return Err(model.invalid(
-                    field("lookup_key"),
-                    "must name as many columns as \"fact_key\", at least one",
-                ));
+                return Err(
+                    model.invalid(field("lookup_key"), "must name as many columns as \"fact_key\", at least one")
+                );
             }
             let mut keys = vec![];
             for (k, (fact_key, lookup_key)) in lookup.fact_key.iter().zip(&lookup.lookup_key).enumerate() {
@@ -187,9 +191,10 @@ impl Star {
         if let Some(partition) = &model.partition {
             let column = StarColumn { alias: star.alias.clone(), column: last_part(&partition.column) };
             let stated = fold(&partition.column);
-            let sql_type = star.fact.column_type(&column.column).filter(|_| {
-                stated == column.column || stated == column.to_string()
-            });
+            let sql_type = star
+                .fact
+                .column_type(&column.column)
+                .filter(|_| stated == column.column || stated == column.to_string());
             let Some(sql_type) = sql_type else {
                 return Err(model.invalid(
                     "partition.column",
@@ -214,7 +219,8 @@ impl Star {
         let (column, sql_type) = self.column(&field, text)?;
         let sum = || {
             sql_type.sum().ok_or_else(|| {
-                self.model.invalid(&field, format!("cannot sum \"{text}\": it is {}, not a number", sql_type.full_name()))
+                self.model
+                    .invalid(&field, format!("cannot sum \"{text}\": it is {}, not a number", sql_type.full_name()))
             })
         };
         let stored = match function {
@@ -292,7 +298,7 @@ impl Star {
         };
         put(&self.fact.key());
         put(&self.alias);
-    for lookup in &self.lookups {
+        for lookup in &self.lookups {
             put(&lookup.alias);
             put(&lookup.table.key());
             let keys: Vec<_> = lookup.keys.iter().map(|k| (&k.fact, &k.lookup)).collect();
@@ -319,10 +325,7 @@ mod tests {
         Table {
             name: name.into(),
             source: Source { format: Format::Parquet, location: "/x".into(), csv: None },
-            columns: columns
-                .iter()
-                .map(|(n, t)| Column { name: n.to_string(), type_name: t.to_string() })
-                .collect(),
+            columns: columns.iter().map(|(n, t)| Column { name: n.to_string(), type_name: t.to_string() }).collect(),
         }
     }
 

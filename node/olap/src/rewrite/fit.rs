@@ -45,7 +45,13 @@ pub(crate) struct Fit {
 }
 
 /// Fits a wanted aggregation to a cuboid. `absorbed` predicates are left to the choice of segments.
-pub(crate) fn fit(star: &Star, query: &StarQuery, cuboid: Cuboid, wanted: &Wanted, absorbed: &[usize]) -> Result<Fit, Reason> {
+pub(crate) fn fit(
+    star: &Star,
+    query: &StarQuery,
+    cuboid: Cuboid,
+    wanted: &Wanted,
+    absorbed: &[usize],
+) -> Result<Fit, Reason> {
     let mut fitting = Fitting {
         star,
         query,
@@ -134,7 +140,8 @@ impl Fitting<'_> {
         }
         let filter = params.filter.as_ref().map(|f| self.resolve(f).map(Box::new)).transpose()?;
         // Duplicates make no difference to these, so an index row counts once, whatever it stands for.
-        let any_number = matches!(func.name(), "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct");
+        let any_number =
+            matches!(func.name(), "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct");
         let of_distinct = params.distinct && matches!(func.name(), "count" | "sum" | "avg");
         if params.distinct && !any_number && !of_distinct {
             return Err(format!("{shown} cannot be made from stored aggregates"));
@@ -173,7 +180,9 @@ impl Fitting<'_> {
 
     fn lacks(&self, shown: &str, function: &str, arg: &Expr) -> Reason {
         match self.measured(arg) {
-            Some((column, _)) => format!("{shown}: the model has no measure {function} of {column}, and it is not a dimension of the index"),
+            Some((column, _)) => format!(
+                "{shown}: the model has no measure {function} of {column}, and it is not a dimension of the index"
+            ),
             None => format!("{shown}: it is no measure, and not made of dimensions of the index only"),
         }
     }
@@ -244,7 +253,9 @@ impl Fitting<'_> {
         let lossless = match (&from, &to) {
             (from, to) if from == to => true,
             (from, DataType::Float64) => from.is_numeric(),
-            (from, to) if from.is_signed_integer() && to.is_signed_integer() => from.primitive_width() <= to.primitive_width(),
+            (from, to) if from.is_signed_integer() && to.is_signed_integer() => {
+                from.primitive_width() <= to.primitive_width()
+            }
             (DataType::Decimal128(p, s), DataType::Decimal128(q, t)) => s == t && p <= q,
             _ => false,
         };

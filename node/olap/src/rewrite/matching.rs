@@ -49,18 +49,17 @@ impl StarQuery {
         let mut equated = vec![];
         let mut matched = vec![];
         for occurrence in flat.inner.iter().filter(|o| o.name != fact.name) {
-            let found = free.iter().enumerate().filter(|(_, l)| l.table.key() == occurrence.table).find_map(|(i, l)| {
-                let keys: Option<Vec<usize>> = l
-                    .keys
-                    .iter()
-                    .map(|key| {
-                        predicates
-                            .iter()
-                            .position(|p| p.as_ref().is_some_and(|p| is_key(p, fact, occurrence, key)))
-                    })
-                    .collect();
-                keys.map(|keys| (i, keys))
-            });
+            let found =
+                free.iter().enumerate().filter(|(_, l)| l.table.key() == occurrence.table).find_map(|(i, l)| {
+                    let keys: Option<Vec<usize>> = l
+                        .keys
+                        .iter()
+                        .map(|key| {
+                            predicates.iter().position(|p| p.as_ref().is_some_and(|p| is_key(p, fact, occurrence, key)))
+                        })
+                        .collect();
+                    keys.map(|keys| (i, keys))
+                });
             let Some((i, keys)) = found else {
                 return Err(format!(
                     "the query joins {} in a way that the model does not",
@@ -134,7 +133,8 @@ fn is_key(predicate: &Expr, fact: &Occurrence, lookup: &Occurrence, key: &Lookup
         matches!(e, Expr::Column(c)
             if c.relation == Some(TableReference::bare(occurrence.name.as_str())) && c.name == name)
     };
-    (is(left, fact, &key.fact) && is(right, lookup, &key.lookup)) || (is(right, fact, &key.fact) && is(left, lookup, &key.lookup))
+    (is(left, fact, &key.fact) && is(right, lookup, &key.lookup))
+        || (is(right, fact, &key.fact) && is(left, lookup, &key.lookup))
 }
 
 /// Strips the cast to a wider integer that a comparison of integer columns of different width gets.

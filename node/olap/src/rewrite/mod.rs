@@ -24,8 +24,8 @@ use crate::source::RawTable;
 use crate::star::{PartialKind, Star, StarPartition};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::utils::{conjunction, disjunction, grouping_set_to_exprlist};
 use datafusion::logical_expr::{
@@ -132,8 +132,7 @@ impl Rewriter<'_> {
 
     fn answer(&self, aggregate: &Aggregate) -> DfResult<(Option<LogicalPlan>, Verdict)> {
         let shown = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).map(|e| e.schema_name().to_string());
-        let mut verdict =
-            Verdict { aggregation: shown.collect::<Vec<_>>().join(", "), chosen: None, rejected: vec![] };
+        let mut verdict = Verdict { aggregation: shown.collect::<Vec<_>>().join(", "), chosen: None, rejected: vec![] };
         let mut reject = |model: &str, layout: Option<u64>, reason: Reason| {
             verdict.rejected.push(Rejected { model: model.to_string(), layout, reason });
         };
@@ -214,7 +213,9 @@ impl Rewriter<'_> {
             Some((p, TimeFilter::of(&wanted.predicates, p, sql_type, self.state)))
         });
         let unbuilt = match &time {
-            Some((partition, filter)) if self.mix => unbuilt(&realizable.segments, partition, filter, &wanted.predicates),
+            Some((partition, filter)) if self.mix => {
+                unbuilt(&realizable.segments, partition, filter, &wanted.predicates)
+            }
             _ => None,
         };
         let tried = star.cuboids.iter().map(|cuboid| {
@@ -273,11 +274,8 @@ impl Rewriter<'_> {
         let schema = read_schema(star, winner.cuboid, &winner.fit.partials);
         let mut files = vec![];
         for (segment, data) in &winner.parts {
-            let owner = Owner::Segment {
-                model: star.model.name.clone(),
-                segment: segment.name(),
-                layout: winner.cuboid.0,
-            };
+            let owner =
+                Owner::Segment { model: star.model.name.clone(), segment: segment.name(), layout: winner.cuboid.0 };
             files.extend(data.files.iter().map(|f| (owner.clone(), f.clone())));
         }
         let table = IndexTable { schema: schema.clone(), files, cache: self.cache.clone() };
@@ -388,7 +386,12 @@ impl Input {
 }
 
 /// The files of a cuboid in a segment, if they hold what is read under the types that are expected.
-fn files_of<'s>(star: &Star, segment: &'s Segment, cuboid: Cuboid, partials: &[String]) -> Result<&'s LayoutData, Reason> {
+fn files_of<'s>(
+    star: &Star,
+    segment: &'s Segment,
+    cuboid: Cuboid,
+    partials: &[String],
+) -> Result<&'s LayoutData, Reason> {
     let expected = star.layout_columns(cuboid);
     let dimensions = &expected[..cuboid.len() as usize];
     let found = segment.manifest.layouts.iter().find(|data| {
@@ -412,7 +415,11 @@ fn files_of<'s>(star: &Star, segment: &'s Segment, cuboid: Cuboid, partials: &[S
                 ));
             }
             None => {
-                return Err(format!("segment {} was built without {}; refresh the segment", segment.name(), column.name));
+                return Err(format!(
+                    "segment {} was built without {}; refresh the segment",
+                    segment.name(),
+                    column.name
+                ));
             }
         }
     }
@@ -423,7 +430,8 @@ fn files_of<'s>(star: &Star, segment: &'s Segment, cuboid: Cuboid, partials: &[S
 fn read_schema(star: &Star, cuboid: Cuboid, partials: &[String]) -> SchemaRef {
     let all = star.layout_schema(cuboid);
     let fields = all.fields().iter().enumerate();
-    let read = fields.filter(|(i, f)| *i < cuboid.len() as usize || partials.contains(f.name())).map(|(_, f)| f.clone());
+    let read =
+        fields.filter(|(i, f)| *i < cuboid.len() as usize || partials.contains(f.name())).map(|(_, f)| f.clone());
     Arc::new(Schema::new(read.collect::<Vec<_>>()))
 }
 

@@ -49,7 +49,9 @@ fn narrow(
     range: &mut TickRange,
 ) -> Option<()> {
     let columns = predicate.column_refs();
-    if columns.len() != 1 || !columns.iter().all(|c| star_column(&Expr::Column((*c).clone())).is_some_and(|c| partition.is(&c))) {
+    if columns.len() != 1
+        || !columns.iter().all(|c| star_column(&Expr::Column((*c).clone())).is_some_and(|c| partition.is(&c)))
+    {
         return None;
     }
     let field = Field::new(&partition.column.column, sql_type.arrow(), true);
