@@ -1,1 +1,40 @@
-//! Kirin.
+//! Tables, models, segments, index builds and query rewriting.
+//!
+//! The only crate that names DataFusion. Its surface is plain data and boxed futures: define [`Table`]s and a
+//! [`Model`], [`plan`] a build, run its steps with [`Engine::run_step`], publish the [`Manifest`] of the last one,
+//! and [`Engine::open`] a [`Catalog`] to ask questions of its [`Snapshot`].
+//!
+//! It knows nothing about jobs, nodes or the metastore: who runs a step, and whether its result counts, is decided
+//! elsewhere. It never deletes a file.
+
+mod answer;
+mod build;
+pub mod demo;
+mod engine;
+mod error;
+mod index_files;
+mod model;
+mod partition;
+mod plan;
+mod rewrite;
+mod segment;
+mod snapshot;
+mod source;
+mod sql_type;
+mod star;
+mod table;
+
+pub use answer::{ColumnMeta, QueryAnswer};
+pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
+pub use engine::{Described, Engine, EngineConfig};
+pub use error::{Error, Result};
+pub use model::{
+    AggregationGroup, Dimension, JoinKind, Lookup, MAX_CUBOIDS, MAX_DIMENSIONS, Measure, MeasureFunction, Model,
+    Partition,
+};
+pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
+pub use segment::{Catalog, DataFile, LayoutData, Manifest, Segment, SegmentRange};
+pub use snapshot::{AggregationExplain, Explain, QueryOptions, Realization, RejectedIndex, Snapshot};
+pub use source::SourceFile;
+pub use sql_type::java_sql_type;
+pub use table::{Column, CsvOptions, Format, Source, Table};

@@ -1,0 +1,546 @@
+//! Runs the steps of a build.
+//!
+//! A step knows nothing but the job, the results of the steps before it and its attempt's directory, so any node can
+//! run the next one after any other wrote the last, under whatever path. It writes only below its attempt's
+//! directory, makes its files durable before it reports, and trusts no file it did not check: the source files are
+//! pinned by *Detect Source* (a changed one fails the build rather than mixing two states), and index files carry
+//! checksums.
+//!
+//! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (BIGINT, wrapping like SQL engine sums here) and
+//! of decimals. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
+
+use crate::engine::{Engine, EngineInner};
+use crate::error::{Error, Result};
+use crate::index_files::{self, IndexTable, Owner};
+use crate::model::{Cuboid, JoinKind};
+use crate::plan::{BuildJob, StepKind, StepPlan, plan};
+use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
+use crate::source::{self, RawTable, SourceFile};
+use crate::sql_type::SqlType;
+use crate::star::{LookupKey, PartialKind, Star, StarColumn};
+use crate::table::{Column, Table};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::util::display::array_value_to_string;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column as ExprColumn, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::session_state::SessionState;
+use datafusion::functions_aggregate::expr_fn;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::physical_plan::{collect, execute_stream_partitioned};
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How far a step is. Called often and from several threads; keep it cheap.
+pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Rows written (or files checked) so far.
+    pub done: u64,
+    /// Rows or files in all, where that is known.
+    pub total: Option<u64>,
+}
+
+/// Asks running work to stop. Clones ask together.
+#[derive(Debug, Clone)]
+pub struct Cancel(Arc<watch::Sender<bool>>);
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Cancel(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Cancel {
+    /// Asks; cannot be taken back.
+    pub fn cancel(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether it was asked.
+    pub fn is_cancelled(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    async fn cancelled(&self) {
+        // The sender lives as long as `self`, so waiting can only end by the value.
+        let _ = self.0.subscribe().wait_for(|asked| *asked).await;
+    }
+}
+
+/// What a finished step leaves behind: all that a later step, on any node, needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepResult {
+    /// Position in the plan.
+    pub step: usize,
+    /// Name of the step.
+    pub name: String,
+    /// Files that it wrote.
+    pub files: Vec<DataFile>,
+    /// Rows that it found or wrote.
+    pub rows: u64,
+    /// Bytes that it found or wrote.
+    pub bytes: u64,
+    /// How long it took.
+    pub millis: u64,
+    /// What the next steps build on.
+    pub outcome: StepOutcome,
+}
+
+impl StepResult {
+    /// The manifest to commit, if this was the *Publish* step.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match &self.outcome {
+            StepOutcome::Published(manifest) => Some(manifest),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a [`StepResult`] that depends on the kind of step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// Files of each table, by alias.
+    Detected(BTreeMap<String, Vec<SourceFile>>),
+    /// Signature of the star that was joined.
+    Joined(String),
+    /// An index.
+    Indexed {
+        /// What was built.
+        data: LayoutData,
+        /// From which layout; `None` means the flat table.
+        parent: Option<u64>,
+    },
+    /// The segment's manifest.
+    Published(Manifest),
+}
+
+impl Engine {
+    /// Runs one step of a build. `prior` holds the results of the finished steps, in any order; `attempt_dir` is made
+    /// if it is not there.
+    pub fn run_step(
+        &self,
+        job: &BuildJob,
+        step: usize,
+        prior: &[serde_json::Value],
+        attempt_dir: &Path,
+        on_progress: ProgressFn,
+        cancel: &Cancel,
+    ) -> BoxFuture<'static, Result<StepResult>> {
+        let engine = Arc::downgrade(&self.inner);
+        let (job, prior, dir, cancel) = (job.clone(), prior.to_vec(), attempt_dir.to_path_buf(), cancel.clone());
+        self.inner.run(async move {
+            let engine = engine.upgrade().ok_or(Error::Cancelled)?;
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            tokio::select! {
+                result = run(&engine, &job, step, &prior, &dir, on_progress) => result,
+                () = cancel.cancelled() => Err(Error::Cancelled),
+            }
+        })
+    }
+}
+
+async fn run(
+    engine: &Arc<EngineInner>,
+    job: &BuildJob,
+    step: usize,
+    prior: &[serde_json::Value],
+    dir: &Path,
+    on_progress: ProgressFn,
+) -> Result<StepResult> {
+    let began = Instant::now();
+    let star = Star::resolve(&job.model, &job.tables)?;
+    job.range.validate()?;
+    if star.partition.is_none() && job.range != SegmentRange::Full {
+        return Err(job.model.invalid("partition", "is missing, so the model can only be built in full"));
+    }
+    let steps = plan(&job.model)?.steps;
+    let Some(plan) = steps.get(step) else {
+        return Err(Error::invalid("step", format!("{step} is not one of the {} steps of the build", steps.len())));
+    };
+    let prior = Prior::parse(prior, &steps)?;
+    let build = Build { engine, star: &star, range: job.range, dir, on_progress };
+    let (files, rows, bytes, outcome) = match plan.kind {
+        StepKind::DetectSource => build.detect_source().await?,
+        StepKind::FlatTable => build.flat_table(&prior).await?,
+        StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), &prior).await?,
+        StepKind::Publish => build.publish(&prior)?,
+    };
+    let millis = began.elapsed().as_millis() as u64;
+    Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome })
+}
+
+type Done = (Vec<DataFile>, u64, u64, StepOutcome);
+
+struct Build<'a> {
+    engine: &'a Arc<EngineInner>,
+    star: &'a Star,
+    range: SegmentRange,
+    dir: &'a Path,
+    on_progress: ProgressFn,
+}
+
+impl Build<'_> {
+    async fn detect_source(&self) -> Result<Done> {
+        let mut found = BTreeMap::new();
+        let (mut rows, mut bytes) = (0, 0);
+        let aliases = std::iter::once((&self.star.alias, &self.star.fact))
+            .chain(self.star.lookups.iter().map(|l| (&l.alias, &l.table)));
+        let state = self.engine.session(&[])?;
+        for (alias, table) in aliases {
+            let checked = source::check(&state, table).await?;
+            bytes += checked.files.iter().map(|f| f.bytes).sum::<u64>();
+            if *alias == self.star.alias {
+                rows = checked.rows.unwrap_or(0);
+            }
+            found.insert(alias.clone(), checked.files);
+        }
+        for lookup in &self.star.lookups {
+            let files = found.get(&lookup.alias).cloned().unwrap_or_default();
+            self.check_unique(&state, &lookup.alias, &lookup.table, files, &lookup.keys).await?;
+        }
+        Ok((vec![], rows, bytes, StepOutcome::Detected(found)))
+    }
+
+    /// A lookup row that is found twice would count fact rows twice.
+    async fn check_unique(
+        &self,
+        state: &SessionState,
+        alias: &str,
+        table: &Arc<Table>,
+        files: Vec<SourceFile>,
+        keys: &[LookupKey],
+    ) -> Result<()> {
+        let columns: Vec<Expr> = keys.iter().map(|k| column(alias, &k.lookup)).collect();
+        let known = columns.iter().map(|c| c.clone().is_not_null());
+        let copies = expr_fn::count(lit(1i64)).alias("copies");
+        let plan = scan(alias, Arc::new(RawTable::pinned(table.clone(), files)))?
+            .filter(conjunction(known).expect("a lookup has keys"))?
+            .aggregate(columns, [copies])?
+            .filter(Expr::Column(ExprColumn::new_unqualified("copies")).gt(lit(1i64)))?
+            .limit(0, Some(1))?
+            .build()?;
+        let batches = collect(state.create_physical_plan(&plan).await?, state.task_ctx()).await?;
+        let Some(batch) = batches.iter().find(|b| b.num_rows() > 0) else {
+            return Ok(());
+        };
+        let shown = batch.columns().iter().map(|c| array_value_to_string(c, 0).unwrap_or_default());
+        let shown: Vec<String> = shown.collect();
+        let (copies, key) = shown.split_last().map(|(c, k)| (c.clone(), k.join(", "))).unwrap_or_default();
+        let names: Vec<_> = keys.iter().map(|k| k.lookup.as_str()).collect();
+        Err(Error::source(
+            &table.name,
+            format!(
+                "the lookup key ({}) must be unique, but ({key}) is there {copies} times, so rows of \"{}\" would \
+                 count more than once; remove the duplicates or join by more columns",
+                names.join(", "),
+                self.star.fact.name
+            ),
+        ))
+    }
+
+    async fn flat_table(&self, prior: &Prior) -> Result<Done> {
+        let sources = prior.detected()?;
+        let mut providers = BTreeMap::new();
+        let state = self.engine.session(&[])?;
+        for (alias, files) in sources {
+            if let Some(table) = self.star.table(alias) {
+                source::verify(&state, table, files).await?;
+                providers.insert(alias.clone(), Arc::new(RawTable::pinned(table.clone(), files.clone())));
+            }
+        }
+        let in_range = self.star.partition.as_ref().and_then(|p| match self.range {
+            SegmentRange::Full => None,
+            SegmentRange::Time { start_ms, end_ms } => Some(p.in_range(start_ms, end_ms)),
+        });
+        let lookups: Vec<&str> = self.star.lookups.iter().map(|l| l.alias.as_str()).collect();
+        let columns = self.star.flat_columns();
+        let output = columns.iter().map(|c| column(&c.alias, &c.column).alias(c.to_string()));
+        let plan = join_star(self.star, &lookups, in_range, |alias| {
+            providers.get(alias).cloned().map(|p| p as Arc<dyn TableProvider>).ok_or_else(|| {
+                Error::invalid(
+                    "prior",
+                    format!("Detect Source did not report the files of \"{alias}\"; restart the job"),
+                )
+            })
+        })?
+        .project(output)?
+        .build()?;
+        let files = self.write(&state, plan, self.flat_schema(), "flat", None).await?;
+        for (alias, files) in sources {
+            if let Some(table) = self.star.table(alias) {
+                // A source replaced while it was read would be half old and half new.
+                source::verify(&state, table, files).await?;
+            }
+        }
+        let (rows, bytes) = totals(&files);
+        Ok((files, rows, bytes, StepOutcome::Joined(self.star.signature())))
+    }
+
+    async fn index(&self, cuboid: Cuboid, prior: &Prior) -> Result<Done> {
+        let (flat, _) = prior.joined(self.star)?;
+        let parent = prior.smallest_parent(cuboid, self.star);
+        let (files, from_schema) = match &parent {
+            Some(data) => (&data.files, self.star.layout_schema(Cuboid(data.layout))),
+            None => (flat, self.flat_schema()),
+        };
+        let input_rows: u64 = files.iter().map(|f| f.rows).sum();
+        let table = IndexTable {
+            schema: from_schema,
+            files: files.iter().map(|f| (Owner::Build, f.clone())).collect(),
+            cache: self.engine.cache.clone(),
+        };
+        let of = |name: &str| column("input", name);
+        let groups: Vec<Expr> = cuboid.dimensions().map(|i| of(&self.star.dimensions[i].0.to_string())).collect();
+        let mut aggregates = vec![];
+        let mut output: Vec<Expr> = groups.iter().map(|g| g.clone().alias(name_of(g))).collect();
+        for partial in &self.star.partials {
+            let stored = partial.name();
+            let source = match (&parent, &partial.column) {
+                (Some(_), _) | (None, None) => of(&stored),
+                (None, Some(c)) => of(&c.to_string()),
+            };
+            let aggregate = match (partial.kind, parent.is_some()) {
+                (PartialKind::Rows, false) => expr_fn::count(lit(1i64)),
+                (PartialKind::Count, false) => expr_fn::count(source),
+                (PartialKind::Rows | PartialKind::Count, true) | (PartialKind::Sum, _) => expr_fn::sum(source),
+                (PartialKind::Min, _) => expr_fn::min(source),
+                (PartialKind::Max, _) => expr_fn::max(source),
+            };
+            let merged = format!("{stored}'");
+            aggregates.push(aggregate.alias(&merged));
+            output.push(Expr::Column(ExprColumn::new_unqualified(merged)).alias(stored));
+        }
+        let schema = self.star.layout_schema(cuboid);
+        let plan = scan("input", Arc::new(table))?.aggregate(groups, aggregates)?.project(output)?.build()?;
+        let mut state = self.engine.session(&[])?;
+        let wide = (input_rows / ROWS_PER_THREAD).clamp(1, self.engine.threads as u64);
+        state.config_mut().options_mut().execution.target_partitions = wide as usize;
+        let written = self.write(&state, plan, schema.clone(), &format!("layout-{}", cuboid.0), None).await?;
+        let (rows, bytes) = totals(&written);
+        let data = LayoutData {
+            layout: cuboid.0,
+            columns: self.star.layout_columns(cuboid),
+            dimensions: cuboid.len() as usize,
+            files: written.clone(),
+            rows,
+            bytes,
+        };
+        Ok((written, rows, bytes, StepOutcome::Indexed { data, parent: parent.map(|p| p.layout) }))
+    }
+
+    fn publish(&self, prior: &Prior) -> Result<Done> {
+        let (_, source_rows) = prior.joined(self.star)?;
+        let mut layouts = vec![];
+        for cuboid in &self.star.cuboids {
+            match prior.indexes.get(&cuboid.0) {
+                Some((data, _)) => layouts.push(data.clone()),
+                None => {
+                    return Err(Error::invalid("prior", format!("index {} was not built; restart the job", cuboid.0)));
+                }
+            }
+        }
+        let files: Vec<&DataFile> = layouts.iter().flat_map(|l| &l.files).collect();
+        for (done, file) in files.iter().enumerate() {
+            index_files::verify(file).map_err(|problem| Error::build_file(&file.path, problem))?;
+            (self.on_progress)(Progress { done: done as u64 + 1, total: Some(files.len() as u64) });
+        }
+        let (rows, bytes) = (layouts.iter().map(|l| l.rows).sum(), layouts.iter().map(|l| l.bytes).sum());
+        let manifest = Manifest { signature: self.star.signature(), layouts, source_rows, bytes };
+        Ok((vec![], rows, bytes, StepOutcome::Published(manifest)))
+    }
+
+    /// Runs a plan into files below the attempt's directory, one per partition that has rows.
+    async fn write(
+        &self,
+        state: &SessionState,
+        plan: LogicalPlan,
+        schema: SchemaRef,
+        name: &str,
+        total: Option<u64>,
+    ) -> Result<Vec<DataFile>> {
+        let dir = self.dir.join(name);
+        let unwritable =
+            |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
+        std::fs::create_dir_all(&dir).map_err(unwritable)?;
+        let physical = state.create_physical_plan(&plan).await?;
+        let written = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        for (i, stream) in execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate() {
+            let path: PathBuf = dir.join(format!("part-{i}.parquet"));
+            let (schema, cache) = (schema.clone(), self.engine.cache.clone());
+            let (written, on_progress) = (written.clone(), self.on_progress.clone());
+            tasks.spawn(async move {
+                let on_rows = move |rows| {
+                    let done = written.fetch_add(rows, Ordering::Relaxed) + rows;
+                    on_progress(Progress { done, total });
+                };
+                let file = index_files::write(&path, &schema, stream, Some(&cache), &on_rows).await?;
+                Ok::<_, Error>((i, file))
+            });
+        }
+        let mut files = vec![];
+        while let Some(done) = tasks.join_next().await {
+            files.push(done.map_err(|e| Error::Execution(format!("a build task failed: {e}")))??);
+        }
+        files.sort_by_key(|(i, _)| *i);
+        index_files::sync_dir(&dir)?;
+        index_files::sync_dir(self.dir)?;
+        Ok(files.into_iter().filter_map(|(_, file)| file).collect())
+    }
+
+    fn flat_schema(&self) -> SchemaRef {
+        let fields = self.star.flat_columns().into_iter().map(|c| {
+            let sql_type = self.star.column_type(&c).unwrap_or(SqlType::Varchar);
+            Field::new(c.to_string(), sql_type.arrow(), true)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+}
+
+/// Input rows that are worth one more thread.
+const ROWS_PER_THREAD: u64 = 32_768;
+
+fn totals(files: &[DataFile]) -> (u64, u64) {
+    (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum())
+}
+
+fn name_of(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(c) => c.name.clone(),
+        other => other.schema_name().to_string(),
+    }
+}
+
+pub(crate) fn column(alias: &str, name: &str) -> Expr {
+    Expr::Column(ExprColumn::new(Some(TableReference::bare(alias)), name))
+}
+
+pub(crate) fn scan(alias: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder> {
+    Ok(LogicalPlanBuilder::scan(TableReference::bare(alias), provider_as_source(provider), None)?)
+}
+
+/// The fact table joined with the named lookups, under the star's aliases.
+pub(crate) fn join_star(
+    star: &Star,
+    lookups: &[&str],
+    fact_filter: Option<Expr>,
+    provider: impl Fn(&str) -> Result<Arc<dyn TableProvider>>,
+) -> Result<LogicalPlanBuilder> {
+    let mut plan = scan(&star.alias, provider(&star.alias)?)?;
+    if let Some(filter) = fact_filter {
+        plan = plan.filter(filter)?;
+    }
+    for lookup in star.lookups.iter().filter(|l| lookups.contains(&l.alias.as_str())) {
+        let right = scan(&lookup.alias, provider(&lookup.alias)?)?.build()?;
+        let keys = lookup.keys.iter().map(|k| column(&star.alias, &k.fact).eq(column(&lookup.alias, &k.lookup)));
+        let kind = match lookup.join {
+            JoinKind::Inner => JoinType::Inner,
+            JoinKind::Left => JoinType::Left,
+        };
+        plan = plan.join_on(right, kind, keys)?;
+    }
+    Ok(plan)
+}
+
+impl crate::star::StarPartition {
+    /// The partition column as something that bounds compare with.
+    fn comparable(&self) -> Expr {
+        let column = column(&self.column.alias, &self.column.column);
+        if self.kind.compares_as_bigint() { cast(column, SqlType::BigInt.arrow()) } else { column }
+    }
+
+    /// Rows of a range of time.
+    pub(crate) fn in_range(&self, start_ms: i64, end_ms: i64) -> Expr {
+        let literal = |ms| -> Expr {
+            let value: ScalarValue = self.kind.literal(&self.kind.tick(ms));
+            Expr::Literal(value, None)
+        };
+        self.comparable().gt_eq(literal(start_ms)).and(self.comparable().lt(literal(end_ms)))
+    }
+
+    /// The column as a star column.
+    pub(crate) fn is(&self, column: &StarColumn) -> bool {
+        self.column == *column
+    }
+}
+
+impl Star {
+    /// The columns of a layout's files as a manifest records them.
+    pub(crate) fn layout_columns(&self, cuboid: Cuboid) -> Vec<Column> {
+        let dimensions = cuboid.dimensions().map(|i| &self.dimensions[i]);
+        dimensions
+            .map(|(c, t)| Column { name: c.to_string(), type_name: t.full_name() })
+            .chain(self.partials.iter().map(|p| Column { name: p.name(), type_name: p.sql_type.full_name() }))
+            .collect()
+    }
+}
+
+/// The results of the finished steps, sorted out.
+struct Prior {
+    detected: Option<BTreeMap<String, Vec<SourceFile>>>,
+    flat: Option<(Vec<DataFile>, u64, String)>,
+    indexes: BTreeMap<u64, (LayoutData, Option<u64>)>,
+}
+
+impl Prior {
+    fn parse(values: &[serde_json::Value], steps: &[StepPlan]) -> Result<Prior> {
+        let mut prior = Prior { detected: None, flat: None, indexes: BTreeMap::new() };
+        for value in values {
+            let result: StepResult = serde_json::from_value(value.clone()).map_err(|e| {
+                Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job"))
+            })?;
+            if steps.get(result.step).is_none_or(|s| s.name != result.name) {
+                let problem = format!("step {} \"{}\" does not belong to this build", result.step, result.name);
+                return Err(Error::invalid("prior", problem));
+            }
+            match result.outcome {
+                StepOutcome::Detected(files) => prior.detected = Some(files),
+                StepOutcome::Joined(signature) => prior.flat = Some((result.files, result.rows, signature)),
+                StepOutcome::Indexed { data, parent } => {
+                    prior.indexes.insert(data.layout, (data, parent));
+                }
+                StepOutcome::Published(_) => {}
+            }
+        }
+        Ok(prior)
+    }
+
+    fn detected(&self) -> Result<&BTreeMap<String, Vec<SourceFile>>> {
+        self.detected
+            .as_ref()
+            .ok_or_else(|| Error::invalid("prior", "has no result of \"Detect Source\"; run that step first"))
+    }
+
+    fn joined(&self, star: &Star) -> Result<(&Vec<DataFile>, u64)> {
+        match &self.flat {
+            Some((files, rows, signature)) if *signature == star.signature() => Ok((files, *rows)),
+            Some(_) => Err(Error::invalid("prior", "the flat table was joined by another definition; restart the job")),
+            None => Err(Error::invalid("prior", "has no result of \"Flat Table\"; run that step first")),
+        }
+    }
+
+    /// The built cuboid with the fewest rows that this one can be made from; `None` means the flat table.
+    fn smallest_parent(&self, cuboid: Cuboid, star: &Star) -> Option<LayoutData> {
+        self.indexes
+            .values()
+            .map(|(data, _)| data)
+            .filter(|data| data.layout != cuboid.0 && Cuboid(data.layout).covers(cuboid))
+            .filter(|data| star.layout_columns(Cuboid(data.layout)) == data.columns)
+            .min_by_key(|data| (data.rows, data.layout))
+            .cloned()
+    }
+}

@@ -1,0 +1,199 @@
+//! The engine: DataFusion behind a narrow, boxed surface.
+//!
+//! It owns a thread pool of its own, so that a heavy query or build never keeps the caller's event loop from its
+//! beats, a memory pool, a spill directory and the cache of decoded index files. Every future it hands out is boxed
+//! and runs on that pool; dropping the future stops the work. Dropping the last handle stops the pool.
+
+use crate::error::{Error, Result};
+use crate::index_files::IndexCache;
+use crate::segment::Catalog;
+use crate::snapshot::Snapshot;
+use crate::source::RawTable;
+use crate::table::{Column, DEFAULT_SCHEMA, Source, Table};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    SchemaProvider, TableProvider,
+};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use futures::future::BoxFuture;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The name of the one catalog; queries need not and should not use it.
+pub(crate) const CATALOG: &str = "kirin";
+
+/// How much of the machine the engine may use.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Bytes that running queries and builds may hold together; beyond it they spill, then fail.
+    pub memory_limit: usize,
+    /// Threads of the pool, and the width of parallel plans.
+    pub threads: usize,
+    /// Bytes of decoded index files kept for the next query.
+    pub cache_bytes: usize,
+    /// Where to spill; the system's temporary directory if missing.
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            memory_limit: 1 << 30,
+            threads: std::thread::available_parallelism().map_or(2, usize::from),
+            cache_bytes: 256 << 20,
+            spill_dir: None,
+        }
+    }
+}
+
+/// What a source holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Columns that a table can have.
+    pub columns: Vec<Column>,
+    /// Columns whose type no table can hold, with that type.
+    pub skipped: Vec<(String, String)>,
+    /// Number of files.
+    pub files: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Rows, where the format tells without reading them.
+    pub rows: Option<u64>,
+}
+
+/// Runs builds and queries. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<EngineInner>,
+}
+
+pub(crate) struct EngineInner {
+    runtime: Option<tokio::runtime::Runtime>,
+    base: SessionState,
+    pub(crate) cache: Arc<IndexCache>,
+    pub(crate) threads: usize,
+}
+
+impl Drop for EngineInner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The handle may be dropped inside an async task, where a blocking shutdown would panic.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("threads", &self.inner.threads).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts an engine.
+    pub fn new(config: EngineConfig) -> Result<Engine> {
+        let threads = config.threads.max(1);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("olap")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Execution(format!("cannot start the engine's threads: {e}")))?;
+        let mode = match config.spill_dir {
+            Some(dir) => DiskManagerMode::Directories(vec![dir]),
+            None => DiskManagerMode::OsTmpDirectory,
+        };
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_limit)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+            // A cached listing would hide files that were added to a source since.
+            .with_object_list_cache_limit(0)
+            .build_arc()?;
+        let mut session = SessionConfig::new()
+            .with_target_partitions(threads)
+            .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false);
+        session.options_mut().execution.parquet.schema_force_view_types = true;
+        let base =
+            SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(environment).build();
+        let cache = Arc::new(IndexCache::new(config.cache_bytes));
+        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, cache, threads }) })
+    }
+
+    /// Lists what a source holds: the columns for a table definition.
+    pub fn describe(&self, source: &Source) -> BoxFuture<'static, Result<Described>> {
+        let source = source.clone();
+        let state = self.inner.session(&[]);
+        self.inner.run(async move { crate::source::describe(&state?, &source).await })
+    }
+
+    /// Checks a table definition against its files: they exist, and have the declared columns with types that can be
+    /// cast to the declared ones.
+    pub fn check(&self, table: &Table) -> BoxFuture<'static, Result<()>> {
+        let table = table.clone();
+        let state = self.inner.session(&[]);
+        self.inner.run(async move {
+            table.validate()?;
+            crate::source::check(&state?, &table).await.map(|_| ())
+        })
+    }
+
+    /// Prepares a catalog revision for queries. Reads no file; cheap enough to be done for every revision.
+    pub fn open(&self, catalog: Catalog) -> Result<Arc<Snapshot>> {
+        Snapshot::open(self.inner.clone(), catalog)
+    }
+}
+
+impl EngineInner {
+    /// Runs work on the engine's pool; dropping the returned future aborts it.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T>> {
+        struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+        impl<T> Drop for AbortOnDrop<T> {
+            fn drop(&mut self) {
+                self.0.abort();
+            }
+        }
+        let runtime = self.runtime.as_ref().expect("taken only by drop");
+        let mut task = AbortOnDrop(runtime.spawn(work));
+        Box::pin(async move {
+            match (&mut task.0).await {
+                Ok(result) => result,
+                Err(e) if e.is_cancelled() => Err(Error::Cancelled),
+                Err(e) => Err(Error::Execution(format!("the engine failed: {e}"))),
+            }
+        })
+    }
+
+    /// A session that sees these tables.
+    pub(crate) fn session(&self, tables: &[Arc<RawTable>]) -> Result<SessionState> {
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        catalog.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
+        for table in tables {
+            let name = table.table().schema_name();
+            let schema = match catalog.schema(&name) {
+                Some(schema) => schema,
+                None => {
+                    let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+                    catalog.register_schema(&name, schema.clone())?;
+                    schema
+                }
+            };
+            let provider: Arc<dyn TableProvider> = table.clone();
+            schema.register_table(table.table().bare_name(), provider)?;
+        }
+        let list = MemoryCatalogProviderList::new();
+        list.register_catalog(CATALOG.into(), catalog);
+        let mut state = self.base.clone();
+        state.register_catalog_list(Arc::new(list));
+        Ok(state)
+    }
+}

@@ -1,0 +1,362 @@
+//! Files of index data: written with a checksum and fsync, read through a cache of decoded batches.
+//!
+//! A step's files must be on disk before the step is reported, so the file and its directory are fsynced. Small files
+//! are read whole: the checksum is compared before anything is decoded, so damage can never become a wrong answer;
+//! the decoded batches stay in a cache bounded by bytes, keyed by path *and* checksum, so a path that is written again
+//! is another entry. Files too large for that are scanned in place, after their length was compared.
+
+use crate::error::{Error, Result};
+use crate::segment::DataFile;
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result as DfResult;
+use datafusion::datasource::TableType;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::basic::Compression;
+use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use futures::StreamExt;
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::Hasher;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use twox_hash::XxHash64;
+
+const BATCH_ROWS: usize = 16_384;
+
+/// A writer that knows the length and checksum of what went through it.
+struct Hashed<W> {
+    inner: W,
+    hash: XxHash64,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.hash.write(&buf[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn checksum(content: &[u8]) -> String {
+    let mut hash = XxHash64::with_seed(0);
+    hash.write(content);
+    format!("{:016x}", hash.finish())
+}
+
+/// Writes one stream to one file and fsyncs it. `None` if the stream had no rows; then there is no file.
+pub(crate) async fn write(
+    path: &Path,
+    schema: &SchemaRef,
+    mut stream: SendableRecordBatchStream,
+    keep: Option<&IndexCache>,
+    on_rows: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Option<DataFile>> {
+    let text = path.display().to_string();
+    let failed = |e: &dyn std::fmt::Display| Error::build_file(&text, format!("cannot write it: {e}"));
+    let mut writer: Option<ArrowWriter<Hashed<BufWriter<File>>>> = None;
+    let mut rows = 0;
+    let mut kept = keep.map(|cache| (cache, vec![], 0usize));
+    while let Some(batch) = stream.next().await {
+        let batch = conform(&batch?, schema).map_err(|e| failed(&e))?;
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            none => {
+                let file = File::create(path).map_err(|e| failed(&e))?;
+                let sink = Hashed { inner: BufWriter::new(file), hash: XxHash64::with_seed(0), bytes: 0 };
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::SNAPPY)
+                    .set_statistics_enabled(EnabledStatistics::Chunk)
+                    .build();
+                none.insert(ArrowWriter::try_new(sink, schema.clone(), Some(properties)).map_err(|e| failed(&e))?)
+            }
+        };
+        writer.write(&batch).map_err(|e| failed(&e))?;
+        rows += batch.num_rows() as u64;
+        on_rows(batch.num_rows() as u64);
+        if let Some((cache, batches, bytes)) = &mut kept {
+            let batch = compact(batch);
+            *bytes += batch.get_array_memory_size();
+            if *bytes > cache.limit {
+                kept = None;
+            } else {
+                batches.push(batch);
+            }
+        }
+    }
+    let Some(writer) = writer else {
+        return Ok(None);
+    };
+    let mut sink = writer.into_inner().map_err(|e| failed(&e))?;
+    sink.flush().map_err(|e| failed(&e))?;
+    sink.inner.get_ref().sync_all().map_err(|e| failed(&e))?;
+    let file = DataFile { path: text, rows, bytes: sink.bytes, checksum: format!("{:016x}", sink.hash.finish()) };
+    if let Some((cache, batches, _)) = kept {
+        cache.put(&file, Arc::new(batches));
+    }
+    Ok(Some(file))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| Error::build_file(dir.display().to_string(), format!("cannot sync the directory: {e}")))
+}
+
+/// Checks a file against what was recorded when it was written: length, checksum, rows.
+pub(crate) fn verify(file: &DataFile) -> Result<(), String> {
+    let content = read_verified(file)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(content).map_err(|e| format!("damaged: {e}"))?;
+    let rows = reader.metadata().file_metadata().num_rows();
+    if rows as u64 != file.rows {
+        return Err(format!("has {rows} rows where {} were written", file.rows));
+    }
+    Ok(())
+}
+
+fn check_length(file: &DataFile) -> Result<(), String> {
+    let meta = std::fs::metadata(&file.path).map_err(|e| format!("{} cannot be read: {e}", file.path))?;
+    if meta.len() != file.bytes {
+        return Err(format!("{} has {} bytes where {} were written", file.path, meta.len(), file.bytes));
+    }
+    Ok(())
+}
+
+fn read_verified(file: &DataFile) -> Result<Bytes, String> {
+    check_length(file)?;
+    let content = std::fs::read(&file.path).map_err(|e| format!("{} cannot be read: {e}", file.path))?;
+    if checksum(&content) != file.checksum {
+        return Err(format!("{} is damaged: its checksum differs from the one written", file.path));
+    }
+    Ok(Bytes::from(content))
+}
+
+fn decode(file: &DataFile) -> Result<Vec<RecordBatch>, String> {
+    let content = read_verified(file)?;
+    let damaged = |e: &dyn std::fmt::Display| format!("{} is damaged: {e}", file.path);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(content)
+        .and_then(|b| b.with_batch_size(BATCH_ROWS).build())
+        .map_err(|e| damaged(&e))?;
+    reader.map(|batch| batch.map(compact).map_err(|e| damaged(&e))).collect()
+}
+
+/// Gives string views buffers of their own; a filtered or decoded view otherwise keeps whole pages alive.
+fn compact(batch: RecordBatch) -> RecordBatch {
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .map(|c| match c.data_type() {
+            DataType::Utf8View => Arc::new(c.as_string_view().gc()) as ArrayRef,
+            DataType::BinaryView => Arc::new(c.as_binary_view().gc()) as ArrayRef,
+            _ => c.clone(),
+        })
+        .collect();
+    RecordBatch::try_new(batch.schema(), columns).unwrap_or(batch)
+}
+
+/// The batch with exactly the schema's columns and types, found by name.
+fn conform(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch.clone());
+    }
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let column = batch.column(batch.schema_ref().index_of(field.name())?);
+            Ok(if column.data_type() == field.data_type() { column.clone() } else { cast(column, field.data_type())? })
+        })
+        .collect::<DfResult<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}
+
+type Batches = Arc<Vec<RecordBatch>>;
+
+/// Decoded files, least recently used out first, bounded by bytes.
+#[derive(Debug)]
+pub(crate) struct IndexCache {
+    limit: usize,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_file: HashMap<(String, String), Entry>,
+    bytes: usize,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    batches: Batches,
+    bytes: usize,
+    used: u64,
+}
+
+impl IndexCache {
+    pub(crate) fn new(limit: usize) -> Self {
+        IndexCache { limit, entries: Mutex::default() }
+    }
+
+    /// Whether files of this many bytes together are read whole. Decoded data is several times larger.
+    fn takes(&self, bytes: u64) -> bool {
+        bytes <= (self.limit / 8) as u64
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn get(&self, file: &DataFile) -> Option<Batches> {
+        let mut entries = self.lock();
+        entries.uses += 1;
+        let now = entries.uses;
+        let entry = entries.by_file.get_mut(&(file.path.clone(), file.checksum.clone()))?;
+        entry.used = now;
+        Some(entry.batches.clone())
+    }
+
+    fn put(&self, file: &DataFile, batches: Batches) {
+        let bytes = batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() + 256;
+        if bytes > self.limit {
+            return;
+        }
+        let mut entries = self.lock();
+        entries.uses += 1;
+        let used = entries.uses;
+        entries.bytes += bytes;
+        let key = (file.path.clone(), file.checksum.clone());
+        if let Some(old) = entries.by_file.insert(key, Entry { batches, bytes, used }) {
+            entries.bytes -= old.bytes;
+        }
+        while entries.bytes > self.limit {
+            let oldest = entries.by_file.iter().min_by_key(|(_, e)| e.used).map(|(k, _)| k.clone());
+            match oldest.and_then(|key| entries.by_file.remove(&key)) {
+                Some(old) => entries.bytes -= old.bytes,
+                None => break,
+            }
+        }
+    }
+
+    fn load(&self, file: &DataFile) -> Result<Batches, String> {
+        if let Some(batches) = self.get(file) {
+            // Cached or not, a file that is gone is an error: the answer must not depend on the cache.
+            check_length(file)?;
+            return Ok(batches);
+        }
+        let batches = Arc::new(decode(file)?);
+        self.put(file, batches.clone());
+        Ok(batches)
+    }
+}
+
+/// Whose files a scan reads; decides which error a damaged file is.
+#[derive(Debug, Clone)]
+pub(crate) enum Owner {
+    Build,
+    Segment { model: String, segment: String, layout: u64 },
+}
+
+impl Owner {
+    fn error(&self, file: &DataFile, problem: String) -> Error {
+        match self {
+            Owner::Build => Error::build_file(&file.path, problem),
+            Owner::Segment { model, segment, layout } => {
+                Error::SegmentData { model: model.clone(), segment: segment.clone(), layout: *layout, problem }
+            }
+        }
+    }
+}
+
+/// Index files as one table.
+#[derive(Debug)]
+pub(crate) struct IndexTable {
+    pub(crate) schema: SchemaRef,
+    pub(crate) files: Vec<(Owner, DataFile)>,
+    pub(crate) cache: Arc<IndexCache>,
+}
+
+impl IndexTable {
+    fn in_memory(&self) -> bool {
+        self.cache.takes(self.files.iter().map(|(_, f)| f.bytes).sum())
+    }
+}
+
+#[async_trait]
+impl TableProvider for IndexTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let answer = match self.in_memory() {
+            true => TableProviderFilterPushDown::Unsupported,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(vec![answer; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        if self.in_memory() {
+            let mut partitions = vec![vec![]; state.config().target_partitions().max(1)];
+            let mut next = 0;
+            for (owner, file) in &self.files {
+                let batches = self.cache.load(file).map_err(|problem| owner.error(file, problem).through())?;
+                for batch in batches.iter() {
+                    let wide = partitions.len();
+                    partitions[next % wide].push(conform(batch, &self.schema)?);
+                    next += 1;
+                }
+            }
+            partitions.retain(|p| !p.is_empty());
+            if partitions.is_empty() {
+                partitions.push(vec![]);
+            }
+            return Ok(MemorySourceConfig::try_new_exec(&partitions, self.schema.clone(), projection.cloned())?);
+        }
+        let mut urls = vec![];
+        for (owner, file) in &self.files {
+            check_length(file).map_err(|problem| owner.error(file, problem).through())?;
+            let absolute = std::path::absolute(&file.path)?;
+            let url = url::Url::from_file_path(&absolute)
+                .map_err(|()| owner.error(file, "has no absolute path".into()).through())?;
+            urls.push(ListingTableUrl::try_new(url, None)?);
+        }
+        let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
+        let config = ListingTableConfig::new_with_multi_paths(urls)
+            .with_listing_options(options)
+            .with_schema(self.schema.clone());
+        ListingTable::try_new(config)?.scan(state, projection, filters, limit).await
+    }
+}

@@ -1,0 +1,305 @@
+//! Models: a star of tables, its dimensions and measures, and which indexes (cuboids) to build.
+//!
+//! A **cuboid** is a set of dimensions; its **layout id** is the bit set of the dimensions' positions in the model,
+//! so it is the same on every node and stays the same when dimensions are appended. The base cuboid (all dimensions)
+//! is always there. An aggregation group adds every subset of `include` that has all of `mandatory`; `indexes` adds
+//! single cuboids by name. What a definition means for real tables is resolved by `Star`.
+
+use crate::error::{Error, Result};
+use crate::star::Star;
+use crate::table::{Table, fold};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// The most dimensions of a model, so that a layout id is exact in JSON numbers.
+pub const MAX_DIMENSIONS: usize = 50;
+/// The most cuboids of a model.
+pub const MAX_CUBOIDS: usize = 1024;
+
+/// A star of tables with its dimensions, measures and indexes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Model {
+    /// Name of the model.
+    pub name: String,
+    /// The fact table; its alias in column names is the table's own name without schema.
+    pub fact: String,
+    /// Joined lookup tables.
+    #[serde(default)]
+    pub lookups: Vec<Lookup>,
+    /// What can be grouped and filtered by. The order is part of the layout ids: append, don't insert.
+    pub dimensions: Vec<Dimension>,
+    /// What can be aggregated. COUNT(*) is always there.
+    #[serde(default)]
+    pub measures: Vec<Measure>,
+    /// The time column that divides the model into segments; without it every build is a full one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
+    /// Families of cuboids.
+    #[serde(default)]
+    pub aggregation_groups: Vec<AggregationGroup>,
+    /// Single cuboids, each a list of dimension names.
+    #[serde(default)]
+    pub indexes: Vec<Vec<String>>,
+}
+
+/// A lookup table joined to the fact table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// Name of the table.
+    pub table: String,
+    /// Alias in column names; the table's own name if missing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub alias: String,
+    /// INNER drops fact rows without a match, LEFT keeps them.
+    pub join: JoinKind,
+    /// Columns of the fact table.
+    pub fact_key: Vec<String>,
+    /// Columns of the lookup table, in the same order; unique together (checked when a segment is built).
+    pub lookup_key: Vec<String>,
+}
+
+impl Lookup {
+    /// The alias that column names use.
+    pub fn alias(&self) -> &str {
+        if self.alias.is_empty() { self.table.rsplit('.').next().unwrap_or(&self.table) } else { &self.alias }
+    }
+}
+
+/// How a lookup joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JoinKind {
+    /// Fact rows without a match are dropped.
+    Inner,
+    /// Fact rows without a match stay, with NULLs.
+    Left,
+}
+
+/// A dimension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dimension {
+    /// Name, used by aggregation groups and indexes.
+    pub name: String,
+    /// `alias.column`.
+    pub column: String,
+}
+
+/// A measure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    /// Name, for people.
+    pub name: String,
+    /// The aggregate.
+    pub function: MeasureFunction,
+    /// `alias.column`; may be missing or `*` for COUNT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+}
+
+/// Aggregates that can be stored and merged. (Distinct counts and top-N will be further variants.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[non_exhaustive]
+pub enum MeasureFunction {
+    /// Number of rows, or of rows where the column is not NULL.
+    Count,
+    /// Sum; exact for integers (as BIGINT) and decimals, dependent on the order of summation for floats.
+    Sum,
+    /// Smallest value.
+    Min,
+    /// Largest value.
+    Max,
+    /// Average; stored as SUM and COUNT.
+    Avg,
+}
+
+/// The time column of the fact table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Column of the fact table, with or without its alias.
+    pub column: String,
+    /// How the column means time. Not needed for DATE and TIMESTAMP. Integers: `epoch_millis`, `epoch_seconds`,
+    /// `epoch_days` or `yyyyMMdd`. Text: `yyyy-MM-dd`, `yyyyMMdd` or `yyyy-MM-dd HH:mm:ss`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+}
+
+/// A family of cuboids: every subset of `include` that has all of `mandatory`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AggregationGroup {
+    /// Dimension names.
+    pub include: Vec<String>,
+    /// Dimension names that are in every cuboid of the group; a subset of `include`.
+    #[serde(default)]
+    pub mandatory: Vec<String>,
+}
+
+/// A set of dimensions that is built as one index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Cuboid(pub(crate) u64);
+
+impl Cuboid {
+    pub(crate) fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    pub(crate) fn covers(self, other: Cuboid) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Positions of the dimensions, ascending.
+    pub(crate) fn dimensions(self) -> impl Iterator<Item = usize> {
+        (0..64).filter(move |i| self.0 >> i & 1 == 1)
+    }
+}
+
+impl Model {
+    /// Checks the definition against the tables it names.
+    pub fn validate(&self, tables: &[Table]) -> Result<()> {
+        Star::resolve(self, tables).map(|_| ())
+    }
+
+    /// The alias of the fact table in column names.
+    pub fn fact_alias(&self) -> &str {
+        self.fact.rsplit('.').next().unwrap_or(&self.fact)
+    }
+
+    /// Names of the dimensions of a layout, in the model's order.
+    pub fn layout_dimensions(&self, layout: u64) -> Vec<String> {
+        Cuboid(layout).dimensions().filter_map(|i| self.dimensions.get(i)).map(|d| d.name.clone()).collect()
+    }
+
+    /// Ids of all layouts, in the order in which they are built.
+    pub fn layouts(&self) -> Result<Vec<u64>> {
+        Ok(self.cuboids()?.into_iter().map(|c| c.0).collect())
+    }
+
+    /// All cuboids, layer by layer: most dimensions first, then by id. The base cuboid is the first.
+    pub(crate) fn cuboids(&self) -> Result<Vec<Cuboid>> {
+        if self.dimensions.is_empty() {
+            return Err(self.invalid("dimensions", "is empty; name at least one dimension"));
+        }
+        if self.dimensions.len() > MAX_DIMENSIONS {
+            return Err(self.invalid("dimensions", format!("has more than {MAX_DIMENSIONS} entries; split the model")));
+        }
+        for (i, d) in self.dimensions.iter().enumerate() {
+            if self.dimensions[..i].iter().any(|other| fold(&other.name) == fold(&d.name)) {
+                return Err(self.invalid(format!("dimensions[{i}].name"), format!("\"{}\" is there twice", d.name)));
+            }
+        }
+        let mut set = BTreeSet::from([Cuboid((1 << self.dimensions.len()) - 1)]);
+        for (g, group) in self.aggregation_groups.iter().enumerate() {
+            let field = |part: &str| format!("aggregation_groups[{g}].{part}");
+            let include = self.mask(&field("include"), &group.include)?;
+            let mandatory = self.mask(&field("mandatory"), &group.mandatory)?;
+            if include & mandatory != mandatory {
+                return Err(self.invalid(field("mandatory"), "names a dimension that \"include\" does not"));
+            }
+            let free: Vec<u64> = Cuboid(include & !mandatory).dimensions().map(|i| 1 << i).collect();
+            if free.len() > MAX_CUBOIDS.ilog2() as usize {
+                return Err(self.invalid(
+                    field("include"),
+                    format!(
+                        "makes 2^{} cuboids (at most {MAX_CUBOIDS}); make dimensions mandatory or split the group",
+                        free.len()
+                    ),
+                ));
+            }
+            for choice in 0u64..1 << free.len() {
+                let chosen = free.iter().enumerate().filter(|(i, _)| choice >> i & 1 == 1);
+                let mask = chosen.fold(mandatory, |mask, (_, bit)| mask | bit);
+                if mask != 0 {
+                    set.insert(Cuboid(mask));
+                }
+            }
+        }
+        for (i, index) in self.indexes.iter().enumerate() {
+            let mask = self.mask(&format!("indexes[{i}]"), index)?;
+            if mask == 0 {
+                return Err(self.invalid(format!("indexes[{i}]"), "is empty; name at least one dimension"));
+            }
+            set.insert(Cuboid(mask));
+        }
+        if set.len() > MAX_CUBOIDS {
+            return Err(
+                self.invalid("aggregation_groups", format!("make {} cuboids, more than {MAX_CUBOIDS}", set.len()))
+            );
+        }
+        let mut cuboids: Vec<_> = set.into_iter().collect();
+        cuboids.sort_by_key(|c| (std::cmp::Reverse(c.len()), c.0));
+        Ok(cuboids)
+    }
+
+    fn mask(&self, field: &str, names: &[String]) -> Result<u64> {
+        names.iter().try_fold(0, |mask, name| match self.dimensions.iter().position(|d| fold(&d.name) == fold(name)) {
+            Some(i) => Ok(mask | 1 << i),
+            None => Err(self.invalid(field, format!("\"{name}\" is not the name of a dimension"))),
+        })
+    }
+
+    pub(crate) fn invalid(&self, field: impl AsRef<str>, problem: impl Into<String>) -> Error {
+        Error::invalid(format!("model \"{}\", {}", self.name, field.as_ref()), problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(dimensions: &[&str]) -> Model {
+        Model {
+            name: "m".into(),
+            fact: "f".into(),
+            lookups: vec![],
+            dimensions: dimensions
+                .iter()
+                .map(|d| Dimension { name: d.to_string(), column: format!("f.{d}") })
+                .collect(),
+            measures: vec![],
+            partition: None,
+            aggregation_groups: vec![],
+            indexes: vec![],
+        }
+    }
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| s.to_string()).collect()
+    }
+
+    #[test]
+    fn the_base_cuboid_is_always_there() {
+        assert_eq!(model(&["a", "b", "c"]).layouts().unwrap(), [0b111]);
+    }
+
+    #[test]
+    fn a_group_makes_every_subset_with_its_mandatory_dimensions() {
+        let mut m = model(&["a", "b", "c", "d"]);
+        m.aggregation_groups = vec![AggregationGroup { include: names(&["A", "b", "c"]), mandatory: names(&["a"]) }];
+        m.indexes = vec![names(&["d"]), names(&["a", "b"])];
+        assert_eq!(m.layouts().unwrap(), [0b1111, 0b0111, 0b0011, 0b0101, 0b0001, 0b1000]);
+        assert_eq!(m.layout_dimensions(0b0101), ["a", "c"]);
+    }
+
+    #[test]
+    fn appending_a_dimension_keeps_the_ids() {
+        let mut small = model(&["a", "b"]);
+        small.indexes = vec![names(&["b"])];
+        let mut large = model(&["a", "b", "c"]);
+        large.indexes = vec![names(&["b"])];
+        assert!(small.layouts().unwrap().contains(&0b10) && large.layouts().unwrap().contains(&0b10));
+    }
+
+    #[test]
+    fn wrong_groups_name_their_field() {
+        let mut m = model(&["a", "b"]);
+        m.aggregation_groups = vec![AggregationGroup { include: names(&["a"]), mandatory: names(&["b"]) }];
+        assert!(m.layouts().unwrap_err().to_string().contains("aggregation_groups[0].mandatory"));
+        let mut m = model(&["a", "b"]);
+        m.indexes = vec![names(&["x"])];
+        assert!(m.layouts().unwrap_err().to_string().contains("\"x\" is not the name of a dimension"));
+        let many: Vec<String> = (0..20).map(|i| format!("d{i}")).collect();
+        let mut m = model(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        m.aggregation_groups = vec![AggregationGroup { include: many, mandatory: vec![] }];
+        assert!(m.layouts().unwrap_err().to_string().contains("2^20"));
+    }
+}

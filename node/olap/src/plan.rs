@@ -1,0 +1,95 @@
+//! The steps of a build, known from the model alone, so that a job's length is known when it is submitted.
+//!
+//! *Detect Source* finds and checks the files. *Flat Table* joins the star once, for the range. One *Index* step per
+//! cuboid, layer by layer, so that a step's parents were built before it. *Publish* checks every file and makes the
+//! manifest; the fenced commit of that manifest belongs to the caller.
+
+use crate::error::Result;
+use crate::model::{Cuboid, Model};
+use crate::segment::SegmentRange;
+use crate::table::Table;
+use serde::{Deserialize, Serialize};
+
+/// A build of one segment, as it is stored with the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildJob {
+    /// The model as it was when the job was submitted.
+    pub model: Model,
+    /// The tables that it names.
+    pub tables: Vec<Table>,
+    /// What to build.
+    pub range: SegmentRange,
+}
+
+/// The steps of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildPlan {
+    /// In the order in which they run.
+    pub steps: Vec<StepPlan>,
+}
+
+/// One step: the smallest part that is not done twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// Position in the plan, from 0.
+    pub index: usize,
+    /// The name shown to people.
+    pub name: String,
+    /// What it does.
+    pub kind: StepKind,
+    /// The layout that an [`StepKind::Index`] step builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<u64>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// Finds and checks the source files.
+    DetectSource,
+    /// Joins the star.
+    FlatTable,
+    /// Builds one cuboid.
+    Index,
+    /// Checks all files and makes the manifest.
+    Publish,
+}
+
+/// Plans a build of a model.
+pub fn plan(model: &Model) -> Result<BuildPlan> {
+    let cuboids = model.cuboids()?;
+    let mut steps = vec![];
+    let mut add = |name: String, kind, layout: Option<Cuboid>| {
+        steps.push(StepPlan { index: steps.len(), name, kind, layout: layout.map(|c| c.0) });
+    };
+    add("Detect Source".into(), StepKind::DetectSource, None);
+    add("Flat Table".into(), StepKind::FlatTable, None);
+    for cuboid in cuboids {
+        add(format!("Index {}", cuboid.0), StepKind::Index, Some(cuboid));
+    }
+    add("Publish".into(), StepKind::Publish, None);
+    Ok(BuildPlan { steps })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Dimension;
+
+    #[test]
+    fn there_is_one_step_per_cuboid_between_the_fixed_ones() {
+        let model = Model {
+            name: "m".into(),
+            fact: "f".into(),
+            lookups: vec![],
+            dimensions: ["a", "b"].map(|d| Dimension { name: d.into(), column: format!("f.{d}") }).into(),
+            measures: vec![],
+            partition: None,
+            aggregation_groups: vec![],
+            indexes: vec![vec!["b".into()]],
+        };
+        let names: Vec<_> = plan(&model).unwrap().steps.into_iter().map(|s| s.name).collect();
+        assert_eq!(names, ["Detect Source", "Flat Table", "Index 3", "Index 2", "Publish"]);
+    }
+}

@@ -1,0 +1,297 @@
+//! Translates an aggregation over the star into one over the rows of an index.
+//!
+//! Each row of an index stands for `count(*)` rows of the star that agree in its dimensions. So whatever depends on
+//! dimensions only (groups, filters, MIN of a dimension, COUNT DISTINCT of a dimension) reads them directly; a stored
+//! partial aggregate is merged; and an aggregate of an expression over dimensions is weighted with `count(*)`.
+//! Anything that an index cannot know is refused, with the column or function it lacks.
+
+use super::flatten::Reason;
+use super::matching::{StarQuery, star_column};
+use crate::build::column;
+use crate::model::Cuboid;
+use crate::star::{PartialKind, Star, StarColumn};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, cast, lit, when};
+use std::sync::Arc;
+
+/// The qualifier of an index's columns in a rewritten plan.
+pub(crate) const INDEX: &str = "index";
+
+/// An aggregation in terms of the star.
+pub(crate) struct Wanted {
+    /// Group expressions; a single grouping set may stand for several.
+    pub(crate) groups: Vec<Expr>,
+    pub(crate) aggregates: Vec<Expr>,
+    pub(crate) predicates: Vec<Expr>,
+    /// Whether the result can be one row although no row qualifies.
+    pub(crate) may_be_empty: bool,
+}
+
+/// An aggregation in terms of an index.
+pub(crate) struct Fit {
+    pub(crate) groups: Vec<Expr>,
+    /// Aggregates over the index, aliased `m0`, `m1`, …
+    pub(crate) merges: Vec<Expr>,
+    /// One expression per wanted aggregate, over the merges.
+    pub(crate) outputs: Vec<Expr>,
+    pub(crate) predicates: Vec<Expr>,
+    /// Names of the stored partials that it reads.
+    pub(crate) partials: Vec<String>,
+}
+
+/// Fits a wanted aggregation to a cuboid. `absorbed` predicates are left to the choice of segments.
+pub(crate) fn fit(
+    star: &Star,
+    query: &StarQuery,
+    cuboid: Cuboid,
+    wanted: &Wanted,
+    absorbed: &[usize],
+) -> Result<Fit, Reason> {
+    let mut fitting = Fitting {
+        star,
+        query,
+        cuboid,
+        schema: star.layout_schema(cuboid),
+        may_be_empty: wanted.may_be_empty,
+        merges: vec![],
+        partials: vec![],
+    };
+    let predicates = wanted
+        .predicates
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !absorbed.contains(i))
+        .map(|(_, p)| fitting.resolve(p))
+        .collect::<Result<Vec<_>, _>>()?;
+    let groups = wanted.groups.iter().map(|g| fitting.resolve(g)).collect::<Result<Vec<_>, _>>()?;
+    let outputs = wanted.aggregates.iter().map(|a| fitting.aggregate(a)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Fit { groups, merges: fitting.merges, outputs, predicates, partials: fitting.partials })
+}
+
+struct Fitting<'a> {
+    star: &'a Star,
+    query: &'a StarQuery,
+    cuboid: Cuboid,
+    schema: SchemaRef,
+    may_be_empty: bool,
+    merges: Vec<Expr>,
+    partials: Vec<String>,
+}
+
+impl Fitting<'_> {
+    /// An expression over the star as one over the index's dimensions.
+    fn resolve(&self, expr: &Expr) -> Result<Expr, Reason> {
+        let mut missing = None;
+        let resolved = expr.clone().transform(|e| {
+            let Some(wanted) = star_column(&e) else {
+                return Ok(Transformed::no(e));
+            };
+            Ok(match self.dimension(&wanted) {
+                Some(name) => Transformed::yes(column(INDEX, &name)),
+                None => {
+                    missing = Some(wanted);
+                    Transformed::new(e, false, TreeNodeRecursion::Stop)
+                }
+            })
+        });
+        let resolved = resolved.map_err(|e| e.strip_backtrace())?;
+        match missing {
+            Some(c) if self.star.dimensions.iter().any(|(d, _)| *d == c) => Err(format!("it lacks the dimension {c}")),
+            Some(c) => Err(format!("{c} is not a dimension of the model")),
+            None => Ok(resolved.data),
+        }
+    }
+
+    /// The name of the index's column that holds a star column.
+    fn dimension(&self, wanted: &StarColumn) -> Option<String> {
+        let has = |c: &StarColumn| self.cuboid.dimensions().any(|i| self.star.dimensions[i].0 == *c);
+        if has(wanted) {
+            return Some(wanted.to_string());
+        }
+        // In rows where a lookup matched, its key equals the fact's: one stands for the other.
+        for lookup in self.star.lookups.iter().filter(|l| self.query.equated.contains(&l.alias)) {
+            for key in lookup.keys.iter().filter(|k| k.same_type) {
+                let fact = StarColumn { alias: self.star.alias.clone(), column: key.fact.clone() };
+                let other = StarColumn { alias: lookup.alias.clone(), column: key.lookup.clone() };
+                if *wanted == fact && has(&other) {
+                    return Some(other.to_string());
+                }
+                if *wanted == other && has(&fact) {
+                    return Some(fact.to_string());
+                }
+            }
+        }
+        None
+    }
+
+    fn aggregate(&mut self, expr: &Expr) -> Result<Expr, Reason> {
+        let expr = expr.clone().unalias_nested().data;
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = &expr else {
+            return Err(format!("{} is not a plain aggregate", expr.schema_name()));
+        };
+        let shown = expr.schema_name().to_string();
+        if !params.order_by.is_empty() || params.null_treatment.is_some() {
+            return Err(format!("{shown} depends on the order of rows"));
+        }
+        let filter = params.filter.as_ref().map(|f| self.resolve(f).map(Box::new)).transpose()?;
+        // Duplicates make no difference to these, so an index row counts once, whatever it stands for.
+        let any_number =
+            matches!(func.name(), "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct");
+        let of_distinct = params.distinct && matches!(func.name(), "count" | "sum" | "avg");
+        if params.distinct && !any_number && !of_distinct {
+            return Err(format!("{shown} cannot be made from stored aggregates"));
+        }
+        if of_distinct || any_number {
+            let stored = match func.name() {
+                "min" => self.stored(&params.args, PartialKind::Min),
+                "max" => self.stored(&params.args, PartialKind::Max),
+                _ => None,
+            };
+            if let Some(stored) = stored {
+                return Ok(self.merge(func.clone(), vec![stored], false, filter));
+            }
+            let args = params.args.iter().map(|a| self.resolve(a)).collect::<Result<Vec<_>, _>>();
+            let args = args.map_err(|why| format!("{shown}: {why}"))?;
+            return Ok(self.merge(func.clone(), args, params.distinct, filter));
+        }
+        let [arg] = params.args.as_slice() else {
+            return Err(format!("{shown} cannot be made from stored aggregates"));
+        };
+        match func.name() {
+            "count" => Ok(self.count(arg, &filter).ok_or_else(|| self.lacks(&shown, "COUNT", arg))?),
+            "sum" => self.sum(arg, &filter)?.ok_or_else(|| self.lacks(&shown, "SUM", arg)),
+            "avg" => {
+                let target = arg_type(arg, self)?;
+                if !target.is_floating() {
+                    return Err(format!("{shown} of DECIMAL is not answered from indexes; use SUM and COUNT"));
+                }
+                let sum = self.sum(arg, &filter)?.ok_or_else(|| self.lacks(&shown, "AVG", arg))?;
+                let count = self.count(arg, &filter).ok_or_else(|| self.lacks(&shown, "AVG", arg))?;
+                Ok(cast(sum, DataType::Float64) / cast(count, DataType::Float64))
+            }
+            _ => Err(format!("{shown} cannot be made from stored aggregates")),
+        }
+    }
+
+    fn lacks(&self, shown: &str, function: &str, arg: &Expr) -> Reason {
+        match self.measured(arg) {
+            Some((column, _)) => format!(
+                "{shown}: the model has no measure {function} of {column}, and it is not a dimension of the index"
+            ),
+            None => format!("{shown}: it is no measure, and not made of dimensions of the index only"),
+        }
+    }
+
+    /// COUNT of an argument: all rows if it is a value, a stored count, or the weight of rows where it is not NULL.
+    fn count(&mut self, arg: &Expr, filter: &Option<Box<Expr>>) -> Option<Expr> {
+        let counted = match arg {
+            Expr::Literal(value, _) if !value.is_null() => self.partial(PartialKind::Rows, None)?,
+            _ => match self.stored(std::slice::from_ref(arg), PartialKind::Count) {
+                Some(stored) => stored,
+                None => {
+                    let resolved = self.resolve(arg).ok()?;
+                    let rows = self.partial(PartialKind::Rows, None)?;
+                    when(resolved.is_not_null(), rows).otherwise(lit(0i64)).ok()?
+                }
+            },
+        };
+        let sum = self.merge(sum_udaf(), vec![counted], false, filter.clone());
+        let may_be_null = self.may_be_empty || filter.is_some();
+        Some(if may_be_null { coalesce(vec![sum, lit(0i64)]) } else { sum })
+    }
+
+    /// SUM of an argument: a stored sum, or an expression over dimensions weighted with the number of rows.
+    fn sum(&mut self, arg: &Expr, filter: &Option<Box<Expr>>) -> Result<Option<Expr>, Reason> {
+        if let Some(stored) = self.stored(std::slice::from_ref(arg), PartialKind::Sum) {
+            return Ok(Some(self.merge(sum_udaf(), vec![stored], false, filter.clone())));
+        }
+        let Ok(resolved) = self.resolve(arg) else {
+            return Ok(None);
+        };
+        let data_type = resolved.get_type(&self.index_schema()?).map_err(|e| e.strip_backtrace())?;
+        let wide = match &data_type {
+            t if t.is_integer() => DataType::Int64,
+            t if t.is_floating() => DataType::Float64,
+            _ => return Ok(None),
+        };
+        let Some(rows) = self.partial(PartialKind::Rows, None) else {
+            return Ok(None);
+        };
+        let weighted = cast(resolved, wide.clone()) * cast(rows, wide);
+        Ok(Some(self.merge(sum_udaf(), vec![weighted], false, filter.clone())))
+    }
+
+    fn index_schema(&self) -> Result<DFSchema, Reason> {
+        DFSchema::try_from_qualified_schema(TableReference::bare(INDEX), &self.schema).map_err(|e| e.strip_backtrace())
+    }
+
+    /// The stored partial of a measured column.
+    fn stored(&mut self, args: &[Expr], kind: PartialKind) -> Option<Expr> {
+        let [arg] = args else {
+            return None;
+        };
+        let (column, _) = self.measured(arg)?;
+        self.partial(kind, Some(&column))
+    }
+
+    /// The column that an argument is, seen through casts that lose nothing an aggregate would see.
+    fn measured(&self, arg: &Expr) -> Option<(StarColumn, DataType)> {
+        if let Some(column) = star_column(arg) {
+            let data_type = self.star.column_type(&column)?.arrow();
+            return Some((column, data_type));
+        }
+        let Expr::Cast(cast) = arg else {
+            return None;
+        };
+        let (column, from) = self.measured(&cast.expr)?;
+        let to = cast.field.data_type().clone();
+        let lossless = match (&from, &to) {
+            (from, to) if from == to => true,
+            (from, DataType::Float64) => from.is_numeric(),
+            (from, to) if from.is_signed_integer() && to.is_signed_integer() => {
+                from.primitive_width() <= to.primitive_width()
+            }
+            (DataType::Decimal128(p, s), DataType::Decimal128(q, t)) => s == t && p <= q,
+            _ => false,
+        };
+        lossless.then_some((column, to))
+    }
+
+    fn partial(&mut self, kind: PartialKind, wanted: Option<&StarColumn>) -> Option<Expr> {
+        let partial = self.star.partials.iter().find(|p| p.kind == kind && p.column.as_ref() == wanted)?;
+        let name = partial.name();
+        let expr = column(INDEX, &name);
+        if !self.partials.contains(&name) {
+            self.partials.push(name);
+        }
+        Some(expr)
+    }
+
+    /// Adds an aggregate over the index, once, and refers to it.
+    fn merge(&mut self, func: Arc<AggregateUDF>, args: Vec<Expr>, distinct: bool, filter: Option<Box<Expr>>) -> Expr {
+        let params = AggregateFunctionParams { args, distinct, filter, order_by: vec![], null_treatment: None };
+        let merge = Expr::AggregateFunction(AggregateFunction { func, params });
+        let position = self.merges.iter().position(|m| matches!(m, Expr::Alias(a) if *a.expr == merge));
+        let i = position.unwrap_or_else(|| {
+            self.merges.push(merge.alias(format!("m{}", self.merges.len())));
+            self.merges.len() - 1
+        });
+        Expr::Column(Column::new_unqualified(format!("m{i}")))
+    }
+}
+
+fn arg_type(arg: &Expr, fitting: &Fitting<'_>) -> Result<DataType, Reason> {
+    if let Expr::Cast(cast) = arg {
+        return Ok(cast.field.data_type().clone());
+    }
+    if let Some(sql_type) = star_column(arg).and_then(|c| fitting.star.column_type(&c)) {
+        return Ok(sql_type.arrow());
+    }
+    let resolved = fitting.resolve(arg)?;
+    resolved.get_type(&fitting.index_schema()?).map_err(|e| e.strip_backtrace())
+}

@@ -1,0 +1,489 @@
+//! Answers aggregations from indexes: the rewrite of a query's plan.
+//!
+//! Every aggregation of the analysed plan is looked at on its own, innermost first. Its input is brought into a
+//! normal form (`flatten`), compared with the star of each model (`matching`), and translated to each cuboid
+//! (`fit`). Of all indexes that fit, the one with the fewest rows wins; the aggregation is replaced by one over that
+//! index's files, with the same columns under the same names, so that whatever stands above it (HAVING, ORDER BY,
+//! expressions, joins, outer aggregations) never notices.
+//!
+//! Segments: an index answers for READY segments only. A condition on the partition column chooses segments; where it
+//! cuts through one, the index must have that column as a dimension. With `mix` on, rows of ranges that are not built
+//! are read from the raw tables as if each were an index row of its own, and united with the index.
+
+mod fit;
+mod flatten;
+mod matching;
+mod time;
+
+use crate::build::{column, join_star, scan};
+use crate::index_files::{IndexCache, IndexTable, Owner};
+use crate::model::Cuboid;
+use crate::partition::Tick;
+use crate::segment::{LayoutData, Segment, SegmentRange};
+use crate::source::RawTable;
+use crate::star::{PartialKind, Star, StarPartition};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::utils::{conjunction, disjunction, grouping_set_to_exprlist};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, lit, not, when,
+};
+use fit::{Fit, INDEX, Wanted, fit};
+use flatten::{Flat, Reason, flatten, inline};
+use matching::StarQuery;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use time::TimeFilter;
+
+pub(crate) use flatten::raw_table;
+
+/// A model with its READY segments, ready to answer.
+#[derive(Debug)]
+pub(crate) struct Realizable {
+    pub(crate) star: Star,
+    pub(crate) segments: Vec<Segment>,
+    /// Why its segments cannot be used at all, if so.
+    pub(crate) unusable: Option<String>,
+}
+
+/// What the rewrite may use.
+pub(crate) struct Rewriter<'a> {
+    pub(crate) models: &'a [Realizable],
+    pub(crate) tables: &'a BTreeMap<String, Arc<RawTable>>,
+    pub(crate) cache: &'a Arc<IndexCache>,
+    pub(crate) state: &'a SessionState,
+    /// Whether ranges that are not built may be read from the raw tables.
+    pub(crate) mix: bool,
+}
+
+/// An index that answers an aggregation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) model: String,
+    pub(crate) layout: u64,
+    pub(crate) segments: Vec<String>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// Whether raw rows were mixed in.
+    pub(crate) mixed: bool,
+}
+
+/// Why an index, or a whole model, does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) model: String,
+    pub(crate) layout: Option<u64>,
+    pub(crate) reason: Reason,
+}
+
+/// What became of one aggregation of the query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) aggregation: String,
+    pub(crate) chosen: Option<Chosen>,
+    pub(crate) rejected: Vec<Rejected>,
+}
+
+struct Candidate<'a> {
+    realizable: &'a Realizable,
+    cuboid: Cuboid,
+    fit: Fit,
+    /// The segments that take part, each with its files of this cuboid.
+    parts: Vec<(&'a Segment, &'a LayoutData)>,
+    /// Condition of the raw rows that are mixed in.
+    unbuilt: Option<Expr>,
+}
+
+impl Candidate<'_> {
+    fn rows(&self) -> u64 {
+        self.parts.iter().map(|(_, data)| data.rows).sum()
+    }
+}
+
+impl Rewriter<'_> {
+    /// Replaces what indexes can answer, and says what became of every aggregation over raw tables.
+    pub(crate) fn rewrite(&self, plan: LogicalPlan) -> DfResult<(LogicalPlan, Vec<Verdict>)> {
+        let mut verdicts = vec![];
+        let plan = plan.transform_up_with_subqueries(|node| {
+            let aggregate = match &node {
+                LogicalPlan::Aggregate(aggregate) => aggregate.clone(),
+                LogicalPlan::Distinct(Distinct::All(input)) => {
+                    let columns = input.schema().columns().into_iter().map(Expr::Column).collect();
+                    Aggregate::try_new(input.clone(), columns, vec![])?
+                }
+                _ => return Ok(Transformed::no(node)),
+            };
+            if !reads_raw(&aggregate.input)? {
+                return Ok(Transformed::no(node));
+            }
+            let (replaced, verdict) = self.answer(&aggregate)?;
+            verdicts.push(verdict);
+            Ok(match replaced {
+                Some(plan) => Transformed::yes(plan),
+                None => Transformed::no(node),
+            })
+        })?;
+        Ok((plan.data, verdicts))
+    }
+
+    fn answer(&self, aggregate: &Aggregate) -> DfResult<(Option<LogicalPlan>, Verdict)> {
+        let shown = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).map(|e| e.schema_name().to_string());
+        let mut verdict = Verdict { aggregation: shown.collect::<Vec<_>>().join(", "), chosen: None, rejected: vec![] };
+        let mut reject = |model: &str, layout: Option<u64>, reason: Reason| {
+            verdict.rejected.push(Rejected { model: model.to_string(), layout, reason });
+        };
+        let flat = match Input::of(aggregate) {
+            Ok(input) => input,
+            Err(reason) => {
+                for realizable in self.models {
+                    reject(&realizable.star.model.name, None, reason.clone());
+                }
+                return Ok((None, verdict));
+            }
+        };
+        let mut candidates: Vec<Candidate<'_>> = vec![];
+        for realizable in self.models {
+            let model = &realizable.star.model.name;
+            let layouts = match self.candidates(realizable, &flat) {
+                Ok(layouts) => layouts,
+                Err(reason) => {
+                    reject(model, None, reason);
+                    continue;
+                }
+            };
+            for (cuboid, found) in layouts {
+                match found {
+                    Ok(candidate) => candidates.push(candidate),
+                    Err(reason) => reject(model, Some(cuboid.0), reason),
+                }
+            }
+        }
+        let smallest = candidates
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, c)| (c.unbuilt.is_some(), c.rows(), c.cuboid.len(), c.cuboid.0))
+            .map(|(i, _)| i);
+        let Some(smallest) = smallest else {
+            return Ok((None, verdict));
+        };
+        let winner = candidates.swap_remove(smallest);
+        for other in &candidates {
+            let reason = format!("covers the query with {} rows; a smaller index does too", other.rows());
+            reject(&other.realizable.star.model.name, Some(other.cuboid.0), reason);
+        }
+        let plan = self.plan(aggregate, &winner)?;
+        verdict.chosen = Some(Chosen {
+            model: winner.realizable.star.model.name.clone(),
+            layout: winner.cuboid.0,
+            segments: winner.parts.iter().map(|(s, _)| s.name()).collect(),
+            rows: winner.rows(),
+            bytes: winner.parts.iter().map(|(_, d)| d.bytes).sum(),
+            mixed: winner.unbuilt.is_some(),
+        });
+        Ok((Some(plan), verdict))
+    }
+
+    /// Tries every cuboid of a model.
+    #[expect(clippy::type_complexity, reason = "one result per cuboid, inside the result for the model")]
+    fn candidates<'m>(
+        &self,
+        realizable: &'m Realizable,
+        input: &Input,
+    ) -> Result<Vec<(Cuboid, Result<Candidate<'m>, Reason>)>, Reason> {
+        let star = &realizable.star;
+        let query = StarQuery::find(&input.flat, star)?;
+        if let Some(reason) = &realizable.unusable {
+            return Err(reason.clone());
+        }
+        if realizable.segments.is_empty() {
+            return Err("it has no READY segment; build one".into());
+        }
+        let wanted = Wanted {
+            groups: input.groups.iter().map(|e| query.translate(e)).collect(),
+            aggregates: input.aggregates.iter().map(|e| query.translate(e)).collect(),
+            predicates: query.predicates.clone(),
+            may_be_empty: input.groups.is_empty() || input.groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))),
+        };
+        let time = star.partition.as_ref().and_then(|p| {
+            let sql_type = star.column_type(&p.column)?;
+            Some((p, TimeFilter::of(&wanted.predicates, p, sql_type, self.state)))
+        });
+        let unbuilt = match &time {
+            Some((partition, filter)) if self.mix => {
+                unbuilt(&realizable.segments, partition, filter, &wanted.predicates)
+            }
+            _ => None,
+        };
+        let tried = star.cuboids.iter().map(|cuboid| {
+            let candidate = self.candidate(realizable, &query, *cuboid, &wanted, time.as_ref().map(|(p, f)| (*p, f)));
+            (*cuboid, candidate.map(|c| Candidate { unbuilt: unbuilt.clone(), ..c }))
+        });
+        Ok(tried.collect())
+    }
+
+    fn candidate<'m>(
+        &self,
+        realizable: &'m Realizable,
+        query: &StarQuery,
+        cuboid: Cuboid,
+        wanted: &Wanted,
+        time: Option<(&StarPartition, &TimeFilter)>,
+    ) -> Result<Candidate<'m>, Reason> {
+        let star = &realizable.star;
+        let empty = TimeFilter::default();
+        let (partition, filter) = match time {
+            Some((partition, filter)) => (Some(partition), filter),
+            None => (None, &empty),
+        };
+        let has_time = partition.is_some_and(|p| cuboid.dimensions().any(|i| p.is(&star.dimensions[i].0)));
+        let absorbed: &[usize] = if has_time { &[] } else { &filter.predicates };
+        let mut parts = vec![];
+        let fit = fit(star, query, cuboid, wanted, absorbed)?;
+        for segment in &realizable.segments {
+            match (segment.range, partition) {
+                (SegmentRange::Time { start_ms, end_ms }, Some(partition)) => {
+                    let (from, until) = (partition.kind.tick(start_ms), partition.kind.tick(end_ms));
+                    if filter.range.is_empty() || filter.range.is_disjoint(&from, &until) {
+                        continue;
+                    }
+                    if !has_time && !filter.range.contains(&from, &until) {
+                        return Err(format!(
+                            "the query's time range cuts through segment {}, and it lacks the dimension {}",
+                            segment.name(),
+                            partition.column
+                        ));
+                    }
+                }
+                _ if !has_time && !filter.predicates.is_empty() => {
+                    let column = partition.map(|p| p.column.to_string()).unwrap_or_default();
+                    return Err(format!("the query filters {column}, and it lacks that dimension"));
+                }
+                _ => {}
+            }
+            parts.push((segment, files_of(star, segment, cuboid, &fit.partials)?));
+        }
+        Ok(Candidate { realizable, cuboid, fit, parts, unbuilt: None })
+    }
+
+    fn plan(&self, aggregate: &Aggregate, winner: &Candidate<'_>) -> DfResult<LogicalPlan> {
+        let star = &winner.realizable.star;
+        let schema = read_schema(star, winner.cuboid, &winner.fit.partials);
+        let mut files = vec![];
+        for (segment, data) in &winner.parts {
+            let owner =
+                Owner::Segment { model: star.model.name.clone(), segment: segment.name(), layout: winner.cuboid.0 };
+            files.extend(data.files.iter().map(|f| (owner.clone(), f.clone())));
+        }
+        let table = IndexTable { schema: schema.clone(), files, cache: self.cache.clone() };
+        let mut input = scan(INDEX, Arc::new(table)).map_err(crate::Error::through)?;
+        if let Some(unbuilt) = &winner.unbuilt {
+            let raw = self.raw_rows(star, winner.cuboid, &winner.fit.partials, unbuilt)?;
+            input = input.union(raw)?.alias(INDEX)?;
+        }
+        if let Some(filter) = conjunction(winner.fit.predicates.clone()) {
+            input = input.filter(filter)?;
+        }
+        // Two groups may have become one (both sides of an equality); the position of each is kept.
+        let mut groups: Vec<Expr> = vec![];
+        let mut positions = vec![];
+        for group in &winner.fit.groups {
+            let known = groups.iter().position(|g| g == group);
+            positions.push(known.unwrap_or_else(|| {
+                groups.push(group.clone());
+                groups.len() - 1
+            }));
+        }
+        let has_sets = groups.iter().any(|g| matches!(g, Expr::GroupingSet(_)));
+        let inner = Aggregate::try_new(Arc::new(input.build()?), groups, winner.fit.merges.clone())?;
+        if has_sets {
+            let wide = inner.schema.fields().len() - winner.fit.merges.len();
+            positions = (0..wide).collect();
+        }
+        let columns = inner.schema.columns();
+        let values = positions
+            .iter()
+            .map(|i| Expr::Column(columns[*i].clone()))
+            .chain(winner.fit.outputs.iter().cloned())
+            .collect::<Vec<_>>();
+        let inner = Arc::new(LogicalPlan::Aggregate(inner));
+        let output = values
+            .into_iter()
+            .zip(aggregate.schema.iter())
+            .map(|(value, (qualifier, field))| {
+                use datafusion::logical_expr::ExprSchemable;
+                let value = value.cast_to(field.data_type(), inner.schema())?;
+                Ok(value.alias_qualified(qualifier.cloned(), field.name()))
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        Ok(LogicalPlan::Projection(Projection::try_new(output, inner)?))
+    }
+
+    /// The star's raw rows of ranges that are not built, in the shape of the index: a row is a group of one.
+    fn raw_rows(&self, star: &Star, cuboid: Cuboid, partials: &[String], unbuilt: &Expr) -> DfResult<LogicalPlan> {
+        let mut output = vec![];
+        let mut aliases: Vec<&str> = vec![];
+        for (dimension, _) in cuboid.dimensions().map(|i| &star.dimensions[i]) {
+            aliases.push(&dimension.alias);
+            output.push(column(&dimension.alias, &dimension.column).alias(dimension.to_string()));
+        }
+        for partial in star.partials.iter().filter(|p| partials.contains(&p.name())) {
+            let value = partial.column.as_ref().map(|c| {
+                aliases.push(&c.alias);
+                column(&c.alias, &c.column)
+            });
+            let value = match (partial.kind, value) {
+                (PartialKind::Rows, _) | (_, None) => lit(1i64),
+                (PartialKind::Count, Some(v)) => when(v.is_null(), lit(0i64)).otherwise(lit(1i64))?,
+                (PartialKind::Sum, Some(v)) => cast(v, partial.sql_type.arrow()),
+                (PartialKind::Min | PartialKind::Max, Some(v)) => v,
+            };
+            output.push(value.alias(partial.name()));
+        }
+        let needed = |l: &&crate::star::StarLookup| {
+            l.join == crate::model::JoinKind::Inner || aliases.contains(&l.alias.as_str())
+        };
+        let lookups: Vec<&str> = star.lookups.iter().filter(needed).map(|l| l.alias.as_str()).collect();
+        let provider = |alias: &str| {
+            let key = star.table(alias).map(|t| t.key()).unwrap_or_default();
+            let raw = self.tables.get(&key).cloned().map(|t| t as Arc<dyn TableProvider>);
+            raw.ok_or_else(|| crate::Error::Sql(format!("there is no table \"{key}\"")))
+        };
+        let plan: LogicalPlanBuilder =
+            join_star(star, &lookups, Some(unbuilt.clone()), provider).map_err(crate::Error::through)?;
+        let plan = plan.project(output)?.build()?;
+        // The comparisons made here have not been through the analyser.
+        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
+    }
+}
+
+/// An aggregation whose input was flattened.
+struct Input {
+    flat: Flat,
+    groups: Vec<Expr>,
+    aggregates: Vec<Expr>,
+}
+
+impl Input {
+    fn of(aggregate: &Aggregate) -> Result<Input, Reason> {
+        let flat = flatten(&aggregate.input, &AtomicUsize::new(0))?;
+        let schema = aggregate.input.schema();
+        let inlined = |e: &Expr| inline(e, schema, &flat.output);
+        let groups = aggregate.group_expr.iter().map(inlined).collect::<Result<Vec<_>, _>>()?;
+        let aggregates = aggregate.aggr_expr.iter().map(inlined).collect::<Result<Vec<_>, _>>()?;
+        if groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))) {
+            let before = grouping_set_to_exprlist(&aggregate.group_expr).map_err(|e| e.strip_backtrace())?.len();
+            let after = grouping_set_to_exprlist(&groups).map_err(|e| e.strip_backtrace())?.len();
+            if before != after {
+                return Err("two of its grouping columns are one".into());
+            }
+        }
+        Ok(Input { flat, groups, aggregates })
+    }
+}
+
+/// The files of a cuboid in a segment, if they hold what is read under the types that are expected.
+fn files_of<'s>(
+    star: &Star,
+    segment: &'s Segment,
+    cuboid: Cuboid,
+    partials: &[String],
+) -> Result<&'s LayoutData, Reason> {
+    let expected = star.layout_columns(cuboid);
+    let dimensions = &expected[..cuboid.len() as usize];
+    let found = segment.manifest.layouts.iter().find(|data| {
+        let built = &data.columns[..data.dimensions.min(data.columns.len())];
+        built.len() == dimensions.len() && dimensions.iter().all(|d| built.iter().any(|b| b.name == d.name))
+    });
+    let Some(data) = found else {
+        return Err(format!("it is not built in segment {}; refresh the segment", segment.name()));
+    };
+    let read = expected.iter().enumerate().filter(|(i, c)| *i < dimensions.len() || partials.contains(&c.name));
+    for (_, column) in read {
+        match data.columns.iter().find(|c| c.name == column.name) {
+            Some(built) if built.type_name == column.type_name => {}
+            Some(built) => {
+                return Err(format!(
+                    "segment {} holds {} as {}, the model as {}; refresh the segment",
+                    segment.name(),
+                    column.name,
+                    built.type_name,
+                    column.type_name
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "segment {} was built without {}; refresh the segment",
+                    segment.name(),
+                    column.name
+                ));
+            }
+        }
+    }
+    Ok(data)
+}
+
+/// The columns of a cuboid's files that a plan reads.
+fn read_schema(star: &Star, cuboid: Cuboid, partials: &[String]) -> SchemaRef {
+    let all = star.layout_schema(cuboid);
+    let fields = all.fields().iter().enumerate();
+    let read =
+        fields.filter(|(i, f)| *i < cuboid.len() as usize || partials.contains(f.name())).map(|(_, f)| f.clone());
+    Arc::new(Schema::new(read.collect::<Vec<_>>()))
+}
+
+/// The condition of fact rows that the query wants and no segment has; `None` if there are none.
+fn unbuilt(segments: &[Segment], partition: &StarPartition, filter: &TimeFilter, predicates: &[Expr]) -> Option<Expr> {
+    let mut built: Vec<(Tick, Tick, Expr)> = vec![];
+    for segment in segments {
+        match segment.range {
+            SegmentRange::Full => return None,
+            SegmentRange::Time { start_ms, end_ms } => built.push((
+                partition.kind.tick(start_ms),
+                partition.kind.tick(end_ms),
+                partition.in_range(start_ms, end_ms),
+            )),
+        }
+    }
+    built.sort_by(|a, b| a.0.cmp(&b.0));
+    if filter.range.is_empty() {
+        return None;
+    }
+    if let (Some(from), Some(until)) = (&filter.range.from, &filter.range.until) {
+        let mut reached = from.clone();
+        for (start, end, _) in &built {
+            if *start <= reached && reached < *end {
+                reached = end.clone();
+            }
+        }
+        if reached >= *until {
+            return None;
+        }
+    }
+    let in_segments = disjunction(built.into_iter().map(|(_, _, e)| e))?;
+    let missing = column(&partition.column.alias, &partition.column.column).is_null().or(not(in_segments));
+    let wanted = filter.predicates.iter().map(|i| predicates[*i].clone());
+    conjunction(wanted.chain([missing]))
+}
+
+fn reads_raw(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= raw_table(node).is_some();
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Keys of the raw tables that a plan still reads, and how often.
+pub(crate) fn raw_tables(plan: &LogicalPlan) -> DfResult<Vec<String>> {
+    let mut tables = vec![];
+    plan.apply_with_subqueries(|node| {
+        tables.extend(raw_table(node));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(tables)
+}

@@ -1,0 +1,394 @@
+//! Queries against one revision of the catalog.
+//!
+//! SQL is parsed and planned by DataFusion; the rewrite then answers what it can from indexes. What is left on raw
+//! tables is push-down: allowed, or an error that says why no index fits. Names are matched in any case: quoted
+//! identifiers are folded like unquoted ones before planning, and the labels of the answer are what the user wrote.
+
+use crate::answer::{self, ColumnMeta, QueryAnswer};
+use crate::engine::EngineInner;
+use crate::error::{Error, Result};
+use crate::rewrite::{Chosen, Realizable, Rejected, Rewriter, Verdict, raw_tables};
+use crate::segment::Catalog;
+use crate::source::RawTable;
+use crate::star::Star;
+use crate::table::fold;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a query is to be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueryOptions {
+    /// At most this many rows.
+    pub limit: Option<usize>,
+    /// Skip this many rows.
+    pub offset: usize,
+    /// Whether raw tables may be read: for ranges that are not built, and for what no index covers. Off, answers
+    /// reflect READY segments only.
+    pub push_down: bool,
+    /// Whether indexes may be used.
+    pub use_index: bool,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        QueryOptions { limit: None, offset: 0, push_down: false, use_index: true }
+    }
+}
+
+/// An index that took part in an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Realization {
+    /// Name of the model.
+    pub model: String,
+    /// Layout id.
+    pub layout: u64,
+    /// Names of the segments that were read.
+    pub segments: Vec<String>,
+    /// Whether raw rows of ranges that are not built were added.
+    pub mixed: bool,
+}
+
+/// How a query is (or would be) answered, and why not otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explain {
+    /// The indexes that answer.
+    pub realizations: Vec<Realization>,
+    /// Raw tables that are read.
+    pub raw_tables: Vec<String>,
+    /// One entry per aggregation of the query, innermost first.
+    pub aggregations: Vec<AggregationExplain>,
+    /// The optimised logical plan, one operator a line.
+    pub plan: String,
+}
+
+/// What became of one aggregation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AggregationExplain {
+    /// Its groups and aggregates.
+    pub aggregation: String,
+    /// The index that answers it; none means raw tables.
+    pub chosen: Option<Realization>,
+    /// Every other index and model, with the reason why not.
+    pub rejected: Vec<RejectedIndex>,
+}
+
+/// An index (or a whole model) that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedIndex {
+    /// Name of the model.
+    pub model: String,
+    /// Layout id; none means every index of the model.
+    pub layout: Option<u64>,
+    /// Names of the layout's dimensions.
+    pub dimensions: Vec<String>,
+    /// Why not.
+    pub reason: String,
+}
+
+/// One revision of the catalog, ready for queries. Share it between queries; it is immutable.
+pub struct Snapshot {
+    engine: Arc<EngineInner>,
+    tables: BTreeMap<String, Arc<RawTable>>,
+    models: Vec<Realizable>,
+    state: SessionState,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("tables", &self.tables.len()).field("models", &self.models.len()).finish()
+    }
+}
+
+struct Planned {
+    state: SessionState,
+    plan: LogicalPlan,
+    verdicts: Vec<Verdict>,
+    raw: Vec<String>,
+    labels: Option<Vec<String>>,
+}
+
+impl Snapshot {
+    pub(crate) fn open(engine: Arc<EngineInner>, catalog: Catalog) -> Result<Arc<Snapshot>> {
+        let mut tables = BTreeMap::new();
+        for table in &catalog.tables {
+            table.validate()?;
+            if tables.insert(table.key(), Arc::new(RawTable::new(Arc::new(table.clone())))).is_some() {
+                return Err(Error::invalid(format!("table \"{}\"", table.name), "is defined twice"));
+            }
+        }
+        let mut models = vec![];
+        for model in &catalog.models {
+            let star = Star::resolve(model, &catalog.tables)?;
+            let mut segments: Vec<_> =
+                catalog.segments.iter().filter(|s| fold(&s.model) == fold(&model.name)).cloned().collect();
+            let signature = star.signature();
+            let all = segments.len();
+            segments.retain(|s| s.manifest.signature == signature);
+            let overlap = segments.iter().enumerate().find_map(|(i, a)| {
+                segments[..i].iter().find(|b| a.range.overlaps(&b.range)).map(|b| (a.name(), b.name()))
+            });
+            let unusable = match overlap {
+                Some((a, b)) => Some(format!("its segments {a} and {b} overlap; delete one")),
+                None if segments.is_empty() && all > 0 => {
+                    Some("its tables or joins were changed after its segments were built; refresh them".into())
+                }
+                None => None,
+            };
+            models.push(Realizable { star, segments, unusable });
+        }
+        let raw: Vec<_> = tables.values().cloned().collect();
+        let state = engine.session(&raw)?;
+        Ok(Arc::new(Snapshot { engine, tables, models, state }))
+    }
+
+    /// Answers a query.
+    pub fn query(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<QueryAnswer>> {
+        let (snapshot, sql) = (self.clone(), sql.to_string());
+        self.engine.run(async move { snapshot.answer(&sql, &options).await })
+    }
+
+    /// Says how a query would be answered; runs nothing.
+    pub fn explain(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Explain>> {
+        let (snapshot, sql) = (self.clone(), sql.to_string());
+        self.engine.run(async move {
+            let planned = snapshot.plan(&sql, &options).await?;
+            let plan = planned.state.optimizer().optimize(planned.plan.clone(), &planned.state, |_, _| {})?;
+            Ok(Explain {
+                realizations: realizations(&planned.verdicts),
+                raw_tables: planned.raw,
+                aggregations: planned.verdicts.iter().map(|v| snapshot.explained(v)).collect(),
+                plan: plan.display_indent().to_string(),
+            })
+        })
+    }
+
+    async fn answer(&self, sql: &str, options: &QueryOptions) -> Result<QueryAnswer> {
+        let began = Instant::now();
+        let Planned { state, plan, verdicts, raw, labels } = self.plan(sql, options).await?;
+        if !raw.is_empty() && !options.push_down {
+            return Err(Error::NoRealization { reasons: self.reasons(&verdicts, options) });
+        }
+        let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
+        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        let batches = collect(physical.clone(), state.task_ctx()).await?;
+        let mut scanned = Scanned::default();
+        scanned.add(&physical);
+        let index_bytes: u64 = verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(|c| c.bytes).sum();
+        let columns = answer::columns(plan.schema(), labels);
+        Ok(QueryAnswer {
+            rows: answer::rows(&batches, columns.len())?,
+            columns,
+            scanned_rows: scanned.rows,
+            scanned_bytes: scanned.bytes + index_bytes,
+            realizations: realizations(&verdicts),
+            push_down: !raw.is_empty(),
+            millis: began.elapsed().as_millis() as u64,
+        })
+    }
+
+    async fn plan(&self, sql: &str, options: &QueryOptions) -> Result<Planned> {
+        let (statement, labels) = parse(sql)?;
+        let mut state = self.state.clone();
+        state.mark_start_execution();
+        let plan = state.statement_to_plan(statement).await?;
+        let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
+        let rewriter = Rewriter {
+            models: if options.use_index { &self.models } else { &[] },
+            tables: &self.tables,
+            cache: &self.engine.cache,
+            state: &state,
+            mix: options.push_down,
+        };
+        let (mut plan, verdicts) = rewriter.rewrite(plan)?;
+        if options.offset > 0 || options.limit.is_some() {
+            plan = LogicalPlanBuilder::from(plan).limit(options.offset, options.limit)?.build()?;
+        }
+        let mut raw = raw_tables(&plan)?;
+        raw.sort();
+        raw.dedup();
+        let indexed: u64 = verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(|c| c.rows).sum();
+        if raw.is_empty() && indexed < FEW_ROWS {
+            // Handing a few rows to another thread costs more than it saves.
+            state.config_mut().options_mut().execution.target_partitions = 1;
+        }
+        Ok(Planned { state, plan, verdicts, raw, labels })
+    }
+
+    fn explained(&self, verdict: &Verdict) -> AggregationExplain {
+        AggregationExplain {
+            aggregation: verdict.aggregation.clone(),
+            chosen: verdict.chosen.as_ref().map(realization),
+            rejected: verdict
+                .rejected
+                .iter()
+                .map(|r| RejectedIndex {
+                    model: r.model.clone(),
+                    layout: r.layout,
+                    dimensions: self.dimensions(r),
+                    reason: r.reason.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    fn dimensions(&self, rejected: &Rejected) -> Vec<String> {
+        let star = self.models.iter().map(|m| &m.star).find(|s| s.model.name == rejected.model);
+        match (star, rejected.layout) {
+            (Some(star), Some(layout)) => star.model.layout_dimensions(layout),
+            _ => vec![],
+        }
+    }
+
+    /// Reasons for people, at most a screenful.
+    fn reasons(&self, verdicts: &[Verdict], options: &QueryOptions) -> Vec<String> {
+        if !options.use_index {
+            return vec!["indexes are switched off for this query".into()];
+        }
+        if self.models.is_empty() {
+            return vec!["the project has no model".into()];
+        }
+        let unanswered: Vec<&Verdict> = verdicts.iter().filter(|v| v.chosen.is_none()).collect();
+        if unanswered.is_empty() {
+            return vec![
+                "the query reads rows of a table; indexes answer aggregations (GROUP BY, COUNT, SUM …) only".into(),
+            ];
+        }
+        let mut reasons: Vec<String> = vec![];
+        for rejected in unanswered.iter().flat_map(|v| &v.rejected) {
+            let reason = match rejected.layout {
+                None => format!("model \"{}\": {}", rejected.model, rejected.reason),
+                Some(layout) => format!(
+                    "model \"{}\", index {layout} ({}): {}",
+                    rejected.model,
+                    self.dimensions(rejected).join(", "),
+                    rejected.reason
+                ),
+            };
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        let more = reasons.len().saturating_sub(MOST_REASONS);
+        reasons.truncate(MOST_REASONS);
+        if more > 0 {
+            reasons.push(format!("… and {more} more; `explain` lists them all"));
+        }
+        reasons
+    }
+}
+
+/// Index rows up to which one thread is faster than several.
+const FEW_ROWS: u64 = 100_000;
+/// Lines of reasons in an error.
+const MOST_REASONS: usize = 20;
+
+fn realization(chosen: &Chosen) -> Realization {
+    Realization {
+        model: chosen.model.clone(),
+        layout: chosen.layout,
+        segments: chosen.segments.clone(),
+        mixed: chosen.mixed,
+    }
+}
+
+fn realizations(verdicts: &[Verdict]) -> Vec<Realization> {
+    verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(realization).collect()
+}
+
+/// What the leaves of a finished plan read.
+#[derive(Default)]
+struct Scanned {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Scanned {
+    fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) {
+        let children = plan.children();
+        if children.is_empty()
+            && let Some(metrics) = plan.metrics()
+        {
+            self.rows += metrics.output_rows().unwrap_or(0) as u64;
+            self.bytes += metrics.sum_by_name("bytes_scanned").map_or(0, |b| b.as_usize()) as u64;
+        }
+        for child in children {
+            self.add(child);
+        }
+    }
+}
+
+/// Parses one query, folding every identifier; the labels are those of the outermost SELECT as written, where it
+/// names all its columns.
+fn parse(sql: &str) -> Result<(Statement, Option<Vec<String>>)> {
+    let wrong = |e: &dyn std::fmt::Display| Error::Sql(format!("cannot parse the query: {e}"));
+    let dialect = GenericDialect {};
+    let written = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| wrong(&e))?;
+    let folded: Vec<TokenWithSpan> = written
+        .iter()
+        .cloned()
+        .map(|mut token| {
+            if let Token::Word(word) = &mut token.token
+                && word.quote_style.is_some()
+            {
+                word.value = fold(&word.value);
+            }
+            token
+        })
+        .collect();
+    let statements = |tokens| Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements();
+    let mut parsed = statements(folded).map_err(|e| wrong(&e))?;
+    let statement = match (parsed.pop(), parsed.is_empty()) {
+        (Some(statement @ ast::Statement::Query(_)), true) => statement,
+        (Some(_), true) => return Err(Error::Sql("only SELECT queries are answered".into())),
+        (None, _) => return Err(Error::Sql("the query is empty".into())),
+        (Some(_), false) => return Err(Error::Sql("send one query at a time".into())),
+    };
+    let labels = match statements(written).map_err(|e| wrong(&e))?.pop() {
+        Some(ast::Statement::Query(query)) => labels(&query.body),
+        _ => None,
+    };
+    Ok((Statement::Statement(Box::new(statement)), labels))
+}
+
+fn labels(body: &ast::SetExpr) -> Option<Vec<String>> {
+    match body {
+        ast::SetExpr::Select(select) => select
+            .projection
+            .iter()
+            .map(|item| match item {
+                ast::SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+                ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(name.value.clone()),
+                ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)) => {
+                    parts.last().map(|name| name.value.clone())
+                }
+                ast::SelectItem::UnnamedExpr(other) => Some(other.to_string()),
+                _ => None,
+            })
+            .collect(),
+        ast::SetExpr::Query(query) => labels(&query.body),
+        ast::SetExpr::SetOperation { left, .. } => labels(left),
+        _ => None,
+    }
+}
+
+/// The columns of an answer under the labels that the user wrote, if those are known.
+pub(crate) fn labelled(columns: Vec<ColumnMeta>, labels: Option<Vec<String>>) -> Vec<ColumnMeta> {
+    match labels {
+        Some(labels) if labels.len() == columns.len() => {
+            columns.into_iter().zip(labels).map(|(c, name)| ColumnMeta { name, ..c }).collect()
+        }
+        _ => columns,
+    }
+}

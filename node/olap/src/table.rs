@@ -1,0 +1,251 @@
+//! Tables: a name, where the rows lie, and the declared columns.
+//!
+//! Names are compared without regard to case, as SQL clients of this family send them in any case; two columns of
+//! a table must therefore differ in more than case. What the files really hold is checked by
+//! [`crate::Engine::check`], not here.
+
+use crate::error::{Error, Result};
+use crate::sql_type::SqlType;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A source table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// `table` or `schema.table`; without a schema it lives in the schema `default`.
+    pub name: String,
+    /// Where the rows are.
+    pub source: Source,
+    /// Declared columns; the declared types are the truth, files are cast to them.
+    pub columns: Vec<Column>,
+}
+
+/// Where the rows of a table are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Format of the files.
+    pub format: Format,
+    /// A file, a directory, a glob, or a `file://` URL.
+    pub location: String,
+    /// How CSV files are written; ignored for Parquet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvOptions>,
+}
+
+/// Format of a source's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Delimited text.
+    Csv,
+}
+
+impl Format {
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Format::Parquet => ".parquet",
+            Format::Csv => ".csv",
+        }
+    }
+}
+
+/// How CSV files are written. An empty field is NULL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CsvOptions {
+    /// Whether the first line names the columns.
+    #[serde(default = "yes")]
+    pub header: bool,
+    /// The field separator.
+    #[serde(default = "comma")]
+    pub delimiter: char,
+    /// A word that also means NULL, e.g. `NA`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_value: Option<String>,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        CsvOptions { header: true, delimiter: ',', null_value: None }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn comma() -> char {
+    ','
+}
+
+/// A declared column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Name, spelled as in the files.
+    pub name: String,
+    /// SQL type: BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), VARCHAR, DATE,
+    /// TIMESTAMP or BINARY.
+    pub type_name: String,
+}
+
+impl Column {
+    /// The `java.sql.Types` code of the column's type.
+    pub fn type_code(&self) -> i32 {
+        crate::java_sql_type(&self.type_name)
+    }
+
+    /// Precision (for text: a nominal length) as JDBC reports it.
+    pub fn precision(&self) -> u32 {
+        SqlType::parse(&self.type_name).map_or(0, SqlType::precision)
+    }
+
+    /// Digits after the point, as JDBC reports it.
+    pub fn scale(&self) -> u32 {
+        SqlType::parse(&self.type_name).map_or(0, SqlType::scale)
+    }
+}
+
+impl Table {
+    /// Checks the definition alone; reads nothing.
+    pub fn validate(&self) -> Result<()> {
+        let at = |field: &str| format!("table \"{}\", {field}", self.name);
+        let parts: Vec<&str> = self.name.split('.').collect();
+        if parts.len() > 2 || parts.iter().any(|p| p.trim().is_empty()) {
+            return Err(Error::invalid(at("name"), "write it as \"table\" or \"schema.table\""));
+        }
+        if self.source.location.trim().is_empty() {
+            return Err(Error::invalid(at("source.location"), "is empty; give a file, a directory or a glob"));
+        }
+        if let Some(csv) = &self.source.csv
+            && !csv.delimiter.is_ascii()
+        {
+            return Err(Error::invalid(at("source.csv.delimiter"), "must be one ASCII character"));
+        }
+        if self.columns.is_empty() {
+            return Err(Error::invalid(at("columns"), "is empty; `describe` lists the columns of a source"));
+        }
+        for (i, column) in self.columns.iter().enumerate() {
+            if SqlType::parse(&column.type_name).is_none() {
+                return Err(Error::invalid(
+                    at(&format!("columns[{i}].type_name")),
+                    format!(
+                        "\"{}\" is not a type; use BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, FLOAT, DOUBLE, \
+                         DECIMAL(p,s), VARCHAR, DATE, TIMESTAMP or BINARY",
+                        column.type_name
+                    ),
+                ));
+            }
+            if let Some(twin) = self.columns[..i].iter().find(|c| fold(&c.name) == fold(&column.name)) {
+                return Err(Error::invalid(
+                    at(&format!("columns[{i}].name")),
+                    format!("\"{}\" and \"{}\" differ only in case; rename one in the source", twin.name, column.name),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The schema part of the name, folded.
+    pub(crate) fn schema_name(&self) -> String {
+        self.name.split_once('.').map_or_else(|| DEFAULT_SCHEMA.to_string(), |(schema, _)| fold(schema))
+    }
+
+    /// The table part of the name, folded.
+    pub(crate) fn bare_name(&self) -> String {
+        fold(self.name.rsplit('.').next().unwrap_or(&self.name))
+    }
+
+    /// `schema.table`, folded: what tells tables apart.
+    pub(crate) fn key(&self) -> String {
+        table_key(&self.name)
+    }
+
+    /// The columns under their folded names, as queries see them.
+    pub(crate) fn folded_schema(&self) -> SchemaRef {
+        self.schema_named(fold)
+    }
+
+    /// The columns under the names that the files use.
+    pub(crate) fn file_schema(&self) -> SchemaRef {
+        self.schema_named(str::to_string)
+    }
+
+    fn schema_named(&self, name: impl Fn(&str) -> String) -> SchemaRef {
+        let fields = self.columns.iter().map(|c| {
+            let data_type = SqlType::parse(&c.type_name).map_or(DataType::Null, SqlType::arrow);
+            Field::new(name(&c.name), data_type, true)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    pub(crate) fn column_type(&self, folded: &str) -> Option<SqlType> {
+        self.columns.iter().find(|c| fold(&c.name) == folded).and_then(|c| SqlType::parse(&c.type_name))
+    }
+}
+
+/// The schema of tables whose name has none.
+pub(crate) const DEFAULT_SCHEMA: &str = "default";
+
+/// `schema.table`, folded.
+pub(crate) fn table_key(name: &str) -> String {
+    let folded = fold(name);
+    if folded.contains('.') { folded } else { format!("{DEFAULT_SCHEMA}.{folded}") }
+}
+
+/// The form in which names are compared.
+pub(crate) fn fold(name: &str) -> String {
+    name.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        Table {
+            name: "Sales".into(),
+            source: Source { format: Format::Csv, location: "sales/".into(), csv: None },
+            columns: vec![
+                Column { name: "Id".into(), type_name: "bigint".into() },
+                Column { name: "price".into(), type_name: "DECIMAL(10,2)".into() },
+            ],
+        }
+    }
+
+    #[test]
+    fn names_fold_and_get_a_schema() {
+        assert_eq!(table().key(), "default.sales");
+        assert_eq!(table_key("SSB.LineOrder"), "ssb.lineorder");
+        assert_eq!(table().folded_schema().field(0).name(), "id");
+        assert_eq!(table().file_schema().field(0).name(), "Id");
+    }
+
+    #[test]
+    fn a_wrong_definition_names_the_field() {
+        let mut t = table();
+        t.columns[1].type_name = "money".into();
+        assert!(t.validate().unwrap_err().to_string().starts_with("table \"Sales\", columns[1].type_name:"));
+        let mut t = table();
+        t.columns[1].name = "ID".into();
+        assert!(t.validate().unwrap_err().to_string().contains("differ only in case"));
+        let mut t = table();
+        t.columns.clear();
+        assert!(t.validate().is_err());
+        let mut t = table();
+        t.name = "a.b.c".into();
+        assert!(t.validate().is_err());
+    }
+
+    #[test]
+    fn json_is_short() {
+        let json = serde_json::json!({
+            "name": "t", "source": {"format": "csv", "location": "/d/*.csv", "csv": {"delimiter": ";"}},
+            "columns": [{"name": "a", "type_name": "INTEGER"}]
+        });
+        let t: Table = serde_json::from_value(json).unwrap();
+        assert_eq!(t.source.csv, Some(CsvOptions { header: true, delimiter: ';', null_value: None }));
+        t.validate().unwrap();
+    }
+}
