@@ -62,8 +62,9 @@ impl Default for ZooKeeperSettings<'_> {
 pub struct ZooKeeperConfig {
     /// `host:port,host:port`, without a chroot.
     pub(super) servers: String,
-    /// A prefix of all paths; empty, or begins with `/`. Paths are prefixed here and not in the client, so that a chroot that
-    /// does not exist yet can be created like any other parent.
+    /// From the connect string; empty, or begins with `/`. The client is not told of it: it could not create a chroot.
+    pub(super) chroot: String,
+    /// A prefix of all paths, the chroot included; empty, or begins with `/`.
     pub(super) base: String,
     pub(super) layout: Layout,
     pub(super) session_timeout: Duration,
@@ -105,6 +106,7 @@ impl ZooKeeperConfig {
         Ok(ZooKeeperConfig {
             servers,
             base: format!("{chroot}{base_path}"),
+            chroot,
             layout,
             session_timeout: settings.session_timeout,
             connection_timeout: settings.connection_timeout,
