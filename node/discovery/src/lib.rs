@@ -27,7 +27,7 @@ mod health;
 mod metastore;
 mod peer;
 mod static_list;
-pub mod zookeeper;
+mod zookeeper;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +41,7 @@ pub use health::Health;
 pub use metastore::{Feeder, MetastoreDiscovery};
 pub use peer::{Announcement, Peer, Peers, Role, Source};
 pub use static_list::{StaticDiscovery, StaticServer, parse_cluster_servers, parse_cluster_servers_with_mode};
-pub use zookeeper::{ZooKeeperConfig, ZooKeeperDiscovery, unique_id};
+pub use zookeeper::{Layout, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings, unique_id};
 
 /// Answers with a value later; boxed, so that [`Discovery`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
