@@ -72,3 +72,6 @@ pub trait Discovery: Send + Sync {
     /// Withdraws, ends the session and all background work. Idempotent; the health is [`Health::Off`] afterwards.
     fn stop(&self) -> BoxFuture<'_, ()>;
 }
+
+/// A node picks its source when it starts, so the trait must stay usable as an object.
+const _: fn(&dyn Discovery) = |_| {};

@@ -4,6 +4,8 @@
 //! clients see the same thing and can be seen. What happens when (and what does not) is told where it is done: the background
 //! work in `worker`, the entry in `registration`, the reading in `mirror`.
 //!
+//! Servers since 3.5 will do; what they lack against later ones is made up for.
+//!
 //! The client library stays behind this module; no type of it shows outside.
 
 mod backoff;

@@ -57,6 +57,16 @@ pub(super) struct Registration {
     established: Option<String>,
     /// The id and address for which older entries were removed.
     cleared_for: Option<(Uuid, String, u16)>,
+    lacks: Lacks,
+}
+
+/// What the servers were found not to know. Asking costs the connection each time, so it is done once.
+#[derive(Default)]
+struct Lacks {
+    /// Container nodes (before 3.5.1).
+    containers: bool,
+    /// Listing the ephemeral nodes of a session (before 3.6).
+    ephemerals: bool,
 }
 
 struct Current {
@@ -75,6 +85,7 @@ impl Registration {
             current: None,
             established: None,
             cleared_for: None,
+            lacks: Lacks::default(),
         }
     }
 
@@ -135,15 +146,17 @@ impl Registration {
     ///
     /// Some servers that speak ZooKeeper's protocol hand out another session without a word, and the client takes it. The
     /// registration then vanishes with the old one, so the change is treated like an expiry.
-    pub(super) async fn recognise(&self, link: &Link) -> Result<(), Trouble> {
-        let Some(current) = self.current.as_ref().filter(|current| current.session == link.session()) else {
-            return Ok(());
-        };
+    pub(super) async fn recognise(&mut self, link: &Link) -> Result<(), Trouble> {
+        let ours = self.current.as_ref().filter(|current| current.session == link.session());
+        let Some(current) = ours.filter(|_| !self.lacks.ephemerals) else { return Ok(()) };
         match link.ask(link.client().list_ephemerals(&current.path)).await {
             Ok(paths) if paths.contains(&current.path) => Ok(()),
             Ok(_) => Err(Trouble::AnotherSession),
-            // Before 3.6 a server can't tell; the watch on the registration will.
-            Err(ZkError::Unimplemented) => Ok(()),
+            // Then the watch on the registration will tell, when the old session ends.
+            Err(ZkError::Unimplemented) => {
+                self.lacks.ephemerals = true;
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -189,9 +202,10 @@ impl Registration {
     }
 
     /// Creates the entry, or makes it ours.
-    async fn register(&self, link: &Link, path: &str, data: &[u8]) -> Result<Stamp, Trouble> {
+    async fn register(&mut self, link: &Link, path: &str, data: &[u8]) -> Result<Stamp, Trouble> {
         let client = link.client();
-        let options = CreateMode::Ephemeral.with_acls(Acls::new(&self.config.acl));
+        let config = self.config.clone();
+        let options = CreateMode::Ephemeral.with_acls(Acls::new(&config.acl));
         for _ in 0..TRIES {
             match link.ask(client.create(path, data, &options)).await {
                 Ok(_) => {}
@@ -250,21 +264,19 @@ impl Registration {
     }
 
     /// Creates the directories above an entry: the chroot to stay, everything below as containers, like Curator.
-    async fn make_parents(&self, link: &Link, path: &str) -> Result<(), Trouble> {
+    async fn make_parents(&mut self, link: &Link, path: &str) -> Result<(), Trouble> {
         let client = link.client();
-        let acls = Acls::new(&self.config.acl);
-        let chroot = self.config.chroot.as_str();
+        let config = self.config.clone();
+        let acls = Acls::new(&config.acl);
+        let chroot = config.chroot.as_str();
         if !chroot.is_empty() && self.stamp(link, chroot).await?.is_none() {
             link.ask(client.mkdir(chroot, &CreateMode::Persistent.with_acls(acls))).await?;
         }
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        match link.ask(client.mkdir(parent, &CreateMode::Container.with_acls(acls))).await {
-            // Servers before 3.5 know no containers.
-            Err(ZkError::Unimplemented) => {
-                link.ask(client.mkdir(parent, &CreateMode::Persistent.with_acls(acls))).await?;
-            }
-            made => made?,
-        }
-        Ok(())
+        let mode = if self.lacks.containers { CreateMode::Persistent } else { CreateMode::Container };
+        let made = link.ask(client.mkdir(parent, &mode.with_acls(acls))).await;
+        // The next pass makes ordinary directories.
+        self.lacks.containers |= made == Err(ZkError::Unimplemented);
+        Ok(made?)
     }
 }

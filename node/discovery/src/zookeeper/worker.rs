@@ -28,6 +28,10 @@ use crate::peer::Peers;
 const REREAD_EVERY: Duration = Duration::from_secs(60);
 /// How much that is stretched for each peer: a node never reads more than one entry a second on average.
 const REREAD_PER_PEER: Duration = Duration::from_secs(1);
+/// How far apart the reads that watches ask for are, for each peer: when many nodes start at once, each of them must not list all
+/// others once for every one of them.
+const SPACE_PER_PEER: Duration = Duration::from_millis(1);
+const SPACE_MAX: Duration = Duration::from_secs(1);
 /// After how long without a connection a new session is begun, at most.
 const APART_MAX: Duration = Duration::from_secs(5);
 
@@ -147,9 +151,13 @@ impl Worker {
                 }
             }
             if wished.stop {
-                link.close().await;
+                // Without a connection there is nobody to take leave of.
+                if apart_until.is_none() {
+                    link.close().await;
+                }
                 return End::Stopped;
             }
+            let quiet_until = Instant::now() + SPACE_MAX.min(self.for_each_peer(SPACE_PER_PEER));
             tokio::select! {
                 state = states.changed() => match state {
                     SessionState::Expired => return End::Lost("the session expired".to_owned()),
@@ -167,13 +175,15 @@ impl Worker {
                     link.close().await;
                     return End::Stopped;
                 },
-                () = mirror.disturbed() => {}
+                () = async {
+                    sleep_until(quiet_until).await;
+                    mirror.disturbed().await;
+                } => {}
                 () = at(retry_at) => {}
                 () = at(apart_until) => return End::Lost(self.describe(&ZkError::ConnectionLoss)),
                 () = sleep_until(reread_at) => {
                     mirror.mark_all();
-                    let peers = u32::try_from(self.peers.borrow().len()).unwrap_or(u32::MAX);
-                    let every = REREAD_EVERY.max(REREAD_PER_PEER.saturating_mul(peers));
+                    let every = REREAD_EVERY.max(self.for_each_peer(REREAD_PER_PEER));
                     reread_at = Instant::now() + self.backoff.stretch(every);
                 }
             }
@@ -205,6 +215,10 @@ impl Worker {
         self.publish(mirror);
         aligned?;
         self.registration.remove_duplicates(link, wish, mirror).await
+    }
+
+    fn for_each_peer(&self, span: Duration) -> Duration {
+        span.saturating_mul(u32::try_from(self.peers.borrow().len()).unwrap_or(u32::MAX))
     }
 
     fn publish(&mut self, mirror: &Mirror) {

@@ -18,6 +18,8 @@ import org.apache.curator.x.discovery.details.JsonInstanceSerializer;
 /** usage: Probe ZK spring|map BASE [NAME ID ADDRESS PORT]: lists BASE, or registers and stays until its input ends. */
 class Probe {
     public static void main(String[] a) throws Exception {
+        // A class of a single source file is known to its own loader only; Jackson asks this one.
+        Thread.currentThread().setContextClassLoader(Probe.class.getClassLoader());
         CuratorFramework client = CuratorFrameworkFactory.builder().connectString(a[0]).sessionTimeoutMs(4000)
             .connectionTimeoutMs(3000).retryPolicy(new ExponentialBackoffRetry(100, 5)).build();
         client.start();

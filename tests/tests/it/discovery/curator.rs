@@ -50,7 +50,7 @@ fn probe(zk: &Ensemble, arguments: &[&str]) -> Command {
 async fn listed(zk: &Ensemble, arguments: &[&str]) -> Vec<String> {
     let command = tokio::process::Command::from(probe(zk, arguments)).kill_on_drop(true).output();
     let output = command.await.expect("java runs, from default-jdk-headless");
-    assert!(output.status.success(), "the probe failed");
+    assert!(output.status.success(), "the probe failed: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Who is seen by whom, while servers, wires and sessions break.
 
-use kirin_discovery::{Discovery, Role};
+use kirin_discovery::{Discovery, Error, Role, ZooKeeperSettings};
 use kirin_tests::servers::zookeeper::Ensemble;
 
 use super::proxy::Proxy;
@@ -193,4 +193,24 @@ async fn a_server_that_hangs_is_left_for_another() {
     a.discovery.stop().await;
     b.until_sees(&["job:2", "query:3"]).await;
     assert!(begun.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn a_farewell_that_nobody_hears_is_said_again() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let wire = Proxy::to(zk.port(0)).await;
+    // A long session, so that only a farewell can end the registration within the patience of the test.
+    let at_wire = wire.connect_string();
+    let patient = ZooKeeperSettings { session_timeout: 20 * PATIENCE, ..settings(&at_wire) };
+    let node = Node::start(kylin5(&patient), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    wire.refuse(true);
+    wire.cut();
+    node.until_degraded("no ZooKeeper server can be reached").await;
+    assert!(matches!(node.discovery.withdraw().await, Err(Error::Unconfirmed(_))));
+    assert_eq!(observer.sees(), ["all:1"]);
+    wire.refuse(false);
+    observer.until_sees(&[]).await;
+    node.until_up().await;
 }

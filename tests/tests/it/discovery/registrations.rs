@@ -7,6 +7,7 @@ use std::time::Duration;
 use kirin_discovery::{Discovery, Error, Health, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings};
 use kirin_tests::servers::zookeeper::Ensemble;
 use tokio::time::Instant;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 use zookeeper_client::{Acls, Client, CreateMode};
 
@@ -247,6 +248,8 @@ async fn a_registration_that_somebody_removes_comes_back() {
 
 #[tokio::test]
 async fn access_lists_keep_strangers_out() {
+    let log = Log::default();
+    let _guard = log.capture();
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let connect_string = zk.connect_string();
     let secured = ZooKeeperSettings {
@@ -282,13 +285,26 @@ async fn access_lists_keep_strangers_out() {
     let d = Node::start(kylin5(&written), Role::Query, 4).await;
     a.until_sees(&["all:1", "job:2", "query:4"]).await;
     d.until_up().await;
-    // One unreadable registration does not hide the others.
-    let path = format!("{SERVICES}/all/locked");
-    let mine = CreateMode::Ephemeral.with_acls(Acls::creator_all());
-    let keeper = Client::connector().with_auth("digest", b"other:pw").with_auth("digest", b"kylin:s3cret");
-    let keeper = keeper.connect(&connect_string).await.expect("a session");
-    keeper.create(&path, br#"{"address":"h","port":5}"#, &mine).await.expect("created");
-    a.until_sees(&["all:1", "all:5", "job:2", "query:4"]).await;
+    // A registration that is locked away from us does not hide the others.
+    let other = Client::connector().with_auth("digest", b"other:pw").connect(&connect_string).await.expect("a session");
+    other.create("/other", b"", &CreateMode::Ephemeral.with_acls(Acls::creator_all())).await.expect("created");
+    let (only_other, _) = other.get_acl("/other").await.expect("the list");
+    // Only we may put something into the directory, but it need not be for us.
+    let keeper = Client::connector().with_auth("digest", b"kylin:s3cret").connect(&connect_string).await;
+    let locked = CreateMode::Ephemeral.with_acls(Acls::new(&only_other));
+    let keeper = keeper.expect("a session");
+    keeper.create(&format!("{SERVICES}/all/locked"), br#"{"address":"h","port":5}"#, &locked).await.expect("created");
+    let e = Node::start(kylin5(&secured), Role::Job, 6).await;
+    for node in [&a, &e] {
+        node.until_sees(&["all:1", "job:2", "job:6", "query:4"]).await;
+        node.until_up().await;
+    }
+    // Not even the most talkative log knows a password or its hash.
+    let log = log.lines().join("\n");
+    assert!(log.contains("sending request") && log.contains("registered in ZooKeeper"));
+    for secret in ["s3cret", "guess", acls[0].id()] {
+        assert!(!log.contains(secret), "{secret} was logged");
+    }
 }
 
 #[tokio::test]
@@ -312,7 +328,12 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     fn capture(&self) -> impl Drop + use<> {
         let log = self.clone();
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish().set_default()
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish()
+            .set_default()
     }
 
     fn lines(&self) -> Vec<String> {
