@@ -214,3 +214,26 @@ async fn a_farewell_that_nobody_hears_is_said_again() {
     observer.until_sees(&[]).await;
     node.until_up().await;
 }
+
+#[tokio::test]
+async fn after_an_outage_shorter_than_the_session_a_node_does_not_sleep_on() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let wire = Proxy::to(zk.port(0)).await;
+    let at_wire = wire.connect_string();
+    let patient = ZooKeeperSettings { session_timeout: 20 * PATIENCE, ..settings(&at_wire) };
+    let node = Node::start(kylin5(&patient), Role::All, 1).await;
+    node.until_sees(&["all:1"]).await;
+    let outsider = outsider(&zk).await;
+    let before = owner(&outsider, &node.path()).await.expect("registered");
+    wire.refuse(true);
+    wire.cut();
+    // The client alone would sleep for ever longer by then; a new session is begun instead, which takes the registration over.
+    tokio::time::sleep_until(tokio::time::Instant::now() + SESSION * 4).await;
+    wire.refuse(false);
+    let back = tokio::time::Instant::now();
+    node.until_up().await;
+    assert!(back.elapsed() < SESSION * 3, "{:?}", back.elapsed());
+    let after = owner(&outsider, &node.path()).await.expect("registered");
+    assert_ne!(before, after);
+    node.until_sees(&["all:1"]).await;
+}

@@ -141,7 +141,14 @@ async fn directories_that_vanish_come_back_with_the_next_node() {
             owner(&outsider, "/apps/olap/kylin").await.is_none().then_some(())
         })
         .await;
-        // The chroot itself stays: other clients can't do anything without it.
+        // The chroot itself stays: other clients can't do anything without it. Give the server two rounds to prove it.
+        for _ in 0..2 {
+            let empty = CreateMode::Container.with_acls(Acls::anyone_all());
+            outsider.mkdir("/round/once", &empty).await.expect("created");
+            outsider.delete("/round/once", None).await.expect("removed");
+            eventually("the server cleaned up", async || owner(&outsider, "/round").await.is_none().then_some(()))
+                .await;
+        }
         assert!(owner(&outsider, "/apps/olap").await.is_some());
     }
     observer.until_up().await;
@@ -196,11 +203,13 @@ async fn what_an_earlier_run_left_behind_is_removed_once() {
     // The earlier run had another id and another role, and its session has not ended yet.
     let earlier = Node::start(config.clone(), Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
+    let created = async || outsider.check_stat(&earlier.path()).await.expect("an answer").map(|stat| stat.czxid);
+    let before = created().await.expect("registered");
     let later = Node::start(config.clone(), Role::Job, 1).await;
-    observer.until_sees(&["job:1"]).await;
     later.until_up().await;
     // It was alive after all: two nodes with one address, a mistake. It registers again, and they leave each other alone.
-    eventually("the earlier one is back", async || owner(&outsider, &earlier.path()).await).await;
+    eventually("the earlier one is back", async || created().await.filter(|now| *now > before)).await;
+    observer.until_sees(&["all:1"]).await;
     let owners = (owner(&outsider, &earlier.path()).await, owner(&outsider, &later.path()).await);
     for _ in 0..5 {
         let guest = Node::start(config.clone(), Role::Query, 9).await;
