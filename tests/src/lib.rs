@@ -1,1 +1,3 @@
-//! Kirin.
+//! What the tests of Kirin share: real servers, started privately.
+
+pub mod servers;

@@ -1,0 +1,118 @@
+//! Where registrations stand in ZooKeeper's tree, and what keeps two clusters apart there.
+
+use uuid::Uuid;
+
+use crate::peer::Role;
+
+/// Which of Kylin's trees is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Kylin 5: `<base>/<unique-id>/services/{all|job|query}/<uuid>`, the role is the service name.
+    Kylin5 {
+        /// See [`unique_id`].
+        unique_id: String,
+    },
+    /// Kylin 3 and 4 with `kylin.server.self-discovery-enabled`: `<base>/<cluster>/service/cluster_servers/<uuid>`, the role
+    /// stands in the payload.
+    SelfDiscovery {
+        /// `kylin.server.cluster-name`.
+        cluster: String,
+    },
+}
+
+/// One directory of registrations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Container {
+    pub(super) path: String,
+    /// The role of everything in it; `None` if each payload names its own.
+    pub(super) role: Option<Role>,
+}
+
+impl Layout {
+    /// Returns the name that must be a single path segment, for validation.
+    pub(super) fn cluster(&self) -> &str {
+        match self {
+            Layout::Kylin5 { unique_id } => unique_id,
+            Layout::SelfDiscovery { cluster } => cluster,
+        }
+    }
+
+    /// Returns every directory that has to be read to know all peers.
+    pub(super) fn containers(&self, base: &str) -> Vec<Container> {
+        match self {
+            Layout::Kylin5 { .. } => Role::EVERY
+                .into_iter()
+                .map(|role| Container { path: self.container(base, role), role: Some(role) })
+                .collect(),
+            Layout::SelfDiscovery { .. } => vec![Container { path: self.container(base, Role::All), role: None }],
+        }
+    }
+
+    /// Returns the directory in which a node of a role registers.
+    pub(super) fn container(&self, base: &str, role: Role) -> String {
+        match self {
+            Layout::Kylin5 { unique_id } => format!("{base}/{unique_id}/services/{role}"),
+            Layout::SelfDiscovery { cluster } => format!("{base}/{cluster}/service/{SELF_DISCOVERY_SERVICE}"),
+        }
+    }
+
+    /// Returns the path at which a node registers.
+    pub(super) fn entry(&self, base: &str, role: Role, id: Uuid) -> String {
+        format!("{}/{id}", self.container(base, role))
+    }
+}
+
+/// The service name of Kylin 3 and 4.
+pub(super) const SELF_DISCOVERY_SERVICE: &str = "cluster_servers";
+
+/// Returns the name under which a cluster keeps its registrations: identifier and database, made fit for a path.
+///
+/// That is Kylin's rule: the metadata identifier, `_`, the JDBC URL up to `?`, and every character that is not an ASCII letter,
+/// digit or `_` becomes `_`. The database belongs to it, so that clusters which share a ZooKeeper and an identifier but not a
+/// database never mix. Whoever has no JDBC URL passes another string that is unique to the database; with `None` the identifier
+/// alone counts, as in Kylin's cloud channel.
+pub fn unique_id(identifier: &str, jdbc_url: Option<&str>) -> String {
+    let database = jdbc_url.map(|url| url.split('?').next().unwrap_or(url));
+    let whole = match database {
+        Some(database) => format!("{identifier}_{database}"),
+        None => identifier.to_owned(),
+    };
+    whole.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unique_id_carries_identifier_and_database_without_its_options() {
+        assert_eq!(
+            unique_id("kylin-prod", Some("jdbc:postgresql://db1:5432/kylin?user=k&password=s")),
+            "kylin_prod_jdbc_postgresql___db1_5432_kylin"
+        );
+        assert_eq!(unique_id("kylin", None), "kylin");
+        assert_ne!(
+            unique_id("kylin", Some("jdbc:mysql://db1:3306/kylin")),
+            unique_id("kylin", Some("jdbc:mysql://db2:3306/kylin"))
+        );
+    }
+
+    #[test]
+    fn paths_are_kylins() {
+        let five = Layout::Kylin5 { unique_id: "k_x".to_owned() };
+        assert_eq!(
+            five.entry("/kylin", Role::Job, Uuid::nil()),
+            "/kylin/k_x/services/job/00000000-0000-0000-0000-000000000000"
+        );
+        assert_eq!(five.containers("/kylin").len(), 3);
+        let older = Layout::SelfDiscovery { cluster: "k".to_owned() };
+        assert_eq!(
+            older.entry("/kylin", Role::Job, Uuid::nil()),
+            "/kylin/k/service/cluster_servers/00000000-0000-0000-0000-000000000000"
+        );
+        assert_eq!(
+            older.containers("/kylin"),
+            [Container { path: "/kylin/k/service/cluster_servers".to_owned(), role: None }]
+        );
+    }
+}

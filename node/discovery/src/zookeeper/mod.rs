@@ -1,0 +1,150 @@
+//! Discovery through ZooKeeper, with Kylin's paths and payloads.
+//!
+//! A node registers an ephemeral node and watches the directories in which all others do the same; Curator and Spring Cloud
+//! clients see the same thing and can be seen. What happens when (and what does not) is told where it is done: the background
+//! work in `worker`, the entry in `registration`, the reading in `mirror`.
+//!
+//! Servers since 3.5 will do; what they lack against later ones is made up for.
+//!
+//! The client library stays behind this module; no type of it shows outside.
+
+mod backoff;
+mod config;
+mod instance;
+mod layout;
+mod link;
+mod mirror;
+mod registration;
+mod worker;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+pub use config::{ZooKeeperConfig, ZooKeeperSettings};
+pub use layout::{Layout, unique_id};
+
+use crate::error::Error;
+use crate::health::Health;
+use crate::peer::{Announcement, Peers};
+use crate::{BoxFuture, Discovery};
+use worker::Worker;
+
+/// For how long a caller is made to wait for a farewell.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What should be registered.
+#[derive(Clone, Debug, Default)]
+struct Wish {
+    wanted: Option<Arc<Wanted>>,
+    /// Counts the wishes.
+    revision: u64,
+    /// Nothing at all, for ever.
+    stop: bool,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    announcement: Announcement,
+    /// Wall time, for people; taken when the wish was made and kept through all sessions.
+    registered_at_ms: i64,
+}
+
+/// Discovery through ZooKeeper. Dropping it ends the session in the background.
+#[derive(Debug)]
+pub struct ZooKeeperDiscovery {
+    wish: watch::Sender<Wish>,
+    peers: watch::Receiver<Arc<Peers>>,
+    health: Arc<watch::Sender<Health>>,
+    settled: watch::Receiver<u64>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl ZooKeeperDiscovery {
+    /// Begins to connect, and returns at once.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(config: ZooKeeperConfig) -> Self {
+        let (wish, wishes) = watch::channel(Wish::default());
+        let (peers_out, peers) = watch::channel(Arc::new(Peers::default()));
+        let starting = Health::Off.after(Some("ZooKeeper was not reached yet".into()));
+        let health = Arc::new(watch::Sender::new(starting));
+        let (settled_out, settled) = watch::channel(0);
+        let (_, seed) = Uuid::new_v4().as_u64_pair();
+        let worker = Worker::new(Arc::new(config), seed, wishes, peers_out, health.clone(), settled_out);
+        let worker = Mutex::new(Some(tokio::spawn(worker.run())));
+        ZooKeeperDiscovery { wish, peers, health, settled, worker }
+    }
+
+    /// Replaces the wish; returns its number.
+    fn wish_for(&self, announcement: Option<Announcement>, stop: bool) -> Result<u64, Error> {
+        let mut revision = Err(Error::Stopped);
+        self.wish.send_if_modified(|wish| {
+            if wish.stop {
+                return false;
+            }
+            wish.revision += 1;
+            wish.stop = stop;
+            wish.wanted = announcement.map(|announcement| {
+                let registered_at_ms = now_for_people_ms();
+                Arc::new(Wanted { announcement, registered_at_ms })
+            });
+            revision = Ok(wish.revision);
+            true
+        });
+        revision
+    }
+}
+
+impl Discovery for ZooKeeperDiscovery {
+    fn peers(&self) -> watch::Receiver<Arc<Peers>> {
+        self.peers.clone()
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            announcement.validate()?;
+            self.wish_for(Some(announcement), false).map(|_| ())
+        })
+    }
+
+    fn withdraw(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            let revision = self.wish_for(None, false)?;
+            let mut settled = self.settled.clone();
+            match timeout(PATIENCE, settled.wait_for(|settled| *settled >= revision)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) => Err(Error::Stopped),
+                Err(_) => Err(Error::Unconfirmed(PATIENCE)),
+            }
+        })
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            _ = self.wish_for(None, true);
+            let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(mut worker) = worker else { return };
+            if timeout(PATIENCE, &mut worker).await.is_err() {
+                worker.abort();
+                _ = worker.await;
+                self.health.send_replace(Health::Off);
+            }
+        })
+    }
+}
+
+/// The time by this machine's clock, for people; nothing is decided by it.
+fn now_for_people_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,239 @@
+//! Who is seen by whom, while servers, wires and sessions break.
+
+use kirin_discovery::{Discovery, Error, Role, ZooKeeperSettings};
+use kirin_tests::servers::zookeeper::Ensemble;
+
+use super::proxy::Proxy;
+use super::{History, Node, PATIENCE, SESSION, eventually, kylin5, outsider, owner, settings};
+
+#[tokio::test]
+async fn a_node_whose_session_expired_is_registered_again_and_only_once() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let wire = Proxy::to(zk.port(0)).await;
+    let node = Node::start(kylin5(&settings(&wire.connect_string())), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    let outsider = outsider(&zk).await;
+    let before = owner(&outsider, &node.path()).await.expect("registered");
+    // Like a long freeze: nothing passes until the server has given up the session.
+    wire.stall(true);
+    observer.until_sees(&[]).await;
+    node.until_degraded("no ZooKeeper server can be reached").await;
+    let history = History::of(&observer);
+    wire.cut();
+    wire.stall(false);
+    observer.until_sees(&["all:1"]).await;
+    node.until_up().await;
+    node.until_sees(&["all:1"]).await;
+    let after = owner(&outsider, &node.path()).await.expect("registered");
+    assert_ne!(before, after);
+    assert_eq!(history.end(), [vec![], vec!["all:1".to_owned()]]);
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_swapped_in_silence_counts_as_expired() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let wire = Proxy::to(zk.port(0)).await;
+    let node = Node::start(kylin5(&settings(&wire.connect_string())), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    let outsider = outsider(&zk).await;
+    let before = owner(&outsider, &node.path()).await.expect("registered");
+    let history = History::of(&observer);
+    // The client comes back and gets another session, without a word. Its registration stands, but under the old one.
+    wire.forget_sessions(true);
+    wire.cut();
+    let after = eventually("it is registered under another session", async || {
+        owner(&outsider, &node.path()).await.filter(|owner| *owner != before)
+    })
+    .await;
+    wire.forget_sessions(false);
+    node.until_up().await;
+    // Nobody saw a gap, neither then nor when the old session ended at last.
+    eventually("the old session is gone", async || {
+        let sessions = zk.command(0, "dump").await.ok()?;
+        (!sessions.contains(&format!("{before:#x}"))).then_some(())
+    })
+    .await;
+    assert_eq!(owner(&outsider, &node.path()).await, Some(after));
+    assert!(history.end().iter().all(|seen| seen == &["all:1"]), "a gap was seen");
+}
+
+#[tokio::test]
+async fn a_short_cut_changes_nothing() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let wire = Proxy::to(zk.port(0)).await;
+    let node = Node::start(kylin5(&settings(&wire.connect_string())), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    node.until_up().await;
+    let outsider = outsider(&zk).await;
+    let before = owner(&outsider, &node.path()).await.expect("registered");
+    let history = History::of(&observer);
+    for port in 2..5 {
+        wire.cut();
+        node.until_degraded("no ZooKeeper server can be reached").await;
+        node.until_up().await;
+        // What happens after the cut is seen through it.
+        let guest = Node::start(kylin5(&settings(&zk.connect_string())), Role::Job, port).await;
+        node.until_sees(&["all:1", &format!("job:{port}")]).await;
+        guest.discovery.stop().await;
+        node.until_sees(&["all:1"]).await;
+    }
+    assert_eq!(owner(&outsider, &node.path()).await, Some(before));
+    assert!(history.end().iter().all(|seen| seen.contains(&"all:1".to_owned())), "a gap was seen");
+}
+
+#[tokio::test]
+async fn a_zookeeper_that_comes_later_is_found() {
+    let mut zk = Ensemble::of(1).prepare().expect("a plan");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let a = Node::start(config.clone(), Role::All, 1).await;
+    let b = Node::start(config, Role::Query, 2).await;
+    for node in [&a, &b] {
+        node.until_degraded("no ZooKeeper server can be reached").await;
+        assert!(node.sees().is_empty());
+    }
+    zk.start_all().expect("started");
+    for node in [&a, &b] {
+        node.until_sees(&["all:1", "query:2"]).await;
+        node.until_up().await;
+    }
+}
+
+#[tokio::test]
+async fn when_the_leader_dies_nobody_is_lost_and_newcomers_are_seen() {
+    let mut zk = Ensemble::of(3).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let a = Node::start(config.clone(), Role::All, 1).await;
+    let b = Node::start(config.clone(), Role::Job, 2).await;
+    a.until_sees(&["all:1", "job:2"]).await;
+    b.until_sees(&["all:1", "job:2"]).await;
+    let (seen_by_a, seen_by_b) = (History::of(&a), History::of(&b));
+    zk.kill_leader().await.expect("killed");
+    let c = Node::start(config, Role::Query, 3).await;
+    for node in [&a, &b, &c] {
+        node.until_sees(&["all:1", "job:2", "query:3"]).await;
+        node.until_up().await;
+    }
+    for list in seen_by_a.end().iter().chain(&seen_by_b.end()) {
+        assert!(list.len() >= 2, "somebody was lost: {list:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_quorum_the_list_stays_and_afterwards_all_is_well() {
+    let mut zk = Ensemble::of(3).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let a = Node::start(config.clone(), Role::All, 1).await;
+    let b = Node::start(config, Role::Job, 2).await;
+    for node in [&a, &b] {
+        node.until_sees(&["all:1", "job:2"]).await;
+        node.until_up().await;
+    }
+    zk.kill(0);
+    zk.kill(1);
+    for node in [&a, &b] {
+        node.until_degraded("no ZooKeeper server can be reached").await;
+        assert_eq!(node.sees(), ["all:1", "job:2"]);
+    }
+    zk.start_all().expect("started");
+    for node in [&a, &b] {
+        node.until_up().await;
+        node.until_sees(&["all:1", "job:2"]).await;
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_longer_than_the_session_everybody_is_back_once() {
+    let mut zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let a = Node::start(config.clone(), Role::All, 1).await;
+    let b = Node::start(config, Role::Job, 2).await;
+    for node in [&a, &b] {
+        node.until_sees(&["all:1", "job:2"]).await;
+        node.until_up().await;
+    }
+    zk.kill_all();
+    let outage = tokio::time::Instant::now();
+    a.until_degraded("no ZooKeeper server can be reached").await;
+    b.until_degraded("no ZooKeeper server can be reached").await;
+    // Longer than the session by the clients' own clocks; the server counts anew when it is back.
+    tokio::time::sleep_until(outage + SESSION * 2).await;
+    zk.start_all().expect("started");
+    for node in [&a, &b] {
+        node.until_up().await;
+        node.until_sees(&["all:1", "job:2"]).await;
+    }
+    let outsider = outsider(&zk).await;
+    for (node, role) in [(&a, "all"), (&b, "job")] {
+        let names = outsider.list_children(&format!("{}/{role}", super::SERVICES)).await.expect("a list");
+        assert_eq!(names, [node.said.id.to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_left_for_another() {
+    let zk = Ensemble::of(3).start().await.expect("an ensemble");
+    let leader = zk.leader().await.expect("a leader");
+    let hung = (leader + 1) % 3;
+    // Both would come back to the hung server only if it were the only one.
+    let order = format!("127.0.0.1:{},127.0.0.1:{}", zk.port(hung), zk.port(leader));
+    let a = Node::start(kylin5(&settings(&order)), Role::All, 1).await;
+    let b = Node::start(kylin5(&settings(&order)), Role::Job, 2).await;
+    a.until_sees(&["all:1", "job:2"]).await;
+    zk.freeze(hung).await.expect("frozen");
+    let c = Node::start(kylin5(&settings(&order)), Role::Query, 3).await;
+    for node in [&a, &b, &c] {
+        node.until_sees(&["all:1", "job:2", "query:3"]).await;
+        node.until_up().await;
+    }
+    zk.thaw(hung).expect("thawed");
+    let begun = tokio::time::Instant::now();
+    a.discovery.stop().await;
+    b.until_sees(&["job:2", "query:3"]).await;
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn a_farewell_that_nobody_hears_is_said_again() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let wire = Proxy::to(zk.port(0)).await;
+    // A long session, so that only a farewell can end the registration within the patience of the test.
+    let at_wire = wire.connect_string();
+    let patient = ZooKeeperSettings { session_timeout: 20 * PATIENCE, ..settings(&at_wire) };
+    let node = Node::start(kylin5(&patient), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    wire.refuse(true);
+    wire.cut();
+    node.until_degraded("no ZooKeeper server can be reached").await;
+    assert!(matches!(node.discovery.withdraw().await, Err(Error::Unconfirmed(_))));
+    assert_eq!(observer.sees(), ["all:1"]);
+    wire.refuse(false);
+    observer.until_sees(&[]).await;
+    node.until_up().await;
+}
+
+#[tokio::test]
+async fn after_an_outage_shorter_than_the_session_a_node_does_not_sleep_on() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let wire = Proxy::to(zk.port(0)).await;
+    let at_wire = wire.connect_string();
+    let patient = ZooKeeperSettings { session_timeout: 20 * PATIENCE, ..settings(&at_wire) };
+    let node = Node::start(kylin5(&patient), Role::All, 1).await;
+    node.until_sees(&["all:1"]).await;
+    let outsider = outsider(&zk).await;
+    let before = owner(&outsider, &node.path()).await.expect("registered");
+    wire.refuse(true);
+    wire.cut();
+    // The client alone would sleep for ever longer by then; a new session is begun instead, which takes the registration over.
+    tokio::time::sleep_until(tokio::time::Instant::now() + SESSION * 4).await;
+    wire.refuse(false);
+    let back = tokio::time::Instant::now();
+    node.until_up().await;
+    assert!(back.elapsed() < SESSION * 3, "{:?}", back.elapsed());
+    let after = owner(&outsider, &node.path()).await.expect("registered");
+    assert_ne!(before, after);
+    node.until_sees(&["all:1"]).await;
+}

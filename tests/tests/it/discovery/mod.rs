@@ -1,0 +1,155 @@
+//! Discovery against real ZooKeeper servers, with real faults.
+
+mod curator;
+mod faults;
+mod proxy;
+mod registrations;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kirin_discovery::{
+    Announcement, Discovery, Health, Layout, Peers, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings,
+    unique_id,
+};
+use kirin_tests::servers::zookeeper::Ensemble;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+use zookeeper_client::Client;
+
+/// How long a test waits for what must happen, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What the tests ask for; an ensemble with the short tick grants it.
+const SESSION: Duration = Duration::from_millis(2000);
+
+const CLUSTER: &str = "kylin_metadata_jdbc_postgresql___db_5432_kylin";
+const SERVICES: &str = "/kylin/kylin_metadata_jdbc_postgresql___db_5432_kylin/services";
+
+/// A node as far as discovery is concerned.
+struct Node {
+    discovery: ZooKeeperDiscovery,
+    said: Announcement,
+}
+
+fn settings(connect_string: &str) -> ZooKeeperSettings<'_> {
+    ZooKeeperSettings {
+        connect_string,
+        session_timeout: SESSION,
+        connection_timeout: SESSION / 2,
+        ..Default::default()
+    }
+}
+
+fn kylin5(settings: &ZooKeeperSettings<'_>) -> ZooKeeperConfig {
+    let unique_id = unique_id("kylin_metadata", Some("jdbc:postgresql://db:5432/kylin?user=k"));
+    ZooKeeperConfig::new(settings, Layout::Kylin5 { unique_id }).expect("valid settings")
+}
+
+impl Node {
+    /// Starts a node that only looks.
+    fn observer(config: ZooKeeperConfig) -> Self {
+        let said = Announcement {
+            role: Role::All,
+            id: Uuid::new_v4(),
+            host: "127.0.0.1".to_owned(),
+            port: 7070,
+            metadata: BTreeMap::new(),
+        };
+        Node { discovery: ZooKeeperDiscovery::start(config), said }
+    }
+
+    /// Starts a node that announces itself.
+    async fn start(config: ZooKeeperConfig, role: Role, port: u16) -> Self {
+        let mut node = Self::observer(config);
+        (node.said.role, node.said.port) = (role, port);
+        node.announce().await;
+        node
+    }
+
+    async fn announce(&self) {
+        self.discovery.announce(self.said.clone()).await.expect("noted");
+    }
+
+    /// Returns the znode that it registers at.
+    fn path(&self) -> String {
+        format!("{SERVICES}/{}/{}", self.said.role, self.said.id)
+    }
+
+    async fn until_up(&self) {
+        until(self.discovery.health(), "the node is up", Health::is_up).await;
+    }
+
+    /// Waits for trouble whose reason contains some words.
+    async fn until_degraded(&self, words: &str) {
+        let degraded = |health: &Health| matches!(health, Health::Degraded { reason, .. } if reason.contains(words));
+        until(self.discovery.health(), &format!("it complains: {words}"), degraded).await;
+    }
+
+    /// Waits until it sees exactly these peers, given as `role:port` in the order of the list.
+    async fn until_sees(&self, peers: &[&str]) {
+        until(self.discovery.peers(), &format!("it sees {peers:?}"), |seen| shown(seen) == peers).await;
+    }
+
+    fn sees(&self) -> Vec<String> {
+        shown(&self.discovery.peers().borrow())
+    }
+}
+
+fn shown(peers: &Peers) -> Vec<String> {
+    peers.iter().map(|peer| format!("{}:{}", peer.role, peer.port)).collect()
+}
+
+/// Waits until a watched value is as it should be.
+async fn until<T: fmt::Debug>(mut watched: watch::Receiver<T>, what: &str, holds: impl FnMut(&T) -> bool) {
+    if timeout(PATIENCE, watched.wait_for(holds)).await.is_err() {
+        panic!("waited {} s in vain until {what}; it is {:?}", PATIENCE.as_secs(), watched.borrow());
+    }
+}
+
+/// Asks again and again until the answer is there.
+async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {} s in vain until {what}", PATIENCE.as_secs());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Keeps every list that a node publishes from here on.
+struct History(tokio::task::JoinHandle<()>, Arc<std::sync::Mutex<Vec<Vec<String>>>>);
+
+impl History {
+    fn of(node: &Node) -> Self {
+        let mut peers = node.discovery.peers();
+        let lists = Arc::new(std::sync::Mutex::new(vec![shown(&peers.borrow_and_update())]));
+        let kept = lists.clone();
+        let task = tokio::spawn(async move {
+            while peers.changed().await.is_ok() {
+                let list = shown(&peers.borrow_and_update());
+                kept.lock().expect("not poisoned").push(list);
+            }
+        });
+        History(task, lists)
+    }
+
+    fn end(self) -> Vec<Vec<String>> {
+        self.0.abort();
+        self.1.lock().expect("not poisoned").clone()
+    }
+}
+
+/// A client that looks at the tree from outside.
+async fn outsider(ensemble: &Ensemble) -> Client {
+    Client::connect(&ensemble.connect_string()).await.expect("a session")
+}
+
+/// Returns the session that a znode belongs to, or `None` if there is no such znode.
+async fn owner(client: &Client, path: &str) -> Option<i64> {
+    client.check_stat(path).await.expect("an answer").map(|stat| stat.ephemeral_owner)
+}

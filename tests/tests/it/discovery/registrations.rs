@@ -1,0 +1,362 @@
+//! Who is seen by whom, while the servers are well.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kirin_discovery::{Discovery, Error, Health, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings};
+use kirin_tests::servers::zookeeper::Ensemble;
+use tokio::time::Instant;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+use zookeeper_client::{Acls, Client, CreateMode};
+
+use super::proxy::Proxy;
+use super::{CLUSTER, Node, PATIENCE, SERVICES, SESSION, eventually, kylin5, outsider, owner, settings, until};
+
+#[tokio::test]
+async fn nodes_see_each_other_come_change_and_go() {
+    let zk = Ensemble::of(3).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let a = Node::start(config.clone(), Role::All, 1).await;
+    let b = Node::start(config.clone(), Role::Job, 2).await;
+    let mut c = Node::start(config.clone(), Role::Query, 3).await;
+    for node in [&a, &b, &c] {
+        node.until_sees(&["all:1", "job:2", "query:3"]).await;
+        node.until_up().await;
+    }
+    // A change of what a node says of itself is seen, and so is a change of its role.
+    c.said.metadata.insert("instance_status".to_owned(), "OUT_OF_SERVICE".to_owned());
+    c.announce().await;
+    until(a.discovery.peers(), "c is out of service", |peers| peers.iter().any(|peer| !peer.is_up())).await;
+    c.said.role = Role::All;
+    c.announce().await;
+    a.until_sees(&["all:1", "all:3", "job:2"]).await;
+    // Withdrawn nodes are gone when the call returns, and still see the others.
+    b.discovery.withdraw().await.expect("withdrawn");
+    a.until_sees(&["all:1", "all:3"]).await;
+    b.until_sees(&["all:1", "all:3"]).await;
+    b.announce().await;
+    a.until_sees(&["all:1", "all:3", "job:2"]).await;
+    // Stopped nodes take their session with them.
+    c.discovery.stop().await;
+    assert_eq!(*c.discovery.health().borrow(), Health::Off);
+    assert_eq!(c.discovery.announce(c.said.clone()).await, Err(Error::Stopped));
+    a.until_sees(&["all:1", "job:2"]).await;
+    // And dropped ones too.
+    drop(b);
+    a.until_sees(&["all:1"]).await;
+}
+
+#[tokio::test]
+async fn joining_and_leaving_is_seen_within_milliseconds() {
+    let zk = Ensemble::of(3).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let observer = Node::start(config.clone(), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    let guest = Node::observer(config.clone());
+    guest.until_up().await;
+    let (mut joins, mut leaves) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        let begun = Instant::now();
+        guest.announce().await;
+        observer.until_sees(&["all:1", "all:7070"]).await;
+        joins.push(begun.elapsed());
+        let begun = Instant::now();
+        guest.discovery.withdraw().await.expect("withdrawn");
+        observer.until_sees(&["all:1"]).await;
+        leaves.push(begun.elapsed());
+    }
+    // A process that dies in silence is seen when its session ends for the server.
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let wire = Proxy::to(zk.port(0)).await;
+        let at_wire = wire.connect_string();
+        let doomed = Node::start(kylin5(&settings(&at_wire)), Role::All, 2).await;
+        observer.until_sees(&["all:1", "all:2"]).await;
+        let begun = Instant::now();
+        wire.refuse(true);
+        wire.cut();
+        observer.until_sees(&["all:1"]).await;
+        ends.push(begun.elapsed());
+        doomed.discovery.stop().await;
+    }
+    for (what, times) in [("join", &mut joins), ("leave", &mut leaves), ("session end", &mut ends)] {
+        times.sort();
+        eprintln!("{what} seen after: median {:?}, worst {:?}", times[times.len() / 2], times[times.len() - 1]);
+    }
+    assert!(joins[10] < Duration::from_secs(1) && leaves[10] < Duration::from_secs(1));
+    // The session of 2 s, a tick or two of the server, and a busy machine.
+    assert!(ends[2] < SESSION + Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn two_clusters_that_share_a_zookeeper_and_an_identifier_never_mix() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let connect_string = zk.connect_string();
+    let cluster = |url| {
+        let unique_id = kirin_discovery::unique_id("kylin_metadata", Some(url));
+        ZooKeeperConfig::new(&settings(&connect_string), Layout::Kylin5 { unique_id }).expect("valid settings")
+    };
+    let a = Node::start(cluster("jdbc:postgresql://db1:5432/kylin"), Role::All, 1).await;
+    let b = Node::start(cluster("jdbc:postgresql://db2:5432/kylin"), Role::All, 2).await;
+    a.until_up().await;
+    b.until_up().await;
+    let c = Node::start(cluster("jdbc:postgresql://db2:5432/kylin?ssl=true"), Role::Job, 3).await;
+    b.until_sees(&["all:2", "job:3"]).await;
+    c.until_sees(&["all:2", "job:3"]).await;
+    assert_eq!(a.sees(), ["all:1"]);
+}
+
+#[tokio::test]
+async fn the_older_layout_carries_the_mode_in_the_payload() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let layout = Layout::SelfDiscovery { cluster: "kylin_metadata".to_owned() };
+    let config = ZooKeeperConfig::new(&settings(&zk.connect_string()), layout).expect("valid settings");
+    let a = Node::start(config.clone(), Role::Job, 1).await;
+    let b = Node::start(config, Role::Query, 2).await;
+    for node in [&a, &b] {
+        node.until_sees(&["job:1", "query:2"]).await;
+    }
+    let path = format!("/kylin/kylin_metadata/service/cluster_servers/{}", a.said.id);
+    assert!(owner(&outsider(&zk).await, &path).await.is_some());
+}
+
+#[tokio::test]
+async fn directories_that_vanish_come_back_with_the_next_node() {
+    // Container directories go when they are empty; here within a fraction of a second.
+    let zk = Ensemble::of(1).property("znode.container.checkIntervalMs", "100").start().await.expect("an ensemble");
+    let connect_string = format!("{}/apps/olap", zk.connect_string());
+    let config = kylin5(&settings(&connect_string));
+    let observer = Node::observer(config.clone());
+    observer.until_up().await;
+    let outsider = outsider(&zk).await;
+    for round in 0..3 {
+        let guest = Node::start(config.clone(), Role::Job, 2).await;
+        observer.until_sees(&["job:2"]).await;
+        assert!(owner(&outsider, &format!("/apps/olap{}", guest.path())).await.is_some(), "round {round}");
+        guest.discovery.stop().await;
+        observer.until_sees(&[]).await;
+        eventually("the directories are gone", async || {
+            owner(&outsider, "/apps/olap/kylin").await.is_none().then_some(())
+        })
+        .await;
+        // The chroot itself stays: other clients can't do anything without it. Give the server two rounds to prove it.
+        for _ in 0..2 {
+            let empty = CreateMode::Container.with_acls(Acls::anyone_all());
+            outsider.mkdir("/round/once", &empty).await.expect("created");
+            outsider.delete("/round/once", None).await.expect("removed");
+            eventually("the server cleaned up", async || owner(&outsider, "/round").await.is_none().then_some(()))
+                .await;
+        }
+        assert!(owner(&outsider, "/apps/olap").await.is_some());
+    }
+    observer.until_up().await;
+}
+
+#[tokio::test]
+async fn foreign_and_garbage_registrations_harm_nobody_and_are_reported_once() {
+    let log = Log::default();
+    let _guard = log.capture();
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let a = Node::start(config.clone(), Role::All, 1).await;
+    a.until_sees(&["all:1"]).await;
+    let outsider = outsider(&zk).await;
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let put = async |name: &str, data: &[u8]| {
+        outsider.create(&format!("{SERVICES}/all/{name}"), data, &options).await.expect("created");
+    };
+    put("rubbish", b"\xfe\xed no json").await;
+    put("nothing", b"").await;
+    put("least", br#"{"name":"all","id":"least","address":"10.0.0.5","port":7075}"#).await;
+    put("newer", br#"{"name":"all","id":"n","address":"10.0.0.6","port":7076,"payload":null,"enabled":true,"x":{}}"#)
+        .await;
+    let all = ["all:7075", "all:7076", "all:1"];
+    a.until_sees(&all).await;
+    a.until_up().await;
+    // Much happens afterwards, and the garbage is read again by others; it is not reported again.
+    for _ in 0..3 {
+        let guest = Node::start(config.clone(), Role::Job, 9).await;
+        until(a.discovery.peers(), "the guest is seen", |peers| peers.iter().any(|peer| peer.port == 9)).await;
+        guest.discovery.stop().await;
+        a.until_sees(&all).await;
+    }
+    let reports =
+        |name: &str| log.lines().iter().filter(|line| line.contains("can't be read") && line.contains(name)).count();
+    // Each of the four nodes that saw it said so once.
+    assert_eq!((reports("rubbish"), reports("nothing")), (4, 4), "{:#?}", log.lines());
+    // Garbage that becomes a registration is one.
+    outsider
+        .set_data(&format!("{SERVICES}/all/rubbish"), br#"{"address":"10.0.0.7","port":7077}"#, None)
+        .await
+        .expect("changed");
+    a.until_sees(&["all:7075", "all:7076", "all:7077", "all:1"]).await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_left_behind_is_removed_once() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let observer = Node::observer(config.clone());
+    let outsider = outsider(&zk).await;
+    // The earlier run had another id and another role, and its session has not ended yet.
+    let earlier = Node::start(config.clone(), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    let created = async || outsider.check_stat(&earlier.path()).await.expect("an answer").map(|stat| stat.czxid);
+    let before = created().await.expect("registered");
+    let later = Node::start(config.clone(), Role::Job, 1).await;
+    later.until_up().await;
+    // It was alive after all: two nodes with one address, a mistake. It registers again, and they leave each other alone.
+    eventually("the earlier one is back", async || created().await.filter(|now| *now > before)).await;
+    observer.until_sees(&["all:1"]).await;
+    let owners = (owner(&outsider, &earlier.path()).await, owner(&outsider, &later.path()).await);
+    for _ in 0..5 {
+        let guest = Node::start(config.clone(), Role::Query, 9).await;
+        until(observer.discovery.peers(), "the guest is seen", |peers| peers.iter().any(|peer| peer.port == 9)).await;
+        guest.discovery.stop().await;
+        until(observer.discovery.peers(), "the guest is gone", |peers| peers.len() == 1).await;
+        assert_eq!((owner(&outsider, &earlier.path()).await, owner(&outsider, &later.path()).await), owners);
+    }
+}
+
+#[tokio::test]
+async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_says_so() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let observer = Node::observer(config.clone());
+    let older = Node::start(config.clone(), Role::All, 1).await;
+    observer.until_sees(&["all:1"]).await;
+    let mut newer = Node::observer(config.clone());
+    newer.said = older.said.clone();
+    newer.said.port = 2;
+    newer.announce().await;
+    observer.until_sees(&["all:2"]).await;
+    newer.until_up().await;
+    older.until_degraded("another process is registered under this node's id").await;
+    assert_eq!(older.sees(), ["all:2"]);
+    newer.discovery.stop().await;
+    observer.until_sees(&["all:1"]).await;
+    older.until_up().await;
+}
+
+#[tokio::test]
+async fn a_registration_that_somebody_removes_comes_back() {
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let config = kylin5(&settings(&zk.connect_string()));
+    let a = Node::start(config, Role::All, 1).await;
+    a.until_up().await;
+    let outsider = outsider(&zk).await;
+    let created = async || outsider.check_stat(&a.path()).await.expect("an answer").map(|stat| stat.czxid);
+    let before = created().await.expect("registered");
+    outsider.delete(&a.path(), None).await.expect("removed");
+    eventually("it is registered again", async || created().await.filter(|now| *now > before)).await;
+    a.until_up().await;
+    assert_eq!(a.sees(), ["all:1"]);
+}
+
+#[tokio::test]
+async fn access_lists_keep_strangers_out() {
+    let log = Log::default();
+    let _guard = log.capture();
+    let zk = Ensemble::of(1).start().await.expect("an ensemble");
+    let connect_string = zk.connect_string();
+    let secured = ZooKeeperSettings {
+        acl_enabled: true,
+        auth: "digest:kylin:s3cret",
+        acl: "auth::rwcda",
+        ..settings(&connect_string)
+    };
+    let a = Node::start(kylin5(&secured), Role::All, 1).await;
+    let b = Node::start(kylin5(&secured), Role::Job, 2).await;
+    for node in [&a, &b] {
+        node.until_sees(&["all:1", "job:2"]).await;
+        node.until_up().await;
+    }
+    let stranger = outsider(&zk).await;
+    assert_eq!(stranger.get_data(&a.path()).await.expect_err("kept out"), zookeeper_client::Error::NoAuth);
+    // A node without the password says what is wrong, and one that gets it right sees everybody.
+    let wrong = ZooKeeperSettings { auth: "digest:kylin:guess", ..secured.clone() };
+    let without = Node::start(kylin5(&wrong), Role::Query, 3).await;
+    without.until_degraded("does not allow access").await;
+    assert!(without.sees().is_empty());
+    // The same list, written as the hash that ZooKeeper itself makes of user and password.
+    let (acls, _) = Client::connector()
+        .with_auth("digest", b"kylin:s3cret")
+        .connect(&connect_string)
+        .await
+        .expect("a session")
+        .get_acl(&a.path())
+        .await
+        .expect("the list");
+    let hashed = format!("digest:{}:rwcda,world:anyone:r", acls[0].id());
+    let written = ZooKeeperSettings { acl: &hashed, ..secured.clone() };
+    let d = Node::start(kylin5(&written), Role::Query, 4).await;
+    a.until_sees(&["all:1", "job:2", "query:4"]).await;
+    d.until_up().await;
+    // A registration that is locked away from us does not hide the others.
+    let other = Client::connector().with_auth("digest", b"other:pw").connect(&connect_string).await.expect("a session");
+    other.create("/other", b"", &CreateMode::Ephemeral.with_acls(Acls::creator_all())).await.expect("created");
+    let (only_other, _) = other.get_acl("/other").await.expect("the list");
+    // Only we may put something into the directory, but it need not be for us.
+    let keeper = Client::connector().with_auth("digest", b"kylin:s3cret").connect(&connect_string).await;
+    let locked = CreateMode::Ephemeral.with_acls(Acls::new(&only_other));
+    let keeper = keeper.expect("a session");
+    keeper.create(&format!("{SERVICES}/all/locked"), br#"{"address":"h","port":5}"#, &locked).await.expect("created");
+    let e = Node::start(kylin5(&secured), Role::Job, 6).await;
+    for node in [&a, &e] {
+        node.until_sees(&["all:1", "job:2", "job:6", "query:4"]).await;
+        node.until_up().await;
+    }
+    // Not even the most talkative log knows a password or its hash.
+    let log = log.lines().join("\n");
+    assert!(log.contains("sending request") && log.contains("registered in ZooKeeper"));
+    for secret in ["s3cret", "guess", acls[0].id()] {
+        assert!(!log.contains(secret), "{secret} was logged");
+    }
+}
+
+#[tokio::test]
+async fn starting_stopping_and_withdrawing_do_not_wait_for_a_zookeeper_that_is_not_there() {
+    let zk = Ensemble::of(1).prepare().expect("a plan");
+    let begun = Instant::now();
+    let idle = ZooKeeperDiscovery::start(kylin5(&settings(&zk.connect_string())));
+    assert_eq!(idle.withdraw().await, Ok(()), "there is nothing to withdraw");
+    idle.stop().await;
+    let node = Node::start(kylin5(&settings(&zk.connect_string())), Role::All, 1).await;
+    node.until_degraded("no ZooKeeper server can be reached").await;
+    node.discovery.stop().await;
+    assert!(begun.elapsed() < PATIENCE / 10, "{:?}", begun.elapsed());
+    assert_eq!(CLUSTER.len() + "/kylin//services".len(), SERVICES.len());
+}
+
+/// Keeps what is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn capture(&self) -> impl Drop + use<> {
+        let log = self.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish()
+            .set_default()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.0.lock().expect("not poisoned")).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests that run whole parts of Kirin against real servers.
+
+mod discovery;
