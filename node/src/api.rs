@@ -35,6 +35,8 @@ mod jobs;
 mod login;
 mod query;
 
+pub use login::ADMIN_HASH;
+
 /// Larger bodies are refused.
 const BODY_MAX: usize = 8 << 20;
 
@@ -111,7 +113,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/system/stop", post(cluster::stop))
         .route("/cluster", get(cluster::cluster))
         .route("/cluster/history", get(cluster::history))
-        .route("/cluster/nodes/{node}/drain", post(cluster::drain))
+        .route("/cluster/nodes/{node}/drain", post(cluster::drain).delete(cluster::undrain))
         .route("/cluster/nodes/{node}/slots", put(cluster::slots))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint"))
         .route_layer(middleware::from_fn_with_state(context.clone(), login::require));
@@ -296,7 +298,7 @@ pub struct Paging {
     #[serde(default, alias = "pageOffset")]
     pub page_offset: u64,
     /// Rows a page.
-    #[serde(default = "ten", alias = "pageSize")]
+    #[serde(default = "ten", alias = "pageSize", alias = "limit")]
     pub page_size: u64,
 }
 

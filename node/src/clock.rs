@@ -40,3 +40,23 @@ pub fn wall_ms() -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+/// The current moment, for what keeps its own deadlines and never decides.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
+pub fn instant() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// The same, as tokio's timers see it.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
+pub fn instant_tokio() -> Instant {
+    Instant::now()
+}
+
+/// Microseconds since 1970 on this machine's wall clock: to compare moments in processes of one machine when measuring.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
+pub fn wall_us() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

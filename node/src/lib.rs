@@ -1,5 +1,34 @@
-//! The Kirin node.
+//! A Kirin node: the shell around [`kirin_core`], links, executors, HTTP API, command line.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`server`] | a node from its start to its end |
+//! | [`shell`] | tells the core what happened, carries out what it orders |
+//! | [`link`], [`directory`] | nudges, questions and probes between nodes; names and addresses |
+//! | [`executor`], [`worker`] | what runs attempts; the worker process |
+//! | [`catalog`] | what queries see |
+//! | [`api`] | HTTP |
+//! | [`chores`], [`history`] | the leader's sweep; what happened to whom |
+//! | [`config`], [`auth`], [`cli`] | configuration, proofs, command line |
+//! | [`launch`], [`demo`], [`bench`] | clusters of processes on this machine, to show and to measure |
+//! | [`clock`] | the one place that reads clocks |
+//!
+//! The decisions are all in [`kirin_core`]: nothing here asks who should run a job.
 
+pub mod api;
 pub mod auth;
+pub mod bench;
+pub mod catalog;
+pub mod chores;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod demo;
+pub mod directory;
+pub mod executor;
+pub mod history;
+pub mod launch;
+pub mod link;
+pub mod server;
+pub mod shell;
+pub mod worker;

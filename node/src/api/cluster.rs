@@ -106,6 +106,12 @@ pub async fn drain(State(context): Shared, Path(node): Path<String>, Body(body):
     Ok(Data(json!("")))
 }
 
+/// `DELETE /cluster/nodes/{name}/drain`: the node takes jobs again, under a new incarnation.
+pub async fn undrain(State(context): Shared, Path(node): Path<String>) -> Result<Value> {
+    wish(&context, &node, Event::DrainUndone).await?;
+    Ok(Data(json!("")))
+}
+
 /// `PUT /cluster/nodes/{name}/slots`.
 #[derive(Debug, Deserialize)]
 pub struct Slots {

@@ -18,6 +18,8 @@ pub struct Query {
     #[serde(default)]
     offset: u64,
     forced_to_push_down: Option<bool>,
+    /// False asks the raw tables, for comparison.
+    use_index: Option<bool>,
     query_id: Option<String>,
 }
 
@@ -34,7 +36,7 @@ fn options(context: &Context, query: &Query) -> QueryOptions {
         limit: Some(usize::try_from(limit).unwrap_or(usize::MAX)),
         offset: usize::try_from(query.offset).unwrap_or(usize::MAX),
         push_down: query.forced_to_push_down.unwrap_or(context.config.query.push_down),
-        ..QueryOptions::default()
+        use_index: query.use_index.unwrap_or(true),
     }
 }
 
@@ -60,7 +62,7 @@ fn answer_json(context: &Context, query: &Query, answer: &QueryAnswer) -> Value 
                 "tableName": null,
                 "precision": column.precision,
                 "scale": column.scale,
-                "columnType": column.type_code,
+                "columnType": column.type_code(),
                 "columnTypeName": column.type_name,
                 "caseSensitive": true,
                 "autoIncrement": false,

@@ -194,6 +194,9 @@ pub enum Bench {
         /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
+        /// One transaction for each submit, claim and finish, over ten connections
+        #[arg(long)]
+        unbatched: bool,
     },
 }
 

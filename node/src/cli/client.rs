@@ -107,6 +107,11 @@ impl Request {
 }
 
 impl Client {
+    /// With what this client logs in.
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
     /// A client of the nodes at `urls`, tried in that order.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Attempt, Ended, Executor, Go, report};
-use crate::clock::wall_ms;
+use crate::clock::wall_us;
 
 /// See the module.
 pub struct Probe;
@@ -62,7 +62,7 @@ impl Executor for Probe {
             };
             let first = u32::try_from(attempt.done.len()).unwrap_or(u32::MAX);
             for step in first..spec.steps {
-                let started_ms = wall_ms();
+                let started_us = wall_us();
                 if spec.step_ms > 0 {
                     tokio::select! {
                         biased;
@@ -73,8 +73,8 @@ impl Executor for Probe {
                 if spec.fails_at == Some(step) {
                     return Ended::Failed(format!("step {step} failed, as it was asked to"));
                 }
-                let result = json!({ "epoch": attempt.fence.epoch.0 });
-                if attempt.commit(step, report(&format!("Probe {}", step + 1), started_ms, result)).await == Go::Stop {
+                let result = json!({ "epoch": attempt.fence.epoch.0, "started_us": started_us });
+                if attempt.commit(step, report(&format!("Probe {}", step + 1), started_us / 1000, result)).await == Go::Stop {
                     return Ended::Stopped;
                 }
             }

@@ -1,0 +1,196 @@
+//! `kirin bench`: what the README claims, measured on this machine.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use hdrhistogram::Histogram;
+use kirin_olap::{SegmentRange, demo};
+use serde_json::{Value, json};
+
+use crate::cli::Format;
+use crate::cli::args::Bench;
+use crate::cli::client::Request;
+use crate::clock;
+use crate::config::Secret;
+use crate::launch::{Cluster, Plan};
+
+mod throughput;
+
+const PROJECT: &str = "default";
+
+/// Runs a benchmark.
+///
+/// # Errors
+/// If something can't be started, or what is measured did not work.
+pub async fn run(bench: Bench, format: Format) -> anyhow::Result<()> {
+    match bench {
+        Bench::Takeover { runs, metastore } => takeover(runs, metastore, format).await,
+        Bench::Latency { runs, metastore } => latency(runs, metastore, format).await,
+        Bench::Throughput { jobs, metastore, unbatched } => throughput::run(jobs, metastore, unbatched, format).await,
+    }
+}
+
+/// From kill -9 of the node that runs a build to the heir's first committed step; and of a graceful stop.
+async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow::Result<()> {
+    let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
+    let mut cluster = Cluster::start(dir.path(), 3, Plan { metastore, ..Plan::default() }).await?;
+    let data = dir.path().join("nycflights13");
+    demo::write_files(&data)?;
+    let client = cluster.nodes[0].client()?;
+    for table in demo::tables(&data) {
+        let body = json!({ "project": PROJECT, "name": table.name, "source": table.source });
+        let _: Value = client.call(Request::post(&["tables"]).body(&body)?).await?;
+    }
+    let mut model = serde_json::to_value(demo::model())?;
+    model["project"] = PROJECT.into();
+    let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
+    let mut taken = Histogram::<u64>::new(3)?;
+    let (mut lost, mut duplicates) = (0, 0);
+    let progress = indicatif::ProgressBar::new(u64::from(runs)).with_style(indicatif::ProgressStyle::with_template(
+        "{bar:40} {pos}/{len} kills, {elapsed} elapsed, {msg}",
+    )?);
+    for run in 0..runs {
+        let one = one_takeover(&mut cluster, run).await?;
+        taken.record(micros(one.first_step))?;
+        lost += u64::from(!one.finished);
+        duplicates += one.duplicates;
+        progress.set_message(format!("last {:.0} ms", one.first_step.as_secs_f64() * 1000.0));
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    cluster.stop_all().await?;
+    let figures = json!({
+        "runs": runs,
+        "p50_ms": quantile(&taken, 0.5),
+        "p99_ms": quantile(&taken, 0.99),
+        "max_ms": quantile(&taken, 1.0),
+        "lost": lost,
+        "duplicates": duplicates,
+    });
+    report(format, "kill -9 to the heir's first committed step", &taken, &figures);
+    ensure!(lost == 0 && duplicates == 0, "{lost} jobs were lost and {duplicates} steps or publishes were done twice");
+    Ok(())
+}
+
+struct Taken {
+    first_step: Duration,
+    finished: bool,
+    duplicates: u64,
+}
+
+async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> {
+    let months = demo::months();
+    let SegmentRange::Time { start_ms, end_ms } = months[run as usize % 12] else {
+        anyhow::bail!("the demo's months are time ranges");
+    };
+    let submitter = &cluster.nodes[run as usize % cluster.nodes.len()];
+    let body = json!({ "project": PROJECT, "start": start_ms.to_string(), "end": end_ms.to_string() });
+    let made: Value = submitter.client()?.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
+    let job = made["jobs"][0]["job_id"].as_str().context("the submit names no job")?.to_owned();
+    let segment = made["segment_id"].as_str().context("the submit names no segment")?.to_owned();
+    let (victim, epoch) = cluster
+        .wait("the build to run", async || {
+            let view: Value = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
+            ensure!(view["job_status"] != "FINISHED", "the build was over before it could be hit");
+            let done = view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED").count();
+            let node = view["node"].as_str().and_then(|name| cluster.place(name));
+            Ok(node.filter(|_| done >= 2 && view["job_status"] == "RUNNING").zip(view["epoch"].as_u64()))
+        })
+        .await?;
+    let killed = cluster.kill(victim).await?;
+    let witness = cluster.living().next().context("no node is left")?.client()?;
+    let first_step = cluster
+        .wait("the heir's first committed step", async || {
+            let detail: Value = witness.call(Request::get(&["jobs", &job, "detail"])).await?;
+            let heirs = detail.as_array().into_iter().flatten().any(|step| step["epoch"].as_u64() > Some(epoch));
+            Ok(heirs.then(|| killed.elapsed()))
+        })
+        .await?;
+    let view = cluster
+        .wait("the build to end", async || {
+            let view: Value = witness.call(Request::get(&["jobs", &job])).await?;
+            Ok(matches!(view["job_status"].as_str(), Some("FINISHED" | "ERROR" | "DISCARDED")).then_some(view))
+        })
+        .await?;
+    let numbers: Vec<_> = view["steps"].as_array().into_iter().flatten().map(|s| s["sequence_id"].as_u64()).collect();
+    let mut once = numbers.clone();
+    once.dedup();
+    let page: Value = witness
+        .call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000))
+        .await?;
+    let published = page["value"].as_array().into_iter().flatten().filter(|s| s["id"] == *segment && s["status"] == "READY");
+    let published = published.count();
+    let finished = view["job_status"] == "FINISHED" && published == 1;
+    let duplicates = (numbers.len() - once.len() + published.saturating_sub(1)) as u64;
+    let _: Value = witness
+        .call(Request::delete(&["models", "flights", "segments"]).with("project", PROJECT).with("ids", &segment))
+        .await?;
+    cluster.restart(victim).await?;
+    cluster.wait_for_members(cluster.nodes.len()).await?;
+    Ok(Taken { first_step, finished, duplicates })
+}
+
+/// From the moment before the submit to the start of the first step, one job at a time, through all nodes in turn.
+async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow::Result<()> {
+    let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
+    let mut cluster = Cluster::start(dir.path(), 3, Plan { metastore, ..Plan::default() }).await?;
+    let mut started = Histogram::<u64>::new(3)?;
+    // The first few open connections and fill caches.
+    for run in 0..runs + 10 {
+        let client = cluster.nodes[run as usize % cluster.nodes.len()].client()?;
+        let body = json!({ "project": PROJECT, "kind": "probe", "spec": {} });
+        let before = clock::wall_us();
+        let made: Value = client.call(Request::post(&["jobs"]).body(&body)?).await?;
+        let job = made["job_id"].as_str().context("the submit names no job")?.to_owned();
+        let at = cluster
+            .wait("the job to end", async || {
+                let detail: Value = client.call(Request::get(&["jobs", &job, "detail"])).await?;
+                Ok(detail[0]["result"]["started_us"].as_i64())
+            })
+            .await?;
+        if run >= 10 {
+            started.record(u64::try_from(at - before).unwrap_or(0))?;
+        }
+    }
+    cluster.stop_all().await?;
+    let figures = json!({
+        "runs": runs,
+        "p50_ms": quantile(&started, 0.5),
+        "p99_ms": quantile(&started, 0.99),
+        "max_ms": quantile(&started, 1.0),
+    });
+    report(format, "submit to start", &started, &figures);
+    Ok(())
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a benchmark fit")]
+fn quantile(histogram: &Histogram<u64>, q: f64) -> f64 {
+    histogram.value_at_quantile(q) as f64 / 1000.0
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn report(format: Format, what: &str, histogram: &Histogram<u64>, figures: &Value) {
+    if format == Format::Json {
+        println!("{figures}");
+        return;
+    }
+    println!("{what}, {} runs", histogram.len());
+    for (name, q) in [("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {
+        println!("  {name:4} {:>10.2} ms", quantile(histogram, q));
+    }
+    let widest = histogram.iter_quantiles(1).map(|v| v.count_since_last_iteration()).max().unwrap_or(1).max(1);
+    for bar in histogram.iter_quantiles(1) {
+        let width = usize::try_from(bar.count_since_last_iteration() * 40 / widest).unwrap_or(40);
+        let up_to = Duration::from_micros(bar.value_iterated_to()).as_secs_f64() * 1000.0;
+        println!("  ≤ {up_to:>9.2} ms {:<40} {}", "#".repeat(width), bar.count_since_last_iteration());
+    }
+    if let Some(fields) = figures.as_object() {
+        for name in ["lost", "duplicates"].into_iter().filter(|name| fields.contains_key(*name)) {
+            println!("  {name}: {}", figures[name]);
+        }
+    }
+}

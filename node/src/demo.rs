@@ -1,0 +1,373 @@
+//! `kirin demo`: the main job on real data, with a node killed under a running build.
+//!
+//! It is a user of the cluster like any other: three node processes, one metastore, everything over HTTP. It ends well only
+//! if every check held.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use kirin_olap::{SegmentRange, demo};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::cli::args::DemoArgs;
+use crate::cli::client::{Client, Request};
+use crate::clock;
+use crate::launch::{Cluster, Plan};
+
+const PROJECT: &str = "demo";
+/// The kill comes when so many steps are committed and at least so many are left.
+const KILL_WINDOW: (u64, u64) = (3, 6);
+
+/// What is asked of the built indexes, and of the raw tables for comparison.
+const QUERIES: [(&str, &str); 4] = [
+    (
+        "delay by airline",
+        "SELECT airlines.name, COUNT(*) AS flights, AVG(flights.dep_delay) AS delay FROM flights \
+         LEFT JOIN airlines ON flights.carrier = airlines.carrier GROUP BY airlines.name ORDER BY flights DESC, airlines.name",
+    ),
+    (
+        "busiest destinations",
+        "SELECT airports.name, COUNT(*) AS flights, SUM(flights.distance) AS miles FROM flights \
+         LEFT JOIN airports ON flights.dest = airports.faa WHERE flights.origin = 'JFK' \
+         GROUP BY airports.name HAVING COUNT(*) > 1000 ORDER BY flights DESC, airports.name LIMIT 10",
+    ),
+    ("by month and origin", "SELECT month, origin, COUNT(*) AS flights, MAX(dep_delay) AS worst FROM flights GROUP BY month, origin ORDER BY month, origin"),
+    ("all flights", "SELECT COUNT(*) AS flights, SUM(distance) AS miles, AVG(arr_delay) AS late FROM flights"),
+];
+
+/// What the kill and the takeover looked like.
+struct Takeover {
+    job: String,
+    victim: String,
+    heir: String,
+    evidence: String,
+    noticed_by: String,
+    from_step: u64,
+    total_steps: u64,
+    first_step_ms: f64,
+    phases: Vec<(String, f64)>,
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// If a check did not hold, or something could not be started.
+pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let dir = tempfile::Builder::new().prefix("kirin-demo-").tempdir()?;
+    let data = dir.path().join("nycflights13");
+    say(&format!("Kirin demo in {}", dir.path().display()));
+    let metastore = if args.metastore.is_some() { "the metastore given" } else { "SQLite" };
+    let discovery = if args.zookeeper.is_some() { "ZooKeeper" } else { "the metastore" };
+    title(&format!("Three nodes, one metastore ({metastore}), found through {discovery}"));
+    let plan = Plan { metastore: args.metastore, zookeeper: args.zookeeper, outlive: args.keep, ..Plan::default() };
+    let from = clock::instant_tokio();
+    let mut cluster = Cluster::start(dir.path(), 3, plan).await?;
+    say(&format!("up after {}", ms(from.elapsed())));
+    show_members(cluster.nodes[0].client()?).await?;
+
+    title("336,776 flights of 2013 with airlines, airports, planes and weather");
+    demo::write_files(&data)?;
+    define(&cluster, &data).await?;
+
+    title("Four builds, submitted through three nodes");
+    let jobs = submit(&cluster).await?;
+    let takeover = kill_under_a_build(&mut cluster, &jobs).await?;
+    title("The builds end");
+    for job in &jobs {
+        finish(&cluster, job).await?;
+    }
+
+    title("Queries, from the indexes and from the raw tables");
+    let answers = compare(&cluster).await?;
+
+    title("What happened");
+    let survivor = cluster.living().next().context("no node is left")?;
+    show_history(survivor.client()?).await?;
+    closing_table(&cluster, &jobs, &takeover, &answers).await?;
+    if args.keep {
+        let dir = dir.keep();
+        say("");
+        say("The cluster keeps running:");
+        for node in cluster.living() {
+            say(&format!("  {:8} {}", node.name, node.url));
+        }
+        let home = cluster.nodes[0].home().display().to_string();
+        let url = cluster.living().next().map(|node| node.url.clone()).unwrap_or_default();
+        say(&format!("Try  KIRIN_HOME={home} kirin --url {url} cluster list"));
+        for node in cluster.living() {
+            say(&format!("Stop KIRIN_HOME={} kirin stop", node.home().display()));
+        }
+        say(&format!("Everything is below {}", dir.display()));
+        cluster.leave();
+    } else {
+        cluster.stop_all().await?;
+    }
+    Ok(())
+}
+
+async fn define(cluster: &Cluster, data: &std::path::Path) -> anyhow::Result<()> {
+    let first = cluster.nodes[0].client()?;
+    let _: Value = first.call(Request::post(&["projects"]).body(&json!({ "name": PROJECT }))?).await?;
+    for (at, table) in demo::tables(data).into_iter().enumerate() {
+        // Any node will do.
+        let node = &cluster.nodes[at % cluster.nodes.len()];
+        let body = json!({ "project": PROJECT, "name": table.name, "source": table.source });
+        let made: Value = node.client()?.call(Request::post(&["tables"]).body(&body)?).await?;
+        say(&format!("  table {:9} {:>8} rows  through {}", table.name, text(&made["rows"]), node.name));
+    }
+    let mut model = serde_json::to_value(demo::model())?;
+    model["project"] = PROJECT.into();
+    let made: Value = cluster.nodes[1].client()?.call(Request::post(&["models"]).body(&model)?).await?;
+    let indexes = made["indexes"].as_array().map_or(0, Vec::len);
+    say(&format!("  model {:9} {indexes:>8} indexes through {}", "flights", cluster.nodes[1].name));
+    Ok(())
+}
+
+/// The quarters of the year, one segment each.
+fn quarters() -> Vec<(i64, i64)> {
+    let months = demo::months();
+    let ends = |range: &SegmentRange| match range {
+        SegmentRange::Time { start_ms, end_ms } => (*start_ms, *end_ms),
+        SegmentRange::Full => crate::catalog::FULL,
+    };
+    let groups = [&months[0..3], &months[3..6], &months[6..9], &months[9..]];
+    groups.iter().map(|months| (ends(&months[0]).0, ends(&months[months.len() - 1]).1)).collect()
+}
+
+async fn submit(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let mut jobs = Vec::new();
+    for (at, (start, end)) in quarters().into_iter().enumerate() {
+        let node = &cluster.nodes[at % cluster.nodes.len()];
+        let body = json!({ "project": PROJECT, "start": start.to_string(), "end": end.to_string() });
+        let made: Value = node.client()?.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
+        let job = made["jobs"][0]["job_id"].as_str().context("the submit names no job")?.to_owned();
+        say(&format!("  quarter {} through {}: job {}", at + 1, node.name, &job));
+        jobs.push(job);
+    }
+    Ok(jobs)
+}
+
+async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::Result<Takeover> {
+    title("kill -9");
+    let (least, left) = KILL_WINDOW;
+    let hit = cluster
+        .wait("a build in the middle of its steps", async || {
+            for job in jobs {
+                let view = job_of(cluster.nodes[0].client()?, job).await?;
+                let (done, total) = steps(&view);
+                if view["job_status"] == "RUNNING" && done >= least && done + left <= total && view["node"] != "" {
+                    return Ok(Some((job.clone(), text(&view["node"]), done, total, view["epoch"].as_u64().unwrap_or(0))));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+    let (job, victim, done, total, epoch) = hit;
+    let at = cluster.place(&victim).with_context(|| format!("{victim} is none of our nodes"))?;
+    let pid = cluster.nodes[at].pid().unwrap_or_default();
+    let killed = cluster.kill(at).await?;
+    say(&format!("  {victim} (process {pid}) was killed while it ran job {job}, {done} of {total} steps committed"));
+    let witness = cluster.living().next().context("no node is left")?.client()?;
+    // The heir's first step: one with a greater epoch than the victim's.
+    let (first_step, heir, from_step) = cluster
+        .wait("the heir's first committed step", async || {
+            let detail: Value = witness.call(Request::get(&["jobs", &job, "detail"])).await?;
+            let first = detail.as_array().into_iter().flatten().find(|step| step["epoch"].as_u64() > Some(epoch));
+            Ok(first.map(|step| (killed.elapsed(), text(&step["node"]), step["sequence_id"].as_u64().unwrap_or(0))))
+        })
+        .await?;
+    say(&format!("  {heir} took it over and committed its first step after {}", ms(first_step)));
+    let line = cluster
+        .wait("the takeover in the history", async || {
+            let page: Value = witness.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
+            let lines = page["value"].as_array().cloned().unwrap_or_default();
+            let is_it = |line: &&Value| line["event"] == "takeover" && line["job_id"] == *job && line["node"] == *victim;
+            let phases = |line: &Value| line["phases"].as_array().is_some_and(|phases| !phases.is_empty());
+            Ok(lines.iter().find(|line| is_it(line) && phases(line)).cloned())
+        })
+        .await?;
+    let noticed_by = noticed_by(witness, &victim).await?;
+    let phases: Vec<_> = line["phases"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|phase| (text(&phase["name"]), phase["ms"].as_f64().unwrap_or(0.0)))
+        .collect();
+    for (name, took) in &phases {
+        say(&format!("    {name:12} {took:>9.3} ms"));
+    }
+    ensure!(from_step >= done, "the heir began at step {from_step}, but {done} steps were committed");
+    let evidence = text(&line["evidence"]);
+    Ok(Takeover {
+        job,
+        victim,
+        heir,
+        evidence,
+        noticed_by,
+        from_step,
+        total_steps: total,
+        first_step_ms: first_step.as_secs_f64() * 1000.0,
+        phases,
+    })
+}
+
+async fn noticed_by(witness: &Client, victim: &str) -> anyhow::Result<String> {
+    let page: Value = witness.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
+    let lines = page["value"].as_array().cloned().unwrap_or_default();
+    let fence = lines.iter().find(|line| line["event"].as_str().is_some_and(|e| e.starts_with("fence")) && line["node"] == victim);
+    Ok(fence.map(|line| text(&line["by"])).unwrap_or_default())
+}
+
+async fn job_of(client: &Client, job: &str) -> anyhow::Result<Value> {
+    Ok(client.call(Request::get(&["jobs", job])).await?)
+}
+
+fn steps(job: &Value) -> (u64, u64) {
+    let steps = job["steps"].as_array().cloned().unwrap_or_default();
+    let done = steps.iter().filter(|step| step["step_status"] == "FINISHED").count();
+    (done as u64, steps.len() as u64)
+}
+
+async fn finish(cluster: &Cluster, job: &str) -> anyhow::Result<()> {
+    let client = cluster.living().next().context("no node is left")?.client()?;
+    let view = cluster
+        .wait("a build to end", async || {
+            let view = job_of(client, job).await?;
+            let over = matches!(view["job_status"].as_str(), Some("FINISHED" | "ERROR" | "DISCARDED"));
+            Ok(over.then_some(view))
+        })
+        .await?;
+    ensure!(view["job_status"] == "FINISHED", "job {job} ended in {}: {}", view["job_status"], view["failed_msg"]);
+    let (done, total) = steps(&view);
+    ensure!(done == total, "job {job} is finished with {done} of {total} steps");
+    say(&format!("  job {job} finished: {total} steps, attempts {}, {} ms", view["epoch"], view["duration"]));
+    Ok(())
+}
+
+struct Compared {
+    title: &'static str,
+    rows: usize,
+    indexed_ms: f64,
+    raw_ms: f64,
+    index: String,
+}
+
+async fn compare(cluster: &Cluster) -> anyhow::Result<Vec<Compared>> {
+    let mut compared = Vec::new();
+    let nodes: Vec<_> = cluster.living().collect();
+    for (at, (name, sql)) in QUERIES.into_iter().enumerate() {
+        let node = nodes[at % nodes.len()];
+        let ask = async |body: Value| -> anyhow::Result<(Value, f64)> {
+            // The first answer warms up what any later question would find warm.
+            let _: Value = node.client()?.call(Request::post(&["query"]).body(&body)?).await?;
+            let mut best = f64::MAX;
+            let mut answer = Value::Null;
+            for _ in 0..5 {
+                let from: Instant = clock::instant_tokio();
+                answer = node.client()?.call(Request::post(&["query"]).body(&body)?).await?;
+                best = best.min(from.elapsed().as_secs_f64() * 1000.0);
+            }
+            Ok((answer, best))
+        };
+        let (indexed, indexed_ms) = ask(json!({ "project": PROJECT, "sql": sql })).await?;
+        let (raw, raw_ms) = ask(json!({ "project": PROJECT, "sql": sql, "useIndex": false, "forcedToPushDown": true })).await?;
+        let rows = indexed["results"].as_array().map_or(0, Vec::len);
+        let index = indexed["realizations"][0]["layout"].to_string();
+        ensure!(indexed["pushDown"] == false && index != "null", "'{name}' was not answered from an index");
+        ensure!(raw["pushDown"] == true, "'{name}' was not answered from the raw tables");
+        ensure!(rows > 0 && is_same(&indexed["results"], &raw["results"]), "'{name}' differs between index and raw tables");
+        say(&format!("  {name:22} {rows:>3} rows  equal  index {indexed_ms:>7.2} ms  raw {raw_ms:>8.2} ms  on {}", node.name));
+        compared.push(Compared { title: name, rows, indexed_ms, raw_ms, index });
+    }
+    Ok(compared)
+}
+
+/// Equal row for row; averages are compared as numbers, since sums of floats depend on their order.
+fn is_same(a: &Value, b: &Value) -> bool {
+    let (Some(a), Some(b)) = (a.as_array(), b.as_array()) else { return false };
+    let cell = |a: &Value, b: &Value| {
+        let number = |v: &Value| v.as_str().and_then(|text| text.parse::<f64>().ok());
+        a == b || matches!((number(a), number(b)), (Some(a), Some(b)) if (a - b).abs() <= 1e-9 * a.abs().max(1.0))
+    };
+    let row = |a: &Value, b: &Value| match (a.as_array(), b.as_array()) {
+        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| cell(a, b)),
+        _ => false,
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| row(a, b))
+}
+
+async fn show_members(client: &Client) -> anyhow::Result<()> {
+    let view = client.call(Request::get(&["cluster"])).await?;
+    say(crate::cli::render::cluster(&view, false).trim_end());
+    Ok(())
+}
+
+async fn show_history(client: &Client) -> anyhow::Result<()> {
+    let page: crate::cli::payload::Page<crate::cli::payload::HistoryView> =
+        client.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
+    say(crate::cli::render::history(&page.value, false).trim_end());
+    Ok(())
+}
+
+async fn closing_table(
+    cluster: &Cluster,
+    jobs: &[String],
+    takeover: &Takeover,
+    answers: &[Compared],
+) -> anyhow::Result<()> {
+    let client = cluster.living().next().context("no node is left")?.client()?;
+    let segments: Value =
+        client.call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000)).await?;
+    let segments = segments["value"].as_array().cloned().unwrap_or_default();
+    let published = segments.iter().filter(|segment| segment["status"] == "READY").count();
+    let rows: u64 = segments.iter().filter_map(|segment| segment["source_count"].as_u64()).sum();
+    ensure!(segments.len() == jobs.len() && published == jobs.len(), "{published} of {} segments are published", jobs.len());
+    ensure!(rows == 336_776, "the segments hold {rows} flights instead of 336776");
+    let mut attempts = 0;
+    for job in jobs {
+        attempts += job_of(client, job).await?["epoch"].as_u64().unwrap_or(0);
+    }
+    let fastest = answers.iter().map(|a| a.raw_ms / a.indexed_ms).fold(f64::MAX, f64::min);
+    title("All checks held");
+    let mut table = vec![
+        ("builds", format!("{} accepted, {} finished, {attempts} attempts", jobs.len(), jobs.len())),
+        ("published", format!("{published} segments, each once, {rows} flights")),
+        ("killed", format!("{} with kill -9, under job {}", takeover.victim, takeover.job)),
+        ("noticed by", format!("{} ({})", takeover.noticed_by, takeover.evidence)),
+        ("taken over by", format!("{}, from step {} of {}", takeover.heir, takeover.from_step, takeover.total_steps)),
+        ("kill to first step", format!("{:.0} ms, committed by the heir", takeover.first_step_ms)),
+    ];
+    let phases: Vec<_> = takeover.phases.iter().map(|(name, took)| format!("{name} {took:.1}")).collect();
+    table.push(("  of which (ms)", phases.join(", ")));
+    for answer in answers {
+        let what = format!(
+            "index {:.2} ms, raw {:.2} ms, {} equal rows (layout {})",
+            answer.indexed_ms, answer.raw_ms, answer.rows, answer.index
+        );
+        table.push((answer.title, what));
+    }
+    table.push(("least speed-up", format!("{fastest:.0} times")));
+    for (what, value) in table {
+        say(&format!("  {what:22} {value}"));
+    }
+    Ok(())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn ms(span: Duration) -> String {
+    format!("{:.0} ms", span.as_secs_f64() * 1000.0)
+}
+
+fn title(text: &str) {
+    say("");
+    say(&format!("== {text}"));
+}
+
+#[expect(clippy::print_stdout, reason = "the demo is what it prints")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,409 @@
+//! A node from its start to its end: configuration in, a member of the cluster until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kirin_core::{Event, Incarnation, Member, Role, Settings, Span};
+use kirin_discovery::{
+    Announcement, Discovery, Feeder, MetastoreDiscovery, Peer, Source, StaticDiscovery, ZooKeeperConfig,
+    ZooKeeperDiscovery,
+};
+use kirin_store::{JoinInfo, Store, StoreConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::api;
+use crate::auth::link::Cluster;
+use crate::auth::password;
+use crate::auth::verified::Verified;
+use crate::catalog::Catalogs;
+use crate::chores::Chores;
+use crate::cli::client::Login;
+use crate::cli::pid_file::PidFile;
+use crate::cli::{ADMIN, credentials};
+use crate::clock::Clock;
+use crate::config::{self, Config, QueueOrder, Secret};
+use crate::directory::Directory;
+use crate::executor::probe::Probe;
+use crate::executor::worker::Worker;
+use crate::executor::{Attempts, Executor};
+use crate::history::History;
+use crate::link::Links;
+use crate::shell::{Mind, Outside, Shell};
+
+/// Pauses between attempts to reach a metastore that isn't there yet.
+const REOPEN: Duration = Duration::from_secs(2);
+/// How long the process waits for its member to leave, beyond the drain's own deadline.
+const FAREWELL: Duration = Duration::from_secs(15);
+/// How often the list of members is looked at again for those who ask for servers.
+const FEED_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting, with what to do.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    log_to_stderr(&config.log_level)?;
+    for line in config.notices.to_string().lines().filter(|line| !line.is_empty()) {
+        tracing::warn!("{line}");
+    }
+    let mut pid_file = PidFile::claim(&config.data_dir)?;
+    let mut stop = Stop::listen()?;
+    let store = tokio::select! {
+        store = open_store(&config) => store?,
+        () = stop.wished() => return Ok(()),
+    };
+    let cluster = found_cluster(&config, &store).await?;
+
+    let http = TcpListener::bind((config.bind.as_str(), config.port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
+    let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (kirin.link.port)", config.bind, config.link_port))?;
+    let port = http.local_addr()?.port();
+    let address = config.advertised_address(port);
+    let name = config.node_name(port);
+    let join = JoinInfo {
+        name: name.clone(),
+        http: address.to_string(),
+        link: format!("{}:{}", link_host(&config), links_at.local_addr()?.port()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    refuse_company(&config, &store, &name).await?;
+
+    let clock = Clock::start();
+    let (mind, inputs) = Mind::new();
+    let directory = Directory::new(store.clone());
+    let links = Links::new(cluster, &name, directory.clone(), mind.clone());
+    let attempts = Attempts::new(store.clone(), &config.working_dir, executors(&config));
+    let (discovery, feeder) = discover(&config)?;
+    let outside = Outside {
+        store: store.clone(),
+        join,
+        links: links.clone(),
+        attempts: attempts.clone(),
+        chores: Chores::new(store.clone(), &config.working_dir),
+        history: History::new(store.clone()),
+        directory: directory.clone(),
+    };
+    let (shell, me) = Shell::new(settings(&config), clock, outside, mind.clone(), inputs);
+    tokio::spawn(links.clone().serve(links_at));
+    if let Some(feeder) = feeder {
+        tokio::spawn(feed(feeder, store.clone(), directory.clone()));
+    }
+    tokio::spawn(heed(discovery.clone(), directory.clone(), mind.clone()));
+    let router = api::router(api::Parts {
+        name: name.clone(),
+        store,
+        mind: mind.clone(),
+        links,
+        directory,
+        attempts,
+        catalogs: Catalogs::new(engine(&config)?),
+        discovery: discovery.clone(),
+        verified: Verified::new(Duration::from_secs(300), 1000),
+        stop: stop.asked.clone(),
+        config: config.clone(),
+    });
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(http, router).await {
+            tracing::error!(%error, "the HTTP API has ended");
+        }
+    });
+    let mut shell = tokio::spawn(shell.run());
+    pid_file.describe(&name, &address.to_string()).context("cannot write the pid file")?;
+    announce(&config, port, &discovery, me.clone()).await;
+    welcome(&config, &name, &address.to_string(), me);
+
+    tokio::select! {
+        () = stop.wished() => {}
+        _ = &mut shell => anyhow::bail!("the node's loop has ended unexpectedly"),
+    }
+    tracing::info!("stopping: handing over what runs");
+    // Off the list before the first job moves, so that nobody is sent here any more.
+    if let Err(error) = discovery.withdraw().await {
+        tracing::debug!(%error, "could not be withdrawn from discovery");
+    }
+    let within = config.jobs.drain_timeout;
+    mind.tell(Event::DrainWished { within: span(within), leave: true });
+    tokio::select! {
+        _ = &mut shell => {}
+        () = stop.wished() => tracing::warn!("told to stop once more: ending at once"),
+        () = tokio::time::sleep(within + FAREWELL) => tracing::warn!("the metastore did not hear the farewell"),
+    }
+    discovery.stop().await;
+    Ok(())
+}
+
+/// Signals and requests to stop.
+struct Stop {
+    asked: mpsc::UnboundedSender<()>,
+    asks: mpsc::UnboundedReceiver<()>,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        let (asked, asks) = mpsc::unbounded_channel();
+        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+            let (mut signals, asked) = (signal(kind)?, asked.clone());
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() && asked.send(()).is_ok() {}
+            });
+        }
+        Ok(Self { asked, asks })
+    }
+
+    async fn wished(&mut self) {
+        // `self.asked` keeps the channel open.
+        self.asks.recv().await;
+    }
+}
+
+fn log_to_stderr(level: &str) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .with_context(|| format!("kirin.log.level={level} is not a filter such as `info` or `kirin=debug`"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    Ok(())
+}
+
+/// Opens the metastore; waits for one that does not answer yet, fails at once for one that says no.
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let store_config = store_config(config);
+    let mut said = false;
+    loop {
+        match Store::open(&store_config).await {
+            Ok(store) => return Ok(store),
+            Err(error) if error.is_unavailable() => {
+                if !said {
+                    tracing::warn!(%error, metastore = %config.metastore, "waiting for the metastore");
+                    said = true;
+                }
+                tokio::time::sleep(REOPEN).await;
+            }
+            Err(error) => return Err(error).with_context(|| format!("the metastore {} can't be used", config.metastore)),
+        }
+    }
+}
+
+/// How the configuration wants the metastore opened.
+pub fn store_config(config: &Config) -> StoreConfig {
+    use kirin_store::Backend;
+    let url = |scheme: &str, server: &config::Server| {
+        let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
+        let mut url = format!("{scheme}://{host}:{}/{}", server.port, server.database);
+        for (at, (key, value)) in server.options.iter().enumerate() {
+            url.push(if at == 0 { '?' } else { '&' });
+            url.push_str(&format!("{key}={value}"));
+        }
+        url
+    };
+    let (backend, server) = match &config.metastore.backend {
+        config::Backend::Sqlite { path } => (Backend::Sqlite { path: path.clone() }, None),
+        config::Backend::Postgres(server) => (Backend::Postgres { url: url("postgres", server) }, Some(server)),
+        config::Backend::MySql(server) => (Backend::MySql { url: url("mysql", server) }, Some(server)),
+    };
+    let mut store = StoreConfig::new(backend);
+    store.identifier.clone_from(&config.metastore.identifier);
+    store.ask_timeout = Duration::from_micros(config.timing.ask_timeout().micros());
+    if let Some(server) = server {
+        store.user = Some(server.user.clone()).filter(|user| !user.is_empty());
+        store.password = Some(server.password.reveal().to_owned()).filter(|password| !password.is_empty());
+        store.connections = server.pool_size;
+    }
+    store
+}
+
+/// What only the first start of a cluster does: its id, its secret, its administrator, its first project.
+async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster> {
+    let id = store.put_setting_if_absent("cluster_id", &uuid::Uuid::new_v4().to_string()).await?;
+    let secret = store.put_setting_if_absent("cluster_secret", password::random().reveal()).await?;
+    if store.setting(api::ADMIN_HASH).await?.is_none() {
+        let admin = password::random();
+        let hash = tokio::task::spawn_blocking({
+            let admin = admin.clone();
+            move || password::hash(&admin)
+        })
+        .await??;
+        if store.put_setting_if_absent(api::ADMIN_HASH, &hash).await? == hash {
+            greet_admin(config, admin)?;
+        }
+    }
+    store.create_project("default", "The project that is there from the start", config.jobs.per_project).await?;
+    Ok(Cluster { secret: Secret::new(secret), id })
+}
+
+#[expect(clippy::print_stdout, reason = "the password is shown once, to the person who starts the cluster")]
+fn greet_admin(config: &Config, password: Secret) -> anyhow::Result<()> {
+    println!("The cluster is new. Log in as {ADMIN} with the password {}", password.reveal());
+    println!("It is shown this once; only its hash is kept in the metastore.");
+    let login = Login { user: ADMIN.to_owned(), password };
+    let path = credentials::write(&config.data_dir, &login).context("cannot write the credentials file")?;
+    println!("Commands on this machine find it in {}.", path.display());
+    Ok(())
+}
+
+/// With `kylin.server.leader-race.enabled=false` a node is alone.
+async fn refuse_company(config: &Config, store: &Store, name: &str) -> anyhow::Result<()> {
+    if config.leader_race {
+        return Ok(());
+    }
+    for other in store.directory().await?.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
+        // One that crashed is still in the list, but refuses the connection.
+        let connect = tokio::net::TcpStream::connect(other.link.as_str());
+        if !matches!(tokio::time::timeout(REOPEN, connect).await, Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused) {
+            anyhow::bail!(
+                "kylin.server.leader-race.enabled=false lets one node run alone, but {} is in the cluster already: stop it, or \
+                 set the key to true on every node",
+                other.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The host under which other nodes reach this node's links.
+fn link_host(config: &Config) -> String {
+    let is_wildcard = matches!(config.bind.as_str(), "0.0.0.0" | "::" | "[::]");
+    let host = if is_wildcard { config.advertised.0.as_str() } else { config.bind.as_str() };
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
+        timing: config.timing,
+        in_order: config.jobs.queue == QueueOrder::Global,
+        ..Settings::new(config.role)
+    }
+}
+
+fn memory(config: &Config) -> u64 {
+    config.query.memory.of(rustix::system::sysinfo().totalram)
+}
+
+fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
+    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(Worker::build(memory(config))), Arc::new(Probe)];
+    if config.jobs.commands {
+        executors.push(Arc::new(Worker::command(memory(config))));
+    }
+    executors
+}
+
+fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {
+    let memory_limit = usize::try_from(memory(config)).unwrap_or(usize::MAX);
+    Ok(kirin_olap::Engine::new(kirin_olap::EngineConfig { memory_limit, ..kirin_olap::EngineConfig::default() })?)
+}
+
+fn span(duration: Duration) -> Span {
+    Span::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+// --- discovery ---
+
+type Discovered = (Arc<dyn Discovery>, Option<Feeder>);
+
+fn discover(config: &Config) -> anyhow::Result<Discovered> {
+    if let Some(zookeeper) = &config.zookeeper {
+        let id = config.metastore.unique_id();
+        let config = ZooKeeperConfig::of(zookeeper, &id)?;
+        return Ok((Arc::new(ZooKeeperDiscovery::start(config)), None));
+    }
+    if !config.cluster_servers.is_empty() {
+        let servers = config.cluster_servers.iter().map(crate::config::StaticServer::to_discovery);
+        return Ok((Arc::new(StaticDiscovery::new(servers)), None));
+    }
+    let (discovery, feeder) = MetastoreDiscovery::new();
+    Ok((Arc::new(discovery), Some(feeder)))
+}
+
+async fn announce(
+    config: &Config,
+    port: u16,
+    discovery: &Arc<dyn Discovery>,
+    mut me: watch::Receiver<Option<Member>>,
+) {
+    let address = config.advertised_address(port);
+    let announcement = Announcement {
+        role: discovery_role(config.role),
+        id: uuid::Uuid::new_v4(),
+        host: address.host,
+        port: address.port.unwrap_or(port),
+        metadata: std::collections::BTreeMap::from([("instance_status".to_owned(), "UP".to_owned())]),
+    };
+    let discovery = discovery.clone();
+    tokio::spawn(async move {
+        // Who is not a member yet can't serve yet.
+        if me.wait_for(Option::is_some).await.is_ok()
+            && let Err(error) = discovery.announce(announcement).await
+        {
+            tracing::error!(%error, "this node can't be announced");
+        }
+    });
+}
+
+fn discovery_role(role: Role) -> kirin_discovery::Role {
+    match role {
+        Role::All => kirin_discovery::Role::All,
+        Role::Job => kirin_discovery::Role::Job,
+        Role::Query => kirin_discovery::Role::Query,
+    }
+}
+
+/// Hands the members in the metastore to those who ask for servers.
+async fn feed(feeder: Feeder, store: Store, directory: Directory) {
+    loop {
+        match store.directory().await {
+            Ok(members) => feeder.feed(members.iter().filter(|info| info.state.is_alive()).filter_map(|info| {
+                let (host, port) = info.http.rsplit_once(':')?;
+                Some(Peer {
+                    role: discovery_role(info.role),
+                    host: host.to_owned(),
+                    port: port.parse().ok()?,
+                    id: format!("{}.{}", info.member.node.0, Incarnation::get(info.member.incarnation)),
+                    registered_at_ms: Some(info.joined_at_ms),
+                    metadata: std::collections::BTreeMap::new(),
+                    source: Source::Metastore,
+                })
+            })),
+            Err(error) => feeder.failed(&error.to_string()),
+        }
+        drop(directory.refresh().await);
+        tokio::time::sleep(FEED_EVERY).await;
+    }
+}
+
+/// Who vanishes from discovery is perhaps dead: a hint. Who appears is a reason to look.
+async fn heed(discovery: Arc<dyn Discovery>, directory: Directory, mind: Mind) {
+    let mut peers = discovery.peers();
+    let mut before: Vec<String> = Vec::new();
+    while peers.changed().await.is_ok() {
+        let now: Vec<String> = peers.borrow_and_update().iter().map(Peer::address).collect();
+        let members = directory.refresh().await;
+        for vanished in before.iter().filter(|address| !now.contains(address)) {
+            if let Some(info) = members.iter().find(|info| info.http == **vanished) {
+                mind.tell(Event::Suspected(info.member));
+            }
+        }
+        if now.iter().any(|address| !before.contains(address)) {
+            mind.tell(Event::ListsChanged);
+        }
+        before = now;
+    }
+}
+
+/// Tells the person at the terminal when the node is ready.
+fn welcome(config: &Config, name: &str, address: &str, mut me: watch::Receiver<Option<Member>>) {
+    let line = format!("node {name} ({:?}) is up at http://{address}", config.role);
+    tokio::spawn(async move {
+        if let Ok(joined) = me.wait_for(Option::is_some).await.map(|me| *me) {
+            #[expect(clippy::print_stdout, reason = "what a person who starts a node waits for")]
+            {
+                println!("{line}");
+            }
+            tracing::info!(member = ?joined, "joined");
+        }
+    });
+}
