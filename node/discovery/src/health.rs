@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::clock;
+
 /// How discovery stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -32,7 +34,7 @@ impl Health {
         match (reason, self) {
             (None, _) => Health::Up,
             (Some(reason), Health::Degraded { since, .. }) => Health::Degraded { reason, since: *since },
-            (Some(reason), Health::Up | Health::Off) => Health::Degraded { reason, since: Instant::now() },
+            (Some(reason), Health::Up | Health::Off) => Health::Degraded { reason, since: clock::now() },
         }
     }
 }

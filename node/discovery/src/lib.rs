@@ -22,6 +22,7 @@
 //! It knows nothing about jobs, leadership, epochs or the store, and no decision in it reads a wall clock.
 
 mod address;
+mod clock;
 mod error;
 mod health;
 mod metastore;

@@ -1,4 +1,6 @@
 //! Real servers for tests, each in a temporary directory on private loopback ports, gone with the test that started it.
 
+#![expect(clippy::disallowed_methods, reason = "real servers take real time")]
+
 pub mod child;
 pub mod zookeeper;

@@ -18,7 +18,7 @@ mod registration;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -28,6 +28,7 @@ use uuid::Uuid;
 pub use config::{ZooKeeperConfig, ZooKeeperSettings};
 pub use layout::{Layout, unique_id};
 
+use crate::clock;
 use crate::error::Error;
 use crate::health::Health;
 use crate::peer::{Announcement, Peers};
@@ -91,7 +92,7 @@ impl ZooKeeperDiscovery {
             wish.revision += 1;
             wish.stop = stop;
             wish.wanted = announcement.map(|announcement| {
-                let registered_at_ms = now_for_people_ms();
+                let registered_at_ms = clock::now_for_people_ms();
                 Arc::new(Wanted { announcement, registered_at_ms })
             });
             revision = Ok(wish.revision);
@@ -141,10 +142,4 @@ impl Discovery for ZooKeeperDiscovery {
             }
         })
     }
-}
-
-/// The time by this machine's clock, for people; nothing is decided by it.
-fn now_for_people_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -21,6 +21,7 @@ use super::config::ZooKeeperConfig;
 use super::link::Link;
 use super::mirror::Mirror;
 use super::registration::{Registration, Trouble};
+use crate::clock;
 use crate::health::Health;
 use crate::peer::Peers;
 
@@ -128,7 +129,7 @@ impl Worker {
         let mut mirror = Mirror::new(self.config.layout.containers(&self.config.base));
         let mut reconnected = false;
         let mut apart_until: Option<Instant> = None;
-        let mut reread_at = Instant::now() + self.backoff.stretch(REREAD_EVERY);
+        let mut reread_at = clock::now() + self.backoff.stretch(REREAD_EVERY);
         let apart_max = APART_MAX.min(link.client().session_timeout() / 2);
         loop {
             let wished = wish.borrow_and_update().clone();
@@ -146,7 +147,7 @@ impl Worker {
                             return End::Lost(reason);
                         }
                         self.complain(Some(reason));
-                        retry_at = Some(Instant::now() + self.backoff.next());
+                        retry_at = Some(clock::now() + self.backoff.next());
                     }
                 }
             }
@@ -157,7 +158,7 @@ impl Worker {
                 }
                 return End::Stopped;
             }
-            let quiet_until = Instant::now() + SPACE_MAX.min(self.for_each_peer(SPACE_PER_PEER));
+            let quiet_until = clock::now() + SPACE_MAX.min(self.for_each_peer(SPACE_PER_PEER));
             tokio::select! {
                 state = states.changed() => match state {
                     SessionState::Expired => return End::Lost("the session expired".to_owned()),
@@ -165,7 +166,7 @@ impl Worker {
                     SessionState::Closed => return End::Lost("the session was closed".to_owned()),
                     SessionState::Disconnected => {
                         self.complain(Some(self.describe(&ZkError::ConnectionLoss)));
-                        apart_until = apart_until.or(Some(Instant::now() + apart_max));
+                        apart_until = apart_until.or(Some(clock::now() + apart_max));
                     }
                     SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
                         (reconnected, apart_until) = (true, None);
@@ -184,7 +185,7 @@ impl Worker {
                 () = sleep_until(reread_at) => {
                     mirror.mark_all();
                     let every = REREAD_EVERY.max(self.for_each_peer(REREAD_PER_PEER));
-                    reread_at = Instant::now() + self.backoff.stretch(every);
+                    reread_at = clock::now() + self.backoff.stretch(every);
                 }
             }
         }

@@ -1,14 +1,11 @@
 //! Who is seen by whom, while the servers are well.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kirin_discovery::{Discovery, Error, Health, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings};
+use kirin_tests::logs;
 use kirin_tests::servers::zookeeper::Ensemble;
 use tokio::time::Instant;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::util::SubscriberInitExt;
 use zookeeper_client::{Acls, Client, CreateMode};
 
 use super::proxy::Proxy;
@@ -156,8 +153,7 @@ async fn directories_that_vanish_come_back_with_the_next_node() {
 
 #[tokio::test]
 async fn foreign_and_garbage_registrations_harm_nobody_and_are_reported_once() {
-    let log = Log::default();
-    let _guard = log.capture();
+    let log = logs::capture();
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let a = Node::start(config.clone(), Role::All, 1).await;
@@ -257,8 +253,7 @@ async fn a_registration_that_somebody_removes_comes_back() {
 
 #[tokio::test]
 async fn access_lists_keep_strangers_out() {
-    let log = Log::default();
-    let _guard = log.capture();
+    let log = logs::capture();
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let connect_string = zk.connect_string();
     let secured = ZooKeeperSettings {
@@ -328,35 +323,4 @@ async fn starting_stopping_and_withdrawing_do_not_wait_for_a_zookeeper_that_is_n
     node.discovery.stop().await;
     assert!(begun.elapsed() < PATIENCE / 10, "{:?}", begun.elapsed());
     assert_eq!(CLUSTER.len() + "/kylin//services".len(), SERVICES.len());
-}
-
-/// Keeps what is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture(&self) -> impl Drop + use<> {
-        let log = self.clone();
-        tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(move || log.clone())
-            .finish()
-            .set_default()
-    }
-
-    fn lines(&self) -> Vec<String> {
-        String::from_utf8_lossy(&self.0.lock().expect("not poisoned")).lines().map(str::to_owned).collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
