@@ -84,12 +84,18 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use kirin_core::Time;
+
+    fn start() -> Instant {
+        Clock::start().instant(Time::ZERO).unwrap().into_std()
+    }
 
     #[test]
     fn a_right_password_is_remembered_for_a_while() {
         let phc = password::hash(&Secret::new("pw")).unwrap();
         let verified = Verified::new(Duration::from_secs(60), 10);
-        let (right, wrong, now) = (Secret::new("pw"), Secret::new("pv"), Instant::now());
+        let (right, wrong, now) = (Secret::new("pw"), Secret::new("pv"), start());
         assert!(!verified.check("u", &wrong, Some(&phc), now).unwrap());
         assert!(!verified.remembers("u", &wrong, &phc, now), "failures are not remembered");
         assert!(verified.check("u", &right, Some(&phc), now).unwrap());
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn the_oldest_makes_room() {
         let verified = Verified::new(Duration::from_secs(60), 2);
-        let start = Instant::now();
+        let start = start();
         let digest = |user: &str| verified.digest(user, &Secret::new("p"), "h");
         for (i, user) in ["a", "b", "c"].into_iter().enumerate() {
             verified.remember(digest(user), start + Duration::from_secs(i as u64));

@@ -20,6 +20,8 @@ pub const ACCEPT: &str = "application/vnd.apache.kylin-v4-public+json";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(30);
+const NEXT_LOGIN: &str =
+    "Give --user and --password (or KIRIN_PASSWORD); the first start of a cluster prints the admin's password.";
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -143,7 +145,7 @@ impl Client {
                 Ok(envelope.data.unwrap_or_else(|| RawValue::NULL.to_owned()))
             }
             Ok(envelope) => Err(failure(status, &envelope)),
-            Err(_) if !status.is_success() => Err(failure(status, &plain(&text))),
+            Err(_) if !status.is_success() => Err(foreign(status, &text)),
             Err(e) => Err(Failure::new(
                 Exit::Failed,
                 format!("the answer is not Kylin's envelope: {e}"),
@@ -169,8 +171,7 @@ impl Client {
         if status.is_success() {
             return Ok(text);
         }
-        let envelope = serde_json::from_str::<Envelope>(&text).unwrap_or_else(|_| plain(&text));
-        Err(failure(status, &envelope))
+        Err(serde_json::from_str(&text).map_or_else(|_| foreign(status, &text), |envelope| failure(status, &envelope)))
     }
 
     async fn send(&self, request: &Request) -> Result<(StatusCode, String), Failure> {
@@ -260,16 +261,17 @@ fn reason(error: &reqwest::Error) -> String {
     last.to_string()
 }
 
-/// An answer that is no envelope, such as a proxy's error page.
-fn plain(text: &str) -> Envelope {
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    Envelope {
-        code: String::new(),
-        data: None,
-        msg: line.chars().take(200).collect(),
-        exception: String::new(),
-        error_code: String::new(),
-        suggestion: String::new(),
+/// An error that is no envelope: it comes from a proxy, or from something that is no Kirin node.
+fn foreign(status: StatusCode, text: &str) -> Failure {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let line: String = line.chars().take(200).collect();
+    let what = format!("the answer is {status} and no JSON of a Kirin node: {line}");
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(Exit::Auth, what, NEXT_LOGIN),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Failure::new(Exit::Unreachable, what, "A proxy answers, but no node behind it does.")
+        }
+        _ => Failure::new(Exit::Failed, what, "Is there a Kirin node behind --url?"),
     }
 }
 
@@ -286,9 +288,7 @@ fn failure(status: StatusCode, envelope: &Envelope) -> Failure {
     }
     let next = match (exit, status) {
         (Exit::Auth, StatusCode::FORBIDDEN) => "This user may not do that: ask for the right, or log in as another.",
-        (Exit::Auth, _) => {
-            "Give --user and --password (or KIRIN_PASSWORD); the first start of a cluster prints the admin's password."
-        }
+        (Exit::Auth, _) => NEXT_LOGIN,
         (Exit::NotFound, _) => "The `list` commands show what there is; --project or KIRIN_PROJECT names the project.",
         (Exit::Refused, _) => "`kirin job show ID` tells the state; RESUME is for failed and paused jobs only.",
         _ if status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -413,7 +413,9 @@ mod tests {
             ("500 Oops", kylin("KE-010032211"), Exit::Refused),
             ("500 Oops", kylin("KE-010032221"), Exit::Refused),
             ("409 Conflict", kylin(""), Exit::Refused),
-            ("404 Not Found", "<html>\n".into(), Exit::NotFound),
+            ("404 Not Found", kylin(""), Exit::NotFound),
+            ("404 Not Found", "<html>\n".into(), Exit::Failed),
+            ("502 Bad Gateway", "<html>\n".into(), Exit::Unreachable),
             ("400 Bad Request", kylin("KE-2"), Exit::Usage),
             ("500 Oops", kylin("KE-3"), Exit::Failed),
             ("200 OK", kylin("KE-3"), Exit::Failed),

@@ -8,14 +8,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "kirin.pid";
 const POLL_EVERY: Duration = Duration::from_millis(20);
-const LOOKING: Duration = Duration::from_millis(100);
+const LOOKS_MAX: u32 = 5;
 
 /// The lock of a running node; given back when dropped, or when the process ends.
 #[derive(Debug)]
@@ -72,12 +72,15 @@ impl PidFile {
         let io = |e| PidError::Io(path.clone(), e);
         std::fs::create_dir_all(data_dir).map_err(io)?;
         let mut file = open(&path).map_err(io)?;
-        // Who merely looks whether a node runs holds the lock for an instant.
-        let deadline = Instant::now() + LOOKING;
+        let mut looks = 0;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL_EVERY),
+                // Who merely looks whether a node runs holds the lock for an instant.
+                Err(TryLockError::WouldBlock) if looks < LOOKS_MAX => {
+                    looks += 1;
+                    pause();
+                }
                 Err(TryLockError::WouldBlock) => {
                     let pid = read(&mut file).map_or(0, |running| running.pid);
                     return Err(PidError::Taken { dir: data_dir.to_owned(), pid });
@@ -146,19 +149,23 @@ impl PidFile {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(e) => return Err(io(e)),
         }
-        let deadline = Instant::now() + timeout;
+        let gone = Self::gone(data_dir, &running);
+        match tokio::time::timeout(timeout, gone).await {
+            Ok(gone) => gone.map(|()| running),
+            Err(_) => Err(PidError::StillRunning(running.pid)),
+        }
+    }
+
+    /// Waits until this run of the node has ended.
+    async fn gone(data_dir: &Path, run: &Running) -> Result<(), PidError> {
         loop {
             match Self::running(data_dir) {
-                Err(PidError::Nobody(_)) => return Ok(running),
-                Ok(other) if other != running => return Ok(running),
+                Err(PidError::Nobody(_)) => return Ok(()),
+                Ok(other) if (other.pid, other.started) != (run.pid, run.started) => return Ok(()),
                 // Between the end of the process and of its lock the file is unclear.
-                Ok(_) | Err(PidError::Unclear(_)) => {}
+                Ok(_) | Err(PidError::Unclear(_)) => tokio::time::sleep(POLL_EVERY).await,
                 Err(other) => return Err(other),
             }
-            if Instant::now() >= deadline {
-                return Err(PidError::StillRunning(running.pid));
-            }
-            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 
@@ -176,6 +183,14 @@ impl Drop for PidFile {
         // Best effort: the lock, not the text, says that nobody is there.
         let _ = self.file.set_len(0);
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "between tries, of which there are few; a node claims before it has a runtime"
+)]
+fn pause() {
+    std::thread::sleep(POLL_EVERY);
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -250,12 +265,13 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = i32::try_from(node.id()).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
         let comm = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        while comm().trim() != "sleep" {
-            assert!(Instant::now() < deadline, "the lock was never taken");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let locked = async {
+            while comm().trim() != "sleep" {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), locked).await.expect("the lock is taken");
         let running = Running { pid, started: start_time(pid).unwrap(), ..Running::default() };
         std::fs::write(&path, serde_json::to_string(&running).unwrap()).unwrap();
         // Reaps the child as soon as it ends, as init would.

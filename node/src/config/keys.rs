@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
     Key::new("kylin.server.mode", Kind::Word(&["all", "job", "query"]), "what the node does: jobs, queries or both")
         .or("all"),
     Key::new("kirin.data-dir", Kind::Text("a directory"), "where the node keeps its files")
-        .or_derived("`data` under the home directory"),
+        .or_derived("`KIRIN_DATA_DIR`, else `data` in the home directory"),
     Key::new("server.port", PORT_OR_ANY, "the HTTP port; 0 takes any free one").or("7070"),
     Key::new("server.address", HOST, "the address the HTTP API and the links listen on")
         .or_derived("`127.0.0.1` with the embedded metastore, `0.0.0.0` with a database server"),

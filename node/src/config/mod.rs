@@ -223,8 +223,8 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigErrors(problems));
         }
-        debug_assert_eq!(reader.unread(), [""; 0], "every declared key has an effect");
-        built.ok_or_else(|| ConfigErrors(Vec::new()))
+        assert_eq!(reader.unread(), [""; 0], "every declared key has an effect");
+        Ok(built.expect("whatever is missing has left a problem behind"))
     }
 
     /// The node's name: the one given, else the advertised address with `bound_port` for a port left to the system.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::super::exit::{Exit, Failure};
 use super::super::payload::{ActionBody, CommandSpec, JobView, Page, StepView, SubmitBody, Submitted, WhyView};
 use super::super::render;
 use super::{Session, read_argument};
+use crate::clock::Clock;
 
 /// How often a waiting command asks; the wait grows from the first to the second.
 const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -192,18 +193,19 @@ async fn wait(it: &mut Session<'_, '_>, ids: &[String], timeout: Option<Duration
             Awaited { id: id.clone(), bar, last: None }
         })
         .collect();
-    let begun = Instant::now();
-    let mut answered = begun;
+    let clock = Clock::start();
+    let elapsed = || Duration::from_micros(clock.now().micros());
+    let mut answered = Duration::ZERO;
     let mut pause = ASK_EVERY.0;
     loop {
         for job in awaited.iter_mut().filter(|job| job.last.is_none()) {
             match it.client.raw(Request::get(&["jobs", &job.id])).await {
                 Ok(data) => {
-                    answered = Instant::now();
+                    answered = elapsed();
                     job.saw(data)?;
                 }
                 // A node that is being replaced is no reason to give up.
-                Err(e) if e.exit == Exit::Unreachable && answered.elapsed() < PATIENCE => {
+                Err(e) if e.exit == Exit::Unreachable && elapsed() - answered < PATIENCE => {
                     job.bar.set_message("no node answers");
                 }
                 Err(e) => return Err(e),
@@ -212,12 +214,12 @@ async fn wait(it: &mut Session<'_, '_>, ids: &[String], timeout: Option<Duration
         if awaited.iter().all(|job| job.last.is_some()) {
             break;
         }
-        if timeout.is_some_and(|timeout| begun.elapsed() >= timeout) {
+        if timeout.is_some_and(|timeout| elapsed() >= timeout) {
             let left: Vec<_> = awaited.iter().filter(|job| job.last.is_none()).map(|job| job.id.as_str()).collect();
             let next = format!("They go on. `kirin job why {}` says what holds one back.", left[0]);
             return Err(Failure::new(Exit::Failed, format!("not ended in time: {}", left.join(", ")), next));
         }
-        let left = timeout.map_or(pause, |timeout| pause.min(timeout.saturating_sub(begun.elapsed())));
+        let left = timeout.map_or(pause, |timeout| pause.min(timeout.saturating_sub(elapsed())));
         tokio::time::sleep(left).await;
         pause = (pause * 2).min(ASK_EVERY.1);
     }
