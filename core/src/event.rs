@@ -61,6 +61,8 @@ pub enum Event {
         /// Whether the member leaves when nothing runs any more.
         leave: bool,
     },
+    /// An operator wants this node to take jobs again.
+    DrainUndone,
     /// An operator wants this node to hold a claim (`POST /kylin/api/epoch`).
     ClaimWished {
         /// Which.

@@ -52,6 +52,8 @@ pub struct Settings {
     pub watchers: usize,
     /// Whether jobs start in strict order over all nodes, instead of per node.
     pub in_order: bool,
+    /// Whether only the elected leader runs jobs while the others stand by (Kylin's schedulers 0 and 100).
+    pub leader_only: bool,
 }
 
 impl Settings {
@@ -65,6 +67,7 @@ impl Settings {
             steal_after: Span::from_millis(500),
             watchers: 3,
             in_order: false,
+            leader_only: false,
         }
     }
 }
@@ -78,12 +81,23 @@ pub(crate) enum Phase {
     Joining,
     /// Takes jobs.
     Up,
-    /// Takes nothing; what runs at `until` is stopped.
-    Draining { until: Time, leave: bool },
+    /// Takes nothing; what runs at `until` is stopped. When nothing runs any more, it does what comes `next`.
+    Draining { until: Time, next: Next },
     /// Nothing runs; says good-bye at that moment, until `give_up`.
     Leaving { leave_at: Time, give_up: Time },
     /// Has left.
     Gone,
+}
+
+/// What follows a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It stays drained.
+    Stay,
+    /// It leaves.
+    Leave,
+    /// It takes jobs again, under a new incarnation.
+    Rejoin,
 }
 
 /// Why a timer is set.
@@ -166,6 +180,8 @@ pub struct Node {
     trusted: bool,
     pub(crate) roster: Roster,
     watched: Vec<Member>,
+    /// The only node that runs jobs, if `leader_only` is set.
+    engine: Option<NodeId>,
     silence_at: Time,
     suspects_itself: bool,
     pub(crate) claims: BTreeMap<Target, Claim>,
@@ -199,6 +215,7 @@ impl Node {
             trusted: false,
             roster: Roster::default(),
             watched: Vec::new(),
+            engine: None,
             silence_at: Time::NEVER,
             suspects_itself: false,
             claims: BTreeMap::new(),
@@ -239,6 +256,7 @@ impl Node {
             Event::StepEnded { fence, step } => self.step_ended(now, fence, step),
             Event::AttemptEnded { fence, end } => self.attempt_ended(now, fence, end),
             Event::DrainWished { within, leave } => self.drain_wished(now, within, leave),
+            Event::DrainUndone => self.drain_undone(),
             Event::ClaimWished { target, force } => self.claim_wished(now, target, force),
             Event::SlotsWished(slots) => self.slots_wished(now, slots),
         }

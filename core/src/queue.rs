@@ -170,6 +170,11 @@ impl Queue {
         placement::choose(key, &self.candidates)
     }
 
+    /// The nodes on whose queues a job may be placed.
+    pub fn homes_possible(&self) -> impl Iterator<Item = NodeId> {
+        self.candidates.iter().map(|candidate| candidate.node)
+    }
+
     /// Why the job doesn't start, seen from node `me` which has `free` slots; `None` if it is the next to start here.
     pub fn blocked(&self, id: JobId, me: NodeId, free: u32) -> Option<Blocked> {
         let job = self.jobs.get(&id)?;

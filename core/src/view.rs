@@ -1,11 +1,13 @@
 //! What one node knows and does, as plain data for people and tests.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ask::{Epoch, Fence, JobId, MemberRow, Target};
 use crate::effect::Why;
-use crate::member::Member;
+use crate::member::{Member, NodeId};
 use crate::node::{Node, Phase};
+use crate::placement;
 use crate::queue::Blocked;
 use crate::time::{Span, Time};
 
@@ -88,6 +90,21 @@ impl Node {
             free: self.free(),
             waiting: self.queue.waiting(),
         }
+    }
+
+    /// The nodes that would inherit what the node runs, those that would inherit most of it first. Placement may choose
+    /// otherwise when it happens: it looks at the loads of that moment.
+    pub fn heirs_of(&self, node: NodeId) -> Vec<NodeId> {
+        let others = || self.queue().homes_possible().filter(|other| *other != node);
+        let mut votes: BTreeMap<NodeId, u32> = others().map(|other| (other, 0)).collect();
+        for row in self.queue().rows().filter(|row| row.holder.is_some_and(|holder| holder.node == node)) {
+            if let Some(first) = placement::heirs(placement::key(row.id), others()).first() {
+                *votes.entry(*first).or_insert(0) += 1;
+            }
+        }
+        let mut order: Vec<_> = votes.into_iter().collect();
+        order.sort_by_key(|(_, votes)| core::cmp::Reverse(*votes));
+        order.into_iter().map(|(node, _)| node).collect()
     }
 
     /// The jobs that wait, in no particular order, with the reason.

@@ -276,7 +276,8 @@ impl Node {
     }
 
     fn takes_jobs(&self, now: Time) -> bool {
-        self.phase == Phase::Up && self.settings.role.runs_jobs() && self.lease.is_trusted(now)
+        let stands_by = self.settings.leader_only && !self.leads(crate::ask::Target::Leader);
+        self.phase == Phase::Up && self.settings.role.runs_jobs() && self.lease.is_trusted(now) && !stands_by
     }
 
     pub(crate) fn free(&self) -> u32 {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Claim, Node, Phase, What};
+use super::{Claim, Next, Node, Phase, What};
 use crate::ask::{Answer, Ask, ClaimRow, Epoch, MemberRow, ProjectRow, Target};
 use crate::effect::{Effect, Note, Nudge, Why};
 use crate::event::Met;
@@ -71,12 +71,24 @@ impl Node {
 
     /// Somebody had this member fenced: stop everything, then join under a new incarnation.
     fn was_fenced(&mut self, now: Time) {
-        let Some(me) = self.me.take() else { return };
+        let Some(me) = self.me else { return };
         self.note(Note::WasFenced(me));
-        self.resign_all();
         for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Fenced)) {
             self.out.push(Effect::Cancel { fence, why: Why::Fenced });
         }
+        self.forget();
+        // Who wanted to go anyway does not come back.
+        if matches!(self.phase, Phase::Draining { next: Next::Leave, .. } | Phase::Leaving { .. }) {
+            self.exit();
+        } else {
+            self.phase = Phase::Outside { join_at: now };
+        }
+    }
+
+    /// Forgets everything that belongs to this incarnation.
+    fn forget(&mut self) {
+        self.resign_all();
+        self.me = None;
         self.asks.clear();
         self.takes = 0;
         self.claims.clear();
@@ -84,17 +96,8 @@ impl Node {
         self.queue = crate::queue::Queue::default();
         self.roster = crate::failure::Roster::default();
         self.watched.clear();
+        self.engine = None;
         self.trusted = false;
-        self.phase = match self.phase {
-            // It wanted to go anyway.
-            Phase::Draining { leave: true, .. } | Phase::Leaving { .. } => {
-                Phase::Leaving { leave_at: now, give_up: now }
-            }
-            _ => Phase::Outside { join_at: now },
-        };
-        if matches!(self.phase, Phase::Leaving { .. }) {
-            self.exit();
-        }
     }
 
     pub(super) fn listed(
@@ -128,6 +131,8 @@ impl Node {
     fn candidates_changed(&mut self) {
         let nodes = self.roster.peers().iter().map(|p| &p.row);
         let able = nodes.filter(|r| r.state == MemberState::Up && r.role.runs_jobs() && r.slots > 0);
+        let (alone, engine) = (self.settings.leader_only, self.engine);
+        let able = able.filter(|r| !alone || engine == Some(r.member.node));
         self.queue.set_candidates(able.map(|r| (r.member.node, r.slots)));
         self.stirred = true;
     }
@@ -339,6 +344,11 @@ impl Node {
             self.next_ask += 1;
         }
         self.out.append(&mut orders);
+        let leader = self.claims.get(&Target::Leader).and_then(|claim| claim.row.holder).map(|holder| holder.node);
+        if self.settings.leader_only && self.engine != leader {
+            self.engine = leader;
+            self.candidates_changed();
+        }
     }
 
     pub(super) fn claim_wished(&mut self, now: Time, target: Target, force: bool) {
@@ -383,8 +393,9 @@ impl Node {
             Phase::Outside { .. } | Phase::Joining if leave => return self.exit(),
             Phase::Outside { .. } | Phase::Joining | Phase::Leaving { .. } | Phase::Gone => return,
         }
-        let leaves_already = matches!(self.phase, Phase::Draining { leave: true, .. });
-        self.phase = Phase::Draining { until: now + within, leave: leave || leaves_already };
+        let leaves_already = matches!(self.phase, Phase::Draining { next: Next::Leave, .. });
+        let next = if leave || leaves_already { Next::Leave } else { Next::Stay };
+        self.phase = Phase::Draining { until: now + within, next };
         if let Some(by) = self.me {
             self.ask(now, What::Drain, Ask::Drain { by });
         }
@@ -399,6 +410,13 @@ impl Node {
             attempt.yields = true;
         }
         self.rehome(now);
+    }
+
+    /// A member's state only moves towards its end, so taking jobs again means to join again.
+    pub(super) fn drain_undone(&mut self) {
+        if let Phase::Draining { until, next: Next::Stay } = self.phase {
+            self.phase = Phase::Draining { until, next: Next::Rejoin };
+        }
     }
 
     /// A draining member keeps no claim that another could take: it gives them back.
@@ -420,18 +438,29 @@ impl Node {
     }
 
     pub(super) fn tend_drain(&mut self, now: Time) {
-        let Phase::Draining { until, leave } = self.phase else { return };
+        let Phase::Draining { until, next } = self.phase else { return };
         if until <= now {
             for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Drained)) {
                 self.out.push(Effect::Cancel { fence, why: Why::Drained });
             }
-            self.phase = Phase::Draining { until: Time::NEVER, leave };
+            self.phase = Phase::Draining { until: Time::NEVER, next };
         }
         let busy = self.asks.values().any(|p| matches!(p.what, What::Take { .. } | What::Place { .. } | What::Drain));
-        if leave && self.attempts.is_empty() && !busy {
-            let give_up = now + self.settings.timing.ask_timeout().scaled(2, 1);
-            self.phase = Phase::Leaving { leave_at: now, give_up };
-            self.tend_membership(now);
+        if !self.attempts.is_empty() || busy {
+            return;
+        }
+        match next {
+            Next::Stay => {}
+            Next::Leave => {
+                let give_up = now + self.settings.timing.ask_timeout().scaled(2, 1);
+                self.phase = Phase::Leaving { leave_at: now, give_up };
+                self.tend_membership(now);
+            }
+            Next::Rejoin => {
+                self.forget();
+                self.phase = Phase::Outside { join_at: now };
+                self.tend_membership(now);
+            }
         }
     }
 
