@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kirin_core::{Event, Incarnation, Member, Role, Settings, Span};
 use kirin_discovery::{
-    Announcement, Discovery, Feeder, MetastoreDiscovery, Peer, Source, StaticDiscovery, ZooKeeperConfig,
-    ZooKeeperDiscovery,
+    Announcement, Discovery, Feeder, Layout, MetastoreDiscovery, Peer, Source, StaticDiscovery, ZooKeeperConfig,
+    ZooKeeperDiscovery, ZooKeeperSettings,
 };
 use kirin_store::{JoinInfo, Store, StoreConfig};
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ use crate::cli::client::Login;
 use crate::cli::pid_file::PidFile;
 use crate::cli::{ADMIN, credentials};
 use crate::clock::Clock;
-use crate::config::{self, Config, QueueOrder, Secret};
+use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
@@ -77,9 +77,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let clock = Clock::start();
     let (mind, inputs) = Mind::new();
     let directory = Directory::new(store.clone());
+    let (discovery, feeder) = discover(&config, &cluster.id)?;
     let links = Links::new(cluster, &name, directory.clone(), mind.clone());
     let attempts = Attempts::new(store.clone(), &config.working_dir, executors(&config));
-    let (discovery, feeder) = discover(&config)?;
     let outside = Outside {
         store: store.clone(),
         join,
@@ -276,6 +276,7 @@ fn settings(config: &Config) -> Settings {
         slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
         timing: config.timing,
         in_order: config.jobs.queue == QueueOrder::Global,
+        leader_only: matches!(config.scheduler, Scheduler::LeaderOnly | Scheduler::OneEngine),
         ..Settings::new(config.role)
     }
 }
@@ -305,14 +306,36 @@ fn span(duration: Duration) -> Span {
 
 type Discovered = (Arc<dyn Discovery>, Option<Feeder>);
 
-fn discover(config: &Config) -> anyhow::Result<Discovered> {
+fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
     if let Some(zookeeper) = &config.zookeeper {
-        let id = config.metastore.unique_id();
-        let config = ZooKeeperConfig::of(zookeeper, &id)?;
-        return Ok((Arc::new(ZooKeeperDiscovery::start(config)), None));
+        // A file of one host has no address that is the same for all: the cluster's own id tells it from others.
+        let database = match config.metastore.is_embedded() {
+            true => format!("sqlite:{cluster_id}"),
+            false => config.metastore.jdbc_url_base().to_owned(),
+        };
+        let unique_id = kirin_discovery::unique_id(&config.metastore.identifier, Some(&database));
+        let auth = zookeeper.auth.as_ref().map(|auth| format!("{}:{}", auth.scheme, auth.credentials.reveal()));
+        let acl: Vec<_> = zookeeper.acl.iter().map(|acl| format!("{}:{}:{}", acl.scheme, acl.id, acl.permissions)).collect();
+        let settings = ZooKeeperSettings {
+            connect_string: &zookeeper.connect_string(),
+            base_path: &zookeeper.base_path,
+            session_timeout: zookeeper.session_timeout,
+            connection_timeout: zookeeper.connection_timeout,
+            acl_enabled: true,
+            auth: auth.as_deref().unwrap_or_default(),
+            acl: &acl.join(","),
+        };
+        let settings = ZooKeeperConfig::new(&settings, Layout::Kylin5 { unique_id })?;
+        return Ok((Arc::new(ZooKeeperDiscovery::start(settings)), None));
     }
     if !config.cluster_servers.is_empty() {
-        let servers = config.cluster_servers.iter().map(crate::config::StaticServer::to_discovery);
+        let servers = config.cluster_servers.iter().map(|server| kirin_discovery::StaticServer {
+            address: kirin_discovery::Address {
+                host: server.address.host.clone(),
+                port: server.address.port.unwrap_or(config.port),
+            },
+            role: server.role.map_or(kirin_discovery::Role::All, discovery_role),
+        });
         return Ok((Arc::new(StaticDiscovery::new(servers)), None));
     }
     let (discovery, feeder) = MetastoreDiscovery::new();
