@@ -81,10 +81,12 @@ pub(crate) fn rows(batches: &[RecordBatch], columns: usize) -> Result<Vec<Vec<Op
             .map(|c| ArrayFormatter::try_new(c.as_ref(), &options))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| crate::Error::Execution(e.to_string()))?;
+        // Logical: an untyped NULL column and dictionaries have no bit per row to ask.
+        let nulls: Vec<_> = batch.columns().iter().map(|c| c.logical_nulls()).collect();
         for i in 0..batch.num_rows() {
             let mut row = Vec::with_capacity(columns);
-            for (column, formatter) in batch.columns().iter().zip(&formatters) {
-                row.push(match column.is_null(i) {
+            for (nulls, formatter) in nulls.iter().zip(&formatters) {
+                row.push(match nulls.as_ref().is_some_and(|n| n.is_null(i)) {
                     true => None,
                     false => {
                         let cell = formatter.value(i).try_to_string();

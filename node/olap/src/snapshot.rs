@@ -116,7 +116,7 @@ struct Planned {
     plan: LogicalPlan,
     verdicts: Vec<Verdict>,
     raw: Vec<String>,
-    labels: Option<Vec<String>>,
+    columns: Vec<ColumnMeta>,
 }
 
 impl Snapshot {
@@ -176,7 +176,7 @@ impl Snapshot {
 
     async fn answer(&self, sql: &str, options: &QueryOptions) -> Result<QueryAnswer> {
         let began = Instant::now();
-        let Planned { state, plan, verdicts, raw, labels } = self.plan(sql, options).await?;
+        let Planned { state, plan, verdicts, raw, columns } = self.plan(sql, options).await?;
         if !raw.is_empty() && !options.push_down {
             return Err(Error::NoRealization { reasons: self.reasons(&verdicts, options) });
         }
@@ -186,7 +186,6 @@ impl Snapshot {
         let mut scanned = Scanned::default();
         scanned.add(&physical);
         let index_bytes: u64 = verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(|c| c.bytes).sum();
-        let columns = answer::columns(plan.schema(), labels);
         Ok(QueryAnswer {
             rows: answer::rows(&batches, columns.len())?,
             columns,
@@ -204,6 +203,8 @@ impl Snapshot {
         state.mark_start_execution();
         let plan = state.statement_to_plan(statement).await?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
+        // Taken here, so that the answer looks the same whoever gives it.
+        let columns = answer::columns(plan.schema(), labels);
         let rewriter = Rewriter {
             models: if options.use_index { &self.models } else { &[] },
             tables: &self.tables,
@@ -223,7 +224,7 @@ impl Snapshot {
             // Handing a few rows to another thread costs more than it saves.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        Ok(Planned { state, plan, verdicts, raw, labels })
+        Ok(Planned { state, plan, verdicts, raw, columns })
     }
 
     fn explained(&self, verdict: &Verdict) -> AggregationExplain {

@@ -28,8 +28,6 @@ pub(crate) struct Wanted {
     pub(crate) groups: Vec<Expr>,
     pub(crate) aggregates: Vec<Expr>,
     pub(crate) predicates: Vec<Expr>,
-    /// Whether the result can be one row although no row qualifies.
-    pub(crate) may_be_empty: bool,
 }
 
 /// An aggregation in terms of an index.
@@ -52,22 +50,17 @@ pub(crate) fn fit(
     wanted: &Wanted,
     absorbed: &[usize],
 ) -> Result<Fit, Reason> {
-    let mut fitting = Fitting {
-        star,
-        query,
-        cuboid,
-        schema: star.layout_schema(cuboid),
-        may_be_empty: wanted.may_be_empty,
-        merges: vec![],
-        partials: vec![],
-    };
-    let predicates = wanted
+    let mut fitting =
+        Fitting { star, query, cuboid, schema: star.layout_schema(cuboid), merges: vec![], partials: vec![] };
+    let mut predicates = query.matched.iter().map(|alias| fitting.matched(alias)).collect::<Result<Vec<_>, _>>()?;
+    let filters = wanted
         .predicates
         .iter()
         .enumerate()
         .filter(|(i, _)| !absorbed.contains(i))
         .map(|(_, p)| fitting.resolve(p))
         .collect::<Result<Vec<_>, _>>()?;
+    predicates.extend(filters);
     let groups = wanted.groups.iter().map(|g| fitting.resolve(g)).collect::<Result<Vec<_>, _>>()?;
     let outputs = wanted.aggregates.iter().map(|a| fitting.aggregate(a)).collect::<Result<Vec<_>, _>>()?;
     Ok(Fit { groups, merges: fitting.merges, outputs, predicates, partials: fitting.partials })
@@ -78,7 +71,6 @@ struct Fitting<'a> {
     query: &'a StarQuery,
     cuboid: Cuboid,
     schema: SchemaRef,
-    may_be_empty: bool,
     merges: Vec<Expr>,
     partials: Vec<String>,
 }
@@ -107,9 +99,31 @@ impl Fitting<'_> {
         }
     }
 
+    /// The condition that a lookup matched: one of its own keys is there. (The fact's key would not do: it is there
+    /// in rows without a match, too.)
+    fn matched(&self, alias: &str) -> Result<Expr, Reason> {
+        let lookup = self.star.lookups.iter().find(|l| l.alias == alias);
+        let keys = lookup
+            .into_iter()
+            .flat_map(|l| &l.keys)
+            .map(|k| StarColumn { alias: alias.into(), column: k.lookup.clone() });
+        match keys.clone().find(|c| self.has(c)) {
+            Some(key) => Ok(column(INDEX, &key.to_string()).is_not_null()),
+            None => Err(format!(
+                "the query joins {alias} INNER, the model LEFT; it lacks the dimension {}, which would tell the difference",
+                keys.map(|c| c.to_string()).next().unwrap_or_default()
+            )),
+        }
+    }
+
+    /// Whether a star column is one of the index's dimensions.
+    fn has(&self, column: &StarColumn) -> bool {
+        self.cuboid.dimensions().any(|i| self.star.dimensions[i].0 == *column)
+    }
+
     /// The name of the index's column that holds a star column.
     fn dimension(&self, wanted: &StarColumn) -> Option<String> {
-        let has = |c: &StarColumn| self.cuboid.dimensions().any(|i| self.star.dimensions[i].0 == *c);
+        let has = |c: &StarColumn| self.has(c);
         if has(wanted) {
             return Some(wanted.to_string());
         }
@@ -201,8 +215,8 @@ impl Fitting<'_> {
             },
         };
         let sum = self.merge(sum_udaf(), vec![counted], false, filter.clone());
-        let may_be_null = self.may_be_empty || filter.is_some();
-        Some(if may_be_null { coalesce(vec![sum, lit(0i64)]) } else { sum })
+        // COUNT is never NULL, and whatever stands above may rely on that; a SUM of no rows is.
+        Some(coalesce(vec![sum, lit(0i64)]))
     }
 
     /// SUM of an argument: a stored sum, or an expression over dimensions weighted with the number of rows.

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 pub(crate) struct StarQuery {
     /// Filters that remain after the join conditions were taken out.
     pub(crate) predicates: Vec<Expr>,
+    /// Aliases of lookups that the query joins INNER and the model LEFT: rows without a match must be left out.
+    pub(crate) matched: Vec<String>,
     /// Aliases of lookups whose key equals the fact key in every row that the query sees.
     pub(crate) equated: Vec<String>,
     /// Occurrence name to star alias.
@@ -71,7 +73,7 @@ impl StarQuery {
                 predicates[key] = None;
             }
             if lookup.join == JoinKind::Left {
-                matched.push(column(&lookup.alias, &lookup.keys[0].lookup).is_not_null());
+                matched.push(lookup.alias.clone());
             }
             equated.push(lookup.alias.clone());
             aliases.insert(occurrence.name.clone(), lookup.alias.clone());
@@ -99,9 +101,9 @@ impl StarQuery {
                 lookup.table.name
             ));
         }
-        let mut query = StarQuery { predicates: matched, equated, aliases };
+        let mut query = StarQuery { predicates: vec![], matched, equated, aliases };
         let kept: Vec<Expr> = predicates.into_iter().flatten().map(|p| query.translate(&p)).collect();
-        query.predicates.extend(kept);
+        query.predicates = kept;
         Ok(query)
     }
 

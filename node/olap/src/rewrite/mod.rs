@@ -206,7 +206,6 @@ impl Rewriter<'_> {
             groups: input.groups.iter().map(|e| query.translate(e)).collect(),
             aggregates: input.aggregates.iter().map(|e| query.translate(e)).collect(),
             predicates: query.predicates.clone(),
-            may_be_empty: input.groups.is_empty() || input.groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))),
         };
         let time = star.partition.as_ref().and_then(|p| {
             let sql_type = star.column_type(&p.column)?;

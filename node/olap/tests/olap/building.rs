@@ -1,0 +1,282 @@
+//! Builds: every step stands on its own, and bad luck is an error that says what happened.
+
+use crate::shop::*;
+use kirin_olap::*;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+fn result(value: &serde_json::Value) -> StepResult {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_segment_holds_its_range_and_only_that() {
+    let shop = Shop::open();
+    let jan = shop.build(JAN).await.unwrap();
+    assert_eq!(jan.manifest.source_rows, 3);
+    let feb = shop.build(FEB).await.unwrap();
+    assert_eq!(feb.manifest.source_rows, 2);
+    let full = shop.build(SegmentRange::Full).await.unwrap();
+    assert_eq!(full.manifest.source_rows, 7, "a full build has the row without a day, too");
+    assert_eq!(full.manifest.layouts.len(), 4);
+    for layout in &full.manifest.layouts {
+        assert_eq!(layout.rows, layout.files.iter().map(|f| f.rows).sum::<u64>());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_range_builds_an_empty_segment_that_answers() {
+    let shop = Shop::open();
+    let range = SegmentRange::Time { start_ms: 0, end_ms: 86_400_000 };
+    let empty = shop.build(range).await.unwrap();
+    assert_eq!((empty.manifest.source_rows, empty.manifest.bytes), (0, 0));
+    let sql = "SELECT COUNT(*), SUM(qty) FROM sales JOIN items ON item = name";
+    let answer = shop.snapshot(vec![empty]).query(sql, index_only()).await.unwrap();
+    assert_eq!(shown(&answer), ["0 -"]);
+}
+
+#[tokio::test]
+async fn cuboids_are_built_from_their_smallest_parent() {
+    let shop = Shop::open();
+    let prior = shop.steps(&shop.job(SegmentRange::Full), 6).await.unwrap();
+    let parents: Vec<_> = prior
+        .iter()
+        .filter_map(|value| match result(value).outcome {
+            StepOutcome::Indexed { data, parent } => Some((data.layout, parent)),
+            _ => None,
+        })
+        .collect();
+    // Base from the flat table, the others from the base.
+    assert_eq!(parents[0], (0b111111, None));
+    assert!(parents[1..].iter().all(|(_, parent)| parent.is_some()), "{parents:?}");
+}
+
+#[tokio::test]
+async fn a_step_runs_again_from_prior_results_alone() {
+    let shop = Shop::open();
+    let job = shop.job(SegmentRange::Full);
+    let prior = shop.steps(&job, 4).await.unwrap();
+    // Another engine, as on another node, another directory, results in another order.
+    let other = Shop { engine: Engine::new(EngineConfig::default()).unwrap(), ..Shop::open() };
+    let mut shuffled = prior.clone();
+    shuffled.reverse();
+    let again = other.step(&job, 4, &shuffled, &shop.attempt("heir")).await.unwrap();
+    let first = shop.step(&job, 4, &prior, &shop.attempt("first")).await.unwrap();
+    assert_eq!((again.rows, &again.name), (first.rows, &first.name));
+    assert!(again.files.iter().all(|f| f.path.contains("heir")));
+}
+
+#[tokio::test]
+async fn a_duplicate_lookup_key_is_refused_before_anything_is_built() {
+    let shop = Shop::open();
+    fs::write(shop.dir.path().join("shops.csv"), format!("{SHOPS}2,Aachen,5\n")).unwrap();
+    let error = shop.build(SegmentRange::Full).await.unwrap_err().to_string();
+    assert!(error.contains("the lookup key (id) must be unique, but (2) is there 2 times"), "{error}");
+    // NULL keys match nothing, so they may repeat.
+    fs::write(shop.dir.path().join("shops.csv"), format!("{SHOPS},Aachen,5\n,Düren,5\n")).unwrap();
+    shop.build(SegmentRange::Full).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_source_that_vanishes_or_changes_fails_the_build() {
+    let shop = Shop::open();
+    let job = shop.job(SegmentRange::Full);
+    let prior = shop.steps(&job, 1).await.unwrap();
+    let path = shop.dir.path().join("sales.csv");
+    fs::write(&path, format!("{SALES}2020-03-09,1,apple,1,1.0,late\n")).unwrap();
+    let error = shop.step(&job, 1, &prior, &shop.attempt("a")).await.unwrap_err();
+    assert!(matches!(&error, Error::Source { table, .. } if table == "sales"), "{error}");
+    assert!(error.to_string().contains("changed since the build began"), "{error}");
+    fs::remove_file(&path).unwrap();
+    let error = shop.step(&job, 1, &prior, &shop.attempt("b")).await.unwrap_err().to_string();
+    assert!(error.contains("vanished"), "{error}");
+    let error = shop.step(&job, 0, &[], &shop.attempt("c")).await.unwrap_err().to_string();
+    assert!(error.contains("there is no .csv file at"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_shortened_or_damaged_file_is_named() {
+    for damage in [remove as fn(&Path), shorten, flip] {
+        let shop = Shop::open();
+        let job = shop.job(SegmentRange::Full);
+        let prior = shop.steps(&job, 6).await.unwrap();
+        let flat = result(&prior[1]).files[0].path.clone();
+        let base = result(&prior[2]).files[0].path.clone();
+        damage(Path::new(&flat));
+        damage(Path::new(&base));
+        // A fresh engine has nothing in its cache.
+        let heir = Shop { engine: Engine::new(EngineConfig::default()).unwrap(), ..Shop::open() };
+        let error = heir.step(&job, 2, &prior[..2], &shop.attempt("x")).await.unwrap_err();
+        assert!(matches!(&error, Error::BuildFile { path, .. } if *path == flat), "{error}");
+        let publish = heir.step(&job, 6, &prior, &shop.attempt("x")).await.unwrap_err();
+        assert!(matches!(&publish, Error::BuildFile { path, .. } if *path == base), "{publish}");
+    }
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+fn shorten(path: &Path) {
+    let content = fs::read(path).unwrap();
+    fs::write(path, &content[..content.len() - 7]).unwrap();
+}
+
+fn flip(path: &Path) {
+    let mut content = fs::read(path).unwrap();
+    content[20] ^= 1;
+    fs::write(path, content).unwrap();
+}
+
+#[tokio::test]
+async fn missing_or_foreign_results_are_refused() {
+    let shop = Shop::open();
+    let job = shop.job(SegmentRange::Full);
+    let error = shop.step(&job, 1, &[], &shop.attempt("a")).await.unwrap_err().to_string();
+    assert!(error.contains("run that step first"), "{error}");
+    let error = shop.step(&job, 1, &[serde_json::json!({"odd": 1})], &shop.attempt("a")).await.unwrap_err().to_string();
+    assert!(error.contains("restart the job"), "{error}");
+    let prior = shop.steps(&job, 3).await.unwrap();
+    let error = shop.step(&job, 6, &prior, &shop.attempt("a")).await.unwrap_err().to_string();
+    assert!(error.contains("was not built"), "{error}");
+    let mut changed = job.clone();
+    changed.model.lookups[0].join = JoinKind::Inner;
+    let error = shop.step(&changed, 2, &prior[..2], &shop.attempt("a")).await.unwrap_err().to_string();
+    assert!(error.contains("joined by another definition"), "{error}");
+    assert!(shop.step(&job, 99, &[], &shop.attempt("a")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_model_without_time_is_built_in_full_only() {
+    let mut shop = Shop::open();
+    shop.model.partition = None;
+    let error = shop.build(JAN).await.unwrap_err().to_string();
+    assert!(error.contains("can only be built in full"), "{error}");
+    assert_eq!(shop.build(SegmentRange::Full).await.unwrap().manifest.source_rows, 7);
+}
+
+#[tokio::test]
+async fn an_inner_lookup_drops_rows_without_a_match() {
+    let shop = Shop::open();
+    fs::write(shop.dir.path().join("items.csv"), "name,kind\napple,fruit\n").unwrap();
+    assert_eq!(shop.build(SegmentRange::Full).await.unwrap().manifest.source_rows, 3);
+}
+
+#[tokio::test]
+async fn cancelled_work_stops_and_progress_is_told() {
+    let shop = Shop::open();
+    let job = shop.job(SegmentRange::Full);
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let stopped = shop.engine.run_step(&job, 0, &[], &shop.attempt("a"), Arc::new(|_| {}), &cancel).await;
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+    let prior = shop.steps(&job, 1).await.unwrap();
+    let rows = Arc::new(AtomicU64::new(0));
+    let told = rows.clone();
+    let progress: ProgressFn = Arc::new(move |p| {
+        told.fetch_max(p.done, Ordering::Relaxed);
+    });
+    let flat = shop.engine.run_step(&job, 1, &prior, &shop.attempt("a"), progress, &Cancel::default()).await.unwrap();
+    assert_eq!(rows.load(Ordering::Relaxed), flat.rows);
+}
+
+#[tokio::test]
+async fn every_partition_format_divides_the_same_rows() {
+    for (type_name, format, dates) in [
+        ("VARCHAR", Some("yyyy-MM-dd"), ["2020-01-31", "2020-02-01", "2020-02-29"]),
+        ("VARCHAR", Some("yyyyMMdd"), ["20200131", "20200201", "20200229"]),
+        ("VARCHAR", Some("yyyy-MM-dd HH:mm:ss"), ["2020-01-31 23:59:59", "2020-02-01 00:00:00", "2020-02-29 23:00:00"]),
+        ("INTEGER", Some("yyyyMMdd"), ["20200131", "20200201", "20200229"]),
+        ("INTEGER", Some("epoch_seconds"), ["1580515199", "1580515200", "1583020799"]),
+        ("SMALLINT", Some("epoch_days"), ["18292", "18293", "18321"]),
+        ("BIGINT", Some("epoch_millis"), ["1580515199999", "1580515200000", "1583020799999"]),
+        ("TIMESTAMP", None, ["2020-01-31 23:59:59.999", "2020-02-01 00:00:00", "2020-02-29 23:59:59.999"]),
+        ("DATE", None, ["2020-01-31", "2020-02-01", "2020-02-29"]),
+    ] {
+        let mut shop = Shop::open();
+        let content = format!("at,v\n{},1\n{},2\n{},4\n,8\n", dates[0], dates[1], dates[2]);
+        shop.tables = vec![table(shop.dir.path(), "t", &content, &[&format!("at {type_name}"), "v BIGINT"])];
+        shop.model = serde_json::from_value(serde_json::json!({
+            "name": "t", "fact": "t", "dimensions": [{"name": "v", "column": "t.v"}],
+            "measures": [{"name": "s", "function": "SUM", "column": "t.v"}],
+            "partition": {"column": "at", "format": format}
+        }))
+        .unwrap();
+        let (jan, feb) = (shop.build(JAN).await.unwrap(), shop.build(FEB).await.unwrap());
+        assert_eq!((jan.manifest.source_rows, feb.manifest.source_rows), (1, 2), "{type_name} {format:?}");
+        let snapshot = shop.snapshot(vec![jan, feb]);
+        let answer = snapshot.query("SELECT SUM(v) FROM t", index_only()).await.unwrap();
+        assert_eq!(shown(&answer), ["7"], "{type_name} {format:?}");
+        let answer = snapshot.query("SELECT SUM(v) FROM t", mixed()).await.unwrap();
+        assert_eq!(shown(&answer), ["15"], "{type_name} {format:?}: the row without a time is raw only");
+    }
+}
+
+#[tokio::test]
+async fn definitions_are_checked_against_the_files() {
+    let shop = Shop::open();
+    let described = shop.engine.describe(&shop.tables[0].source).await.unwrap();
+    let types: Vec<_> = described.columns.iter().map(|c| (c.name.as_str(), c.type_name.as_str())).collect();
+    assert_eq!(types[0], ("day", "DATE"));
+    assert_eq!(types[4], ("price", "DOUBLE"));
+    shop.engine.check(&shop.tables[0]).await.unwrap();
+    let mut wrong = shop.tables[0].clone();
+    wrong.columns.swap(0, 1);
+    let error = shop.engine.check(&wrong).await.unwrap_err().to_string();
+    assert!(error.contains("where the definition has"), "{error}");
+    let mut wrong = shop.tables[0].clone();
+    wrong.columns.pop();
+    assert!(shop.engine.check(&wrong).await.is_err());
+    let mut gone = shop.tables[0].clone();
+    gone.source.location = "/nowhere/at/all".into();
+    assert!(shop.engine.check(&gone).await.is_err());
+    gone.source.location = "s3://bucket/key".into();
+    let error = shop.engine.check(&gone).await.unwrap_err().to_string();
+    assert!(error.contains("use a path or a file:// URL"), "{error}");
+}
+
+#[tokio::test]
+async fn a_parquet_column_that_is_not_there_is_an_error_not_nulls() {
+    let dir = tempfile::tempdir().unwrap();
+    demo::write_files(dir.path()).unwrap();
+    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let mut airlines = demo::tables(dir.path()).remove(1);
+    engine.check(&airlines).await.unwrap();
+    airlines.columns[1].name = "NAME".into();
+    let error = engine.check(&airlines).await.unwrap_err().to_string();
+    assert!(error.contains("has no column \"NAME\"; it has \"name\""), "{error}");
+    airlines.columns[1] = Column { name: "name".into(), type_name: "DATE".into() };
+    // Text can be cast to DATE in principle; a number type for binary data cannot.
+    engine.check(&airlines).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_and_a_glob_are_sources() {
+    let shop = Shop::open();
+    let dir = shop.dir.path().join("many [1] files");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("a.csv"), "v\n1\n").unwrap();
+    fs::write(dir.join("b.csv"), "v\n2\n").unwrap();
+    fs::write(dir.join("readme.txt"), "not data").unwrap();
+    let mut t = table(shop.dir.path(), "t", "v\n", &["v BIGINT"]);
+    t.source.location =
+        format!("file://{}/", dir.display()).replace(' ', "%20").replace('[', "%5B").replace(']', "%5D");
+    shop.engine.check(&t).await.unwrap();
+    let catalog = |t: &Table| Catalog { tables: vec![t.clone()], ..Catalog::default() };
+    let sum = |t: Table| {
+        let snapshot = shop.engine.open(catalog(&t)).unwrap();
+        async move { shown(&snapshot.query("SELECT SUM(v) FROM t", raw()).await.unwrap()) }
+    };
+    assert_eq!(sum(t.clone()).await, ["3"]);
+    // A file that is added later is seen by the next query.
+    fs::write(dir.join("c.csv"), "v\n4\n").unwrap();
+    assert_eq!(sum(t.clone()).await, ["7"]);
+    let plain = shop.dir.path().join("plain");
+    fs::create_dir(&plain).unwrap();
+    fs::write(plain.join("x1.csv"), "v\n1\n").unwrap();
+    fs::write(plain.join("y1.csv"), "v\n8\n").unwrap();
+    t.source.location = format!("{}/x*.csv", plain.display());
+    assert_eq!(sum(t).await, ["1"]);
+}
