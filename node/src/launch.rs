@@ -31,6 +31,8 @@ pub struct Plan {
     pub settings: Vec<(String, String)>,
     /// Whether the nodes outlive this process.
     pub outlive: bool,
+    /// The `kirin` program; this process's own if it isn't given.
+    pub program: Option<PathBuf>,
 }
 
 /// A running cluster.
@@ -80,7 +82,7 @@ impl Cluster {
         std::fs::create_dir_all(home.join("conf"))?;
         let mut node = NodeProcess { name: name.to_owned(), home, child: None, url: String::new(), client: None };
         self.write_conf(&node)?;
-        node.start(self.plan.outlive).await?;
+        node.start(&self.plan).await?;
         let first = self.nodes.first().unwrap_or(&node);
         let login = credentials::read(&first.home.join("data"))?.context("the first node left no credentials")?;
         node.client = Some(Client::new(std::slice::from_ref(&node.url), Some(login))?);
@@ -133,7 +135,7 @@ impl Cluster {
     pub async fn restart(&mut self, node: usize) -> anyhow::Result<()> {
         let process = &mut self.nodes[node];
         let client = process.client.take();
-        process.start(self.plan.outlive).await?;
+        process.start(&self.plan).await?;
         let login = client.and_then(|client| client.login().cloned());
         process.client = Some(Client::new(std::slice::from_ref(&process.url), login)?);
         Ok(())
@@ -223,12 +225,12 @@ impl Cluster {
 }
 
 impl NodeProcess {
-    async fn start(&mut self, outlive: bool) -> anyhow::Result<()> {
+    async fn start(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(plan.program.clone().map_or_else(std::env::current_exe, Ok)?);
         command.arg("start").arg("--home").arg(&self.home);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(!outlive);
-        if !outlive {
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(!plan.outlive);
+        if !plan.outlive {
             crate::worker::die_with_parent(&mut command);
         }
         let mut child = command.spawn().context("cannot start a node")?;

@@ -1,0 +1,143 @@
+//! Trivial jobs a second, each committed durably: the node's loop, core and metastore in one process, nothing in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use kirin_core::ask::{Priority, ProjectId};
+use kirin_core::{Answer, Ask, Role, Settings};
+use kirin_store::{Extra, JoinInfo, Store, SubmitInfo};
+use serde_json::json;
+
+use crate::auth::link::Cluster;
+use crate::auth::password;
+use crate::chores::Chores;
+use crate::cli::Format;
+use crate::clock::{self, Clock};
+use crate::config::{Config, Secret, Sources};
+use crate::directory::Directory;
+use crate::executor::Attempts;
+use crate::executor::probe::Probe;
+use crate::history::History;
+use crate::link::Links;
+use crate::server::store_config;
+use crate::shell::{Mind, Outside, Shell};
+
+/// Attempts at once where requests share transactions.
+const SLOTS: u32 = 2_000;
+/// Attempts at once where each request has its own.
+const SLOTS_UNBATCHED: u32 = 10;
+
+/// Measures.
+///
+/// # Errors
+/// If the metastore can't be used.
+pub async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, format: Format) -> anyhow::Result<()> {
+    let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let url = match metastore {
+        Some(url) if url.reveal().contains("@jdbc") => url.reveal().to_owned(),
+        Some(url) => format!("kirin_{}@{}", &run[..8], url.reveal()),
+        None => format!("kirin@sqlite:{}", dir.path().join("metastore.db").display()),
+    };
+    let set = vec![format!("kylin.metadata.url={}", url.replace('\\', "\\\\"))];
+    let config = Config::load(&Sources::of_process(Some(dir.path().to_owned()), None, set))?;
+    let mut store_config = store_config(&config);
+    store_config.batch = !unbatched;
+    let store = Store::open(&store_config).await?;
+    // No limit that could be reached: the claims of one project then run side by side.
+    store.create_project("bench", "", jobs.max(1_000_000)).await?;
+    let project = store.project("bench").await?.context("the project was just made")?.id;
+
+    let from = clock::instant();
+    submit(&store, project, jobs, unbatched).await?;
+    let submitted = f64::from(jobs) / from.elapsed().as_secs_f64();
+
+    let slots = if unbatched { SLOTS_UNBATCHED } else { SLOTS };
+    let from = clock::instant();
+    drain(&store, dir.path(), slots).await?;
+    let finished = f64::from(jobs) / from.elapsed().as_secs_f64();
+    let mode = if unbatched { "unbatched" } else { "batched" };
+    report(format, jobs, submitted, finished, mode);
+    Ok(())
+}
+
+async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatched: bool) -> anyhow::Result<()> {
+    // Unbatched: one client, one commit each, as a user who waits for each answer. Batched: many clients at once.
+    let clients = if unbatched { 1 } else { 64 };
+    let each = jobs.div_ceil(clients);
+    let mut tasks = Vec::new();
+    for client in 0..clients {
+        let store = store.clone();
+        let count = each.min(jobs.saturating_sub(client * each));
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..count {
+                let key = uuid::Uuid::now_v7().as_u128();
+                let ask = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+                let info = SubmitInfo {
+                    kind: "probe".to_owned(),
+                    subject: "bench".to_owned(),
+                    submitter: "bench".to_owned(),
+                    spec: json!({ "steps": 0 }),
+                    total_steps: 0,
+                    reserve: Vec::new(),
+                };
+                let answer = store.ask(&ask, Extra::Submit(info)).await;
+                if !matches!(answer, Answer::Accepted { .. }) {
+                    bail!("a job was not accepted: {answer:?}");
+                }
+            }
+            Ok(())
+        }));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    Ok(())
+}
+
+/// Starts a node and waits until it has finished everything.
+async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Result<()> {
+    let (mind, inputs) = Mind::new();
+    let directory = Directory::new(store.clone());
+    let cluster = Cluster { secret: password::random(), id: "bench".to_owned() };
+    let outside = Outside {
+        store: store.clone(),
+        join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
+        links: Links::new(cluster, "bench", directory.clone(), mind.clone()),
+        attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)]),
+        chores: Chores::new(store.clone(), dir),
+        history: History::new(store.clone()),
+        directory,
+    };
+    let settings = Settings { slots, ..Settings::new(Role::All) };
+    let (shell, _) = Shell::new(settings, Clock::start(), outside, mind.clone(), inputs);
+    let shell = tokio::spawn(shell.run());
+    loop {
+        let open = mind.look(|node, now| (node.me().is_some(), node.queue().len(), node.view(now).attempts.len())).await;
+        let (joined, queue, attempts) = open.context("the node has ended")?;
+        if joined && queue == 0 && attempts == 0 {
+            // Not only what the node knows: nothing is open in the metastore either.
+            match store.ask(&Ask::ListJobs, Extra::None).await {
+                Answer::Jobs(rows) if rows.is_empty() => break,
+                Answer::Jobs(_) => {}
+                answer => bail!("the metastore does not list: {answer:?}"),
+            }
+        }
+        ensure!(!shell.is_finished(), "the node has ended");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    shell.abort();
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn report(format: Format, jobs: u32, submitted: f64, finished: f64, mode: &str) {
+    if format == Format::Json {
+        let figures =
+            json!({ "jobs": jobs, "mode": mode, "submitted_per_s": submitted.round(), "finished_per_s": finished.round() });
+        println!("{figures}");
+    } else {
+        println!("{jobs} trivial jobs, {mode}: {submitted:.0} submitted a second, {finished:.0} finished a second");
+    }
+}
