@@ -1,0 +1,1 @@
+DELETE FROM {p}_step WHERE job = $1

@@ -1,0 +1,1 @@
+DELETE FROM {p}_beat WHERE node = $1 AND incarnation = $2

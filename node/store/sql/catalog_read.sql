@@ -1,0 +1,1 @@
+SELECT revision FROM {p}_catalog WHERE project = $1

@@ -1,0 +1,1 @@
+SELECT name, body, revision, changed_ms FROM {p}_doc WHERE project = $1 AND kind = $2 AND name = $3

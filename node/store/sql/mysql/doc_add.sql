@@ -1,0 +1,2 @@
+INSERT IGNORE INTO {p}_doc (project, kind, name, body, revision, changed_ms)
+SELECT p.id, $2, $3, $4, 1, $5 FROM {p}_project AS p WHERE p.id = $1

@@ -1,0 +1,1 @@
+INSERT IGNORE INTO {p}_setting (name, value) VALUES ($1, $2)

@@ -1,0 +1,1 @@
+INSERT INTO {p}_node (name, incarnation) VALUES ($1, 0) {or_skip name}

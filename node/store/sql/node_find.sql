@@ -1,0 +1,1 @@
+SELECT id, incarnation FROM {p}_node WHERE name = $1

@@ -1,0 +1,61 @@
+-- One statement for many takes. $2 says whether the rows of the projects are locked already, $3 the wall time,
+-- $4 whether an earlier waiting job stands against it.
+-- Verdict: 0 granted if the row still is what was read when its lock is granted, 1 the project is full,
+-- 2 the project may become full by takes that are not visible here: lock it and ask again.
+WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(job int, seen int, node int, incarnation int)}),
+  me AS MATERIALIZED (
+    SELECT m.node, m.incarnation
+    FROM (SELECT DISTINCT node, incarnation FROM q) AS d
+    JOIN {p}_member AS m ON m.node = d.node AND m.incarnation = d.incarnation
+    WHERE m.state = 0
+    FOR SHARE OF m),
+  old AS MATERIALIZED (
+    SELECT j.id, j.project, j.priority, j.state = 2 AS running, j.holder_node, j.holder_incarnation, j.from_step,
+      j.taken_ms, q.seen, q.node, q.incarnation
+    FROM q
+    JOIN me ON me.node = q.node AND me.incarnation = q.incarnation
+    JOIN {p}_job AS j ON j.id = q.job
+    WHERE j.epoch = q.seen AND j.state <= 2
+      AND NOT EXISTS (
+        SELECT FROM {p}_beat AS b WHERE b.node = j.holder_node AND b.incarnation = j.holder_incarnation)
+      AND ($4 = 0 OR j.state = 2 OR NOT EXISTS (
+        SELECT FROM {p}_job AS w
+        WHERE w.state <= 4 AND w.state IN (0, 1) AND (w.priority, w.id) < (j.priority, j.id)
+          AND EXISTS (
+            SELECT FROM {p}_project AS p
+            WHERE p.id = w.project AND p.job_limit > (
+              SELECT count(*) FROM {p}_job AS r
+              WHERE r.project = p.id AND r.holder_node IS NOT NULL AND r.state = 2))))),
+  room AS MATERIALIZED (
+    SELECT p.id, p.job_limit,
+      (SELECT count(*) FROM {p}_job AS r
+       WHERE r.project = p.id AND r.holder_node IS NOT NULL AND r.state = 2) AS running
+    FROM {p}_project AS p WHERE p.id IN (SELECT project FROM old WHERE NOT running)),
+  ranked AS (
+    SELECT old.*, room.job_limit, room.running AS count,
+      row_number() OVER (PARTITION BY old.project, old.running ORDER BY old.priority, old.id) AS nth
+    FROM old LEFT JOIN room ON room.id = old.project),
+  verdicts AS MATERIALIZED (
+    SELECT ranked.*,
+      CASE
+        WHEN running THEN 0
+        WHEN count + nth > job_limit AND ($2 = 1 OR count >= job_limit) THEN 1
+        WHEN $2 = 1 THEN 0
+        WHEN count + nth + 64 + 2 * (SELECT COALESCE(sum(m.slots), 0) FROM {p}_member AS m WHERE m.state <= 1)
+          > job_limit THEN 2
+        ELSE 0
+      END AS verdict
+    FROM ranked),
+  hit AS (
+    UPDATE {p}_job AS j
+    SET state = 2, holder_node = v.node, holder_incarnation = v.incarnation, placed = v.node, epoch = j.epoch + 1,
+      from_step = j.steps, taken_ms = $3, started_ms = COALESCE(j.started_ms, $3), ended_ms = NULL, changed_ms = $3
+    FROM verdicts AS v
+    WHERE v.verdict = 0 AND j.id = v.id AND j.epoch = v.seen AND j.state <= 2 AND (j.state = 2) = v.running
+    RETURNING j.id, j.epoch, j.steps),
+  ended AS (
+    INSERT INTO {p}_attempt (job, epoch, node, incarnation, from_step, started_ms, ended_ms, outcome)
+    SELECT v.id, v.seen, v.holder_node, v.holder_incarnation, v.from_step, v.taken_ms, $3, 4
+    FROM hit JOIN verdicts AS v ON v.id = hit.id WHERE v.holder_node IS NOT NULL
+    ON CONFLICT DO NOTHING)
+SELECT v.id, v.verdict, hit.epoch, hit.steps FROM verdicts AS v LEFT JOIN hit ON hit.id = v.id

@@ -1,0 +1,1 @@
+DELETE FROM {p}_catalog WHERE project = $1

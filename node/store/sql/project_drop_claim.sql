@@ -1,0 +1,1 @@
+DELETE FROM {p}_claim WHERE target = $1

@@ -1,0 +1,1 @@
+DELETE FROM {p}_segment WHERE project = $1

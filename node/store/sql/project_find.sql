@@ -1,0 +1,1 @@
+SELECT id FROM {p}_project WHERE name = $1

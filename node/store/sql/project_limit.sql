@@ -1,0 +1,1 @@
+UPDATE {p}_project SET job_limit = $2 WHERE id = $1

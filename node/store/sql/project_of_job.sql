@@ -1,0 +1,1 @@
+SELECT project, {text uuid} FROM {p}_job WHERE id = $1

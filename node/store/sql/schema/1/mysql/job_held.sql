@@ -1,0 +1,1 @@
+CREATE INDEX {p}_job_held ON {p}_job (holder_node, project)

@@ -1,0 +1,1 @@
+ALTER TABLE {p}_beat SET (fillfactor = 20)

@@ -1,0 +1,1 @@
+CREATE INDEX {p}_segment_by_job ON {p}_segment (job)

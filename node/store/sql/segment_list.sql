@@ -1,0 +1,2 @@
+SELECT {text s.id}, s.project, s.model, s.start_ms, s.end_ms, s.state, {text s.job}, s.epoch, s.created_ms, s.changed_ms, s.manifest
+FROM {p}_segment AS s WHERE s.project = $1 AND ($2 = '' OR s.model = $2) ORDER BY s.model, s.start_ms

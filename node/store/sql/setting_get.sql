@@ -1,0 +1,1 @@
+SELECT value FROM {p}_setting WHERE name = $1

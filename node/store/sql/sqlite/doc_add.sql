@@ -1,0 +1,3 @@
+INSERT INTO {p}_doc (project, kind, name, body, revision, changed_ms)
+SELECT p.id, $2, $3, $4, 1, $5 FROM {p}_project AS p WHERE p.id = $1
+ON CONFLICT DO NOTHING

@@ -1,0 +1,298 @@
+//! Group commit: requests of one kind that come while a transaction is under way share the next one.
+//!
+//! There is a lane for each kind. A lane carries out one transaction at a time; a lone request starts at once. Two requests
+//! for the same job never share a transaction, so that each meets what the other left. Every request has an answer of its
+//! own and a deadline of its own: one that still waits for its turn when its time is up certainly did not happen.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use kirin_core::Answer;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::commit::{Finish, Finishes, Release, Releases, Step, Steps};
+use crate::error::{Fault, StoreError};
+use crate::line::Work;
+use crate::store::Inner;
+use crate::submit::{NewJob, Submits, Submitted};
+use crate::take::{Take, Takes};
+
+/// More do not make a transaction cheaper per request, only longer.
+const BATCH_MAX: usize = 1000;
+
+/// The lanes, once they are started.
+#[derive(Default)]
+pub(crate) struct Batches {
+    takes: Lane<Take>,
+    steps: Lane<Step>,
+    finishes: Lane<Finish>,
+    releases: Lane<Release>,
+    submits: Lane<NewJob>,
+}
+
+struct Lane<R: Request>(OnceLock<mpsc::UnboundedSender<Waiting<R>>>);
+
+impl<R: Request> Default for Lane<R> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+/// A request that can share a transaction with others.
+pub(crate) trait Request: Clone + Send + Sync + 'static {
+    type Out: Send + 'static;
+
+    /// Requests with equal subjects never share a transaction.
+    fn subject(&self) -> u128;
+
+    /// Whether it needs a transaction for itself.
+    fn alone(&self) -> bool;
+
+    /// One transaction for all of them.
+    fn carry(inner: &Inner, requests: &[Self]) -> impl Future<Output = Result<Vec<Self::Out>, Fault>> + Send;
+}
+
+/// Whose move it is: a request can be given up only before it is under way.
+const QUEUED: u8 = 0;
+const UNDER_WAY: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+struct Waiting<R: Request> {
+    request: R,
+    stage: Arc<AtomicU8>,
+    reply: oneshot::Sender<Result<R::Out, Fault>>,
+}
+
+impl Batches {
+    /// Starts the lanes; they end with the store.
+    pub(crate) fn start(&self, inner: &Arc<Inner>) {
+        self.takes.start(inner);
+        self.steps.start(inner);
+        self.finishes.start(inner);
+        self.releases.start(inner);
+        self.submits.start(inner);
+    }
+
+    pub(crate) async fn take(inner: &Inner, take: Take) -> Result<Answer, Fault> {
+        ask(inner, |batches| &batches.takes, take).await
+    }
+
+    pub(crate) async fn step(inner: &Inner, step: Step) -> Result<Answer, Fault> {
+        ask(inner, |batches| &batches.steps, step).await
+    }
+
+    pub(crate) async fn finish(inner: &Inner, finish: Finish) -> Result<Answer, Fault> {
+        ask(inner, |batches| &batches.finishes, finish).await
+    }
+
+    pub(crate) async fn release(inner: &Inner, release: Release) -> Result<Answer, Fault> {
+        ask(inner, |batches| &batches.releases, release).await
+    }
+
+    pub(crate) async fn submit(inner: &Inner, job: NewJob) -> Result<Submitted, Fault> {
+        ask(inner, |batches| &batches.submits, job).await
+    }
+}
+
+/// Through the lane if there is one, else as a transaction of its own.
+async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request: R) -> Result<R::Out, Fault> {
+    let sender = inner.batches().and_then(|batches| lane(batches).0.get());
+    let Some(sender) = sender else {
+        let mut answers = R::carry(inner, &[request]).await?;
+        return answers.pop().ok_or_else(|| Fault::Maybe(StoreError::Corrupt("a transaction without answer".to_owned())));
+    };
+    let patience = inner.ask_timeout();
+    let stage = Arc::new(AtomicU8::new(QUEUED));
+    let (reply, answer) = oneshot::channel();
+    let closed = || StoreError::Unreachable("the metastore is closed".to_owned());
+    if sender.send(Waiting { request, stage: stage.clone(), reply }).is_err() {
+        return Err(Fault::Certain(closed()));
+    }
+    match tokio::time::timeout(patience, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(unsure(&stage, closed())),
+        Err(_) => Err(unsure(&stage, StoreError::Late(patience))),
+    }
+}
+
+/// Certain if the request was still waiting and is hereby given up.
+fn unsure(stage: &AtomicU8, error: StoreError) -> Fault {
+    match stage.compare_exchange(QUEUED, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => Fault::Certain(error),
+        Err(_) => Fault::Maybe(error),
+    }
+}
+
+impl<R: Request> Lane<R> {
+    fn start(&self, inner: &Arc<Inner>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        if self.0.set(sender).is_ok() {
+            tokio::spawn(drive(Arc::downgrade(inner), receiver));
+        }
+    }
+}
+
+async fn drive<R: Request>(inner: Weak<Inner>, mut receiver: mpsc::UnboundedReceiver<Waiting<R>>) {
+    let mut queue: VecDeque<Waiting<R>> = VecDeque::new();
+    loop {
+        if queue.is_empty() {
+            match receiver.recv().await {
+                Some(waiting) => queue.push_back(waiting),
+                None => return,
+            }
+        }
+        while let Ok(waiting) = receiver.try_recv() {
+            queue.push_back(waiting);
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let batch = next(&mut queue);
+        if batch.is_empty() {
+            continue;
+        }
+        let requests: Vec<R> = batch.iter().map(|waiting| waiting.request.clone()).collect();
+        let answers = R::carry(&inner, &requests).await;
+        tracing::trace!(requests = requests.len(), "metastore batch");
+        match answers {
+            Ok(answers) => {
+                for (waiting, answer) in batch.into_iter().zip(answers) {
+                    // Whoever gave up waiting has dropped its end.
+                    let _ = waiting.reply.send(Ok(answer));
+                }
+            }
+            Err(fault) => {
+                for waiting in batch {
+                    let _ = waiting.reply.send(Err(fault.again()));
+                }
+            }
+        }
+    }
+}
+
+/// The requests of the next transaction, in order of arrival. What can't be part of it stays in the queue.
+fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>) -> Vec<Waiting<R>> {
+    let mut batch: Vec<Waiting<R>> = Vec::new();
+    let mut subjects = BTreeSet::new();
+    let mut left = VecDeque::new();
+    while let Some(waiting) = queue.pop_front() {
+        let full = batch.len() >= BATCH_MAX || batch.first().is_some_and(|first| first.request.alone());
+        let fits = !full && (batch.is_empty() || !waiting.request.alone()) && !subjects.contains(&waiting.request.subject());
+        if !fits {
+            // A later request for the same job must not overtake this one.
+            subjects.insert(waiting.request.subject());
+            left.push_back(waiting);
+            if full {
+                left.append(queue);
+            }
+            continue;
+        }
+        let begun = waiting.stage.compare_exchange(QUEUED, UNDER_WAY, Ordering::SeqCst, Ordering::SeqCst);
+        if begun.is_ok() {
+            subjects.insert(waiting.request.subject());
+            batch.push(waiting);
+        }
+    }
+    *queue = left;
+    batch.sort_by_key(|waiting| waiting.request.subject());
+    batch
+}
+
+async fn carry<W: Work>(inner: &Inner, work: &W) -> Result<W::Out, Fault> {
+    inner.work.carry(work, inner.ask_timeout()).await
+}
+
+impl Request for Take {
+    type Out = Answer;
+
+    fn subject(&self) -> u128 {
+        self.fence.job.0.into()
+    }
+
+    fn alone(&self) -> bool {
+        self.in_order
+    }
+
+    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
+        carry(inner, &Takes(requests)).await
+    }
+}
+
+impl Request for Step {
+    type Out = Answer;
+
+    fn subject(&self) -> u128 {
+        self.fence.job.0.into()
+    }
+
+    fn alone(&self) -> bool {
+        false
+    }
+
+    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
+        carry(inner, &Steps(requests)).await
+    }
+}
+
+impl Request for Finish {
+    type Out = Answer;
+
+    fn subject(&self) -> u128 {
+        self.fence.job.0.into()
+    }
+
+    fn alone(&self) -> bool {
+        self.touches_segments()
+    }
+
+    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
+        carry(inner, &Finishes(requests)).await
+    }
+}
+
+impl Request for Release {
+    type Out = Answer;
+
+    fn subject(&self) -> u128 {
+        self.fence.job.0.into()
+    }
+
+    fn alone(&self) -> bool {
+        false
+    }
+
+    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
+        carry(inner, &Releases(requests)).await
+    }
+}
+
+impl Request for NewJob {
+    type Out = Submitted;
+
+    fn subject(&self) -> u128 {
+        self.key
+    }
+
+    fn alone(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
+    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Submitted>, Fault> {
+        carry(inner, &Submits(requests)).await
+    }
+}
+
+impl Fault {
+    /// The same for another request of the batch.
+    fn again(&self) -> Self {
+        let told = |error: &StoreError| match error {
+            StoreError::Late(patience) => StoreError::Late(*patience),
+            StoreError::Refused(why) => StoreError::Refused(why.clone()),
+            other => StoreError::Unreachable(other.to_string()),
+        };
+        match self {
+            Self::Again(error) => Self::Again(told(error)),
+            Self::Certain(error) => Self::Certain(told(error)),
+            Self::Maybe(error) => Self::Maybe(told(error)),
+        }
+    }
+}

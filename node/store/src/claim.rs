@@ -1,0 +1,60 @@
+//! Claims: what is held besides jobs.
+
+use kirin_core::ask::Epoch;
+use kirin_core::{Answer, Member, Target};
+
+use crate::beat::{done_if, target_name};
+use crate::error::Fault;
+use crate::line::{Line, Work};
+use crate::wire::args;
+
+/// [`kirin_core::Ask::Claim`].
+pub(crate) struct Claim {
+    pub(crate) target: Target,
+    pub(crate) epoch: Epoch,
+    pub(crate) by: Member,
+    pub(crate) force: bool,
+}
+
+impl Work for Claim {
+    type Out = Answer;
+
+    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+        let (node, incarnation) = (self.by.node.0, self.by.incarnation.get());
+        let target = target_name(self.target);
+        let seen = self.epoch.0.cast_signed();
+        line.begin().await?;
+        if line.rows(|sql| &sql.member_up, args![node, incarnation]).await?.is_empty() {
+            return Ok(Answer::Refused);
+        }
+        if seen == 0 {
+            line.run(|sql| &sql.claim_add, args![&target]).await?;
+        }
+        let force = i64::from(self.force);
+        if line.run(|sql| &sql.claim_take, args![&target, node, incarnation, seen, force]).await? == 0 {
+            return Ok(Answer::Refused);
+        }
+        line.commit().await?;
+        Ok(Answer::Granted { epoch: Epoch(self.epoch.0 + 1), steps: 0 })
+    }
+}
+
+/// [`kirin_core::Ask::Yield`].
+pub(crate) struct Yield {
+    pub(crate) target: Target,
+    pub(crate) epoch: Epoch,
+    pub(crate) by: Member,
+}
+
+impl Work for Yield {
+    type Out = Answer;
+
+    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+        let (node, incarnation) = (self.by.node.0, self.by.incarnation.get());
+        let target = target_name(self.target);
+        let hit = line
+            .alone(|sql| &sql.claim_yield, args![&target, self.epoch.0.cast_signed(), node, incarnation])
+            .await?;
+        Ok(done_if(hit > 0))
+    }
+}

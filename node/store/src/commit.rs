@@ -1,0 +1,348 @@
+//! What an attempt writes under its fence: a step, its end, the job handed back. And what changes a job from outside: a
+//! place on a queue, a user's action.
+
+use std::collections::BTreeSet;
+
+use kirin_core::ask::Fence;
+use kirin_core::job::JobEvent;
+use kirin_core::{Action, Answer, JobState, Member, NodeId, Outcome};
+use uuid::Uuid;
+
+use crate::ask::Publish;
+use crate::beat::{done_if, holder};
+use crate::error::{Fault, StoreError};
+use crate::job::{AttemptEnd, state_number};
+use crate::line::{Line, Work};
+use crate::store::wall_ms;
+use crate::wire::{Dialect, Row, Table, args};
+
+/// One [`kirin_core::Ask::CommitStep`].
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) fence: Fence,
+    pub(crate) by: Member,
+    pub(crate) step: u32,
+    pub(crate) name: String,
+    pub(crate) result: Option<String>,
+    pub(crate) started_ms: Option<i64>,
+    pub(crate) ended_ms: Option<i64>,
+}
+
+/// One [`kirin_core::Ask::Finish`].
+#[derive(Clone, Debug)]
+pub(crate) struct Finish {
+    pub(crate) fence: Fence,
+    pub(crate) by: Member,
+    pub(crate) outcome: Outcome,
+    pub(crate) failure: Option<String>,
+    pub(crate) result: Option<String>,
+    pub(crate) publish: Vec<Publish>,
+}
+
+/// One [`kirin_core::Ask::Release`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Release {
+    pub(crate) fence: Fence,
+    pub(crate) by: Member,
+    pub(crate) placed: Option<NodeId>,
+}
+
+/// Several of them, for different jobs.
+pub(crate) struct Steps<'a>(pub(crate) &'a [Step]);
+/// Several of them, for different jobs.
+pub(crate) struct Finishes<'a>(pub(crate) &'a [Finish]);
+/// Several of them, for different jobs.
+pub(crate) struct Releases<'a>(pub(crate) &'a [Release]);
+
+/// The four columns of a fence: job, epoch, holder.
+fn fenced<'a>(fences: impl Iterator<Item = (Fence, Member)> + Clone + 'a) -> Table {
+    Table::default()
+        .ints(fences.clone().map(|(fence, _)| fence.job.0.cast_signed()))
+        .ints(fences.clone().map(|(fence, _)| fence.epoch.0.cast_signed()))
+        .ints(fences.clone().map(|(_, by)| i64::from(by.node.0)))
+        .ints(fences.map(|(_, by)| i64::from(by.incarnation.get())))
+}
+
+/// The jobs in the first column.
+fn jobs(rows: &[Row]) -> Result<BTreeSet<i64>, StoreError> {
+    rows.iter().map(|row| row.num(0)).collect()
+}
+
+fn answers(asked: impl Iterator<Item = Fence>, hit: &BTreeSet<i64>) -> Vec<Answer> {
+    asked.map(|fence| done_if(hit.contains(&fence.job.0.cast_signed()))).collect()
+}
+
+impl Work for Steps<'_> {
+    type Out = Vec<Answer>;
+
+    async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+        let now = wall_ms();
+        let fences = fenced(self.0.iter().map(|step| (step.fence, step.by))).ints(self.0.iter().map(|step| i64::from(step.step)));
+        let hit = if line.dialect() == Dialect::Postgres {
+            let table = fences
+                .ints(self.0.iter().map(|step| step.started_ms))
+                .ints(self.0.iter().map(|step| step.ended_ms))
+                .ints(self.0.iter().map(|_| now))
+                .texts(self.0.iter().map(|step| step.name.clone()))
+                .texts(self.0.iter().map(|step| step.result.clone()));
+            jobs(&line.alone_rows(|sql| &sql.step, args![table]).await?)?
+        } else {
+            line.begin().await?;
+            let hit = jobs(&line.rows(|sql| &sql.step_lock, args![fences]).await?)?;
+            if !hit.is_empty() {
+                let write = Table::default().ints(hit.iter().copied()).ints(hit.iter().map(|_| now));
+                line.run(|sql| &sql.step_write, args![write]).await?;
+                let done: Vec<&Step> =
+                    self.0.iter().filter(|step| hit.contains(&step.fence.job.0.cast_signed())).collect();
+                let add = Table::default()
+                    .ints(done.iter().map(|step| step.fence.job.0.cast_signed()))
+                    .ints(done.iter().map(|step| i64::from(step.step)))
+                    .ints(done.iter().map(|step| step.fence.epoch.0.cast_signed()))
+                    .ints(done.iter().map(|step| i64::from(step.by.node.0)))
+                    .ints(done.iter().map(|step| step.started_ms))
+                    .ints(done.iter().map(|step| step.ended_ms))
+                    .texts(done.iter().map(|step| step.name.clone()))
+                    .texts(done.iter().map(|step| step.result.clone()));
+                line.run(|sql| &sql.step_add, args![add]).await?;
+                line.commit().await?;
+            }
+            hit
+        };
+        Ok(answers(self.0.iter().map(|step| step.fence), &hit))
+    }
+}
+
+impl Finish {
+    fn state(&self) -> i64 {
+        match self.outcome {
+            Outcome::Succeeded => state_number(JobState::Succeed),
+            Outcome::Failed => state_number(JobState::Error),
+            Outcome::Vanished => state_number(JobState::Suicidal),
+        }
+    }
+
+    fn end(&self) -> AttemptEnd {
+        match self.outcome {
+            Outcome::Succeeded => AttemptEnd::Succeeded,
+            Outcome::Failed => AttemptEnd::Failed,
+            Outcome::Vanished => AttemptEnd::Vanished,
+        }
+    }
+
+    /// Whether segments change with it.
+    pub(crate) fn touches_segments(&self) -> bool {
+        self.outcome == Outcome::Vanished || self.outcome == Outcome::Succeeded && !self.publish.is_empty()
+    }
+}
+
+impl Work for Finishes<'_> {
+    type Out = Vec<Answer>;
+
+    async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+        let now = wall_ms();
+        let fences = fenced(self.0.iter().map(|finish| (finish.fence, finish.by)));
+        let touching = self.0.iter().any(Finish::touches_segments);
+        let hit = if line.dialect() == Dialect::Postgres {
+            let table = fences
+                .ints(self.0.iter().map(Finish::state))
+                .ints(self.0.iter().map(|finish| finish.end().number()))
+                .ints(self.0.iter().map(|_| now))
+                .texts(self.0.iter().map(|finish| finish.failure.clone()))
+                .texts(self.0.iter().map(|finish| finish.result.clone()));
+            let rows = if touching {
+                line.begin().await?;
+                line.rows(|sql| &sql.finish, args![table]).await?
+            } else {
+                line.alone_rows(|sql| &sql.finish, args![table]).await?
+            };
+            jobs(&rows)?
+        } else {
+            line.begin().await?;
+            let rows = line.rows(|sql| &sql.finish_lock, args![fences]).await?;
+            let hit = jobs(&rows)?;
+            if hit.is_empty() {
+                return Ok(answers(self.0.iter().map(|finish| finish.fence), &hit));
+            }
+            let done: Vec<&Finish> =
+                self.0.iter().filter(|finish| hit.contains(&finish.fence.job.0.cast_signed())).collect();
+            let write = Table::default()
+                .ints(done.iter().map(|finish| finish.fence.job.0.cast_signed()))
+                .ints(done.iter().map(|finish| finish.state()))
+                .ints(done.iter().map(|_| now))
+                .texts(done.iter().map(|finish| finish.failure.clone()))
+                .texts(done.iter().map(|finish| finish.result.clone()));
+            line.run(|sql| &sql.finish_write, args![write]).await?;
+            let ended = done.iter().map(|finish| (finish.fence, finish.by, finish.end()));
+            add_attempts(line, &rows, ended, now).await?;
+            hit
+        };
+        if touching {
+            for finish in self.0 {
+                if finish.touches_segments() && hit.contains(&finish.fence.job.0.cast_signed()) {
+                    segments_follow(line, finish, now).await?;
+                }
+            }
+        }
+        if touching || line.dialect() != Dialect::Postgres {
+            line.commit().await?;
+        }
+        Ok(answers(self.0.iter().map(|finish| finish.fence), &hit))
+    }
+}
+
+/// Publishes what a finished job built, or gives back what a vanished one reserved. The job's row is locked.
+async fn segments_follow(line: &mut Line, finish: &Finish, now: i64) -> Result<(), Fault> {
+    let rows = line.rows(|sql| &sql.project_of_job, args![finish.fence.job.0.cast_signed()]).await?;
+    let row = rows.first().ok_or_else(|| StoreError::Corrupt("a job vanished while it was held".to_owned()))?;
+    let (project, owner) = (row.num::<i64>(0)?, row.string(1)?);
+    if finish.outcome == Outcome::Vanished {
+        line.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
+        return Ok(());
+    }
+    let table = Table::default()
+        .texts(finish.publish.iter().map(|publish| publish.segment.to_string()))
+        .texts(finish.publish.iter().map(|publish| publish.manifest.clone()))
+        .ints(finish.publish.iter().map(|_| finish.fence.epoch.0.cast_signed()))
+        .texts(finish.publish.iter().map(|_| owner.clone()))
+        .ints(finish.publish.iter().map(|_| now));
+    line.run(|sql| &sql.segment_publish, args![table]).await?;
+    line.run(|sql| &sql.catalog_bump, args![project]).await?;
+    Ok(())
+}
+
+impl Work for Releases<'_> {
+    type Out = Vec<Answer>;
+
+    async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+        let now = wall_ms();
+        let fences = fenced(self.0.iter().map(|release| (release.fence, release.by)));
+        let place = |release: &Release| release.placed.map(|node| i64::from(node.0));
+        let hit = if line.dialect() == Dialect::Postgres {
+            let table = fences.ints(self.0.iter().map(place)).ints(self.0.iter().map(|_| now));
+            jobs(&line.alone_rows(|sql| &sql.release, args![table]).await?)?
+        } else {
+            line.begin().await?;
+            let rows = line.rows(|sql| &sql.release_lock, args![fences]).await?;
+            let hit = jobs(&rows)?;
+            if !hit.is_empty() {
+                let done: Vec<&Release> =
+                    self.0.iter().filter(|release| hit.contains(&release.fence.job.0.cast_signed())).collect();
+                let write = Table::default()
+                    .ints(done.iter().map(|release| release.fence.job.0.cast_signed()))
+                    .ints(done.iter().map(|release| place(release)))
+                    .ints(done.iter().map(|_| now));
+                line.run(|sql| &sql.release_write, args![write]).await?;
+                let ended = done.iter().map(|release| (release.fence, release.by, AttemptEnd::Released));
+                add_attempts(line, &rows, ended, now).await?;
+                line.commit().await?;
+            }
+            hit
+        };
+        Ok(answers(self.0.iter().map(|release| release.fence), &hit))
+    }
+}
+
+/// Writes down attempts that ended; `locked` has each job's id, first step and begin.
+async fn add_attempts(
+    line: &mut Line,
+    locked: &[Row],
+    ended: impl Iterator<Item = (Fence, Member, AttemptEnd)>,
+    now: i64,
+) -> Result<(), Fault> {
+    let mut rows = Vec::new();
+    for (fence, by, end) in ended {
+        for row in locked {
+            if row.num::<u64>(0)? == fence.job.0 {
+                rows.push((fence, by, end, row.num::<i64>(1)?, row.int(2)?));
+            }
+        }
+    }
+    let table = fenced(rows.iter().map(|(fence, by, ..)| (*fence, *by)))
+        .ints(rows.iter().map(|(.., from_step, _)| *from_step))
+        .ints(rows.iter().map(|(.., taken_ms)| *taken_ms))
+        .ints(rows.iter().map(|_| now))
+        .ints(rows.iter().map(|(_, _, end, ..)| end.number()));
+    line.run(|sql| &sql.attempt_add, args![table]).await?;
+    Ok(())
+}
+
+/// [`kirin_core::Ask::Place`].
+pub(crate) struct Place {
+    pub(crate) fence: Fence,
+    pub(crate) node: NodeId,
+}
+
+impl Work for Place {
+    type Out = Answer;
+
+    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+        let (job, epoch) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed());
+        Ok(done_if(line.alone(|sql| &sql.place, args![job, epoch, self.node.0, wall_ms()]).await? > 0))
+    }
+}
+
+/// [`kirin_core::Ask::Act`].
+pub(crate) struct Act {
+    pub(crate) fence: Fence,
+    pub(crate) state: JobState,
+    pub(crate) action: Action,
+}
+
+impl Work for Act {
+    type Out = Answer;
+
+    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+        let Ok(next) = self.state.after(JobEvent::Act(self.action)) else {
+            return Ok(Answer::Refused);
+        };
+        let (job, epoch, now) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed(), wall_ms());
+        line.begin().await?;
+        let rows = line.rows(|sql| &sql.act_read, args![job, epoch]).await?;
+        let Some(row) = rows.first() else { return Ok(Answer::Refused) };
+        // The holder stays, unless it is not alive any more: then nobody is left to clear it later. Its row is locked, so
+        // that its death either is seen here or sees the job's state as it becomes here.
+        let mut dead = None;
+        if let Some(held) = holder(row, 0)? {
+            let rows = line.rows(|sql| &sql.member_shared, args![held.node.0, held.incarnation.get()]).await?;
+            if !rows.first().map(|row| row.num::<u8>(0)).transpose()?.is_some_and(|state| state <= 1) {
+                dead = Some(held);
+            }
+        }
+        let owner = row.string(4)?;
+        let restart = i64::from(self.action == Action::Restart);
+        let cleared = i64::from(dead.is_some());
+        let hit = line
+            .run(
+                |sql| &sql.act,
+                args![job, epoch, state_number(self.state), state_number(next), restart, now, cleared],
+            )
+            .await?;
+        if hit == 0 {
+            return Ok(Answer::Refused);
+        }
+        if let Some(held) = dead {
+            let table = fenced(std::iter::once((self.fence, held)))
+                .ints([row.int(2)?])
+                .ints([row.int(3)?])
+                .ints([now])
+                .ints([AttemptEnd::Lost.number()]);
+            line.run(|sql| &sql.attempt_add, args![table]).await?;
+        }
+        match self.action {
+            Action::Restart => {
+                line.run(|sql| &sql.act_steps, args![job]).await?;
+            }
+            Action::Discard => {
+                line.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
+            }
+            Action::Resume | Action::Pause => {}
+        }
+        line.commit().await?;
+        Ok(Answer::Done)
+    }
+}
+
+/// A job's public name as the database spells it.
+pub(crate) fn spelled(uuid: u128) -> String {
+    Uuid::from_u128(uuid).to_string()
+}

@@ -1,0 +1,113 @@
+//! What can go wrong, and the one distinction that matters: whether a failed request certainly did not happen.
+
+use std::time::Duration;
+
+/// Why the metastore could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// The server can't be reached, or the connection broke.
+    #[error("the metastore can't be reached: {0}")]
+    Unreachable(String),
+    /// The server said no.
+    #[error("the metastore refused a statement: {0}")]
+    Refused(String),
+    /// No reply within the deadline.
+    #[error("the metastore did not answer within {0:?}")]
+    Late(Duration),
+    /// The schema was written by a newer version of this program.
+    #[error("the metastore has schema version {found}, this program knows versions up to {known}: start a newer version of it")]
+    Newer {
+        /// The version that was found.
+        found: i64,
+        /// The newest version that is known here.
+        known: i64,
+    },
+    /// The server is a standby or read-only: who holds what is read from the primary only.
+    #[error("the metastore server is a standby or read-only; connect to the primary")]
+    Standby,
+    /// A row holds what no version of this program writes.
+    #[error("unreadable metastore row: {0}")]
+    Corrupt(String),
+}
+
+/// Why a request failed, seen from the transaction that it was.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It certainly did not happen, and the same request may succeed at once: a deadlock victim, a busy file.
+    Again(StoreError),
+    /// It certainly did not happen.
+    Certain(StoreError),
+    /// It may have happened.
+    Maybe(StoreError),
+}
+
+impl Fault {
+    /// The error without its certainty, for callers that only read.
+    pub(crate) fn into_error(self) -> StoreError {
+        match self {
+            Self::Again(error) | Self::Certain(error) | Self::Maybe(error) => error,
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Certain(error)
+    }
+}
+
+/// What a driver's error says about the statement.
+pub(crate) enum Nature {
+    /// The statement was rolled back because of a conflict.
+    Conflict,
+    /// The server answered and did not do it.
+    Denied,
+    /// The connection is gone or going: nobody knows.
+    Broken,
+}
+
+/// Reads a driver's error.
+pub(crate) fn nature(error: &sqlx::Error) -> Nature {
+    let Some(db) = error.as_database_error() else {
+        return match error {
+            // Raised on this side, after or before the server did its part: the values do not fit the statement.
+            sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Nature::Denied,
+            _ => Nature::Broken,
+        };
+    };
+    if let Some(pg) = db.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        return match pg.code() {
+            "40001" | "40P01" | "55P03" => Nature::Conflict,
+            // The server is shutting down or the session is being ended, perhaps after the commit.
+            code if code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25P04" => Nature::Broken,
+            _ => Nature::Denied,
+        };
+    }
+    if let Some(my) = db.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return match my.number() {
+            // Deadlock, lock wait timeout, record has changed since last read.
+            1213 | 1205 | 1020 => Nature::Conflict,
+            // Shutdown, interrupted, connection killed, gone, lost, idle transaction ended.
+            1053 | 1317 | 1927 | 2006 | 2013 | 4031 | 1152 | 1184 | 1158..=1161 => Nature::Broken,
+            _ => Nature::Denied,
+        };
+    }
+    match db.code().and_then(|code| code.parse::<i64>().ok()) {
+        // The low byte is the primary code: SQLITE_BUSY, SQLITE_LOCKED.
+        Some(code) if matches!(code & 0xff, 5 | 6) => Nature::Conflict,
+        // I/O errors leave open whether the commit reached the disk.
+        Some(code) if code & 0xff == 10 => Nature::Broken,
+        _ => Nature::Denied,
+    }
+}
+
+/// The driver's error as ours. Driver errors never carry the password: it is not part of any message.
+pub(crate) fn told(error: &sqlx::Error) -> StoreError {
+    match nature(error) {
+        Nature::Conflict | Nature::Denied => StoreError::Refused(error.to_string()),
+        Nature::Broken => StoreError::Unreachable(error.to_string()),
+    }
+}

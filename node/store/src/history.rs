@@ -1,0 +1,133 @@
+//! What happened in the cluster, for people: joins, ends, takeovers, changes of leader.
+
+use kirin_core::Member;
+use kirin_core::ask::JobId;
+
+use crate::beat::holder;
+use crate::error::{Fault, StoreError};
+use crate::line::{Line, Work};
+use crate::store::{Store, wall_ms};
+use crate::wire::{Arg, Row, args};
+
+/// Something that happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Its number, in the order of writing; ignored when it is written.
+    pub id: u64,
+    /// When; 0 means the moment of writing.
+    pub at_ms: i64,
+    /// What: join, leave, fence, takeover, handover, leader …
+    pub kind: String,
+    /// Whom it concerns.
+    pub member: Option<Member>,
+    /// Which job it concerns.
+    pub job: Option<JobId>,
+    /// Who did it or says so.
+    pub by: Option<Member>,
+    /// How it is known.
+    pub evidence: Option<String>,
+    /// More, as JSON: how long each phase took.
+    pub detail: Option<String>,
+}
+
+/// What a page of history is about: the latest first.
+#[derive(Clone, Debug)]
+pub struct HistoryFilter {
+    /// Only of these kinds; empty for all.
+    pub kinds: Vec<String>,
+    /// Only of this job.
+    pub job: Option<JobId>,
+    /// Only before this number, to page on.
+    pub before: Option<u64>,
+    /// How many.
+    pub limit: u32,
+}
+
+impl Default for HistoryFilter {
+    fn default() -> Self {
+        Self { kinds: Vec::new(), job: None, before: None, limit: 100 }
+    }
+}
+
+impl Store {
+    /// Writes down what happened.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn history_add(&self, row: &HistoryRow) -> Result<(), StoreError> {
+        self.write(&Add(row)).await
+    }
+
+    /// What happened, the latest first.
+    ///
+    /// # Errors
+    /// If the metastore can't be read.
+    pub async fn history(&self, filter: &HistoryFilter) -> Result<Vec<HistoryRow>, StoreError> {
+        let mut wheres = "1 = 1".to_owned();
+        let mut args: Vec<Arg> = Vec::new();
+        if !filter.kinds.is_empty() {
+            let mut places = Vec::new();
+            for kind in &filter.kinds {
+                args.push(kind.into());
+                places.push(format!("${}", args.len()));
+            }
+            wheres.push_str(&format!(" AND h.kind IN ({})", places.join(", ")));
+        }
+        if let Some(job) = filter.job {
+            args.push(job.0.cast_signed().into());
+            wheres.push_str(&format!(" AND h.job = ${}", args.len()));
+        }
+        if let Some(before) = filter.before {
+            args.push(before.cast_signed().into());
+            wheres.push_str(&format!(" AND h.id < ${}", args.len()));
+        }
+        let page = self.once(&format!(
+            "SELECT h.id, h.at_ms, h.kind, h.node, h.incarnation, h.job, h.by_node, h.by_incarnation, h.evidence, h.detail \
+             FROM {{p}}_history AS h WHERE {wheres} ORDER BY h.id DESC LIMIT {}",
+            filter.limit.min(10_000)
+        ));
+        self.read_of(&page, &args).await?.iter().map(history).collect()
+    }
+}
+
+struct Add<'a>(&'a HistoryRow);
+
+impl Work for Add<'_> {
+    type Out = ();
+
+    async fn run(&self, line: &mut Line) -> Result<(), Fault> {
+        let row = self.0;
+        let node = |member: Option<Member>| member.map(|member| member.node.0);
+        let incarnation = |member: Option<Member>| member.map(|member| member.incarnation.get());
+        let at_ms = if row.at_ms == 0 { wall_ms() } else { row.at_ms };
+        line.alone(
+            |sql| &sql.history_add,
+            args![
+                at_ms,
+                &row.kind,
+                node(row.member),
+                incarnation(row.member),
+                row.job.map(|job| job.0.cast_signed()),
+                node(row.by),
+                incarnation(row.by),
+                row.evidence.as_deref(),
+                row.detail.as_deref(),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+fn history(row: &Row) -> Result<HistoryRow, StoreError> {
+    Ok(HistoryRow {
+        id: row.num(0)?,
+        at_ms: row.num(1)?,
+        kind: row.string(2)?,
+        member: holder(row, 3)?,
+        job: row.opt(5)?.map(JobId),
+        by: holder(row, 6)?,
+        evidence: row.text(8)?,
+        detail: row.text(9)?,
+    })
+}

@@ -1,0 +1,476 @@
+//! Connections and the transactions on them: who gets one, how long a request may take, and what is certain afterwards.
+//!
+//! A [`Line`] knows its *phase*. While nothing that decides was sent (no COMMIT, no statement that commits by itself), a
+//! failure of any kind means that it certainly did not happen: the connection is closed, so a COMMIT can never follow.
+//! From the moment a deciding statement is sent until its reply, only the server's own "no" is certain; silence, a broken
+//! connection and the deadline are [`Fault::Maybe`].
+//!
+//! A connection that ended in doubt or late is closed and never used again.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Backend, StoreConfig};
+use crate::error::{Fault, Nature, StoreError, nature, told};
+use crate::sql::{Sql, Statement};
+use crate::wire::{Arg, Conn, Dialect, Row};
+
+/// A connection that was idle for longer is asked whether it still lives before a request is entrusted to it.
+const IDLE_MAX: Duration = Duration::from_millis(500);
+
+/// Where a line stands in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No transaction.
+    Idle,
+    /// In a transaction; nothing was decided.
+    Open,
+    /// A statement that decides was sent and not answered.
+    Deciding,
+}
+
+/// A connection, for the length of one request.
+pub(crate) struct Line {
+    conn: Conn,
+    pub(crate) sql: Arc<Sql>,
+    phase: Phase,
+    /// From how many restarts of the server's side we have seen; see [`Lines::suspect`].
+    generation: u64,
+    since: Instant,
+    fresh: bool,
+}
+
+/// One transaction: what to do on a line. Runs again from the start if it was certainly rolled back by a conflict.
+pub(crate) trait Work: Sync {
+    /// What comes out.
+    type Out: Send;
+    /// Whether it writes. On SQLite, writers of this process queue up for the file here instead of polling for it.
+    const WRITES: bool = true;
+
+    /// Does it.
+    fn run(&self, line: &mut Line) -> impl Future<Output = Result<Self::Out, Fault>> + Send;
+}
+
+/// A few connections of one purpose.
+pub(crate) struct Lines {
+    opener: Arc<Opener>,
+    gate: Semaphore,
+    idle: std::sync::Mutex<Vec<Line>>,
+    generation: AtomicU64,
+}
+
+/// How to open a connection.
+pub(crate) struct Opener {
+    target: Target,
+    sql: Arc<Sql>,
+    ask_timeout: Duration,
+    /// SQLite's writers of this process, one at a time, first come first served.
+    writer: Mutex<()>,
+}
+
+enum Target {
+    Sqlite(PathBuf),
+    Postgres(Vec<PgConnectOptions>),
+    MySql(Vec<MySqlConnectOptions>),
+}
+
+impl Line {
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.sql.dialect
+    }
+
+    /// Begins a transaction that will write.
+    pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
+        let text = match self.dialect() {
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+            Dialect::Postgres => "BEGIN",
+            Dialect::MySql => "START TRANSACTION",
+        };
+        self.raw(text).await?;
+        self.phase = Phase::Open;
+        Ok(())
+    }
+
+    /// Commits the transaction.
+    pub(crate) async fn commit(&mut self) -> Result<(), Fault> {
+        debug_assert_eq!(self.phase, Phase::Open);
+        self.phase = Phase::Deciding;
+        self.raw("COMMIT").await?;
+        self.phase = Phase::Idle;
+        Ok(())
+    }
+
+    /// Gives the transaction up.
+    pub(crate) async fn rollback(&mut self) -> Result<(), Fault> {
+        if self.phase == Phase::Open {
+            self.raw("ROLLBACK").await?;
+            self.phase = Phase::Idle;
+        }
+        Ok(())
+    }
+
+    /// Reads, inside or outside of a transaction.
+    pub(crate) async fn rows(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
+        let sql = self.sql.clone();
+        let rows = self.conn.rows(statement(&sql), args).await;
+        rows.map_err(|error| self.fault(&error))
+    }
+
+    /// Reads with a statement that was put together at run time.
+    pub(crate) async fn rows_of(&mut self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
+        let rows = self.conn.rows(statement, args).await;
+        rows.map_err(|error| self.fault(&error))
+    }
+
+    /// Writes inside a transaction; tells how many rows matched.
+    pub(crate) async fn run(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<u64, Fault> {
+        debug_assert_eq!(self.phase, Phase::Open);
+        let sql = self.sql.clone();
+        let count = self.conn.run(statement(&sql), args).await;
+        count.map_err(|error| self.fault(&error))
+    }
+
+    /// Writes with a statement that commits by itself; tells how many rows matched.
+    pub(crate) async fn alone(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<u64, Fault> {
+        debug_assert_eq!(self.phase, Phase::Idle);
+        self.phase = Phase::Deciding;
+        let sql = self.sql.clone();
+        let count = self.conn.run(statement(&sql), args).await.map_err(|error| self.fault(&error))?;
+        self.phase = Phase::Idle;
+        Ok(count)
+    }
+
+    /// Writes with a statement that commits by itself and returns rows.
+    pub(crate) async fn alone_rows(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
+        debug_assert_eq!(self.phase, Phase::Idle);
+        self.phase = Phase::Deciding;
+        let sql = self.sql.clone();
+        let rows = self.conn.rows(statement(&sql), args).await.map_err(|error| self.fault(&error))?;
+        self.phase = Phase::Idle;
+        Ok(rows)
+    }
+
+    /// Runs a plain text: transaction control, schema.
+    pub(crate) async fn raw(&mut self, text: &str) -> Result<(), Fault> {
+        let done = self.conn.raw(text).await;
+        done.map_err(|error| self.fault(&error))
+    }
+
+    /// What an error means in the phase in which it came.
+    fn fault(&self, error: &sqlx::Error) -> Fault {
+        match (nature(error), self.phase) {
+            (Nature::Conflict, _) => Fault::Again(told(error)),
+            (Nature::Denied, _) | (Nature::Broken, Phase::Idle | Phase::Open) => Fault::Certain(told(error)),
+            (Nature::Broken, Phase::Deciding) => Fault::Maybe(told(error)),
+        }
+    }
+}
+
+impl Lines {
+    /// At most `count` connections, opened when they are needed.
+    pub(crate) fn new(opener: Arc<Opener>, count: u32) -> Self {
+        Self {
+            opener,
+            gate: Semaphore::new(count as usize),
+            idle: std::sync::Mutex::default(),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs `work` as one transaction within `patience`, again if a conflict rolled it back.
+    pub(crate) async fn carry<W: Work>(&self, work: &W, patience: Duration) -> Result<W::Out, Fault> {
+        let deadline = Instant::now() + patience;
+        let late = || StoreError::Late(patience);
+        let Ok(permit) = timeout_at(deadline, self.gate.acquire()).await else {
+            return Err(Fault::Certain(late()));
+        };
+        let _permit = permit.expect("the gate is never closed");
+        let mut tries = 0_u32;
+        loop {
+            // Queued here, SQLite's writers wait their turn; between processes the file's own lock decides.
+            let _turn = if W::WRITES && self.opener.sql.dialect == Dialect::Sqlite {
+                match timeout_at(deadline, self.opener.writer.lock()).await {
+                    Ok(turn) => Some(turn),
+                    Err(_) => return Err(Fault::Certain(late())),
+                }
+            } else {
+                None
+            };
+            let mut line = match timeout_at(deadline, self.line()).await {
+                Ok(line) => line?,
+                Err(_) => return Err(Fault::Certain(late())),
+            };
+            let fault = match timeout_at(deadline, work.run(&mut line)).await {
+                Ok(Ok(out)) => {
+                    if line.phase == Phase::Open {
+                        // Read and refused: nothing to keep. If this fails, the closed connection rolls back as well.
+                        if !matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
+                            return Ok(out);
+                        }
+                    }
+                    self.keep(line);
+                    return Ok(out);
+                }
+                Ok(Err(fault)) => fault,
+                Err(_) if line.phase == Phase::Deciding => Fault::Maybe(late()),
+                Err(_) => Fault::Certain(late()),
+            };
+            let stale = !line.fresh && matches!(fault, Fault::Certain(StoreError::Unreachable(_)));
+            match &fault {
+                Fault::Again(_) => {
+                    // The server answered, so the connection is sound once the transaction is gone. After a refused
+                    // COMMIT or single statement nothing is open any more, and ROLLBACK is a harmless formality.
+                    line.phase = Phase::Open;
+                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) || line.dialect() == Dialect::Sqlite
+                    {
+                        line.phase = Phase::Idle;
+                        self.keep(line);
+                    }
+                }
+                Fault::Certain(StoreError::Refused(_)) => {
+                    line.phase = Phase::Open;
+                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
+                        self.keep(line);
+                    }
+                }
+                Fault::Certain(_) | Fault::Maybe(_) => {
+                    self.suspect();
+                    drop(line);
+                }
+            }
+            // A conflict, or a connection that had died in the pool before anything was asked of it.
+            if (matches!(fault, Fault::Again(_)) || stale) && Instant::now() < deadline {
+                tries += 1;
+                tracing::debug!(tries, ?fault, "metastore transaction runs again");
+                if !stale {
+                    tokio::time::sleep(pause(tries)).await;
+                }
+                continue;
+            }
+            return Err(fault);
+        }
+    }
+
+    /// An idle connection that can be trusted, or a new one.
+    async fn line(&self) -> Result<Line, Fault> {
+        loop {
+            let idle = self.idle.lock().expect("no panic while held").pop();
+            let Some(mut line) = idle else { break };
+            if line.generation != self.generation.load(Ordering::Relaxed) {
+                continue;
+            }
+            if line.since.elapsed() > IDLE_MAX && line.dialect() != Dialect::Sqlite && line.conn.ping().await.is_err() {
+                self.suspect();
+                continue;
+            }
+            line.fresh = false;
+            return Ok(line);
+        }
+        let conn = self.opener.open().await?;
+        Ok(Line {
+            conn,
+            sql: self.opener.sql.clone(),
+            phase: Phase::Idle,
+            generation: self.generation.load(Ordering::Relaxed),
+            since: Instant::now(),
+            fresh: true,
+        })
+    }
+
+    fn keep(&self, mut line: Line) {
+        line.since = Instant::now();
+        self.idle.lock().expect("no panic while held").push(line);
+    }
+
+    /// A connection broke: those that idle were probably broken by the same thing.
+    fn suspect(&self) {
+        if self.opener.sql.dialect != Dialect::Sqlite {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes what idles.
+    pub(crate) async fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().expect("no panic while held"));
+        for line in idle {
+            line.conn.close().await;
+        }
+    }
+}
+
+impl Opener {
+    /// Reads the configuration.
+    pub(crate) fn new(config: &StoreConfig, sql: Arc<Sql>) -> Result<Self, StoreError> {
+        let target = match &config.backend {
+            Backend::Sqlite { path } => Target::Sqlite(path.clone()),
+            Backend::Postgres { url } => Target::Postgres(
+                hosts(url)
+                    .map(|url| {
+                        let mut options = PgConnectOptions::from_str(&url).map_err(unreadable)?;
+                        if let (Some(user), false) = (&config.user, has_user(&url)) {
+                            options = options.username(user);
+                        }
+                        if let Some(password) = &config.password {
+                            options = options.password(password);
+                        }
+                        Ok(options.application_name("kirin").statement_cache_capacity(256).disable_statement_logging())
+                    })
+                    .collect::<Result<_, StoreError>>()?,
+            ),
+            Backend::MySql { url } => Target::MySql(
+                hosts(url)
+                    .map(|url| {
+                        let mut options = MySqlConnectOptions::from_str(&url).map_err(unreadable)?;
+                        if let (Some(user), false) = (&config.user, has_user(&url)) {
+                            options = options.username(user);
+                        }
+                        if let Some(password) = &config.password {
+                            options = options.password(password);
+                        }
+                        Ok(options.charset("utf8mb4").statement_cache_capacity(256).disable_statement_logging())
+                    })
+                    .collect::<Result<_, StoreError>>()?,
+            ),
+        };
+        Ok(Self { target, sql, ask_timeout: config.ask_timeout, writer: Mutex::new(()) })
+    }
+
+    /// Opens a connection to the primary and prepares the session.
+    async fn open(&self) -> Result<Conn, Fault> {
+        match &self.target {
+            Target::Sqlite(path) => self.open_sqlite(path).await,
+            Target::Postgres(hosts) => {
+                let mut last = None;
+                for options in hosts {
+                    match self.open_postgres(options).await {
+                        Ok(conn) => return Ok(conn),
+                        Err(error) => last = prefer(last, error),
+                    }
+                }
+                Err(Fault::Certain(last.unwrap_or_else(no_host)))
+            }
+            Target::MySql(hosts) => {
+                let mut last = None;
+                for options in hosts {
+                    match self.open_mysql(options).await {
+                        Ok(conn) => return Ok(conn),
+                        Err(error) => last = prefer(last, error),
+                    }
+                }
+                Err(Fault::Certain(last.unwrap_or_else(no_host)))
+            }
+        }
+    }
+
+    async fn open_sqlite(&self, path: &PathBuf) -> Result<Conn, Fault> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(false)
+            // Short, because whoever is refused tries again with a small random pause until its deadline: SQLite's own
+            // waiting backs off to a tenth of a second and is not fair.
+            .busy_timeout(Duration::from_millis(10))
+            .statement_cache_capacity(256)
+            .disable_statement_logging();
+        match options.connect().await {
+            Ok(conn) => Ok(Conn::Sqlite(conn)),
+            // Another process is switching the file to WAL or recovering it.
+            Err(error) if matches!(nature(&error), Nature::Conflict) => Err(Fault::Again(told(&error))),
+            Err(error) => Err(Fault::Certain(StoreError::Unreachable(format!("{}: {error}", path.display())))),
+        }
+    }
+
+    async fn open_postgres(&self, options: &PgConnectOptions) -> Result<Conn, StoreError> {
+        let mut conn = Conn::Postgres(options.connect().await.map_err(|error| told(&error))?);
+        let ms = self.ask_timeout.as_millis().max(1);
+        // The server gives up when we do, so that a request that we called late is not done much later. Plans must not
+        // depend on whether statistics happen to exist: every statement of the contract goes by index.
+        conn.raw(&format!(
+            "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}; SET jit = off; \
+             SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
+        ))
+        .await
+        .map_err(|error| told(&error))?;
+        let standby = Statement::once("SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END", Dialect::Postgres, "");
+        let rows = conn.rows(&standby, &[]).await.map_err(|error| told(&error))?;
+        match rows.first().map(|row| row.num::<i64>(0)).transpose()? {
+            Some(0) => Ok(conn),
+            _ => Err(StoreError::Standby),
+        }
+    }
+
+    async fn open_mysql(&self, options: &MySqlConnectOptions) -> Result<Conn, StoreError> {
+        let mut conn = Conn::MySql(options.connect().await.map_err(|error| told(&error))?);
+        let secs = self.ask_timeout.as_secs().max(1);
+        conn.raw("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map_err(|error| told(&error))?;
+        conn.raw(&format!("SET SESSION innodb_lock_wait_timeout = {secs}")).await.map_err(|error| told(&error))?;
+        let about = Statement::once("SELECT VERSION(), CAST(@@global.read_only AS SIGNED)", Dialect::MySql, "");
+        let rows = conn.rows(&about, &[]).await.map_err(|error| told(&error))?;
+        let Some(row) = rows.first() else { return Err(StoreError::Corrupt("no server version".to_owned())) };
+        if row.num::<i64>(1)? != 0 {
+            return Err(StoreError::Standby);
+        }
+        // A frozen client must not keep its locks: MariaDB ends idle transactions, MySQL only idle sessions.
+        let limit = if row.string(0)?.contains("MariaDB") {
+            format!("SET SESSION idle_transaction_timeout = {secs}, SESSION max_statement_time = {secs}")
+        } else {
+            format!("SET SESSION wait_timeout = {}", secs.max(30))
+        };
+        conn.raw(&limit).await.map_err(|error| told(&error))?;
+        Ok(conn)
+    }
+}
+
+/// A URL per host: `scheme://user@a,b:1/db` names two.
+fn hosts(url: &str) -> impl Iterator<Item = String> + '_ {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
+    let (user, places) = authority.rsplit_once('@').map_or(("", authority), |(user, places)| (user, places));
+    let at = if user.is_empty() { "" } else { "@" };
+    places.split(',').map(move |place| format!("{scheme}://{user}{at}{place}{path}"))
+}
+
+fn has_user(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|authority| authority.contains('@')))
+}
+
+/// The URL is not repeated: it may carry a password.
+fn unreadable(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Configuration(why) => StoreError::Config(format!("the metastore URL can't be read: {why}")),
+        _ => StoreError::Config("the metastore URL can't be read".to_owned()),
+    }
+}
+
+fn no_host() -> StoreError {
+    StoreError::Config("the metastore URL names no host".to_owned())
+}
+
+/// Of the errors of several hosts, that which tells most.
+fn prefer(last: Option<StoreError>, error: StoreError) -> Option<StoreError> {
+    match last {
+        Some(StoreError::Standby) => last,
+        _ => Some(error),
+    }
+}
+
+/// A short random pause, longer with each try: two victims must not meet again.
+fn pause(tries: u32) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let chance = RandomState::new().hash_one(tries);
+    let micros_max = 500_u64 << tries.min(5);
+    Duration::from_micros(100 + chance % micros_max)
+}

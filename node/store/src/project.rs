@@ -1,0 +1,151 @@
+//! Projects.
+
+use kirin_core::Target;
+use kirin_core::ask::ProjectId;
+
+use crate::beat::target_name;
+use crate::error::{Fault, StoreError};
+use crate::line::{Line, Work};
+use crate::store::{Store, wall_ms};
+use crate::wire::{Row, args};
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Its number.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// How many of its jobs may run at once.
+    pub limit: u32,
+    /// For people.
+    pub description: String,
+    /// Its settings, as JSON.
+    pub settings: String,
+    /// When it was made.
+    pub created_ms: i64,
+}
+
+impl Store {
+    /// Makes a project. `None` if there is one by that name.
+    ///
+    /// # Errors
+    /// If the metastore can't be written, or the name is too long.
+    pub async fn project_add(
+        &self,
+        name: &str,
+        limit: u32,
+        description: &str,
+        settings: &str,
+    ) -> Result<Option<ProjectId>, StoreError> {
+        if name.is_empty() || name.chars().count() > 180 {
+            return Err(StoreError::Config(format!("the project name {name:?} must have 1 to 180 characters")));
+        }
+        self.write(&Add { name, limit, description, settings }).await
+    }
+
+    /// All projects, sorted by name.
+    ///
+    /// # Errors
+    /// If the metastore can't be read.
+    pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
+        let rows = self.read(|sql| &sql.project_list, &[]).await?;
+        let project = |row: &Row| {
+            Ok(Project {
+                id: ProjectId(row.num(0)?),
+                name: row.string(1)?,
+                limit: row.num(2)?,
+                description: row.string(3)?,
+                settings: row.string(4)?,
+                created_ms: row.num(5)?,
+            })
+        };
+        rows.iter().map(project).collect()
+    }
+
+    /// Changes what a project says of itself (its limit is changed by `Ask::SetLimit`). `false` if there is no such
+    /// project.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn project_update(&self, id: ProjectId, description: &str, settings: &str) -> Result<bool, StoreError> {
+        self.write(&Update { id, description, settings }).await
+    }
+
+    /// Drops a project with its documents and segments; its finished jobs stay until retention. `false` if there is no such
+    /// project, or if it has jobs that are not over.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn project_drop(&self, id: ProjectId) -> Result<bool, StoreError> {
+        self.write(&Drop(id)).await
+    }
+}
+
+struct Add<'a> {
+    name: &'a str,
+    limit: u32,
+    description: &'a str,
+    settings: &'a str,
+}
+
+impl Work for Add<'_> {
+    type Out = Option<ProjectId>;
+
+    async fn run(&self, line: &mut Line) -> Result<Option<ProjectId>, Fault> {
+        line.begin().await?;
+        // Looked for first: a refused insert would use up a number.
+        if find(line, self.name).await?.is_some() {
+            return Ok(None);
+        }
+        line.run(|sql| &sql.project_add, args![self.name, self.limit, self.description, self.settings, wall_ms()])
+            .await?;
+        let id = find(line, self.name).await?;
+        line.commit().await?;
+        Ok(id)
+    }
+}
+
+async fn find(line: &mut Line, name: &str) -> Result<Option<ProjectId>, Fault> {
+    let rows = line.rows(|sql| &sql.project_find, args![name]).await?;
+    Ok(rows.first().map(|row| row.num(0)).transpose()?.map(ProjectId))
+}
+
+struct Update<'a> {
+    id: ProjectId,
+    description: &'a str,
+    settings: &'a str,
+}
+
+impl Work for Update<'_> {
+    type Out = bool;
+
+    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+        Ok(line.alone(|sql| &sql.project_update, args![self.id.0, self.description, self.settings]).await? > 0)
+    }
+}
+
+struct Drop(ProjectId);
+
+impl Work for Drop {
+    type Out = bool;
+
+    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+        let id = self.0.0;
+        line.begin().await?;
+        // Waits for submits under way, and later ones wait for us.
+        if line.run(|sql| &sql.project_drop, args![id]).await? == 0 {
+            return Ok(false);
+        }
+        let open = line.rows(|sql| &sql.project_open_jobs, args![id]).await?;
+        if open.first().map(|row| row.num::<i64>(0)).transpose()? != Some(0) {
+            return Ok(false);
+        }
+        line.run(|sql| &sql.project_drop_segments, args![id]).await?;
+        line.run(|sql| &sql.project_drop_docs, args![id]).await?;
+        line.run(|sql| &sql.project_drop_catalog, args![id]).await?;
+        line.run(|sql| &sql.project_drop_claim, args![target_name(Target::Project(self.0))]).await?;
+        line.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,194 @@
+//! The open metastore: which connections there are, and who uses which.
+//!
+//! Beats have a connection of their own, and so has what changes members; neither housekeeping nor people's questions nor
+//! a full pool can make a beat wait.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kirin_core::Answer;
+
+use crate::batch::Batches;
+use crate::commit::{Finish, Release, Step};
+use crate::config::StoreConfig;
+use crate::error::{Fault, StoreError};
+use crate::line::{Lines, Opener, Work};
+use crate::migrate::Migrate;
+use crate::sql::{Sql, Statement};
+use crate::submit::{NewJob, Submits, Submitted};
+use crate::take::Take;
+use crate::wire::{Arg, Dialect, Row};
+
+/// The metastore. Cheap to clone; all clones share the connections.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    sql: Arc<Sql>,
+    ask_timeout: Duration,
+    /// For [`kirin_core::Ask::Beat`] alone.
+    beat: Lines,
+    /// For what changes members.
+    members: Lines,
+    /// For the contract's other requests.
+    pub(crate) work: Lines,
+    /// For people's questions.
+    people: Lines,
+    batches: Option<Batches>,
+}
+
+impl Store {
+    /// Opens the metastore and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense, the server can't be reached in time or is no primary, or the schema is newer
+    /// than this program.
+    pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        config.checked()?;
+        let dialect = match config.backend {
+            crate::Backend::Sqlite { .. } => Dialect::Sqlite,
+            crate::Backend::Postgres { .. } => Dialect::Postgres,
+            crate::Backend::MySql { .. } => Dialect::MySql,
+        };
+        let sql = Arc::new(Sql::new(dialect, &config.identifier));
+        let opener = Arc::new(Opener::new(config, sql.clone())?);
+        let lines = |count| Lines::new(opener.clone(), count);
+        let inner = Arc::new(Inner {
+            sql,
+            ask_timeout: config.ask_timeout,
+            beat: lines(1),
+            members: lines(1),
+            work: lines(config.connections),
+            people: lines(config.connections.div_ceil(2)),
+            batches: config.batch.then(Batches::default),
+        });
+        inner.members.carry(&Migrate, config.open_timeout).await.map_err(Fault::into_error)?;
+        if let Some(batches) = &inner.batches {
+            batches.start(&inner);
+        }
+        Ok(Self { inner })
+    }
+
+    /// Closes the connections that idle; those in use close when they are done.
+    pub async fn close(&self) {
+        for lines in [&self.inner.beat, &self.inner.members, &self.inner.work, &self.inner.people] {
+            lines.close().await;
+        }
+    }
+
+    /// Accepts many jobs at once, none of which may reserve ranges: one statement for all of them.
+    ///
+    /// # Errors
+    /// If the metastore can't be written. After a lost reply the jobs may have been accepted: submit them again with the
+    /// same keys.
+    pub async fn submit_many(&self, jobs: &[NewJob]) -> Result<Vec<Submitted>, StoreError> {
+        if jobs.iter().any(|job| !job.segments.is_empty()) {
+            return Err(StoreError::Config("a job that reserves ranges is submitted alone".to_owned()));
+        }
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.inner.work.carry(&Submits(jobs), self.inner.ask_timeout).await.map_err(Fault::into_error)
+    }
+
+    /// Accepts a job; unlike [`Store::ask`] it says why it refuses.
+    ///
+    /// # Errors
+    /// If the metastore can't be written. After a lost reply the job may have been accepted: submit it again with the same
+    /// key.
+    pub async fn submit(&self, job: NewJob) -> Result<Submitted, StoreError> {
+        self.submits(job).await.map_err(Fault::into_error)
+    }
+
+    pub(crate) async fn beats<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
+        self.inner.beat.carry(work, self.inner.ask_timeout).await
+    }
+
+    pub(crate) async fn members<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
+        self.inner.members.carry(work, self.inner.ask_timeout).await
+    }
+
+    pub(crate) async fn works<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
+        self.inner.work.carry(work, self.inner.ask_timeout).await
+    }
+
+    pub(crate) async fn looks<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
+        self.inner.work.carry(work, self.inner.ask_timeout).await
+    }
+
+    pub(crate) async fn takes(&self, take: Take) -> Result<Answer, Fault> {
+        Batches::take(&self.inner, take).await
+    }
+
+    pub(crate) async fn commits(&self, step: Step) -> Result<Answer, Fault> {
+        Batches::step(&self.inner, step).await
+    }
+
+    pub(crate) async fn finishes(&self, finish: Finish) -> Result<Answer, Fault> {
+        Batches::finish(&self.inner, finish).await
+    }
+
+    pub(crate) async fn releases(&self, release: Release) -> Result<Answer, Fault> {
+        Batches::release(&self.inner, release).await
+    }
+
+    pub(crate) async fn submits(&self, job: NewJob) -> Result<Submitted, Fault> {
+        Batches::submit(&self.inner, job).await
+    }
+
+    /// One transaction beside the contract.
+    pub(crate) async fn write<W: Work>(&self, work: &W) -> Result<W::Out, StoreError> {
+        self.inner.people.carry(work, self.inner.ask_timeout).await.map_err(Fault::into_error)
+    }
+
+    /// One question beside the contract.
+    pub(crate) async fn read(&self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, StoreError> {
+        self.read_of(statement(&self.inner.sql), args).await
+    }
+
+    /// One question whose statement was put together at run time.
+    pub(crate) async fn read_of(&self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, StoreError> {
+        self.inner.people.carry(&Question { statement, args }, self.inner.ask_timeout).await.map_err(Fault::into_error)
+    }
+
+    pub(crate) fn once(&self, source: &str) -> Statement {
+        Statement::once(source, self.dialect(), &self.inner.sql.prefix)
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.inner.sql.dialect
+    }
+}
+
+impl Inner {
+    pub(crate) fn batches(&self) -> Option<&Batches> {
+        self.batches.as_ref()
+    }
+
+    pub(crate) fn ask_timeout(&self) -> Duration {
+        self.ask_timeout
+    }
+}
+
+struct Question<'a> {
+    statement: &'a Statement,
+    args: &'a [Arg],
+}
+
+impl Work for Question<'_> {
+    type Out = Vec<Row>;
+    const WRITES: bool = false;
+
+    async fn run(&self, line: &mut crate::line::Line) -> Result<Vec<Row>, Fault> {
+        line.rows_of(self.statement, self.args).await
+    }
+}
+
+/// Wall time, for people to read; nothing is decided by it.
+pub(crate) fn wall_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

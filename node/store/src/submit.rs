@@ -1,0 +1,282 @@
+//! Accepting jobs, and the ranges that they reserve.
+
+use std::collections::BTreeMap;
+
+use kirin_core::ask::{Epoch, JobId, JobRow, Priority, ProjectId};
+use kirin_core::{JobState, NodeId};
+use uuid::Uuid;
+
+use crate::commit::spelled;
+use crate::error::{Fault, StoreError};
+use crate::job::{job_row, state_number};
+use crate::line::{Line, Work};
+use crate::segment::NewSegment;
+use crate::store::wall_ms;
+use crate::wire::{Dialect, Table, args};
+
+/// A job to be accepted: the contract's part and what travels along for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// The idempotency key, and the job's public name as a UUID.
+    pub key: u128,
+    /// For which project.
+    pub project: ProjectId,
+    /// How urgent.
+    pub priority: Priority,
+    /// On whose queue it goes.
+    pub placed: Option<NodeId>,
+    /// Whether its attempts have side effects that the metastore can't refuse.
+    pub external: bool,
+    /// What kind of job, for example `INDEX_BUILD`.
+    pub kind: String,
+    /// What it is about, for example the model's name.
+    pub subject: String,
+    /// Who asked for it.
+    pub submitter: String,
+    /// What to do, as JSON for the executor.
+    pub spec: String,
+    /// Ranges to reserve with it.
+    pub segments: Vec<NewSegment>,
+}
+
+/// What became of a submit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// The job is accepted; `fresh` is false if the key was known.
+    Accepted {
+        /// The job.
+        row: JobRow,
+        /// Whether this request made it.
+        fresh: bool,
+    },
+    /// There is no such project.
+    NoProject,
+    /// A range overlaps with this segment.
+    Overlaps(Uuid),
+}
+
+impl NewJob {
+    /// A job that brings nothing but the contract's part.
+    pub fn new(project: ProjectId, key: u128) -> Self {
+        Self {
+            key,
+            project,
+            priority: Priority(3),
+            placed: None,
+            external: false,
+            kind: String::new(),
+            subject: String::new(),
+            submitter: String::new(),
+            spec: "{}".to_owned(),
+            segments: Vec::new(),
+        }
+    }
+
+    const fn state(&self) -> JobState {
+        if self.placed.is_some() { JobState::Pending } else { JobState::Ready }
+    }
+
+    const fn row(&self, id: JobId) -> JobRow {
+        JobRow {
+            id,
+            project: self.project,
+            priority: self.priority,
+            state: self.state(),
+            epoch: Epoch(0),
+            holder: None,
+            placed: self.placed,
+            steps: 0,
+            external: self.external,
+        }
+    }
+}
+
+/// Several submits; one that reserves ranges comes alone.
+pub(crate) struct Submits<'a>(pub(crate) &'a [NewJob]);
+
+impl Work for Submits<'_> {
+    type Out = Vec<Submitted>;
+
+    async fn run(&self, line: &mut Line) -> Result<Vec<Submitted>, Fault> {
+        let reserves = self.0.iter().any(|job| !job.segments.is_empty());
+        let mut made = if reserves || line.dialect() != Dialect::Postgres {
+            line.begin().await?;
+            if let Some(overlap) = self.lock_ranges(line).await? {
+                // Unless the very same submit reserved them the first time.
+                let known = known(line, self.0).await?;
+                return Ok(self.0.iter().map(|job| first_time(&known, job).unwrap_or(Submitted::Overlaps(overlap))).collect());
+            }
+            let made = insert(line, self.0).await?;
+            for job in self.0.iter().filter(|job| made.contains_key(&job.key)) {
+                reserve(line, job).await?;
+            }
+            line.commit().await?;
+            made
+        } else {
+            let rows = line.alone_rows(|sql| &sql.submit, args![table(self.0)]).await?;
+            let mut made = BTreeMap::new();
+            for row in rows {
+                made.insert(key(&row.string(1)?)?, JobId(row.num(0)?));
+            }
+            made
+        };
+        if made.len() == self.0.len() {
+            return Ok(self.0.iter().map(|job| accepted(job, made[&job.key])).collect());
+        }
+        // The rest was known before, or its project does not exist. What was made is committed: a failure of this read
+        // leaves the answer as a whole open.
+        let known = known(line, self.0).await.map_err(|fault| match made.is_empty() {
+            true => fault,
+            false => Fault::Maybe(fault.into_error()),
+        })?;
+        let answers = self.0.iter().map(|job| match made.remove(&job.key) {
+            Some(id) => accepted(job, id),
+            None => first_time(&known, job).unwrap_or(Submitted::NoProject),
+        });
+        Ok(answers.collect())
+    }
+}
+
+impl Submits<'_> {
+    /// Keeps the projects from being dropped meanwhile; with ranges, keeps other reservations out and looks for an
+    /// overlap.
+    async fn lock_ranges(&self, line: &mut Line) -> Result<Option<Uuid>, Fault> {
+        let mut projects: Vec<i64> = self.0.iter().map(|job| i64::from(job.project.0)).collect();
+        projects.sort_unstable();
+        projects.dedup();
+        let [NewJob { segments, .. }] = self.0 else {
+            if line.dialect() == Dialect::MySql {
+                line.rows(|sql| &sql.submit_projects, args![Table::default().ints(projects)]).await?;
+            }
+            return Ok(None);
+        };
+        if segments.is_empty() {
+            if line.dialect() == Dialect::MySql {
+                line.rows(|sql| &sql.submit_projects, args![Table::default().ints(projects)]).await?;
+            }
+            return Ok(None);
+        }
+        for (at, segment) in segments.iter().enumerate() {
+            if segments[..at].iter().any(|other| other.overlaps(segment)) {
+                return Ok(Some(segment.id));
+            }
+        }
+        line.rows(|sql| &sql.project_lock, args![Table::default().ints(projects.iter().copied())]).await?;
+        let ranges = Table::default()
+            .texts(segments.iter().map(|segment| segment.model.clone()))
+            .ints(segments.iter().map(|segment| segment.start_ms))
+            .ints(segments.iter().map(|segment| segment.end_ms));
+        let rows = line.rows(|sql| &sql.segment_overlap, args![ranges, projects[0]]).await?;
+        rows.first().map(|row| Ok(uuid(&row.string(0)?)?)).transpose()
+    }
+}
+
+fn table(jobs: &[NewJob]) -> Table {
+    let now = wall_ms();
+    Table::default()
+        .texts(jobs.iter().map(|job| spelled(job.key)))
+        .ints(jobs.iter().map(|job| i64::from(job.project.0)))
+        .ints(jobs.iter().map(|job| i64::from(job.priority.0)))
+        .ints(jobs.iter().map(|job| job.placed.map(|node| i64::from(node.0))))
+        .ints(jobs.iter().map(|job| i64::from(job.external)))
+        .ints(jobs.iter().map(|job| state_number(job.state())))
+        .ints(jobs.iter().map(|_| now))
+        .texts(jobs.iter().map(|job| short(&job.kind)))
+        .texts(jobs.iter().map(|job| short(&job.subject)))
+        .texts(jobs.iter().map(|job| short(&job.submitter)))
+        .texts(jobs.iter().map(|job| job.spec.clone()))
+}
+
+/// Inserts what is not known yet, inside the caller's transaction; returns what was made.
+async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId>, Fault> {
+    let mut made = BTreeMap::new();
+    if line.dialect() != Dialect::MySql {
+        for row in line.rows(|sql| &sql.submit, args![table(jobs)]).await? {
+            made.insert(key(&row.string(1)?)?, JobId(row.num(0)?));
+        }
+        return Ok(made);
+    }
+    // MySQL does not say which rows it made. All of them, most of the time; else one by one.
+    let mut rest = jobs;
+    let mut count = line.run(|sql| &sql.submit, args![table(jobs)]).await?;
+    if count != jobs.len() as u64 && jobs.len() > 1 {
+        line.rollback().await?;
+        line.begin().await?;
+        line.rows(
+            |sql| &sql.submit_projects,
+            args![Table::default().ints(jobs.iter().map(|job| i64::from(job.project.0)))],
+        )
+        .await?;
+        let mut fresh = Vec::new();
+        for job in jobs {
+            if line.run(|sql| &sql.submit, args![table(std::slice::from_ref(job))]).await? > 0 {
+                fresh.push(job.clone());
+            }
+        }
+        for (key, row) in known(line, &fresh).await? {
+            made.insert(key, row.id);
+        }
+        return Ok(made);
+    }
+    if count == 0 {
+        rest = &[];
+        count = 0;
+    }
+    let known = known(line, rest).await?;
+    debug_assert_eq!(known.len() as u64, count);
+    for (key, row) in known {
+        made.insert(key, row.id);
+    }
+    Ok(made)
+}
+
+async fn reserve(line: &mut Line, job: &NewJob) -> Result<(), Fault> {
+    if job.segments.is_empty() {
+        return Ok(());
+    }
+    let now = wall_ms();
+    let table = Table::default()
+        .texts(job.segments.iter().map(|segment| segment.id.to_string()))
+        .ints(job.segments.iter().map(|_| i64::from(job.project.0)))
+        .texts(job.segments.iter().map(|segment| segment.model.clone()))
+        .ints(job.segments.iter().map(|segment| segment.start_ms))
+        .ints(job.segments.iter().map(|segment| segment.end_ms))
+        .texts(job.segments.iter().map(|_| spelled(job.key)))
+        .ints(job.segments.iter().map(|_| now));
+    line.run(|sql| &sql.segment_add, args![table]).await?;
+    Ok(())
+}
+
+/// The jobs with these keys that exist.
+async fn known(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobRow>, Fault> {
+    let mut known = BTreeMap::new();
+    if jobs.is_empty() {
+        return Ok(known);
+    }
+    let keys = Table::default().texts(jobs.iter().map(|job| spelled(job.key)));
+    for row in line.rows(|sql| &sql.jobs_by_uuid, args![keys]).await? {
+        known.insert(key(&row.string(10)?)?, job_row(&row)?);
+    }
+    Ok(known)
+}
+
+fn accepted(job: &NewJob, id: JobId) -> Submitted {
+    Submitted::Accepted { row: job.row(id), fresh: true }
+}
+
+fn first_time(known: &BTreeMap<u128, JobRow>, job: &NewJob) -> Option<Submitted> {
+    known.get(&job.key).map(|row| Submitted::Accepted { row: *row, fresh: false })
+}
+
+fn key(text: &str) -> Result<u128, StoreError> {
+    Ok(uuid(text)?.as_u128())
+}
+
+pub(crate) fn uuid(text: &str) -> Result<Uuid, StoreError> {
+    Uuid::parse_str(text).map_err(|_| StoreError::Corrupt(format!("{text:?} is no UUID")))
+}
+
+/// Names fit their columns on every dialect.
+pub(crate) fn short(text: &str) -> String {
+    text.chars().take(180).collect()
+}

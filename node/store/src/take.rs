@@ -1,0 +1,252 @@
+//! Taking a job: the first claim and the takeover are the same transition.
+//!
+//! A batch takes many jobs in one transaction. Jobs that wait are admitted in the order of the queue while their project
+//! has room; a job that is RUNNING already (its holder is dead) changes hands without counting again.
+
+use std::collections::BTreeMap;
+
+use kirin_core::ask::{Epoch, Fence};
+use kirin_core::{Answer, Member};
+
+use crate::error::{Fault, StoreError};
+use crate::job::AttemptEnd;
+use crate::line::{Line, Work};
+use crate::store::wall_ms;
+use crate::wire::{Dialect, Row, Table, args};
+
+/// Room that is left unlocked for takes that are not visible yet: besides what living members may add by their slots,
+/// which may be changed at the same moment.
+const MARGIN: i64 = 64;
+
+/// One [`kirin_core::Ask::Take`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Take {
+    pub(crate) fence: Fence,
+    pub(crate) by: Member,
+    pub(crate) in_order: bool,
+}
+
+/// Several of them, for different jobs; one that is `in_order` comes alone.
+pub(crate) struct Takes<'a>(pub(crate) &'a [Take]);
+
+impl Work for Takes<'_> {
+    type Out = Vec<Answer>;
+
+    async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+        match line.dialect() {
+            Dialect::Postgres => self.postgres(line).await,
+            Dialect::Sqlite | Dialect::MySql => self.embedded(line).await,
+        }
+    }
+}
+
+/// A job that may change hands.
+struct Candidate {
+    job: i64,
+    project: i64,
+    priority: i64,
+    running: bool,
+    steps: u32,
+    holder: Option<(i64, i64)>,
+    from_step: i64,
+    taken_ms: Option<i64>,
+}
+
+impl Takes<'_> {
+    /// One statement; again, under the lock of their projects, for the jobs whose project may be full.
+    async fn postgres(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+        let mut answers = vec![Answer::Refused; self.0.len()];
+        let all: Vec<usize> = (0..self.0.len()).collect();
+        let rows = line.alone_rows(|sql| &sql.take, &self.take_args(&all, false)).await?;
+        let tight = self.read(&rows, &mut answers)?;
+        if tight.is_empty() {
+            return Ok(answers);
+        }
+        // From here on a failure is certain for the tight ones only; the others were granted. The caller hears one answer
+        // for all, so it must be "perhaps".
+        let granted = answers.iter().any(|answer| matches!(answer, Answer::Granted { .. }));
+        match self.postgres_locked(line, &tight, &mut answers).await {
+            Ok(()) => Ok(answers),
+            Err(Fault::Again(_)) if granted => {
+                // Certainly rolled back: those requests did not happen, and each request has an answer of its own.
+                let _ = line.rollback().await;
+                for at in tight {
+                    answers[at] = Answer::Failed;
+                }
+                Ok(answers)
+            }
+            Err(Fault::Again(error) | Fault::Certain(error)) if granted => Err(Fault::Maybe(error)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn postgres_locked(&self, line: &mut Line, tight: &[usize], answers: &mut [Answer]) -> Result<(), Fault> {
+        line.begin().await?;
+        let jobs = Table::default().ints(tight.iter().map(|at| self.0[*at].fence.job.0.cast_signed()));
+        line.rows(|sql| &sql.take_scope_lock, args![jobs]).await?;
+        let rows = line.rows(|sql| &sql.take, &self.take_args(tight, true)).await?;
+        self.read(&rows, answers)?;
+        line.commit().await
+    }
+
+    fn take_args(&self, which: &[usize], locked: bool) -> [crate::wire::Arg; 4] {
+        let takes = || which.iter().map(|at| self.0[*at]);
+        let table = Table::default()
+            .ints(takes().map(|take| take.fence.job.0.cast_signed()))
+            .ints(takes().map(|take| take.fence.epoch.0.cast_signed()))
+            .ints(takes().map(|take| i64::from(take.by.node.0)))
+            .ints(takes().map(|take| i64::from(take.by.incarnation.get())));
+        let in_order = takes().any(|take| take.in_order);
+        [table.into(), i64::from(locked).into(), wall_ms().into(), i64::from(in_order).into()]
+    }
+
+    /// Fills in the answers; returns those that must be asked again under the lock of their project.
+    fn read(&self, rows: &[Row], answers: &mut [Answer]) -> Result<Vec<usize>, Fault> {
+        let places: BTreeMap<u64, usize> = self.0.iter().enumerate().map(|(at, take)| (take.fence.job.0, at)).collect();
+        let mut tight = Vec::new();
+        for row in rows {
+            let at = *places
+                .get(&row.num(0)?)
+                .ok_or_else(|| StoreError::Corrupt("a job was taken that nobody asked for".to_owned()))?;
+            match (row.num::<u8>(1)?, row.opt::<u64>(2)?) {
+                (0, Some(epoch)) => answers[at] = Answer::Granted { epoch: Epoch(epoch), steps: row.num(3)? },
+                (0, None) => {}
+                (1, _) => answers[at] = Answer::Full,
+                _ => tight.push(at),
+            }
+        }
+        Ok(tight)
+    }
+
+    /// Locks, decides, writes.
+    async fn embedded(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+        line.begin().await?;
+        let jobs = Table::default().ints(self.0.iter().map(|take| take.fence.job.0.cast_signed()));
+        let mut projects: Vec<i64> = Vec::new();
+        for row in line.rows(|sql| &sql.take_scope, args![jobs]).await? {
+            projects.push(row.num(0)?);
+        }
+        projects.sort_unstable();
+        let mut room = room(line, &projects).await?;
+        if line.dialect() != Dialect::Sqlite {
+            let n = i64::try_from(self.0.len()).expect("few takes");
+            let tight: Vec<i64> =
+                room.iter().filter(|(_, room)| room.left < n + MARGIN + 2 * room.slots).map(|(id, _)| *id).collect();
+            if !tight.is_empty() {
+                line.rows(|sql| &sql.project_lock, args![Table::default().ints(tight)]).await?;
+                room = self::room(line, &projects).await?;
+            }
+        }
+        let me = self.members_up(line).await?;
+        let asked = Table::default()
+            .ints(self.0.iter().map(|take| take.fence.job.0.cast_signed()))
+            .ints(self.0.iter().map(|take| take.fence.epoch.0.cast_signed()));
+        let mut candidates = Vec::new();
+        for row in line.rows(|sql| &sql.take_candidates, args![asked]).await? {
+            candidates.push(candidate(&row)?);
+        }
+        candidates.sort_by_key(|candidate| (candidate.priority, candidate.job));
+
+        let mut answers = vec![Answer::Refused; self.0.len()];
+        let mut granted: Vec<(&Candidate, &Take)> = Vec::new();
+        let places: BTreeMap<i64, usize> =
+            self.0.iter().enumerate().map(|(at, take)| (take.fence.job.0.cast_signed(), at)).collect();
+        for candidate in &candidates {
+            let Some(at) = places.get(&candidate.job).copied() else { continue };
+            let take = &self.0[at];
+            if !me.contains(&take.by) {
+                continue;
+            }
+            if !candidate.running {
+                if take.in_order {
+                    let earlier = line.rows(|sql| &sql.take_earlier, args![candidate.job, candidate.priority]).await?;
+                    if !earlier.is_empty() {
+                        continue;
+                    }
+                }
+                let left = room.get_mut(&candidate.project).map(|room| &mut room.left);
+                match left {
+                    Some(left) if *left > 0 => *left -= 1,
+                    _ => {
+                        answers[at] = Answer::Full;
+                        continue;
+                    }
+                }
+            }
+            answers[at] = Answer::Granted { epoch: Epoch(take.fence.epoch.0 + 1), steps: candidate.steps };
+            granted.push((candidate, take));
+        }
+        if granted.is_empty() {
+            return Ok(answers);
+        }
+        write(line, &granted).await?;
+        line.commit().await?;
+        Ok(answers)
+    }
+
+    /// Those of the takers that are up, locked so that they stay up until the commit.
+    async fn members_up(&self, line: &mut Line) -> Result<Vec<Member>, Fault> {
+        let mut takers: Vec<Member> = self.0.iter().map(|take| take.by).collect();
+        takers.sort_unstable();
+        takers.dedup();
+        let table = Table::default()
+            .ints(takers.iter().map(|member| i64::from(member.node.0)))
+            .ints(takers.iter().map(|member| i64::from(member.incarnation.get())));
+        let mut up = Vec::new();
+        for row in line.rows(|sql| &sql.take_member, args![table]).await? {
+            up.push(crate::beat::member(row.num(0)?, row.num(1)?)?);
+        }
+        Ok(up)
+    }
+}
+
+/// What a project's limit leaves.
+struct Room {
+    left: i64,
+    slots: i64,
+}
+
+async fn room(line: &mut Line, projects: &[i64]) -> Result<BTreeMap<i64, Room>, Fault> {
+    let mut room = BTreeMap::new();
+    for row in line.rows(|sql| &sql.take_room, args![Table::default().ints(projects.iter().copied())]).await? {
+        room.insert(row.num(0)?, Room { left: row.num::<i64>(1)? - row.num::<i64>(2)?, slots: row.num(3)? });
+    }
+    Ok(room)
+}
+
+fn candidate(row: &Row) -> Result<Candidate, StoreError> {
+    Ok(Candidate {
+        job: row.num(0)?,
+        project: row.num(1)?,
+        priority: row.num(2)?,
+        running: row.num::<u8>(3)? == 2,
+        steps: row.num(4)?,
+        holder: row.opt(5)?.zip(row.opt(6)?),
+        from_step: row.num(7)?,
+        taken_ms: row.int(8)?,
+    })
+}
+
+async fn write(line: &mut Line, granted: &[(&Candidate, &Take)]) -> Result<(), Fault> {
+    let now = wall_ms();
+    let old: Vec<_> = granted.iter().filter_map(|(candidate, take)| Some((candidate, take, candidate.holder?))).collect();
+    if !old.is_empty() {
+        let attempts = Table::default()
+            .ints(old.iter().map(|(candidate, ..)| candidate.job))
+            .ints(old.iter().map(|(_, take, _)| take.fence.epoch.0.cast_signed()))
+            .ints(old.iter().map(|(.., (node, _))| *node))
+            .ints(old.iter().map(|(.., (_, incarnation))| *incarnation))
+            .ints(old.iter().map(|(candidate, ..)| candidate.from_step))
+            .ints(old.iter().map(|(candidate, ..)| candidate.taken_ms))
+            .ints(old.iter().map(|_| now))
+            .ints(old.iter().map(|_| AttemptEnd::TakenOver.number()));
+        line.run(|sql| &sql.attempt_add, args![attempts]).await?;
+    }
+    let taken = Table::default()
+        .ints(granted.iter().map(|(candidate, _)| candidate.job))
+        .ints(granted.iter().map(|(_, take)| i64::from(take.by.node.0)))
+        .ints(granted.iter().map(|(_, take)| i64::from(take.by.incarnation.get())))
+        .ints(granted.iter().map(|_| now));
+    line.run(|sql| &sql.take_write, args![taken]).await?;
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! One connection to one of three databases: text and arguments in, rows out.
+//!
+//! All values are integers or texts, perhaps missing. A *table* argument carries many rows at once: as one array per
+//! column on PostgreSQL, as one JSON text elsewhere (see [`crate::sql`] for how a statement reads it).
+
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row as _};
+
+use crate::error::StoreError;
+use crate::sql::Statement;
+
+/// Which SQL is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+    MySql,
+}
+
+/// An open connection.
+pub(crate) enum Conn {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+    MySql(MySqlConnection),
+}
+
+/// A value to bind.
+#[derive(Clone, Debug)]
+pub(crate) enum Arg {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Table(Table),
+}
+
+/// Many rows to bind at once, by column.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table(Vec<Column>);
+
+#[derive(Clone, Debug)]
+enum Column {
+    Int(Vec<Option<i64>>),
+    Text(Vec<Option<String>>),
+}
+
+/// A row that was read.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+    MySql(MySqlRow),
+}
+
+/// A query of one database with its arguments bound, in the order in which its placeholders stand.
+macro_rules! bound {
+    ($database:ty, $statement:ident, $args:ident, $table:ident) => {{
+        let mut query = sqlx::query::<$database>(AssertSqlSafe($statement.text.clone())).persistent($statement.keep);
+        let places = $statement.order.as_ref().map_or($args.len(), Vec::len);
+        for place in 0..places {
+            let at = $statement.order.as_ref().map_or(place, |order| usize::from(order[place]) - 1);
+            query = match &$args[at] {
+                Arg::Int(value) => query.bind(*value),
+                Arg::Text(value) => query.bind(value.as_deref()),
+                Arg::Table(table) => bound!(@ $table query, table),
+            };
+        }
+        query
+    }};
+    (@ json $query:ident, $value:ident) => { $query.bind($value.json()) };
+    (@ arrays $query:ident, $value:ident) => { arrays($query, $value) };
+}
+
+impl Conn {
+    /// Runs a statement and returns its rows.
+    pub(crate) async fn rows(&mut self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(conn) => {
+                let query = bound!(sqlx::Sqlite, statement, args, json);
+                query.fetch_all(conn).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Postgres(conn) => {
+                let query = bound!(sqlx::Postgres, statement, args, arrays);
+                query.fetch_all(conn).await?.into_iter().map(Row::Postgres).collect()
+            }
+            Self::MySql(conn) => {
+                let query = bound!(sqlx::MySql, statement, args, json);
+                query.fetch_all(conn).await?.into_iter().map(Row::MySql).collect()
+            }
+        })
+    }
+
+    /// Runs a statement and returns how many rows it matched.
+    pub(crate) async fn run(&mut self, statement: &Statement, args: &[Arg]) -> Result<u64, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(conn) => bound!(sqlx::Sqlite, statement, args, json).execute(conn).await?.rows_affected(),
+            Self::Postgres(conn) => bound!(sqlx::Postgres, statement, args, arrays).execute(conn).await?.rows_affected(),
+            Self::MySql(conn) => bound!(sqlx::MySql, statement, args, json).execute(conn).await?.rows_affected(),
+        })
+    }
+
+    /// Runs a text without arguments and without preparing it: transaction control, session settings, schema.
+    pub(crate) async fn raw(&mut self, text: &str) -> Result<(), sqlx::Error> {
+        let text = AssertSqlSafe(text.to_owned());
+        match self {
+            Self::Sqlite(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
+            Self::Postgres(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
+            Self::MySql(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
+        }
+    }
+
+    /// Whether the other side still answers.
+    pub(crate) async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(conn) => conn.ping().await,
+            Self::Postgres(conn) => conn.ping().await,
+            Self::MySql(conn) => conn.ping().await,
+        }
+    }
+
+    /// Says good-bye.
+    pub(crate) async fn close(self) {
+        // Best effort: the other side notices a closed socket too.
+        let _ = match self {
+            Self::Sqlite(conn) => conn.close().await,
+            Self::Postgres(conn) => conn.close().await,
+            Self::MySql(conn) => conn.close().await,
+        };
+    }
+}
+
+/// Binds a table as one array per column.
+fn arrays<'q>(
+    mut query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
+    table: &Table,
+) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    for column in &table.0 {
+        query = match column {
+            Column::Int(values) => query.bind(values.as_slice()),
+            Column::Text(values) => query.bind(values.as_slice()),
+        };
+    }
+    query
+}
+
+impl Table {
+    /// Adds a column of integers.
+    pub(crate) fn ints<T: Into<Option<i64>>>(mut self, values: impl IntoIterator<Item = T>) -> Self {
+        self.0.push(Column::Int(values.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Adds a column of texts.
+    pub(crate) fn texts<T: Into<Option<String>>>(mut self, values: impl IntoIterator<Item = T>) -> Self {
+        self.0.push(Column::Text(values.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// An array of rows, each an array of values.
+    fn json(&self) -> String {
+        let height = self.0.first().map_or(0, |column| match column {
+            Column::Int(values) => values.len(),
+            Column::Text(values) => values.len(),
+        });
+        let mut out = String::with_capacity(16 * height * self.0.len() + 2);
+        out.push('[');
+        for row in 0..height {
+            out.push_str(if row == 0 { "[" } else { ",[" });
+            for (at, column) in self.0.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                match column {
+                    Column::Int(values) => match values[row] {
+                        Some(value) => out.push_str(&value.to_string()),
+                        None => out.push_str("null"),
+                    },
+                    Column::Text(values) => match &values[row] {
+                        Some(value) => out.push_str(&serde_json::Value::from(value.as_str()).to_string()),
+                        None => out.push_str("null"),
+                    },
+                }
+            }
+            out.push(']');
+        }
+        out.push(']');
+        out
+    }
+}
+
+impl Row {
+    /// The integer in that column, if there is one.
+    pub(crate) fn int(&self, at: usize) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Sqlite(row) => row.try_get_unchecked(at),
+            Self::Postgres(row) => row.try_get_unchecked(at),
+            Self::MySql(row) => row.try_get_unchecked(at),
+        }
+        .map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// The text in that column, if there is one.
+    pub(crate) fn text(&self, at: usize) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Sqlite(row) => row.try_get_unchecked(at),
+            Self::Postgres(row) => row.try_get_unchecked(at),
+            Self::MySql(row) => row.try_get_unchecked(at),
+        }
+        .map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// The integer in that column, which must be there and fit.
+    pub(crate) fn num<T: TryFrom<i64>>(&self, at: usize) -> Result<T, StoreError> {
+        self.int(at)?
+            .and_then(|value| T::try_from(value).ok())
+            .ok_or_else(|| StoreError::Corrupt(format!("no fitting number in column {at}")))
+    }
+
+    /// The integer in that column, which must fit if it is there.
+    pub(crate) fn opt<T: TryFrom<i64>>(&self, at: usize) -> Result<Option<T>, StoreError> {
+        self.int(at)?
+            .map(|value| T::try_from(value).map_err(|_| StoreError::Corrupt(format!("no fitting number in column {at}"))))
+            .transpose()
+    }
+
+    /// The text in that column, which must be there.
+    pub(crate) fn string(&self, at: usize) -> Result<String, StoreError> {
+        self.text(at)?.ok_or_else(|| StoreError::Corrupt(format!("no text in column {at}")))
+    }
+}
+
+impl From<i64> for Arg {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<u32> for Arg {
+    fn from(value: u32) -> Self {
+        Self::Int(Some(i64::from(value)))
+    }
+}
+
+impl From<Option<i64>> for Arg {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<Option<u32>> for Arg {
+    fn from(value: Option<u32>) -> Self {
+        Self::Int(value.map(i64::from))
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<&String> for Arg {
+    fn from(value: &String) -> Self {
+        Self::Text(Some(value.clone()))
+    }
+}
+
+impl From<Option<&str>> for Arg {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
+impl From<String> for Arg {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl From<Table> for Arg {
+    fn from(table: Table) -> Self {
+        Self::Table(table)
+    }
+}
+
+/// The arguments of a statement: `args![by.node, "text", table]`.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { &[$($crate::wire::Arg::from($value)),*] };
+}
+pub(crate) use args;
