@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use kirin_store::{Store, StoreError};
+use crate::metastore::{Store, StoreError};
 use serde::Serialize;
 use serde_json::json;
 
@@ -96,7 +96,7 @@ pub fn router(parts: Parts) -> Router {
             "/models/{model}/segments",
             get(catalog::segments).post(catalog::build_segment).put(catalog::refresh_segment).delete(catalog::drop_segments),
         )
-        .route("/jobs", get(jobs::list).post(jobs::submit).delete(jobs::delete))
+        .route("/jobs", get(jobs::list).post(jobs::submit))
         .route("/jobs/status", put(jobs::act))
         .route("/jobs/{job}", get(jobs::show))
         .route("/jobs/{job}/detail", get(jobs::detail))
@@ -209,7 +209,7 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_unavailable() {
+        if matches!(error, StoreError::Unreachable(_) | StoreError::Late(_)) {
             return Self::unavailable(error.to_string());
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", error.to_string())
@@ -311,7 +311,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The project of a request: it has to be there.
-async fn project(context: &Context, name: &str) -> std::result::Result<kirin_store::ProjectInfo, ApiError> {
+async fn project(context: &Context, name: &str) -> std::result::Result<crate::metastore::ProjectInfo, ApiError> {
     context.store.project(name).await?.ok_or_else(|| {
         ApiError::not_found("KE-010001201", format!("there is no project '{name}'"))
             .suggest("see `kirin project list`, or make it with `kirin project create`")

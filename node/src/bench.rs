@@ -7,8 +7,7 @@ use hdrhistogram::Histogram;
 use kirin_olap::{SegmentRange, demo};
 use serde_json::{Value, json};
 
-use crate::cli::Format;
-use crate::cli::args::Bench;
+use crate::cli::args::{Bench, Format};
 use crate::cli::client::Request;
 use crate::clock;
 use crate::config::Secret;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
-use kirin_store::{DocKind, SegmentState, Store};
+use crate::metastore::{DocKind, SegmentState, Store};
 use serde_json::Value;
 
 use crate::api::ApiError;
@@ -90,8 +90,9 @@ async fn read(store: &Store, project: ProjectId) -> Checked<Catalog> {
     for row in store.segments(project, None).await? {
         let Some(manifest) = row.manifest.filter(|_| row.state == SegmentState::Ready) else { continue };
         let range = range(row.start_ms, row.end_ms);
-        let manifest = parsed("segment", &row.id, manifest);
-        catalog.segments.extend(manifest.map(|manifest| Segment { id: row.id, model: row.model, range, manifest }));
+        let id = row.id.to_string();
+        let manifest = parsed("segment", &id, manifest);
+        catalog.segments.extend(manifest.map(|manifest| Segment { id, model: row.model, range, manifest }));
     }
     Ok(catalog)
 }
@@ -99,6 +100,14 @@ async fn read(store: &Store, project: ProjectId) -> Checked<Catalog> {
 /// The range that a segment's row stands for.
 pub fn range(start_ms: i64, end_ms: i64) -> SegmentRange {
     if (start_ms, end_ms) == FULL { SegmentRange::Full } else { SegmentRange::Time { start_ms, end_ms } }
+}
+
+/// The ends of a range.
+pub fn ends(range: &SegmentRange) -> (i64, i64) {
+    match range {
+        SegmentRange::Full => FULL,
+        SegmentRange::Time { start_ms, end_ms } => (*start_ms, *end_ms),
+    }
 }
 
 /// The ends of a segment that covers everything.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kirin_core::ask::{Epoch, Target};
-use kirin_store::Store;
+use crate::metastore::Store;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -78,7 +78,7 @@ impl Chores {
             let jobs = self.working_dir.join(&project.name).join("jobs");
             let mut over = Vec::new();
             for dir in children(&jobs) {
-                let Some(uuid) = dir.file_name().and_then(|name| name.to_str()) else { continue };
+                let Some(uuid) = dir.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
                 let job = self.store.job_by_uuid(uuid).await?;
                 if job.is_none_or(|job| job.row.state.is_final() && job.row.holder.is_none()) {
                     over.push(dir);

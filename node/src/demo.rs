@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use kirin_olap::{SegmentRange, demo};
+use kirin_olap::demo;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -127,10 +127,7 @@ async fn define(cluster: &Cluster, data: &std::path::Path) -> anyhow::Result<()>
 /// The quarters of the year, one segment each.
 fn quarters() -> Vec<(i64, i64)> {
     let months = demo::months();
-    let ends = |range: &SegmentRange| match range {
-        SegmentRange::Time { start_ms, end_ms } => (*start_ms, *end_ms),
-        SegmentRange::Full => crate::catalog::FULL,
-    };
+    let ends = crate::catalog::ends;
     let groups = [&months[0..3], &months[3..6], &months[6..9], &months[9..]];
     groups.iter().map(|months| (ends(&months[0]).0, ends(&months[months.len() - 1]).1)).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kirin_core::{Member, NodeId};
-use kirin_store::{MemberInfo, Store};
+use crate::metastore::{MemberInfo, Store};
 
 /// The cached directory of one node.
 #[derive(Clone)]

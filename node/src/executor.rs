@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use kirin_core::Outcome;
+use kirin_core::{Member, Outcome};
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
 use kirin_core::event::End;
-use kirin_store::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use crate::metastore::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -85,6 +85,8 @@ pub enum Go {
 pub struct Attempt {
     /// The right to write.
     pub fence: Fence,
+    /// As which member.
+    pub by: Member,
     /// The job.
     pub job: JobInfo,
     /// The steps that are committed, by whichever attempt.
@@ -95,8 +97,35 @@ pub struct Attempt {
     pub log: BoundedLog,
     mind: Mind,
     store: Store,
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: Orders,
+}
+
+/// What the core says to the attempt.
+struct Orders {
+    inbox: mpsc::UnboundedReceiver<Order>,
     stopped: Option<Why>,
+}
+
+impl Orders {
+    async fn next(&mut self) -> Order {
+        if let Some(why) = self.stopped {
+            return Order::Stop(why);
+        }
+        // A registry that is gone means that the node is ending.
+        let order = self.inbox.recv().await.unwrap_or(Order::Stop(Why::Drained));
+        if let Order::Stop(why) = order {
+            self.stopped = Some(why);
+        }
+        order
+    }
+
+    async fn stop(&mut self) -> Why {
+        loop {
+            if let Order::Stop(why) = self.next().await {
+                return why;
+            }
+        }
+    }
 }
 
 impl Attempt {
@@ -104,7 +133,7 @@ impl Attempt {
     pub async fn commit(&mut self, step: u32, report: StepReport) -> Go {
         self.mind.step_ended(self.fence, step, report);
         loop {
-            match self.order().await {
+            match self.orders.next().await {
                 Order::Proceed(next) if next > step => return Go::On,
                 Order::Proceed(_) => {}
                 Order::Stop(_) => return Go::Stop,
@@ -114,30 +143,14 @@ impl Attempt {
 
     /// Returns when the attempt has to stop.
     pub async fn stop(&mut self) -> Why {
-        loop {
-            if let Order::Stop(why) = self.order().await {
-                return why;
-            }
-        }
-    }
-
-    async fn order(&mut self) -> Order {
-        if let Some(why) = self.stopped {
-            return Order::Stop(why);
-        }
-        // A registry that is gone means that the node is ending.
-        let order = self.orders.recv().await.unwrap_or(Order::Stop(Why::Drained));
-        if let Order::Stop(why) = order {
-            self.stopped = Some(why);
-        }
-        order
+        self.orders.stop().await
     }
 
     /// Reports how far the step is, in per mille of the whole job. Best effort: the metastore refuses it under a stale fence.
     pub fn progress(&self, per_mille: u32) {
-        let (store, fence) = (self.store.clone(), self.fence);
+        let (store, fence, by) = (self.store.clone(), self.fence, self.by);
         tokio::spawn(async move {
-            if let Err(error) = store.progress(fence, per_mille).await {
+            if let Err(error) = store.progress(fence, by, per_mille).await {
                 tracing::debug!(%error, ?fence, "progress could not be reported");
             }
         });
@@ -171,18 +184,18 @@ impl Attempts {
     }
 
     /// Starts the attempt at step `step`.
-    pub fn begin(&self, mind: &Mind, fence: Fence, step: u32) {
+    pub fn begin(&self, mind: &Mind, by: Member, fence: Fence, step: u32) {
         let (orders, inbox) = mpsc::unbounded_channel();
         self.running().insert(fence, orders);
         let (attempts, mind) = (self.clone(), mind.clone());
         tokio::spawn(async move {
-            let task = tokio::spawn(attempts.clone().run(mind.clone(), fence, step, inbox));
+            let task = tokio::spawn(attempts.clone().run(mind.clone(), by, fence, step, inbox));
             let ended = task.await.unwrap_or_else(|error| Ended::Failed(format!("the executor broke: {error}")));
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
-                Ended::Failed(text) => (End::Ran(Outcome::Failed), EndReport::failure(text)),
-                Ended::Vanished(text) => (End::Ran(Outcome::Vanished), EndReport::failure(text)),
+                Ended::Failed(text) => (End::Ran(Outcome::Failed), failure(text)),
+                Ended::Vanished(text) => (End::Ran(Outcome::Vanished), failure(text)),
                 Ended::Stopped => (End::Stopped, EndReport::default()),
             };
             mind.attempt_ended(fence, end, report);
@@ -210,34 +223,23 @@ impl Attempts {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(self, mind: Mind, fence: Fence, step: u32, orders: mpsc::UnboundedReceiver<Order>) -> Ended {
-        let mut attempt = Attempt {
-            fence,
-            job: JobInfo::default(),
-            done: Vec::new(),
-            dir: PathBuf::new(),
-            log: BoundedLog::nowhere(),
-            mind,
-            store: self.store.clone(),
-            orders,
-            stopped: None,
-        };
+    async fn run(self, mind: Mind, by: Member, fence: Fence, step: u32, orders: mpsc::UnboundedReceiver<Order>) -> Ended {
+        let mut orders = Orders { inbox: orders, stopped: None };
         let loaded = tokio::select! {
             biased;
-            _ = attempt.stop() => return Ended::Stopped,
+            _ = orders.stop() => return Ended::Stopped,
             loaded = self.load(fence.job, step) => loaded,
         };
         let Some((job, done)) = loaded else {
-            return Ended::Failed("the job's row is gone or can't be read".to_owned());
+            return Ended::Failed("the job's row is gone".to_owned());
         };
         let executor = match self.executor(&job.kind) {
             Ok(executor) => executor.clone(),
             Err(error) => return Ended::Failed(error),
         };
-        attempt.dir = attempt_dir(&self.working_dir, &job, fence);
-        attempt.log = BoundedLog::at(log_dir(&self.working_dir, &job));
-        (attempt.job, attempt.done) = (job, done);
-        executor.run(attempt).await
+        let dir = attempt_dir(&self.working_dir, &job, fence);
+        let log = BoundedLog::at(log_dir(&self.working_dir, &job));
+        executor.run(Attempt { fence, by, job, done, dir, log, mind, store: self.store.clone(), orders }).await
     }
 
     /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says
@@ -260,18 +262,22 @@ impl Attempts {
     }
 }
 
+fn failure(text: String) -> EndReport {
+    EndReport { failure: Some(text), publish: Vec::new() }
+}
+
 /// Where the files of a job are.
-pub fn job_dir(working_dir: &Path, project: &str, uuid: &str) -> PathBuf {
-    working_dir.join(project).join("jobs").join(uuid)
+pub fn job_dir(working_dir: &Path, project: &str, uuid: uuid::Uuid) -> PathBuf {
+    working_dir.join(project).join("jobs").join(uuid.to_string())
 }
 
 fn attempt_dir(working_dir: &Path, job: &JobInfo, fence: Fence) -> PathBuf {
-    job_dir(working_dir, &job.project, &job.uuid).join(format!("attempt={}", fence.epoch.0))
+    job_dir(working_dir, &job.project, job.uuid).join(format!("attempt={}", fence.epoch.0))
 }
 
 /// Where the logs of a job's steps are, those of all attempts together.
 pub fn log_dir(working_dir: &Path, job: &JobInfo) -> PathBuf {
-    job_dir(working_dir, &job.project, &job.uuid).join("log")
+    job_dir(working_dir, &job.project, job.uuid).join("log")
 }
 
 /// A step's report, with the times filled in.

@@ -1,11 +1,11 @@
 //! The cluster's history: what happened to whom, why, and how long each phase took.
 //!
-//! Joins, leaves, fences and takeovers are written by the metastore in the same transaction that makes them so. What is
-//! written here adds what only the acting member knows: the phases, measured on its own clock.
+//! Joins, leaves and fences are rows of their members, written by the transactions that make them so. What is written here
+//! adds what only the acting member knows: takeovers, and the phases, measured on its own clock.
 
 use kirin_core::effect::{Found, Note};
 use kirin_core::{Member, Span};
-use kirin_store::{HistoryLine, Store};
+use crate::metastore::{HistoryLine, Store, kinds};
 use serde_json::{Value, json};
 
 use crate::clock::wall_ms;
@@ -44,7 +44,7 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
             let mut phases = found.map_or_else(Vec::new, |found| of_finding(&found));
             phases.push(phase("claimed", *taken));
             phases.push(phase("first step", *first_step));
-            line.kind = "takeover".to_owned();
+            line.kind = kinds::TOOK_OVER.to_owned();
             line.member = Some(*from);
             line.job = Some(fence.job);
             line.evidence = found.map(|found| found.evidence.name().to_owned());
@@ -52,14 +52,14 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
         }
         Note::HandedOver { fence, steps } => {
             tracing::info!(?fence, steps, "handed a job over");
-            line.kind = "handover".to_owned();
+            line.kind = kinds::HANDED_OVER.to_owned();
             line.member = by;
             line.job = Some(fence.job);
             line.detail = json!({ "epoch": fence.epoch.0, "steps": steps });
         }
         Note::Fenced { member, found } => {
             tracing::warn!(member = name(member), ?found, "a member is dead");
-            line.kind = "fenced".to_owned();
+            line.kind = kinds::FENCED.to_owned();
             line.member = Some(*member);
             line.evidence = Some(found.evidence.name().to_owned());
             line.detail = json!({ "phases": of_finding(found) });
@@ -112,7 +112,7 @@ pub fn json(directory: &Directory, line: HistoryLine) -> Value {
         "by": name(line.by),
         "reason": reason(line.evidence.as_deref()),
         "evidence": line.evidence,
-        "job_id": line.job_uuid,
+        "job_id": line.job_uuid.map(|uuid| uuid.to_string()),
         "phases": line.detail.get("phases").cloned().unwrap_or_else(|| json!([])),
         "detail": line.detail,
     })

@@ -7,6 +7,7 @@
 //! | [`link`], [`directory`] | nudges, questions and probes between nodes; names and addresses |
 //! | [`executor`], [`worker`] | what runs attempts; the worker process |
 //! | [`catalog`] | what queries see |
+//! | [`metastore`] | the metastore as the node sees it |
 //! | [`api`] | HTTP |
 //! | [`chores`], [`history`] | the leader's sweep; what happened to whom |
 //! | [`config`], [`auth`], [`cli`] | configuration, proofs, command line |
@@ -29,6 +30,7 @@ pub mod executor;
 pub mod history;
 pub mod launch;
 pub mod link;
+pub mod metastore;
 pub mod server;
 pub mod shell;
 pub mod worker;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use kirin_core::effect::Nudge;
 use kirin_core::event::Met;
 use kirin_core::{Event, Member};
-use kirin_store::MemberInfo;
+use crate::metastore::MemberInfo;
 use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};

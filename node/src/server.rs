@@ -9,7 +9,7 @@ use kirin_discovery::{
     Announcement, Discovery, Feeder, Layout, MetastoreDiscovery, Peer, Source, StaticDiscovery, ZooKeeperConfig,
     ZooKeeperDiscovery, ZooKeeperSettings,
 };
-use kirin_store::{JoinInfo, Store, StoreConfig};
+use kirin_store::StoreConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -31,6 +31,7 @@ use crate::executor::worker::Worker;
 use crate::executor::{Attempts, Executor};
 use crate::history::History;
 use crate::link::Links;
+use crate::metastore::{JoinInfo, Store, StoreError};
 use crate::shell::{Mind, Outside, Shell};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
@@ -176,7 +177,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
     loop {
         match Store::open(&store_config).await {
             Ok(store) => return Ok(store),
-            Err(error) if error.is_unavailable() => {
+            Err(error @ (StoreError::Unreachable(_) | StoreError::Late(_))) => {
                 if !said {
                     tracing::warn!(%error, metastore = %config.metastore, "waiting for the metastore");
                     said = true;
@@ -282,7 +283,14 @@ fn settings(config: &Config) -> Settings {
 }
 
 fn memory(config: &Config) -> u64 {
-    config.query.memory.of(rustix::system::sysinfo().totalram)
+    config.query.memory.of(physical_memory().unwrap_or(1 << 30))
+}
+
+/// Bytes of this machine's memory.
+fn physical_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: u64 = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
@@ -386,7 +394,7 @@ async fn feed(feeder: Feeder, store: Store, directory: Directory) {
                     host: host.to_owned(),
                     port: port.parse().ok()?,
                     id: format!("{}.{}", info.member.node.0, Incarnation::get(info.member.incarnation)),
-                    registered_at_ms: Some(info.joined_at_ms),
+                    registered_at_ms: Some(info.joined_ms),
                     metadata: std::collections::BTreeMap::new(),
                     source: Source::Metastore,
                 })

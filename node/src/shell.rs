@@ -18,7 +18,7 @@ use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::{AskId, Note};
 use kirin_core::event::End;
 use kirin_core::{Answer, Ask, Effect, Effects, Event, Member, Node, Settings, Time};
-use kirin_store::{EndReport, Extra, JoinInfo, StepReport, Store};
+use crate::metastore::{EndReport, Extra, JoinInfo, StepReport, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chores::Chores;
@@ -193,7 +193,11 @@ impl Shell {
         let outside = &self.outside;
         match effect {
             Effect::Ask { id, ask } => self.ask(id, ask),
-            Effect::Begin { fence, step } => outside.attempts.begin(&self.mind, fence, step),
+            Effect::Begin { fence, step } => {
+                // Only a member is granted anything.
+                let Some(by) = self.core.me() else { return };
+                outside.attempts.begin(&self.mind, by, fence, step);
+            }
             Effect::Proceed { fence, step } => {
                 self.steps.remove(&fence);
                 outside.attempts.proceed(fence, step);

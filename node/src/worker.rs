@@ -6,7 +6,6 @@
 use std::io::Write as _;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::process::Command;
 
 use crate::clock::wall_ms;
@@ -75,13 +74,16 @@ fn say(what: &FromWorker) {
 
 /// Runs one attempt's work; the whole life of the process.
 pub async fn run() -> anyhow::Result<()> {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let Some(first) = lines.next_line().await? else { return Ok(()) };
+    let mut first = String::new();
+    if std::io::stdin().read_line(&mut first)? == 0 {
+        return Ok(());
+    }
     let ToWorker::Work(work) = serde_json::from_str(&first)? else {
         anyhow::bail!("a worker is started by a node, not by hand");
     };
     let (proceeded, proceed) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(listen(lines, proceeded));
+    // A thread of its own: however busy the work is, the end of the input is noticed.
+    std::thread::spawn(move || listen(&proceeded));
     let mut reporter = Reporter { proceed };
     let done = match work.kind.as_str() {
         "build" => build::run(*work, &mut reporter).await,
@@ -96,8 +98,8 @@ pub async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(mut lines: Lines<BufReader<Stdin>>, proceeded: tokio::sync::mpsc::UnboundedSender<()>) {
-    while let Ok(Some(line)) = lines.next_line().await {
+fn listen(proceeded: &tokio::sync::mpsc::UnboundedSender<()>) {
+    for line in std::io::stdin().lines().map_while(Result::ok) {
         if matches!(serde_json::from_str(&line), Ok(ToWorker::Proceed)) && proceeded.send(()).is_err() {
             return;
         }

@@ -4,12 +4,13 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use kirin_core::{Answer, Ask};
 use kirin_olap::{BuildJob, Model, SegmentRange, Source, Table};
-use kirin_store::{Doc, DocKind, Extra, ProjectInfo, SegmentInfo, SegmentReservation, SegmentState};
+use crate::metastore::{Doc, DocKind, Extra, NewSegment, ProjectInfo, SegmentInfo, SegmentState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::jobs::{NewJob, accept};
 use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared, header_text, project};
+use crate::catalog::ends;
 use crate::worker::build::BuildSpec;
 
 type Checked<T> = std::result::Result<T, ApiError>;
@@ -18,14 +19,14 @@ type Checked<T> = std::result::Result<T, ApiError>;
 
 /// `POST /projects`.
 #[derive(Debug, Deserialize)]
-pub struct NewProject {
+pub(super) struct NewProject {
     name: String,
     #[serde(default)]
     description: String,
 }
 
 /// `GET /projects`.
-pub async fn projects(State(context): Shared, Params(paging): Params<Paging>) -> Result<Page<Value>> {
+pub(super) async fn projects(State(context): Shared, Params(paging): Params<Paging>) -> Result<Page<Value>> {
     let all = context.store.projects().await?;
     Ok(Data(Page::cut(all.iter().map(project_json).collect(), paging.page_offset, paging.page_size.max(100))))
 }
@@ -46,7 +47,7 @@ fn project_json(project: &ProjectInfo) -> Value {
 }
 
 /// `POST /projects`.
-pub async fn create_project(State(context): Shared, Body(body): Body<NewProject>) -> Result<Value> {
+pub(super) async fn create_project(State(context): Shared, Body(body): Body<NewProject>) -> Result<Value> {
     named("the project's name", &body.name)?;
     let limit = context.config.jobs.per_project;
     if !context.store.create_project(&body.name, &body.description, limit).await? {
@@ -69,9 +70,10 @@ fn named(what: &str, name: &str) -> Checked<()> {
 }
 
 /// `DELETE /projects/{p}`: only one in which nothing is left.
-pub async fn drop_project(State(context): Shared, Path(name): Path<String>) -> Result<Value> {
-    project(&context, &name).await?;
-    if !context.store.drop_project(&name).await? {
+pub(super) async fn drop_project(State(context): Shared, Path(name): Path<String>) -> Result<Value> {
+    let project = project(&context, &name).await?;
+    let is_empty = context.store.docs(project.id).await?.is_empty();
+    if !is_empty || !context.store.drop_project(project.id).await? {
         return Err(ApiError::conflict("KE-010001203", format!("project '{name}' still has tables, models or open jobs"))
             .suggest("drop its models and tables, discard its jobs"));
     }
@@ -80,13 +82,13 @@ pub async fn drop_project(State(context): Shared, Path(name): Path<String>) -> R
 
 /// `PUT /projects/{p}/project_config`.
 #[derive(Debug, Deserialize)]
-pub struct ProjectConfig {
+pub(super) struct ProjectConfig {
     #[serde(rename = "kylin.job.max-concurrent-jobs")]
     limit: u32,
 }
 
 /// `PUT /projects/{p}/project_config`: how many of its jobs run at once.
-pub async fn configure_project(
+pub(super) async fn configure_project(
     State(context): Shared,
     Path(name): Path<String>,
     Body(body): Body<ProjectConfig>,
@@ -109,7 +111,7 @@ fn done(answer: Answer) -> Checked<()> {
 
 /// Which project, and which page.
 #[derive(Debug, Deserialize)]
-pub struct OfProject {
+pub(super) struct OfProject {
     #[serde(default = "default_project", alias = "projectName")]
     project: String,
     model_name: Option<String>,
@@ -122,7 +124,7 @@ fn default_project() -> String {
 }
 
 /// `GET /tables`.
-pub async fn tables(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<Value>> {
+pub(super) async fn tables(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<Value>> {
     let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
     let all = catalog.tables.iter().map(|table| {
         json!({
@@ -137,7 +139,7 @@ pub async fn tables(State(context): Shared, Params(params): Params<OfProject>) -
 
 /// `POST /tables`.
 #[derive(Debug, Deserialize)]
-pub struct NewTable {
+pub(super) struct NewTable {
     #[serde(default = "default_project")]
     project: String,
     name: String,
@@ -145,7 +147,7 @@ pub struct NewTable {
 }
 
 /// `POST /tables`: a table over files that are there.
-pub async fn add_table(State(context): Shared, Body(body): Body<NewTable>) -> Result<Value> {
+pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>) -> Result<Value> {
     named("the table's name", &body.name)?;
     let project = project(&context, &body.project).await?;
     let described = context.catalogs.engine().describe(&body.source).await.map_err(|e| ApiError::bad(e.to_string()))?;
@@ -163,7 +165,7 @@ pub async fn add_table(State(context): Shared, Body(body): Body<NewTable>) -> Re
 }
 
 async fn put_new(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str, value: &Value) -> Checked<()> {
-    if context.store.put_doc(project.id, kind, name, value, 0).await?.is_some() {
+    if context.store.add_doc(project.id, kind, name, value).await? {
         return Ok(());
     }
     let what = if kind == DocKind::Table { "table" } else { "model" };
@@ -180,7 +182,7 @@ async fn doc(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str
 }
 
 /// `DELETE /tables/{t}`: only one that no model uses.
-pub async fn drop_table(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+pub(super) async fn drop_table(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
     let project = project(&context, &params.project).await?;
     let table = doc(&context, &project, DocKind::Table, &name).await?;
     let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
@@ -198,7 +200,7 @@ pub async fn drop_table(State(context): Shared, Path(name): Path<String>, Params
 // --- models ---
 
 /// `GET /models`.
-pub async fn models(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<Value>> {
+pub(super) async fn models(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<Value>> {
     let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
     let wanted = |model: &&Model| params.model_name.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(&model.name));
     let all: Vec<_> = catalog.models.iter().filter(wanted).map(model_json).collect();
@@ -223,7 +225,7 @@ fn model_json(model: &Model) -> Value {
 
 /// `POST /models`: the model itself, with `project` beside its fields.
 #[derive(Debug, Deserialize)]
-pub struct NewModel {
+pub(super) struct NewModel {
     #[serde(default = "default_project")]
     project: String,
     #[serde(flatten)]
@@ -231,7 +233,7 @@ pub struct NewModel {
 }
 
 /// `POST /models`.
-pub async fn add_model(State(context): Shared, Body(body): Body<NewModel>) -> Result<Value> {
+pub(super) async fn add_model(State(context): Shared, Body(body): Body<NewModel>) -> Result<Value> {
     let project = project(&context, &body.project).await?;
     let model: Model = serde_json::from_value(body.model).map_err(|e| ApiError::bad(format!("the model: {e}")))?;
     named("the model's name", &model.name)?;
@@ -243,7 +245,7 @@ pub async fn add_model(State(context): Shared, Body(body): Body<NewModel>) -> Re
 }
 
 /// `GET /models/{m}`.
-pub async fn model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+pub(super) async fn model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
     let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
     Ok(Data(model_json(model_of(&catalog.models, &name)?)))
 }
@@ -255,7 +257,7 @@ fn model_of<'a>(models: &'a [Model], name: &str) -> Checked<&'a Model> {
 }
 
 /// `DELETE /models/{m}`: only one without segments.
-pub async fn drop_model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+pub(super) async fn drop_model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
     let project = project(&context, &params.project).await?;
     let model = doc(&context, &project, DocKind::Model, &name).await?;
     if !context.store.segments(project.id, Some(&model.name)).await?.is_empty() {
@@ -269,7 +271,7 @@ pub async fn drop_model(State(context): Shared, Path(name): Path<String>, Params
 // --- segments ---
 
 /// `GET /models/{m}/segments`.
-pub async fn segments(
+pub(super) async fn segments(
     State(context): Shared,
     Path(name): Path<String>,
     Params(params): Params<OfProject>,
@@ -293,24 +295,24 @@ fn segment_json(segment: &SegmentInfo) -> Value {
         SegmentState::Ready => "READY",
     };
     json!({
-        "id": segment.id,
+        "id": segment.id.to_string(),
         "name": range_of(segment).segment_name(),
         "status": status,
         "status_to_display": status,
         "start": segment.start_ms,
         "end": segment.end_ms,
         "create_time_utc": segment.created_ms,
-        "last_build_time": segment.published_ms,
+        "last_build_time": segment.changed_ms,
         "source_count": number("source_rows"),
         "bytes_size": number("bytes"),
-        "epoch": segment.epoch.map(|epoch| epoch.0),
-        "job_id": segment.job,
+        "epoch": segment.epoch.0,
+        "job_id": segment.job.to_string(),
     })
 }
 
 /// `POST /models/{m}/segments`.
 #[derive(Debug, Deserialize)]
-pub struct Build {
+pub(super) struct Build {
     #[serde(default = "default_project")]
     project: String,
     start: Option<Value>,
@@ -348,15 +350,8 @@ fn wished_range(model: &Model, build: &Build) -> Checked<SegmentRange> {
     Ok(range)
 }
 
-fn ends(range: &SegmentRange) -> (i64, i64) {
-    match range {
-        SegmentRange::Full => crate::catalog::FULL,
-        SegmentRange::Time { start_ms, end_ms } => (*start_ms, *end_ms),
-    }
-}
-
 /// `POST /models/{m}/segments`: a build of a new segment.
-pub async fn build_segment(
+pub(super) async fn build_segment(
     State(context): Shared,
     headers: HeaderMap,
     Path(name): Path<String>,
@@ -372,38 +367,39 @@ pub async fn build_segment(
     let segment = key.as_ref().map_or_else(uuid::Uuid::now_v7, |key| {
         uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, format!("{}/{}/{key}", project.id.0, model.name).as_bytes())
     });
-    let reserve = SegmentReservation { id: segment.to_string(), model: model.name.clone(), start_ms, end_ms, replaces: false };
-    let job = build_job(&context, &catalog, model, range, segment.to_string(), body.priority, key, vec![reserve])?;
+    let reserve = NewSegment { id: segment, model: model.name.clone(), start_ms, end_ms };
+    let build = NewBuild { model, range, segment, priority: body.priority, key, reserve: Some(reserve) };
+    let job = build_job(&catalog, build)?;
     let (id, job_name) = accept(&context, &project, job).await?;
-    Ok(Data(json!({ "jobs": [{ "job_name": job_name, "job_id": id }], "segment_id": segment })))
+    Ok(Data(json!({ "jobs": [{ "job_name": job_name, "job_id": id }], "segment_id": segment.to_string() })))
 }
 
-#[expect(clippy::too_many_arguments, reason = "two callers; a struct would only repeat the names")]
-fn build_job(
-    context: &Context,
-    catalog: &kirin_olap::Catalog,
+struct NewBuild {
     model: Model,
     range: SegmentRange,
-    segment: String,
+    segment: uuid::Uuid,
     priority: u8,
     key: Option<String>,
-    reserve: Vec<SegmentReservation>,
-) -> Checked<NewJob> {
-    context.attempts.executor("build").map_err(ApiError::bad)?;
+    /// Nothing, if a segment that is there is built again.
+    reserve: Option<NewSegment>,
+}
+
+fn build_job(catalog: &kirin_olap::Catalog, build: NewBuild) -> Checked<NewJob> {
+    let NewBuild { model, range, segment, priority, key, reserve } = build;
     let subject = model.name.clone();
     let used = |table: &&Table| {
         std::iter::once(&model.fact).chain(model.lookups.iter().map(|l| &l.table)).any(|t| t.eq_ignore_ascii_case(&table.name))
     };
     let tables = catalog.tables.iter().filter(used).cloned().collect();
-    let name = if reserve.iter().any(|r| r.replaces) { "INDEX_REFRESH" } else { "INC_BUILD" };
-    let spec = BuildSpec { segment, build: BuildJob { model, tables, range } };
+    let name = if reserve.is_some() { "INC_BUILD" } else { "INDEX_REFRESH" };
+    let spec = BuildSpec { segment: segment.to_string(), build: BuildJob { model, tables, range } };
     let spec = serde_json::to_value(spec).map_err(|e| ApiError::bad(e.to_string()))?;
-    Ok(NewJob { kind: "build", subject, spec, priority, key, name, reserve })
+    Ok(NewJob { kind: "build", subject, spec, priority, key, name, reserve: reserve.into_iter().collect() })
 }
 
 /// `PUT /models/{m}/segments`.
 #[derive(Debug, Deserialize)]
-pub struct Refresh {
+pub(super) struct Refresh {
     #[serde(default = "default_project")]
     project: String,
     #[serde(rename = "type")]
@@ -417,7 +413,7 @@ pub struct Refresh {
 }
 
 /// `PUT /models/{m}/segments`: builds segments again; each keeps answering from what it has until the new one is published.
-pub async fn refresh_segment(State(context): Shared, Path(name): Path<String>, Body(body): Body<Refresh>) -> Result<Value> {
+pub(super) async fn refresh_segment(State(context): Shared, Path(name): Path<String>, Body(body): Body<Refresh>) -> Result<Value> {
     if !body.kind.eq_ignore_ascii_case("REFRESH") {
         return Err(ApiError::bad(format!("type is '{}', allowed is REFRESH", body.kind)));
     }
@@ -431,10 +427,9 @@ pub async fn refresh_segment(State(context): Shared, Path(name): Path<String>, B
             return Err(ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id)));
         }
         let range = range_of(&row);
-        let (start_ms, end_ms) = ends(&range);
-        let reserve =
-            SegmentReservation { id: row.id.clone(), model: model.name.clone(), start_ms, end_ms, replaces: true };
-        let job = build_job(&context, &catalog, model.clone(), range, row.id, body.priority, None, vec![reserve])?;
+        let build =
+            NewBuild { model: model.clone(), range, segment: row.id, priority: body.priority, key: None, reserve: None };
+        let job = build_job(&catalog, build)?;
         let (id, job_name) = accept(&context, &project, job).await?;
         jobs.push(json!({ "job_name": job_name, "job_id": id }));
     }
@@ -449,7 +444,7 @@ async fn chosen(
     names: &[String],
 ) -> Checked<Vec<SegmentInfo>> {
     let rows = context.store.segments(project.id, Some(&model.name)).await?;
-    let wanted = |row: &SegmentInfo| ids.contains(&row.id) || names.contains(&range_of(row).segment_name());
+    let wanted = |row: &SegmentInfo| ids.contains(&row.id.to_string()) || names.contains(&range_of(row).segment_name());
     let rows: Vec<_> = rows.into_iter().filter(wanted).collect();
     if rows.is_empty() || rows.len() < ids.len() + names.len() {
         return Err(ApiError::not_found("KE-010022201", format!("model '{}' has no such segment", model.name))
@@ -460,7 +455,7 @@ async fn chosen(
 
 /// `DELETE /models/{m}/segments`.
 #[derive(Debug, Deserialize)]
-pub struct DropSegments {
+pub(super) struct DropSegments {
     #[serde(default = "default_project")]
     project: String,
     #[serde(default)]
@@ -471,7 +466,7 @@ pub struct DropSegments {
 }
 
 /// `DELETE /models/{m}/segments`: queries do not see them from here on; their files are swept later.
-pub async fn drop_segments(
+pub(super) async fn drop_segments(
     State(context): Shared,
     Path(name): Path<String>,
     Params(params): Params<DropSegments>,
@@ -486,7 +481,7 @@ pub async fn drop_segments(
         chosen(&context, &project, &model, &list(&params.ids), &list(&params.names)).await?
     };
     for row in &rows {
-        if row.state != SegmentState::Ready || !context.store.drop_segment(&row.id).await? {
+        if row.state != SegmentState::Ready || !context.store.drop_segment(row.id).await? {
             return Err(ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id))
                 .suggest("discard its job first"));
         }

@@ -1,27 +1,30 @@
 //! The cluster: members, who holds what, history, health.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kirin_core::ask::Target;
-use kirin_core::{Event, Span};
+use kirin_core::{Answer, Ask, Event, JobState, NodeId, Span};
 use kirin_discovery::Health;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::metastore::Extra;
+
 use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared};
 
 /// `GET /cluster`: the one page of truth.
-pub async fn cluster(State(context): Shared) -> Result<Value> {
+pub(super) async fn cluster(State(context): Shared) -> Result<Value> {
     let members = context.directory.refresh().await;
     let view = context
         .mind
         .look(|node, now| node.view(now))
         .await
         .ok_or_else(|| ApiError::unavailable("this node is stopping"))?;
-    let loads = context.store.loads().await?;
+    let loads = loads(&context).await?;
     let mut value = Vec::new();
     for info in &members {
         let peer = view.members.iter().find(|peer| peer.row.member == info.member);
@@ -35,13 +38,13 @@ pub async fn cluster(State(context): Shared) -> Result<Value> {
             "role": info.role,
             "address": info.http,
             "version": info.version,
-            "beat": info.beat,
+            "beat": peer.map(|peer| peer.row.beat),
             "silent_ms": peer.map(|peer| peer.silent_for.millis()),
             "running": load.running,
             "waiting": load.waiting,
             "slots": info.slots,
             "heirs": heirs.into_iter().map(|heir| context.directory.name(heir)).collect::<Vec<_>>(),
-            "joined_at": info.joined_at_ms,
+            "joined_at": info.joined_ms,
         }));
     }
     let leader = view.claims.iter().find(|claim| claim.0 == Target::Leader);
@@ -71,6 +74,28 @@ pub async fn cluster(State(context): Shared) -> Result<Value> {
     })))
 }
 
+#[derive(Clone, Copy, Default)]
+struct Load {
+    running: u64,
+    waiting: u64,
+}
+
+/// What each node runs and has on its queue, as it is committed.
+async fn loads(context: &Context) -> std::result::Result<BTreeMap<NodeId, Load>, ApiError> {
+    let Answer::Jobs(rows) = context.store.ask(&Ask::ListJobs, Extra::None).await else {
+        return Err(ApiError::unavailable("the jobs can't be listed"));
+    };
+    let mut loads: BTreeMap<NodeId, Load> = BTreeMap::new();
+    for row in rows {
+        match (row.state, row.holder, row.placed) {
+            (JobState::Running, Some(holder), _) => loads.entry(holder.node).or_default().running += 1,
+            (state, None, Some(node)) if state.is_waiting() => loads.entry(node).or_default().waiting += 1,
+            _ => {}
+        }
+    }
+    Ok(loads)
+}
+
 fn discovery_json(context: &Context) -> Value {
     match &*context.discovery.health().borrow() {
         Health::Up => json!({ "status": "UP" }),
@@ -80,17 +105,17 @@ fn discovery_json(context: &Context) -> Value {
 }
 
 /// `GET /cluster/history`: what happened to whom, the latest first.
-pub async fn history(State(context): Shared, Params(paging): Params<Paging>) -> Result<Page<Value>> {
+pub(super) async fn history(State(context): Shared, Params(paging): Params<Paging>) -> Result<Page<Value>> {
     context.directory.refresh().await;
-    let (offset, limit) = (paging.page_offset.saturating_mul(paging.page_size), paging.page_size.min(10_000));
-    let (lines, total_size) = context.store.history(offset, limit).await?;
+    let limit = paging.page_offset.saturating_add(1).saturating_mul(paging.page_size).min(10_000);
+    let lines = context.store.history(u32::try_from(limit).unwrap_or(u32::MAX)).await?;
     let value = lines.into_iter().map(|line| crate::history::json(&context.directory, line)).collect();
-    Ok(Data(Page { value, offset: paging.page_offset, limit: paging.page_size, total_size }))
+    Ok(Data(Page::cut(value, paging.page_offset, paging.page_size)))
 }
 
 /// How a drain is to be done.
 #[derive(Debug, Default, Deserialize)]
-pub struct Drain {
+pub(super) struct Drain {
     /// Attempts that reach no step boundary within so many milliseconds are stopped where they are.
     within_ms: Option<u64>,
     /// Whether the node leaves when nothing runs any more.
@@ -99,7 +124,7 @@ pub struct Drain {
 }
 
 /// `POST /cluster/nodes/{name}/drain`.
-pub async fn drain(State(context): Shared, Path(node): Path<String>, Body(body): Body<Drain>) -> Result<Value> {
+pub(super) async fn drain(State(context): Shared, Path(node): Path<String>, Body(body): Body<Drain>) -> Result<Value> {
     let within = body.within_ms.map_or(context.config.jobs.drain_timeout, Duration::from_millis);
     let within = Span::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
     wish(&context, &node, Event::DrainWished { within, leave: body.leave }).await?;
@@ -107,19 +132,19 @@ pub async fn drain(State(context): Shared, Path(node): Path<String>, Body(body):
 }
 
 /// `DELETE /cluster/nodes/{name}/drain`: the node takes jobs again, under a new incarnation.
-pub async fn undrain(State(context): Shared, Path(node): Path<String>) -> Result<Value> {
+pub(super) async fn undrain(State(context): Shared, Path(node): Path<String>) -> Result<Value> {
     wish(&context, &node, Event::DrainUndone).await?;
     Ok(Data(json!("")))
 }
 
 /// `PUT /cluster/nodes/{name}/slots`.
 #[derive(Debug, Deserialize)]
-pub struct Slots {
+pub(super) struct Slots {
     slots: u32,
 }
 
 /// `PUT /cluster/nodes/{name}/slots`: how many jobs the node runs at once.
-pub async fn slots(State(context): Shared, Path(node): Path<String>, Body(body): Body<Slots>) -> Result<Value> {
+pub(super) async fn slots(State(context): Shared, Path(node): Path<String>, Body(body): Body<Slots>) -> Result<Value> {
     wish(&context, &node, Event::SlotsWished(body.slots)).await?;
     Ok(Data(json!("")))
 }
@@ -140,7 +165,7 @@ async fn wish(context: &Context, name: &str, event: Event) -> std::result::Resul
 
 /// `POST /epoch`.
 #[derive(Debug, Deserialize)]
-pub struct Claim {
+pub(super) struct Claim {
     #[serde(default)]
     projects: Vec<String>,
     #[serde(default)]
@@ -148,7 +173,7 @@ pub struct Claim {
 }
 
 /// `POST /epoch`: this node takes the claims of the projects; of all and the leader's too if none is named.
-pub async fn claim(State(context): Shared, Body(body): Body<Claim>) -> Result<Value> {
+pub(super) async fn claim(State(context): Shared, Body(body): Body<Claim>) -> Result<Value> {
     let projects = context.store.projects().await?;
     let mut targets = Vec::new();
     for name in &body.projects {
@@ -169,12 +194,12 @@ pub async fn claim(State(context): Shared, Body(body): Body<Claim>) -> Result<Va
 
 /// `GET /system/servers`.
 #[derive(Debug, Deserialize)]
-pub struct Servers {
+pub(super) struct Servers {
     ext: Option<String>,
 }
 
 /// `GET /system/servers`: who is found through discovery.
-pub async fn servers(State(context): Shared, Params(params): Params<Servers>) -> Result<Value> {
+pub(super) async fn servers(State(context): Shared, Params(params): Params<Servers>) -> Result<Value> {
     let peers = context.discovery.peers().borrow().clone();
     let servers: Vec<Value> = if params.ext.is_some_and(|text| text.eq_ignore_ascii_case("true")) {
         peers.iter().map(|peer| json!({ "host": peer.address(), "mode": peer.role.as_str() })).collect()
@@ -185,19 +210,19 @@ pub async fn servers(State(context): Shared, Params(params): Params<Servers>) ->
 }
 
 /// `GET /system/host`.
-pub async fn host(State(context): Shared) -> Result<Value> {
+pub(super) async fn host(State(context): Shared) -> Result<Value> {
     Ok(Data(json!(context.name)))
 }
 
 /// `POST /system/stop`: drains this node and ends its process.
-pub async fn stop(State(context): Shared) -> Result<Value> {
+pub(super) async fn stop(State(context): Shared) -> Result<Value> {
     // The receiver lives as long as the process.
     let _ = context.stop.send(());
     Ok(Data(json!("")))
 }
 
 /// `GET /health`: what a load balancer asks. 200 as long as this node can answer queries.
-pub async fn health(State(context): State<Context>) -> Response {
+pub(super) async fn health(State(context): State<Context>) -> Response {
     let looked = tokio::time::timeout(Duration::from_secs(1), context.mind.look(|node, now| node.view(now))).await;
     let view = looked.ok().flatten();
     let trusted = view.as_ref().is_some_and(|view| view.trust_left.is_some());

@@ -9,7 +9,8 @@ use kirin_core::ask::{Fence, JobId, JobRow, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::queue::Blocked;
 use kirin_core::{Action, Answer, Ask, Event, JobState, Member};
-use kirin_store::{Extra, JobFilter, JobInfo, JobSort, ProjectInfo, SegmentReservation, StepInfo, SubmitInfo};
+use crate::metastore::{Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo};
+use crate::worker::build::BuildSpec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +26,7 @@ const ACT_TRIES: u32 = 5;
 
 /// `POST /jobs`.
 #[derive(Debug, Deserialize)]
-pub struct Submit {
+pub(super) struct Submit {
     project: String,
     kind: String,
     #[serde(default)]
@@ -39,12 +40,12 @@ pub struct Submit {
 }
 
 /// Kylin's default priority.
-pub const fn normal() -> u8 {
+pub(super) const fn normal() -> u8 {
     3
 }
 
 /// A job to be accepted.
-pub struct NewJob {
+pub(super) struct NewJob {
     /// What kind of executor runs it.
     pub kind: &'static str,
     /// What it is about: the model's name, say.
@@ -58,11 +59,11 @@ pub struct NewJob {
     /// Kylin's name of the type of job.
     pub name: &'static str,
     /// The segments whose range it reserves.
-    pub reserve: Vec<SegmentReservation>,
+    pub reserve: Vec<NewSegment>,
 }
 
 /// `POST /jobs`: a job of any kind but a build.
-pub async fn submit(State(context): Shared, headers: HeaderMap, Body(body): Body<Submit>) -> Result<Value> {
+pub(super) async fn submit(State(context): Shared, headers: HeaderMap, Body(body): Body<Submit>) -> Result<Value> {
     let project = super::project(&context, &body.project).await?;
     let executor = context.attempts.executor(&body.kind).map_err(ApiError::bad)?;
     if executor.kind() == "build" {
@@ -83,7 +84,7 @@ pub async fn submit(State(context): Shared, headers: HeaderMap, Body(body): Body
 }
 
 /// Accepts a job: checks it, has it committed, tells whom it concerns. Returns its public id and type.
-pub async fn accept(
+pub(super) async fn accept(
     context: &Context,
     project: &ProjectInfo,
     job: NewJob,
@@ -92,7 +93,7 @@ pub async fn accept(
         return Err(ApiError::bad(format!("priority is {}, allowed is 0 (first) to 4 (last)", job.priority)));
     }
     let executor = context.attempts.executor(job.kind).map_err(ApiError::bad)?;
-    let steps = executor.steps(&job.spec).map_err(ApiError::bad)?;
+    executor.steps(&job.spec).map_err(ApiError::bad)?;
     let key = job_key(project.id, job.key.as_deref());
     let placing = key.as_u64_pair().1;
     let placed = context.mind.look(move |node, _| node.place(placing)).await.flatten();
@@ -107,7 +108,6 @@ pub async fn accept(
         kind: job.kind.to_owned(),
         subject: job.subject,
         submitter: super::login::ADMIN.to_owned(),
-        total_steps: u32::try_from(steps.len()).unwrap_or(u32::MAX),
         spec: job.spec,
         reserve: job.reserve,
     };
@@ -136,7 +136,7 @@ fn job_key(project: ProjectId, key: Option<&str>) -> uuid::Uuid {
 
 /// `GET /jobs`.
 #[derive(Debug, Deserialize)]
-pub struct ListParams {
+pub(super) struct ListParams {
     #[serde(alias = "projectName")]
     project: Option<String>,
     /// 0 the last day, 1 week, 2 month, 3 year, 4 all.
@@ -153,12 +153,16 @@ pub struct ListParams {
 }
 
 /// `GET /jobs`: a page of jobs.
-pub async fn list(State(context): Shared, Params(params): Params<ListParams>) -> Result<Page<Value>> {
+pub(super) async fn list(State(context): Shared, Params(params): Params<ListParams>) -> Result<Page<Value>> {
     let statuses = params.statuses.as_deref().unwrap_or_default();
     let mut states = Vec::new();
     for status in statuses.split(',').map(str::trim).filter(|status| !status.is_empty()) {
         states.extend(states_of(status)?);
     }
+    let project = match &params.project {
+        Some(name) if !name.is_empty() => Some(super::project(&context, name).await?.id),
+        _ => None,
+    };
     let days = match params.time_filter.unwrap_or(4) {
         0 => Some(1),
         1 => Some(7),
@@ -176,7 +180,7 @@ pub async fn list(State(context): Shared, Params(params): Params<ListParams>) ->
         other => return Err(ApiError::bad(format!("sort_by is '{other}', which is not a column of the list"))),
     };
     let filter = JobFilter {
-        project: params.project,
+        project,
         states,
         key: params.key,
         subject: params.subject,
@@ -192,27 +196,27 @@ pub async fn list(State(context): Shared, Params(params): Params<ListParams>) ->
 }
 
 /// `GET /jobs/{id}`.
-pub async fn show(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+pub(super) async fn show(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
     let job = find(&context, &id).await?;
     let steps = steps_json(&context, &job).await?;
     Ok(Data(job_json(&context, &job, Some(steps))))
 }
 
 /// `GET /jobs/{id}/detail`: the steps.
-pub async fn detail(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+pub(super) async fn detail(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
     let job = find(&context, &id).await?;
     Ok(Data(steps_json(&context, &job).await?))
 }
 
 /// The output of a step, as Kylin's UI asks for it.
-pub async fn output(State(context): Shared, Path((id, step)): Path<(String, String)>) -> Result<Value> {
+pub(super) async fn output(State(context): Shared, Path((id, step)): Path<(String, String)>) -> Result<Value> {
     let job = find(&context, &id).await?;
     let text = read_log(&context, &job, &step).await?;
-    Ok(Data(json!({ "jobId": job.uuid, "stepId": step, "cmd_output": text })))
+    Ok(Data(json!({ "jobId": job.uuid.to_string(), "stepId": step, "cmd_output": text })))
 }
 
 /// The log of a step, as text.
-pub async fn log(
+pub(super) async fn log(
     State(context): Shared,
     Path((id, step)): Path<(String, String)>,
 ) -> std::result::Result<Response, ApiError> {
@@ -223,10 +227,11 @@ pub async fn log(
 
 async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::Result<String, ApiError> {
     // Kylin's step ids are `<job>_<number>`.
-    let number = step.rsplit('_').next().and_then(|n| n.parse().ok()).filter(|n: &u32| *n < job.total_steps.max(1));
+    let total = u32::try_from(plan(context, job).len()).unwrap_or(u32::MAX);
+    let number = step.rsplit('_').next().and_then(|n| n.parse().ok()).filter(|n: &u32| *n < total.max(1));
     let number = number.ok_or_else(|| {
         ApiError::not_found("KE-010032219", format!("the job has no step '{step}'"))
-            .suggest(format!("use {}_00 to {}_{:02}", job.uuid, job.uuid, job.total_steps.saturating_sub(1)))
+            .suggest(format!("use {}_00 to {}_{:02}", job.uuid, job.uuid, total.saturating_sub(1)))
     })?;
     let dir = executor::log_dir(&context.config.working_dir, job);
     tokio::task::spawn_blocking(move || executor::log::read(&dir, number))
@@ -236,7 +241,11 @@ async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::
 }
 
 async fn find(context: &Context, id: &str) -> std::result::Result<JobInfo, ApiError> {
-    context.store.job_by_uuid(id).await?.ok_or_else(|| {
+    let job = match id.parse() {
+        Ok(uuid) => context.store.job_by_uuid(uuid).await?,
+        Err(_) => None,
+    };
+    job.ok_or_else(|| {
         ApiError::not_found("KE-010032219", format!("there is no job '{id}'")).suggest("see `kirin job list`")
     })
 }
@@ -251,7 +260,7 @@ fn kylin_type(kind: &str) -> &'static str {
 }
 
 /// Kylin's public status of a job.
-pub fn status(state: JobState, is_held: bool) -> &'static str {
+pub(super) fn status(state: JobState, is_held: bool) -> &'static str {
     match state {
         JobState::Ready | JobState::Pending if is_held => "STOPPING",
         JobState::Ready | JobState::Pending => "PENDING",
@@ -289,10 +298,12 @@ fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
     let duration = if start > 0 { (over - start).max(0) } else { 0 };
     let wait = if start > 0 { start - job.created_ms } else { over - job.created_ms }.max(0);
     let done = f64::from(job.row.steps);
-    let (range_start, range_end) = job.range.unwrap_or((0, i64::MAX));
+    let total = plan(context, job).len();
+    let build = BuildSpec::deserialize(&job.spec).ok();
+    let (range_start, range_end) = build.as_ref().map_or(crate::catalog::FULL, |spec| crate::catalog::ends(&spec.build.range));
     json!({
-        "id": job.uuid,
-        "uuid": job.uuid,
+        "id": job.uuid.to_string(),
+        "uuid": job.uuid.to_string(),
         "job_name": kylin_type(&job.kind),
         "job_status": status(job.row.state, job.row.holder.is_some()),
         "scheduler_state": job.row.state.name(),
@@ -302,7 +313,7 @@ fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
         "target_model": job.subject,
         "target_subject": job.subject,
         "target_subject_error": false,
-        "target_segments": job.segments,
+        "target_segments": build.iter().map(|spec| spec.segment.as_str()).collect::<Vec<_>>(),
         "create_time": job.created_ms,
         "last_modified": job.changed_ms,
         "exec_start_time": start,
@@ -310,7 +321,7 @@ fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
         "duration": duration,
         "total_duration": (over - job.created_ms).max(0),
         "wait_time": wait,
-        "step_ratio": if job.total_steps == 0 { 0.0 } else { done / f64::from(job.total_steps) },
+        "step_ratio": if total == 0 { 0.0 } else { done / total as f64 },
         "progress": f64::from(job.progress) / 10.0,
         "data_range_start": range_start,
         "data_range_end": range_end,
@@ -326,9 +337,14 @@ fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
     })
 }
 
+/// The names of the steps that the job has.
+fn plan(context: &Context, job: &JobInfo) -> Vec<String> {
+    context.attempts.executor(&job.kind).and_then(|executor| executor.steps(&job.spec)).unwrap_or_default()
+}
+
 async fn steps_json(context: &Context, job: &JobInfo) -> std::result::Result<Value, ApiError> {
     let done = context.store.steps(job.row.id).await?;
-    let plan = context.attempts.executor(&job.kind).and_then(|executor| executor.steps(&job.spec)).unwrap_or_default();
+    let plan = plan(context, job);
     let mut steps: Vec<Value> = done.iter().map(|step| step_json(context, job, step)).collect();
     for (number, name) in plan.iter().enumerate().skip(steps.len()) {
         let first_open = number == done.len();
@@ -374,7 +390,7 @@ fn step_json(context: &Context, job: &JobInfo, step: &StepInfo) -> Value {
 // --- why ---
 
 /// `GET /jobs/{id}/why`: the rule that keeps the job from starting.
-pub async fn why(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
     let job = find(&context, &id).await?;
     let number = job.row.id;
     let (mut blocked, home, ahead) = context
@@ -467,7 +483,7 @@ async fn ask_home(context: &Context, node: kirin_core::NodeId, job: JobId) -> Op
 
 /// `PUT /jobs/status`.
 #[derive(Debug, Deserialize)]
-pub struct Act {
+pub(super) struct Act {
     project: Option<String>,
     #[serde(default)]
     job_ids: Vec<String>,
@@ -477,7 +493,7 @@ pub struct Act {
 }
 
 /// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD, of each job that is named, or of all in a project.
-pub async fn act(State(context): Shared, Body(body): Body<Act>) -> Result<Value> {
+pub(super) async fn act(State(context): Shared, Body(body): Body<Act>) -> Result<Value> {
     let action = match body.action.to_ascii_uppercase().as_str() {
         "RESUME" => Action::Resume,
         "PAUSE" => Action::Pause,
@@ -501,6 +517,7 @@ pub async fn act(State(context): Shared, Body(body): Body<Act>) -> Result<Value>
             }
             states.retain(|state| wanted.contains(state));
         }
+        let project = super::project(&context, &project).await?.id;
         let filter = JobFilter { project: Some(project), states, limit: 10_000, ..JobFilter::default() };
         jobs = context.store.jobs(&filter).await?.0;
     }
@@ -509,7 +526,7 @@ pub async fn act(State(context): Shared, Body(body): Body<Act>) -> Result<Value>
     for job in jobs {
         match act_on(&context, job.row, action).await? {
             Ok(row) => changed.push(row),
-            Err(why) => drop(refused.insert(job.uuid, why)),
+            Err(why) => drop(refused.insert(job.uuid.to_string(), why)),
         }
     }
     if !changed.is_empty() {
@@ -552,25 +569,4 @@ async fn act_on(
         }
     }
     Ok(Err("as it changes all the time; try again".to_owned()))
-}
-
-/// `DELETE /jobs`.
-#[derive(Debug, Deserialize)]
-pub struct Delete {
-    job_ids: String,
-}
-
-/// `DELETE /jobs?job_ids=a,b`: forgets jobs that are over.
-pub async fn delete(State(context): Shared, Params(params): Params<Delete>) -> Result<Value> {
-    let mut jobs = Vec::new();
-    for id in params.job_ids.split(',').map(str::trim).filter(|id| !id.is_empty()) {
-        let job = find(&context, id).await?;
-        if !job.row.state.is_final() {
-            return Err(ApiError::conflict("KE-010032211", format!("job {id} is not over: it is {}", job.row.state.name()))
-                .suggest("discard it first"));
-        }
-        jobs.push(job.row.id);
-    }
-    context.store.delete_jobs(&jobs).await?;
-    Ok(Data(json!("")))
 }

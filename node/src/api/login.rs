@@ -12,10 +12,10 @@ use crate::config::Secret;
 /// The setting under which the administrator's password is kept, as a PHC string.
 pub const ADMIN_HASH: &str = "admin_password";
 /// The one user that exists from the start, as in Kylin.
-pub const ADMIN: &str = "ADMIN";
+pub(super) const ADMIN: &str = "ADMIN";
 
 /// Lets through who is logged in.
-pub async fn require(State(context): Shared, request: Request, next: Next) -> std::result::Result<Response, ApiError> {
+pub(super) async fn require(State(context): Shared, request: Request, next: Next) -> std::result::Result<Response, ApiError> {
     let (user, password) = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -61,7 +61,7 @@ fn decode64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// `GET|POST /user/authentication`: who is logged in.
-pub async fn authentication(State(_): State<Context>) -> Result<Value> {
+pub(super) async fn authentication(State(_): State<Context>) -> Result<Value> {
     Ok(Data(json!({
         "username": ADMIN,
         "authorities": [{ "authority": "ROLE_ADMIN" }, { "authority": "ALL_USERS" }],

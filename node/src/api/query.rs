@@ -10,7 +10,7 @@ use super::{ApiError, Body, Context, Data, Params, Result, Shared};
 /// `POST /query` and `POST /query/explain`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Query {
+pub(super) struct Query {
     sql: String,
     #[serde(default = "default_project")]
     project: String,
@@ -41,7 +41,7 @@ fn options(context: &Context, query: &Query) -> QueryOptions {
 }
 
 /// `POST /query`.
-pub async fn query(State(context): Shared, Body(query): Body<Query>) -> Result<Value> {
+pub(super) async fn query(State(context): Shared, Body(query): Body<Query>) -> Result<Value> {
     let snapshot = context.catalogs.snapshot(&context.store, &query.project).await?;
     let answer = snapshot.query(&query.sql, options(&context, &query)).await?;
     Ok(Data(answer_json(&context, &query, &answer)))
@@ -98,7 +98,7 @@ fn answer_json(context: &Context, query: &Query, answer: &QueryAnswer) -> Value 
 }
 
 /// `POST /query/explain`: which index answers, and why others do not.
-pub async fn explain(State(context): Shared, Body(query): Body<Query>) -> Result<Value> {
+pub(super) async fn explain(State(context): Shared, Body(query): Body<Query>) -> Result<Value> {
     let snapshot = context.catalogs.snapshot(&context.store, &query.project).await?;
     let explain = snapshot.explain(&query.sql, options(&context, &query)).await?;
     let value = serde_json::to_value(explain).map_err(|e| ApiError::bad(e.to_string()))?;
@@ -107,12 +107,12 @@ pub async fn explain(State(context): Shared, Body(query): Body<Query>) -> Result
 
 /// `GET /query/tables_and_columns`.
 #[derive(Debug, Deserialize)]
-pub struct TablesOf {
+pub(super) struct TablesOf {
     project: String,
 }
 
 /// `GET /query/tables_and_columns`: what JDBC and BI tools show. The spelling of the names is what they expect.
-pub async fn tables_and_columns(State(context): Shared, Params(params): Params<TablesOf>) -> Result<Value> {
+pub(super) async fn tables_and_columns(State(context): Shared, Params(params): Params<TablesOf>) -> Result<Value> {
     let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
     let tables: Vec<_> = catalog
         .tables

@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use kirin_core::ask::{Priority, ProjectId};
 use kirin_core::{Answer, Ask, Role, Settings};
-use kirin_store::{Extra, JoinInfo, Store, SubmitInfo};
+use crate::metastore::{Extra, JoinInfo, Store, SubmitInfo};
 use serde_json::json;
 
 use crate::auth::link::Cluster;
 use crate::auth::password;
 use crate::chores::Chores;
-use crate::cli::Format;
+use crate::cli::args::Format;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Secret, Sources};
 use crate::directory::Directory;
@@ -32,7 +32,7 @@ const SLOTS_UNBATCHED: u32 = 10;
 ///
 /// # Errors
 /// If the metastore can't be used.
-pub async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, format: Format) -> anyhow::Result<()> {
+pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let run = uuid::Uuid::new_v4().simple().to_string();
     let url = match metastore {
@@ -79,7 +79,6 @@ async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatched: bool) -
                     subject: "bench".to_owned(),
                     submitter: "bench".to_owned(),
                     spec: json!({ "steps": 0 }),
-                    total_steps: 0,
                     reserve: Vec::new(),
                 };
                 let answer = store.ask(&ask, Extra::Submit(info)).await;

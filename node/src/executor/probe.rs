@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use kirin_store::EndReport;
+use crate::metastore::EndReport;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -10,7 +10,7 @@
 use std::process::Stdio;
 
 use futures::future::BoxFuture;
-use kirin_store::{EndReport, Publish, StepReport};
+use crate::metastore::{EndReport, Publish, StepReport};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -153,7 +153,7 @@ impl Process {
             spec: attempt.job.spec.clone(),
             done: attempt.done.iter().map(|step| step.result.clone()).collect(),
             dir: attempt.dir.clone(),
-            job: attempt.job.uuid.clone(),
+            job: attempt.job.uuid.to_string(),
             epoch: attempt.fence.epoch.0,
             memory,
         }));
@@ -213,8 +213,13 @@ impl Process {
                     return Ended::Failed(format!("the worker reported step {step} instead of {expected}"));
                 }
                 Ok(FromWorker::Done { publish }) => {
-                    let publish = publish.into_iter().map(|(segment, manifest)| Publish { segment, manifest });
-                    return Ended::Done(EndReport { publish: publish.collect(), ..EndReport::default() });
+                    let publish = publish.into_iter().map(|(segment, manifest)| {
+                        segment.parse().map(|segment| Publish { segment, manifest })
+                    });
+                    return match publish.collect() {
+                        Ok(publish) => Ended::Done(EndReport { failure: None, publish }),
+                        Err(error) => Ended::Failed(format!("the job names no segment: {error}")),
+                    };
                 }
                 Ok(FromWorker::Failed(text)) => return Ended::Failed(text),
                 Ok(FromWorker::Vanished(text)) => return Ended::Vanished(text),

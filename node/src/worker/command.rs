@@ -1,6 +1,7 @@
 //! The work of a `command`: programs, one a step, each in a process group of its own so that its children can be killed too.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use super::{Published, Reporter, Stop, spec};
@@ -131,7 +132,7 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
         tokio::spawn(async move {
             let mut block = [0; 8192];
             while let Ok(n @ 1..) = out.read(&mut block).await {
-                if tokio::io::stderr().write_all(&block[..n]).await.is_err() {
+                if std::io::stderr().write_all(&block[..n]).is_err() {
                     break;
                 }
             }

@@ -1,0 +1,652 @@
+//! The metastore as the node sees it: JSON parsed, names resolved, history put together.
+//!
+//! A thin layer over [`kirin_store`], which keeps texts as texts. Nothing is decided or cached here but the names of
+//! projects, which never change their number.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
+use kirin_core::{Answer, Ask, JobState, Member, NodeId};
+use kirin_store::{HistoryFilter, HistoryRow, StoreConfig};
+pub use kirin_store::{DocKind, MemberInfo, NewSegment, SegmentState, StoreError};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The metastore.
+#[derive(Clone)]
+pub struct Store {
+    inner: kirin_store::Store,
+    names: Arc<RwLock<BTreeMap<ProjectId, String>>>,
+}
+
+/// What travels along with a request.
+#[derive(Clone, Debug, Default)]
+pub enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// With a join.
+    Join(JoinInfo),
+    /// With a submit.
+    Submit(SubmitInfo),
+    /// With the commit of a step.
+    Step(Arc<StepReport>),
+    /// With the end of an attempt.
+    End(Arc<EndReport>),
+}
+
+/// Who a node says it is when it joins.
+#[derive(Clone, Debug, Default)]
+pub struct JoinInfo {
+    /// Its name, which is its identity.
+    pub name: String,
+    /// Where clients reach it.
+    pub http: String,
+    /// Where its peers reach it.
+    pub link: String,
+    /// Its program's version.
+    pub version: String,
+}
+
+/// A job to be accepted.
+#[derive(Clone, Debug, Default)]
+pub struct SubmitInfo {
+    /// What kind of job.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// Who asked for it.
+    pub submitter: String,
+    /// What to do.
+    pub spec: Value,
+    /// Ranges to reserve in the same transaction.
+    pub reserve: Vec<NewSegment>,
+}
+
+/// A step's result.
+#[derive(Clone, Debug, Default)]
+pub struct StepReport {
+    /// The step's name.
+    pub name: String,
+    /// What it brought.
+    pub result: Value,
+    /// When it began, for people.
+    pub started_ms: i64,
+    /// When it ended, for people.
+    pub ended_ms: i64,
+}
+
+/// An attempt's end.
+#[derive(Clone, Debug, Default)]
+pub struct EndReport {
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// What becomes visible with it.
+    pub publish: Vec<Publish>,
+}
+
+/// A segment that becomes readable, or whose manifest is replaced.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Which.
+    pub segment: Uuid,
+    /// What is in it.
+    pub manifest: Value,
+}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct JobInfo {
+    /// The contract's part.
+    pub row: JobRow,
+    /// Its public id.
+    pub uuid: Uuid,
+    /// Its project's name.
+    pub project: String,
+    /// What kind of job.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// Who asked for it.
+    pub submitter: String,
+    /// What to do.
+    pub spec: Value,
+    /// How far it is, in per mille.
+    pub progress: u32,
+    /// Why its last attempt failed.
+    pub failure: Option<String>,
+    /// When it was accepted.
+    pub created_ms: i64,
+    /// When it changed last.
+    pub changed_ms: i64,
+    /// When its first attempt began.
+    pub started_ms: Option<i64>,
+    /// When it was over.
+    pub ended_ms: Option<i64>,
+}
+
+/// Which jobs, in which order.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Of this project.
+    pub project: Option<ProjectId>,
+    /// In these states; empty for all.
+    pub states: Vec<JobState>,
+    /// With this id, or with this in the subject.
+    pub key: Option<String>,
+    /// About this.
+    pub subject: Option<String>,
+    /// Accepted since.
+    pub since_ms: Option<i64>,
+    /// In this order.
+    pub sort: JobSort,
+    /// The greatest first.
+    pub reverse: bool,
+    /// From this one on.
+    pub offset: u64,
+    /// So many.
+    pub limit: u64,
+}
+
+pub use kirin_store::JobSort;
+
+/// A committed step.
+#[derive(Clone, Debug)]
+pub struct StepInfo {
+    /// Its number.
+    pub step: u32,
+    /// Its name.
+    pub name: String,
+    /// What it brought.
+    pub result: Value,
+    /// Under which epoch it was committed.
+    pub epoch: Epoch,
+    /// By which node.
+    pub node: NodeId,
+    /// When it began.
+    pub started_ms: i64,
+    /// When it ended.
+    pub ended_ms: i64,
+}
+
+/// A project.
+#[derive(Clone, Debug)]
+pub struct ProjectInfo {
+    /// Its number.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// A line about it.
+    pub description: String,
+    /// How many of its jobs run at once.
+    pub limit: u32,
+    /// When it was made.
+    pub created_ms: i64,
+}
+
+/// A table's or model's definition.
+#[derive(Clone, Debug)]
+pub struct Doc {
+    /// What it defines.
+    pub kind: DocKind,
+    /// Its name.
+    pub name: String,
+    /// The definition.
+    pub value: Value,
+    /// Changes with each change.
+    pub revision: u64,
+}
+
+/// A segment.
+#[derive(Clone, Debug)]
+pub struct SegmentInfo {
+    /// Its id.
+    pub id: Uuid,
+    /// Its model.
+    pub model: String,
+    /// The job that reserved it or published it last.
+    pub job: Uuid,
+    /// Where it begins.
+    pub start_ms: i64,
+    /// Where it ends, exclusive.
+    pub end_ms: i64,
+    /// When it was reserved.
+    pub created_ms: i64,
+    /// When it was published last.
+    pub changed_ms: i64,
+    /// Whether it can be read.
+    pub state: SegmentState,
+    /// Under which epoch it was published.
+    pub epoch: Epoch,
+    /// What is in it.
+    pub manifest: Option<Value>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryLine {
+    /// When, by the wall clock of who wrote it.
+    pub at_ms: i64,
+    /// What.
+    pub kind: String,
+    /// To whom.
+    pub member: Option<Member>,
+    /// To which job.
+    pub job: Option<JobId>,
+    /// Its public id.
+    pub job_uuid: Option<Uuid>,
+    /// Who did it or says so.
+    pub by: Option<Member>,
+    /// How it is known.
+    pub evidence: Option<String>,
+    /// More.
+    pub detail: Value,
+}
+
+/// The kinds of line in the history.
+pub mod kinds {
+    /// A member joined.
+    pub const JOINED: &str = "join";
+    /// A member said good-bye.
+    pub const LEFT: &str = "leave";
+    /// A member was declared dead.
+    pub const FENCED: &str = "fence";
+    /// A job changed hands because its holder was dead.
+    pub const TOOK_OVER: &str = "takeover";
+    /// A job was handed back.
+    pub const HANDED_OVER: &str = "handover";
+}
+
+type Read<T> = Result<T, StoreError>;
+
+fn json(text: &str) -> Read<Value> {
+    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("no JSON: {e}")))
+}
+
+impl Store {
+    /// Opens the metastore and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If it can't be reached or used.
+    pub async fn open(config: &StoreConfig) -> Read<Self> {
+        Ok(Self { inner: kirin_store::Store::open(config).await?, names: Arc::default() })
+    }
+
+    /// Asks a request of the contract.
+    pub async fn ask(&self, ask: &Ask, extra: Extra) -> Answer {
+        use kirin_store::Extra as Raw;
+        let raw = match extra {
+            Extra::None => Raw::None,
+            Extra::Join(JoinInfo { name, http, link, version }) => Raw::Join { node: name, link, http, version },
+            Extra::Submit(info) => Raw::Submit {
+                kind: info.kind,
+                subject: info.subject,
+                submitter: info.submitter,
+                spec: info.spec.to_string(),
+                segments: info.reserve,
+            },
+            Extra::Step(report) => Raw::CommitStep {
+                name: report.name.clone(),
+                result: Some(report.result.to_string()),
+                started_ms: Some(report.started_ms),
+                ended_ms: Some(report.ended_ms),
+            },
+            Extra::End(report) => Raw::Finish {
+                failure: report.failure.clone(),
+                result: None,
+                publish: report
+                    .publish
+                    .iter()
+                    .map(|p| kirin_store::Publish { segment: p.segment, manifest: p.manifest.to_string() })
+                    .collect(),
+            },
+        };
+        self.inner.ask(ask, raw).await
+    }
+
+    /// The living members.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn directory(&self) -> Read<Vec<MemberInfo>> {
+        self.inner.directory(false).await
+    }
+
+    /// All members that are remembered.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn everybody(&self) -> Read<Vec<MemberInfo>> {
+        self.inner.directory(true).await
+    }
+
+    // --- jobs ---
+
+    /// One job by its number.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn job(&self, id: JobId) -> Read<Option<JobInfo>> {
+        match self.inner.job(id).await? {
+            Some(job) => self.job_info(job).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// One job by its public id.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn job_by_uuid(&self, uuid: Uuid) -> Read<Option<JobInfo>> {
+        match self.inner.job_by_uuid(uuid).await? {
+            Some(job) => self.job_info(job).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A page of jobs, and how many there are in all.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn jobs(&self, filter: &JobFilter) -> Read<(Vec<JobInfo>, u64)> {
+        let page = self
+            .inner
+            .jobs(&kirin_store::JobFilter {
+                project: filter.project,
+                states: filter.states.clone(),
+                subject: filter.subject.clone(),
+                key: filter.key.clone(),
+                created_from_ms: filter.since_ms,
+                sort: filter.sort,
+                reverse: filter.reverse,
+                offset: filter.offset,
+                limit: filter.limit,
+                ..kirin_store::JobFilter::default()
+            })
+            .await?;
+        let mut jobs = Vec::new();
+        for job in page.jobs {
+            jobs.push(self.job_info(job).await?);
+        }
+        Ok((jobs, page.total))
+    }
+
+    async fn job_info(&self, job: kirin_store::JobInfo) -> Read<JobInfo> {
+        Ok(JobInfo {
+            project: self.project_name(job.row.project).await?,
+            row: job.row,
+            uuid: job.uuid,
+            kind: job.kind,
+            subject: job.subject,
+            submitter: job.submitter,
+            // A damaged specification must not hide the job: whoever runs it says what is wrong.
+            spec: json(&job.spec).unwrap_or_default(),
+            progress: job.progress.and_then(|text| text.parse().ok()).unwrap_or(0),
+            failure: job.failure,
+            created_ms: job.created_ms,
+            changed_ms: job.changed_ms,
+            started_ms: job.started_ms,
+            ended_ms: job.ended_ms,
+        })
+    }
+
+    /// The committed steps of a job.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn steps(&self, id: JobId) -> Read<Vec<StepInfo>> {
+        let steps = self.inner.steps(id).await?;
+        let info = |step: kirin_store::StepInfo| {
+            Ok(StepInfo {
+                step: step.index,
+                name: step.name,
+                result: step.result.as_deref().map(json).transpose()?.unwrap_or_default(),
+                epoch: step.epoch,
+                node: step.node,
+                started_ms: step.started_ms.unwrap_or(0),
+                ended_ms: step.ended_ms.unwrap_or(0),
+            })
+        };
+        steps.into_iter().map(info).collect()
+    }
+
+    /// Writes down how far an attempt is; refused under a stale fence.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn progress(&self, fence: Fence, by: Member, per_mille: u32) -> Read<bool> {
+        self.inner.progress(fence, by, &per_mille.to_string()).await
+    }
+
+    // --- projects ---
+
+    async fn project_name(&self, id: ProjectId) -> Read<String> {
+        if let Some(name) = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Ok(name.clone());
+        }
+        self.projects().await?;
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(names.get(&id).cloned().unwrap_or_else(|| id.0.to_string()))
+    }
+
+    /// All projects.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn projects(&self) -> Read<Vec<ProjectInfo>> {
+        let projects = self.inner.projects().await?;
+        let names = projects.iter().map(|project| (project.id, project.name.clone()));
+        self.names.write().unwrap_or_else(PoisonError::into_inner).extend(names);
+        let info = |project: kirin_store::Project| ProjectInfo {
+            id: project.id,
+            name: project.name,
+            description: project.description,
+            limit: project.limit,
+            created_ms: project.created_ms,
+        };
+        Ok(projects.into_iter().map(info).collect())
+    }
+
+    /// The project of that name, in any case.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn project(&self, name: &str) -> Read<Option<ProjectInfo>> {
+        Ok(self.projects().await?.into_iter().find(|project| project.name.eq_ignore_ascii_case(name)))
+    }
+
+    /// Makes a project; false if there is one by that name.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn create_project(&self, name: &str, description: &str, limit: u32) -> Read<bool> {
+        Ok(self.inner.project_add(name, limit, description, "{}").await?.is_some())
+    }
+
+    /// Drops a project; false if it has jobs that are not over.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn drop_project(&self, id: ProjectId) -> Read<bool> {
+        self.inner.project_drop(id).await
+    }
+
+    // --- tables, models, segments ---
+
+    /// The definitions in a project.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn docs(&self, project: ProjectId) -> Read<Vec<Doc>> {
+        let mut docs = Vec::new();
+        for kind in [DocKind::Table, DocKind::Model] {
+            for doc in self.inner.docs(project, kind).await? {
+                let value = json(&doc.body).unwrap_or_default();
+                docs.push(Doc { kind, name: doc.name, value, revision: doc.revision });
+            }
+        }
+        Ok(docs)
+    }
+
+    /// Writes a new definition; false if there is one by that name.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn add_doc(&self, project: ProjectId, kind: DocKind, name: &str, value: &Value) -> Read<bool> {
+        Ok(self.inner.doc_put(project, kind, name, &value.to_string(), 0).await?.is_some())
+    }
+
+    /// Drops a definition; false if it changed meanwhile.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn drop_doc(&self, project: ProjectId, kind: DocKind, name: &str, revision: u64) -> Read<bool> {
+        self.inner.doc_drop(project, kind, name, revision).await
+    }
+
+    /// The project's number, and a number that changes with everything that queries see.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn catalog_revision(&self, project: &str) -> Read<Option<(ProjectId, u64)>> {
+        let known = {
+            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+            names.iter().find(|(_, name)| name.eq_ignore_ascii_case(project)).map(|(id, _)| *id)
+        };
+        let id = match known {
+            Some(id) => id,
+            None => match self.project(project).await? {
+                Some(found) => found.id,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some((id, self.inner.catalog_revision(id).await?)))
+    }
+
+    /// The segments of a project, of one model or of all.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn segments(&self, project: ProjectId, model: Option<&str>) -> Read<Vec<SegmentInfo>> {
+        let info = |segment: kirin_store::Segment| SegmentInfo {
+            id: segment.id,
+            model: segment.model,
+            job: segment.job,
+            start_ms: segment.start_ms,
+            end_ms: segment.end_ms,
+            created_ms: segment.created_ms,
+            changed_ms: segment.changed_ms,
+            state: segment.state,
+            epoch: segment.epoch,
+            manifest: segment.manifest.as_deref().and_then(|text| json(text).ok()),
+        };
+        Ok(self.inner.segments(project, model).await?.into_iter().map(info).collect())
+    }
+
+    /// Drops a segment that can be read; false if it can't be dropped.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn drop_segment(&self, id: Uuid) -> Read<bool> {
+        self.inner.segment_drop(id).await
+    }
+
+    // --- settings and history ---
+
+    /// A setting of the cluster.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn setting(&self, name: &str) -> Read<Option<String>> {
+        self.inner.setting(name).await
+    }
+
+    /// Writes a setting if there is none; returns the one that holds.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn put_setting_if_absent(&self, name: &str, value: &str) -> Read<String> {
+        Ok(self.inner.setting_or(name, value).await?.0)
+    }
+
+    /// Appends a line to the history.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn append_history(&self, line: HistoryLine) -> Read<()> {
+        let row = HistoryRow {
+            id: 0,
+            at_ms: line.at_ms,
+            kind: line.kind,
+            member: line.member,
+            job: line.job,
+            by: line.by,
+            evidence: line.evidence,
+            detail: Some(line.detail.to_string()),
+        };
+        self.inner.history_add(&row).await
+    }
+
+    /// The last `limit` things that happened, the latest first.
+    ///
+    /// Joins and ends are read off the members' own rows, so none is missing; what was measured about them, and the
+    /// takeovers, off the lines that their actors wrote.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn history(&self, limit: u32) -> Read<Vec<HistoryLine>> {
+        let filter = HistoryFilter { limit: limit.saturating_mul(2), ..HistoryFilter::default() };
+        let mut written = Vec::new();
+        let mut uuids: BTreeMap<JobId, Option<Uuid>> = BTreeMap::new();
+        for row in self.inner.history(&filter).await? {
+            let mut line = HistoryLine {
+                at_ms: row.at_ms,
+                kind: row.kind,
+                member: row.member,
+                job: row.job,
+                job_uuid: None,
+                by: row.by,
+                evidence: row.evidence,
+                detail: row.detail.as_deref().and_then(|text| json(text).ok()).unwrap_or_default(),
+            };
+            if let Some(job) = line.job {
+                line.job_uuid = match uuids.get(&job) {
+                    Some(uuid) => *uuid,
+                    None => {
+                        let uuid = self.inner.job(job).await?.map(|job| job.uuid);
+                        uuids.insert(job, uuid);
+                        uuid
+                    }
+                };
+            }
+            written.push(line);
+        }
+        let (measured, mut lines): (Vec<_>, Vec<_>) = written.into_iter().partition(|line| line.kind == kinds::FENCED);
+        for info in self.everybody().await? {
+            lines.push(HistoryLine {
+                at_ms: info.joined_ms,
+                kind: kinds::JOINED.to_owned(),
+                member: Some(info.member),
+                detail: serde_json::json!({ "role": info.role, "version": info.version }),
+                ..HistoryLine::default()
+            });
+            if let Some(at_ms) = info.ended_ms {
+                let end = measured.iter().find(|line| line.member == Some(info.member));
+                let kind = if info.evidence.as_deref() == Some("left") { kinds::LEFT } else { kinds::FENCED };
+                lines.push(HistoryLine {
+                    at_ms,
+                    kind: kind.to_owned(),
+                    member: Some(info.member),
+                    by: info.ended_by,
+                    evidence: info.evidence,
+                    detail: end.map(|line| line.detail.clone()).unwrap_or_default(),
+                    ..HistoryLine::default()
+                });
+            }
+        }
+        lines.sort_by_key(|line| std::cmp::Reverse(line.at_ms));
+        lines.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(lines)
+    }
+}
