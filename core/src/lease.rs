@@ -26,6 +26,8 @@ use crate::timing::Timing;
 #[derive(Clone, Debug)]
 pub struct Lease {
     timing: Timing,
+    /// How long a success is worth.
+    pub(crate) trust_for: Span,
     /// When the last beat that succeeded was asked for.
     renewed_at: Option<Time>,
     /// When the next beat is due; `NEVER` while one is under way.
@@ -36,12 +38,12 @@ pub struct Lease {
 impl Lease {
     /// The lease of a member that has joined by a request of `asked_at`; joining counts as a beat.
     pub fn new(timing: Timing, asked_at: Time) -> Self {
-        Self { timing, renewed_at: Some(asked_at), beat_at: asked_at, failures: 0 }
+        Self { timing, trust_for: timing.trust_for(), renewed_at: Some(asked_at), beat_at: asked_at, failures: 0 }
     }
 
     /// Until when the member trusts itself.
     pub fn trusted_until(&self) -> Time {
-        self.renewed_at.map_or(Time::ZERO, |at| at + self.timing.trust_for())
+        self.renewed_at.map_or(Time::ZERO, |at| at + self.trust_for)
     }
 
     /// Whether the member trusts itself.

@@ -25,6 +25,7 @@ use crate::failure::{Evidence, Roster};
 use crate::job::Outcome;
 use crate::lease::Lease;
 use crate::member::{Member, NodeId, Role};
+use crate::plant::Plant;
 use crate::queue::Queue;
 use crate::time::{Span, Time};
 use crate::timing::Timing;
@@ -200,6 +201,8 @@ pub struct Node {
     takes: u32,
     /// Whether something changed that may let a job start.
     stirred: bool,
+    #[cfg(feature = "plants")]
+    plant: Option<Plant>,
     out: Effects,
 }
 
@@ -232,6 +235,8 @@ impl Node {
             next_ask: 0,
             takes: 0,
             stirred: false,
+            #[cfg(feature = "plants")]
+            plant: None,
             out: Effects::new(),
         }
     }
@@ -271,7 +276,7 @@ impl Node {
         let mut due = (answer, Timer::Answer);
         let mut consider = |at: Time, why: Timer| due = due.min((at, why));
         match self.phase {
-            Phase::Outside { join_at } if self.attempts.is_empty() => consider(join_at, Timer::Membership),
+            Phase::Outside { join_at } if self.is_idle() => consider(join_at, Timer::Membership),
             Phase::Outside { .. } | Phase::Joining | Phase::Gone => {}
             Phase::Leaving { leave_at, give_up } => consider(leave_at.min(give_up), Timer::Membership),
             Phase::Draining { until, .. } => consider(until, Timer::Drain),
@@ -296,6 +301,32 @@ impl Node {
         self.queue.place(key ^ self.seed)
     }
 
+    /// How many attempts it runs at once.
+    pub const fn slots(&self) -> u32 {
+        self.settings.slots
+    }
+
+    /// Breaks a rule on purpose.
+    #[cfg(feature = "plants")]
+    pub fn plant(&mut self, plant: Plant) {
+        self.plant = Some(plant);
+        if plant == Plant::NoTrustMargin {
+            self.lease.trust_for = self.settings.timing.timeout();
+        }
+    }
+
+    /// Whether that rule is broken on purpose.
+    #[cfg(feature = "plants")]
+    pub(crate) fn planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+
+    /// Nothing is broken on purpose.
+    #[cfg(not(feature = "plants"))]
+    pub(crate) const fn planted(&self, _: Plant) -> bool {
+        false
+    }
+
     /// Who this node is, once it has joined.
     pub const fn me(&self) -> Option<Member> {
         self.me
@@ -309,6 +340,11 @@ impl Node {
     /// The jobs as this node knows them.
     pub const fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// Whether nothing of a former life runs any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.attempts.is_empty() || self.planted(Plant::JoinBeforeEnded)
     }
 
     pub(crate) fn is_member(&self) -> bool {
@@ -439,7 +475,7 @@ impl Node {
             self.note(Note::TrustRestored);
         } else {
             self.note(Note::TrustEnded);
-            self.stop_external(now);
+            self.stop_external();
         }
     }
 }

@@ -220,6 +220,12 @@ impl Queue {
         self.waiting.keys().filter_map(|home| self.head_rank(*home)).min().map(|rank| rank.2)
     }
 
+    /// The job that was accepted last of those that may start on the queue of `home`.
+    pub(crate) fn newest(&self, home: NodeId) -> Option<JobId> {
+        let at_home = |job: &&Job| job.stage == Stage::Waiting { home } && self.may_start(&job.row);
+        self.jobs.values().rev().find(at_home).map(|job| job.row.id)
+    }
+
     fn head_rank(&self, home: NodeId) -> Option<Rank> {
         let projects = self.waiting.get(&home)?;
         projects

@@ -11,6 +11,7 @@ use crate::effect::{Effect, Note, Nudge, Why};
 use crate::event::End;
 use crate::job::{JobState, Outcome};
 use crate::member::Member;
+use crate::plant::Plant;
 use crate::time::Time;
 
 /// One try at a job by this member.
@@ -152,7 +153,11 @@ impl Node {
 
     /// Asks for what the attempt needs next.
     fn advance(&mut self, now: Time, job: JobId) {
+        let early = self.planted(Plant::ReleaseBeforeEnded);
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
+        if early && attempt.stopping.is_some() {
+            attempt.ended = Some(End::Stopped);
+        }
         if attempt.busy {
             return;
         }
@@ -362,7 +367,10 @@ impl Node {
         }
     }
 
-    pub(super) fn stop_external(&mut self, _now: Time) {
+    pub(super) fn stop_external(&mut self) {
+        if self.planted(Plant::TrustNeverEnds) {
+            return;
+        }
         for attempt in self.attempts.values_mut().filter(|a| a.external) {
             if let Some(fence) = attempt.cancel(Why::TrustEnded) {
                 self.out.push(Effect::Cancel { fence, why: Why::TrustEnded });

@@ -10,6 +10,7 @@ use crate::effect::{Found, Nudge, Orphans};
 use crate::job::JobState;
 use crate::member::{Member, NodeId};
 use crate::placement;
+use crate::plant::Plant;
 use crate::queue::{Blocked, NOWHERE, Stage};
 use crate::time::Time;
 
@@ -262,7 +263,10 @@ impl Node {
             return;
         }
         while self.free() > 0 {
-            let Some(next) = self.queue.head(me.node) else { break };
+            let Some(mut next) = self.queue.head(me.node) else { break };
+            if self.planted(Plant::NewestFirst) {
+                next = self.queue.newest(me.node).unwrap_or(next);
+            }
             self.take(now, next, false);
         }
         if self.free() > 0 {
@@ -277,7 +281,8 @@ impl Node {
 
     fn takes_jobs(&self, now: Time) -> bool {
         let stands_by = self.settings.leader_only && !self.leads(crate::ask::Target::Leader);
-        self.phase == Phase::Up && self.settings.role.runs_jobs() && self.lease.is_trusted(now) && !stands_by
+        let able = self.settings.role.runs_jobs() || self.planted(Plant::QueryTakes);
+        self.phase == Phase::Up && able && self.lease.is_trusted(now) && !stands_by
     }
 
     pub(crate) fn free(&self) -> u32 {

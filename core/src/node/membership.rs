@@ -10,12 +10,13 @@ use crate::failure::{Evidence, Suspicion};
 use crate::lease::Lease;
 use crate::member::{Member, MemberState};
 use crate::placement;
+use crate::plant::Plant;
 use crate::time::{Span, Time};
 
 impl Node {
     pub(super) fn tend_membership(&mut self, now: Time) {
         match self.phase {
-            Phase::Outside { join_at } if join_at <= now && self.attempts.is_empty() => {
+            Phase::Outside { join_at } if join_at <= now && self.is_idle() => {
                 self.phase = Phase::Joining;
                 let (role, slots) = (self.settings.role, self.settings.slots);
                 self.ask(now, What::Join, Ask::Join { role, slots });
@@ -52,7 +53,9 @@ impl Node {
         };
         self.me = Some(me);
         self.phase = Phase::Up;
+        let trust_for = self.lease.trust_for;
         self.lease = Lease::new(self.settings.timing, asked_at);
+        self.lease.trust_for = trust_for;
         self.lease.hurry(now);
         self.trusted = true;
         self.poll_at = now;
@@ -61,7 +64,7 @@ impl Node {
     pub(super) fn beaten(&mut self, now: Time, asked_at: Time, answer: Answer) {
         match answer {
             Answer::Listed { members, claims, projects } => {
-                self.lease.renewed(asked_at);
+                self.lease.renewed(if self.planted(Plant::LeaseFromAnswer) { now } else { asked_at });
                 self.listed(now, asked_at, &members, &claims, &projects);
             }
             Answer::Refused => self.was_fenced(now),
