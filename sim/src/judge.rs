@@ -73,6 +73,8 @@ pub(crate) struct Judge {
     beats: BTreeMap<Member, u64>,
     deaths: Vec<Death>,
     disturbances: u64,
+    /// When the last two of them came.
+    disturbed_at: (u64, u64),
 }
 
 impl Judge {
@@ -87,6 +89,7 @@ impl Judge {
             beats: BTreeMap::new(),
             deaths: Vec::new(),
             disturbances: 0,
+            disturbed_at: (0, 0),
         }
     }
 
@@ -107,8 +110,9 @@ impl Judge {
         self.violation.get_or_insert(Violation { at, rule, what });
     }
 
-    pub(crate) fn disturbed(&mut self) {
+    pub(crate) fn disturbed(&mut self, now: u64) {
         self.disturbances += 1;
+        self.disturbed_at = (self.disturbed_at.1, now);
     }
 
     pub(crate) fn acknowledged(&mut self, key: u128) {
@@ -193,7 +197,6 @@ impl Judge {
         match (ask, answer) {
             (Ask::Join { .. }, Answer::Joined(me)) => {
                 self.beats.insert(*me, now);
-                self.joined(now, *me, machines);
             }
             (Ask::Beat { by }, Answer::Listed { .. }) => {
                 self.beats.insert(*by, now);
@@ -244,13 +247,6 @@ impl Judge {
             let what = format!("{by:?} wrote under {fence:?} to {before:?}");
             self.found(now, "stale-fence-refused", what);
         }
-    }
-
-    fn joined(&mut self, now: u64, me: Member, machines: &[Machine]) {
-        let process = machines.get(me.node.0 as usize - 1).and_then(|m| m.process.as_ref());
-        let Some(run) = process.and_then(|p| p.runs.iter().next()) else { return };
-        let what = format!("{me:?} joined while {:?} of {:?} still runs in the same process", run.0, run.1.member);
-        self.found(now, "one-live-attempt", what);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the grant and everything around it")]
@@ -431,7 +427,10 @@ impl Judge {
     ) -> Option<(usize, u64)> {
         let held = store.open().filter(|row| row.holder == Some(member) && row.state == JobState::Running);
         let jobs: Vec<_> = held.map(|row| (row.id, row.epoch)).collect();
-        if jobs.is_empty() || !quiet || !store.is_alive(member) {
+        // The death itself is the last disturbance; the one before must have been got over.
+        let calm_for = now - self.disturbed_at.0;
+        let recovered = calm_for > (self.timing.timeout() + self.timing.timeout()).micros();
+        if jobs.is_empty() || !quiet || !recovered || !store.is_alive(member) {
             return None;
         }
         let slow = |span: kirin_core::Span| span.scaled(100, 100 - 2 * RATE_ERROR_PERCENT).micros();

@@ -12,6 +12,7 @@
 //! | `judge` | the rules that must hold, whatever happens |
 //! | [`plant`] | rules broken on purpose, to test the judge |
 //! | [`search`] | drawing runs from seeds, shrinking those that fail |
+//! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | [`transcript`] | acts and the orders that they caused, as text |
 
@@ -21,6 +22,7 @@ pub mod dice;
 mod host;
 mod judge;
 pub mod plant;
+pub mod say;
 pub mod search;
 pub mod setup;
 pub mod store;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use kirin_sim::Plant;
+use kirin_sim::{Plant, say};
 use kirin_sim::search::{Script, Verdict};
 
 const USAGE: &str = "\
@@ -16,6 +16,7 @@ kirin-sim runs a simulated cluster under faults and judges it.
   --seed S        one seed, with its acts
   --acts FILE     one script
   --plant NAME    break a rule on purpose; `--plant list` names them
+  --tail N        of one run, print the last N orders
   --jobs N        so many threads (all cores)
 ";
 
@@ -26,6 +27,7 @@ struct Options {
     acts: Option<String>,
     plant: Option<Plant>,
     jobs: usize,
+    tail: usize,
 }
 
 fn main() -> ExitCode {
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { seeds: 1000, from: 1, seed: None, acts: None, plant: None, jobs };
+    let mut options = Options { seeds: 1000, from: 1, seed: None, acts: None, plant: None, jobs, tail: 0 };
     while let Some(arg) = args.next() {
         let value = args.next().ok_or(USAGE)?;
         let number = || value.parse::<u64>().map_err(|_| format!("{arg} needs a number, not \"{value}\""));
@@ -48,6 +50,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seeds" => options.seeds = number()?,
             "--from" => options.from = number()?,
             "--seed" => options.seed = Some(number()?),
+            "--tail" => options.tail = number()? as usize,
             "--jobs" => options.jobs = number()?.max(1) as usize,
             "--acts" => options.acts = Some(value),
             "--plant" => {
@@ -65,7 +68,7 @@ fn run(options: &Options) -> ExitCode {
     if let Some(path) = &options.acts {
         let script = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
         return match script.and_then(|text| Script::parse(&text)) {
-            Ok(script) => show(&script, options.plant),
+            Ok(script) => show(&script, options),
             Err(text) => {
                 println!("{text}");
                 ExitCode::from(2)
@@ -75,13 +78,17 @@ fn run(options: &Options) -> ExitCode {
     if let Some(seed) = options.seed {
         let script = Script::of_seed(seed);
         println!("{}", script.text());
-        return show(&script, options.plant);
+        return show(&script, options);
     }
     search(options)
 }
 
-fn show(script: &Script, plant: Option<Plant>) -> ExitCode {
-    let verdict = script.run(plant);
+fn show(script: &Script, options: &Options) -> ExitCode {
+    let (verdict, lines) = script.trace(options.plant);
+    for line in lines.iter().skip(lines.len().saturating_sub(options.tail)) {
+        let (s, us) = (line.at / 1_000_000, line.at % 1_000_000);
+        println!("{s:>6}.{us:06} {} {}", line.host, say::effect(&line.effect));
+    }
     println!("{:#?}", verdict.occurred);
     println!("{} events, {:?} simulated, digest {:016x}", verdict.events, verdict.simulated, verdict.digest);
     match verdict.violation {

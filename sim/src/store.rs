@@ -192,7 +192,9 @@ impl Store {
             }
             Ask::Act { fence, state, action } => {
                 let fits = |_: &Self, row: &JobRow| row.epoch == fence.epoch && row.state == *state;
+                let is_held = self.job(fence.job).is_some_and(|row| self.is_held(row));
                 self.change(fence.job, fits, |row| {
+                    row.holder = row.holder.filter(|_| is_held);
                     row.state = row.state.after(JobEvent::Act(*action)).ok()?;
                     if *action == Action::Restart {
                         row.steps = 0;

@@ -434,12 +434,21 @@ impl World {
             return;
         }
         let local = process.local(now);
+        let was = process.node.me();
         let effects = process.node.step(local, event);
+        let joined = process.node.me().filter(|me| Some(*me) != was);
+        let left_over = joined.and_then(|me| Some((me, *process.runs.iter().next()?.0)));
         let (due, why) = process.node.deadline();
         if due <= local {
             self.judge.found(now, "always-goes-on", format!("{host}: {why:?} is due at once, again and again"));
             return;
         }
+        if let Some((me, fence)) = left_over {
+            let what = format!("{me:?} goes to work while {fence:?} of its former life still runs");
+            self.judge.found(now, "one-live-attempt", what);
+            return;
+        }
+        let Some(process) = self.process_mut(host, boot) else { return };
         let at = process.when(due);
         if at < process.wake_at {
             process.wake_at = at;

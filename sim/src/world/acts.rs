@@ -13,7 +13,7 @@ impl World {
     /// Does it. An act that makes no sense at this moment does nothing.
     pub fn act(&mut self, act: &Act) {
         if !matches!(act, Act::Run(_) | Act::Post(_) | Act::Do { .. }) {
-            self.judge.disturbed();
+            self.judge.disturbed(self.now);
         }
         match act {
             Act::Run(span) => self.run(*span),
