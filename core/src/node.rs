@@ -18,7 +18,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, JobRow, Target};
+use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, Target};
 use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge};
 use crate::event::Event;
 use crate::failure::{Evidence, Roster};
@@ -521,9 +521,4 @@ impl Source {
     }
 }
 
-impl JobRow {
-    /// Whether it says that `member` runs the job.
-    pub(crate) fn runs_on(&self, member: Member) -> bool {
-        self.state == crate::job::JobState::Running && self.holder == Some(member)
-    }
-}
+

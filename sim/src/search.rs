@@ -122,13 +122,14 @@ impl Script {
 }
 
 impl World {
-    /// Heals everything and waits until all that was accepted is over, or the bound has passed.
+    /// Heals everything and waits until all that was accepted is over, or nothing has moved for too long.
     pub fn heal_and_wait(&mut self) {
         self.act(&Act::HealAll);
-        // What a healed cluster may need to find every death, and then to do the work on a single slot.
+        // What a healed cluster may need to find every death, and then to do the longest step.
         let timing = self.setup().timing;
         let round = timing.timeout() + timing.interval();
-        let mut bound = round + round + round + self.work_left().scaled(2, 1) + Span::from_secs(60);
+        let bound = round + round + round + self.longest_step().scaled(2, 1) + Span::from_secs(60);
+        let (mut left, mut progress) = (bound, self.progress());
         let pace = Span::from_secs(5);
         loop {
             for name in self.names() {
@@ -138,11 +139,15 @@ impl World {
             if self.violation().is_some() || self.all_over() {
                 break;
             }
-            if bound <= pace {
+            let before = core::mem::replace(&mut progress, self.progress());
+            if before != progress {
+                left = bound;
+            } else if left <= pace {
                 self.never_over();
                 break;
+            } else {
+                left = left - pace;
             }
-            bound = bound - pace;
         }
         self.end();
     }

@@ -265,13 +265,15 @@ impl World {
         self.clients.iter().all(|client| client.is_done()) && self.store.open().next().is_none()
     }
 
-    /// What is still to be done, as time on one slot.
-    pub fn work_left(&self) -> Span {
-        let left = self.store.open().filter_map(|row| {
-            let work = self.works.get(&row.id)?;
-            Some(work.step.micros() * u64::from(work.steps.saturating_sub(row.steps) + work.steps * work.fails))
-        });
-        Span::from_micros(left.sum())
+    /// The longest step of any job.
+    pub(crate) fn longest_step(&self) -> Span {
+        self.works.values().map(|work| work.step).max().unwrap_or_default()
+    }
+
+    /// Grows with every step that is committed and every job that changes hands or is accepted.
+    pub(crate) fn progress(&self) -> (u64, usize, usize) {
+        let done = self.store.jobs().map(|row| row.epoch.0 + u64::from(row.steps)).sum();
+        (done, self.store.jobs().count(), self.store.open().count())
     }
 
     /// The names of the jobs that were accepted.

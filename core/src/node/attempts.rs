@@ -127,7 +127,8 @@ impl Node {
             took: from.map(|inherited| Took { inherited, from_step: row.steps }),
         };
         let has_slot = self.attempts.len() < self.settings.slots as usize;
-        if self.phase == Phase::Up && has_slot && self.lease.is_trusted(now) {
+        let wanted = row.state == JobState::Running;
+        if wanted && self.phase == Phase::Up && has_slot && self.lease.is_trusted(now) {
             self.out.push(Effect::Begin { fence, step: row.steps });
         } else {
             // Granted too late, or found by surprise: give it back untouched.

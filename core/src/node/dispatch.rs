@@ -42,7 +42,7 @@ impl Node {
         }
         self.compare(row);
         let settled = self.settled.get(&row.id).copied();
-        if self.me.is_some_and(|me| row.runs_on(me)) && !self.attempts.contains_key(&row.id) {
+        if row.holder.is_some() && row.holder == self.me && !self.attempts.contains_key(&row.id) {
             match source {
                 // The row was read before this member's own write to it.
                 Source::Read { asked_at } if settled.is_some_and(|at| asked_at <= at) => return,
@@ -305,7 +305,8 @@ impl Node {
     fn takes_jobs(&self, now: Time) -> bool {
         let stands_by = self.settings.leader_only && !self.leads(crate::ask::Target::Leader);
         let able = self.settings.role.runs_jobs() || self.planted(Plant::QueryTakes);
-        self.phase == Phase::Up && able && self.lease.is_trusted(now) && !stands_by
+        let is_listed = self.me.is_some_and(|me| self.roster.is_alive(me));
+        self.phase == Phase::Up && is_listed && able && self.lease.is_trusted(now) && !stands_by
     }
 
     pub(crate) fn free(&self) -> u32 {

@@ -363,7 +363,8 @@ impl Node {
         let Some(me) = self.me else { return };
         self.claim_at = Time::NEVER;
         let is_up = self.phase == Phase::Up;
-        let able = self.settings.role.runs_jobs() && is_up;
+        // A member that the list does not show is dead to the metastore, and would be refused.
+        let able = self.settings.role.runs_jobs() && is_up && self.roster.is_alive(me);
         let pause = self.pause();
         let (mut orders, mut asks) = (Vec::new(), Vec::new());
         for (target, claim) in &mut self.claims {
@@ -441,8 +442,9 @@ impl Node {
             }
             _ => {
                 // Somebody was faster, or nobody knows: the list tells.
-                claim.vacant_since = Some(now);
-                self.claim_at = self.claim_at.min(now + self.pause());
+                let again_at = now + self.settings.timing.retry_every().min(Span::from_secs(1));
+                claim.vacant_since = Some(again_at);
+                self.claim_at = self.claim_at.min(again_at);
                 self.list_at = now;
             }
         }
