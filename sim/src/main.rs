@@ -84,7 +84,7 @@ fn run(options: &Options) -> ExitCode {
 }
 
 fn show(script: &Script, options: &Options) -> ExitCode {
-    let (verdict, lines) = script.trace(options.plant);
+    let (verdict, lines, sights) = script.trace(options.plant);
     for line in lines.iter().skip(lines.len().saturating_sub(options.tail)) {
         let (s, us) = (line.at / 1_000_000, line.at % 1_000_000);
         println!("{s:>6}.{us:06} {} {}", line.host, say::effect(&line.effect));
@@ -94,7 +94,7 @@ fn show(script: &Script, options: &Options) -> ExitCode {
     match verdict.violation {
         None => ExitCode::SUCCESS,
         Some(violation) => {
-            println!("FAILED {violation}");
+            println!("{}\nFAILED {violation}", sights.join("\n"));
             ExitCode::FAILURE
         }
     }

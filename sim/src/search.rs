@@ -62,12 +62,12 @@ impl Script {
         self.carry_out(World::new(self.setup.clone(), plant)).0
     }
 
-    /// The same, keeping every order.
-    pub fn trace(&self, plant: Option<Plant>) -> (Verdict, Vec<Line>) {
+    /// The same, keeping every order, and what the nodes say of themselves in the end.
+    pub fn trace(&self, plant: Option<Plant>) -> (Verdict, Vec<Line>, Vec<String>) {
         let mut world = World::new(self.setup.clone(), plant);
         world.record();
         let (verdict, mut world) = self.carry_out(world);
-        (verdict, world.recorded())
+        (verdict, world.recorded(), world.sights())
     }
 
     fn carry_out(&self, mut world: World) -> (Verdict, World) {

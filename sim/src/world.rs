@@ -255,6 +255,24 @@ impl World {
         self.works.iter().find(|(_, work)| work.name == name).map(|(id, _)| *id)
     }
 
+    /// One line for each host: how it is, and what its node says of itself.
+    pub fn sights(&self) -> Vec<String> {
+        let sight = |(machine, host): (&Machine, u32)| {
+            let Some(process) = &machine.process else {
+                return format!("n{host} down{}", if machine.lost { ", lost" } else { "" });
+            };
+            let view = process.node.view(process.local(self.now));
+            let (runs, stopped) = (&process.runs, process.stopped.is_some());
+            let (phase, trust, attempts) = (view.phase, view.trust_left, view.attempts);
+            let due = process.node.deadline();
+            format!(
+                "n{host} {:?} {phase}, stopped {stopped}, trust {trust:?}, due {due:?}, attempts {attempts:?}, runs {runs:?}",
+                view.me
+            )
+        };
+        self.machines.iter().zip(1..).map(sight).collect()
+    }
+
     /// All hosts.
     pub fn hosts(&self) -> Vec<Host> {
         (1..=self.setup.nodes()).map(Host).collect()

@@ -90,8 +90,9 @@ impl Node {
         for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Fenced)) {
             self.out.push(Effect::Cancel { fence, why: Why::Fenced });
         }
-        // What has ended already has nothing left to ask.
+        // What has ended already has nothing left to ask, and what still runs waits for no answer.
         self.attempts.retain(|_, attempt| attempt.ended.is_none());
+        self.attempts.values_mut().for_each(|attempt| attempt.busy = false);
         self.forget();
         // Who wanted to go anyway does not come back.
         if matches!(self.phase, Phase::Draining { next: Next::Leave, .. } | Phase::Leaving { .. }) {
