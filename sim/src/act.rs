@@ -107,6 +107,8 @@ pub enum Act {
         /// Whether it leaves then.
         leave: bool,
     },
+    /// An operator wants a drained node to take jobs again.
+    Undrain(Host),
     /// An operator sets the slots of a node.
     Slots(Host, u32),
     /// An operator sets the limit of a project.
@@ -202,6 +204,7 @@ impl fmt::Display for Act {
             Self::Drain { host, within, leave } => {
                 write!(f, "drain {host} within={within:?}{}", if *leave { " leave" } else { "" })
             }
+            Self::Undrain(host) => write!(f, "undrain {host}"),
             Self::Slots(host, slots) => write!(f, "slots {host} {slots}"),
             Self::Limit(project, limit) => write!(f, "limit p{project} {limit}"),
             Self::Claim { host, target, force } => {
@@ -279,6 +282,7 @@ fn parse(line: &str) -> Result<Act, &'static str> {
             },
             leave: words.contains(&"leave"),
         },
+        "undrain" => Act::Undrain(host_at(1)?),
         "slots" => Act::Slots(host_at(1)?, number(word(2)?)?),
         "limit" => Act::Limit(project(word(1)?)?, number(word(2)?)?),
         "claim" => Act::Claim {
@@ -363,6 +367,7 @@ mod tests {
             "pause a via=n2",
             "restart a",
             "drain n1 within=10s leave",
+            "undrain n1",
             "slots n1 0",
             "limit p1 7",
             "claim n1 leader force",

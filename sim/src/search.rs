@@ -194,7 +194,12 @@ fn draw_acts(setup: &Setup) -> Vec<Act> {
             }
             Some(10) => {
                 let within = Span::from_micros(dice.below(timeout.micros() / 2));
-                vec![Act::Drain { host: a, within, leave: dice.chance(500_000) }]
+                let drain = Act::Drain { host: a, within, leave: dice.chance(500_000) };
+                if dice.chance(500_000) {
+                    vec![drain, pause(&mut dice, timeout, 1), Act::Undrain(a)]
+                } else {
+                    vec![drain]
+                }
             }
             Some(11) => vec![Act::Slots(a, dice.below(4) as u32)],
             Some(12) => {

@@ -67,6 +67,7 @@ impl World {
             Act::Drain { host, within, leave } => {
                 self.wish(*host, Event::DrainWished { within: *within, leave: *leave });
             }
+            Act::Undrain(host) => self.wish(*host, Event::DrainUndone),
             Act::Slots(host, slots) => {
                 if let Some(machine) = self.machine_mut(*host) {
                     machine.slots = *slots;
@@ -188,6 +189,7 @@ impl World {
                 machine.slots = machine.slots.max(1);
             }
             self.start(host);
+            self.act(&Act::Undrain(host));
             let slots = self.machine(host).map_or(1, |m| m.slots);
             self.act(&Act::Slots(host, slots));
         }
