@@ -30,7 +30,7 @@ pub const TIMEOUT: Span = Timing::kylin().timeout();
 /// The heart-beat interval of a story's cluster.
 pub const INTERVAL: Span = Timing::kylin().interval();
 /// How long a story waits for something that must happen.
-const PATIENCE: Span = Span::from_secs(600);
+const PATIENCE: Span = Span::from_secs(3_600);
 
 /// A job of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,7 +196,7 @@ impl Cluster {
     /// Waits until the condition holds.
     ///
     /// # Panics
-    /// If it does not hold for ten minutes.
+    /// If it does not hold for an hour.
     pub fn until(&mut self, what: &str, holds: impl Fn(&mut Self) -> bool) {
         let step = Span::from_millis(5);
         let mut waited = Span::ZERO;
@@ -207,9 +207,12 @@ impl Cluster {
         }
     }
 
-    /// Waits until the job runs at a node that is alive; returns its host.
+    /// Waits until an attempt at the job has begun at a node that is alive; returns its host.
     pub fn until_running(&mut self, job: Job) -> Host {
-        self.until("the job runs", |c| c.holder(job).is_some());
+        self.until("the job runs", |c| {
+            let begun = c.row(job).is_some_and(|row| c.world().runs(row.fence()));
+            begun && c.holder(job).is_some()
+        });
         self.holder(job).expect("it was just there")
     }
 
@@ -257,6 +260,17 @@ impl Cluster {
     pub fn ordered(&mut self, at: Host, fits: impl Fn(&Effect) -> bool) -> usize {
         self.check();
         self.lines.iter().filter(|line| line.host == at && fits(&line.effect)).count()
+    }
+
+    /// The jobs whose attempts began, in that order.
+    pub fn began(&mut self) -> Vec<Job> {
+        self.check();
+        let ids: Vec<_> = (0..self.names.len()).map(|n| (self.row(Job(n)).map(|row| row.id), Job(n))).collect();
+        let began = self.lines.iter().filter_map(|line| match line.effect {
+            Effect::Begin { fence, .. } => ids.iter().find(|(id, _)| *id == Some(fence.job)).map(|(_, job)| *job),
+            _ => None,
+        });
+        began.collect()
     }
 
     /// The notes so far, with their hosts.
@@ -314,7 +328,7 @@ impl Expectation<'_> {
         self
     }
 
-    /// No step of it was begun twice but the one that was cut short by each change of hands.
+    /// Its attempt of that number, from 0, began at this step.
     #[expect(clippy::return_self_not_must_use, reason = "an expectation may be the last")]
     pub fn from_step(self, attempt: usize, step: u32) -> Self {
         let mut began = self.cluster.lines.iter().filter_map(|line| match line.effect {

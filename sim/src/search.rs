@@ -132,6 +132,10 @@ impl World {
         let (mut left, mut progress) = (bound, self.progress());
         let pace = Span::from_secs(5);
         loop {
+            // An operator starts again what has left.
+            for host in self.hosts() {
+                self.act(&Act::Start(host));
+            }
             for name in self.names() {
                 self.resume(&name);
             }

@@ -273,6 +273,11 @@ impl World {
         self.machines.iter().zip(1..).map(sight).collect()
     }
 
+    /// Whether something of that attempt runs anywhere.
+    pub fn runs(&self, fence: Fence) -> bool {
+        self.machines.iter().filter_map(|m| m.process.as_ref()).any(|p| p.runs.contains_key(&fence))
+    }
+
     /// All hosts.
     pub fn hosts(&self) -> Vec<Host> {
         (1..=self.setup.nodes()).map(Host).collect()

@@ -131,7 +131,6 @@ fn most_of_the_cluster_dies_and_the_rest_takes_everything() {
     }
     c.run(TIMEOUT + INTERVAL + Span::from_secs(10));
     for job in jobs {
-        assert_eq!(c.until_running(job), survivor);
         c.expect(job).ended_once();
     }
 }

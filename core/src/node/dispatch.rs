@@ -103,6 +103,10 @@ impl Node {
                 Some(row) => self.absorb(now, Source::Read { asked_at }, row),
                 None => self.queue.remove(*id),
             }
+            if self.queue.job(*id).is_some_and(|job| matches!(job.stage, Stage::Waiting { .. })) {
+                // It waits indeed: whether it may be taken from elsewhere is looked at now.
+                self.steal_at = self.steal_at.min(now);
+            }
             if let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) {
                 self.tell_home(*row);
             }
@@ -336,18 +340,30 @@ impl Node {
     }
 
     /// Takes what has waited for too long on a queue elsewhere, or whose node is full.
+    ///
+    /// Where nothing was heard of such a job for a while it has most likely been started: its row is read first.
     fn take_elsewhere(&mut self, now: Time, me: Member) {
         let homes: Vec<_> = self.queue.homes().filter(|home| *home != me.node).collect();
+        let mut unheard = Vec::new();
         for home in homes {
-            while self.free() > 0 {
+            while self.free() as usize > unheard.len() {
                 let Some(next) = self.queue.head(home) else { break };
-                let waited = self.queue.job(next).is_some_and(|j| now.since(j.waits_since) >= self.settings.steal_after);
+                let Some(job) = self.queue.job(next) else { break };
+                let waited = now.since(job.waits_since) >= self.settings.steal_after;
                 let full = matches!(self.queue.blocked(next, me.node, 1), Some(Blocked::NodeFull { .. }));
                 if !waited && !full {
                     break;
                 }
+                if now.since(job.known_at) >= self.settings.steal_after {
+                    unheard.push(next);
+                    break;
+                }
                 self.take(now, next, false);
             }
+        }
+        if !unheard.is_empty() {
+            unheard.sort_unstable();
+            self.read_jobs(now, unheard);
         }
     }
 

@@ -253,6 +253,10 @@ impl Node {
         if suspicion.asked {
             return;
         }
+        if evidence == Evidence::Exited && (self.listing || self.list_at <= now) {
+            // Perhaps it has just said good-bye: the list that is under way tells, and evidence that stands is looked at again.
+            return;
+        }
         let (dead, of) = self.roster.looks_dead(me);
         if of >= 3 && dead * 2 > of && evidence == Evidence::Exited {
             if !self.suspects_itself {
