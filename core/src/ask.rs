@@ -7,7 +7,7 @@
 //!
 //! A transaction after which a member is not alive any more (replaced at a join, left, fenced) also clears the holder of
 //! every job that it held in another state than RUNNING: nothing of that attempt can still be obedient, and nobody needs
-//! to take such a job over.
+//! to take such a job over. So does an action on a job whose holder is not alive: outside RUNNING, a job's holder is alive.
 //!
 //! What a request means is all here; what travels along for people (names, addresses, texts, wall time) is not the core's
 //! business and is added by the shell.
@@ -268,8 +268,8 @@ pub enum Ask {
         /// On whose queue it goes.
         placed: Option<NodeId>,
     },
-    /// A user's action, where state and epoch are the ones seen and the action is legal in that state. The holder stays
-    /// (see [`crate::job`]); RESTART forgets the committed steps. Answer: done or refused.
+    /// A user's action, where state and epoch are the ones seen and the action is legal in that state. A living holder
+    /// stays (see [`crate::job`]), a dead one is cleared; RESTART forgets the committed steps. Answer: done or refused.
     Act {
         /// Which, and the epoch that was seen.
         fence: Fence,

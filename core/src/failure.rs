@@ -12,8 +12,8 @@
 //!
 //! A broken link or an ended ZooKeeper session is a *hint*: the address is probed, the lists are read again.
 //!
-//! Silence is counted only between reads that succeeded: an observer that could not read was blind, and the others perhaps
-//! could not write. After a blind gap every beat counts as seen anew, so an outage of the metastore fences nobody.
+//! Silence is counted only while the observer read the lists often enough: one that could not read was blind, and the others
+//! perhaps could not write. After a blind gap every beat counts as seen anew, so an outage of the metastore fences nobody.
 //!
 //! Each member is watched by its few rendezvous neighbours among those that the observer itself doesn't hold for silent,
 //! so that every dead member has a living watcher. When more than half of the others look dead at once, the observer
@@ -65,7 +65,8 @@ impl fmt::Display for Evidence {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspicion {
     pub(crate) since: Time,
-    pub(crate) probing: bool,
+    /// When the last probe was sent, if it has not come back.
+    pub(crate) probed_at: Option<Time>,
     pub(crate) evidence: Option<(Evidence, Time)>,
     /// The request to fence is under way.
     pub(crate) asked: bool,
@@ -81,14 +82,27 @@ pub(crate) struct Peer {
 }
 
 /// The living members, as the metastore listed them last.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Roster {
     peers: Vec<Peer>,
-    /// When the last list was asked for, and when it came.
-    read: Option<(Time, Time)>,
+    /// When the last list was asked for.
+    read: Option<Time>,
+    /// A list that was asked for earlier is older than what is known.
+    not_before: Time,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self { peers: Vec::new(), read: None, not_before: Time::ZERO }
+    }
 }
 
 impl Roster {
+    /// Whether a list that was asked for at that moment may be older than what is known.
+    pub(crate) fn is_outdated(&self, asked_at: Time) -> bool {
+        asked_at < self.not_before
+    }
+
     /// Takes over a list (sorted by member). Returns the members that are gone since the last one, and whether anything but
     /// beats changed.
     pub(crate) fn listed(
@@ -98,8 +112,9 @@ impl Roster {
         rows: &[MemberRow],
         blind_after: Span,
     ) -> (Vec<Member>, bool) {
-        let blind = self.read.is_none_or(|(_, came)| asked_at.since(came) > blind_after);
-        self.read = Some((asked_at, now));
+        let blind = self.read.is_none_or(|read| asked_at.since(read) > blind_after);
+        self.read = Some(asked_at);
+        self.not_before = asked_at;
         let same = self.peers.len() == rows.len() && self.peers.iter().zip(rows).all(|(p, r)| p.row.member == r.member);
         if same {
             let mut changed = false;
@@ -150,13 +165,15 @@ impl Roster {
         self.peers.get(at).map(|p| p.row.member).filter(|m| m.node == node)
     }
 
-    pub(crate) fn remove(&mut self, member: Member) {
+    /// The metastore said at `now` that the member is dead: lists that were asked for earlier don't know it.
+    pub(crate) fn remove(&mut self, now: Time, member: Member) {
         self.peers.retain(|p| p.row.member != member);
+        self.not_before = now;
     }
 
     /// Whether, by the last list, the member has been silent for `timeout`.
     fn is_silent(&self, peer: &Peer, timeout: Span) -> bool {
-        self.read.is_some_and(|(asked, _)| asked.since(peer.changed_at) >= timeout)
+        self.read.is_some_and(|asked| asked.since(peer.changed_at) >= timeout)
     }
 
     /// The members that `me` watches: those of which it is one of the first `watchers` rendezvous neighbours.
@@ -174,6 +191,11 @@ impl Roster {
             })
             .map(|p| p.row.member)
             .collect()
+    }
+
+    /// How many members have been silent for `timeout`, watched or not.
+    pub(crate) fn silent_count(&self, timeout: Span) -> usize {
+        self.peers.iter().filter(|p| self.is_silent(p, timeout)).count()
     }
 
     /// Those of `watched` that have been silent for `timeout`, and when the next of them may be.
@@ -203,6 +225,10 @@ impl Roster {
 }
 
 impl Suspicion {
+    pub(crate) const fn since(now: Time) -> Self {
+        Self { since: now, probed_at: None, evidence: None, asked: false }
+    }
+
     /// How the death was found out, the metastore having said so at `fenced_at`.
     pub(crate) fn found(&self, fenced_at: Time) -> Option<Found> {
         let (evidence, confirmed_at) = self.evidence?;

@@ -26,6 +26,8 @@ use crate::timing::Timing;
 #[derive(Clone, Debug)]
 pub struct Lease {
     timing: Timing,
+    /// How long a success is worth.
+    pub(crate) trust_for: Span,
     /// When the last beat that succeeded was asked for.
     renewed_at: Option<Time>,
     /// When the next beat is due; `NEVER` while one is under way.
@@ -36,12 +38,12 @@ pub struct Lease {
 impl Lease {
     /// The lease of a member that has joined by a request of `asked_at`; joining counts as a beat.
     pub fn new(timing: Timing, asked_at: Time) -> Self {
-        Self { timing, renewed_at: Some(asked_at), beat_at: asked_at, failures: 0 }
+        Self { timing, trust_for: timing.trust_for(), renewed_at: Some(asked_at), beat_at: asked_at, failures: 0 }
     }
 
     /// Until when the member trusts itself.
     pub fn trusted_until(&self) -> Time {
-        self.renewed_at.map_or(Time::ZERO, |at| at + self.timing.trust_for())
+        self.renewed_at.map_or(Time::ZERO, |at| at + self.trust_for)
     }
 
     /// Whether the member trusts itself.
@@ -78,11 +80,12 @@ impl Lease {
         self.beat_at = asked_at + self.timing.interval();
     }
 
-    /// The beat failed, or nobody knows. The first failure is tried again at once, later ones after a pause.
-    pub fn failed(&mut self, now: Time) {
-        let pause = if self.failures == 0 { Span::ZERO } else { self.timing.retry_every() };
+    /// The beat of `asked_at` failed, or nobody knows. The first failure is tried again at once; later ones so that tries
+    /// follow each other by `retry_every`, whether the metastore refuses them at once or never answers.
+    pub fn failed(&mut self, asked_at: Time, now: Time) {
+        let next = if self.failures == 0 { now } else { now.max(asked_at + self.timing.retry_every()) };
         self.failures = self.failures.saturating_add(1);
-        self.beat_at = now + pause;
+        self.beat_at = next;
     }
 }
 
@@ -105,13 +108,22 @@ mod tests {
 
     #[test]
     fn a_failed_beat_is_tried_ten_times_before_trust_ends() {
+        tries_until_trust_ends(Span::ZERO);
+    }
+
+    #[test]
+    fn a_metastore_that_never_answers_is_tried_as_often() {
+        tries_until_trust_ends(Timing::kylin().ask_timeout());
+    }
+
+    fn tries_until_trust_ends(answered_after: Span) {
         let mut lease = Lease::new(Timing::kylin(), s(0));
         lease.renewed(s(0));
         let mut now = lease.beat_at();
         let mut tries = 0;
         while lease.is_trusted(now) {
             lease.sent();
-            lease.failed(now);
+            lease.failed(now, now + answered_after);
             now = lease.beat_at();
             tries += 1;
         }

@@ -32,6 +32,10 @@ pub mod lease;
 pub mod member;
 pub mod node;
 pub mod placement;
+#[cfg(feature = "plants")]
+pub mod plant;
+#[cfg(not(feature = "plants"))]
+mod plant;
 pub mod queue;
 pub mod time;
 pub mod timing;

@@ -15,16 +15,17 @@
 //! | `node/attempts.rs` | this node's attempts, from the grant to the end |
 //! | `node/dispatch.rs` | rows, homes, heirs, who is next |
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, JobRow, Target};
+use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, Target};
 use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge};
 use crate::event::Event;
 use crate::failure::{Evidence, Roster};
 use crate::job::Outcome;
 use crate::lease::Lease;
 use crate::member::{Member, NodeId, Role};
+use crate::plant::Plant;
 use crate::queue::Queue;
 use crate::time::{Span, Time};
 use crate::timing::Timing;
@@ -123,6 +124,8 @@ pub enum Timer {
     Steal,
     /// A vacant claim may be taken.
     Claim,
+    /// The lists are wanted afresh.
+    Lists,
 }
 
 /// What a request was for.
@@ -135,6 +138,7 @@ pub(crate) enum What {
     Leave,
     Fence { member: Member },
     Claim { target: Target },
+    Yield { target: Target },
     ListJobs,
     ListNode { of: Member, found: Option<Found>, fenced_at: Time },
     ReadJobs(Vec<JobId>),
@@ -143,7 +147,7 @@ pub(crate) enum What {
     Finish { fence: Fence, outcome: Outcome },
     Release { fence: Fence },
     Place { job: JobId, node: NodeId },
-    Slots(u32),
+    Slots,
 }
 
 #[derive(Clone, Debug)]
@@ -158,7 +162,8 @@ pub(crate) struct Claim {
     pub(crate) row: ClaimRow,
     pub(crate) vacant_since: Option<Time>,
     pub(crate) asked: bool,
-    pub(crate) leads: bool,
+    /// Under which epoch this member does the chores, if it does.
+    pub(crate) leads: Option<Epoch>,
 }
 
 /// An orphan that a peer said this node is the heir of.
@@ -183,6 +188,8 @@ pub struct Node {
     /// The only node that runs jobs, if `leader_only` is set.
     engine: Option<NodeId>,
     silence_at: Time,
+    /// How many members were silent when it was decided whom to watch.
+    silent_count: usize,
     suspects_itself: bool,
     pub(crate) claims: BTreeMap<Target, Claim>,
     pub(crate) queue: Queue,
@@ -193,13 +200,26 @@ pub struct Node {
     poll_at: Time,
     steal_at: Time,
     claim_at: Time,
-    list_wished: bool,
+    /// When the lists are wanted afresh.
+    list_at: Time,
+    /// A request for the lists is under way.
+    listing: bool,
     retry_at: Time,
+    /// Jobs that are to be read again, and when.
+    reread: BTreeSet<(Time, JobId)>,
+    /// Jobs that were refused to this member, and under which epoch.
+    refused: BTreeMap<JobId, Epoch>,
+    /// The slots that an operator wants, until the metastore shows them.
+    slots_wish: Option<u32>,
+    /// An operator wants this node to take nothing, whatever happens to its membership.
+    drains: bool,
     asks: BTreeMap<AskId, Pending>,
     next_ask: u64,
     takes: u32,
     /// Whether something changed that may let a job start.
     stirred: bool,
+    #[cfg(feature = "plants")]
+    plant: Option<Plant>,
     out: Effects,
 }
 
@@ -217,6 +237,7 @@ impl Node {
             watched: Vec::new(),
             engine: None,
             silence_at: Time::NEVER,
+            silent_count: 0,
             suspects_itself: false,
             claims: BTreeMap::new(),
             queue: Queue::default(),
@@ -226,12 +247,19 @@ impl Node {
             poll_at: Time::NEVER,
             steal_at: Time::NEVER,
             claim_at: Time::NEVER,
-            list_wished: false,
+            list_at: Time::NEVER,
+            listing: false,
             retry_at: Time::NEVER,
+            reread: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            slots_wish: None,
+            drains: false,
             asks: BTreeMap::new(),
             next_ask: 0,
             takes: 0,
             stirred: false,
+            #[cfg(feature = "plants")]
+            plant: None,
             out: Effects::new(),
         }
     }
@@ -239,6 +267,8 @@ impl Node {
     /// Takes in a fact and returns what to do.
     #[must_use = "the orders must be carried out"]
     pub fn step(&mut self, now: Time, event: Event) -> Effects {
+        // What was allowed while it trusted itself must not slip through with a late event.
+        self.tend_trust(now);
         match event {
             Event::Woke => {}
             Event::Answered { id, answer } => {
@@ -249,7 +279,7 @@ impl Node {
             Event::Told(rows) => self.told(now, rows),
             Event::Heard(rows) => self.heard(now, &rows),
             Event::Inherited(orphans) => self.inherit(now, orphans.of, Some(orphans.found), &orphans.jobs),
-            Event::ListsChanged => self.list_wished = true,
+            Event::ListsChanged => self.list_at = now,
             Event::Suspected(member) => self.suspected(now, member),
             Event::Probed { member, met } => self.probed(now, member, met),
             Event::Exited(member) => self.evident(now, member, Evidence::Exited),
@@ -271,7 +301,7 @@ impl Node {
         let mut due = (answer, Timer::Answer);
         let mut consider = |at: Time, why: Timer| due = due.min((at, why));
         match self.phase {
-            Phase::Outside { join_at } if self.attempts.is_empty() => consider(join_at, Timer::Membership),
+            Phase::Outside { join_at } if self.is_idle() => consider(join_at, Timer::Membership),
             Phase::Outside { .. } | Phase::Joining | Phase::Gone => {}
             Phase::Leaving { leave_at, give_up } => consider(leave_at.min(give_up), Timer::Membership),
             Phase::Draining { until, .. } => consider(until, Timer::Drain),
@@ -284,6 +314,9 @@ impl Node {
             consider(self.retry_at, Timer::Retry);
             consider(self.steal_at, Timer::Steal);
             consider(self.claim_at, Timer::Claim);
+            if !self.listing {
+                consider(self.list_at, Timer::Lists);
+            }
             if self.trusted {
                 consider(self.lease.trusted_until(), Timer::Trust);
             }
@@ -294,6 +327,32 @@ impl Node {
     /// The node on whose queue a job that is about to be accepted goes. `key` is any number that differs between jobs.
     pub fn place(&self, key: u64) -> Option<NodeId> {
         self.queue.place(key ^ self.seed)
+    }
+
+    /// How many attempts it runs at once.
+    pub const fn slots(&self) -> u32 {
+        self.settings.slots
+    }
+
+    /// Breaks a rule on purpose.
+    #[cfg(feature = "plants")]
+    pub fn plant(&mut self, plant: Plant) {
+        self.plant = Some(plant);
+        if plant == Plant::NoTrustMargin {
+            self.lease.trust_for = self.settings.timing.timeout();
+        }
+    }
+
+    /// Whether that rule is broken on purpose.
+    #[cfg(feature = "plants")]
+    pub(crate) fn planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+
+    /// Nothing is broken on purpose.
+    #[cfg(not(feature = "plants"))]
+    pub(crate) const fn planted(&self, _: Plant) -> bool {
+        false
     }
 
     /// Who this node is, once it has joined.
@@ -311,8 +370,17 @@ impl Node {
         &self.queue
     }
 
+    /// Whether nothing of a former life runs any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.attempts.is_empty() || self.planted(Plant::JoinBeforeEnded)
+    }
+
     pub(crate) fn is_member(&self) -> bool {
         matches!(self.phase, Phase::Up | Phase::Draining { .. } | Phase::Leaving { .. })
+    }
+
+    pub(crate) fn is_asked(&self, of: impl Fn(&What) -> bool) -> bool {
+        self.asks.values().any(|pending| of(&pending.what))
     }
 
     /// How long an answer is waited for: longer than the shell's own deadline, so that this is the second net.
@@ -356,19 +424,19 @@ impl Node {
             What::Join => self.joined(now, asked_at, answer),
             What::Beat => self.beaten(now, asked_at, answer),
             What::List => {
+                self.listing = false;
                 if let Answer::Listed { members, claims, projects } = answer {
                     self.listed(now, asked_at, &members, &claims, &projects);
+                } else {
+                    self.list_at = self.list_at.min(now + self.pause());
                 }
             }
-            What::Drain => {
-                if !matches!(answer, Answer::Done) {
-                    // Not vital: nobody is told to keep away, but this node takes nothing anyway.
-                    self.list_wished = true;
-                }
-            }
+            // The list shows whether it is so.
+            What::Drain => self.list_at = now,
             What::Leave => self.left(now, &answer),
             What::Fence { member } => self.fenced(now, member, &answer),
             What::Claim { target } => self.claimed(now, target, &answer),
+            What::Yield { target } => self.yielded(now, target, &answer),
             What::ListJobs => {
                 if let Answer::Jobs(rows) = answer {
                     self.jobs_listed(now, asked_at, &rows);
@@ -386,20 +454,15 @@ impl Node {
             }
             What::ReadJobs(ids) => match answer {
                 Answer::Jobs(rows) => self.jobs_read(now, asked_at, &ids, &rows),
-                _ => self.retry_at = self.retry_at.min(now + self.pause()),
+                _ => self.not_read(now, &ids),
             },
             What::Take { job, seen, from } => self.taken(now, asked_at, job, seen, from, &answer),
             What::Commit { fence, step } => self.committed(now, fence, step, &answer),
             What::Finish { fence, outcome } => self.finished(now, fence, outcome, &answer),
             What::Release { fence } => self.released(now, fence, &answer),
             What::Place { job, node } => self.placed(now, job, node, &answer),
-            What::Slots(slots) => {
-                if matches!(answer, Answer::Done) {
-                    self.settings.slots = slots;
-                    self.list_wished = true;
-                    self.stirred = true;
-                }
-            }
+            // The list shows whether it is so.
+            What::Slots => self.list_at = now,
         }
     }
 
@@ -413,6 +476,7 @@ impl Node {
             self.tend_attempts(now);
             self.tend_drain(now);
             self.tend_queue(now);
+            self.tend_lists(now);
         }
     }
 
@@ -430,7 +494,7 @@ impl Node {
 
     fn tend_trust(&mut self, now: Time) {
         let trusted = self.lease.is_trusted(now);
-        if trusted == self.trusted {
+        if trusted == self.trusted || !self.is_member() {
             return;
         }
         self.trusted = trusted;
@@ -439,7 +503,7 @@ impl Node {
             self.note(Note::TrustRestored);
         } else {
             self.note(Note::TrustEnded);
-            self.stop_external(now);
+            self.stop_external();
         }
     }
 }
@@ -457,9 +521,4 @@ impl Source {
     }
 }
 
-impl JobRow {
-    /// Whether it says that `member` runs the job.
-    pub(crate) fn runs_on(&self, member: Member) -> bool {
-        self.state == crate::job::JobState::Running && self.holder == Some(member)
-    }
-}
+

@@ -47,12 +47,9 @@ pub fn choose(key: u64, candidates: &[Candidate]) -> Option<NodeId> {
     }
     let mut best: Option<(u64, NodeId)> = None;
     for candidate in candidates {
-        let cap = (load * u64::from(candidate.slots)).div_ceil(slots.max(1));
-        if u64::from(candidate.load) >= cap {
-            continue;
-        }
         let scored = (score(key, candidate.node), candidate.node);
-        if best.is_none_or(|b| scored > b) {
+        // The share is looked at only where the score could win. load < ceil(all · weight), without a division.
+        if best.is_none_or(|b| scored > b) && u64::from(candidate.load) * slots < load * u64::from(candidate.slots) {
             best = Some(scored);
         }
     }

@@ -73,6 +73,11 @@ pub enum Blocked {
 /// The order of a queue: what was started already, then by priority, then by age.
 type Rank = (bool, Priority, JobId);
 
+/// Whether the job was not started yet, so that it needs a place in its project.
+fn is_fresh(row: &JobRow) -> bool {
+    row.state != JobState::Running
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Wants to run and stands on this node's queue.
@@ -85,12 +90,21 @@ pub(crate) enum Stage {
     Idle,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Job {
     pub(crate) row: JobRow,
     pub(crate) stage: Stage,
     /// When the row was last confirmed by this node's own doing, a read or a hint.
     pub(crate) known_at: Time,
+    /// Since when it has been at this stage.
+    pub(crate) waits_since: Time,
+}
+
+impl Job {
+    /// Whether it takes up a place in its project.
+    fn has_place(&self) -> bool {
+        !is_fresh(&self.row) || matches!(self.stage, Stage::Taking { .. })
+    }
 }
 
 /// The home of jobs for which there is no node.
@@ -187,7 +201,7 @@ impl Queue {
         if self.candidates.is_empty() {
             return Some(Blocked::NoJobNode);
         }
-        if !self.may_start(&job.row) {
+        if !self.may_start(job.row.project, is_fresh(&job.row)) {
             let limit = self.limits.get(&job.row.project).copied().unwrap_or(0);
             return Some(Blocked::ProjectFull { limit, running: self.running(job.row.project) });
         }
@@ -220,22 +234,28 @@ impl Queue {
         self.waiting.keys().filter_map(|home| self.head_rank(*home)).min().map(|rank| rank.2)
     }
 
+    /// The job that was accepted last of those that may start on the queue of `home`.
+    pub(crate) fn newest(&self, home: NodeId) -> Option<JobId> {
+        let at_home = |job: &&Job| {
+            job.stage == Stage::Waiting { home } && self.may_start(job.row.project, is_fresh(&job.row))
+        };
+        self.jobs.values().rev().find(at_home).map(|job| job.row.id)
+    }
+
     fn head_rank(&self, home: NodeId) -> Option<Rank> {
         let projects = self.waiting.get(&home)?;
         projects
-            .values()
-            .filter_map(|ranks| {
+            .iter()
+            .filter_map(|(project, ranks)| {
                 let rank = *ranks.first()?;
-                self.may_start(&self.jobs.get(&rank.2)?.row).then_some(rank)
+                self.may_start(*project, rank.0).then_some(rank)
             })
             .min()
     }
 
     /// Whether the project's limit lets the job start. One that runs already (its holder is dead) has its place.
-    fn may_start(&self, row: &JobRow) -> bool {
-        row.state == JobState::Running
-            || (!self.full.contains(&row.project)
-                && self.limits.get(&row.project).is_some_and(|limit| self.running(row.project) < *limit))
+    fn may_start(&self, project: ProjectId, is_fresh: bool) -> bool {
+        !is_fresh || !self.is_full(project)
     }
 
     /// The homes on whose queues something waits.
@@ -243,8 +263,8 @@ impl Queue {
         self.waiting.keys().copied()
     }
 
-    pub(crate) fn has_waiting(&self, project: ProjectId) -> bool {
-        self.waiting.values().any(|projects| projects.contains_key(&project))
+    pub(crate) fn knows_project(&self, project: ProjectId) -> bool {
+        self.limits.contains_key(&project)
     }
 
     pub(crate) fn is_full(&self, project: ProjectId) -> bool {
@@ -295,35 +315,64 @@ impl Queue {
         self.other_load = loads;
     }
 
+    /// Whether a waiting job may stand there.
+    pub(crate) fn may_be_home(&self, node: NodeId) -> bool {
+        self.candidate(node).is_some() || node == NOWHERE && self.candidates.is_empty()
+    }
+
     pub(crate) fn candidate(&self, node: NodeId) -> Option<usize> {
         self.candidates.binary_search_by_key(&node, |c| c.node).ok()
     }
 
-    /// Puts a job where it belongs. Its home, if it waits, is where it was placed, or where it was before, or chosen anew.
-    pub(crate) fn put(&mut self, row: JobRow, known_at: Time, alive: impl Fn(Member) -> bool) {
-        let before = self.jobs.remove(&row.id);
-        let old_home = match &before {
-            Some(Job { stage: Stage::Waiting { home } | Stage::Taking { home }, .. }) => Some(*home),
-            _ => None,
-        };
-        if let Some(job) = &before {
-            self.count(job, false);
-        }
+    /// Puts a job where it belongs, `held_by` being who may still work on it. Its home, if it waits, is where it was placed, or
+    /// where it was before, or chosen anew.
+    pub(crate) fn put(&mut self, row: JobRow, now: Time, held_by: Option<Member>) {
         if row.state.is_final() && row.holder.is_none() {
-            return;
+            return self.remove(row.id);
         }
-        let held_by = row.holder.filter(|holder| alive(*holder));
-        let stage = match (held_by, row.state) {
-            (Some(by), _) => Stage::Held { by },
-            (None, JobState::Ready | JobState::Pending | JobState::Running) => {
+        let before = self.jobs.get(&row.id).copied();
+        let wants_home = held_by.is_none() && (row.state.is_waiting() || row.state == JobState::Running);
+        let (stays, stage) = match (&before, held_by) {
+            (Some(job), Some(by)) => (job.stage == Stage::Held { by }, Stage::Held { by }),
+            (None, Some(by)) => (false, Stage::Held { by }),
+            (_, None) if !wants_home => (before.is_some_and(|job| job.stage == Stage::Idle), Stage::Idle),
+            (before, None) => {
+                let old_home = before.and_then(|job| match job.stage {
+                    Stage::Waiting { home } | Stage::Taking { home } => Some(home),
+                    Stage::Held { .. } | Stage::Idle => None,
+                });
                 let home = [row.placed, old_home].into_iter().flatten().find(|node| self.candidate(*node).is_some());
-                Stage::Waiting { home: home.or_else(|| self.place(placement::key(row.id))).unwrap_or(NOWHERE) }
+                match (home, before) {
+                    (Some(home), Some(job)) => (job.stage == Stage::Waiting { home }, Stage::Waiting { home }),
+                    (Some(home), None) => (false, Stage::Waiting { home }),
+                    (None, _) => {
+                        // Not to be weighed against itself.
+                        self.remove(row.id);
+                        let home = self.place(placement::key(row.id)).unwrap_or(NOWHERE);
+                        return self.enter(Job { row, stage: Stage::Waiting { home }, known_at: now, waits_since: now });
+                    }
+                }
             }
-            (None, _) => Stage::Idle,
         };
-        let job = Job { row, stage, known_at };
+        let Some(before) = before else {
+            return self.enter(Job { row, stage, known_at: now, waits_since: now });
+        };
+        let waits_since = if stays { before.waits_since } else { now };
+        let job = Job { row, stage, known_at: now, waits_since };
+        let counts_alike = stays
+            && (before.row.project, before.row.priority) == (row.project, row.priority)
+            && is_fresh(&before.row) == is_fresh(&row);
+        if !counts_alike {
+            self.recount(&before, &job);
+        }
+        if let Some(known) = self.jobs.get_mut(&row.id) {
+            *known = job;
+        }
+    }
+
+    fn enter(&mut self, job: Job) {
         self.count(&job, true);
-        self.jobs.insert(row.id, job);
+        self.jobs.insert(job.row.id, job);
     }
 
     /// Marks a waiting job as asked for by this node.
@@ -345,15 +394,24 @@ impl Queue {
     pub(crate) fn remove(&mut self, id: JobId) {
         if let Some(job) = self.jobs.remove(&id) {
             self.count(&job, false);
+            if job.has_place() {
+                self.full.remove(&job.row.project);
+            }
         }
     }
 
     fn restage(&mut self, id: JobId, to: impl FnOnce(Stage) -> Stage) {
-        if let Some(mut job) = self.jobs.remove(&id) {
-            self.count(&job, false);
-            job.stage = to(job.stage);
-            self.count(&job, true);
-            self.jobs.insert(id, job);
+        let Some(before) = self.jobs.get(&id).copied() else { return };
+        let job = Job { stage: to(before.stage), ..before };
+        self.recount(&before, &job);
+        self.jobs.insert(id, job);
+    }
+
+    fn recount(&mut self, before: &Job, after: &Job) {
+        self.count(before, false);
+        self.count(after, true);
+        if before.has_place() && !after.has_place() {
+            self.full.remove(&before.row.project);
         }
     }
 
@@ -362,7 +420,7 @@ impl Queue {
         let row = &job.row;
         match job.stage {
             Stage::Waiting { home } => {
-                let rank = (row.state != JobState::Running, row.priority, row.id);
+                let rank = (is_fresh(row), row.priority, row.id);
                 if add {
                     self.waiting.entry(home).or_default().entry(row.project).or_default().insert(rank);
                     self.waiting_len += 1;
@@ -380,11 +438,8 @@ impl Queue {
             }
             Stage::Idle => {}
         }
-        if row.state == JobState::Running || matches!(job.stage, Stage::Taking { .. }) {
+        if job.has_place() {
             tally(&mut self.running, row.project, add);
-            if !add {
-                self.full.remove(&row.project);
-            }
         }
     }
 

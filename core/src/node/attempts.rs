@@ -11,6 +11,7 @@ use crate::effect::{Effect, Note, Nudge, Why};
 use crate::event::End;
 use crate::job::{JobState, Outcome};
 use crate::member::Member;
+use crate::plant::Plant;
 use crate::time::Time;
 
 /// One try at a job by this member.
@@ -30,8 +31,8 @@ pub(crate) struct Attempt {
     pub(crate) yields: bool,
     /// A request of it is under way.
     pub(crate) busy: bool,
-    /// Its last request is to be resolved by reading the row.
-    pub(crate) doubt: bool,
+    /// Since when nobody knows what became of its last request: a row that was read later tells.
+    pub(crate) doubt: Option<Time>,
     /// Not before that moment.
     pub(crate) retry_at: Time,
     pub(crate) granted_at: Time,
@@ -71,14 +72,14 @@ impl Node {
         self.stirred = true;
         match answer {
             Answer::Granted { epoch, steps } => {
-                let from = from.map(|from| {
-                    self.inherited.get(&job).copied().unwrap_or(Inherited { from, found: None, heard_at: asked_at })
-                });
-                let Some(row) = self.queue.row(job).copied() else { return };
-                let me = self.me;
-                let row = JobRow { state: JobState::Running, epoch: *epoch, holder: me, steps: *steps, ..row };
-                self.absorb_own(now, row);
+                let inherited = self.inherited.remove(&job);
+                let from = from.map(|from| inherited.unwrap_or(Inherited { from, found: None, heard_at: asked_at }));
+                let (Some(row), Some(me)) = (self.queue.row(job).copied(), self.me) else { return };
+                let placed = Some(me.node);
+                let row =
+                    JobRow { state: JobState::Running, epoch: *epoch, holder: Some(me), steps: *steps, placed, ..row };
                 self.begin(now, &row, from);
+                self.put(now, row);
             }
             Answer::Full => {
                 self.queue.not_taken(job);
@@ -87,20 +88,25 @@ impl Node {
                 }
             }
             Answer::Refused => {
-                // It changed: what is it now?
-                self.queue.not_taken(job);
+                // It changed, or the lists did: what is it now? Refused twice, it can wait for a moment.
                 self.queue.remove(job);
-                self.read_jobs(now, vec![job]);
+                self.list_at = self.list_at.min(now);
+                if self.refused.insert(job, seen) == Some(seen) {
+                    self.read_later(now, job);
+                } else {
+                    self.read_jobs(now, vec![job]);
+                    if self.settings.in_order {
+                        // Something that this node hasn't heard of may come first.
+                        self.poll_at = self.poll_at.min(now);
+                    }
+                }
             }
             _ => {
                 // It may be this member's: keep away from it until the row tells.
-                debug_assert!(self.queue.row(job).is_none_or(|row| row.epoch >= seen));
-                self.queue.not_taken(job);
                 self.queue.remove(job);
                 self.read_jobs(now, vec![job]);
             }
         }
-        self.inherited.remove(&job);
     }
 
     /// Starts the attempt that the row grants to this member.
@@ -115,15 +121,17 @@ impl Node {
             ended: None,
             yields: false,
             busy: false,
-            doubt: false,
+            doubt: None,
             retry_at: now,
             granted_at: now,
             took: from.map(|inherited| Took { inherited, from_step: row.steps }),
         };
-        if self.phase == Phase::Up && (self.lease.is_trusted(now) || !row.external) {
+        let has_slot = self.attempts.len() < self.settings.slots as usize;
+        let wanted = row.state == JobState::Running;
+        if wanted && self.phase == Phase::Up && has_slot && self.lease.is_trusted(now) {
             self.out.push(Effect::Begin { fence, step: row.steps });
         } else {
-            // Granted too late: give it back untouched.
+            // Granted too late, or found by surprise: give it back untouched.
             attempt.stopping = Some(Why::Drained);
             attempt.ended = Some(End::Stopped);
             self.retry_at = now;
@@ -152,7 +160,11 @@ impl Node {
 
     /// Asks for what the attempt needs next.
     fn advance(&mut self, now: Time, job: JobId) {
+        let early = self.planted(Plant::ReleaseBeforeEnded);
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
+        if early && attempt.stopping.is_some() {
+            attempt.ended = Some(End::Stopped);
+        }
         if attempt.busy {
             return;
         }
@@ -168,7 +180,7 @@ impl Node {
             self.retry_at = self.retry_at.min(attempt.retry_at);
             return;
         }
-        if attempt.doubt {
+        if attempt.doubt.is_some() {
             attempt.busy = true;
             self.read_jobs(now, vec![job]);
         } else if let Some(step) = attempt.ready {
@@ -193,6 +205,7 @@ impl Node {
             return;
         }
         self.retry_at = Time::NEVER;
+        self.tend_reread(now);
         let jobs: alloc::vec::Vec<_> = self.attempts.keys().copied().collect();
         for job in jobs {
             self.advance(now, job);
@@ -206,9 +219,9 @@ impl Node {
         attempt.busy = false;
         match answer {
             Answer::Failed => attempt.retry_at = retry_at,
-            Answer::Refused => attempt.doubt = true,
+            Answer::Refused => attempt.doubt = Some(now),
             _ => {
-                attempt.doubt = true;
+                attempt.doubt = Some(now);
                 // A write that is still on its way should land before the read.
                 attempt.retry_at = retry_at;
             }
@@ -243,7 +256,7 @@ impl Node {
             self.out.push(Effect::Proceed { fence, step: step + 1 });
         }
         if let Some(row) = self.queue.row(job).copied() {
-            self.absorb_own(now, JobRow { steps: step + 1, ..row });
+            self.put(now, JobRow { steps: step + 1, ..row });
         }
         self.advance(now, job);
     }
@@ -303,23 +316,23 @@ impl Node {
         self.settled.insert(job, now);
         self.stirred = true;
         let Some(row) = self.queue.row(job).copied() else { return };
-        let Some(state) = state else { return };
         let was_full = self.queue.is_full(row.project);
-        let row = JobRow { state, holder: None, ..row };
-        self.absorb_own(now, row);
-        if was_full && self.queue.has_waiting(row.project) {
+        let row = state.map_or(row, |state| JobRow { state, holder: None, ..row });
+        self.put(now, row);
+        if was_full && !self.queue.is_full(row.project) {
             // Others may have waited for this place.
             self.nudge_all(&Nudge::Jobs(vec![row]));
         }
     }
 
     /// A row that was read tells what became of a request in doubt.
-    pub(super) fn resolve(&mut self, now: Time, job: JobId, row: Option<&JobRow>) {
+    pub(super) fn resolve(&mut self, now: Time, asked_at: Time, job: JobId, row: Option<&JobRow>) {
         let me = self.me;
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
-        if !core::mem::take(&mut attempt.doubt) {
+        if attempt.doubt.is_none_or(|since| asked_at < since) {
             return;
         }
+        attempt.doubt = None;
         attempt.busy = false;
         let fence = attempt.fence;
         let is_current = row.is_some_and(|row| row.epoch == fence.epoch && row.holder == me);
@@ -339,6 +352,40 @@ impl Node {
                 }
                 self.advance(now, job);
             }
+        }
+    }
+
+    /// The rows could not be read: once more, after a pause.
+    pub(super) fn not_read(&mut self, now: Time, jobs: &[JobId]) {
+        let retry_at = now + self.pause();
+        for job in jobs {
+            match self.attempts.get_mut(job).filter(|attempt| attempt.doubt.is_some()) {
+                Some(attempt) => (attempt.busy, attempt.retry_at) = (false, retry_at),
+                None => self.read_later(now, *job),
+            }
+        }
+        self.retry_at = self.retry_at.min(retry_at);
+    }
+
+    fn read_later(&mut self, now: Time, job: JobId) {
+        let at = now + self.pause();
+        self.reread.insert((at, job));
+        self.retry_at = self.retry_at.min(at);
+    }
+
+    fn tend_reread(&mut self, now: Time) {
+        let mut due = vec![];
+        while let Some((at, job)) = self.reread.first().copied() {
+            if at > now {
+                self.retry_at = self.retry_at.min(at);
+                break;
+            }
+            self.reread.pop_first();
+            due.push(job);
+        }
+        if !due.is_empty() {
+            due.sort_unstable();
+            self.read_jobs(now, due);
         }
     }
 
@@ -362,7 +409,10 @@ impl Node {
         }
     }
 
-    pub(super) fn stop_external(&mut self, _now: Time) {
+    pub(super) fn stop_external(&mut self) {
+        if self.planted(Plant::TrustNeverEnds) {
+            return;
+        }
         for attempt in self.attempts.values_mut().filter(|a| a.external) {
             if let Some(fence) = attempt.cancel(Why::TrustEnded) {
                 self.out.push(Effect::Cancel { fence, why: Why::TrustEnded });

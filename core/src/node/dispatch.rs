@@ -10,6 +10,7 @@ use crate::effect::{Found, Nudge, Orphans};
 use crate::job::JobState;
 use crate::member::{Member, NodeId};
 use crate::placement;
+use crate::plant::Plant;
 use crate::queue::{Blocked, NOWHERE, Stage};
 use crate::time::Time;
 
@@ -21,9 +22,14 @@ impl Node {
         self.ask(now, What::ReadJobs(ids.clone()), Ask::ReadJobs(ids));
     }
 
-    /// Takes over what this node itself knows for certain.
-    pub(super) fn absorb_own(&mut self, now: Time, row: JobRow) {
-        self.queue.put(row, now, |member| self.roster.is_alive(member));
+    /// Puts the row where it belongs. A job counts as held also while an attempt of this member lingers.
+    pub(super) fn put(&mut self, now: Time, row: JobRow) {
+        let alive = row.holder.filter(|holder| self.roster.is_alive(*holder));
+        let held_by = alive.or_else(|| self.me.filter(|_| self.attempts.contains_key(&row.id)));
+        if (held_by.is_some() || row.state != JobState::Running) && !self.inherited.is_empty() {
+            self.inherited.remove(&row.id);
+        }
+        self.queue.put(row, now, held_by);
     }
 
     /// Takes over a row, if it isn't older than what is known.
@@ -36,25 +42,38 @@ impl Node {
         }
         self.compare(row);
         let settled = self.settled.get(&row.id).copied();
-        if self.me.is_some_and(|me| row.runs_on(me)) && !self.attempts.contains_key(&row.id) {
+        if row.holder.is_some() && row.holder == self.me && !self.attempts.contains_key(&row.id) {
             match source {
                 // The row was read before this member's own write to it.
                 Source::Read { asked_at } if settled.is_some_and(|at| asked_at <= at) => return,
                 // Granted, but the answer was lost: the row tells.
-                Source::Read { .. } => self.begin(now, row, None),
+                Source::Read { .. } => {
+                    let from = self.inherited.remove(&row.id);
+                    self.begin(now, row, from);
+                }
                 Source::Hint => return self.read_jobs(now, vec![row.id]),
             }
         }
         if settled.is_some_and(|at| source.is_older_than(at)) {
             return;
         }
-        self.queue.put(*row, now, |member| self.roster.is_alive(member));
+        if !self.queue.knows_project(row.project) {
+            self.list_at = self.list_at.min(now);
+        }
+        self.put(now, *row);
         self.stirred = true;
     }
 
     /// This node's own API accepted or changed jobs: tell those whom it concerns.
     pub(super) fn told(&mut self, now: Time, rows: Vec<JobRow>) {
+        let was_full: Vec<_> = rows.iter().map(|row| self.queue.is_full(row.project)).collect();
         self.heard(now, &rows);
+        let freed = rows.iter().zip(was_full).filter(|(row, full)| *full && !self.queue.is_full(row.project));
+        let freed: Vec<_> = freed.map(|(row, _)| *row).collect();
+        if !freed.is_empty() {
+            // Others may have waited for these places.
+            self.nudge_all(&Nudge::Jobs(freed));
+        }
         let mut concerned: BTreeMap<NodeId, Vec<JobRow>> = BTreeMap::new();
         for row in rows {
             let home = self.queue.home(row.id);
@@ -79,10 +98,14 @@ impl Node {
     pub(super) fn jobs_read(&mut self, now: Time, asked_at: Time, ids: &[JobId], rows: &[JobRow]) {
         for id in ids {
             let row = rows.binary_search_by_key(id, |row| row.id).ok().map(|at| &rows[at]);
-            self.resolve(now, *id, row);
+            self.resolve(now, asked_at, *id, row);
             match row {
                 Some(row) => self.absorb(now, Source::Read { asked_at }, row),
                 None => self.queue.remove(*id),
+            }
+            if self.queue.job(*id).is_some_and(|job| matches!(job.stage, Stage::Waiting { .. })) {
+                // It waits indeed: whether it may be taken from elsewhere is looked at now.
+                self.steal_at = self.steal_at.min(now);
             }
             if let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) {
                 self.tell_home(*row);
@@ -110,7 +133,10 @@ impl Node {
                 self.queue.remove(id);
             }
         }
-        self.settled.retain(|_, at| *at >= asked_at);
+        // An answer that is still under way may be older than the end of an attempt.
+        let oldest = self.asks.values().map(|pending| pending.asked_at).min();
+        self.settled.retain(|_, at| oldest.is_some_and(|oldest| oldest <= *at));
+        self.refused.retain(|id, _| self.queue.row(*id).is_some());
         self.poll_at = now + self.settings.poll_every;
         self.stirred = true;
         if self.leads(crate::ask::Target::Leader) {
@@ -151,21 +177,23 @@ impl Node {
 
     // --- orphans and heirs ---
 
-    /// What the member held waits for an heir.
-    pub(super) fn orphaned(&mut self, now: Time, member: Member) {
-        let held = |job: &&crate::queue::Job| match job.stage {
-            Stage::Held { by } => by == member,
-            Stage::Waiting { home } => home == member.node,
+    /// Brings what is known of the jobs into agreement with who is there: what a dead member held waits for an heir, and what
+    /// waits on the queue of a node that takes nothing finds another home.
+    pub(super) fn restage(&mut self, now: Time) {
+        let astray = |job: &&crate::queue::Job| match job.stage {
+            Stage::Held { by } => !self.roster.is_alive(by),
+            Stage::Waiting { home } => {
+                job.row.holder.is_some_and(|holder| self.roster.is_alive(holder)) || !self.queue.may_be_home(home)
+            }
             Stage::Taking { .. } | Stage::Idle => false,
         };
-        let rows: Vec<_> = self.queue.jobs().filter(held).map(|job| job.row).collect();
-        for row in rows {
-            self.queue.put(row, now, |m| m != member && self.roster.is_alive(m));
-            if row.state == JobState::Running {
-                self.inherited.entry(row.id).or_insert(Inherited { from: member, found: None, heard_at: now });
+        let rows: Vec<_> = self.queue.jobs().filter(astray).map(|job| (job.row, job.stage)).collect();
+        for (row, stage) in rows {
+            if let (Stage::Held { by }, JobState::Running) = (stage, row.state) {
+                self.inherited.entry(row.id).or_insert(Inherited { from: by, found: None, heard_at: now });
             }
+            self.put(now, row);
         }
-        self.stirred = true;
     }
 
     /// The list of what a dead member held and had on its queue: find the heirs and tell them.
@@ -189,7 +217,8 @@ impl Node {
                 Some(found) if !orphans.is_empty() => {
                     self.nudge(heir, Nudge::Orphans(Orphans { of, found, jobs: orphans }));
                 }
-                _ => self.nudge(heir, Nudge::Jobs(orphans)),
+                _ if !orphans.is_empty() => self.nudge(heir, Nudge::Jobs(orphans)),
+                _ => {}
             }
             if !waiting.is_empty() {
                 self.nudge(heir, Nudge::Jobs(waiting));
@@ -204,9 +233,7 @@ impl Node {
         }
         if self.roster.is_alive(of) {
             // The peer has read a newer list than this node.
-            self.roster.remove(of);
-            self.list_wished = true;
-            self.orphaned(now, of);
+            self.bury(now, of);
         }
         for row in rows {
             if row.state == JobState::Running {
@@ -224,21 +251,19 @@ impl Node {
         }
     }
 
-    /// Finds other homes for what waits on this node's queue.
-    pub(super) fn rehome(&mut self, now: Time) {
-        let Some(me) = self.me else { return };
-        let mine: Vec<_> = self
-            .queue
-            .jobs()
-            .filter(|job| matches!(job.stage, Stage::Waiting { home } if home == me.node))
-            .map(|job| job.row)
-            .collect();
-        for row in mine {
-            self.queue.put(JobRow { placed: None, ..row }, now, |member| self.roster.is_alive(member));
-            if let Some(node) = self.queue.home(row.id).filter(|home| *home != NOWHERE)
-                && row.state.is_waiting()
-            {
-                self.ask(now, What::Place { job: row.id, node }, Ask::Place { fence: row.fence(), node });
+    /// What waits on this node's queue.
+    pub(super) fn queued_here(&self) -> Vec<JobId> {
+        let Some(me) = self.me else { return Vec::new() };
+        let here = |job: &&crate::queue::Job| job.stage == Stage::Waiting { home: me.node };
+        self.queue.jobs().filter(here).map(|job| job.row.id).collect()
+    }
+
+    /// Writes down where these jobs stand, which have just left this node's queue.
+    pub(super) fn place_elsewhere(&mut self, now: Time, jobs: &[JobId]) {
+        for id in jobs {
+            let Some(row) = self.queue.row(*id).copied().filter(|row| row.state.is_waiting()) else { continue };
+            if let Some(node) = self.queue.home(*id).filter(|home| *home != NOWHERE) {
+                self.ask(now, What::Place { job: *id, node }, Ask::Place { fence: row.fence(), node });
             }
         }
     }
@@ -255,21 +280,27 @@ impl Node {
             return;
         }
         self.stirred = false;
-        self.steal_at = Time::NEVER;
+        if steal {
+            self.steal_at = Time::NEVER;
+        }
         let Some(me) = self.me.filter(|_| self.takes_jobs(now)) else { return };
         if self.settings.in_order {
             self.take_in_order(now);
             return;
         }
         while self.free() > 0 {
-            let Some(next) = self.queue.head(me.node) else { break };
+            let Some(mut next) = self.queue.head(me.node) else { break };
+            if self.planted(Plant::NewestFirst) {
+                next = self.queue.newest(me.node).unwrap_or(next);
+            }
             self.take(now, next, false);
         }
         if self.free() > 0 {
             if steal {
                 self.take_elsewhere(now, me);
             }
-            if self.queue.homes().any(|home| home != me.node) {
+            // Set once, not again with each event, or a busy node would never look.
+            if self.steal_at == Time::NEVER && self.queue.homes().any(|home| home != me.node) {
                 self.steal_at = now + self.settings.steal_after;
             }
         }
@@ -277,7 +308,9 @@ impl Node {
 
     fn takes_jobs(&self, now: Time) -> bool {
         let stands_by = self.settings.leader_only && !self.leads(crate::ask::Target::Leader);
-        self.phase == Phase::Up && self.settings.role.runs_jobs() && self.lease.is_trusted(now) && !stands_by
+        let able = self.settings.role.runs_jobs() || self.planted(Plant::QueryTakes);
+        let is_listed = self.me.is_some_and(|me| self.roster.is_alive(me));
+        self.phase == Phase::Up && is_listed && able && self.lease.is_trusted(now) && !stands_by
     }
 
     pub(crate) fn free(&self) -> u32 {
@@ -287,7 +320,10 @@ impl Node {
 
     fn take(&mut self, now: Time, job: JobId, in_order: bool) {
         let (Some(by), Some(row)) = (self.me, self.queue.row(job).copied()) else { return };
-        let from = row.holder.filter(|_| row.state == JobState::Running);
+        let is_running = row.state == JobState::Running;
+        let from = row.holder.filter(|_| is_running);
+        // What was started already has its turn behind it.
+        let in_order = in_order && !is_running;
         self.queue.taking(job);
         self.takes += 1;
         self.ask(now, What::Take { job, seen: row.epoch, from }, Ask::Take { fence: row.fence(), by, in_order });
@@ -304,18 +340,30 @@ impl Node {
     }
 
     /// Takes what has waited for too long on a queue elsewhere, or whose node is full.
+    ///
+    /// Where nothing was heard of such a job for a while it has most likely been started: its row is read first.
     fn take_elsewhere(&mut self, now: Time, me: Member) {
         let homes: Vec<_> = self.queue.homes().filter(|home| *home != me.node).collect();
+        let mut unheard = Vec::new();
         for home in homes {
-            while self.free() > 0 {
+            while self.free() as usize > unheard.len() {
                 let Some(next) = self.queue.head(home) else { break };
-                let waited = self.queue.job(next).is_some_and(|j| now.since(j.known_at) >= self.settings.steal_after);
+                let Some(job) = self.queue.job(next) else { break };
+                let waited = now.since(job.waits_since) >= self.settings.steal_after;
                 let full = matches!(self.queue.blocked(next, me.node, 1), Some(Blocked::NodeFull { .. }));
                 if !waited && !full {
                     break;
                 }
+                if now.since(job.known_at) >= self.settings.steal_after {
+                    unheard.push(next);
+                    break;
+                }
                 self.take(now, next, false);
             }
+        }
+        if !unheard.is_empty() {
+            unheard.sort_unstable();
+            self.read_jobs(now, unheard);
         }
     }
 

@@ -10,12 +10,13 @@ use crate::failure::{Evidence, Suspicion};
 use crate::lease::Lease;
 use crate::member::{Member, MemberState};
 use crate::placement;
+use crate::plant::Plant;
 use crate::time::{Span, Time};
 
 impl Node {
     pub(super) fn tend_membership(&mut self, now: Time) {
         match self.phase {
-            Phase::Outside { join_at } if join_at <= now && self.attempts.is_empty() => {
+            Phase::Outside { join_at } if join_at <= now && self.is_idle() => {
                 self.phase = Phase::Joining;
                 let (role, slots) = (self.settings.role, self.settings.slots);
                 self.ask(now, What::Join, Ask::Join { role, slots });
@@ -33,14 +34,20 @@ impl Node {
         let Some(by) = self.me.filter(|_| self.is_member()) else { return };
         if self.lease.beat_at() <= now {
             self.lease.sent();
-            self.list_wished = false;
+            self.list_at = Time::NEVER;
             self.ask(now, What::Beat, Ask::Beat { by });
-        } else if self.list_wished {
-            self.list_wished = false;
-            self.ask(now, What::List, Ask::List);
         }
         if self.claim_at <= now {
             self.tend_claims(now);
+        }
+    }
+
+    /// Reads the lists if they are wanted: one request at a time, and a wish that comes meanwhile waits for the next.
+    pub(super) fn tend_lists(&mut self, now: Time) {
+        if self.list_at <= now && !self.listing {
+            self.list_at = Time::NEVER;
+            self.listing = true;
+            self.ask(now, What::List, Ask::List);
         }
     }
 
@@ -52,20 +59,27 @@ impl Node {
         };
         self.me = Some(me);
         self.phase = Phase::Up;
+        let trust_for = self.lease.trust_for;
         self.lease = Lease::new(self.settings.timing, asked_at);
+        self.lease.trust_for = trust_for;
         self.lease.hurry(now);
         self.trusted = true;
-        self.poll_at = now;
+        // Who is alive must be known before the jobs can be sorted out: the first list brings the first poll.
+        self.poll_at = Time::NEVER;
+        self.slots_wish = None;
+        if self.drains {
+            self.drain_wished(now, Span::ZERO, false);
+        }
     }
 
     pub(super) fn beaten(&mut self, now: Time, asked_at: Time, answer: Answer) {
         match answer {
             Answer::Listed { members, claims, projects } => {
-                self.lease.renewed(asked_at);
+                self.lease.renewed(if self.planted(Plant::LeaseFromAnswer) { now } else { asked_at });
                 self.listed(now, asked_at, &members, &claims, &projects);
             }
             Answer::Refused => self.was_fenced(now),
-            _ => self.lease.failed(now),
+            _ => self.lease.failed(asked_at, now),
         }
     }
 
@@ -76,6 +90,9 @@ impl Node {
         for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Fenced)) {
             self.out.push(Effect::Cancel { fence, why: Why::Fenced });
         }
+        // What has ended already has nothing left to ask, and what still runs waits for no answer.
+        self.attempts.retain(|_, attempt| attempt.ended.is_none());
+        self.attempts.values_mut().for_each(|attempt| attempt.busy = false);
         self.forget();
         // Who wanted to go anyway does not come back.
         if matches!(self.phase, Phase::Draining { next: Next::Leave, .. } | Phase::Leaving { .. }) {
@@ -85,11 +102,17 @@ impl Node {
         }
     }
 
-    /// Forgets everything that belongs to this incarnation.
+    /// Forgets everything that belongs to this incarnation, but for attempts that still run.
     fn forget(&mut self) {
         self.resign_all();
         self.me = None;
         self.asks.clear();
+        self.listing = false;
+        self.list_at = Time::NEVER;
+        self.settled.clear();
+        self.reread.clear();
+        self.refused.clear();
+        self.suspects_itself = false;
         self.takes = 0;
         self.claims.clear();
         self.inherited.clear();
@@ -108,32 +131,69 @@ impl Node {
         claims: &[ClaimRow],
         projects: &[ProjectRow],
     ) {
+        let Some(me) = self.me else { return };
+        if self.roster.is_outdated(asked_at) {
+            self.list_at = now;
+            return;
+        }
         let timing = self.settings.timing;
         let blind_after = timing.interval() + timing.retry_every().scaled(2, 1);
+        let is_first = self.roster.peers().is_empty();
         let (gone, changed) = self.roster.listed(asked_at, now, members, blind_after);
         if self.queue.set_limits(projects) {
             self.stirred = true;
         }
+        self.compare_me(now, me);
         if changed {
-            self.candidates_changed();
+            self.candidates_changed(now);
         }
-        let Some(me) = self.me else { return };
         for member in gone.iter().filter(|m| **m != me) {
             self.lost(now, *member);
         }
-        if changed || self.silence_at <= now {
+        let silent_count = self.roster.silent_count(timing.timeout());
+        if changed || silent_count != self.silent_count {
+            self.silent_count = silent_count;
             self.watch(me);
         }
         self.claims_listed(now, claims, projects);
         self.silence_at = now;
+        if is_first {
+            self.poll_at = now;
+        }
     }
 
-    fn candidates_changed(&mut self) {
+    /// What the list says of this member, and what this node wants it to say.
+    fn compare_me(&mut self, now: Time, me: Member) {
+        let Some(row) = self.roster.get(me).map(|peer| peer.row) else {
+            // Dead to the metastore, it seems: the next beat tells for certain.
+            return self.lease.hurry(now);
+        };
+        if row.state == MemberState::Up && self.phase != Phase::Up && !self.is_asked(|w| matches!(w, What::Drain)) {
+            self.ask(now, What::Drain, Ask::Drain { by: me });
+        }
+        match self.slots_wish {
+            Some(slots) if slots == row.slots => self.slots_wish = None,
+            Some(slots) if !self.is_asked(|w| matches!(w, What::Slots)) => {
+                self.ask(now, What::Slots, Ask::SetSlots { member: me, slots });
+            }
+            Some(_) => {}
+            None if self.settings.slots != row.slots => {
+                self.settings.slots = row.slots;
+                self.stirred = true;
+            }
+            None => {}
+        }
+    }
+
+    /// Homes and stages follow from who is there.
+    pub(super) fn candidates_changed(&mut self, now: Time) {
+        let (me, is_up) = (self.me, self.phase == Phase::Up);
         let nodes = self.roster.peers().iter().map(|p| &p.row);
         let able = nodes.filter(|r| r.state == MemberState::Up && r.role.runs_jobs() && r.slots > 0);
         let (alone, engine) = (self.settings.leader_only, self.engine);
-        let able = able.filter(|r| !alone || engine == Some(r.member.node));
+        let able = able.filter(|r| (!alone || engine == Some(r.member.node)) && (is_up || Some(r.member) != me));
         self.queue.set_candidates(able.map(|r| (r.member.node, r.slots)));
+        self.restage(now);
         self.stirred = true;
     }
 
@@ -147,9 +207,7 @@ impl Node {
 
     /// A member is not alive any more: what it held is for its heirs.
     fn lost(&mut self, now: Time, member: Member) {
-        let was_watched = self.watched.contains(&member);
-        self.orphaned(now, member);
-        if was_watched {
+        if self.watched.contains(&member) {
             self.ask(now, What::ListNode { of: member, found: None, fenced_at: now }, Ask::ListNode(member.node));
         }
     }
@@ -161,10 +219,12 @@ impl Node {
             return;
         }
         if let Some(peer) = self.roster.get_mut(member) {
-            let suspicion =
-                peer.suspicion.get_or_insert(Suspicion { since: now, probing: false, evidence: None, asked: false });
-            if !suspicion.probing && !suspicion.asked {
-                suspicion.probing = true;
+            let suspicion = peer.suspicion.get_or_insert(Suspicion::since(now));
+            // A probe that does not come back is sent again, with the next hint.
+            let patience = self.settings.timing.ask_timeout();
+            let is_probing = suspicion.probed_at.is_some_and(|at| now.since(at) < patience);
+            if !is_probing && !suspicion.asked {
+                suspicion.probed_at = Some(now);
                 self.out.push(Effect::Probe(member));
             }
         }
@@ -173,11 +233,11 @@ impl Node {
     pub(super) fn probed(&mut self, now: Time, member: Member, met: Met) {
         let Some(peer) = self.roster.get_mut(member) else { return };
         if let Some(suspicion) = &mut peer.suspicion {
-            suspicion.probing = false;
+            suspicion.probed_at = None;
         }
         match met {
             Met::Refused => self.evident(now, member, Evidence::Exited),
-            Met::Alive(other) if other != member && other.node == member.node => self.list_wished = true,
+            Met::Alive(other) if other != member && other.node == member.node => self.list_at = now,
             Met::Alive(_) => peer.suspicion = peer.suspicion.filter(|s| s.evidence.is_some()),
             // Its host may be gone, or the way to it: the beats will tell.
             Met::Nothing => peer.suspicion = peer.suspicion.filter(|s| s.evidence.is_some()),
@@ -188,10 +248,13 @@ impl Node {
     pub(super) fn evident(&mut self, now: Time, member: Member, evidence: Evidence) {
         let Some(me) = self.me.filter(|me| self.is_member() && *me != member) else { return };
         let Some(peer) = self.roster.get_mut(member) else { return };
-        let suspicion =
-            peer.suspicion.get_or_insert(Suspicion { since: now, probing: false, evidence: None, asked: false });
+        let suspicion = peer.suspicion.get_or_insert(Suspicion::since(now));
         suspicion.evidence.get_or_insert((evidence, now));
         if suspicion.asked {
+            return;
+        }
+        if evidence == Evidence::Exited && (self.listing || self.list_at <= now) {
+            // Perhaps it has just said good-bye: the list that is under way tells, and evidence that stands is looked at again.
             return;
         }
         let (dead, of) = self.roster.looks_dead(me);
@@ -219,25 +282,30 @@ impl Node {
         match answer {
             Answer::Done => {
                 let found = suspicion.found(now);
-                self.roster.remove(member);
-                self.watched.retain(|m| *m != member);
-                self.candidates_changed();
+                self.bury(now, member);
                 if let Some(found) = found {
                     self.note(Note::Fenced { member, found });
                 }
-                self.orphaned(now, member);
                 self.ask(now, What::ListNode { of: member, found, fenced_at: now }, Ask::ListNode(member.node));
                 self.nudge_all(&Nudge::Lists);
-                self.list_wished = true;
+                self.list_at = now;
             }
             // It beat meanwhile, or this member is not alive itself; the list tells which.
             Answer::Refused => {
                 peer.suspicion = None;
-                self.list_wished = true;
+                self.list_at = now;
             }
             // The evidence stands: asked again with the next list.
-            _ => self.list_wished = true,
+            _ => self.list_at = self.list_at.min(now + self.pause()),
         }
+    }
+
+    /// A member is dead by the metastore's word: what it held waits for heirs.
+    pub(super) fn bury(&mut self, now: Time, member: Member) {
+        self.roster.remove(now, member);
+        self.watched.retain(|m| *m != member);
+        self.candidates_changed(now);
+        self.list_at = now;
     }
 
     pub(super) fn tend_silence(&mut self, now: Time) {
@@ -263,7 +331,7 @@ impl Node {
         self.silence_at = next;
         if next <= now {
             // Time has come, but the last list was asked for before: look again.
-            self.list_wished = true;
+            self.list_at = self.list_at.min(now);
             self.silence_at = now + self.pause();
         }
     }
@@ -276,7 +344,7 @@ impl Node {
                 row: *row,
                 vacant_since: None,
                 asked: false,
-                leads: false,
+                leads: None,
             });
             if row.epoch >= claim.row.epoch {
                 claim.row = *row;
@@ -288,7 +356,7 @@ impl Node {
                 row: ClaimRow { target, holder: None, epoch: Epoch::default() },
                 vacant_since: None,
                 asked: false,
-                leads: false,
+                leads: None,
             });
         }
         self.tend_claims(now);
@@ -299,17 +367,29 @@ impl Node {
     fn tend_claims(&mut self, now: Time) {
         let Some(me) = self.me else { return };
         self.claim_at = Time::NEVER;
-        let able = self.settings.role.runs_jobs() && self.phase == Phase::Up;
+        let is_up = self.phase == Phase::Up;
+        // A member that the list does not show is dead to the metastore, and would be refused.
+        let able = self.settings.role.runs_jobs() && is_up && self.roster.is_alive(me);
         let pause = self.pause();
-        let mut orders = Vec::new();
+        let (mut orders, mut asks) = (Vec::new(), Vec::new());
         for (target, claim) in &mut self.claims {
             let mine = claim.row.holder == Some(me);
-            if mine != claim.leads {
-                claim.leads = mine;
-                orders.push(match mine {
-                    true => Effect::Lead { target: *target, epoch: claim.row.epoch },
-                    false => Effect::Resign(*target),
-                });
+            let leads = (mine && is_up).then_some(claim.row.epoch);
+            if leads != claim.leads {
+                if claim.leads.is_some() {
+                    orders.push(Effect::Resign(*target));
+                }
+                if let Some(epoch) = leads {
+                    orders.push(Effect::Lead { target: *target, epoch });
+                    self.stirred = true;
+                }
+                claim.leads = leads;
+            }
+            if mine && !is_up && !claim.asked {
+                // A draining member keeps no claim that another could take.
+                claim.asked = true;
+                let ask = Ask::Yield { target: *target, epoch: claim.row.epoch, by: me };
+                asks.push((What::Yield { target: *target }, ask));
             }
             if claim.row.holder.is_some_and(|holder| self.roster.is_alive(holder)) {
                 claim.vacant_since = None;
@@ -333,21 +413,17 @@ impl Node {
                 continue;
             }
             claim.asked = true;
-            orders.push(Effect::Ask {
-                id: crate::effect::AskId(self.next_ask),
-                ask: Ask::Claim { target: *target, epoch: claim.row.epoch, by: me, force: false },
-            });
-            self.asks.insert(
-                crate::effect::AskId(self.next_ask),
-                super::Pending { what: What::Claim { target: *target }, asked_at: now },
-            );
-            self.next_ask += 1;
+            let ask = Ask::Claim { target: *target, epoch: claim.row.epoch, by: me, force: false };
+            asks.push((What::Claim { target: *target }, ask));
         }
         self.out.append(&mut orders);
+        for (what, ask) in asks {
+            self.ask(now, what, ask);
+        }
         let leader = self.claims.get(&Target::Leader).and_then(|claim| claim.row.holder).map(|holder| holder.node);
         if self.settings.leader_only && self.engine != leader {
             self.engine = leader;
-            self.candidates_changed();
+            self.candidates_changed(now);
         }
     }
 
@@ -361,20 +437,37 @@ impl Node {
         let Some(me) = self.me else { return };
         let Some(claim) = self.claims.get_mut(&target) else { return };
         claim.asked = false;
-        if let Answer::Granted { epoch, .. } = answer {
-            claim.row = ClaimRow { target, holder: Some(me), epoch: *epoch };
-            self.tend_claims(now);
-        } else {
-            // Somebody was faster, or nobody knows: the list tells.
-            claim.vacant_since = Some(now);
-            self.claim_at = self.claim_at.min(now + self.pause());
-            self.list_wished = true;
+        match answer {
+            Answer::Granted { epoch, .. } => {
+                // A list may have been faster, and may know of a later holder.
+                if *epoch > claim.row.epoch {
+                    claim.row = ClaimRow { target, holder: Some(me), epoch: *epoch };
+                }
+                self.tend_claims(now);
+            }
+            _ => {
+                // Somebody was faster, or nobody knows: the list tells.
+                let again_at = now + self.settings.timing.retry_every().min(Span::from_secs(1));
+                claim.vacant_since = Some(again_at);
+                self.claim_at = self.claim_at.min(again_at);
+                self.list_at = now;
+            }
         }
+    }
+
+    pub(super) fn yielded(&mut self, now: Time, target: Target, answer: &Answer) {
+        let Some(claim) = self.claims.get_mut(&target) else { return };
+        claim.asked = false;
+        if *answer == Answer::Done && claim.row.holder == self.me {
+            claim.row.holder = None;
+            self.nudge_all(&Nudge::Lists);
+        }
+        self.list_at = self.list_at.min(now + self.pause());
     }
 
     pub(super) fn resign_all(&mut self) {
         for (target, claim) in &mut self.claims {
-            if core::mem::take(&mut claim.leads) {
+            if claim.leads.take().is_some() {
                 self.out.push(Effect::Resign(*target));
             }
         }
@@ -382,15 +475,17 @@ impl Node {
 
     /// Whether this member holds the claim, as far as it knows.
     pub fn leads(&self, target: Target) -> bool {
-        self.claims.get(&target).is_some_and(|claim| claim.leads)
+        self.claims.get(&target).is_some_and(|claim| claim.leads.is_some())
     }
 
     // --- drain and leave ---
 
     pub(super) fn drain_wished(&mut self, now: Time, within: Span, leave: bool) {
+        self.drains = true;
         match self.phase {
             Phase::Up | Phase::Draining { .. } => {}
             Phase::Outside { .. } | Phase::Joining if leave => return self.exit(),
+            // It drains as soon as it has joined.
             Phase::Outside { .. } | Phase::Joining | Phase::Leaving { .. } | Phase::Gone => return,
         }
         let leaves_already = matches!(self.phase, Phase::Draining { next: Next::Leave, .. });
@@ -399,41 +494,20 @@ impl Node {
         if let Some(by) = self.me {
             self.ask(now, What::Drain, Ask::Drain { by });
         }
-        if let Some(me) = self.me
-            && let Some(peer) = self.roster.get_mut(me)
-        {
-            peer.row.state = MemberState::Draining;
-        }
-        self.candidates_changed();
-        self.resign_wishes();
         for attempt in self.attempts.values_mut() {
             attempt.yields = true;
         }
-        self.rehome(now);
+        let mine = self.queued_here();
+        self.candidates_changed(now);
+        self.place_elsewhere(now, &mine);
+        self.tend_claims(now);
     }
 
     /// A member's state only moves towards its end, so taking jobs again means to join again.
     pub(super) fn drain_undone(&mut self) {
+        self.drains = false;
         if let Phase::Draining { until, next: Next::Stay } = self.phase {
             self.phase = Phase::Draining { until, next: Next::Rejoin };
-        }
-    }
-
-    /// A draining member keeps no claim that another could take: it gives them back.
-    fn resign_wishes(&mut self) {
-        let Some(by) = self.me else { return };
-        let held: Vec<_> =
-            self.claims.values().filter(|c| c.row.holder == Some(by)).map(|c| (c.row.target, c.row.epoch)).collect();
-        for (target, epoch) in held {
-            if let Some(claim) = self.claims.get_mut(&target) {
-                claim.row.holder = None;
-                claim.leads = false;
-            }
-            self.out.push(Effect::Resign(target));
-            let id = crate::effect::AskId(self.next_ask);
-            self.next_ask += 1;
-            // Nothing depends on the answer: the next list shows who holds it.
-            self.out.push(Effect::Ask { id, ask: Ask::Yield { target, epoch, by } });
         }
     }
 
@@ -482,9 +556,11 @@ impl Node {
     }
 
     pub(super) fn slots_wished(&mut self, now: Time, slots: u32) {
-        match self.me.filter(|_| self.is_member()) {
-            Some(member) => self.ask(now, What::Slots(slots), Ask::SetSlots { member, slots }),
-            None => self.settings.slots = slots,
+        self.settings.slots = slots;
+        self.stirred = true;
+        if let Some(member) = self.me.filter(|_| self.is_member()) {
+            self.slots_wish = Some(slots);
+            self.ask(now, What::Slots, Ask::SetSlots { member, slots });
         }
     }
 }

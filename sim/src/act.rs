@@ -1,0 +1,383 @@
+//! Acts: everything that can be done to a cluster, as one enum with one text form.
+//!
+//! Stories, transcripts, searched runs and regression files all speak it. An act that makes no sense at its moment (thaw
+//! what isn't frozen, pause what is over) does nothing, so that any sequence of acts is a run, and so is what is left of it
+//! when a shrinker has dropped some.
+//!
+//! ```text
+//! cluster seed=7 nodes=3 slots=2
+//! post a steps=5
+//! run 3s
+//! kill n2
+//! run 90s
+//! ```
+
+use core::fmt;
+use core::str::FromStr;
+
+use kirin_core::ask::{ProjectId, Target};
+use kirin_core::{Action, Span};
+
+/// The number of a host, from 1. Its node has the same number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(pub u32);
+
+/// What a job is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Its name in the acts.
+    pub name: String,
+    /// Its project.
+    pub project: u32,
+    /// Its priority.
+    pub prio: u8,
+    /// How many steps it has.
+    pub steps: u32,
+    /// How long a step lasts.
+    pub step: Span,
+    /// Whether it has side effects that the metastore can't refuse.
+    pub external: bool,
+    /// So many attempts fail first.
+    pub fails: u32,
+    /// To which host the client talks; any if `None`.
+    pub via: Option<Host>,
+}
+
+/// How the metastore is out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// It refuses connections.
+    Fails,
+    /// It accepts requests and never answers.
+    Hangs,
+}
+
+/// Something that is done to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Time passes.
+    Run(Span),
+    /// The process starts; its host is well again.
+    Start(Host),
+    /// kill -9 of the process: its host closes its connections and refuses new ones.
+    Kill(Host),
+    /// The host is gone: nothing answers.
+    Lose(Host),
+    /// The process and its executors stop to move, its clock goes on.
+    Freeze(Host),
+    /// The machine is suspended: its monotonic clock stops too.
+    Suspend(Host),
+    /// A frozen or suspended process moves again.
+    Thaw(Host),
+    /// The host does not reach the metastore.
+    CutStore(Host),
+    /// Replies of the metastore to the host are lost.
+    Mute(Host),
+    /// Two hosts do not reach each other.
+    Cut(Host, Host),
+    /// The links between two hosts break, and can be made again.
+    Break(Host, Host),
+    /// The host reaches the metastore and hears it again.
+    HealStore(Host),
+    /// Two hosts reach each other again.
+    Heal(Host, Host),
+    /// The metastore is out of order.
+    Outage(Outage),
+    /// The metastore is in order again.
+    OutageOver,
+    /// Everything is well again: hosts started and thawed, ways healed, the weather calm, limits and slots not 0.
+    HealAll,
+    /// A client submits a job.
+    Post(Work),
+    /// A client acts on a job.
+    Do {
+        /// What it wants.
+        action: Action,
+        /// The job's name.
+        name: String,
+        /// To which host it talks.
+        via: Option<Host>,
+    },
+    /// An operator drains a node.
+    Drain {
+        /// Which.
+        host: Host,
+        /// The deadline for hand-overs.
+        within: Span,
+        /// Whether it leaves then.
+        leave: bool,
+    },
+    /// An operator wants a drained node to take jobs again.
+    Undrain(Host),
+    /// An operator sets the slots of a node.
+    Slots(Host, u32),
+    /// An operator sets the limit of a project.
+    Limit(u32, u32),
+    /// An operator wants the node to hold a claim.
+    Claim {
+        /// Which node.
+        host: Host,
+        /// Which claim.
+        target: Target,
+        /// Also from a living holder.
+        force: bool,
+    },
+}
+
+/// A line that is no act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAct {
+    /// The line.
+    pub line: String,
+    /// What is wrong with it.
+    pub wrong: &'static str,
+}
+
+impl Work {
+    /// A job of that name with three steps of a second.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            project: 1,
+            prio: 3,
+            steps: 3,
+            step: Span::from_secs(1),
+            external: false,
+            fails: 0,
+            via: None,
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(span) => write!(f, "run {span:?}"),
+            Self::Start(host) => write!(f, "start {host}"),
+            Self::Kill(host) => write!(f, "kill {host}"),
+            Self::Lose(host) => write!(f, "lose {host}"),
+            Self::Freeze(host) => write!(f, "freeze {host}"),
+            Self::Suspend(host) => write!(f, "suspend {host}"),
+            Self::Thaw(host) => write!(f, "thaw {host}"),
+            Self::CutStore(host) => write!(f, "cut {host} store"),
+            Self::Mute(host) => write!(f, "mute {host}"),
+            Self::Cut(a, b) => write!(f, "cut {a} {b}"),
+            Self::Break(a, b) => write!(f, "break {a} {b}"),
+            Self::HealStore(host) => write!(f, "heal {host} store"),
+            Self::Heal(a, b) => write!(f, "heal {a} {b}"),
+            Self::Outage(Outage::Fails) => f.write_str("outage fails"),
+            Self::Outage(Outage::Hangs) => f.write_str("outage hangs"),
+            Self::OutageOver => f.write_str("outage over"),
+            Self::HealAll => f.write_str("heal all"),
+            Self::Post(work) => {
+                write!(f, "post {} steps={} step={:?}", work.name, work.steps, work.step)?;
+                if work.project != 1 {
+                    write!(f, " project={}", work.project)?;
+                }
+                if work.prio != 3 {
+                    write!(f, " prio={}", work.prio)?;
+                }
+                if work.external {
+                    f.write_str(" external")?;
+                }
+                if work.fails > 0 {
+                    write!(f, " fails={}", work.fails)?;
+                }
+                via(f, work.via)
+            }
+            Self::Do { action, name, via: host } => {
+                write!(f, "{} {name}", action.name().to_ascii_lowercase())?;
+                via(f, *host)
+            }
+            Self::Drain { host, within, leave } => {
+                write!(f, "drain {host} within={within:?}{}", if *leave { " leave" } else { "" })
+            }
+            Self::Undrain(host) => write!(f, "undrain {host}"),
+            Self::Slots(host, slots) => write!(f, "slots {host} {slots}"),
+            Self::Limit(project, limit) => write!(f, "limit p{project} {limit}"),
+            Self::Claim { host, target, force } => {
+                let force = if *force { " force" } else { "" };
+                match target {
+                    Target::Leader => write!(f, "claim {host} leader{force}"),
+                    Target::Project(project) => write!(f, "claim {host} p{}{force}", project.0),
+                }
+            }
+        }
+    }
+}
+
+fn via(f: &mut fmt::Formatter<'_>, host: Option<Host>) -> fmt::Result {
+    host.map_or(Ok(()), |host| write!(f, " via={host}"))
+}
+
+impl fmt::Display for NoAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" is no act: {}", self.line, self.wrong)
+    }
+}
+
+impl core::error::Error for NoAct {}
+
+impl FromStr for Act {
+    type Err = NoAct;
+
+    fn from_str(line: &str) -> Result<Self, NoAct> {
+        parse(line).map_err(|wrong| NoAct { line: line.to_owned(), wrong })
+    }
+}
+
+fn parse(line: &str) -> Result<Act, &'static str> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let word = |at: usize| words.get(at).copied().ok_or("a word is missing");
+    let host_at = |at: usize| word(at).and_then(host);
+    Ok(match word(0)? {
+        "run" => Act::Run(span(word(1)?)?),
+        "start" => Act::Start(host_at(1)?),
+        "kill" => Act::Kill(host_at(1)?),
+        "lose" => Act::Lose(host_at(1)?),
+        "freeze" => Act::Freeze(host_at(1)?),
+        "suspend" => Act::Suspend(host_at(1)?),
+        "thaw" => Act::Thaw(host_at(1)?),
+        "mute" => Act::Mute(host_at(1)?),
+        "break" => Act::Break(host_at(1)?, host_at(2)?),
+        "cut" if word(2)? == "store" => Act::CutStore(host_at(1)?),
+        "cut" => Act::Cut(host_at(1)?, host_at(2)?),
+        "heal" if word(1)? == "all" => Act::HealAll,
+        "heal" if word(2)? == "store" => Act::HealStore(host_at(1)?),
+        "heal" => Act::Heal(host_at(1)?, host_at(2)?),
+        "outage" => match word(1)? {
+            "fails" => Act::Outage(Outage::Fails),
+            "hangs" => Act::Outage(Outage::Hangs),
+            "over" => Act::OutageOver,
+            _ => return Err("an outage fails, hangs or is over"),
+        },
+        "post" => Act::Post(work(word(1)?, &words[2..])?),
+        verb @ ("pause" | "resume" | "restart" | "discard") => Act::Do {
+            action: match verb {
+                "pause" => Action::Pause,
+                "resume" => Action::Resume,
+                "restart" => Action::Restart,
+                _ => Action::Discard,
+            },
+            name: word(1)?.to_owned(),
+            via: words.get(2).and_then(|w| w.strip_prefix("via=")).map(host).transpose()?,
+        },
+        "drain" => Act::Drain {
+            host: host_at(1)?,
+            within: match words.iter().find_map(|w| w.strip_prefix("within=")) {
+                Some(within) => span(within)?,
+                None => Span::from_secs(10),
+            },
+            leave: words.contains(&"leave"),
+        },
+        "undrain" => Act::Undrain(host_at(1)?),
+        "slots" => Act::Slots(host_at(1)?, number(word(2)?)?),
+        "limit" => Act::Limit(project(word(1)?)?, number(word(2)?)?),
+        "claim" => Act::Claim {
+            host: host_at(1)?,
+            target: match word(2)? {
+                "leader" => Target::Leader,
+                other => Target::Project(ProjectId(project(other)?)),
+            },
+            force: words.contains(&"force"),
+        },
+        _ => return Err("no such verb"),
+    })
+}
+
+fn work(name: &str, words: &[&str]) -> Result<Work, &'static str> {
+    let mut work = Work::named(name);
+    for word in words {
+        match word.split_once('=') {
+            None if *word == "external" => work.external = true,
+            Some(("project", n)) => work.project = number(n)?,
+            Some(("prio", n)) => work.prio = number(n)?,
+            Some(("steps", n)) => work.steps = number(n)?,
+            Some(("step", n)) => work.step = span(n)?,
+            Some(("fails", n)) => work.fails = number(n)?,
+            Some(("via", n)) => work.via = Some(host(n)?),
+            _ => return Err("a job has project=, prio=, steps=, step=, fails=, via= and external"),
+        }
+    }
+    Ok(work)
+}
+
+fn number<T: FromStr>(word: &str) -> Result<T, &'static str> {
+    word.parse().map_err(|_| "a number is expected")
+}
+
+pub(crate) fn host(word: &str) -> Result<Host, &'static str> {
+    word.strip_prefix('n').and_then(|n| n.parse().ok()).map(Host).ok_or("a host like n1 is expected")
+}
+
+fn project(word: &str) -> Result<u32, &'static str> {
+    word.strip_prefix('p').and_then(|n| n.parse().ok()).ok_or("a project like p1 is expected")
+}
+
+/// A span as it is written: `90s`, `250ms`, `7us`.
+pub(crate) fn span(word: &str) -> Result<Span, &'static str> {
+    let wrong = "a span like 90s, 250ms or 7us is expected";
+    let digits = word.find(|c: char| !c.is_ascii_digit()).ok_or(wrong)?;
+    let n: u64 = word[..digits].parse().map_err(|_| wrong)?;
+    match &word[digits..] {
+        "s" => Ok(Span::from_secs(n)),
+        "ms" => Ok(Span::from_millis(n)),
+        "us" => Ok(Span::from_micros(n)),
+        _ => Err(wrong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_act_reads_back_as_it_is_written() {
+        let lines = [
+            "run 90s",
+            "start n1",
+            "kill n2",
+            "lose n3",
+            "freeze n1",
+            "suspend n1",
+            "thaw n1",
+            "cut n2 store",
+            "mute n2",
+            "cut n1 n2",
+            "break n1 n2",
+            "heal n2 store",
+            "heal n1 n2",
+            "outage fails",
+            "outage hangs",
+            "outage over",
+            "heal all",
+            "post a steps=5 step=1500ms project=2 prio=0 external fails=1 via=n3",
+            "pause a via=n2",
+            "restart a",
+            "drain n1 within=10s leave",
+            "undrain n1",
+            "slots n1 0",
+            "limit p1 7",
+            "claim n1 leader force",
+            "claim n1 p2",
+        ];
+        for line in lines {
+            let act: Act = line.parse().expect(line);
+            assert_eq!(act.to_string(), line);
+        }
+        assert!("jump n1".parse::<Act>().is_err());
+        assert!("run 90".parse::<Act>().is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! Chance from a seed: one stream per purpose, so that a draw added for one purpose reshuffles no other.
+//!
+//! SplitMix64 (Steele, Lea and Flood, 2014): small, fast, the same on every machine.
+
+/// A stream of numbers that look random and are the same for the same seed and purpose.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// The stream of `seed` for one purpose.
+    pub fn new(seed: u64, purpose: &str) -> Self {
+        let mut state = seed ^ 0x6b69_7269_6e00_0000;
+        for byte in purpose.bytes() {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        let mut dice = Self(state);
+        dice.draw();
+        dice
+    }
+
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number under `n`; 0 if `n` is 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        // The high half of a wide product: no division, and no bias that matters.
+        ((u128::from(self.draw()) * u128::from(n)) >> 64) as u64
+    }
+
+    /// A number of `low..=high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high.saturating_sub(low) + 1)
+    }
+
+    /// Whether something of that probability, in parts per million, happens.
+    pub fn chance(&mut self, ppm: u32) -> bool {
+        ppm > 0 && self.below(1_000_000) < u64::from(ppm)
+    }
+
+    /// One of these; `None` of nothing.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        of.get(self.below(of.len() as u64) as usize)
+    }
+}

@@ -1,0 +1,127 @@
+//! A machine: its clock, its process with the real core inside, and the executors that the process runs.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kirin_core::ask::Fence;
+use kirin_core::{Event, Member, Node, Role, Time};
+
+use crate::setup::Clock;
+
+/// A machine on which one node is installed.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) role: Role,
+    pub(crate) clock: Clock,
+    /// How many attempts the next process is configured to run at once.
+    pub(crate) slots: u32,
+    pub(crate) boots: u32,
+    pub(crate) process: Option<Process>,
+    /// Nothing answers.
+    pub(crate) lost: bool,
+    /// The metastore can't be reached.
+    pub(crate) store_cut: bool,
+    /// Replies of the metastore are lost.
+    pub(crate) mute: bool,
+}
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) boot: u32,
+    pub(crate) node: Node,
+    clock: Clock,
+    begun: u64,
+    suspended: u64,
+    pub(crate) stopped: Option<Stopped>,
+    pub(crate) thawed_at: u64,
+    pub(crate) inbox: VecDeque<Event>,
+    /// Executors' doings that came up while the process was stopped.
+    pub(crate) late: Vec<(Fence, u32)>,
+    pub(crate) links: Vec<Member>,
+    pub(crate) runs: BTreeMap<Fence, Run>,
+    pub(crate) wake_at: u64,
+    /// How many requests were sent since when.
+    pub(crate) asked: (u64, u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopped {
+    pub(crate) since: u64,
+    pub(crate) suspended: bool,
+}
+
+/// What an executor runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) member: Member,
+    pub(crate) external: bool,
+    pub(crate) cancelled: bool,
+}
+
+impl Process {
+    pub(crate) fn new(boot: u32, clock: Clock, now: u64, node: impl FnOnce(Time) -> Node) -> Self {
+        Self {
+            boot,
+            node: node(Time::from_micros(clock.offset_us)),
+            clock,
+            begun: now,
+            suspended: 0,
+            stopped: None,
+            thawed_at: now,
+            inbox: VecDeque::new(),
+            late: Vec::new(),
+            links: Vec::new(),
+            runs: BTreeMap::new(),
+            wake_at: u64::MAX,
+            asked: (0, 0),
+        }
+    }
+
+    /// What the process reads on its clock.
+    pub(crate) fn local(&self, now: u64) -> Time {
+        let now = self.stopped.filter(|s| s.suspended).map_or(now, |s| s.since);
+        let passed = now - self.begun - self.suspended;
+        let rate = 1_000_000 + i128::from(self.clock.ppm);
+        Time::from_micros(self.clock.offset_us + (i128::from(passed) * rate / 1_000_000) as u64)
+    }
+
+    /// The first moment of the world at which the clock shows `at`.
+    pub(crate) fn when(&self, at: Time) -> u64 {
+        if at == Time::NEVER {
+            return u64::MAX;
+        }
+        let rate = 1_000_000 + i128::from(self.clock.ppm);
+        let local = i128::from(at.micros().saturating_sub(self.clock.offset_us));
+        let passed = (local * 1_000_000 + rate - 1) / rate;
+        self.begun + self.suspended + passed as u64
+    }
+
+    pub(crate) fn thaw(&mut self, now: u64) {
+        if let Some(stopped) = self.stopped.take() {
+            if stopped.suspended {
+                self.suspended += now - stopped.since;
+            }
+            self.thawed_at = now;
+        }
+    }
+
+    /// Whether its clock runs at a rate that the timing tolerates, and was never suspended.
+    pub(crate) fn keeps_time(&self) -> bool {
+        self.suspended == 0 && self.clock.ppm.unsigned_abs() <= kirin_core::timing::RATE_ERROR_PERCENT * 10_000
+    }
+}
+
+impl Machine {
+    pub(crate) fn process_of(&self, boot: u32) -> Option<&Process> {
+        self.process.as_ref().filter(|p| p.boot == boot)
+    }
+
+    pub(crate) fn process_of_mut(&mut self, boot: u32) -> Option<&mut Process> {
+        self.process.as_mut().filter(|p| p.boot == boot)
+    }
+
+    /// Whether a client finds somebody to talk to.
+    pub(crate) fn serves(&self) -> bool {
+        !self.lost && self.process.as_ref().is_some_and(|p| p.stopped.is_none() && p.node.me().is_some())
+    }
+}

@@ -1,0 +1,36 @@
+//! The simulator of Kirin: a world of faults around the real core, and a judge that watches every event.
+//!
+//! A run is a [`setup`] and a list of [`act`]s, both text. The [`world`] carries it out on one thread with integer time; the
+//! `judge` looks at every transaction and every order. Nothing here knows how the core decides: it is told facts, and its
+//! orders are carried out by the rules of the production shell.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`store`] | the model of the metastore: the contract as plain data |
+//! | [`setup`], [`act`] | what a run starts with, and what is done to it |
+//! | [`world`] | time, machines, clocks, links, executors, users |
+//! | `judge` | the rules that must hold, whatever happens |
+//! | [`plant`] | rules broken on purpose, to test the judge |
+//! | [`search`] | drawing runs from seeds, shrinking those that fail |
+//! | [`say`] | orders in a few words |
+//! | [`cluster`] | the words of stories |
+//! | [`transcript`] | acts and the orders that they caused, as text |
+
+pub mod act;
+pub mod cluster;
+pub mod dice;
+mod host;
+mod judge;
+pub mod plant;
+pub mod say;
+pub mod search;
+pub mod setup;
+pub mod store;
+pub mod transcript;
+pub mod world;
+
+pub use act::{Act, Host};
+pub use judge::Violation;
+pub use plant::Plant;
+pub use setup::Setup;
+pub use world::World;

@@ -1,0 +1,192 @@
+//! `kirin-sim`: runs seeds, shrinks what fails, prints how to repeat it.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use kirin_sim::{Plant, say};
+use kirin_sim::search::{Script, Verdict};
+
+const USAGE: &str = "\
+kirin-sim runs a simulated cluster under faults and judges it.
+
+  --seeds N       so many seeds (1000)
+  --from S        the first seed (1)
+  --seed S        one seed, with its acts
+  --acts FILE     one script
+  --plant NAME    break a rule on purpose; `--plant list` names them
+  --tail N        of one run, print the last N orders
+  --jobs N        so many threads (all cores)
+";
+
+struct Options {
+    seeds: u64,
+    from: u64,
+    seed: Option<u64>,
+    acts: Option<String>,
+    plant: Option<Plant>,
+    jobs: usize,
+    tail: usize,
+}
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Ok(options) => run(&options),
+        Err(text) => {
+            println!("{text}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut options = Options { seeds: 1000, from: 1, seed: None, acts: None, plant: None, jobs, tail: 0 };
+    while let Some(arg) = args.next() {
+        let value = args.next().ok_or(USAGE)?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{arg} needs a number, not \"{value}\""));
+        match arg.as_str() {
+            "--seeds" => options.seeds = number()?,
+            "--from" => options.from = number()?,
+            "--seed" => options.seed = Some(number()?),
+            "--tail" => options.tail = number()? as usize,
+            "--jobs" => options.jobs = number()?.max(1) as usize,
+            "--acts" => options.acts = Some(value),
+            "--plant" => {
+                let names: Vec<_> = Plant::ALL.iter().map(|(name, _)| *name).collect();
+                let plant = Plant::from_name(&value).ok_or_else(|| format!("plants: {}", names.join(", ")))?;
+                options.plant = Some(plant);
+            }
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+fn run(options: &Options) -> ExitCode {
+    if let Some(path) = &options.acts {
+        let script = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
+        return match script.and_then(|text| Script::parse(&text)) {
+            Ok(script) => show(&script, options),
+            Err(text) => {
+                println!("{text}");
+                ExitCode::from(2)
+            }
+        };
+    }
+    if let Some(seed) = options.seed {
+        let script = Script::of_seed(seed);
+        println!("{}", script.text());
+        return show(&script, options);
+    }
+    search(options)
+}
+
+fn show(script: &Script, options: &Options) -> ExitCode {
+    let (verdict, lines, sights) = script.trace(options.plant);
+    for line in lines.iter().skip(lines.len().saturating_sub(options.tail)) {
+        let (s, us) = (line.at / 1_000_000, line.at % 1_000_000);
+        println!("{s:>6}.{us:06} {} {}", line.host, say::effect(&line.effect));
+    }
+    println!("{:#?}", verdict.occurred);
+    println!("{} events, {:?} simulated, digest {:016x}", verdict.events, verdict.simulated, verdict.digest);
+    match verdict.violation {
+        None => ExitCode::SUCCESS,
+        Some(violation) => {
+            println!("{}\nFAILED {violation}", sights.join("\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Default)]
+struct Total {
+    events: u64,
+    simulated_s: u64,
+    occurred: BTreeMap<&'static str, u64>,
+    digest: u64,
+    failed: Option<(u64, Verdict)>,
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, verdict: Verdict) {
+        self.events += verdict.events;
+        self.simulated_s += verdict.simulated.micros() / 1_000_000;
+        // Order of threads doesn't matter: sums do not know it.
+        self.digest = self.digest.wrapping_add(verdict.digest.rotate_left(seed as u32 & 63));
+        for (what, times) in &verdict.occurred {
+            *self.occurred.entry(what).or_insert(0) += times;
+        }
+        if verdict.violation.is_some() && self.failed.as_ref().is_none_or(|(first, _)| seed < *first) {
+            self.failed = Some((seed, verdict));
+        }
+    }
+}
+
+fn search(options: &Options) -> ExitCode {
+    let started = Instant::now();
+    let (next, stop) = (AtomicU64::new(options.from), AtomicU64::new(options.from + options.seeds));
+    let work = || {
+        let mut total = Total::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= stop.load(Ordering::Relaxed) {
+                return total;
+            }
+            let script = Script::of_seed(seed);
+            let verdict = script.run(options.plant);
+            // One seed in fifty runs twice: the same seed is the same run.
+            if seed.is_multiple_of(50) && script.run(options.plant).digest != verdict.digest {
+                println!("seed {seed} did not run twice in the same way");
+                stop.store(0, Ordering::Relaxed);
+            }
+            if verdict.violation.is_some() {
+                stop.fetch_min(seed, Ordering::Relaxed);
+            }
+            total.add(seed, verdict);
+            let done = seed - options.from + 1;
+            if done.is_multiple_of(5_000) {
+                println!("{done} seeds, {:.0}/s", done as f64 / started.elapsed().as_secs_f64());
+            }
+        }
+    };
+    let totals: Vec<Total> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a run panicked")).collect()
+    });
+    let mut all = Total::default();
+    for total in totals {
+        all.events += total.events;
+        all.simulated_s += total.simulated_s;
+        all.digest = all.digest.wrapping_add(total.digest);
+        for (what, times) in total.occurred {
+            *all.occurred.entry(what).or_insert(0) += times;
+        }
+        if let Some((seed, verdict)) = total.failed
+            && all.failed.as_ref().is_none_or(|(first, _)| seed < *first)
+        {
+            all.failed = Some((seed, verdict));
+        }
+    }
+    report(options, &all, started)
+}
+
+fn report(options: &Options, all: &Total, started: Instant) -> ExitCode {
+    let took = started.elapsed().as_secs_f64();
+    for (what, times) in &all.occurred {
+        println!("{times:>12}  {what}");
+    }
+    let (events, simulated) = (all.events as f64 / took / 1e6, all.simulated_s as f64 / took);
+    println!("{took:.1} s, {events:.2} million events/s, {simulated:.0} times real time, digest {:016x}", all.digest);
+    let Some((seed, verdict)) = &all.failed else {
+        println!("{:.0} seeds/s, all held", options.seeds as f64 / took);
+        return ExitCode::SUCCESS;
+    };
+    let violation = verdict.violation.as_ref().map(ToString::to_string).unwrap_or_default();
+    println!("FAILED seed {seed}: {violation}");
+    let plant = options.plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
+    println!("again: cargo run -rp kirin-sim -- --seed {seed}{plant}");
+    println!("shrunk:\n{}", Script::of_seed(*seed).shrink(options.plant).text());
+    ExitCode::FAILURE
+}

@@ -1,0 +1,107 @@
+//! Orders in a few words each, for people and transcripts.
+
+use kirin_core::ask::{Fence, Target};
+use kirin_core::effect::Nudge;
+use kirin_core::{Ask, Effect, JobRow, Note, Span};
+
+/// One order in one line.
+pub fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Ask { ask: it, .. } => ask(it),
+        Effect::Begin { fence: at, step } => format!("begin {} at step {step}", fence(*at)),
+        Effect::Proceed { fence: at, step } => format!("proceed {} with step {step}", fence(*at)),
+        Effect::Cancel { fence: at, why } => format!("cancel {} because {why:?}", fence(*at)),
+        Effect::Watch(members) => format!("watch {members:?}"),
+        Effect::Probe(member) => format!("probe {member:?}"),
+        Effect::Nudge { to, nudge: Nudge::Jobs(jobs) } => format!("nudge {to:?}: {}", rows(jobs)),
+        Effect::Nudge { to, nudge: Nudge::Orphans(orphans) } => {
+            format!("nudge {to:?}: orphans of {:?}, {}: {}", orphans.of, orphans.found.evidence, rows(&orphans.jobs))
+        }
+        Effect::Nudge { to, nudge: Nudge::Lists } => format!("nudge {to:?}: lists"),
+        Effect::Lead { target: of, epoch } => format!("lead {} under {}", target(*of), epoch.0),
+        Effect::Resign(of) => format!("resign {}", target(*of)),
+        Effect::Note(it) => format!("note {}", note(it)),
+        Effect::Exit => "exit".to_owned(),
+    }
+}
+
+fn fence(fence: Fence) -> String {
+    format!("job{}@{}", fence.job.0, fence.epoch.0)
+}
+
+fn target(target: Target) -> String {
+    match target {
+        Target::Leader => "leader".to_owned(),
+        Target::Project(project) => format!("p{}", project.0),
+    }
+}
+
+fn rows(rows: &[JobRow]) -> String {
+    let each = rows.iter().map(|row| {
+        let holder = row.holder.map(|h| format!(" held by {h:?}")).unwrap_or_default();
+        let placed = row.placed.filter(|_| row.state.is_waiting()).map(|n| format!(" on {n:?}")).unwrap_or_default();
+        format!("{} {}{holder}{placed}", fence(row.fence()), row.state.name())
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn ask(ask: &Ask) -> String {
+    match ask {
+        Ask::Join { role, slots } => format!("ask to join as {role:?} with {slots} slots"),
+        Ask::Beat { .. } => "ask beat".to_owned(),
+        Ask::List => "ask lists".to_owned(),
+        Ask::Drain { .. } => "ask to drain".to_owned(),
+        Ask::Leave { .. } => "ask to leave".to_owned(),
+        Ask::Fence { member, evidence, .. } => format!("ask to fence {member:?}, {evidence}"),
+        Ask::Claim { target: of, epoch, force, .. } => {
+            format!("ask to claim {} after {}{}", target(*of), epoch.0, if *force { ", by force" } else { "" })
+        }
+        Ask::Yield { target: of, epoch, .. } => format!("ask to yield {} of {}", target(*of), epoch.0),
+        Ask::ListJobs => "ask jobs".to_owned(),
+        Ask::ReadJobs(ids) => {
+            format!("ask jobs {}", ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", "))
+        }
+        Ask::ListNode(node) => format!("ask jobs of {node:?}"),
+        Ask::Submit { .. } => "ask to submit".to_owned(),
+        Ask::Place { fence: at, node } => format!("ask to place {} on {node:?}", fence(*at)),
+        Ask::Take { fence: at, in_order, .. } => {
+            format!("ask to take {}{}", fence(*at), if *in_order { " in order" } else { "" })
+        }
+        Ask::CommitStep { fence: at, step, .. } => format!("ask to commit step {step} of {}", fence(*at)),
+        Ask::Finish { fence: at, outcome, .. } => format!("ask to finish {}: {outcome:?}", fence(*at)),
+        Ask::Release { fence: at, placed, .. } => {
+            let to = placed.map(|node| format!(" to {node:?}")).unwrap_or_default();
+            format!("ask to hand back {}{to}", fence(*at))
+        }
+        Ask::Act { fence: at, action, .. } => format!("ask to {} {}", action.name(), fence(*at)),
+        Ask::SetSlots { slots, .. } => format!("ask for {slots} slots"),
+        Ask::SetLimit { project, limit } => format!("ask for limit {limit} of p{}", project.0),
+    }
+}
+
+fn note(note: &Note) -> String {
+    let ms = |span: &Span| span.millis();
+    match note {
+        Note::TookOver { fence: at, from, found, taken, first_step, from_step } => {
+            let found = found.as_ref().map_or_else(
+                || "found in a list".to_owned(),
+                |f| {
+                    let (confirmed, fenced, listed) = (ms(&f.confirmed), ms(&f.fenced), ms(&f.listed));
+                    format!("{} after {confirmed} ms, fenced {fenced} ms, listed {listed} ms", f.evidence)
+                },
+            );
+            let (taken, first) = (ms(taken), ms(first_step));
+            format!(
+                "took over {} from {from:?}: {found}, taken {taken} ms, step {from_step} after {first} ms",
+                fence(*at)
+            )
+        }
+        Note::HandedOver { fence: at, steps } => format!("handed over {} after {steps} steps", fence(*at)),
+        Note::Fenced { member, found } => format!("fenced {member:?}, {}", found.evidence),
+        Note::WasFenced(member) => format!("{member:?} was fenced"),
+        Note::TrustEnded => "trust ended".to_owned(),
+        Note::TrustRestored => "trust restored".to_owned(),
+        Note::Refused(at) => format!("write under {} refused", fence(*at)),
+        Note::SuspectsItself { dead, of } => format!("suspects itself: {dead} of {of} look dead"),
+    }
+}

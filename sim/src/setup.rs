@@ -1,0 +1,286 @@
+//! What a run starts with: the cluster, its clocks and its weather. Written as one line, or drawn from a seed.
+//!
+//! *Weather* is chance on the ways between machines; what is done on purpose is an [`Act`](crate::act::Act). The swarm
+//! switches about half of the kinds of weather off in each run (Groce et al., "Swarm Testing", 2012): a run with every fault
+//! at once hides what a run with one fault shows.
+
+use core::fmt;
+use core::str::FromStr;
+
+use kirin_core::{Role, Span, Timing};
+
+use crate::act::span;
+use crate::dice::Dice;
+
+/// Chance on the ways between machines. Probabilities are parts per million, times are microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// One way to the metastore: the least and the most it usually takes.
+    pub store_us: (u64, u64),
+    /// How often a way takes up to `tail_us` instead.
+    pub tail_ppm: u32,
+    /// The longest way.
+    pub tail_us: u64,
+    /// How often a request never reaches the metastore.
+    pub lose_request_ppm: u32,
+    /// How often the reply is lost after the commit.
+    pub lose_reply_ppm: u32,
+    /// How often a request is given up by the shell and lands much later.
+    pub late_ppm: u32,
+    /// How much later.
+    pub late_us: u64,
+    /// How often the metastore rolls a request back and says so.
+    pub rollback_ppm: u32,
+    /// One way between two nodes.
+    pub link_us: (u64, u64),
+    /// How often a nudge is lost.
+    pub lose_nudge_ppm: u32,
+    /// How often a nudge comes twice.
+    pub double_nudge_ppm: u32,
+    /// How long an executor takes to stop.
+    pub stop_us: (u64, u64),
+}
+
+/// A monotonic clock: where it starts, and by how many parts per million it is fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// What it shows when the process starts.
+    pub offset_us: u64,
+    /// Its rate error.
+    pub ppm: i64,
+}
+
+/// What a run starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The source of all chance.
+    pub seed: u64,
+    /// Whether everything else is drawn from the seed.
+    pub swarm: bool,
+    /// The role of each host.
+    pub roles: Vec<Role>,
+    /// How many attempts a node runs at once.
+    pub slots: u32,
+    /// The limit of each project.
+    pub limits: Vec<u32>,
+    /// The heart-beat settings.
+    pub timing: Timing,
+    /// Whether jobs start in strict order over all nodes.
+    pub in_order: bool,
+    /// The clock of each host.
+    pub clocks: Vec<Clock>,
+    /// Chance on the ways.
+    pub weather: Weather,
+}
+
+impl Weather {
+    /// Nothing goes wrong, and everything takes its usual time.
+    pub const fn calm() -> Self {
+        Self {
+            store_us: (500, 2_000),
+            tail_ppm: 0,
+            tail_us: 0,
+            lose_request_ppm: 0,
+            lose_reply_ppm: 0,
+            late_ppm: 0,
+            late_us: 0,
+            rollback_ppm: 0,
+            link_us: (100, 400),
+            lose_nudge_ppm: 0,
+            double_nudge_ppm: 0,
+            stop_us: (1_000, 20_000),
+        }
+    }
+
+    /// Whether nothing is ever lost or late.
+    pub const fn is_calm(&self) -> bool {
+        self.tail_ppm == 0
+            && self.lose_request_ppm == 0
+            && self.lose_reply_ppm == 0
+            && self.late_ppm == 0
+            && self.rollback_ppm == 0
+            && self.lose_nudge_ppm == 0
+    }
+
+    fn swarm(dice: &mut Dice, timeout: Span) -> Self {
+        let timeout = timeout.micros();
+        let mut maybe = |high: u64| if dice.chance(500_000) { dice.between(1, high) as u32 } else { 0 };
+        let mut weather = Self {
+            tail_ppm: maybe(100_000),
+            lose_request_ppm: maybe(80_000),
+            lose_reply_ppm: maybe(80_000),
+            late_ppm: maybe(50_000),
+            rollback_ppm: maybe(50_000),
+            lose_nudge_ppm: maybe(600_000),
+            double_nudge_ppm: maybe(200_000),
+            ..Self::calm()
+        };
+        // Delays beyond the timeouts that they attack.
+        weather.tail_us = dice.between(10_000, timeout * 2);
+        weather.late_us = dice.between(10_000, timeout * 3);
+        weather.stop_us.1 = dice.between(2_000, timeout / 30);
+        if dice.chance(300_000) {
+            weather.store_us.1 = dice.between(2_000, 60_000);
+        }
+        if dice.chance(300_000) {
+            weather.link_us.1 = dice.between(400, 100_000);
+        }
+        weather
+    }
+}
+
+impl Setup {
+    /// A calm cluster of that many nodes that do everything, with Kylin's defaults and good clocks.
+    pub fn of(nodes: u32) -> Self {
+        Self {
+            seed: 1,
+            swarm: false,
+            roles: vec![Role::All; nodes as usize],
+            slots: 4,
+            limits: vec![20, 20],
+            timing: Timing::kylin(),
+            in_order: false,
+            clocks: (0..nodes).map(|n| Clock { offset_us: u64::from(n) * 1_000_000, ppm: 0 }).collect(),
+            weather: Weather::calm(),
+        }
+    }
+
+    /// Everything drawn from the seed.
+    pub fn swarm(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "setup");
+        let nodes = dice.between(2, 6);
+        let mut roles: Vec<_> = (0..nodes)
+            .map(|_| match dice.below(5) {
+                0 => Role::Query,
+                1 => Role::Job,
+                _ => Role::All,
+            })
+            .collect();
+        if roles.iter().filter(|r| r.runs_jobs()).count() < 2 {
+            roles[0] = Role::All;
+            roles[1] = Role::Job;
+        }
+        let (timeout, interval) = [(60, 30), (60, 10), (10, 3), (3, 1)][dice.below(4) as usize];
+        let timing = Timing::new(Span::from_secs(timeout), Span::from_secs(interval)).expect("a safe pair");
+        // Rates within the bound in most runs, beyond it in some.
+        let worst = *dice.pick(&[0, 200, 49_000, 49_000, 300_000]).expect("not empty");
+        let clocks = roles
+            .iter()
+            .map(|_| Clock {
+                offset_us: dice.below(1 << 50),
+                ppm: dice.between(0, worst * 2).cast_signed() - worst.cast_signed(),
+            })
+            .collect();
+        let weather = if dice.chance(250_000) { Weather::calm() } else { Weather::swarm(&mut dice, timing.timeout()) };
+        Self {
+            seed,
+            swarm: true,
+            roles,
+            slots: dice.between(1, 4) as u32,
+            limits: (0..dice.between(1, 3)).map(|_| dice.between(1, 6) as u32).collect(),
+            timing,
+            in_order: dice.chance(150_000),
+            clocks,
+            weather,
+        }
+    }
+
+    /// How many hosts there are.
+    pub fn nodes(&self) -> u32 {
+        self.roles.len() as u32
+    }
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.swarm {
+            return write!(f, "swarm seed={}", self.seed);
+        }
+        let calm = Self::of(self.nodes());
+        write!(f, "cluster seed={} nodes={}", self.seed, self.nodes())?;
+        if self.slots != calm.slots {
+            write!(f, " slots={}", self.slots)?;
+        }
+        if self.roles != calm.roles {
+            let roles: Vec<_> = self.roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
+            write!(f, " roles={}", roles.join(","))?;
+        }
+        if self.limits != calm.limits {
+            let limits: Vec<_> = self.limits.iter().map(u32::to_string).collect();
+            write!(f, " limits={}", limits.join(","))?;
+        }
+        if self.timing != calm.timing {
+            write!(f, " timing={:?}/{:?}", self.timing.timeout(), self.timing.interval())?;
+        }
+        if self.in_order {
+            f.write_str(" in_order")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Setup {
+    type Err = &'static str;
+
+    fn from_str(line: &str) -> Result<Self, &'static str> {
+        let mut words = line.split_whitespace();
+        let kind = words.next();
+        let pairs: Vec<_> = words.map(|w| w.split_once('=').unwrap_or((w, ""))).collect();
+        let find = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let number = |word: &str| word.parse::<u64>().map_err(|_| "a number is expected");
+        let seed = number(find("seed").unwrap_or("1"))?;
+        match kind {
+            Some("swarm") => return Ok(Self::swarm(seed)),
+            Some("cluster") => {}
+            _ => return Err("a run starts with `cluster …` or `swarm seed=…`"),
+        }
+        let mut setup = Self { seed, ..Self::of(number(find("nodes").unwrap_or("3"))? as u32) };
+        for (key, value) in &pairs {
+            match *key {
+                "seed" | "nodes" => {}
+                "slots" => setup.slots = number(value)? as u32,
+                "in_order" => setup.in_order = true,
+                "limits" => {
+                    setup.limits = value.split(',').map(|n| number(n).map(|n| n as u32)).collect::<Result<_, _>>()?;
+                }
+                "roles" => {
+                    let roles: Vec<_> = value
+                        .split(',')
+                        .map(|role| match role {
+                            "all" => Ok(Role::All),
+                            "job" => Ok(Role::Job),
+                            "query" => Ok(Role::Query),
+                            _ => Err("a role is all, job or query"),
+                        })
+                        .collect::<Result<_, _>>()?;
+                    if roles.len() != setup.roles.len() {
+                        return Err("one role for each node");
+                    }
+                    setup.roles = roles;
+                }
+                "timing" => {
+                    let (timeout, interval) = value.split_once('/').ok_or("timing=60s/30s")?;
+                    setup.timing =
+                        Timing::new(span(timeout)?, span(interval)?).map_err(|_| "the timing is not safe")?;
+                }
+                _ => return Err("known are seed, nodes, slots, roles, limits, timing and in_order"),
+            }
+        }
+        Ok(setup)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setup_reads_back_as_it_is_written() {
+        for line in
+            ["swarm seed=9", "cluster seed=7 nodes=3 slots=2 roles=all,job,query limits=1 timing=10s/3s in_order"]
+        {
+            let setup: Setup = line.parse().expect(line);
+            assert_eq!(setup.to_string(), line);
+        }
+    }
+}

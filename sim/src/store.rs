@@ -1,0 +1,439 @@
+//! The model of the metastore: the contract of [`kirin_core::ask`], answered by plain data.
+//!
+//! One call is one transaction. The words of the contract are taken literally; the state of a job moves only by
+//! [`JobState::after`]. A member that stops being alive (left, fenced, replaced) loses in the same transaction every job
+//! that it holds and whose state isn't RUNNING: such a job needs no heir, only the news that nobody works on it.
+//!
+//! Latency, lost replies and outages are not here; they belong to the way to the metastore ([`crate::world`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kirin_core::ask::{Epoch, Fence, JobId, Priority, ProjectId};
+use kirin_core::job::{Action, JobEvent, JobState};
+use kirin_core::{
+    Answer, Ask, ClaimRow, Evidence, Member, MemberRow, MemberState, NodeId, Outcome, ProjectRow, Role, Target,
+};
+
+pub use kirin_core::JobRow;
+
+use crate::plant::Plant;
+
+/// The metastore of one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    members: BTreeMap<Member, MemberRow>,
+    /// The living member of each node.
+    alive: BTreeSet<Member>,
+    incarnations: BTreeMap<NodeId, u32>,
+    claims: BTreeMap<Target, ClaimRow>,
+    projects: BTreeMap<ProjectId, u32>,
+    jobs: BTreeMap<JobId, JobRow>,
+    /// Jobs that are not over, or are over but still held.
+    open: BTreeSet<JobId>,
+    running: BTreeMap<ProjectId, u32>,
+    keys: BTreeMap<u128, JobId>,
+    plant: Option<Plant>,
+}
+
+impl Store {
+    /// An empty metastore with these projects.
+    pub fn new(projects: impl IntoIterator<Item = ProjectRow>) -> Self {
+        Self { projects: projects.into_iter().map(|p| (p.id, p.limit)).collect(), ..Self::default() }
+    }
+
+    /// Breaks a rule on purpose.
+    pub fn plant(&mut self, plant: Plant) {
+        self.plant = Some(plant);
+    }
+
+    /// The row of a job.
+    pub fn job(&self, id: JobId) -> Option<&JobRow> {
+        self.jobs.get(&id)
+    }
+
+    /// The rows of all jobs that were ever accepted, sorted by id.
+    pub fn jobs(&self) -> impl Iterator<Item = &JobRow> {
+        self.jobs.values()
+    }
+
+    /// The rows of the jobs that are not over, or are over but still held; sorted by id.
+    pub fn open(&self) -> impl Iterator<Item = &JobRow> {
+        self.open.iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// The row of a member, dead ones included.
+    pub fn member(&self, member: Member) -> Option<&MemberRow> {
+        self.members.get(&member)
+    }
+
+    /// The rows of the living members, sorted.
+    pub fn living(&self) -> impl Iterator<Item = &MemberRow> {
+        self.alive.iter().filter_map(|member| self.members.get(member))
+    }
+
+    /// The row of a claim.
+    pub fn claim(&self, target: Target) -> Option<&ClaimRow> {
+        self.claims.get(&target)
+    }
+
+    /// How many jobs of the project run at once, and how many may.
+    pub fn load(&self, project: ProjectId) -> (u32, u32) {
+        let running = self.running.get(&project).copied().unwrap_or(0);
+        (running, self.projects.get(&project).copied().unwrap_or(0))
+    }
+
+    /// The projects, sorted by id.
+    pub fn projects(&self) -> impl Iterator<Item = ProjectRow> {
+        self.projects.iter().map(|(id, limit)| ProjectRow { id: *id, limit: *limit })
+    }
+
+    /// Whether the metastore calls the member alive.
+    pub fn is_alive(&self, member: Member) -> bool {
+        self.alive.contains(&member)
+    }
+
+    fn is_up(&self, member: Member) -> bool {
+        self.members.get(&member).is_some_and(|row| row.state == MemberState::Up)
+    }
+
+    fn is_held(&self, row: &JobRow) -> bool {
+        row.holder.is_some_and(|holder| self.is_alive(holder))
+    }
+
+    fn is_full(&self, project: ProjectId) -> bool {
+        let (running, limit) = self.load(project);
+        running >= limit
+    }
+
+    /// One transaction. `name` is the name under which a joining node is known, as the shell adds it.
+    pub fn ask(&mut self, name: NodeId, ask: &Ask) -> Answer {
+        match ask {
+            Ask::Join { role, slots } => self.join(name, *role, *slots),
+            Ask::Beat { by } => match self.members.get_mut(by).filter(|row| row.state.is_alive()) {
+                Some(row) => {
+                    row.beat += 1;
+                    self.lists()
+                }
+                None => Answer::Refused,
+            },
+            Ask::List => self.lists(),
+            Ask::Drain { by } => match self.members.get_mut(by).filter(|row| row.state.is_alive()) {
+                Some(row) => {
+                    row.state = MemberState::Draining;
+                    Answer::Done
+                }
+                None => Answer::Refused,
+            },
+            Ask::Leave { by } => {
+                if !self.is_alive(*by) {
+                    return Answer::Refused;
+                }
+                self.die(*by, MemberState::Left);
+                Answer::Done
+            }
+            Ask::Fence { member, evidence, beat, by } => self.fence(*member, *evidence, *beat, *by),
+            Ask::Claim { target, epoch, by, force } => self.claim_for(*target, *epoch, *by, *force),
+            Ask::Yield { target, epoch, by } => match self.claims.get_mut(target) {
+                Some(claim) if claim.holder == Some(*by) && claim.epoch == *epoch => {
+                    claim.holder = None;
+                    Answer::Done
+                }
+                _ => Answer::Refused,
+            },
+            Ask::ListJobs => Answer::Jobs(self.open().copied().collect()),
+            Ask::ReadJobs(ids) => {
+                let ids: BTreeSet<_> = ids.iter().copied().collect();
+                Answer::Jobs(ids.iter().filter_map(|id| self.jobs.get(id)).copied().collect())
+            }
+            Ask::ListNode(node) => {
+                let on_it = |row: &&JobRow| {
+                    row.holder.is_some_and(|h| h.node == *node) || row.state.is_waiting() && row.placed == Some(*node)
+                };
+                Answer::Jobs(self.open().filter(on_it).copied().collect())
+            }
+            Ask::Submit { project, priority, placed, external, key } => {
+                self.submit(*project, *priority, *placed, *external, *key)
+            }
+            Ask::Place { fence, node } => {
+                let fits = |s: &Self, row: &JobRow| row.epoch == fence.epoch && !s.is_held(row);
+                self.change(fence.job, fits, |row| {
+                    row.state = row.state.after(JobEvent::Place).ok()?;
+                    row.placed = Some(*node);
+                    Some(())
+                })
+            }
+            Ask::Take { fence, by, in_order } => self.take(*fence, *by, *in_order),
+            Ask::CommitStep { fence, by, step } => {
+                let fenced = self.plant != Some(Plant::CommitNotFenced);
+                let fits = |_: &Self, row: &JobRow| {
+                    row.state == JobState::Running
+                        && (!fenced || row.holder == Some(*by) && row.epoch == fence.epoch)
+                        && row.steps == *step
+                };
+                self.change(fence.job, fits, |row| {
+                    row.steps += 1;
+                    Some(())
+                })
+            }
+            Ask::Finish { fence, by, outcome } => self.finish(*fence, *by, *outcome),
+            Ask::Release { fence, by, placed } => {
+                let fits = |_: &Self, row: &JobRow| row.holder == Some(*by) && row.epoch == fence.epoch;
+                self.change(fence.job, fits, |row| {
+                    if row.state == JobState::Running {
+                        row.placed = *placed;
+                    }
+                    row.state = match (row.state, row.state.after(JobEvent::Release).ok()?) {
+                        (JobState::Running, JobState::Ready) if placed.is_some() => JobState::Pending,
+                        (_, state) => state,
+                    };
+                    row.holder = None;
+                    Some(())
+                })
+            }
+            Ask::Act { fence, state, action } => {
+                let fits = |_: &Self, row: &JobRow| row.epoch == fence.epoch && row.state == *state;
+                let is_held = self.job(fence.job).is_some_and(|row| self.is_held(row));
+                self.change(fence.job, fits, |row| {
+                    row.holder = row.holder.filter(|_| is_held);
+                    row.state = row.state.after(JobEvent::Act(*action)).ok()?;
+                    if *action == Action::Restart {
+                        row.steps = 0;
+                    }
+                    Some(())
+                })
+            }
+            Ask::SetSlots { member, slots } => match self.members.get_mut(member).filter(|row| row.state.is_alive()) {
+                Some(row) => {
+                    row.slots = *slots;
+                    Answer::Done
+                }
+                None => Answer::Refused,
+            },
+            Ask::SetLimit { project, limit } => match self.projects.get_mut(project) {
+                Some(of) => {
+                    *of = *limit;
+                    Answer::Done
+                }
+                None => Answer::Refused,
+            },
+        }
+    }
+
+    fn lists(&self) -> Answer {
+        Answer::Listed {
+            members: self.living().copied().collect(),
+            claims: self.claims.values().copied().collect(),
+            projects: self.projects().collect(),
+        }
+    }
+
+    fn join(&mut self, node: NodeId, role: Role, slots: u32) -> Answer {
+        let replaced: Vec<_> = self.alive.iter().filter(|m| m.node == node).copied().collect();
+        for member in replaced {
+            self.die(member, MemberState::Fenced);
+        }
+        let count = self.incarnations.entry(node).or_insert(0);
+        *count += 1;
+        let member = Member::new(node.0, *count).expect("the count is at least 1");
+        self.members.insert(member, MemberRow { member, state: MemberState::Up, role, slots, beat: 0 });
+        self.alive.insert(member);
+        Answer::Joined(member)
+    }
+
+    fn fence(&mut self, member: Member, evidence: Evidence, beat: Option<u64>, by: Member) -> Answer {
+        if !self.is_alive(by) {
+            return Answer::Refused;
+        }
+        let Some(row) = self.members.get(&member).filter(|row| row.state.is_alive()) else { return Answer::Done };
+        if evidence == Evidence::Silent && beat != Some(row.beat) {
+            return Answer::Refused;
+        }
+        self.die(member, MemberState::Fenced);
+        Answer::Done
+    }
+
+    /// Up or draining → left or fenced.
+    fn die(&mut self, member: Member, state: MemberState) {
+        if let Some(row) = self.members.get_mut(&member) {
+            row.state = state;
+        }
+        self.alive.remove(&member);
+        let left: Vec<_> = self
+            .open()
+            .filter(|row| row.holder == Some(member) && row.state != JobState::Running)
+            .map(|row| row.id)
+            .collect();
+        for id in left {
+            self.change(
+                id,
+                |_, _| true,
+                |row| {
+                    row.holder = None;
+                    Some(())
+                },
+            );
+        }
+    }
+
+    fn claim_for(&mut self, target: Target, epoch: Epoch, by: Member, force: bool) -> Answer {
+        let before = self.claims.get(&target).copied().unwrap_or(ClaimRow { target, holder: None, epoch: Epoch(0) });
+        let is_held = before.holder.is_some_and(|holder| self.is_alive(holder));
+        if before.epoch != epoch || is_held && !force || !self.is_up(by) {
+            return Answer::Refused;
+        }
+        let epoch = Epoch(epoch.0 + 1);
+        self.claims.insert(target, ClaimRow { target, holder: Some(by), epoch });
+        Answer::Granted { epoch, steps: 0 }
+    }
+
+    fn submit(
+        &mut self,
+        project: ProjectId,
+        priority: Priority,
+        placed: Option<NodeId>,
+        external: bool,
+        key: u128,
+    ) -> Answer {
+        if let Some(row) = self.keys.get(&key).and_then(|id| self.jobs.get(id)) {
+            return Answer::Accepted { row: *row, fresh: false };
+        }
+        if !self.projects.contains_key(&project) {
+            return Answer::Refused;
+        }
+        let id = JobId(self.jobs.len() as u64 + 1);
+        let state = if placed.is_some() { JobState::Pending } else { JobState::Ready };
+        let row = JobRow { id, project, priority, state, epoch: Epoch(0), holder: None, placed, steps: 0, external };
+        self.jobs.insert(id, row);
+        self.open.insert(id);
+        self.keys.insert(key, id);
+        Answer::Accepted { row, fresh: true }
+    }
+
+    fn take(&mut self, fence: Fence, by: Member, in_order: bool) -> Answer {
+        let Some(row) = self.jobs.get(&fence.job).copied() else { return Answer::Refused };
+        let fenced = self.plant != Some(Plant::TakeNotFenced);
+        let Ok(state) = row.state.after(JobEvent::Take) else { return Answer::Refused };
+        if fenced && (row.epoch != fence.epoch || self.is_held(&row)) || !self.is_up(by) {
+            return Answer::Refused;
+        }
+        let is_before = |other: &JobRow| {
+            other.state.is_waiting()
+                && (other.priority, other.id) < (row.priority, row.id)
+                && !self.is_held(other)
+                && !self.is_full(other.project)
+        };
+        if in_order && self.open().any(is_before) {
+            return Answer::Refused;
+        }
+        if row.state != JobState::Running && self.is_full(row.project) {
+            return Answer::Full;
+        }
+        let epoch = Epoch(row.epoch.0 + 1);
+        self.change(
+            fence.job,
+            |_, _| true,
+            |row| {
+                (row.state, row.epoch, row.holder, row.placed) = (state, epoch, Some(by), Some(by.node));
+                Some(())
+            },
+        );
+        Answer::Granted { epoch, steps: row.steps }
+    }
+
+    fn finish(&mut self, fence: Fence, by: Member, outcome: Outcome) -> Answer {
+        let fenced = self.plant != Some(Plant::FinishNotFenced);
+        let fits = |_: &Self, row: &JobRow| !fenced || row.holder == Some(by) && row.epoch == fence.epoch;
+        self.change(fence.job, fits, |row| {
+            row.state = row.state.after(JobEvent::Finish(outcome)).ok()?;
+            row.holder = None;
+            Some(())
+        })
+    }
+
+    /// Changes the row where `fits` and `to` let it; keeps the indexes right.
+    fn change(
+        &mut self,
+        id: JobId,
+        fits: impl FnOnce(&Self, &JobRow) -> bool,
+        to: impl FnOnce(&mut JobRow) -> Option<()>,
+    ) -> Answer {
+        let Some(before) = self.jobs.get(&id).copied() else { return Answer::Refused };
+        let mut row = before;
+        if !fits(self, &before) || to(&mut row).is_none() {
+            return Answer::Refused;
+        }
+        if before.state == JobState::Running {
+            *self.running.entry(row.project).or_insert(0) -= 1;
+        }
+        if row.state == JobState::Running {
+            *self.running.entry(row.project).or_insert(0) += 1;
+        }
+        if row.state.is_final() && row.holder.is_none() {
+            self.open.remove(&id);
+        }
+        self.jobs.insert(id, row);
+        Answer::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store_with(nodes: u32) -> (Store, Vec<Member>) {
+        let mut store = Store::new([ProjectRow { id: ProjectId(1), limit: 1 }]);
+        let members = (1..=nodes).map(|node| match store.ask(NodeId(node), &Ask::Join { role: Role::All, slots: 1 }) {
+            Answer::Joined(member) => member,
+            other => panic!("{other:?}"),
+        });
+        let members = members.collect();
+        (store, members)
+    }
+
+    fn submit(store: &mut Store, key: u128) -> JobRow {
+        let ask = Ask::Submit { project: ProjectId(1), priority: Priority(3), placed: None, external: false, key };
+        match store.ask(NodeId(1), &ask) {
+            Answer::Accepted { row, .. } => row,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_takeover_is_one_transition_under_the_next_epoch() {
+        let (mut store, m) = store_with(2);
+        let job = submit(&mut store, 1);
+        let granted = store.ask(m[0].node, &Ask::Take { fence: job.fence(), by: m[0], in_order: false });
+        assert_eq!(granted, Answer::Granted { epoch: Epoch(1), steps: 0 });
+        let stale = Fence { job: job.id, epoch: Epoch(1) };
+        let take = Ask::Take { fence: stale, by: m[1], in_order: false };
+        assert_eq!(store.ask(m[1].node, &take), Answer::Refused, "its holder is alive");
+        let fence = Ask::Fence { member: m[0], evidence: Evidence::Exited, beat: None, by: m[1] };
+        assert_eq!(store.ask(m[1].node, &fence), Answer::Done);
+        assert_eq!(store.ask(m[1].node, &take), Answer::Granted { epoch: Epoch(2), steps: 0 });
+        let commit = Ask::CommitStep { fence: stale, by: m[0], step: 0 };
+        assert_eq!(store.ask(m[0].node, &commit), Answer::Refused);
+    }
+
+    #[test]
+    fn a_full_project_is_told_apart_from_a_refusal() {
+        let (mut store, m) = store_with(1);
+        let (a, b) = (submit(&mut store, 1), submit(&mut store, 2));
+        assert_eq!(submit(&mut store, 1), a, "the same key is the same job");
+        store.ask(m[0].node, &Ask::Take { fence: a.fence(), by: m[0], in_order: false });
+        let take = Ask::Take { fence: b.fence(), by: m[0], in_order: false };
+        assert_eq!(store.ask(m[0].node, &take), Answer::Full);
+    }
+
+    #[test]
+    fn a_dead_member_loses_what_needs_no_heir() {
+        let (mut store, m) = store_with(2);
+        let job = submit(&mut store, 1);
+        store.ask(m[0].node, &Ask::Take { fence: job.fence(), by: m[0], in_order: false });
+        let fence = Fence { job: job.id, epoch: Epoch(1) };
+        store.ask(m[1].node, &Ask::Act { fence, state: JobState::Running, action: Action::Discard });
+        assert_eq!(store.open().count(), 1, "over, but still held");
+        store.ask(m[0].node, &Ask::Leave { by: m[0] });
+        assert_eq!(store.open().count(), 0);
+        assert_eq!(store.job(job.id).map(|row| (row.state, row.holder)), Some((JobState::Discarded, None)));
+    }
+}

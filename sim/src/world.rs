@@ -1,0 +1,548 @@
+//! The world: a heap of things to come, in microseconds of true time, and the machines to which they happen.
+//!
+//! One thread, one source of chance, ties broken by the order of scheduling: the same setup and acts are the same run, event
+//! for event. Each machine has a clock of its own; the core never sees true time. The rules of the interpreter are those of
+//! the production shell: one effect is one I/O call with at most one answer, and nothing is decided here.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | `world.rs` | time, the heap, what happens next |
+//! | `world/orders.rs` | carrying out the core's effects |
+//! | `world/acts.rs` | what is done to the cluster from outside |
+//! | `world/clients.rs` | users who submit and act |
+//!
+//! Not here: whether all this is right ([`crate::judge`]).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use kirin_core::ask::{Fence, JobId, ProjectId};
+use kirin_core::{
+    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, Node, NodeId, ProjectRow, Settings, Span,
+};
+
+use crate::act::{Act, Host, Outage, Work};
+use crate::dice::Dice;
+use crate::host::{Machine, Process};
+use crate::judge::{Judge, Violation};
+use crate::plant::Plant;
+use crate::setup::{Setup, Weather};
+use crate::store::Store;
+
+mod acts;
+mod clients;
+mod orders;
+
+use clients::{Client, Reply};
+
+/// Something to come.
+#[derive(Debug)]
+enum Coming {
+    Wake {
+        host: Host,
+        boot: u32,
+    },
+    Fact {
+        host: Host,
+        boot: u32,
+        event: Event,
+    },
+    /// A request reaches the metastore; the shell gives it up at `gives_up`.
+    ToStore {
+        host: Host,
+        boot: u32,
+        id: AskId,
+        ask: Ask,
+        gives_up: u64,
+    },
+    /// A client's request reaches the metastore through a host.
+    ApiToStore {
+        host: Host,
+        boot: u32,
+        client: usize,
+        ask: Ask,
+    },
+    ApiReply {
+        host: Host,
+        boot: u32,
+        client: usize,
+        reply: Reply,
+    },
+    ClientTries {
+        client: usize,
+    },
+    StepDone {
+        host: Host,
+        boot: u32,
+        fence: Fence,
+        step: u32,
+    },
+    RunStopped {
+        host: Host,
+        boot: u32,
+        fence: Fence,
+    },
+    Link {
+        host: Host,
+        boot: u32,
+        to: Member,
+    },
+    Knock {
+        host: Host,
+        boot: u32,
+        at: Member,
+    },
+    Inspect {
+        death: usize,
+    },
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    seq: u64,
+    coming: Coming,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.seq) == (other.at, other.seq)
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        (self.at, self.seq).cmp(&(other.at, other.seq))
+    }
+}
+
+/// What a node was told and what it ordered, for transcripts.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// True time in microseconds.
+    pub at: u64,
+    /// At which host.
+    pub host: Host,
+    /// The order.
+    pub effect: Effect,
+}
+
+/// A cluster and all that surrounds it.
+#[derive(Debug)]
+pub struct World {
+    now: u64,
+    seq: u64,
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    setup: Setup,
+    weather: Weather,
+    dice: Dice,
+    plant: Option<Plant>,
+    store: Store,
+    outage: Option<Outage>,
+    cuts: BTreeSet<(Host, Host)>,
+    machines: Vec<Machine>,
+    works: BTreeMap<JobId, Work>,
+    clients: Vec<Client>,
+    judge: Judge,
+    digest: u64,
+    events: u64,
+    record: Option<Vec<Line>>,
+}
+
+impl World {
+    /// A world in which every host's process starts at once.
+    pub fn new(setup: Setup, plant: Option<Plant>) -> Self {
+        let limits = setup.limits.iter().zip(1..);
+        let mut store = Store::new(limits.map(|(limit, id)| ProjectRow { id: ProjectId(id), limit: *limit }));
+        if let Some(plant) = plant {
+            store.plant(plant);
+        }
+        let machines = setup.roles.iter().zip(&setup.clocks).map(|(role, clock)| Machine {
+            role: *role,
+            clock: *clock,
+            slots: setup.slots,
+            boots: 0,
+            process: None,
+            lost: false,
+            store_cut: false,
+            mute: false,
+        });
+        let mut world = Self {
+            now: 0,
+            seq: 0,
+            heap: BinaryHeap::new(),
+            weather: setup.weather.clone(),
+            dice: Dice::new(setup.seed, "world"),
+            plant,
+            store,
+            outage: None,
+            cuts: BTreeSet::new(),
+            machines: machines.collect(),
+            works: BTreeMap::new(),
+            clients: Vec::new(),
+            judge: Judge::new(&setup),
+            digest: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            record: None,
+            setup,
+        };
+        for host in world.hosts() {
+            world.boot(host);
+        }
+        world
+    }
+
+    /// Keeps every effect from now on.
+    pub fn record(&mut self) {
+        self.record = Some(Vec::new());
+    }
+
+    /// The effects that were kept.
+    pub fn recorded(&mut self) -> Vec<Line> {
+        self.record.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// True time since the start.
+    pub fn now(&self) -> Span {
+        Span::from_micros(self.now)
+    }
+
+    /// How many things have happened.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// What the run looked like, in one number: equal runs have equal digests.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// What the judge found, if it found anything.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.judge.violation()
+    }
+
+    /// How often each situation occurred.
+    pub fn occurred(&self) -> &BTreeMap<&'static str, u64> {
+        self.judge.occurred()
+    }
+
+    /// What the run started with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The metastore.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The core of a host's process, if one runs.
+    pub fn node(&self, host: Host) -> Option<&Node> {
+        self.machine(host)?.process.as_ref().map(|p| &p.node)
+    }
+
+    /// The job that was accepted under that name.
+    pub fn job(&self, name: &str) -> Option<JobId> {
+        self.works.iter().find(|(_, work)| work.name == name).map(|(id, _)| *id)
+    }
+
+    /// One line for each host: how it is, and what its node says of itself.
+    pub fn sights(&self) -> Vec<String> {
+        let sight = |(machine, host): (&Machine, u32)| {
+            let Some(process) = &machine.process else {
+                return format!("n{host} down{}", if machine.lost { ", lost" } else { "" });
+            };
+            let view = process.node.view(process.local(self.now));
+            let (runs, stopped) = (&process.runs, process.stopped.is_some());
+            let (phase, trust, attempts) = (view.phase, view.trust_left, view.attempts);
+            let due = process.node.deadline();
+            format!(
+                "n{host} {:?} {phase}, stopped {stopped}, trust {trust:?}, due {due:?}, attempts {attempts:?}, runs {runs:?}",
+                view.me
+            )
+        };
+        self.machines.iter().zip(1..).map(sight).collect()
+    }
+
+    /// Whether something of that attempt runs anywhere.
+    pub fn runs(&self, fence: Fence) -> bool {
+        self.machines.iter().filter_map(|m| m.process.as_ref()).any(|p| p.runs.contains_key(&fence))
+    }
+
+    /// All hosts.
+    pub fn hosts(&self) -> Vec<Host> {
+        (1..=self.setup.nodes()).map(Host).collect()
+    }
+
+    /// Whether every job that was acknowledged is over, and nobody holds it.
+    pub fn all_over(&self) -> bool {
+        self.clients.iter().all(|client| client.is_done()) && self.store.open().next().is_none()
+    }
+
+    /// The longest step of any job.
+    pub(crate) fn longest_step(&self) -> Span {
+        self.works.values().map(|work| work.step).max().unwrap_or_default()
+    }
+
+    /// Grows with every step that is committed and every job that changes hands or is accepted.
+    pub(crate) fn progress(&self) -> (u64, usize, usize) {
+        let done = self.store.jobs().map(|row| row.epoch.0 + u64::from(row.steps)).sum();
+        (done, self.store.jobs().count(), self.store.open().count())
+    }
+
+    /// The names of the jobs that were accepted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.works.values().map(|work| work.name.clone()).collect()
+    }
+
+    /// A user wants a stopped job to go on.
+    pub(crate) fn resume(&mut self, name: &str) {
+        let stopped = self
+            .job(name)
+            .and_then(|id| self.store.job(id))
+            .is_some_and(|row| matches!(row.state, JobState::Error | JobState::Paused));
+        if stopped {
+            self.act(&Act::Do { action: Action::Resume, name: name.to_owned(), via: None });
+        }
+    }
+
+    /// The bound has passed, and something is not over.
+    pub(crate) fn never_over(&mut self) {
+        let left: Vec<_> = self.store.open().copied().collect();
+        let waits = self.clients.iter().filter(|client| !client.is_done()).count();
+        let why: Vec<_> = left
+            .iter()
+            .flat_map(|row| self.machines.iter().filter_map(move |m| Some((row.id, m.process.as_ref()?))))
+            .filter_map(|(id, p)| Some((p.node.me()?, id, p.node.why(p.local(self.now), id))))
+            .collect();
+        let what = format!("{} jobs are not over, {waits} clients wait: {left:?}; {why:?}", left.len());
+        self.judge.found(self.now, "always-goes-on", what);
+    }
+
+    /// The run is over.
+    pub(crate) fn end(&mut self) {
+        self.judge.ended(self.now);
+    }
+
+    /// Lets time pass; stops early if the judge finds something.
+    pub fn run(&mut self, span: Span) {
+        let until = self.now + span.micros();
+        while self.judge.violation().is_none() && self.next(until) {}
+        if self.judge.violation().is_none() {
+            self.now = until;
+        }
+    }
+
+    /// Lets the next thing happen, if it comes before `until`.
+    fn next(&mut self, until: u64) -> bool {
+        match self.heap.peek() {
+            Some(Reverse(first)) if first.at <= until => {}
+            _ => return false,
+        }
+        let Some(Reverse(Scheduled { at, coming, .. })) = self.heap.pop() else { return false };
+        self.now = at;
+        self.events += 1;
+        self.happens(coming);
+        true
+    }
+
+    fn happens(&mut self, coming: Coming) {
+        match coming {
+            Coming::Wake { host, boot } => self.wake(host, boot),
+            Coming::Fact { host, boot, event } => self.tell(host, boot, event),
+            Coming::ToStore { host, boot, id, ask, gives_up } => self.asked(host, boot, id, &ask, gives_up),
+            Coming::ApiToStore { host, boot, client, ask } => self.api_asked(host, boot, client, &ask),
+            Coming::ApiReply { host, boot, client, reply } => self.api_replied(host, boot, client, reply),
+            Coming::ClientTries { client } => self.client_tries(client),
+            Coming::StepDone { host, boot, fence, step } => self.step_done(host, boot, fence, step),
+            Coming::RunStopped { host, boot, fence } => self.run_stopped(host, boot, fence),
+            Coming::Link { host, boot, to } => self.link(host, boot, to),
+            Coming::Knock { host, boot, at } => self.knock(host, boot, at),
+            Coming::Inspect { death } => {
+                let quiet = self.is_quiet();
+                self.judge.inspect(self.now, death, &self.store, quiet);
+            }
+        }
+    }
+
+    fn schedule(&mut self, at: u64, coming: Coming) {
+        self.seq += 1;
+        self.heap.push(Reverse(Scheduled { at: at.max(self.now), seq: self.seq, coming }));
+    }
+
+    fn machine(&self, host: Host) -> Option<&Machine> {
+        self.machines.get((host.0 as usize).checked_sub(1)?)
+    }
+
+    fn machine_mut(&mut self, host: Host) -> Option<&mut Machine> {
+        self.machines.get_mut((host.0 as usize).checked_sub(1)?)
+    }
+
+    fn process(&self, host: Host, boot: u32) -> Option<&Process> {
+        self.machine(host)?.process_of(boot)
+    }
+
+    fn process_mut(&mut self, host: Host, boot: u32) -> Option<&mut Process> {
+        self.machine_mut(host)?.process_of_mut(boot)
+    }
+
+    fn is_cut(&self, a: Host, b: Host) -> bool {
+        self.cuts.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// Whether nothing is out of order at this moment, and nothing is ever lost.
+    fn is_quiet(&self) -> bool {
+        self.weather.is_calm()
+            && self.outage.is_none()
+            && self.cuts.is_empty()
+            && self.machines.iter().all(|m| {
+                !m.store_cut && !m.mute && m.process.as_ref().is_none_or(|p| p.stopped.is_none() && p.keeps_time())
+            })
+    }
+
+    fn boot(&mut self, host: Host) {
+        let now = self.now;
+        let (setup, plant) = (&self.setup, self.plant);
+        let Some(machine) = self.machines.get_mut(host.0 as usize - 1) else { return };
+        machine.lost = false;
+        if machine.process.is_some() {
+            return;
+        }
+        machine.boots += 1;
+        let boot = machine.boots;
+        let settings = Settings {
+            slots: machine.slots,
+            timing: setup.timing,
+            in_order: setup.in_order,
+            ..Settings::new(machine.role)
+        };
+        let seed = setup.seed ^ u64::from(host.0) << 32 ^ u64::from(boot);
+        let process = Process::new(boot, machine.clock, now, |at| {
+            let mut node = Node::start(settings, seed, at);
+            if let Some(Plant::Core(plant)) = plant {
+                node.plant(plant);
+            }
+            node
+        });
+        machine.process = Some(process);
+        self.schedule(now, Coming::Wake { host, boot });
+        if let Some(process) = self.process_mut(host, boot) {
+            process.wake_at = now;
+        }
+    }
+
+    fn wake(&mut self, host: Host, boot: u32) {
+        let now = self.now;
+        let Some(process) = self.process_mut(host, boot) else { return };
+        if process.stopped.is_some() || process.wake_at > now {
+            return;
+        }
+        process.wake_at = u64::MAX;
+        self.tell(host, boot, Event::Woke);
+    }
+
+    /// A fact enters the core; its orders are carried out.
+    fn tell(&mut self, host: Host, boot: u32, event: Event) {
+        let now = self.now;
+        let Some(process) = self.process_mut(host, boot) else { return };
+        if process.stopped.is_some() {
+            process.inbox.push_back(event);
+            return;
+        }
+        let local = process.local(now);
+        let was = process.node.me();
+        let effects = process.node.step(local, event);
+        let joined = process.node.me().filter(|me| Some(*me) != was);
+        let left_over = joined.and_then(|me| Some((me, *process.runs.iter().next()?.0)));
+        let (due, why) = process.node.deadline();
+        if due <= local {
+            self.judge.found(now, "always-goes-on", format!("{host}: {why:?} is due at once, again and again"));
+            return;
+        }
+        if let Some((me, fence)) = left_over {
+            let what = format!("{me:?} goes to work while {fence:?} of its former life still runs");
+            self.judge.found(now, "one-live-attempt", what);
+            return;
+        }
+        let Some(process) = self.process_mut(host, boot) else { return };
+        let at = process.when(due);
+        if at < process.wake_at {
+            process.wake_at = at;
+            self.schedule(at, Coming::Wake { host, boot });
+        }
+        self.mix(now ^ u64::from(host.0) << 48 ^ (effects.len() as u64) << 56);
+        for effect in effects {
+            self.judge.ordered(now, &effect);
+            if let Some(lines) = &mut self.record {
+                lines.push(Line { at: now, host, effect: effect.clone() });
+            }
+            self.carry_out(host, boot, effect);
+        }
+    }
+
+    fn mix(&mut self, n: u64) {
+        self.digest = (self.digest ^ n).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
+    }
+
+    /// The member that a host's process is at this moment.
+    fn member_at(&self, host: Host) -> Option<Member> {
+        self.node(host)?.me()
+    }
+
+    /// How long a way to or from the metastore takes.
+    fn store_way(&mut self) -> u64 {
+        let (low, high) = self.weather.store_us;
+        if self.dice.chance(self.weather.tail_ppm) {
+            return self.dice.between(low, self.weather.tail_us);
+        }
+        self.dice.between(low, high)
+    }
+
+    fn link_way(&mut self) -> u64 {
+        let (low, high) = self.weather.link_us;
+        self.dice.between(low, high)
+    }
+}
+
+/// The host on which a node is installed.
+pub(crate) const fn host_of(node: NodeId) -> Host {
+    Host(node.0)
+}
+
+/// A transaction, and what the judge needs to know to judge it.
+impl World {
+    fn transact(&mut self, host: Host, ask: &Ask) -> Answer {
+        let job = match ask {
+            Ask::Take { fence, .. }
+            | Ask::CommitStep { fence, .. }
+            | Ask::Finish { fence, .. }
+            | Ask::Release { fence, .. }
+            | Ask::Act { fence, .. }
+            | Ask::Place { fence, .. } => Some(fence.job),
+            _ => None,
+        };
+        let before = job.and_then(|id| self.store.job(id)).copied();
+        self.judge.before(self.now, ask, &self.store, &self.machines);
+        let answer = self.store.ask(NodeId(host.0), ask);
+        self.judge.after(self.now, ask, before.as_ref(), &answer, &self.store, &self.machines);
+        self.mix(match &answer {
+            Answer::Granted { epoch, .. } => epoch.0 << 8 | 1,
+            Answer::Done => 2,
+            Answer::Refused => 3,
+            Answer::Full => 4,
+            Answer::Jobs(rows) => (rows.len() as u64) << 8 | 5,
+            Answer::Listed { members, .. } => (members.len() as u64) << 8 | 6,
+            _ => 7,
+        });
+        answer
+    }
+}

@@ -1,0 +1,166 @@
+//! Users. A submit is tried again, with the same key and through any host, until it is acknowledged; an action is tried once.
+
+use kirin_core::ask::{JobId, Priority, ProjectId};
+use kirin_core::job::JobEvent;
+use kirin_core::{Action, Answer, Ask, Event};
+
+use super::{Coming, World};
+use crate::act::{Host, Work};
+use crate::plant::Plant;
+use crate::store::JobRow;
+
+/// How soon a client tries again.
+const AGAIN_US: u64 = 700_000;
+
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    wants: Wants,
+    done: bool,
+    tries: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Wants {
+    Post { work: Work, key: u128 },
+    Act { action: Action, name: String, via: Option<Host> },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    Accepted(JobRow),
+    Read(JobRow),
+    Acted(JobRow),
+    Refused,
+}
+
+impl Client {
+    pub(super) fn post(work: Work, number: usize) -> Self {
+        Self { wants: Wants::Post { work, key: number as u128 + 1 }, done: false, tries: 0 }
+    }
+
+    pub(super) fn act(action: Action, name: String, via: Option<Host>) -> Self {
+        Self { wants: Wants::Act { action, name, via }, done: false, tries: 0 }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl World {
+    pub(super) fn client_tries(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        if client.done {
+            return;
+        }
+        client.tries += 1;
+        let wants = client.wants.clone();
+        if matches!(wants, Wants::Act { .. }) && client.tries > 3 {
+            client.done = true;
+            return;
+        }
+        let via = match &wants {
+            Wants::Post { work, .. } => work.via,
+            Wants::Act { via, .. } => *via,
+        };
+        let serving: Vec<_> =
+            self.hosts().into_iter().filter(|h| self.machine(*h).is_some_and(|m| m.serves())).collect();
+        let via = via.filter(|via| serving.contains(via));
+        let Some(host) = via.or_else(|| self.dice.pick(&serving).copied()) else { return self.again(at) };
+        let ask = match wants {
+            Wants::Post { work, key } => {
+                let placed = self.node(host).and_then(|node| node.place(key as u64));
+                Some(Ask::Submit {
+                    project: ProjectId(work.project),
+                    priority: Priority(work.prio),
+                    placed,
+                    external: work.external,
+                    key,
+                })
+            }
+            Wants::Act { name, .. } => self.job(&name).map(|id| Ask::ReadJobs(vec![id])),
+        };
+        match ask {
+            Some(ask) => self.send_api(host, at, ask),
+            None => self.again(at),
+        }
+    }
+
+    fn again(&mut self, client: usize) {
+        self.schedule(self.now + AGAIN_US, Coming::ClientTries { client });
+    }
+
+    fn send_api(&mut self, host: Host, client: usize, ask: Ask) {
+        let Some(boot) = self.machine(host).and_then(|m| m.process.as_ref()).map(|p| p.boot) else { return };
+        if self.plant == Some(Plant::AcknowledgedEarly)
+            && let Ask::Submit { key, .. } = ask
+        {
+            self.judge.acknowledged(key);
+            self.clients[client].done = true;
+        }
+        let cut = self.outage.is_some() || self.machine(host).is_none_or(|m| m.store_cut);
+        if cut || self.dice.chance(self.weather.lose_request_ppm) {
+            return self.again(client);
+        }
+        let at = self.now + self.store_way();
+        self.schedule(at, Coming::ApiToStore { host, boot, client, ask });
+    }
+
+    pub(super) fn api_asked(&mut self, host: Host, boot: u32, client: usize, ask: &Ask) {
+        if self.outage.is_some() || self.dice.chance(self.weather.rollback_ppm) {
+            return self.again(client);
+        }
+        let answer = self.transact(host, ask);
+        let reply = match (&answer, ask) {
+            (Answer::Accepted { row, fresh }, _) => {
+                if *fresh && let Wants::Post { work, .. } = &self.clients[client].wants {
+                    self.works.insert(row.id, work.clone());
+                }
+                Reply::Accepted(*row)
+            }
+            (Answer::Jobs(rows), _) => rows.first().map_or(Reply::Refused, |row| Reply::Read(*row)),
+            (Answer::Done, Ask::Act { fence, .. }) => {
+                self.row(fence.job).map_or(Reply::Refused, |row| Reply::Acted(row))
+            }
+            _ => Reply::Refused,
+        };
+        if self.dice.chance(self.weather.lose_reply_ppm) || self.machine(host).is_none_or(|m| m.mute) {
+            return self.again(client);
+        }
+        let at = self.now + self.store_way();
+        self.schedule(at, Coming::ApiReply { host, boot, client, reply });
+    }
+
+    fn row(&self, id: JobId) -> Option<JobRow> {
+        self.store.job(id).copied()
+    }
+
+    pub(super) fn api_replied(&mut self, host: Host, boot: u32, at: usize, reply: Reply) {
+        let serves = self.process(host, boot).is_some_and(|p| p.stopped.is_none());
+        if !serves {
+            return self.again(at);
+        }
+        match (&self.clients[at].wants, reply) {
+            (Wants::Post { key, .. }, Reply::Accepted(row)) => {
+                self.judge.acknowledged(*key);
+                self.clients[at].done = true;
+                self.tell(host, boot, Event::Told(vec![row]));
+            }
+            (Wants::Act { action, .. }, Reply::Read(row)) => {
+                let (action, legal) = (*action, row.state.after(JobEvent::Act(*action)).is_ok());
+                if legal {
+                    let ask = Ask::Act { fence: row.fence(), state: row.state, action };
+                    self.send_api(host, at, ask);
+                } else {
+                    self.clients[at].done = true;
+                }
+            }
+            (Wants::Act { .. }, Reply::Acted(row)) => {
+                self.clients[at].done = true;
+                self.judge.count("acted");
+                self.tell(host, boot, Event::Told(vec![row]));
+            }
+            _ => self.again(at),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Carrying out the core's orders, by the rules of the production shell.
+
+use kirin_core::ask::Fence;
+use kirin_core::effect::Nudge;
+use kirin_core::event::{End, Met};
+use kirin_core::{Answer, Ask, AskId, Effect, Event, Member, Outcome};
+
+use super::{Coming, World, host_of};
+use crate::act::{Host, Outage};
+use crate::host::Run;
+use crate::plant::Plant;
+
+/// How long a connection is tried before nobody answers.
+const PROBE_US: u64 = 1_000_000;
+/// How soon a broken link is tried again.
+const RELINK_US: u64 = 1_000_000;
+
+impl World {
+    pub(super) fn carry_out(&mut self, host: Host, boot: u32, effect: Effect) {
+        match effect {
+            Effect::Ask { id, ask } => self.send(host, boot, id, ask),
+            Effect::Begin { fence, step } => self.begin(host, boot, fence, step),
+            Effect::Proceed { fence, step } => self.proceed(host, boot, fence, step),
+            Effect::Cancel { fence, .. } => self.cancel(host, boot, fence),
+            Effect::Watch(members) => self.watch(host, boot, members),
+            Effect::Probe(member) => {
+                let at = self.now + self.link_way();
+                self.schedule(at, Coming::Knock { host, boot, at: member });
+            }
+            Effect::Nudge { to, nudge } => self.nudge(host, to, nudge),
+            Effect::Exit => self.exit(host),
+            Effect::Lead { .. } | Effect::Resign(_) | Effect::Note(_) => {}
+        }
+    }
+
+    // --- the metastore ---
+
+    fn send(&mut self, host: Host, boot: u32, id: AskId, ask: Ask) {
+        let now = self.now;
+        let ask_timeout = self.setup.timing.ask_timeout();
+        let Some(process) = self.process_mut(host, boot) else { return };
+        let gives_up = process.when(process.local(now) + ask_timeout);
+        if now - process.asked.0 > 1_000_000 {
+            process.asked = (now, 0);
+        }
+        process.asked.1 += 1;
+        let asked = process.asked.1;
+        let process = self.machines[host.0 as usize - 1].process.as_ref();
+        self.judge.asks(now, host, &ask, asked, process);
+        if self.outage == Some(Outage::Fails) || self.machine(host).is_some_and(|m| m.store_cut && id.0 % 2 == 0) {
+            let at = now + 1_000;
+            return self.answer(host, boot, id, Answer::Failed, at);
+        }
+        let weather = &self.weather;
+        if self.dice.chance(weather.lose_request_ppm) || self.machine(host).is_some_and(|m| m.store_cut) {
+            return self.answer(host, boot, id, Answer::Unknown, gives_up);
+        }
+        if self.dice.chance(self.weather.late_ppm) {
+            let at = now + self.dice.between(1, self.weather.late_us);
+            self.judge.count("late request");
+            return self.schedule(at, Coming::ToStore { host, boot, id, ask, gives_up });
+        }
+        let at = now + self.store_way();
+        self.schedule(at, Coming::ToStore { host, boot, id, ask, gives_up });
+    }
+
+    pub(super) fn asked(&mut self, host: Host, boot: u32, id: AskId, ask: &Ask, gives_up: u64) {
+        match self.outage {
+            Some(Outage::Fails) => return self.answer(host, boot, id, Answer::Failed, gives_up.min(self.now + 1_000)),
+            // It may still be carried out when the metastore moves again; here it never is.
+            Some(Outage::Hangs) => return self.answer(host, boot, id, Answer::Unknown, gives_up),
+            None => {}
+        }
+        if self.dice.chance(self.weather.rollback_ppm) {
+            let at = self.now + self.store_way();
+            return self.answer(host, boot, id, Answer::Failed, at.min(gives_up));
+        }
+        let answer = self.transact(host, ask);
+        let lost = self.dice.chance(self.weather.lose_reply_ppm) || self.machine(host).is_none_or(|m| m.mute);
+        let at = self.now + self.store_way();
+        if lost || at > gives_up {
+            self.judge.count("reply lost");
+            return self.answer(host, boot, id, Answer::Unknown, gives_up);
+        }
+        self.answer(host, boot, id, answer, at);
+    }
+
+    fn answer(&mut self, host: Host, boot: u32, id: AskId, answer: Answer, at: u64) {
+        self.schedule(at, Coming::Fact { host, boot, event: Event::Answered { id, answer } });
+    }
+
+    // --- executors ---
+
+    fn begin(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
+        self.judge.begins(self.now, host, fence, step, &self.store, &self.machines);
+        let work = self.works.get(&fence.job);
+        let external = work.is_some_and(|work| work.external);
+        let Some(process) = self.process_mut(host, boot) else { return };
+        let Some(member) = process.node.me() else { return };
+        process.runs.insert(fence, Run { member, external, cancelled: false });
+        self.work(host, boot, fence, step);
+    }
+
+    fn proceed(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
+        if self.process(host, boot).is_some_and(|p| p.runs.contains_key(&fence)) {
+            self.judge.proceeds(self.now, host, fence, step, &self.store);
+            self.work(host, boot, fence, step);
+        }
+    }
+
+    /// Works at the step, or reports the end if there is none left.
+    fn work(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
+        let Some(work) = self.works.get(&fence.job) else { return };
+        let typical = if step >= work.steps { 1_000 } else { work.step.micros() };
+        let at = self.now + self.dice.between(typical - typical / 4, typical + typical / 4);
+        self.schedule(at, Coming::StepDone { host, boot, fence, step });
+    }
+
+    pub(super) fn step_done(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
+        let Some(process) = self.process_mut(host, boot).filter(|p| p.runs.contains_key(&fence)) else { return };
+        if process.stopped.is_some() {
+            process.late.push((fence, step));
+            return;
+        }
+        let Some(work) = self.works.get_mut(&fence.job) else { return };
+        let end = if step >= work.steps {
+            Some(Outcome::Succeeded)
+        } else if work.fails > 0 {
+            work.fails -= 1;
+            Some(Outcome::Failed)
+        } else {
+            None
+        };
+        match end {
+            None => self.tell(host, boot, Event::StepEnded { fence, step }),
+            Some(outcome) => {
+                if let Some(process) = self.process_mut(host, boot) {
+                    process.runs.remove(&fence);
+                }
+                self.tell(host, boot, Event::AttemptEnded { fence, end: End::Ran(outcome) });
+            }
+        }
+    }
+
+    fn cancel(&mut self, host: Host, boot: u32, fence: Fence) {
+        let (low, high) = self.weather.stop_us;
+        let at = self.now + self.dice.between(low, high);
+        let ignored = self.plant == Some(Plant::CancelIgnored);
+        let Some(process) = self.process_mut(host, boot) else { return };
+        match process.runs.get_mut(&fence) {
+            Some(run) if ignored => {
+                run.cancelled = false;
+                self.schedule(at, Coming::Fact { host, boot, event: Event::AttemptEnded { fence, end: End::Stopped } });
+            }
+            Some(run) => {
+                run.cancelled = true;
+                self.schedule(at, Coming::RunStopped { host, boot, fence });
+            }
+            None => {
+                let event = Event::AttemptEnded { fence, end: End::Stopped };
+                self.schedule(self.now, Coming::Fact { host, boot, event });
+            }
+        }
+    }
+
+    pub(super) fn run_stopped(&mut self, host: Host, boot: u32, fence: Fence) {
+        let now = self.now;
+        let Some(process) = self.process_mut(host, boot) else { return };
+        if process.stopped.is_some() {
+            // Tried again until it moves.
+            self.schedule(now + 100_000, Coming::RunStopped { host, boot, fence });
+            return;
+        }
+        process.runs.remove(&fence);
+        self.tell(host, boot, Event::AttemptEnded { fence, end: End::Stopped });
+    }
+
+    // --- links ---
+
+    fn watch(&mut self, host: Host, boot: u32, members: Vec<Member>) {
+        let Some(process) = self.process_mut(host, boot) else { return };
+        let before = core::mem::replace(&mut process.links, members.clone());
+        for to in members.into_iter().filter(|m| !before.contains(m)) {
+            let at = self.now + self.link_way();
+            self.schedule(at, Coming::Link { host, boot, to });
+        }
+    }
+
+    /// A link is made, or can't be.
+    pub(super) fn link(&mut self, host: Host, boot: u32, to: Member) {
+        if !self.process(host, boot).is_some_and(|p| p.links.contains(&to)) {
+            return;
+        }
+        if self.reaches(host, to) && self.member_at(host_of(to.node)) == Some(to) {
+            return;
+        }
+        let (now, way) = (self.now, self.link_way());
+        self.schedule(now + way, Coming::Fact { host, boot, event: Event::Suspected(to) });
+        self.schedule(now + RELINK_US, Coming::Link { host, boot, to });
+    }
+
+    /// Whether a connection to the member's address is accepted, by whomever.
+    fn reaches(&self, host: Host, to: Member) -> bool {
+        let peer = host_of(to.node);
+        !self.is_cut(host, peer)
+            && self.machine(peer).is_some_and(|m| !m.lost && m.process.is_some())
+            && self.machine(host).is_some_and(|m| !m.lost)
+    }
+
+    /// The links to a host break, if anybody can notice.
+    pub(super) fn break_links(&mut self, peer: Host, only: Option<Host>) {
+        for host in self.hosts() {
+            if host == peer || only.is_some_and(|only| only != host) {
+                continue;
+            }
+            let Some(process) = self.machine(host).and_then(|m| m.process.as_ref()) else { continue };
+            let boot = process.boot;
+            let broken: Vec<_> = process.links.iter().copied().filter(|m| host_of(m.node) == peer).collect();
+            for to in broken {
+                let (at, cut) = (self.now + self.link_way(), self.is_cut(host, peer));
+                if !cut {
+                    self.schedule(at, Coming::Fact { host, boot, event: Event::Suspected(to) });
+                }
+                self.schedule(at + RELINK_US, Coming::Link { host, boot, to });
+            }
+        }
+    }
+
+    /// A probe arrives at an address.
+    pub(super) fn knock(&mut self, host: Host, boot: u32, at: Member) {
+        let peer = host_of(at.node);
+        let Some(machine) = self.machine(peer) else { return };
+        let nothing = if self.plant == Some(Plant::SilenceIsRefusal) { Met::Refused } else { Met::Nothing };
+        let (met, after) = match &machine.process {
+            _ if machine.lost || self.is_cut(host, peer) => (nothing, PROBE_US),
+            None => (Met::Refused, 0),
+            Some(process) if process.stopped.is_some() => (nothing, PROBE_US),
+            Some(process) => process.node.me().map_or((Met::Nothing, PROBE_US), |member| (Met::Alive(member), 0)),
+        };
+        let at_time = self.now + after + self.link_way();
+        self.schedule(at_time, Coming::Fact { host, boot, event: Event::Probed { member: at, met } });
+    }
+
+    fn nudge(&mut self, host: Host, to: Member, nudge: Nudge) {
+        let peer = host_of(to.node);
+        if !self.reaches(host, to) || self.dice.chance(self.weather.lose_nudge_ppm) {
+            return;
+        }
+        let Some(boot) = self.machine(peer).and_then(|m| m.process.as_ref()).map(|p| p.boot) else { return };
+        let event = match nudge {
+            Nudge::Jobs(rows) => Event::Heard(rows),
+            Nudge::Orphans(orphans) => Event::Inherited(orphans),
+            Nudge::Lists => Event::ListsChanged,
+        };
+        if self.dice.chance(self.weather.double_nudge_ppm) {
+            let at = self.now + self.link_way() * 20;
+            self.schedule(at, Coming::Fact { host: peer, boot, event: event.clone() });
+        }
+        let at = self.now + self.link_way();
+        self.schedule(at, Coming::Fact { host: peer, boot, event });
+    }
+
+    /// The process ends by itself: for everybody else that looks like a kill.
+    fn exit(&mut self, host: Host) {
+        if let Some(machine) = self.machine_mut(host) {
+            machine.process = None;
+        }
+        self.break_links(host, None);
+    }
+}
