@@ -279,7 +279,7 @@ impl Build<'_> {
         })?
         .project(output)?
         .build()?;
-        let files = self.write(&state, plan, self.flat_schema(), "flat", None).await?;
+        let files = self.write(&state, plan, self.flat_schema(), "flat", prior.source_rows(self.range)).await?;
         for (alias, files) in sources {
             if let Some(table) = self.star.table(alias) {
                 // A source replaced while it was read would be half old and half new.
@@ -492,13 +492,14 @@ impl Star {
 /// The results of the finished steps, sorted out.
 struct Prior {
     detected: Option<BTreeMap<String, Vec<SourceFile>>>,
+    detected_rows: u64,
     flat: Option<(Vec<DataFile>, u64, String)>,
     indexes: BTreeMap<u64, (LayoutData, Option<u64>)>,
 }
 
 impl Prior {
     fn parse(values: &[serde_json::Value], steps: &[StepPlan]) -> Result<Prior> {
-        let mut prior = Prior { detected: None, flat: None, indexes: BTreeMap::new() };
+        let mut prior = Prior { detected: None, detected_rows: 0, flat: None, indexes: BTreeMap::new() };
         for value in values {
             let result: StepResult = serde_json::from_value(value.clone()).map_err(|e| {
                 Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job"))
@@ -508,7 +509,10 @@ impl Prior {
                 return Err(Error::invalid("prior", problem));
             }
             match result.outcome {
-                StepOutcome::Detected(files) => prior.detected = Some(files),
+                StepOutcome::Detected(files) => {
+                    prior.detected = Some(files);
+                    prior.detected_rows = result.rows;
+                }
                 StepOutcome::Joined(signature) => prior.flat = Some((result.files, result.rows, signature)),
                 StepOutcome::Indexed { data, parent } => {
                     prior.indexes.insert(data.layout, (data, parent));
@@ -523,6 +527,11 @@ impl Prior {
         self.detected
             .as_ref()
             .ok_or_else(|| Error::invalid("prior", "has no result of \"Detect Source\"; run that step first"))
+    }
+
+    /// Rows that a full build will read, if the sources tell.
+    fn source_rows(&self, range: SegmentRange) -> Option<u64> {
+        (range == SegmentRange::Full && self.detected_rows > 0).then_some(self.detected_rows)
     }
 
     fn joined(&self, star: &Star) -> Result<(&Vec<DataFile>, u64)> {

@@ -139,12 +139,14 @@ impl RawTable {
 
 /// Lists what a source holds.
 pub(crate) async fn describe(state: &SessionState, source: &Source) -> Result<Described> {
-    let files = list(state, "", source).await?;
-    let (store, metas) = opened(state, "", source, &files).await?;
+    // There is no table yet; the location says what is meant.
+    let name = source.location.as_str();
+    let files = list(state, name, source).await?;
+    let (store, metas) = opened(state, name, source, &files).await?;
     let schema = format(source)
         .infer_schema(state, &store, &metas)
         .await
-        .map_err(|e| Error::source("", format!("cannot read {}: {}", source.location, e.strip_backtrace())))?;
+        .map_err(|e| Error::source(name, format!("cannot read {}: {}", source.location, e.strip_backtrace())))?;
     let mut described = Described {
         columns: vec![],
         skipped: vec![],

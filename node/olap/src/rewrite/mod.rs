@@ -94,11 +94,20 @@ struct Candidate<'a> {
     fit: Fit,
     /// The segments that take part, each with its files of this cuboid.
     parts: Vec<(&'a Segment, &'a LayoutData)>,
+    /// Whether the query wants rows that no segment has.
+    incomplete: bool,
     /// Condition of the raw rows that are mixed in.
     unbuilt: Option<Expr>,
 }
 
 impl Candidate<'_> {
+    /// The least wins: whoever has all rows, then whoever has most, then the smallest index.
+    fn cost(&self) -> impl Ord {
+        let source_rows: u64 = self.parts.iter().map(|(s, _)| s.manifest.source_rows).sum();
+        let missing = self.incomplete.then_some(std::cmp::Reverse(source_rows));
+        (missing, self.rows(), self.cuboid.len(), self.cuboid.0)
+    }
+
     fn rows(&self) -> u64 {
         self.parts.iter().map(|(_, data)| data.rows).sum()
     }
@@ -162,11 +171,7 @@ impl Rewriter<'_> {
                 }
             }
         }
-        let smallest = candidates
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, c)| (c.unbuilt.is_some(), c.rows(), c.cuboid.len(), c.cuboid.0))
-            .map(|(i, _)| i);
+        let smallest = candidates.iter().enumerate().min_by_key(|(_, c)| c.cost()).map(|(i, _)| i);
         let Some(smallest) = smallest else {
             return Ok((None, verdict));
         };
@@ -212,14 +217,13 @@ impl Rewriter<'_> {
             Some((p, TimeFilter::of(&wanted.predicates, p, sql_type, self.state)))
         });
         let unbuilt = match &time {
-            Some((partition, filter)) if self.mix => {
-                unbuilt(&realizable.segments, partition, filter, &wanted.predicates)
-            }
+            Some((partition, filter)) => unbuilt(&realizable.segments, partition, filter, &wanted.predicates),
             _ => None,
         };
         let tried = star.cuboids.iter().map(|cuboid| {
             let candidate = self.candidate(realizable, &query, *cuboid, &wanted, time.as_ref().map(|(p, f)| (*p, f)));
-            (*cuboid, candidate.map(|c| Candidate { unbuilt: unbuilt.clone(), ..c }))
+            let mixed = unbuilt.clone().filter(|_| self.mix);
+            (*cuboid, candidate.map(|c| Candidate { incomplete: unbuilt.is_some(), unbuilt: mixed, ..c }))
         });
         Ok(tried.collect())
     }
@@ -265,7 +269,7 @@ impl Rewriter<'_> {
             }
             parts.push((segment, files_of(star, segment, cuboid, &fit.partials)?));
         }
-        Ok(Candidate { realizable, cuboid, fit, parts, unbuilt: None })
+        Ok(Candidate { realizable, cuboid, fit, parts, incomplete: false, unbuilt: None })
     }
 
     fn plan(&self, aggregate: &Aggregate, winner: &Candidate<'_>) -> DfResult<LogicalPlan> {

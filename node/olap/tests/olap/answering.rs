@@ -355,6 +355,22 @@ async fn only_single_queries_are_run() {
 }
 
 #[tokio::test]
+async fn of_two_models_the_one_with_the_rows_answers() {
+    let mut shop = Shop::open();
+    let (jan, feb) = (shop.build(JAN).await.unwrap(), shop.build(FEB).await.unwrap());
+    let first = shop.model.clone();
+    shop.model.name = "other".into();
+    let other = Segment { model: "other".into(), ..feb };
+    let catalog =
+        Catalog { tables: shop.tables.clone(), models: vec![first, shop.model.clone()], segments: vec![jan, other] };
+    let snapshot = shop.engine.open(catalog).unwrap();
+    // The first model would answer "none" from no segment at all, and be smaller.
+    let sql = format!("SELECT COUNT(*) FROM {STAR} WHERE f.day >= '2020-02-01' AND f.day < '2020-03-01'");
+    let answer = snapshot.query(&sql, index_only()).await.unwrap();
+    assert_eq!((shown(&answer).remove(0).as_str(), answer.realizations[0].model.as_str()), ("2", "other"));
+}
+
+#[tokio::test]
 async fn limit_and_offset_cut_the_answer() {
     let (_shop, snapshot) = full().await;
     let sql = format!("SELECT i.name, COUNT(*) FROM {STAR} GROUP BY 1 ORDER BY 1");

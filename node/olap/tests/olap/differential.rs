@@ -95,6 +95,7 @@ enum Type {
     Text,
     Int,
     Double,
+    Decimal,
     Date,
     Bool,
 }
@@ -102,7 +103,7 @@ enum Type {
 /// Alias, column, type.
 type Col = (&'static str, &'static str, Type);
 
-const FACT: [Col; 9] = [
+const FACT: [Col; 10] = [
     ("f", "k1", Type::Text),
     ("f", "k2", Type::Int),
     ("f", "d1", Type::Text),
@@ -112,6 +113,7 @@ const FACT: [Col; 9] = [
     ("f", "x", Type::Int),
     ("f", "y", Type::Double),
     ("f", "Mixed Case", Type::Text),
+    ("f", "money", Type::Decimal),
 ];
 const A: [Col; 3] = [("a", "id", Type::Text), ("a", "name", Type::Text), ("a", "n", Type::Int)];
 const B: [Col; 2] = [("b", "id", Type::Int), ("b", "grp", Type::Text)];
@@ -142,7 +144,7 @@ impl Case {
         let rows = [0, 1, 30, 80][d.pick(4)];
         let text = |d: &mut Draws<'_>| ["", "u", "v", "w", "uu"][d.pick(5)].to_string();
         let int = |d: &mut Draws<'_>| ["", "0", "1", "2", "-3", "7"][d.pick(6)].to_string();
-        let mut f = "k1,k2,d1,d2,day,flag,x,y,Mixed Case\n".to_string();
+        let mut f = "k1,k2,d1,d2,day,flag,x,y,Mixed Case,money\n".to_string();
         for _ in 0..rows {
             let day = match d.pick(16) {
                 0 => String::new(),
@@ -150,8 +152,9 @@ impl Case {
             };
             let quarter = if d.chance(20) { String::new() } else { format!("{}", (d.pick(41) as f64 - 20.0) / 4.0) };
             let flag = ["", "true", "false"][d.pick(3)];
-            writeln!(f, "{},{},{},{},{day},{flag},{},{quarter},{}", text(d), int(d), text(d), int(d), int(d), text(d))
-                .unwrap();
+            let money = ["", "0.01", "-12.50", "99999.99", "3.00"][d.pick(5)];
+            let texts = [text(d), int(d), text(d), int(d)].join(",");
+            writeln!(f, "{texts},{day},{flag},{},{quarter},{},{money}", int(d), text(d)).unwrap();
         }
         let mut a = "id,name,n\n".to_string();
         for id in d.some(&["u", "v", "w"], 70) {
@@ -174,6 +177,7 @@ impl Case {
                     ("x", "BIGINT"),
                     ("y", "DOUBLE"),
                     ("Mixed Case", "VARCHAR"),
+                    ("money", "DECIMAL(9,2)"),
                 ],
             ),
             ("a", vec![("id", "VARCHAR"), ("name", "VARCHAR"), ("n", "BIGINT")]),
@@ -351,7 +355,7 @@ fn draw_model(d: &mut Draws<'_>) -> Model {
             MeasureFunction::Max,
             MeasureFunction::Avg,
         ] {
-            let numeric = matches!(kind, Type::Int | Type::Double);
+            let numeric = matches!(kind, Type::Int | Type::Double | Type::Decimal);
             let sums = matches!(function, MeasureFunction::Sum | MeasureFunction::Avg);
             if (!sums || numeric) && d.chance(if numeric { 55 } else { 15 }) {
                 let column = Some(format!("{alias}.{column}"));
@@ -522,6 +526,7 @@ fn draw_literal(d: &mut Draws<'_>, t: Type) -> String {
         Type::Text => format!("'{}'", d.of(&["u", "v", "w", "uu", "zz"])),
         Type::Int => d.of(&["0", "1", "2", "-3", "7", "100"]).to_string(),
         Type::Double => d.of(&["0.25", "-1.5", "3.0"]).to_string(),
+        Type::Decimal => d.of(&["0.01", "3", "100.5"]).to_string(),
         Type::Date => format!("DATE '2020-0{}-{:02}'", 1 + d.pick(5), 1 + d.pick(28)),
         Type::Bool => d.of(&["TRUE", "FALSE"]).to_string(),
     }
@@ -591,7 +596,7 @@ fn draw_aggregate(d: &mut Draws<'_>, columns: &[Col], dimensions: &[Col], model:
     }
     let c = if d.chance(75) { *d.of(dimensions) } else { *d.of(columns) };
     let name = sql_name(c);
-    let numeric = matches!(c.2, Type::Int | Type::Double);
+    let numeric = matches!(c.2, Type::Int | Type::Double | Type::Decimal);
     match d.pick(10) {
         0 | 1 => format!("COUNT(*){filter}"),
         2 => format!("COUNT({name}){filter}"),
