@@ -1,1 +1,4 @@
-//! Kirin.
+//! What Kirin's tests share: real servers, suites that several implementations must pass.
+
+pub mod conformance;
+pub mod servers;
