@@ -11,8 +11,8 @@ use futures::future::{BoxFuture, join_all};
 use kirin_core::ask::{Epoch, Fence, JobId, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::{
-    Action, Answer, Ask, ClaimRow, Evidence, JobRow, JobState, Member, MemberRow, MemberState, NodeId, Outcome, ProjectRow,
-    Role, Target,
+    Action, Answer, Ask, ClaimRow, Evidence, JobRow, JobState, Member, MemberRow, MemberState, NodeId, Outcome,
+    ProjectRow, Role, Target,
 };
 
 /// Something that answers the contract's requests.

@@ -77,7 +77,11 @@ impl MariaDb {
             .args(["--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M"])
             .args(["--skip-log-bin", "--skip-name-resolve", "--max-connections=400"]);
         if !self.durable {
-            command.args(["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync", "--innodb-doublewrite=0"]);
+            command.args([
+                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-flush-method=nosync",
+                "--innodb-doublewrite=0",
+            ]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.server = Some(Server::spawn(command, libc::SIGKILL).context("starting mariadbd")?);

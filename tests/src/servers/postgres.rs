@@ -137,7 +137,18 @@ impl Postgres {
     /// If the server does not answer or refuses it.
     pub fn query(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         let out = Command::new(self.programs.join("psql"))
-            .args(["-X", "-h", "127.0.0.1", "-U", "postgres", "-At", "-v", "ON_ERROR_STOP=1", "-p", &self.port.to_string()])
+            .args([
+                "-X",
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "postgres",
+                "-At",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-p",
+                &self.port.to_string(),
+            ])
             .args(["-d", database, "-c", sql])
             .env("PGCONNECT_TIMEOUT", "2")
             .output()?;

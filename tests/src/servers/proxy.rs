@@ -96,7 +96,8 @@ async fn carry(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let up = pump(from_client, to_server, weather.clone(), |weather| weather != Weather::BlackHole, Some(upward));
-    let down = pump(from_server, to_client, weather, |weather| !matches!(weather, Weather::BlackHole | Weather::Mute), None);
+    let down =
+        pump(from_server, to_client, weather, |weather| !matches!(weather, Weather::BlackHole | Weather::Mute), None);
     tokio::select! {
         _ = cut.changed() => {}
         () = up => {}
