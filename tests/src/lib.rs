@@ -1,4 +1,5 @@
-//! What the tests of Kirin share: real servers, started privately.
+//! What Kirin's tests share: real servers, started privately, and suites that several implementations must pass.
 
+pub mod conformance;
 pub mod logs;
 pub mod servers;

@@ -113,9 +113,7 @@ impl Store {
             Ask::Claim { target, epoch, by, force } => {
                 self.works(&Claim { target: *target, epoch: *epoch, by: *by, force: *force }).await
             }
-            Ask::Yield { target, epoch, by } => {
-                self.works(&Yield { target: *target, epoch: *epoch, by: *by }).await
-            }
+            Ask::Yield { target, epoch, by } => self.works(&Yield { target: *target, epoch: *epoch, by: *by }).await,
             Ask::ListJobs => self.looks(&Jobs::Open).await,
             Ask::ReadJobs(ids) => self.looks(&Jobs::These(ids)).await,
             Ask::ListNode(node) => self.looks(&Jobs::OfNode(*node)).await,
@@ -132,9 +130,7 @@ impl Store {
                 })
             }
             Ask::Place { fence, node } => self.works(&Place { fence: *fence, node: *node }).await,
-            Ask::Take { fence, by, in_order } => {
-                self.takes(Take { fence: *fence, by: *by, in_order: *in_order }).await
-            }
+            Ask::Take { fence, by, in_order } => self.takes(Take { fence: *fence, by: *by, in_order: *in_order }).await,
             Ask::CommitStep { fence, by, step } => {
                 let mut commit = Step {
                     fence: *fence,

@@ -5,8 +5,8 @@
 //! own and a deadline of its own: one that still waits for its turn when its time is up certainly did not happen.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use kirin_core::Answer;
 use tokio::sync::{mpsc, oneshot};
@@ -100,7 +100,9 @@ async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request:
     let sender = inner.batches().and_then(|batches| lane(batches).0.get());
     let Some(sender) = sender else {
         let mut answers = R::carry(inner, &[request]).await?;
-        return answers.pop().ok_or_else(|| Fault::Maybe(StoreError::Corrupt("a transaction without answer".to_owned())));
+        return answers
+            .pop()
+            .ok_or_else(|| Fault::Maybe(StoreError::Corrupt("a transaction without answer".to_owned())));
     };
     let patience = inner.ask_timeout();
     let stage = Arc::new(AtomicU8::new(QUEUED));
@@ -176,7 +178,8 @@ fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>) -> Vec<Waiting<R>> {
     let mut left = VecDeque::new();
     while let Some(waiting) = queue.pop_front() {
         let full = batch.len() >= BATCH_MAX || batch.first().is_some_and(|first| first.request.alone());
-        let fits = !full && (batch.is_empty() || !waiting.request.alone()) && !subjects.contains(&waiting.request.subject());
+        let fits =
+            !full && (batch.is_empty() || !waiting.request.alone()) && !subjects.contains(&waiting.request.subject());
         if !fits {
             // A later request for the same job must not overtake this one.
             subjects.insert(waiting.request.subject());

@@ -3,9 +3,9 @@
 //! Whatever ends a member does the same three things in one transaction: its `beat` row goes, its `member` row says why,
 //! and what it held in another state than RUNNING is let go.
 
+use kirin_core::ask::{Epoch, ProjectId};
 use kirin_core::failure::Evidence;
 use kirin_core::{Answer, ClaimRow, Member, MemberRow, MemberState, NodeId, ProjectRow, Role, Target};
-use kirin_core::ask::{Epoch, ProjectId};
 
 use crate::error::{Fault, StoreError};
 use crate::job::AttemptEnd;
@@ -35,8 +35,8 @@ impl Work for Join<'_> {
         let rows = line.rows(|sql| &sql.node_find, args![self.name]).await?;
         let row = rows.first().ok_or_else(|| StoreError::Corrupt("a node vanished while it joined".to_owned()))?;
         let (node, incarnation) = (row.num::<u32>(0)?, row.num::<u32>(1)?);
-        let me = Member::new(node, incarnation)
-            .ok_or_else(|| StoreError::Corrupt("incarnation 0 was issued".to_owned()))?;
+        let me =
+            Member::new(node, incarnation).ok_or_else(|| StoreError::Corrupt("incarnation 0 was issued".to_owned()))?;
         for row in line.rows(|sql| &sql.member_alive_of_node, args![node]).await? {
             let old = member(node, row.num(0)?)?;
             end(line, old, MemberState::Fenced, Evidence::Replaced, me).await?;
@@ -197,13 +197,7 @@ impl Work for SetSlots {
 }
 
 /// Ends a member inside the caller's transaction; `false` if it isn't alive.
-async fn end(
-    line: &mut Line,
-    who: Member,
-    state: MemberState,
-    evidence: Evidence,
-    by: Member,
-) -> Result<bool, Fault> {
+async fn end(line: &mut Line, who: Member, state: MemberState, evidence: Evidence, by: Member) -> Result<bool, Fault> {
     let (node, incarnation, now) = (who.node.0, who.incarnation.get(), wall_ms());
     let number = if state == MemberState::Left { 2_i64 } else { 3 };
     let died = line

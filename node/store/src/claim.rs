@@ -52,9 +52,8 @@ impl Work for Yield {
     async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
         let (node, incarnation) = (self.by.node.0, self.by.incarnation.get());
         let target = target_name(self.target);
-        let hit = line
-            .alone(|sql| &sql.claim_yield, args![&target, self.epoch.0.cast_signed(), node, incarnation])
-            .await?;
+        let hit =
+            line.alone(|sql| &sql.claim_yield, args![&target, self.epoch.0.cast_signed(), node, incarnation]).await?;
         Ok(done_if(hit > 0))
     }
 }

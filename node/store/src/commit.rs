@@ -77,7 +77,8 @@ impl Work for Steps<'_> {
 
     async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
         let now = wall_ms();
-        let fences = fenced(self.0.iter().map(|step| (step.fence, step.by))).ints(self.0.iter().map(|step| i64::from(step.step)));
+        let fences = fenced(self.0.iter().map(|step| (step.fence, step.by)))
+            .ints(self.0.iter().map(|step| i64::from(step.step)));
         let hit = if line.dialect() == Dialect::Postgres {
             let table = fences
                 .ints(self.0.iter().map(|step| step.started_ms))
@@ -312,10 +313,7 @@ impl Work for Act {
         let restart = i64::from(self.action == Action::Restart);
         let cleared = i64::from(dead.is_some());
         let hit = line
-            .run(
-                |sql| &sql.act,
-                args![job, epoch, state_number(self.state), state_number(next), restart, now, cleared],
-            )
+            .run(|sql| &sql.act, args![job, epoch, state_number(self.state), state_number(next), restart, now, cleared])
             .await?;
         if hit == 0 {
             return Ok(Answer::Refused);

@@ -115,7 +115,9 @@ impl Work for Put<'_> {
             Some(body) if seen == 0 => {
                 line.run(|sql| &sql.doc_add, args![project, kind, self.name, body, wall_ms()]).await?
             }
-            Some(body) => line.run(|sql| &sql.doc_replace, args![project, kind, self.name, body, wall_ms(), seen]).await?,
+            Some(body) => {
+                line.run(|sql| &sql.doc_replace, args![project, kind, self.name, body, wall_ms(), seen]).await?
+            }
         };
         if hit == 0 {
             return Ok(false);

@@ -18,7 +18,9 @@ pub enum StoreError {
     #[error("the metastore did not answer within {0:?}")]
     Late(Duration),
     /// The schema was written by a newer version of this program.
-    #[error("the metastore has schema version {found}, this program knows versions up to {known}: start a newer version of it")]
+    #[error(
+        "the metastore has schema version {found}, this program knows versions up to {known}: start a newer version of it"
+    )]
     Newer {
         /// The version that was found.
         found: i64,
@@ -82,7 +84,9 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
         return match pg.code() {
             "40001" | "40P01" | "55P03" => Nature::Conflict,
             // The server is shutting down or the session is being ended, perhaps after the commit.
-            code if code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25P04" => Nature::Broken,
+            code if code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25P04" => {
+                Nature::Broken
+            }
             _ => Nature::Denied,
         };
     }

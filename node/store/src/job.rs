@@ -371,9 +371,7 @@ impl Work for Progress<'_> {
     async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
         let (job, epoch) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed());
         let (node, incarnation) = (self.by.node.0, self.by.incarnation.get());
-        let hit = line
-            .alone(|sql| &sql.progress, args![job, epoch, node, incarnation, self.text, wall_ms()])
-            .await?;
+        let hit = line.alone(|sql| &sql.progress, args![job, epoch, node, incarnation, self.text, wall_ms()]).await?;
         Ok(hit > 0)
     }
 }

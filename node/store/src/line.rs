@@ -68,6 +68,16 @@ pub(crate) struct Lines {
     gate: Semaphore,
     idle: std::sync::Mutex<Vec<Line>>,
     generation: AtomicU64,
+    purpose: Purpose,
+}
+
+/// What connections are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The contract: short statements, each by an index.
+    Contract,
+    /// People's questions, of any shape.
+    People,
 }
 
 /// How to open a connection.
@@ -152,7 +162,11 @@ impl Line {
     }
 
     /// Writes with a statement that commits by itself and returns rows.
-    pub(crate) async fn alone_rows(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
+    pub(crate) async fn alone_rows(
+        &mut self,
+        statement: fn(&Sql) -> &Statement,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, Fault> {
         debug_assert_eq!(self.phase, Phase::Idle);
         self.phase = Phase::Deciding;
         let sql = self.sql.clone();
@@ -179,8 +193,9 @@ impl Line {
 
 impl Lines {
     /// At most `count` connections, opened when they are needed.
-    pub(crate) fn new(opener: Arc<Opener>, count: u32) -> Self {
+    pub(crate) fn new(opener: Arc<Opener>, count: u32, purpose: Purpose) -> Self {
         Self {
+            purpose,
             opener,
             gate: Semaphore::new(count as usize),
             idle: std::sync::Mutex::default(),
@@ -232,7 +247,8 @@ impl Lines {
                     // The server answered, so the connection is sound once the transaction is gone. After a refused
                     // COMMIT or single statement nothing is open any more, and ROLLBACK is a harmless formality.
                     line.phase = Phase::Open;
-                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) || line.dialect() == Dialect::Sqlite
+                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(())))
+                        || line.dialect() == Dialect::Sqlite
                     {
                         line.phase = Phase::Idle;
                         self.keep(line);
@@ -277,7 +293,7 @@ impl Lines {
             line.fresh = false;
             return Ok(line);
         }
-        let conn = self.opener.open().await?;
+        let conn = self.opener.open(self.purpose).await?;
         Ok(Line {
             conn,
             sql: self.opener.sql.clone(),
@@ -347,13 +363,13 @@ impl Opener {
     }
 
     /// Opens a connection to the primary and prepares the session.
-    async fn open(&self) -> Result<Conn, Fault> {
+    async fn open(&self, purpose: Purpose) -> Result<Conn, Fault> {
         match &self.target {
             Target::Sqlite(path) => self.open_sqlite(path).await,
             Target::Postgres(hosts) => {
                 let mut last = None;
                 for options in hosts {
-                    match self.open_postgres(options).await {
+                    match self.open_postgres(options, purpose).await {
                         Ok(conn) => return Ok(conn),
                         Err(error) => last = prefer(last, error),
                     }
@@ -393,17 +409,26 @@ impl Opener {
         }
     }
 
-    async fn open_postgres(&self, options: &PgConnectOptions) -> Result<Conn, StoreError> {
+    async fn open_postgres(&self, options: &PgConnectOptions, purpose: Purpose) -> Result<Conn, StoreError> {
         let mut conn = Conn::Postgres(options.connect().await.map_err(|error| told(&error))?);
         let ms = self.ask_timeout.as_millis().max(1);
-        // The server gives up when we do, so that a request that we called late is not done much later. Plans must not
-        // depend on whether statistics happen to exist: every statement of the contract goes by index.
+        // The server gives up when we do, so that a request that we called late is not done much later.
         conn.raw(&format!(
             "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}; SET jit = off; \
              SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
         ))
         .await
         .map_err(|error| told(&error))?;
+        if purpose == Purpose::Contract {
+            // Every statement of the contract goes by an index, whatever the statistics say or do not say yet, and is
+            // planned once. A bitmap scan would not mark the dead entries that a busy queue leaves in its indexes.
+            conn.raw(
+                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; \
+                 SET enable_mergejoin = off",
+            )
+            .await
+            .map_err(|error| told(&error))?;
+        }
         let standby = Statement::once("SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END", Dialect::Postgres, "");
         let rows = conn.rows(&standby, &[]).await.map_err(|error| told(&error))?;
         match rows.first().map(|row| row.num::<i64>(0)).transpose()? {
@@ -444,7 +469,8 @@ fn hosts(url: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 fn has_user(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|authority| authority.contains('@')))
+    url.split_once("://")
+        .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|authority| authority.contains('@')))
 }
 
 /// The URL is not repeated: it may carry a password.

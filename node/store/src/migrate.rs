@@ -61,7 +61,8 @@ impl Work for Migrate {
             Dialect::Sqlite => line.begin().await?,
             Dialect::Postgres => {
                 line.begin().await?;
-                let wait = Statement::once("SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held", dialect, "");
+                let wait =
+                    Statement::once("SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held", dialect, "");
                 // Waiting for another node's migration is not a failure of this statement.
                 line.raw("SET LOCAL statement_timeout = 0").await?;
                 line.rows_of(&wait, args![&name]).await?;

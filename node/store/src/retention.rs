@@ -88,7 +88,8 @@ impl Work for OldMembers {
         line.begin().await?;
         for row in &old {
             let (node, incarnation): (i64, i64) = (row.num(0)?, row.num(1)?);
-            delete(line, &format!("DELETE FROM {{p}}_member WHERE node = {node} AND incarnation = {incarnation}")).await?;
+            delete(line, &format!("DELETE FROM {{p}}_member WHERE node = {node} AND incarnation = {incarnation}"))
+                .await?;
         }
         line.commit().await?;
         Ok(old.len() as u64)

@@ -40,7 +40,8 @@ impl Statement {
                 text
             },
         );
-        let mut reader = Reader { dialect, prefix, widths: widths(&source, dialect), order: Vec::new(), joined: String::new() };
+        let mut reader =
+            Reader { dialect, prefix, widths: widths(&source, dialect), order: Vec::new(), joined: String::new() };
         let text = reader.expand(source.trim().trim_end_matches(';'));
         let order = (dialect == Dialect::MySql).then_some(reader.order);
         Self { text: text.into(), order, keep: true }
@@ -208,15 +209,16 @@ impl Reader<'_> {
         self.argument(argument, &mut place);
         match self.dialect {
             Dialect::Sqlite => {
-                let fields: Vec<String> = (columns.iter().enumerate())
-                    .map(|(at, (name, _))| format!("value ->> {at} AS {name}"))
-                    .collect();
+                let fields: Vec<String> =
+                    (columns.iter().enumerate()).map(|(at, (name, _))| format!("value ->> {at} AS {name}")).collect();
                 format!("(SELECT {} FROM json_each({place})) AS {alias}", fields.join(", "))
             }
             Dialect::Postgres => {
                 let first = self.parameter(argument);
                 let arrays: Vec<String> = (columns.iter().enumerate())
-                    .map(|(at, (_, kind))| format!("${}::{}[]", first + at, if *kind == "int" { "int8" } else { "text" }))
+                    .map(|(at, (_, kind))| {
+                        format!("${}::{}[]", first + at, if *kind == "int" { "int8" } else { "text" })
+                    })
                     .collect();
                 format!("unnest({}) AS {alias}({names})", arrays.join(", "))
             }
@@ -378,7 +380,8 @@ mod tests {
 
     #[test]
     fn a_table_argument_shifts_the_parameters_after_it_on_postgres_only() {
-        let source = "UPDATE {join job $1 q(job int, name text)} SET at = $2 {from} WHERE j.id = q.job AND {uuid $3} = j.uuid";
+        let source =
+            "UPDATE {join job $1 q(job int, name text)} SET at = $2 {from} WHERE j.id = q.job AND {uuid $3} = j.uuid";
         let read = |dialect| Statement::read(source, dialect, "k");
         assert_eq!(
             &*read(Dialect::Postgres).text,

@@ -12,7 +12,7 @@ use crate::batch::Batches;
 use crate::commit::{Finish, Release, Step};
 use crate::config::StoreConfig;
 use crate::error::{Fault, StoreError};
-use crate::line::{Lines, Opener, Work};
+use crate::line::{Lines, Opener, Purpose, Work};
 use crate::migrate::Migrate;
 use crate::sql::{Sql, Statement};
 use crate::submit::{NewJob, Submits, Submitted};
@@ -54,14 +54,14 @@ impl Store {
         };
         let sql = Arc::new(Sql::new(dialect, &config.identifier));
         let opener = Arc::new(Opener::new(config, sql.clone())?);
-        let lines = |count| Lines::new(opener.clone(), count);
+        let lines = |count| Lines::new(opener.clone(), count, Purpose::Contract);
         let inner = Arc::new(Inner {
             sql,
             ask_timeout: config.ask_timeout,
             beat: lines(1),
             members: lines(1),
             work: lines(config.connections),
-            people: lines(config.connections.div_ceil(2)),
+            people: Lines::new(opener.clone(), config.connections.div_ceil(2), Purpose::People),
             batches: config.batch.then(Batches::default),
         });
         inner.members.carry(&Migrate, config.open_timeout).await.map_err(Fault::into_error)?;
@@ -188,7 +188,5 @@ impl Work for Question<'_> {
 
 /// Wall time, for people to read; nothing is decided by it.
 pub(crate) fn wall_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

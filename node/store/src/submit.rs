@@ -104,7 +104,11 @@ impl Work for Submits<'_> {
             if let Some(overlap) = self.lock_ranges(line).await? {
                 // Unless the very same submit reserved them the first time.
                 let known = known(line, self.0).await?;
-                return Ok(self.0.iter().map(|job| first_time(&known, job).unwrap_or(Submitted::Overlaps(overlap))).collect());
+                return Ok(self
+                    .0
+                    .iter()
+                    .map(|job| first_time(&known, job).unwrap_or(Submitted::Overlaps(overlap)))
+                    .collect());
             }
             let made = insert(line, self.0).await?;
             for job in self.0.iter().filter(|job| made.contains_key(&job.key)) {

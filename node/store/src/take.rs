@@ -229,7 +229,8 @@ fn candidate(row: &Row) -> Result<Candidate, StoreError> {
 
 async fn write(line: &mut Line, granted: &[(&Candidate, &Take)]) -> Result<(), Fault> {
     let now = wall_ms();
-    let old: Vec<_> = granted.iter().filter_map(|(candidate, take)| Some((candidate, take, candidate.holder?))).collect();
+    let old: Vec<_> =
+        granted.iter().filter_map(|(candidate, take)| Some((candidate, take, candidate.holder?))).collect();
     if !old.is_empty() {
         let attempts = Table::default()
             .ints(old.iter().map(|(candidate, ..)| candidate.job))

@@ -93,7 +93,9 @@ impl Conn {
     pub(crate) async fn run(&mut self, statement: &Statement, args: &[Arg]) -> Result<u64, sqlx::Error> {
         Ok(match self {
             Self::Sqlite(conn) => bound!(sqlx::Sqlite, statement, args, json).execute(conn).await?.rows_affected(),
-            Self::Postgres(conn) => bound!(sqlx::Postgres, statement, args, arrays).execute(conn).await?.rows_affected(),
+            Self::Postgres(conn) => {
+                bound!(sqlx::Postgres, statement, args, arrays).execute(conn).await?.rows_affected()
+            }
             Self::MySql(conn) => bound!(sqlx::MySql, statement, args, json).execute(conn).await?.rows_affected(),
         })
     }
@@ -218,7 +220,9 @@ impl Row {
     /// The integer in that column, which must fit if it is there.
     pub(crate) fn opt<T: TryFrom<i64>>(&self, at: usize) -> Result<Option<T>, StoreError> {
         self.int(at)?
-            .map(|value| T::try_from(value).map_err(|_| StoreError::Corrupt(format!("no fitting number in column {at}"))))
+            .map(|value| {
+                T::try_from(value).map_err(|_| StoreError::Corrupt(format!("no fitting number in column {at}")))
+            })
             .transpose()
     }
 

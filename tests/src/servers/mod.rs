@@ -3,4 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
 pub mod child;
+pub mod mariadb;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
 pub mod zookeeper;

@@ -1,3 +1,4 @@
-//! Tests that run whole parts of Kirin against real servers.
+//! Tests that run whole parts of Kirin against real servers, in one binary.
 
 mod discovery;
+mod store;

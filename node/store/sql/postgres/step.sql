@@ -3,8 +3,8 @@ WITH q AS MATERIALIZED (
   hit AS (
     UPDATE {p}_job AS j SET steps = j.steps + 1, changed_ms = q.at FROM q
     WHERE j.id = q.job AND j.epoch = q.held AND j.holder_node = q.node AND j.holder_incarnation = q.incarnation AND j.state = 2 AND j.steps = q.step
-    RETURNING j.id),
+    RETURNING j.id, q.step, q.held, q.node, q.started, q.ended, q.name, q.result),
   done AS (
     INSERT INTO {p}_step (job, idx, epoch, node, started_ms, ended_ms, name, result)
-    SELECT q.job, q.step, q.held, q.node, q.started, q.ended, q.name, q.result FROM q JOIN hit ON hit.id = q.job)
+    SELECT id, step, held, node, started, ended, name, result FROM hit)
 SELECT id FROM hit

@@ -1,7 +1,8 @@
 -- One statement for many takes. $2 says whether the rows of the projects are locked already, $3 the wall time,
 -- $4 whether an earlier waiting job stands against it.
 -- Verdict: 0 granted if the row still is what was read when its lock is granted, 1 the project is full,
--- 2 the project may become full by takes that are not visible here: lock it and ask again.
+-- 2 the project may become full by takes that are not visible here: lock it and ask again. What is refused is left out.
+-- `from_step` is set from the row as it is locked; the attempt that ended is told by what was read.
 WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(job int, seen int, node int, incarnation int)}),
   me AS MATERIALIZED (
     SELECT m.node, m.incarnation
@@ -52,10 +53,12 @@ WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(job int, seen int, node int, in
       from_step = j.steps, taken_ms = $3, started_ms = COALESCE(j.started_ms, $3), ended_ms = NULL, changed_ms = $3
     FROM verdicts AS v
     WHERE v.verdict = 0 AND j.id = v.id AND j.epoch = v.seen AND j.state <= 2 AND (j.state = 2) = v.running
-    RETURNING j.id, j.epoch, j.steps),
+    RETURNING j.id, j.epoch, j.steps, v.seen, v.holder_node, v.holder_incarnation, v.from_step, v.taken_ms),
   ended AS (
     INSERT INTO {p}_attempt (job, epoch, node, incarnation, from_step, started_ms, ended_ms, outcome)
-    SELECT v.id, v.seen, v.holder_node, v.holder_incarnation, v.from_step, v.taken_ms, $3, 4
-    FROM hit JOIN verdicts AS v ON v.id = hit.id WHERE v.holder_node IS NOT NULL
+    SELECT id, seen, holder_node, holder_incarnation, from_step, taken_ms, $3, 4
+    FROM hit WHERE holder_node IS NOT NULL
     ON CONFLICT DO NOTHING)
-SELECT v.id, v.verdict, hit.epoch, hit.steps FROM verdicts AS v LEFT JOIN hit ON hit.id = v.id
+SELECT id, 0, epoch, steps FROM hit
+UNION ALL
+SELECT id, verdict, NULL, NULL FROM verdicts WHERE verdict <> 0
