@@ -11,13 +11,13 @@
 
 use std::sync::Arc;
 
+use crate::metastore::{Store, StoreError};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use crate::metastore::{Store, StoreError};
 use serde::Serialize;
 use serde_json::json;
 
@@ -80,9 +80,7 @@ impl std::ops::Deref for Context {
 /// All routes.
 pub fn router(parts: Parts) -> Router {
     let context = Context(Arc::new(parts));
-    let open = Router::new()
-        .route("/health", get(cluster::health))
-        .route("/kylin/api/health", get(cluster::health));
+    let open = Router::new().route("/health", get(cluster::health)).route("/kylin/api/health", get(cluster::health));
     let api = Router::new()
         .route("/user/authentication", get(login::authentication).post(login::authentication))
         .route("/projects", get(catalog::projects).post(catalog::create_project))
@@ -94,7 +92,10 @@ pub fn router(parts: Parts) -> Router {
         .route("/models/{model}", get(catalog::model).delete(catalog::drop_model))
         .route(
             "/models/{model}/segments",
-            get(catalog::segments).post(catalog::build_segment).put(catalog::refresh_segment).delete(catalog::drop_segments),
+            get(catalog::segments)
+                .post(catalog::build_segment)
+                .put(catalog::refresh_segment)
+                .delete(catalog::drop_segments),
         )
         .route("/jobs", get(jobs::list).post(jobs::submit))
         .route("/jobs/status", put(jobs::act))
@@ -271,7 +272,9 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> 
     async fn from_request(request: Request, state: &S) -> std::result::Result<Self, ApiError> {
         let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|e| ApiError::bad(e.body_text()))?;
         let bytes = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
-        serde_json::from_slice(bytes).map(Self).map_err(|e| ApiError::bad(format!("the body is not what is expected: {e}")))
+        serde_json::from_slice(bytes)
+            .map(Self)
+            .map_err(|e| ApiError::bad(format!("the body is not what is expected: {e}")))
     }
 }
 
@@ -281,10 +284,7 @@ pub struct Params<T>(pub T);
 impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        _: &S,
-    ) -> std::result::Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> std::result::Result<Self, ApiError> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|e| ApiError::bad(e.body_text()))
@@ -295,11 +295,17 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Par
 #[derive(Debug, serde::Deserialize)]
 pub struct Paging {
     /// The number of the page, from 0.
-    #[serde(default, alias = "pageOffset")]
+    #[serde(default, alias = "pageOffset", deserialize_with = "number")]
     pub page_offset: u64,
     /// Rows a page.
-    #[serde(default = "ten", alias = "pageSize", alias = "limit")]
+    #[serde(default = "ten", alias = "pageSize", alias = "limit", deserialize_with = "number")]
     pub page_size: u64,
+}
+
+/// A flattened struct of a query string is handed its numbers as text.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
+    let text: std::borrow::Cow<'de, str> = serde::Deserialize::deserialize(deserializer)?;
+    text.parse().map_err(|_| serde::de::Error::custom(format!("'{text}' is no number")))
 }
 
 const fn ten() -> u64 {

@@ -45,9 +45,8 @@ async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyho
     let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
     let mut taken = Histogram::<u64>::new(3)?;
     let (mut lost, mut duplicates) = (0, 0);
-    let progress = indicatif::ProgressBar::new(u64::from(runs)).with_style(indicatif::ProgressStyle::with_template(
-        "{bar:40} {pos}/{len} kills, {elapsed} elapsed, {msg}",
-    )?);
+    let progress = indicatif::ProgressBar::new(u64::from(runs))
+        .with_style(indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} kills, {elapsed} elapsed, {msg}")?);
     for run in 0..runs {
         let one = one_takeover(&mut cluster, run).await?;
         taken.record(micros(one.first_step))?;
@@ -91,7 +90,8 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
         .wait("the build to run", async || {
             let view: Value = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
             ensure!(view["job_status"] != "FINISHED", "the build was over before it could be hit");
-            let done = view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED").count();
+            let done =
+                view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED").count();
             let node = view["node"].as_str().and_then(|name| cluster.place(name));
             Ok(node.filter(|_| done >= 2 && view["job_status"] == "RUNNING").zip(view["epoch"].as_u64()))
         })
@@ -117,7 +117,8 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
     let page: Value = witness
         .call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000))
         .await?;
-    let published = page["value"].as_array().into_iter().flatten().filter(|s| s["id"] == *segment && s["status"] == "READY");
+    let published =
+        page["value"].as_array().into_iter().flatten().filter(|s| s["id"] == *segment && s["status"] == "READY");
     let published = published.count();
     let finished = view["job_status"] == "FINISHED" && published == 1;
     let duplicates = (numbers.len() - once.len() + published.saturating_sub(1)) as u64;

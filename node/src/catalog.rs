@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::metastore::{DocKind, SegmentState, Store};
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
-use crate::metastore::{DocKind, SegmentState, Store};
 use serde_json::Value;
 
 use crate::api::ApiError;

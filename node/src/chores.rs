@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kirin_core::ask::{Epoch, Target};
 use crate::metastore::Store;
+use kirin_core::ask::{Epoch, Target};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 

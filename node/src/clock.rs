@@ -36,9 +36,7 @@ impl Clock {
 /// Milliseconds since 1970 on this machine's wall clock: for people to read, never to decide.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
 pub fn wall_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The current moment, for what keeps its own deadlines and never decides.
@@ -56,7 +54,5 @@ pub fn instant_tokio() -> Instant {
 /// Microseconds since 1970 on this machine's wall clock: to compare moments in processes of one machine when measuring.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
 pub fn wall_us() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

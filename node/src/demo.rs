@@ -32,7 +32,10 @@ const QUERIES: [(&str, &str); 4] = [
          LEFT JOIN airports ON flights.dest = airports.faa WHERE flights.origin = 'JFK' \
          GROUP BY airports.name HAVING COUNT(*) > 1000 ORDER BY flights DESC, airports.name LIMIT 10",
     ),
-    ("by month and origin", "SELECT month, origin, COUNT(*) AS flights, MAX(dep_delay) AS worst FROM flights GROUP BY month, origin ORDER BY month, origin"),
+    (
+        "by month and origin",
+        "SELECT month, origin, COUNT(*) AS flights, MAX(dep_delay) AS worst FROM flights GROUP BY month, origin ORDER BY month, origin",
+    ),
     ("all flights", "SELECT COUNT(*) AS flights, SUM(distance) AS miles, AVG(arr_delay) AS late FROM flights"),
 ];
 
@@ -154,7 +157,13 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
                 let view = job_of(cluster.nodes[0].client()?, job).await?;
                 let (done, total) = steps(&view);
                 if view["job_status"] == "RUNNING" && done >= least && done + left <= total && view["node"] != "" {
-                    return Ok(Some((job.clone(), text(&view["node"]), done, total, view["epoch"].as_u64().unwrap_or(0))));
+                    return Ok(Some((
+                        job.clone(),
+                        text(&view["node"]),
+                        done,
+                        total,
+                        view["epoch"].as_u64().unwrap_or(0),
+                    )));
                 }
             }
             Ok(None)
@@ -179,7 +188,8 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
         .wait("the takeover in the history", async || {
             let page: Value = witness.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
             let lines = page["value"].as_array().cloned().unwrap_or_default();
-            let is_it = |line: &&Value| line["event"] == "takeover" && line["job_id"] == *job && line["node"] == *victim;
+            let is_it =
+                |line: &&Value| line["event"] == "takeover" && line["job_id"] == *job && line["node"] == *victim;
             let phases = |line: &Value| line["phases"].as_array().is_some_and(|phases| !phases.is_empty());
             Ok(lines.iter().find(|line| is_it(line) && phases(line)).cloned())
         })
@@ -212,7 +222,9 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
 async fn noticed_by(witness: &Client, victim: &str) -> anyhow::Result<String> {
     let page: Value = witness.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
     let lines = page["value"].as_array().cloned().unwrap_or_default();
-    let fence = lines.iter().find(|line| line["event"].as_str().is_some_and(|e| e.starts_with("fence")) && line["node"] == victim);
+    let fence = lines
+        .iter()
+        .find(|line| line["event"].as_str().is_some_and(|e| e.starts_with("fence")) && line["node"] == victim);
     Ok(fence.map(|line| text(&line["by"])).unwrap_or_default())
 }
 
@@ -268,13 +280,20 @@ async fn compare(cluster: &Cluster) -> anyhow::Result<Vec<Compared>> {
             Ok((answer, best))
         };
         let (indexed, indexed_ms) = ask(json!({ "project": PROJECT, "sql": sql })).await?;
-        let (raw, raw_ms) = ask(json!({ "project": PROJECT, "sql": sql, "useIndex": false, "forcedToPushDown": true })).await?;
+        let (raw, raw_ms) =
+            ask(json!({ "project": PROJECT, "sql": sql, "useIndex": false, "forcedToPushDown": true })).await?;
         let rows = indexed["results"].as_array().map_or(0, Vec::len);
         let index = indexed["realizations"][0]["layout"].to_string();
         ensure!(indexed["pushDown"] == false && index != "null", "'{name}' was not answered from an index");
         ensure!(raw["pushDown"] == true, "'{name}' was not answered from the raw tables");
-        ensure!(rows > 0 && is_same(&indexed["results"], &raw["results"]), "'{name}' differs between index and raw tables");
-        say(&format!("  {name:22} {rows:>3} rows  equal  index {indexed_ms:>7.2} ms  raw {raw_ms:>8.2} ms  on {}", node.name));
+        ensure!(
+            rows > 0 && is_same(&indexed["results"], &raw["results"]),
+            "'{name}' differs between index and raw tables"
+        );
+        say(&format!(
+            "  {name:22} {rows:>3} rows  equal  index {indexed_ms:>7.2} ms  raw {raw_ms:>8.2} ms  on {}",
+            node.name
+        ));
         compared.push(Compared { title: name, rows, indexed_ms, raw_ms, index });
     }
     Ok(compared)
@@ -314,12 +333,17 @@ async fn closing_table(
     answers: &[Compared],
 ) -> anyhow::Result<()> {
     let client = cluster.living().next().context("no node is left")?.client()?;
-    let segments: Value =
-        client.call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000)).await?;
+    let segments: Value = client
+        .call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000))
+        .await?;
     let segments = segments["value"].as_array().cloned().unwrap_or_default();
     let published = segments.iter().filter(|segment| segment["status"] == "READY").count();
     let rows: u64 = segments.iter().filter_map(|segment| segment["source_count"].as_u64()).sum();
-    ensure!(segments.len() == jobs.len() && published == jobs.len(), "{published} of {} segments are published", jobs.len());
+    ensure!(
+        segments.len() == jobs.len() && published == jobs.len(),
+        "{published} of {} segments are published",
+        jobs.len()
+    );
     ensure!(rows == 336_776, "the segments hold {rows} flights instead of 336776");
     let mut attempts = 0;
     for job in jobs {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kirin_core::{Member, NodeId};
 use crate::metastore::{MemberInfo, Store};
+use kirin_core::{Member, NodeId};
 
 /// The cached directory of one node.
 #[derive(Clone)]

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::metastore::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
 use futures::future::BoxFuture;
-use kirin_core::{Member, Outcome};
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
 use kirin_core::event::End;
-use crate::metastore::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use kirin_core::{Member, Outcome};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -223,7 +223,14 @@ impl Attempts {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(self, mind: Mind, by: Member, fence: Fence, step: u32, orders: mpsc::UnboundedReceiver<Order>) -> Ended {
+    async fn run(
+        self,
+        mind: Mind,
+        by: Member,
+        fence: Fence,
+        step: u32,
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Ended {
         let mut orders = Orders { inbox: orders, stopped: None };
         let loaded = tokio::select! {
             biased;

@@ -3,9 +3,9 @@
 //! Joins, leaves and fences are rows of their members, written by the transactions that make them so. What is written here
 //! adds what only the acting member knows: takeovers, and the phases, measured on its own clock.
 
+use crate::metastore::{HistoryLine, Store, kinds};
 use kirin_core::effect::{Found, Note};
 use kirin_core::{Member, Span};
-use crate::metastore::{HistoryLine, Store, kinds};
 use serde_json::{Value, json};
 
 use crate::clock::wall_ms;

@@ -107,8 +107,7 @@ impl Cluster {
         lines.extend(self.plan.settings.iter().cloned());
         let path = node.home.join("conf/kylin.properties");
         // It may hold a password.
-        let mut file =
-            std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
         for (key, value) in lines {
             writeln!(file, "{key}={}", value.replace('\\', "\\\\"))?;
         }
@@ -164,7 +163,11 @@ impl Cluster {
         for node in self.living() {
             self.wait(&format!("{} to see {count} members", node.name), async || {
                 let view: Value = node.client()?.call(Request::get(&["cluster"])).await?;
-                let up = view["members"].as_array().into_iter().flatten().filter(|m| m["state"] == "up" && !m["silent_ms"].is_null());
+                let up = view["members"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter(|m| m["state"] == "up" && !m["silent_ms"].is_null());
                 Ok((up.count() == count && view["leader"] != "").then_some(()))
             })
             .await?;
@@ -176,7 +179,11 @@ impl Cluster {
     ///
     /// # Errors
     /// If there is nothing within the time that anything may take, or a look fails for good.
-    pub async fn wait<T>(&self, what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    pub async fn wait<T>(
+        &self,
+        what: &str,
+        mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
         let until = clock::instant_tokio() + PATIENCE;
         let mut last = None;
         while clock::instant_tokio() < until {

@@ -13,12 +13,12 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::metastore::MemberInfo;
 use kirin_core::effect::Nudge;
 use kirin_core::event::Met;
 use kirin_core::{Event, Member};
-use crate::metastore::MemberInfo;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

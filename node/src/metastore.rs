@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
 use kirin_core::{Answer, Ask, JobState, Member, NodeId};
-use kirin_store::{HistoryFilter, HistoryRow, StoreConfig};
 pub use kirin_store::{DocKind, MemberInfo, NewSegment, SegmentState, StoreError};
+use kirin_store::{HistoryFilter, HistoryRow, StoreConfig};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -623,7 +623,12 @@ impl Store {
             written.push(line);
         }
         let (measured, mut lines): (Vec<_>, Vec<_>) = written.into_iter().partition(|line| line.kind == kinds::FENCED);
-        for info in self.everybody().await? {
+        let everybody = self.everybody().await?;
+        for line in lines.iter_mut().filter(|line| line.kind == kinds::TOOK_OVER && line.evidence.is_none()) {
+            let of = everybody.iter().find(|info| Some(info.member) == line.member);
+            line.evidence = of.and_then(|info| info.evidence.clone());
+        }
+        for info in everybody {
             lines.push(HistoryLine {
                 at_ms: info.joined_ms,
                 kind: kinds::JOINED.to_owned(),

@@ -150,9 +150,7 @@ impl Stop {
         let (asked, asks) = mpsc::unbounded_channel();
         for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
             let (mut signals, asked) = (signal(kind)?, asked.clone());
-            tokio::spawn(async move {
-                while signals.recv().await.is_some() && asked.send(()).is_ok() {}
-            });
+            tokio::spawn(async move { while signals.recv().await.is_some() && asked.send(()).is_ok() {} });
         }
         Ok(Self { asked, asks })
     }
@@ -184,7 +182,9 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
                 }
                 tokio::time::sleep(REOPEN).await;
             }
-            Err(error) => return Err(error).with_context(|| format!("the metastore {} can't be used", config.metastore)),
+            Err(error) => {
+                return Err(error).with_context(|| format!("the metastore {} can't be used", config.metastore));
+            }
         }
     }
 }
@@ -254,7 +254,8 @@ async fn refuse_company(config: &Config, store: &Store, name: &str) -> anyhow::R
     for other in store.directory().await?.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
         // One that crashed is still in the list, but refuses the connection.
         let connect = tokio::net::TcpStream::connect(other.link.as_str());
-        if !matches!(tokio::time::timeout(REOPEN, connect).await, Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused) {
+        if !matches!(tokio::time::timeout(REOPEN, connect).await, Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused)
+        {
             anyhow::bail!(
                 "kylin.server.leader-race.enabled=false lets one node run alone, but {} is in the cluster already: stop it, or \
                  set the key to true on every node",
@@ -289,7 +290,8 @@ fn memory(config: &Config) -> u64 {
 /// Bytes of this machine's memory.
 fn physical_memory() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+    let kib: u64 =
+        info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
 }
 
@@ -323,7 +325,8 @@ fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
         };
         let unique_id = kirin_discovery::unique_id(&config.metastore.identifier, Some(&database));
         let auth = zookeeper.auth.as_ref().map(|auth| format!("{}:{}", auth.scheme, auth.credentials.reveal()));
-        let acl: Vec<_> = zookeeper.acl.iter().map(|acl| format!("{}:{}:{}", acl.scheme, acl.id, acl.permissions)).collect();
+        let acl: Vec<_> =
+            zookeeper.acl.iter().map(|acl| format!("{}:{}:{}", acl.scheme, acl.id, acl.permissions)).collect();
         let settings = ZooKeeperSettings {
             connect_string: &zookeeper.connect_string(),
             base_path: &zookeeper.base_path,
@@ -350,12 +353,7 @@ fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
     Ok((Arc::new(discovery), Some(feeder)))
 }
 
-async fn announce(
-    config: &Config,
-    port: u16,
-    discovery: &Arc<dyn Discovery>,
-    mut me: watch::Receiver<Option<Member>>,
-) {
+async fn announce(config: &Config, port: u16, discovery: &Arc<dyn Discovery>, mut me: watch::Receiver<Option<Member>>) {
     let address = config.advertised_address(port);
     let announcement = Announcement {
         role: discovery_role(config.role),

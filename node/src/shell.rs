@@ -14,11 +14,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::metastore::{EndReport, Extra, JoinInfo, StepReport, Store};
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::{AskId, Note};
 use kirin_core::event::End;
 use kirin_core::{Answer, Ask, Effect, Effects, Event, Member, Node, Settings, Time};
-use crate::metastore::{EndReport, Extra, JoinInfo, StepReport, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chores::Chores;

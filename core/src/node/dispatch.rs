@@ -17,6 +17,9 @@ use crate::time::Time;
 /// So many placements are written down at once, at most; the rest follows with the next list.
 const PLACE_BATCH: usize = 256;
 
+/// In a cluster of at most so many members every accepted job is told to all of them.
+const TELL_ALL: usize = 16;
+
 impl Node {
     pub(super) fn read_jobs(&mut self, now: Time, ids: Vec<JobId>) {
         self.ask(now, What::ReadJobs(ids.clone()), Ask::ReadJobs(ids));
@@ -68,6 +71,11 @@ impl Node {
     pub(super) fn told(&mut self, now: Time, rows: Vec<JobRow>) {
         let was_full: Vec<_> = rows.iter().map(|row| self.queue.is_full(row.project)).collect();
         self.heard(now, &rows);
+        if self.roster.peers().len() <= TELL_ALL {
+            // Few enough that all can place the next job knowing of these.
+            self.nudge_all(&Nudge::Jobs(rows));
+            return;
+        }
         let freed = rows.iter().zip(was_full).filter(|(row, full)| *full && !self.queue.is_full(row.project));
         let freed: Vec<_> = freed.map(|(row, _)| *row).collect();
         if !freed.is_empty() {

@@ -159,6 +159,8 @@ impl Node {
         self.silence_at = now;
         if is_first {
             self.poll_at = now;
+            // The others learn of this member at once, not with their next beat.
+            self.nudge_all(&Nudge::Lists);
         }
     }
 

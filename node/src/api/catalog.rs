@@ -1,10 +1,10 @@
 //! Projects, tables, models, segments.
 
+use crate::metastore::{Doc, DocKind, Extra, NewSegment, ProjectInfo, SegmentInfo, SegmentState};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use kirin_core::{Answer, Ask};
 use kirin_olap::{BuildJob, Model, SegmentRange, Source, Table};
-use crate::metastore::{Doc, DocKind, Extra, NewSegment, ProjectInfo, SegmentInfo, SegmentState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -74,8 +74,11 @@ pub(super) async fn drop_project(State(context): Shared, Path(name): Path<String
     let project = project(&context, &name).await?;
     let is_empty = context.store.docs(project.id).await?.is_empty();
     if !is_empty || !context.store.drop_project(project.id).await? {
-        return Err(ApiError::conflict("KE-010001203", format!("project '{name}' still has tables, models or open jobs"))
-            .suggest("drop its models and tables, discard its jobs"));
+        return Err(ApiError::conflict(
+            "KE-010001203",
+            format!("project '{name}' still has tables, models or open jobs"),
+        )
+        .suggest("drop its models and tables, discard its jobs"));
     }
     Ok(Data(json!("")))
 }
@@ -182,12 +185,18 @@ async fn doc(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str
 }
 
 /// `DELETE /tables/{t}`: only one that no model uses.
-pub(super) async fn drop_table(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+pub(super) async fn drop_table(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Params(params): Params<OfProject>,
+) -> Result<Value> {
     let project = project(&context, &params.project).await?;
     let table = doc(&context, &project, DocKind::Table, &name).await?;
     let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
     let uses = |model: &&Model| {
-        std::iter::once(&model.fact).chain(model.lookups.iter().map(|l| &l.table)).any(|t| t.eq_ignore_ascii_case(&name))
+        std::iter::once(&model.fact)
+            .chain(model.lookups.iter().map(|l| &l.table))
+            .any(|t| t.eq_ignore_ascii_case(&name))
     };
     if let Some(model) = catalog.models.iter().find(uses) {
         return Err(ApiError::conflict("KE-010000411", format!("table '{name}' is used by model '{}'", model.name))
@@ -245,7 +254,11 @@ pub(super) async fn add_model(State(context): Shared, Body(body): Body<NewModel>
 }
 
 /// `GET /models/{m}`.
-pub(super) async fn model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+pub(super) async fn model(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Params(params): Params<OfProject>,
+) -> Result<Value> {
     let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
     Ok(Data(model_json(model_of(&catalog.models, &name)?)))
 }
@@ -257,7 +270,11 @@ fn model_of<'a>(models: &'a [Model], name: &str) -> Checked<&'a Model> {
 }
 
 /// `DELETE /models/{m}`: only one without segments.
-pub(super) async fn drop_model(State(context): Shared, Path(name): Path<String>, Params(params): Params<OfProject>) -> Result<Value> {
+pub(super) async fn drop_model(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Params(params): Params<OfProject>,
+) -> Result<Value> {
     let project = project(&context, &params.project).await?;
     let model = doc(&context, &project, DocKind::Model, &name).await?;
     if !context.store.segments(project.id, Some(&model.name)).await?.is_empty() {
@@ -344,8 +361,11 @@ fn wished_range(model: &Model, build: &Build) -> Checked<SegmentRange> {
     };
     range.validate().map_err(|e| ApiError::bad(e.to_string()))?;
     if matches!(range, SegmentRange::Time { .. }) && model.partition.is_none() {
-        return Err(ApiError::bad(format!("model '{}' has no partition column, so it is built as a whole", model.name))
-            .suggest("leave out start and end, or add a partition to the model"));
+        return Err(ApiError::bad(format!(
+            "model '{}' has no partition column, so it is built as a whole",
+            model.name
+        ))
+        .suggest("leave out start and end, or add a partition to the model"));
     }
     Ok(range)
 }
@@ -388,7 +408,9 @@ fn build_job(catalog: &kirin_olap::Catalog, build: NewBuild) -> Checked<NewJob> 
     let NewBuild { model, range, segment, priority, key, reserve } = build;
     let subject = model.name.clone();
     let used = |table: &&Table| {
-        std::iter::once(&model.fact).chain(model.lookups.iter().map(|l| &l.table)).any(|t| t.eq_ignore_ascii_case(&table.name))
+        std::iter::once(&model.fact)
+            .chain(model.lookups.iter().map(|l| &l.table))
+            .any(|t| t.eq_ignore_ascii_case(&table.name))
     };
     let tables = catalog.tables.iter().filter(used).cloned().collect();
     let name = if reserve.is_some() { "INC_BUILD" } else { "INDEX_REFRESH" };
@@ -413,7 +435,11 @@ pub(super) struct Refresh {
 }
 
 /// `PUT /models/{m}/segments`: builds segments again; each keeps answering from what it has until the new one is published.
-pub(super) async fn refresh_segment(State(context): Shared, Path(name): Path<String>, Body(body): Body<Refresh>) -> Result<Value> {
+pub(super) async fn refresh_segment(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Body(body): Body<Refresh>,
+) -> Result<Value> {
     if !body.kind.eq_ignore_ascii_case("REFRESH") {
         return Err(ApiError::bad(format!("type is '{}', allowed is REFRESH", body.kind)));
     }
@@ -427,8 +453,14 @@ pub(super) async fn refresh_segment(State(context): Shared, Path(name): Path<Str
             return Err(ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id)));
         }
         let range = range_of(&row);
-        let build =
-            NewBuild { model: model.clone(), range, segment: row.id, priority: body.priority, key: None, reserve: None };
+        let build = NewBuild {
+            model: model.clone(),
+            range,
+            segment: row.id,
+            priority: body.priority,
+            key: None,
+            reserve: None,
+        };
         let job = build_job(&catalog, build)?;
         let (id, job_name) = accept(&context, &project, job).await?;
         jobs.push(json!({ "job_name": job_name, "job_id": id }));
@@ -474,7 +506,8 @@ pub(super) async fn drop_segments(
     let project = project(&context, &params.project).await?;
     let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
     let model = model_of(&catalog.models, &name)?.clone();
-    let list = |text: &str| text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let list =
+        |text: &str| text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let rows = if params.purge.is_some_and(|text| text.eq_ignore_ascii_case("true")) {
         context.store.segments(project.id, Some(&model.name)).await?
     } else {

@@ -157,7 +157,8 @@ async fn wish(context: &Context, name: &str, event: Event) -> std::result::Resul
     }
     let members = context.directory.refresh().await;
     let info = members.iter().find(|info| info.name == name && info.state.is_alive()).ok_or_else(|| {
-        ApiError::not_found("KE-010032208", format!("there is no node '{name}' in the cluster")).suggest("see `kirin cluster list`")
+        ApiError::not_found("KE-010032208", format!("there is no node '{name}' in the cluster"))
+            .suggest("see `kirin cluster list`")
     })?;
     context.links.wish(info.member, event);
     Ok(())
@@ -178,7 +179,8 @@ pub(super) async fn claim(State(context): Shared, Body(body): Body<Claim>) -> Re
     let mut targets = Vec::new();
     for name in &body.projects {
         let project = projects.iter().find(|project| project.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
-            ApiError::not_found("KE-010001201", format!("there is no project '{name}'")).suggest("see `kirin project list`")
+            ApiError::not_found("KE-010001201", format!("there is no project '{name}'"))
+                .suggest("see `kirin project list`")
         })?;
         targets.push(Target::Project(project.id));
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::metastore::{Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo};
+use crate::worker::build::BuildSpec;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,8 +11,6 @@ use kirin_core::ask::{Fence, JobId, JobRow, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::queue::Blocked;
 use kirin_core::{Action, Answer, Ask, Event, JobState, Member};
-use crate::metastore::{Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo};
-use crate::worker::build::BuildSpec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -118,9 +118,13 @@ pub(super) async fn accept(
             }
             Ok((key.to_string(), job.name))
         }
-        Answer::Refused => Err(ApiError::conflict("KE-010022202", "the range overlaps a segment that is there or being built")
-            .suggest("see `kirin segment list`; choose another range, or drop or refresh the segment")),
-        Answer::Unknown => Err(ApiError::unavailable("the metastore's reply was lost: the job may or may not be accepted")),
+        Answer::Refused => {
+            Err(ApiError::conflict("KE-010022202", "the range overlaps a segment that is there or being built")
+                .suggest("see `kirin segment list`; choose another range, or drop or refresh the segment"))
+        }
+        Answer::Unknown => {
+            Err(ApiError::unavailable("the metastore's reply was lost: the job may or may not be accepted"))
+        }
         _ => Err(ApiError::unavailable("the job was not accepted")),
     }
 }
@@ -230,14 +234,20 @@ async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::
     let total = u32::try_from(plan(context, job).len()).unwrap_or(u32::MAX);
     let number = step.rsplit('_').next().and_then(|n| n.parse().ok()).filter(|n: &u32| *n < total.max(1));
     let number = number.ok_or_else(|| {
-        ApiError::not_found("KE-010032219", format!("the job has no step '{step}'"))
-            .suggest(format!("use {}_00 to {}_{:02}", job.uuid, job.uuid, total.saturating_sub(1)))
+        ApiError::not_found("KE-010032219", format!("the job has no step '{step}'")).suggest(format!(
+            "use {}_00 to {}_{:02}",
+            job.uuid,
+            job.uuid,
+            total.saturating_sub(1)
+        ))
     })?;
     let dir = executor::log_dir(&context.config.working_dir, job);
     tokio::task::spawn_blocking(move || executor::log::read(&dir, number))
         .await
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", format!("the log can't be read: {e}")))
+        .map_err(|e| {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", format!("the log can't be read: {e}"))
+        })
 }
 
 async fn find(context: &Context, id: &str) -> std::result::Result<JobInfo, ApiError> {
@@ -300,7 +310,8 @@ fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
     let done = f64::from(job.row.steps);
     let total = plan(context, job).len();
     let build = BuildSpec::deserialize(&job.spec).ok();
-    let (range_start, range_end) = build.as_ref().map_or(crate::catalog::FULL, |spec| crate::catalog::ends(&spec.build.range));
+    let (range_start, range_end) =
+        build.as_ref().map_or(crate::catalog::FULL, |spec| crate::catalog::ends(&spec.build.range));
     json!({
         "id": job.uuid.to_string(),
         "uuid": job.uuid.to_string(),
@@ -500,7 +511,9 @@ pub(super) async fn act(State(context): Shared, Body(body): Body<Act>) -> Result
         "RESTART" => Action::Restart,
         "DISCARD" => Action::Discard,
         other => {
-            return Err(ApiError::bad(format!("there is no action '{other}'; allowed are RESUME, PAUSE, RESTART, DISCARD")));
+            return Err(ApiError::bad(format!(
+                "there is no action '{other}'; allowed are RESUME, PAUSE, RESTART, DISCARD"
+            )));
         }
     };
     let mut jobs = Vec::new();

@@ -15,7 +15,11 @@ pub const ADMIN_HASH: &str = "admin_password";
 pub(super) const ADMIN: &str = "ADMIN";
 
 /// Lets through who is logged in.
-pub(super) async fn require(State(context): Shared, request: Request, next: Next) -> std::result::Result<Response, ApiError> {
+pub(super) async fn require(
+    State(context): Shared,
+    request: Request,
+    next: Next,
+) -> std::result::Result<Response, ApiError> {
     let (user, password) = request
         .headers()
         .get(header::AUTHORIZATION)

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::metastore::{Extra, JoinInfo, Store, SubmitInfo};
 use anyhow::{Context as _, bail, ensure};
 use kirin_core::ask::{Priority, ProjectId};
 use kirin_core::{Answer, Ask, Role, Settings};
-use crate::metastore::{Extra, JoinInfo, Store, SubmitInfo};
 use serde_json::json;
 
 use crate::auth::link::Cluster;
@@ -113,7 +113,8 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
     let (shell, _) = Shell::new(settings, Clock::start(), outside, mind.clone(), inputs);
     let shell = tokio::spawn(shell.run());
     loop {
-        let open = mind.look(|node, now| (node.me().is_some(), node.queue().len(), node.view(now).attempts.len())).await;
+        let open =
+            mind.look(|node, now| (node.me().is_some(), node.queue().len(), node.view(now).attempts.len())).await;
         let (joined, queue, attempts) = open.context("the node has ended")?;
         if joined && queue == 0 && attempts == 0 {
             // Not only what the node knows: nothing is open in the metastore either.
@@ -133,8 +134,7 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
 #[expect(clippy::print_stdout, reason = "the result of the command")]
 fn report(format: Format, jobs: u32, submitted: f64, finished: f64, mode: &str) {
     if format == Format::Json {
-        let figures =
-            json!({ "jobs": jobs, "mode": mode, "submitted_per_s": submitted.round(), "finished_per_s": finished.round() });
+        let figures = json!({ "jobs": jobs, "mode": mode, "submitted_per_s": submitted.round(), "finished_per_s": finished.round() });
         println!("{figures}");
     } else {
         println!("{jobs} trivial jobs, {mode}: {submitted:.0} submitted a second, {finished:.0} finished a second");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use crate::metastore::EndReport;
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -74,7 +74,9 @@ impl Executor for Probe {
                     return Ended::Failed(format!("step {step} failed, as it was asked to"));
                 }
                 let result = json!({ "epoch": attempt.fence.epoch.0, "started_us": started_us });
-                if attempt.commit(step, report(&format!("Probe {}", step + 1), started_us / 1000, result)).await == Go::Stop {
+                if attempt.commit(step, report(&format!("Probe {}", step + 1), started_us / 1000, result)).await
+                    == Go::Stop
+                {
                     return Ended::Stopped;
                 }
             }

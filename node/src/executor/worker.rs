@@ -9,8 +9,8 @@
 
 use std::process::Stdio;
 
-use futures::future::BoxFuture;
 use crate::metastore::{EndReport, Publish, StepReport};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -170,9 +170,8 @@ impl Process {
             let mut reader = BufReader::new(errors);
             let mut line = Vec::new();
             // Bytes, not lines of text: a program may print anything, and never a newline.
-            while let Ok(n) = tokio::io::AsyncReadExt::take(&mut reader, super::log::LOG_BYTES / 2)
-                .read_until(b'\n', &mut line)
-                .await
+            while let Ok(n) =
+                tokio::io::AsyncReadExt::take(&mut reader, super::log::LOG_BYTES / 2).read_until(b'\n', &mut line).await
             {
                 if n == 0 {
                     break;
@@ -213,9 +212,9 @@ impl Process {
                     return Ended::Failed(format!("the worker reported step {step} instead of {expected}"));
                 }
                 Ok(FromWorker::Done { publish }) => {
-                    let publish = publish.into_iter().map(|(segment, manifest)| {
-                        segment.parse().map(|segment| Publish { segment, manifest })
-                    });
+                    let publish = publish
+                        .into_iter()
+                        .map(|(segment, manifest)| segment.parse().map(|segment| Publish { segment, manifest }));
                     return match publish.collect() {
                         Ok(publish) => Ended::Done(EndReport { failure: None, publish }),
                         Err(error) => Ended::Failed(format!("the job names no segment: {error}")),

@@ -50,8 +50,8 @@ pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
         done.push(result);
     }
     let last = done.last().ok_or_else(|| Stop::Failed("the plan of the build has no step".to_owned()))?;
-    let last: kirin_olap::StepResult =
-        Deserialize::deserialize(last).map_err(|e| Stop::Failed(format!("the last step's result can't be read: {e}")))?;
+    let last: kirin_olap::StepResult = Deserialize::deserialize(last)
+        .map_err(|e| Stop::Failed(format!("the last step's result can't be read: {e}")))?;
     let manifest = last.manifest().ok_or_else(|| Stop::Failed("the last step left no manifest".to_owned()))?;
     let manifest = serde_json::to_value(manifest).map_err(|e| Stop::Failed(e.to_string()))?;
     Ok(vec![(segment, manifest)])
