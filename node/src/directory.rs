@@ -54,6 +54,20 @@ impl Directory {
         }
     }
 
+    /// Makes sure that the names of these nodes are known, if the metastore knows them.
+    pub async fn learn(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        let missing = {
+            let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+            nodes.into_iter().any(|node| !members.keys().any(|member| member.node == node))
+        };
+        if missing && let Ok(rows) = self.store.everybody().await {
+            let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+            for row in rows {
+                members.entry(row.member).or_insert_with(|| Arc::new(row));
+            }
+        }
+    }
+
     /// The name of a node, or its number if that is not known.
     pub fn name(&self, node: NodeId) -> String {
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use crate::metastore::{Doc, DocKind, Extra, NewSegment, ProjectInfo, SegmentInfo
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use kirin_core::{Answer, Ask};
-use kirin_olap::{BuildJob, Model, SegmentRange, Source, Table};
+use kirin_olap::{BuildJob, Format, Model, SegmentRange, Source, Table};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -146,15 +146,50 @@ pub(super) struct NewTable {
     #[serde(default = "default_project")]
     project: String,
     name: String,
-    source: Source,
+    source: Given,
+}
+
+/// A source in full, or where it is: then its files' names say what they are.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Given {
+    Location(String),
+    Full(Source),
+}
+
+impl Given {
+    fn source(self) -> Checked<Source> {
+        let location = match self {
+            Self::Full(source) => return Ok(source),
+            Self::Location(location) => location,
+        };
+        let path = std::path::Path::new(location.strip_prefix("file://").unwrap_or(&location));
+        let names: Vec<_> = match std::fs::read_dir(path) {
+            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+            Err(_) => vec![path.to_owned()],
+        };
+        let has = |wanted: &str| {
+            names.iter().any(|name| name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted)))
+        };
+        let format = match (has("parquet"), has("csv")) {
+            (true, false) => Format::Parquet,
+            (false, true) => Format::Csv,
+            (true, true) => return Err(ApiError::bad(format!("{location} holds both Parquet and CSV files"))
+                .suggest("name one of them with a pattern, as in dir/*.parquet")),
+            (false, false) => return Err(ApiError::bad(format!("{location} is no .parquet or .csv file, nor a directory with any"))
+                .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}")),
+        };
+        Ok(Source { format, location, csv: None })
+    }
 }
 
 /// `POST /tables`: a table over files that are there.
 pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>) -> Result<Value> {
     named("the table's name", &body.name)?;
     let project = project(&context, &body.project).await?;
-    let described = context.catalogs.engine().describe(&body.source).await.map_err(|e| ApiError::bad(e.to_string()))?;
-    let table = Table { name: body.name, source: body.source, columns: described.columns };
+    let source = body.source.source()?;
+    let described = context.catalogs.engine().describe(&source).await.map_err(|e| ApiError::bad(e.to_string()))?;
+    let table = Table { name: body.name, source, columns: described.columns };
     let value = serde_json::to_value(&table).map_err(|e| ApiError::bad(e.to_string()))?;
     put_new(&context, &project, DocKind::Table, &table.name, &value).await?;
     let skipped: Vec<_> = described.skipped.iter().map(|(name, why)| json!({ "name": name, "reason": why })).collect();

@@ -195,6 +195,7 @@ pub(super) async fn list(State(context): Shared, Params(params): Params<ListPara
         limit: params.paging.page_size.min(10_000),
     };
     let (jobs, total_size) = context.store.jobs(&filter).await?;
+    learn(&context, &jobs).await;
     let value = jobs.iter().map(|job| job_json(&context, job, None)).collect();
     Ok(Data(Page { value, offset: params.paging.page_offset, limit: params.paging.page_size, total_size }))
 }
@@ -202,6 +203,7 @@ pub(super) async fn list(State(context): Shared, Params(params): Params<ListPara
 /// `GET /jobs/{id}`.
 pub(super) async fn show(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
     let job = find(&context, &id).await?;
+    learn(&context, std::slice::from_ref(&job)).await;
     let steps = steps_json(&context, &job).await?;
     Ok(Data(job_json(&context, &job, Some(steps))))
 }
@@ -248,6 +250,12 @@ async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::
         .map_err(|e| {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", format!("the log can't be read: {e}"))
         })
+}
+
+/// Makes sure that the nodes of these jobs can be named.
+async fn learn(context: &Context, jobs: &[JobInfo]) {
+    let rows = jobs.iter().map(|job| job.row);
+    context.directory.learn(rows.flat_map(|row| [row.holder.map(|holder| holder.node), row.placed]).flatten()).await;
 }
 
 async fn find(context: &Context, id: &str) -> std::result::Result<JobInfo, ApiError> {
@@ -355,6 +363,7 @@ fn plan(context: &Context, job: &JobInfo) -> Vec<String> {
 
 async fn steps_json(context: &Context, job: &JobInfo) -> std::result::Result<Value, ApiError> {
     let done = context.store.steps(job.row.id).await?;
+    context.directory.learn(done.iter().map(|step| step.node)).await;
     let plan = plan(context, job);
     let mut steps: Vec<Value> = done.iter().map(|step| step_json(context, job, step)).collect();
     for (number, name) in plan.iter().enumerate().skip(steps.len()) {
@@ -415,6 +424,7 @@ pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Resul
     {
         blocked = answer;
     }
+    learn(&context, std::slice::from_ref(&job)).await;
     let name = |node| context.directory.name(node);
     let (reason, detail, next) = match blocked {
         _ if !job.row.state.is_waiting() => state_reason(&context, &job),

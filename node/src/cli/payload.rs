@@ -87,21 +87,18 @@ payloads! {
     /// One member.
     MemberView {
         /// The node's name.
-        #[serde(alias = "name")]
         node: String,
         /// Which of its runs.
         incarnation: u64,
         /// up, draining, left or fenced.
         state: String,
         /// all, job or query.
-        #[serde(alias = "mode")]
         role: String,
         /// Where it listens.
         address: String,
         /// Its beat.
         beat: u64,
         /// How long ago the answering node saw the beat change.
-        #[serde(alias = "beat_age_ms")]
         silent_ms: Option<u64>,
         /// Jobs it runs.
         running: u64,
@@ -115,10 +112,8 @@ payloads! {
     /// One line of `GET /cluster/history`.
     HistoryView {
         /// When, by the wall clock of the node that wrote it; milliseconds.
-        #[serde(alias = "time")]
         at: i64,
         /// joined, left, fenced, took over …
-        #[serde(alias = "kind")]
         event: String,
         /// Whom it is about.
         node: String,
@@ -145,7 +140,7 @@ payloads! {
     /// A job.
     JobView {
         /// Its id.
-        #[serde(alias = "job_id", alias = "uuid")]
+        #[serde(alias = "job_id")]
         id: String,
         /// Its kind, as in `INC_BUILD`.
         job_name: String,
@@ -174,10 +169,8 @@ payloads! {
         /// 0 (first) to 4 (last).
         priority: Option<u64>,
         /// Which try at it.
-        #[serde(alias = "attempt")]
         epoch: u64,
         /// The node that runs it.
-        #[serde(alias = "holder")]
         node: String,
         /// Its steps, if the answer has them.
         steps: Vec<StepView>,
@@ -197,7 +190,6 @@ payloads! {
         /// Milliseconds.
         duration: u64,
         /// The attempt that did it.
-        #[serde(alias = "attempt")]
         epoch: u64,
         /// The node that did it.
         node: String,
@@ -209,13 +201,10 @@ payloads! {
         /// The rule that holds the job back, as one word.
         reason: String,
         /// The same as a sentence.
-        #[serde(alias = "text", alias = "message")]
         detail: String,
         /// The job's state.
-        #[serde(alias = "job_status")]
         state: String,
         /// How many jobs are before it.
-        #[serde(alias = "position")]
         ahead: Option<u64>,
         /// Where it is placed.
         node: String,
@@ -245,7 +234,6 @@ payloads! {
         /// A line about it.
         description: String,
         /// Milliseconds since 1970.
-        #[serde(alias = "create_time_utc")]
         create_time: i64,
     }
     /// A table.
@@ -255,7 +243,6 @@ payloads! {
         /// Where its data is.
         source: Value,
         /// Rows, if they were counted.
-        #[serde(alias = "row_count")]
         rows: Option<u64>,
         /// Its columns.
         columns: Vec<ColumnView>,
@@ -265,7 +252,7 @@ payloads! {
         /// Its name.
         name: String,
         /// Its type.
-        #[serde(rename = "type", alias = "datatype")]
+        #[serde(rename = "type")]
         data_type: String,
         /// Whether it may be null.
         nullable: Option<bool>,
@@ -273,15 +260,12 @@ payloads! {
     /// A model.
     ModelView {
         /// Its name.
-        #[serde(alias = "alias")]
         name: String,
         /// Its fact table.
         fact_table: String,
         /// Its dimensions.
-        #[serde(alias = "simplified_dimensions")]
         dimensions: Vec<Value>,
         /// Its measures.
-        #[serde(alias = "simplified_measures")]
         measures: Vec<Value>,
         /// Its indexes.
         indexes: Vec<Value>,
@@ -293,13 +277,10 @@ payloads! {
         /// Its name.
         name: String,
         /// NEW, READY …
-        #[serde(alias = "status_to_display")]
         status: String,
         /// From here, milliseconds.
-        #[serde(alias = "date_range_start")]
         start: i64,
         /// Up to here, exclusive.
-        #[serde(alias = "date_range_end")]
         end: i64,
         /// Rows that were read.
         source_count: u64,

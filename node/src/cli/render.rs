@@ -250,7 +250,7 @@ pub fn tables(tables: &[TableView]) -> String {
     let mut columns = Columns::new(&["NAME", "COLUMNS", "ROWS", "SOURCE"]).right(&["COLUMNS", "ROWS"]);
     for it in tables {
         let rows = it.rows.map(|rows| rows.to_string()).unwrap_or_default();
-        columns.row([it.name.clone(), it.columns.len().to_string(), rows, scalar(&it.source)]);
+        columns.row([it.name.clone(), it.columns.len().to_string(), rows, location(&it.source)]);
     }
     if tables.is_empty() {
         "No tables. Add one with `kirin table add NAME FILE`.\n".into()
@@ -267,7 +267,7 @@ pub fn table(table: &TableView) -> String {
         let null = it.nullable.map(|nullable| if nullable { "yes" } else { "no" }.to_owned()).unwrap_or_default();
         columns.row([it.name.clone(), it.data_type.clone(), null]);
     }
-    let head = fields(&[("Table", table.name.clone()), ("Source", scalar(&table.source)), ("Rows", rows)]);
+    let head = fields(&[("Table", table.name.clone()), ("Source", location(&table.source)), ("Rows", rows)]);
     format!("{head}\n{}", columns.render(false))
 }
 
@@ -320,7 +320,7 @@ pub fn query(view: &QueryView) -> String {
     let source = match (view.push_down, view.realizations.is_empty()) {
         (true, _) => " from the raw tables".to_owned(),
         (false, true) => String::new(),
-        (false, false) => format!(" from {}", view.realizations.iter().map(scalar).collect::<Vec<_>>().join(", ")),
+        (false, false) => format!(" from {}", view.realizations.iter().map(realization).collect::<Vec<_>>().join(", ")),
     };
     let server = if view.server.is_empty() { String::new() } else { format!(" by {}", view.server) };
     let cut = if view.partial { "; there are more (--limit)" } else { "" };
@@ -428,6 +428,22 @@ fn size(bytes: u64) -> String {
         value /= 1_000.0;
     }
     format!("{value:.1} TB")
+}
+
+/// Where a table's data is, without how it is written.
+fn location(source: &Value) -> String {
+    source.get("location").map_or_else(|| scalar(source), scalar)
+}
+
+/// Which index answered, in words.
+fn realization(one: &Value) -> String {
+    match (one.get("layout"), one.get("model")) {
+        (Some(layout), Some(model)) => {
+            let mixed = if one.get("mixed") == Some(&Value::Bool(true)) { " and raw data" } else { "" };
+            format!("index {} of model {}{mixed}", scalar(layout), scalar(model))
+        }
+        _ => scalar(one),
+    }
 }
 
 #[cfg(test)]
