@@ -55,10 +55,10 @@ impl Directory {
     }
 
     /// Makes sure that the names of these nodes are known, if the metastore knows them.
-    pub async fn learn(&self, nodes: impl IntoIterator<Item = NodeId>) {
+    pub async fn learn(&self, nodes: &[NodeId]) {
         let missing = {
             let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
-            nodes.into_iter().any(|node| !members.keys().any(|member| member.node == node))
+            nodes.iter().any(|node| !members.keys().any(|member| member.node == *node))
         };
         if missing && let Ok(rows) = self.store.everybody().await {
             let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);

@@ -174,10 +174,14 @@ impl Given {
         let format = match (has("parquet"), has("csv")) {
             (true, false) => Format::Parquet,
             (false, true) => Format::Csv,
-            (true, true) => return Err(ApiError::bad(format!("{location} holds both Parquet and CSV files"))
-                .suggest("name one of them with a pattern, as in dir/*.parquet")),
-            (false, false) => return Err(ApiError::bad(format!("{location} is no .parquet or .csv file, nor a directory with any"))
-                .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}")),
+            (true, true) => {
+                return Err(ApiError::bad(format!("{location} holds both Parquet and CSV files"))
+                    .suggest("name one of them with a pattern, as in dir/*.parquet"));
+            }
+            (false, false) => {
+                return Err(ApiError::bad(format!("{location} is no .parquet or .csv file, nor a directory with any"))
+                    .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}"));
+            }
         };
         Ok(Source { format, location, csv: None })
     }

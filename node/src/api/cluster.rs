@@ -109,7 +109,8 @@ pub(super) async fn history(State(context): Shared, Params(paging): Params<Pagin
     let limit = paging.page_offset.saturating_add(1).saturating_mul(paging.page_size).min(10_000);
     let lines = context.store.history(u32::try_from(limit).unwrap_or(u32::MAX)).await?;
     let members = lines.iter().flat_map(|line| [line.member, line.by]).flatten();
-    context.directory.learn(members.map(|member| member.node)).await;
+    let nodes: Vec<_> = members.map(|member| member.node).collect();
+    context.directory.learn(&nodes).await;
     let value = lines.into_iter().map(|line| crate::history::json(&context.directory, line)).collect();
     Ok(Data(Page::cut(value, paging.page_offset, paging.page_size)))
 }

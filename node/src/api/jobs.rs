@@ -255,7 +255,8 @@ async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::
 /// Makes sure that the nodes of these jobs can be named.
 async fn learn(context: &Context, jobs: &[JobInfo]) {
     let rows = jobs.iter().map(|job| job.row);
-    context.directory.learn(rows.flat_map(|row| [row.holder.map(|holder| holder.node), row.placed]).flatten()).await;
+    let nodes: Vec<_> = rows.flat_map(|row| [row.holder.map(|holder| holder.node), row.placed]).flatten().collect();
+    context.directory.learn(&nodes).await;
 }
 
 async fn find(context: &Context, id: &str) -> std::result::Result<JobInfo, ApiError> {
@@ -363,7 +364,8 @@ fn plan(context: &Context, job: &JobInfo) -> Vec<String> {
 
 async fn steps_json(context: &Context, job: &JobInfo) -> std::result::Result<Value, ApiError> {
     let done = context.store.steps(job.row.id).await?;
-    context.directory.learn(done.iter().map(|step| step.node)).await;
+    let nodes: Vec<_> = done.iter().map(|step| step.node).collect();
+    context.directory.learn(&nodes).await;
     let plan = plan(context, job);
     let mut steps: Vec<Value> = done.iter().map(|step| step_json(context, job, step)).collect();
     for (number, name) in plan.iter().enumerate().skip(steps.len()) {
