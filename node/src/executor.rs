@@ -22,7 +22,7 @@ use kirin_core::effect::Why;
 use kirin_core::event::End;
 use kirin_core::{Member, Outcome};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::wall_ms;
 use crate::shell::Mind;
@@ -163,13 +163,16 @@ pub struct Attempts {
     store: Store,
     executors: Arc<[Arc<dyn Executor>]>,
     working_dir: Arc<Path>,
+    loads: mpsc::UnboundedSender<Load>,
     running: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
 }
 
 impl Attempts {
     /// No attempts yet.
     pub fn new(store: Store, working_dir: &Path, executors: Vec<Arc<dyn Executor>>) -> Self {
-        Self { store, executors: executors.into(), working_dir: working_dir.into(), running: Arc::default() }
+        let (loads, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(load(store.clone(), inbox));
+        Self { store, executors: executors.into(), working_dir: working_dir.into(), loads, running: Arc::default() }
     }
 
     /// The executor of that kind.
@@ -254,9 +257,12 @@ impl Attempts {
     async fn load(&self, job: JobId, steps: u32) -> Option<(JobInfo, Vec<StepInfo>)> {
         loop {
             let loaded = async {
-                let info = self.store.job(job).await?;
-                let done = if steps == 0 { Vec::new() } else { self.store.steps(job).await? };
-                Ok::<_, StoreError>((info, done))
+                let (reply, answer) = oneshot::channel();
+                // Both ends of the channel live as long as the node.
+                let _ = self.loads.send(Load { job, reply });
+                let info = answer.await.unwrap_or(Ok(None))?;
+                let done = if steps == 0 { Vec::new() } else { self.store.steps(job).await.map_err(Arc::new)? };
+                Ok::<_, Arc<StoreError>>((info, done))
             };
             match loaded.await {
                 Ok((info, done)) => return info.map(|info| (info, done)),
@@ -265,6 +271,29 @@ impl Attempts {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
+        }
+    }
+}
+
+/// A job that an attempt wants to read.
+struct Load {
+    job: JobId,
+    reply: oneshot::Sender<Result<Option<JobInfo>, Arc<StoreError>>>,
+}
+
+/// So many jobs are read at once, at most.
+const LOAD_BATCH: usize = 512;
+
+/// Reads jobs for attempts: those that are wanted while a question is under way share the next one.
+async fn load(store: Store, mut inbox: mpsc::UnboundedReceiver<Load>) {
+    let mut wanted = Vec::new();
+    while inbox.recv_many(&mut wanted, LOAD_BATCH).await > 0 {
+        let ids: Vec<_> = wanted.iter().map(|load| load.job).collect();
+        let jobs = store.jobs_by_id(&ids).await.map_err(Arc::new);
+        for load in wanted.drain(..) {
+            let found = jobs.as_ref().map(|jobs| jobs.iter().find(|job| job.row.id == load.job).cloned());
+            // An attempt that was stopped meanwhile does not wait any more.
+            let _ = load.reply.send(found.map_err(Clone::clone));
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub metastore: Option<Secret>,
     /// The ZooKeeper ensemble.
     pub zookeeper: Option<String>,
+    /// `kylin.server.mode` of each node; `all` for those beyond the list.
+    pub modes: Vec<String>,
     /// Further settings of every node.
     pub settings: Vec<(String, String)>,
     /// Whether the nodes outlive this process.
@@ -101,6 +103,9 @@ impl Cluster {
             ("spring.cloud.zookeeper.discovery.instance-host".to_owned(), "127.0.0.1".to_owned()),
             ("kirin.node.name".to_owned(), node.name.clone()),
         ];
+        if let Some(mode) = self.plan.modes.get(self.nodes.len()) {
+            lines.push(("kylin.server.mode".to_owned(), mode.clone()));
+        }
         if let Some(zookeeper) = &self.plan.zookeeper {
             lines.push(("kylin.env.zookeeper-connect-string".to_owned(), zookeeper.clone()));
         }

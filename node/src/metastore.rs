@@ -323,15 +323,16 @@ impl Store {
 
     // --- jobs ---
 
-    /// One job by its number.
+    /// Those of the jobs that exist.
     ///
     /// # Errors
     /// As all reads.
-    pub async fn job(&self, id: JobId) -> Read<Option<JobInfo>> {
-        match self.inner.job(id).await? {
-            Some(job) => self.job_info(job).await.map(Some),
-            None => Ok(None),
+    pub async fn jobs_by_id(&self, ids: &[JobId]) -> Read<Vec<JobInfo>> {
+        let mut jobs = Vec::new();
+        for job in self.inner.jobs_by_id(ids).await? {
+            jobs.push(self.job_info(job).await?);
         }
+        Ok(jobs)
     }
 
     /// One job by its public id.

@@ -9,7 +9,7 @@ use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
 use crate::store::{Store, wall_ms};
 use crate::submit::uuid;
-use crate::wire::{Arg, Dialect, Row, args};
+use crate::wire::{Arg, Dialect, Row, Table, args};
 
 /// A job with what people want to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,6 +275,16 @@ impl Store {
     pub async fn job(&self, id: JobId) -> Result<Option<JobInfo>, StoreError> {
         let one = self.once(&format!("{JOB_INFO} WHERE j.id = $1"));
         self.read_of(&one, args![id.0.cast_signed()]).await?.first().map(job_info).transpose()
+    }
+
+    /// Those of the jobs that exist, in no particular order: one question for all of them.
+    ///
+    /// # Errors
+    /// If the metastore can't be read.
+    pub async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobInfo>, StoreError> {
+        let these = self.once(&format!("{JOB_INFO} WHERE j.id IN (SELECT q.job FROM {{rows $1 q(job int)}})"));
+        let ids = Table::default().ints(ids.iter().map(|id| id.0.cast_signed()));
+        self.read_of(&these, args![ids]).await?.iter().map(job_info).collect()
     }
 
     /// One job by its public name.

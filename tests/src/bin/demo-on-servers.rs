@@ -1,0 +1,40 @@
+//! Runs the main job, `kirin demo`, on PostgreSQL and on MariaDB, both with a ZooKeeper ensemble of three: real servers,
+//! started privately and stopped again.
+//!
+//! The program is the one beside this one: `cargo build --release -p kirin` first.
+
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use kirin_tests::servers::mariadb::MariaDb;
+use kirin_tests::servers::postgres::Postgres;
+use kirin_tests::servers::zookeeper::Ensemble;
+
+fn main() -> anyhow::Result<()> {
+    let kirin = std::env::current_exe()?.with_file_name("kirin");
+    ensure!(kirin.exists(), "{} is not there: cargo build --release -p kirin", kirin.display());
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut zookeeper = runtime.block_on(Ensemble::of(3).start())?;
+    let postgres = Postgres::start(true)?;
+    let mariadb = MariaDb::start(true)?;
+    let databases = [
+        ("PostgreSQL", postgres.url(&postgres.database()?)),
+        ("MariaDB", mariadb.url(&mariadb.database()?)),
+    ];
+    for (name, url) in databases {
+        say(&format!("\n#### {name} and a ZooKeeper ensemble"));
+        let status = Command::new(&kirin)
+            .args(["demo", "--metastore", &url, "--zookeeper", &zookeeper.connect_string()])
+            .status()
+            .with_context(|| format!("cannot run {}", kirin.display()))?;
+        ensure!(status.success(), "the demo on {name} failed");
+    }
+    runtime.block_on(zookeeper.stop());
+    say("\nThe main job holds on PostgreSQL and MariaDB, with ZooKeeper.");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "this program is for people")]
+fn say(text: &str) {
+    println!("{text}");
+}

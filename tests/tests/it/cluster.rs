@@ -1,0 +1,191 @@
+//! Stories on real processes: `kirin` nodes on this machine, one metastore, everything over HTTP.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::ensure;
+use kirin::cli::client::Request;
+use kirin::launch::{Cluster, Plan};
+use kirin_tests::servers::postgres::Postgres;
+use serde_json::{Value, json};
+
+/// The program under test, built beside this one.
+fn program() -> PathBuf {
+    let mut path = std::env::current_exe().expect("this test is a program");
+    path.pop();
+    path.pop();
+    path.push("kirin");
+    assert!(path.exists(), "{} is not there: run `cargo build -p kirin` first", path.display());
+    path
+}
+
+fn plan() -> Plan {
+    Plan { program: Some(program()), ..Plan::default() }
+}
+
+async fn submit(cluster: &Cluster, node: usize, spec: Value) -> anyhow::Result<String> {
+    let body = json!({ "project": "default", "kind": "probe", "spec": spec });
+    let made: Value = cluster.nodes[node].client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
+    Ok(made["job_id"].as_str().unwrap_or_default().to_owned())
+}
+
+async fn job(cluster: &Cluster, id: &str) -> anyhow::Result<Value> {
+    let node = cluster.living().next().expect("a node lives");
+    Ok(node.client()?.call(Request::get(&["jobs", id])).await?)
+}
+
+async fn act(cluster: &Cluster, id: &str, action: &str) -> anyhow::Result<()> {
+    let node = cluster.living().last().expect("a node lives");
+    let body = json!({ "job_ids": [id], "action": action });
+    let _: Value = node.client()?.call(Request::put(&["jobs", "status"]).body(&body)?).await?;
+    Ok(())
+}
+
+async fn until(cluster: &Cluster, id: &str, status: &str) -> anyhow::Result<Value> {
+    cluster
+        .wait(&format!("job {id} to be {status}"), async || {
+            let view = job(cluster, id).await?;
+            Ok((view["job_status"] == status).then_some(view))
+        })
+        .await
+}
+
+async fn until_done(cluster: &Cluster, id: &str, steps: usize) -> anyhow::Result<Value> {
+    cluster
+        .wait(&format!("{steps} steps of job {id}"), async || {
+            let view = job(cluster, id).await?;
+            let done = view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED");
+            Ok((done.count() >= steps && view["node"] != "").then_some(view))
+        })
+        .await
+}
+
+fn epochs(view: &Value) -> Vec<u64> {
+    view["steps"].as_array().into_iter().flatten().filter_map(|step| step["epoch"].as_u64()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_loses_no_step_and_the_heir_repeats_none() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(dir.path(), 3, plan()).await?;
+    let id = submit(&cluster, 0, json!({ "steps": 30, "step_ms": 50 })).await?;
+    let view = until_done(&cluster, &id, 3).await?;
+    let victim = cluster.place(view["node"].as_str().unwrap_or_default()).expect("one of ours");
+    cluster.kill(victim).await?;
+    let view = until(&cluster, &id, "FINISHED").await?;
+    let epochs = epochs(&view);
+    ensure!(epochs.len() == 30, "every step is committed once: {epochs:?}");
+    ensure!(epochs.is_sorted() && epochs.contains(&1) && epochs.contains(&2), "both attempts did a part: {epochs:?}");
+    cluster.restart(victim).await?;
+    cluster.wait_for_members(3).await?;
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_node_hands_its_job_over_at_a_step_boundary() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(dir.path(), 2, plan()).await?;
+    let id = submit(&cluster, 0, json!({ "steps": 40, "step_ms": 50 })).await?;
+    let view = until_done(&cluster, &id, 2).await?;
+    let holder = cluster.place(view["node"].as_str().unwrap_or_default()).expect("one of ours");
+    cluster.stop(holder).await?;
+    let view = until(&cluster, &id, "FINISHED").await?;
+    ensure!(epochs(&view).len() == 40, "no step is lost or repeated");
+    let heir = cluster.living().next().expect("a node lives");
+    let page: Value = heir.client()?.call(Request::get(&["cluster", "history"])).await?;
+    let lines = page["value"].as_array().cloned().unwrap_or_default();
+    ensure!(lines.iter().any(|line| line["event"] == "leave"), "the history tells that the node left: {lines:?}");
+    ensure!(!lines.iter().any(|line| line["event"] == "fence"), "and that nobody had to be declared dead: {lines:?}");
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_act_on_a_job_from_any_node() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(dir.path(), 2, plan()).await?;
+    let id = submit(&cluster, 1, json!({ "steps": 200, "step_ms": 50 })).await?;
+    until_done(&cluster, &id, 2).await?;
+    act(&cluster, &id, "PAUSE").await?;
+    let paused = until(&cluster, &id, "STOPPED").await?;
+    let done = epochs(&paused).len();
+    act(&cluster, &id, "RESUME").await?;
+    let running = until_done(&cluster, &id, done + 1).await?;
+    ensure!(running["epoch"].as_u64() == Some(2), "resuming is a new attempt: {running}");
+    act(&cluster, &id, "DISCARD").await?;
+    until(&cluster, &id, "DISCARDED").await?;
+    let refused = act(&cluster, &id, "RESUME").await.expect_err("a discarded job stays discarded");
+    ensure!(refused.to_string().contains("DISCARDED"), "the refusal says why: {refused}");
+    let failing = submit(&cluster, 0, json!({ "steps": 3, "fails_at": 1 })).await?;
+    let failed = until(&cluster, &failing, "ERROR").await?;
+    ensure!(failed["failed_msg"].as_str().is_some_and(|text| text.contains("step 1")), "{failed}");
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_is_the_same_job_on_every_node() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(dir.path(), 2, plan()).await?;
+    let body = json!({ "project": "default", "kind": "probe", "spec": {}, "idempotency_key": "once" });
+    let mut ids = Vec::new();
+    for node in [0, 1, 0] {
+        let made: Value = cluster.nodes[node].client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
+        ids.push(made["job_id"].clone());
+    }
+    ensure!(ids[0] == ids[1] && ids[1] == ids[2], "{ids:?}");
+    let page: Value = cluster.nodes[1].client()?.call(Request::get(&["jobs"]).with("time_filter", 4)).await?;
+    ensure!(page["total_size"] == 1, "{page}");
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_node_takes_submits_and_runs_none() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let modes = vec!["job".to_owned(), "query".to_owned()];
+    let mut cluster = Cluster::start(dir.path(), 2, Plan { modes, ..plan() }).await?;
+    for _ in 0..8 {
+        let id = submit(&cluster, 1, json!({ "steps": 2 })).await?;
+        let view = until(&cluster, &id, "FINISHED").await?;
+        let nodes: Vec<_> = view["steps"].as_array().into_iter().flatten().map(|step| step["node"].clone()).collect();
+        ensure!(nodes == ["node-1", "node-1"], "only the job node runs steps: {nodes:?}");
+    }
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_and_strangers_are_turned_away() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(dir.path(), 1, plan()).await?;
+    let url = cluster.nodes[0].url.clone();
+    let nobody = kirin::cli::client::Client::new(std::slice::from_ref(&url), None)?;
+    let refused = nobody.call::<Value>(Request::get(&["cluster"])).await.expect_err("a login is needed");
+    ensure!(refused.exit == kirin::cli::Exit::Auth, "{refused}");
+    let login = kirin::cli::client::Login { user: "ADMIN".to_owned(), password: kirin::config::Secret::new("KYLIN") };
+    let guess = kirin::cli::client::Client::new(&[url], Some(login))?;
+    let refused = guess.call::<Value>(Request::get(&["cluster"])).await.expect_err("there is no default password");
+    ensure!(refused.exit == kirin::cli::Exit::Auth, "{refused}");
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut postgres = tokio::task::spawn_blocking(|| Postgres::start(true)).await??;
+    let database = postgres.database()?;
+    let metastore = Some(kirin::config::Secret::new(postgres.url(&database)));
+    let mut cluster = Cluster::start(dir.path(), 2, Plan { metastore, ..plan() }).await?;
+    let id = submit(&cluster, 0, json!({ "steps": 60, "step_ms": 50 })).await?;
+    until_done(&cluster, &id, 2).await?;
+    let mut postgres = tokio::task::spawn_blocking(move || {
+        postgres.stop(kirin_tests::servers::postgres::Stop::Immediate)?;
+        std::thread::sleep(Duration::from_secs(2));
+        postgres.resume()?;
+        anyhow::Ok(postgres)
+    })
+    .await??;
+    let view = until(&cluster, &id, "FINISHED").await?;
+    ensure!(view["epoch"] == 1, "the same attempt went on: {view}");
+    ensure!(epochs(&view).len() == 60, "no step is lost or repeated");
+    cluster.stop_all().await?;
+    tokio::task::spawn_blocking(move || postgres.stop(kirin_tests::servers::postgres::Stop::Fast)).await??;
+    Ok(())
+}
