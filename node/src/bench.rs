@@ -56,6 +56,10 @@ async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyho
         progress.inc(1);
     }
     progress.finish_and_clear();
+    let mut handed = Histogram::<u64>::new(3)?;
+    for run in 0..runs.div_ceil(10) {
+        handed.record(one_handover(&mut cluster, run as usize).await?)?;
+    }
     cluster.stop_all().await?;
     let figures = json!({
         "runs": runs,
@@ -64,6 +68,8 @@ async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyho
         "max_ms": quantile(&taken, 1.0),
         "lost": lost,
         "duplicates": duplicates,
+        "handover_p50_ms": quantile(&handed, 0.5),
+        "handover_max_ms": quantile(&handed, 1.0),
     });
     report(format, "kill -9 to the heir's first committed step", &taken, &figures);
     ensure!(lost == 0 && duplicates == 0, "{lost} jobs were lost and {duplicates} steps or publishes were done twice");
@@ -130,6 +136,38 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
     Ok(Taken { first_step, finished, duplicates })
 }
 
+/// A graceful stop under a job: microseconds from the end of the stopped node's last step to the start of the heir's first.
+async fn one_handover(cluster: &mut Cluster, run: usize) -> anyhow::Result<u64> {
+    let submitter = &cluster.nodes[run % cluster.nodes.len()];
+    let body = json!({ "project": PROJECT, "kind": "probe", "spec": { "steps": 60, "step_ms": 20 } });
+    let made: Value = submitter.client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
+    let job = made["job_id"].as_str().context("the submit names no job")?.to_owned();
+    let stopped = cluster
+        .wait("the job to run", async || {
+            let view: Value = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
+            let done =
+                view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED").count();
+            Ok(view["node"].as_str().and_then(|name| cluster.place(name)).filter(|_| done >= 3))
+        })
+        .await?;
+    cluster.stop(stopped).await?;
+    let witness = cluster.living().next().context("no node is left")?.client()?;
+    let steps = cluster
+        .wait("the job to end", async || {
+            let view: Value = witness.call(Request::get(&["jobs", &job])).await?;
+            Ok((view["job_status"] == "FINISHED").then(|| view["steps"].as_array().cloned().unwrap_or_default()))
+        })
+        .await?;
+    ensure!(steps.len() == 60, "{} of 60 steps are committed", steps.len());
+    let first = steps.iter().position(|step| step["epoch"].as_u64() > Some(1)).context("the job was over too soon")?;
+    // Both ends of the gap are on this machine's one clock.
+    let moment = |step: &Value| step["result"]["started_us"].as_i64().unwrap_or(0);
+    let last_end = moment(&steps[first - 1]) + 20_000;
+    cluster.restart(stopped).await?;
+    cluster.wait_for_members(cluster.nodes.len()).await?;
+    Ok(u64::try_from(moment(&steps[first]) - last_end).unwrap_or(0))
+}
+
 /// From the moment before the submit to the start of the first step, one job at a time, through all nodes in turn.
 async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
@@ -189,7 +227,10 @@ fn report(format: Format, what: &str, histogram: &Histogram<u64>, figures: &Valu
         println!("  ≤ {up_to:>9.2} ms {:<40} {}", "#".repeat(width), bar.count_since_last_iteration());
     }
     if let Some(fields) = figures.as_object() {
-        for name in ["lost", "duplicates"].into_iter().filter(|name| fields.contains_key(*name)) {
+        for name in ["lost", "duplicates", "handover_p50_ms", "handover_max_ms"]
+            .into_iter()
+            .filter(|name| fields.contains_key(*name))
+        {
             println!("  {name}: {}", figures[name]);
         }
     }

@@ -98,6 +98,16 @@ pub struct Attempt {
     mind: Mind,
     store: Store,
     orders: Orders,
+    retry: Retry,
+}
+
+/// How often a failed step is tried again within an attempt, and after which pause.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retry {
+    /// `kylin.job.retry`.
+    pub times: u32,
+    /// `kylin.job.retry-interval`.
+    pub after: Duration,
 }
 
 /// What the core says to the attempt.
@@ -146,6 +156,30 @@ impl Attempt {
         self.orders.stop().await
     }
 
+    /// After a failure: waits for the next try and reads what is committed by then. False if there is none.
+    pub async fn try_again(&mut self, failure: &str) -> bool {
+        if self.retry.times == 0 {
+            return false;
+        }
+        self.retry.times -= 1;
+        tracing::info!(job = %self.job.uuid, failure, left = self.retry.times, "a step failed and is tried again");
+        tokio::select! {
+            biased;
+            _ = self.orders.stop() => return false,
+            () = tokio::time::sleep(self.retry.after) => {}
+        }
+        match self.store.steps(self.fence.job).await {
+            Ok(done) => {
+                self.done = done;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what is committed can't be read, so nothing is tried again");
+                false
+            }
+        }
+    }
+
     /// Reports how far the step is, in per mille of the whole job. Best effort: the metastore refuses it under a stale fence.
     pub fn progress(&self, per_mille: u32) {
         let (store, fence, by) = (self.store.clone(), self.fence, self.by);
@@ -164,15 +198,17 @@ pub struct Attempts {
     executors: Arc<[Arc<dyn Executor>]>,
     working_dir: Arc<Path>,
     loads: mpsc::UnboundedSender<Load>,
+    retry: Retry,
     running: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
 }
 
 impl Attempts {
     /// No attempts yet.
-    pub fn new(store: Store, working_dir: &Path, executors: Vec<Arc<dyn Executor>>) -> Self {
+    pub fn new(store: Store, working_dir: &Path, executors: Vec<Arc<dyn Executor>>, retry: Retry) -> Self {
         let (loads, inbox) = mpsc::unbounded_channel();
         tokio::spawn(load(store.clone(), inbox));
-        Self { store, executors: executors.into(), working_dir: working_dir.into(), loads, running: Arc::default() }
+        let (executors, working_dir) = (executors.into(), working_dir.into());
+        Self { store, executors, working_dir, loads, retry, running: Arc::default() }
     }
 
     /// The executor of that kind.
@@ -249,7 +285,8 @@ impl Attempts {
         };
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(log_dir(&self.working_dir, &job));
-        executor.run(Attempt { fence, by, job, done, dir, log, mind, store: self.store.clone(), orders }).await
+        let (store, retry) = (self.store.clone(), self.retry);
+        executor.run(Attempt { fence, by, job, done, dir, log, mind, store, orders, retry }).await
     }
 
     /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says

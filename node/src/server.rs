@@ -28,7 +28,7 @@ use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
-use crate::executor::{Attempts, Executor};
+use crate::executor::{Attempts, Executor, Retry};
 use crate::history::History;
 use crate::link::Links;
 use crate::metastore::{JoinInfo, Store, StoreError};
@@ -80,7 +80,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let directory = Directory::new(store.clone());
     let (discovery, feeder) = discover(&config, &cluster.id)?;
     let links = Links::new(cluster, &name, directory.clone(), mind.clone());
-    let attempts = Attempts::new(store.clone(), &config.working_dir, executors(&config));
+    let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
+    let attempts = Attempts::new(store.clone(), &config.working_dir, executors(&config), retry);
     let outside = Outside {
         store: store.clone(),
         join,

@@ -16,8 +16,8 @@ use crate::cli::args::Format;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Secret, Sources};
 use crate::directory::Directory;
-use crate::executor::Attempts;
 use crate::executor::probe::Probe;
+use crate::executor::{Attempts, Retry};
 use crate::history::History;
 use crate::link::Links;
 use crate::server::store_config;
@@ -104,7 +104,7 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
         store: store.clone(),
         join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
         links: Links::new(cluster, "bench", directory.clone(), mind.clone()),
-        attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)]),
+        attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)], Retry::default()),
         chores: Chores::new(store.clone(), dir),
         history: History::new(store.clone()),
         directory,

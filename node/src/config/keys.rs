@@ -158,10 +158,10 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "kylin.job.ssh-username",
         Kind::Text("a user name"),
-        "login between nodes, to stop what a dead node left running",
+        "login between nodes, to stop what a dead node left running; not used yet",
     ),
-    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "its password; without it, keys are used").secret(),
-    Key::new("kylin.job.remote-ssh-port", PORT, "its port").or("22"),
+    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "its password; not used yet").secret(),
+    Key::new("kylin.job.remote-ssh-port", PORT, "its port; not used yet").or("22"),
     // Discovery.
     Key::new(
         "kylin.env.zookeeper-connect-string",

@@ -118,13 +118,23 @@ impl Executor for Worker {
 }
 
 async fn run(mut attempt: Attempt, kind: &str, memory: u64) -> Ended {
-    let mut process = match Process::start(&attempt, kind, memory).await {
+    loop {
+        let ended = run_once(&mut attempt, kind, memory).await;
+        match &ended {
+            Ended::Failed(failure) if attempt.try_again(failure).await => {}
+            _ => return ended,
+        }
+    }
+}
+
+async fn run_once(attempt: &mut Attempt, kind: &str, memory: u64) -> Ended {
+    let mut process = match Process::start(attempt, kind, memory).await {
         Ok(process) => process,
         Err(error) => return Ended::Failed(format!("the worker process could not be started: {error}")),
     };
     let first = u32::try_from(attempt.done.len()).unwrap_or(u32::MAX);
-    process.drain_log(&attempt, first);
-    let ended = process.attend(&mut attempt, first).await;
+    process.drain_log(attempt, first);
+    let ended = process.attend(attempt, first).await;
     process.end(ended).await
 }
 
