@@ -151,28 +151,41 @@ impl Line {
         count.map_err(|error| self.fault(&error))
     }
 
-    /// Writes with a statement that commits by itself; tells how many rows matched.
+    /// Writes with a statement that is a transaction of its own; tells how many rows matched.
     pub(crate) async fn alone(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<u64, Fault> {
-        debug_assert_eq!(self.phase, Phase::Idle);
-        self.phase = Phase::Deciding;
+        self.before_alone().await?;
         let sql = self.sql.clone();
         let count = self.conn.run(statement(&sql), args).await.map_err(|error| self.fault(&error))?;
-        self.phase = Phase::Idle;
+        self.after_alone().await?;
         Ok(count)
     }
 
-    /// Writes with a statement that commits by itself and returns rows.
-    pub(crate) async fn alone_rows(
-        &mut self,
-        statement: fn(&Sql) -> &Statement,
-        args: &[Arg],
-    ) -> Result<Vec<Row>, Fault> {
-        debug_assert_eq!(self.phase, Phase::Idle);
-        self.phase = Phase::Deciding;
+    /// Writes with a statement that is a transaction of its own and returns rows.
+    pub(crate) async fn alone_rows(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
+        self.before_alone().await?;
         let sql = self.sql.clone();
         let rows = self.conn.rows(statement(&sql), args).await.map_err(|error| self.fault(&error))?;
-        self.phase = Phase::Idle;
+        self.after_alone().await?;
         Ok(rows)
+    }
+
+    /// A server commits a lone statement by itself, in one round trip. On SQLite it is bracketed: waiting for the file's
+    /// lock is a part of BEGIN, where giving up is certain.
+    async fn before_alone(&mut self) -> Result<(), Fault> {
+        debug_assert_eq!(self.phase, Phase::Idle);
+        if self.dialect() == Dialect::Sqlite {
+            return self.begin().await;
+        }
+        self.phase = Phase::Deciding;
+        Ok(())
+    }
+
+    async fn after_alone(&mut self) -> Result<(), Fault> {
+        if self.dialect() == Dialect::Sqlite {
+            return self.commit().await;
+        }
+        self.phase = Phase::Idle;
+        Ok(())
     }
 
     /// Runs a plain text: transaction control, schema.

@@ -1,6 +1,8 @@
 //! The metastore on real databases.
 
+mod beside;
 mod contract;
+mod faults;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
