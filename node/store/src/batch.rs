@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use kirin_core::Answer;
 use tokio::sync::{mpsc, oneshot};

@@ -45,6 +45,8 @@ pub(crate) struct Line {
     conn: Conn,
     pub(crate) sql: Arc<Sql>,
     phase: Phase,
+    /// Whether this request has committed something: what fails later leaves its answer open.
+    committed: bool,
     /// From how many restarts of the server's side we have seen; see [`Lines::suspect`].
     generation: u64,
     since: Instant,
@@ -118,7 +120,13 @@ impl Line {
         self.phase = Phase::Deciding;
         self.raw("COMMIT").await?;
         self.phase = Phase::Idle;
+        self.committed = true;
         Ok(())
+    }
+
+    /// Takes back what a commit made uncertain: it changed nothing.
+    pub(crate) fn nothing_committed(&mut self) {
+        self.committed = false;
     }
 
     /// Gives the transaction up.
@@ -161,7 +169,11 @@ impl Line {
     }
 
     /// Writes with a statement that is a transaction of its own and returns rows.
-    pub(crate) async fn alone_rows(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
+    pub(crate) async fn alone_rows(
+        &mut self,
+        statement: fn(&Sql) -> &Statement,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, Fault> {
         self.before_alone().await?;
         let sql = self.sql.clone();
         let rows = self.conn.rows(statement(&sql), args).await.map_err(|error| self.fault(&error))?;
@@ -185,6 +197,7 @@ impl Line {
             return self.commit().await;
         }
         self.phase = Phase::Idle;
+        self.committed = true;
         Ok(())
     }
 
@@ -198,6 +211,7 @@ impl Line {
     fn fault(&self, error: &sqlx::Error) -> Fault {
         match (nature(error), self.phase) {
             (Nature::Conflict, _) => Fault::Again(told(error)),
+            (Nature::Denied | Nature::Broken, _) if self.committed => Fault::Maybe(told(error)),
             (Nature::Denied, _) | (Nature::Broken, Phase::Idle | Phase::Open) => Fault::Certain(told(error)),
             (Nature::Broken, Phase::Deciding) => Fault::Maybe(told(error)),
         }
@@ -241,6 +255,11 @@ impl Lines {
             };
             let fault = match timeout_at(deadline, work.run(&mut line)).await {
                 Ok(Ok(out)) => {
+                    if line.phase == Phase::Deciding {
+                        // It told the truth about each of its requests, but the connection is in doubt.
+                        self.suspect();
+                        return Ok(out);
+                    }
                     if line.phase == Phase::Open {
                         // Read and refused: nothing to keep. If this fails, the closed connection rolls back as well.
                         if !matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
@@ -250,8 +269,10 @@ impl Lines {
                     self.keep(line);
                     return Ok(out);
                 }
+                // Not the whole of it was rolled back: it must not run again.
+                Ok(Err(Fault::Again(error))) if line.committed => Fault::Maybe(error),
                 Ok(Err(fault)) => fault,
-                Err(_) if line.phase == Phase::Deciding => Fault::Maybe(late()),
+                Err(_) if line.phase == Phase::Deciding || line.committed => Fault::Maybe(late()),
                 Err(_) => Fault::Certain(late()),
             };
             let stale = !line.fresh && matches!(fault, Fault::Certain(StoreError::Unreachable(_)));
@@ -304,6 +325,7 @@ impl Lines {
                 continue;
             }
             line.fresh = false;
+            line.committed = false;
             return Ok(line);
         }
         let conn = self.opener.open(self.purpose).await?;
@@ -311,6 +333,7 @@ impl Lines {
             conn,
             sql: self.opener.sql.clone(),
             phase: Phase::Idle,
+            committed: false,
             generation: self.generation.load(Ordering::Relaxed),
             since: Instant::now(),
             fresh: true,

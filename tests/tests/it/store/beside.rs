@@ -11,7 +11,7 @@ use kirin_store::{
 };
 use uuid::Uuid;
 
-use super::{On, config, open, store};
+use super::{On, config, open};
 
 macro_rules! on_every_backend {
     ($($case:ident)*) => {
@@ -25,7 +25,7 @@ macro_rules! on_every_backend {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    super::$case($on).await;
+                    super::$case(config($on)).await;
                 }
             )*
         }
@@ -105,8 +105,7 @@ async fn act(store: &Store, job: JobId, action: Action) -> Answer {
     store.ask(&Ask::Act { fence: row.fence(), state: row.state, action }, Extra::None).await
 }
 
-async fn ten_nodes_start_at_once_on_an_empty_database(on: On) {
-    let config = config(on);
+async fn ten_nodes_start_at_once_on_an_empty_database(config: StoreConfig) {
     let opened = futures::future::join_all((0..10).map(|at| {
         let config = config.clone();
         tokio::spawn(async move {
@@ -148,8 +147,7 @@ async fn by_hand(config: &StoreConfig, sql: &str) {
     }
 }
 
-async fn a_newer_schema_is_refused(on: On) {
-    let config = config(on);
+async fn a_newer_schema_is_refused(config: StoreConfig) {
     open(&config).await.close().await;
     by_hand(&config, &format!("INSERT INTO \"{}_schema\" (version, at_ms) VALUES (999, 0)", config.identifier)).await;
     match Store::open(&config).await {
@@ -159,22 +157,31 @@ async fn a_newer_schema_is_refused(on: On) {
     }
 }
 
-async fn ranges_of_a_model_never_overlap(on: On) {
-    let store = store(on).await;
+pub(super) async fn ranges_of_a_model_never_overlap(config: StoreConfig) {
+    let store = open(&config).await;
     let (p, q) = (project(&store, "p").await, project(&store, "q").await);
     let mut job = new(p);
     job.segments = vec![range("m", 0, 10), range("m", 10, 20)];
     accepted(&store, job.clone()).await;
     // The same submit again is the job of the first time, not an overlap with itself.
     assert!(matches!(store.submit(job).await, Ok(Submitted::Accepted { fresh: false, .. })));
-    for (model, from, until, fits) in
-        [("m", 5, 6, false), ("m", -5, 1, false), ("m", 19, 30, false), ("m", -9, 99, false), ("m", 20, 30, true), ("n", 0, 20, true)]
-    {
+    for (model, from, until, fits) in [
+        ("m", 5, 6, false),
+        ("m", -5, 1, false),
+        ("m", 19, 30, false),
+        ("m", -9, 99, false),
+        ("m", 20, 30, true),
+        ("n", 0, 20, true),
+    ] {
         let mut job = new(p);
         let key = job.key;
         job.segments = vec![range(model, from, until)];
         let answer = store.submit(job).await.expect("the metastore answers");
-        assert_eq!(matches!(answer, Submitted::Accepted { fresh: true, .. }), fits, "{model} {from}..{until}: {answer:?}");
+        assert_eq!(
+            matches!(answer, Submitted::Accepted { fresh: true, .. }),
+            fits,
+            "{model} {from}..{until}: {answer:?}"
+        );
         let made = store.job_by_uuid(Uuid::from_u128(key)).await.expect("it is read").is_some();
         assert_eq!(made, fits, "the job and its ranges are one transaction");
     }
@@ -187,17 +194,14 @@ async fn ranges_of_a_model_never_overlap(on: On) {
     let segments = store.segments(p, None).await.expect("they are read");
     let ranges: Vec<_> = segments.iter().map(|s| (s.model.as_str(), s.start_ms, s.end_ms, s.state)).collect();
     let reserved = SegmentState::New;
-    assert_eq!(ranges, [
-        ("m", 0, 10, reserved),
-        ("m", 10, 20, reserved),
-        ("m", 20, 30, reserved),
-        ("n", 0, 20, reserved)
-    ]);
+    assert_eq!(
+        ranges,
+        [("m", 0, 10, reserved), ("m", 10, 20, reserved), ("m", 20, 30, reserved), ("n", 0, 20, reserved)]
+    );
     assert_eq!(store.segments(p, Some("n")).await.expect("they are read").len(), 1);
 }
 
-async fn of_sixteen_overlapping_submits_one_wins(on: On) {
-    let config = config(on);
+pub(super) async fn of_sixteen_overlapping_submits_one_wins(config: StoreConfig) {
     let stores = [open(&config).await, open(&config).await, open(&config).await];
     let p = project(&stores[0], "p").await;
     for round in 0..4 {
@@ -221,8 +225,8 @@ async fn store_len(store: &Store, project: ProjectId) -> usize {
     store.segments(project, None).await.expect("they are read").len()
 }
 
-async fn publishing_is_one_fenced_commit(on: On) {
-    let store = store(on).await;
+pub(super) async fn publishing_is_one_fenced_commit(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let (a, b) = (join(&store, "a").await, join(&store, "b").await);
     let mut job = new(p);
@@ -274,8 +278,8 @@ async fn publishing_is_one_fenced_commit(on: On) {
     assert_eq!((segment.state, segment.manifest), (SegmentState::New, None));
 }
 
-async fn a_refresh_replaces_the_manifest(on: On) {
-    let store = store(on).await;
+async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
     let mut job = new(p);
@@ -297,8 +301,8 @@ async fn a_refresh_replaces_the_manifest(on: On) {
     assert_eq!(store_len(&store, p).await, 0);
 }
 
-async fn what_will_never_be_published_is_given_back(on: On) {
-    let store = store(on).await;
+pub(super) async fn what_will_never_be_published_is_given_back(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
     for how in ["discard", "vanish", "pause"] {
@@ -317,8 +321,8 @@ async fn what_will_never_be_published_is_given_back(on: On) {
     }
 }
 
-async fn what_travels_along_is_kept(on: On) {
-    let store = store(on).await;
+async fn what_travels_along_is_kept(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
     let key = Uuid::new_v4();
@@ -354,10 +358,17 @@ async fn what_travels_along_is_kept(on: On) {
     );
     assert!(info.started_ms >= Some(info.created_ms) && info.ended_ms.is_none());
     let steps = store.steps(row.id).await.expect("they are read");
-    assert_eq!(steps.iter().map(|step| (step.index, step.name.as_str())).collect::<Vec<_>>(), [(0, "part 0"), (1, "part 1")]);
+    assert_eq!(
+        steps.iter().map(|step| (step.index, step.name.as_str())).collect::<Vec<_>>(),
+        [(0, "part 0"), (1, "part 1")]
+    );
     assert_eq!(steps[0].result.as_deref(), Some("{\"rows\":7}"));
-    assert_eq!((steps[0].epoch, steps[0].node, steps[0].started_ms, steps[0].ended_ms), (fence.epoch, a.node, Some(10), Some(20)));
-    let extra = Extra::Finish { failure: Some("no disk".to_owned()), result: Some("{}".to_owned()), publish: Vec::new() };
+    assert_eq!(
+        (steps[0].epoch, steps[0].node, steps[0].started_ms, steps[0].ended_ms),
+        (fence.epoch, a.node, Some(10), Some(20))
+    );
+    let extra =
+        Extra::Finish { failure: Some("no disk".to_owned()), result: Some("{}".to_owned()), publish: Vec::new() };
     assert_eq!(store.ask(&Ask::Finish { fence, by: a, outcome: Outcome::Failed }, extra).await, Answer::Done);
     let info = store.job(row.id).await.expect("it is read").expect("it exists");
     assert_eq!((info.failure.as_deref(), info.result.as_deref()), (Some("no disk"), Some("{}")));
@@ -369,8 +380,8 @@ async fn what_travels_along_is_kept(on: On) {
     assert_eq!(store_len(&store, p).await, 1, "a restart keeps the reservation");
 }
 
-async fn every_attempt_is_on_record(on: On) {
-    let store = store(on).await;
+async fn every_attempt_is_on_record(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let (a, b) = (join(&store, "a").await, join(&store, "b").await);
     let job = accepted(&store, new(p)).await;
@@ -391,14 +402,18 @@ async fn every_attempt_is_on_record(on: On) {
     let d = join(&store, "d").await;
     take(&store, job, d).await;
     let open = store.attempts(job).await.expect("they are read");
-    let told: Vec<_> = open.iter().map(|attempt| (attempt.epoch.0, attempt.by, attempt.from_step, attempt.end)).collect();
-    assert_eq!(told, [
-        (1, a, 0, Some(AttemptEnd::TakenOver)),
-        (2, b, 1, Some(AttemptEnd::Released)),
-        (3, b, 1, Some(AttemptEnd::Failed)),
-        (4, c, 1, Some(AttemptEnd::Lost)),
-        (5, d, 1, None),
-    ]);
+    let told: Vec<_> =
+        open.iter().map(|attempt| (attempt.epoch.0, attempt.by, attempt.from_step, attempt.end)).collect();
+    assert_eq!(
+        told,
+        [
+            (1, a, 0, Some(AttemptEnd::TakenOver)),
+            (2, b, 1, Some(AttemptEnd::Released)),
+            (3, b, 1, Some(AttemptEnd::Failed)),
+            (4, c, 1, Some(AttemptEnd::Lost)),
+            (5, d, 1, None),
+        ]
+    );
     assert!(open.iter().all(|attempt| attempt.started_ms.is_some()));
     assert!(open.iter().all(|attempt| attempt.ended_ms.is_some() == attempt.end.is_some()));
     assert_eq!(store.ask(&Ask::Leave { by: d }, Extra::None).await, Answer::Done);
@@ -407,8 +422,8 @@ async fn every_attempt_is_on_record(on: On) {
     assert_eq!(all.last().map(|attempt| (attempt.by, attempt.end)), Some((d, Some(AttemptEnd::Lost))));
 }
 
-async fn pages_of_jobs_can_be_filtered_and_sorted(on: On) {
-    let store = store(on).await;
+async fn pages_of_jobs_can_be_filtered_and_sorted(config: StoreConfig) {
+    let store = open(&config).await;
     let (p, q) = (project(&store, "p").await, project(&store, "q").await);
     let mut ids = Vec::new();
     for (at, (project, kind, subject)) in
@@ -445,15 +460,16 @@ async fn pages_of_jobs_can_be_filtered_and_sorted(on: On) {
     assert_eq!(page(JobFilter { key: Some(ids[2].1.to_string()), ..all.clone() }).await, (vec![2], 1));
     assert_eq!(page(JobFilter { created_until_ms: Some(1), ..all.clone() }).await, (vec![], 0));
     assert_eq!(page(JobFilter { created_from_ms: Some(1), project: Some(q), ..all.clone() }).await, (vec![2], 1));
-    for sort in [JobSort::Changed, JobSort::Kind, JobSort::Subject, JobSort::Project, JobSort::State, JobSort::Duration] {
+    for sort in [JobSort::Changed, JobSort::Kind, JobSort::Subject, JobSort::Project, JobSort::State, JobSort::Duration]
+    {
         assert_eq!(page(JobFilter { sort, ..all.clone() }).await.1, 4, "{sort:?}");
     }
     assert_eq!(page(JobFilter { sort: JobSort::Kind, ..all.clone() }).await.0, [0, 2, 3, 1]);
     assert_eq!(page(JobFilter { sort: JobSort::State, reverse: true, ..all }).await.0, [3, 2, 1, 0]);
 }
 
-async fn a_document_is_changed_by_whom_has_seen_it(on: On) {
-    let store = store(on).await;
+pub(super) async fn a_document_is_changed_by_whom_has_seen_it(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let put = |body: &'static str, seen| {
         let store = store.clone();
@@ -489,12 +505,13 @@ async fn a_document_is_changed_by_whom_has_seen_it(on: On) {
     assert_eq!(store.doc_put(nowhere, DocKind::Table, "t", "", 0).await.expect("it is written"), None);
 }
 
-async fn the_first_start_has_one_winner(on: On) {
-    let config = config(on);
+async fn the_first_start_has_one_winner(config: StoreConfig) {
     let stores = Arc::new([open(&config).await, open(&config).await, open(&config).await]);
     let tasks = (0..16).map(|at| {
         let stores = stores.clone();
-        tokio::spawn(async move { stores[at % 3].setting_or("secret", &format!("s{at}")).await.expect("it is written") })
+        tokio::spawn(
+            async move { stores[at % 3].setting_or("secret", &format!("s{at}")).await.expect("it is written") },
+        )
     });
     let answers: Vec<(String, bool)> =
         futures::future::join_all(tasks).await.into_iter().map(|answer| answer.expect("no panic")).collect();
@@ -508,8 +525,8 @@ async fn the_first_start_has_one_winner(on: On) {
     assert_eq!(stores[2].setting("none").await.expect("it is read"), None);
 }
 
-async fn history_is_paged_backwards(on: On) {
-    let store = store(on).await;
+async fn history_is_paged_backwards(config: StoreConfig) {
+    let store = open(&config).await;
     let a = Member::new(1, 2).expect("not zero");
     for (at, kind) in ["join", "fence", "takeover", "fence"].into_iter().enumerate() {
         let row = HistoryRow {
@@ -535,13 +552,16 @@ async fn history_is_paged_backwards(on: On) {
     assert_eq!(store.history(&of_job).await.expect("it is read").len(), 1);
 }
 
-async fn a_project_with_open_jobs_stays(on: On) {
-    let store = store(on).await;
+pub(super) async fn a_project_with_open_jobs_stays(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     assert_eq!(store.project_add("p", 1, "", "").await.expect("it is written"), None, "the name is taken");
     assert!(store.project_update(p, "all of it", "{1}").await.expect("it is written"));
     let projects = store.projects().await.expect("they are read");
-    assert_eq!((projects[0].description.as_str(), projects[0].settings.as_str(), projects[0].limit), ("all of it", "{1}", 100));
+    assert_eq!(
+        (projects[0].description.as_str(), projects[0].settings.as_str(), projects[0].limit),
+        ("all of it", "{1}", 100)
+    );
     let job = accepted(&store, new(p)).await;
     assert!(!store.project_drop(p).await.expect("it is written"));
     assert_eq!(store.projects().await.expect("they are read").len(), 1);
@@ -567,8 +587,8 @@ async fn a_project_with_open_jobs_stays(on: On) {
     }
 }
 
-async fn old_things_are_forgotten_in_bites(on: On) {
-    let store = store(on).await;
+async fn old_things_are_forgotten_in_bites(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
     let later = i64::MAX;
@@ -599,14 +619,17 @@ async fn old_things_are_forgotten_in_bites(on: On) {
     assert_eq!(store.retain_members(later).await.expect("it is written"), 1);
     let known: Vec<_> = store.directory(true).await.expect("it is read").iter().map(|info| info.member).collect();
     assert_eq!(known, [a, c]);
-    store.history_add(&HistoryRow { kind: "x".into(), at_ms: 5, ..HistoryRow::default() }).await.expect("it is written");
+    store
+        .history_add(&HistoryRow { kind: "x".into(), at_ms: 5, ..HistoryRow::default() })
+        .await
+        .expect("it is written");
     store.history_add(&HistoryRow { kind: "y".into(), ..HistoryRow::default() }).await.expect("it is written");
     assert_eq!(store.retain_history(6).await.expect("it is written"), 1);
     assert_eq!(store.history(&HistoryFilter::default()).await.expect("it is read").len(), 1);
 }
 
-async fn many_submits_share_a_statement(on: On) {
-    let store = store(on).await;
+async fn many_submits_share_a_statement(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let mut jobs: Vec<NewJob> = (0..200).map(|_| new(p)).collect();
     let answers = store.submit_many(&jobs).await.expect("they are written");
@@ -625,8 +648,7 @@ async fn many_submits_share_a_statement(on: On) {
     assert_eq!(store.jobs(&JobFilter::default()).await.expect("it is read").total, 201);
 }
 
-async fn two_clusters_share_a_database(on: On) {
-    let one = config(on);
+async fn two_clusters_share_a_database(one: StoreConfig) {
     let mut other = one.clone();
     other.identifier = format!("{}x", one.identifier);
     let (one, other) = (open(&one).await, open(&other).await);
@@ -636,8 +658,8 @@ async fn two_clusters_share_a_database(on: On) {
     assert_eq!(other.directory(true).await.expect("it is read"), []);
 }
 
-async fn progress_is_fenced(on: On) {
-    let store = store(on).await;
+pub(super) async fn progress_is_fenced(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "p").await;
     let (a, b) = (join(&store, "a").await, join(&store, "b").await);
     let job = accepted(&store, new(p)).await;
@@ -655,8 +677,8 @@ async fn progress_is_fenced(on: On) {
     assert_eq!(text().await.as_deref(), Some("{\"done\":1}"));
 }
 
-async fn a_directory_has_names_and_addresses(on: On) {
-    let store = store(on).await;
+async fn a_directory_has_names_and_addresses(config: StoreConfig) {
+    let store = open(&config).await;
     let (a, b) = (join(&store, "a").await, join(&store, "b").await);
     let exited = Ask::Fence { member: a, evidence: Evidence::Exited, beat: None, by: b };
     assert_eq!(store.ask(&exited, Extra::None).await, Answer::Done);
@@ -671,8 +693,8 @@ async fn a_directory_has_names_and_addresses(on: On) {
     assert!(all[0].ended_ms.is_some());
 }
 
-async fn texts_survive_unharmed(on: On) {
-    let store = store(on).await;
+async fn texts_survive_unharmed(config: StoreConfig) {
+    let store = open(&config).await;
     let p = project(&store, "Prüfung 'ß' \"x\" \\ ✈ 航班").await;
     assert_ne!(project(&store, "PRÜFUNG 'ß' \"x\" \\ ✈ 航班").await, p, "names differ by case");
     let mut job = new(p);
@@ -690,7 +712,8 @@ async fn texts_survive_unharmed(on: On) {
 
 #[test]
 fn a_password_is_never_printed() {
-    let mut config = StoreConfig::new("jdbc:postgresql://kirin:hunter2@db:5432/kylin?password=hunter3".parse().expect("a URL"));
+    let mut config =
+        StoreConfig::new("jdbc:postgresql://kirin:hunter2@db:5432/kylin?password=hunter3".parse().expect("a URL"));
     config.password = Some("hunter4".to_owned());
     let printed = format!("{config:?} {:?}", config.backend);
     assert!(!printed.contains("hunter"), "{printed}");

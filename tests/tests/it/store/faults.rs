@@ -73,7 +73,9 @@ async fn recovered(store: &Store, by: Member) {
     loop {
         match store.ask(&Ask::Beat { by }, Extra::None).await {
             Answer::Listed { .. } => return,
-            Answer::Failed | Answer::Unknown if Instant::now() < until => tokio::time::sleep(Duration::from_millis(20)).await,
+            Answer::Failed | Answer::Unknown if Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
             other => panic!("a beat was answered by {other:?}"),
         }
     }
@@ -141,7 +143,9 @@ async fn a_lost_reply_is_unknown_and_the_next_read_tells(on: On) {
         );
         assert!(begun.elapsed() < PATIENCE * 2);
         let done = read(&straight, &first).await.state == JobState::Succeed;
-        let Answer::Accepted { fresh, .. } = submit(&straight, project, 2 * round + 1).await else { panic!("not accepted") };
+        let Answer::Accepted { fresh, .. } = submit(&straight, project, 2 * round + 1).await else {
+            panic!("not accepted")
+        };
         let Answer::Listed { members, .. } = straight.ask(&Ask::List, Extra::None).await else { panic!("no list") };
         for (answer, happened) in [(submitted, !fresh), (finished, done), (beaten, members[0].beat > beats)] {
             match answer {
@@ -279,8 +283,7 @@ async fn a_frozen_client_does_not_hold_its_locks(on: On) {
     let take = Ask::Take { fence: row.fence(), by: me, in_order: false };
     let frozen = tokio::spawn(async move { store.ask(&take, Extra::None).await });
     let begun = Instant::now();
-    let fence =
-        Ask::Fence { member: me, evidence: kirin_core::Evidence::Exited, beat: None, by: witness };
+    let fence = Ask::Fence { member: me, evidence: kirin_core::Evidence::Exited, beat: None, by: witness };
     loop {
         match straight.ask(&fence, Extra::None).await {
             Answer::Done => break,
