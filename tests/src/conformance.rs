@@ -44,6 +44,7 @@ macro_rules! conformance_cases {
             a_claim_needs_a_member_that_is_up
             a_claim_is_free_when_its_holder_is_not_alive
             a_claim_that_was_given_back_is_free
+            a_claim_of_a_former_life_is_free
             a_claim_can_be_forced
             a_yield_is_scoped_by_epoch_and_holder
             a_submit_is_accepted_once_per_key
@@ -56,6 +57,7 @@ macro_rules! conformance_cases {
             a_take_needs_a_member_that_is_up
             a_take_needs_a_job_that_waits_or_runs
             a_job_of_a_dead_member_is_taken_over
+            a_job_of_a_former_life_is_taken_over
             a_project_that_is_full_says_so
             strict_order_holds_over_all_nodes
             a_step_is_scoped_by_job_epoch_holder_state_and_number
@@ -74,6 +76,7 @@ macro_rules! conformance_cases {
             of_sixteen_equal_submits_one_is_fresh
             a_limit_is_exact_for_sixteen_takers
             a_step_is_committed_once_by_sixteen_zombies
+            a_release_is_done_once_by_sixteen_zombies
             a_beat_and_a_fence_for_silence_exclude_each_other
             a_finish_and_a_takeover_exclude_each_other
             a_take_comes_before_the_fence_of_its_taker_or_not_at_all
@@ -534,6 +537,18 @@ case! {
 }
 
 case! {
+    /// A node that joined again is not the member that held the claim, not even for itself.
+    a_claim_of_a_former_life_is_free(c) {
+        let (a, b) = (c.join("a").await, c.join("b").await);
+        assert!(is_granted(&c.claim(Target::Leader, 0, a).await));
+        let next = c.join("a").await;
+        assert_eq!(c.claim_row(Target::Leader).await.and_then(|row| row.holder), Some(a));
+        assert_eq!(c.claim(Target::Leader, 1, b).await, Answer::Granted { epoch: Epoch(2), steps: 0 });
+        assert_eq!(c.claim(Target::Leader, 2, next).await, Answer::Refused);
+    }
+}
+
+case! {
     /// From a living holder too, but never under a stale epoch.
     a_claim_can_be_forced(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
@@ -787,6 +802,20 @@ case! {
         assert_eq!(c.read(old.job).await, job);
         assert_eq!(c.step(job.fence(), b, 1).await, Answer::Done);
         assert_eq!(c.finish(job.fence(), b, Outcome::Succeeded).await, Answer::Done);
+    }
+}
+
+case! {
+    /// A node that joined again does not go on with what its former life held: it takes it over like anybody else.
+    a_job_of_a_former_life_is_taken_over(c) {
+        let (a, b) = (c.join("a").await, c.join("b").await);
+        let (x, y) = (c.running(a).await, c.running(a).await);
+        let next = c.join("a").await;
+        assert_eq!(c.step(x, next, 0).await, Answer::Refused);
+        assert_eq!(c.take(x, next).await, Answer::Granted { epoch: Epoch(2), steps: 0 });
+        assert_eq!(c.take(y, b).await, Answer::Granted { epoch: Epoch(2), steps: 0 });
+        assert_eq!(c.step(x, a, 0).await, Answer::Refused);
+        assert_eq!(c.step(Fence { epoch: Epoch(2), ..x }, next, 0).await, Answer::Done);
     }
 }
 
@@ -1247,6 +1276,24 @@ case! {
 }
 
 case! {
+    /// A job that is handed back sixteen times at once is handed back once, and can be taken once.
+    a_release_is_done_once_by_sixteen_zombies(c) {
+        let a = c.join("a").await;
+        for _ in 0..4 {
+            let fence = c.running(a).await;
+            let answers = at_once((0..SIXTEEN).map(|_| {
+                let c = c.clone();
+                async move { c.release(fence, a, None).await }
+            }))
+            .await;
+            assert_eq!(count(&answers, |answer| *answer == Answer::Done), 1, "{answers:?}");
+            assert_eq!(count(&answers, |answer| *answer == Answer::Refused), SIXTEEN - 1, "{answers:?}");
+            assert_eq!(c.read(fence.job).await.state, JobState::Ready);
+        }
+    }
+}
+
+case! {
     /// Either the beat counts and the fence is refused, or the member is fenced and the beat is refused.
     a_beat_and_a_fence_for_silence_exclude_each_other(c) {
         let w = c.join("w").await;
@@ -1301,6 +1348,7 @@ case! {
             let answers = at_once(asks).await;
             let (granted, done) = (count(&answers, is_granted), count(&answers, |answer| *answer == Answer::Done));
             assert_eq!(granted + done, 1, "{answers:?}");
+            assert_eq!(count(&answers, |answer| *answer == Answer::Refused), SIXTEEN - 1, "{answers:?}");
             let row = c.read(fence.job).await;
             if granted == 1 {
                 assert_eq!((row.state, row.holder, row.epoch.0), (JobState::Running, Some(b), fence.epoch.0 + 1));

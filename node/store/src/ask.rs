@@ -4,7 +4,7 @@ use kirin_core::ask::{JobId, JobRow};
 use kirin_core::{Answer, Ask, NodeId};
 use uuid::Uuid;
 
-use crate::beat::{Drain, FenceMember, Join, Leave, List, SetSlots, done_if};
+use crate::beat::{Beat, Drain, FenceMember, Join, Leave, List, SetSlots, done_if};
 use crate::claim::{Claim, Yield};
 use crate::commit::{Act, Finish, Place, Release, Step};
 use crate::error::{Fault, StoreError};
@@ -103,8 +103,8 @@ impl Store {
                 let (role, slots) = (*role, *slots);
                 self.members(&Join { role, slots, name: node, link, http, version }).await
             }
-            Ask::Beat { by } => self.beats(&List { by: Some(*by) }).await,
-            Ask::List => self.looks(&List { by: None }).await,
+            Ask::Beat { by } => self.beats(&Beat(*by)).await,
+            Ask::List => self.looks(&List).await,
             Ask::Drain { by } => self.members(&Drain(*by)).await,
             Ask::Leave { by } => self.members(&Leave(*by)).await,
             Ask::Fence { member, evidence, beat, by } => {

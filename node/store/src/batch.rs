@@ -2,24 +2,29 @@
 //!
 //! There is a lane for each kind. A lane carries out one transaction at a time; a lone request starts at once. Two requests
 //! for the same job never share a transaction, so that each meets what the other left. Every request has an answer of its
-//! own and a deadline of its own: one that still waits for its turn when its time is up certainly did not happen.
+//! own and a deadline of its own: one that still waits for its turn when its time is up certainly did not happen, and
+//! neither did one that had waited for so long that its transaction would have been cut short.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use kirin_core::Answer;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::commit::{Finish, Finishes, Release, Releases, Step, Steps};
 use crate::error::{Fault, StoreError};
-use crate::line::Work;
 use crate::store::Inner;
 use crate::submit::{NewJob, Submits, Submitted};
 use crate::take::{Take, Takes};
 
 /// More do not make a transaction cheaper per request, only longer.
 const BATCH_MAX: usize = 1000;
+
+/// How long after its deadline a transaction may take to say how it ended.
+const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// The lanes, once they are started.
 #[derive(Default)]
@@ -50,7 +55,11 @@ pub(crate) trait Request: Clone + Send + Sync + 'static {
     fn alone(&self) -> bool;
 
     /// One transaction for all of them.
-    fn carry(inner: &Inner, requests: &[Self]) -> impl Future<Output = Result<Vec<Self::Out>, Fault>> + Send;
+    fn carry(
+        inner: &Inner,
+        requests: &[Self],
+        patience: Duration,
+    ) -> impl Future<Output = Result<Vec<Self::Out>, Fault>> + Send;
 }
 
 /// Whose move it is: a request can be given up only before it is under way.
@@ -60,6 +69,7 @@ const GIVEN_UP: u8 = 2;
 
 struct Waiting<R: Request> {
     request: R,
+    deadline: Instant,
     stage: Arc<AtomicU8>,
     reply: oneshot::Sender<Result<R::Out, Fault>>,
 }
@@ -98,20 +108,22 @@ impl Batches {
 /// Through the lane if there is one, else as a transaction of its own.
 async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request: R) -> Result<R::Out, Fault> {
     let sender = inner.batches().and_then(|batches| lane(batches).0.get());
+    let patience = inner.ask_timeout();
     let Some(sender) = sender else {
-        let mut answers = R::carry(inner, &[request]).await?;
+        let mut answers = R::carry(inner, &[request], patience).await?;
         return answers
             .pop()
             .ok_or_else(|| Fault::Maybe(StoreError::Corrupt("a transaction without answer".to_owned())));
     };
-    let patience = inner.ask_timeout();
+    let deadline = Instant::now() + patience;
     let stage = Arc::new(AtomicU8::new(QUEUED));
     let (reply, answer) = oneshot::channel();
     let closed = || StoreError::Unreachable("the metastore is closed".to_owned());
-    if sender.send(Waiting { request, stage: stage.clone(), reply }).is_err() {
+    if sender.send(Waiting { request, deadline, stage: stage.clone(), reply }).is_err() {
         return Err(Fault::Certain(closed()));
     }
-    match tokio::time::timeout(patience, answer).await {
+    // The transaction ends by the same deadline and knows best whether it is certain: its word is waited for.
+    match tokio::time::timeout_at(deadline + LAST_WORD, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(unsure(&stage, closed())),
         Err(_) => Err(unsure(&stage, StoreError::Late(patience))),
@@ -148,12 +160,11 @@ async fn drive<R: Request>(inner: Weak<Inner>, mut receiver: mpsc::UnboundedRece
             queue.push_back(waiting);
         }
         let Some(inner) = inner.upgrade() else { return };
-        let batch = next(&mut queue);
-        if batch.is_empty() {
-            continue;
-        }
+        let patience = inner.ask_timeout();
+        let batch = next(&mut queue, Instant::now() + patience / 4, patience);
+        let Some(deadline) = batch.iter().map(|waiting| waiting.deadline).min() else { continue };
         let requests: Vec<R> = batch.iter().map(|waiting| waiting.request.clone()).collect();
-        let answers = R::carry(&inner, &requests).await;
+        let answers = R::carry(&inner, &requests, deadline.saturating_duration_since(Instant::now())).await;
         tracing::trace!(requests = requests.len(), "metastore batch");
         match answers {
             Ok(answers) => {
@@ -171,8 +182,9 @@ async fn drive<R: Request>(inner: Weak<Inner>, mut receiver: mpsc::UnboundedRece
     }
 }
 
-/// The requests of the next transaction, in order of arrival. What can't be part of it stays in the queue.
-fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>) -> Vec<Waiting<R>> {
+/// The requests of the next transaction, in order of arrival. What can't be part of it stays in the queue; what must end
+/// before `soonest` is given up.
+fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>, soonest: Instant, patience: Duration) -> Vec<Waiting<R>> {
     let mut batch: Vec<Waiting<R>> = Vec::new();
     let mut subjects = BTreeSet::new();
     let mut left = VecDeque::new();
@@ -189,6 +201,10 @@ fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>) -> Vec<Waiting<R>> {
             }
             continue;
         }
+        if waiting.deadline < soonest {
+            let _ = waiting.reply.send(Err(Fault::Certain(StoreError::Late(patience))));
+            continue;
+        }
         let begun = waiting.stage.compare_exchange(QUEUED, UNDER_WAY, Ordering::SeqCst, Ordering::SeqCst);
         if begun.is_ok() {
             subjects.insert(waiting.request.subject());
@@ -198,10 +214,6 @@ fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>) -> Vec<Waiting<R>> {
     *queue = left;
     batch.sort_by_key(|waiting| waiting.request.subject());
     batch
-}
-
-async fn carry<W: Work>(inner: &Inner, work: &W) -> Result<W::Out, Fault> {
-    inner.work.carry(work, inner.ask_timeout()).await
 }
 
 impl Request for Take {
@@ -215,8 +227,8 @@ impl Request for Take {
         self.in_order
     }
 
-    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
-        carry(inner, &Takes(requests)).await
+    async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
+        inner.work.carry(&Takes(requests), patience).await
     }
 }
 
@@ -231,8 +243,8 @@ impl Request for Step {
         false
     }
 
-    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
-        carry(inner, &Steps(requests)).await
+    async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
+        inner.work.carry(&Steps(requests), patience).await
     }
 }
 
@@ -247,8 +259,8 @@ impl Request for Finish {
         self.touches_segments()
     }
 
-    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
-        carry(inner, &Finishes(requests)).await
+    async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
+        inner.work.carry(&Finishes(requests), patience).await
     }
 }
 
@@ -263,8 +275,8 @@ impl Request for Release {
         false
     }
 
-    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Answer>, Fault> {
-        carry(inner, &Releases(requests)).await
+    async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
+        inner.work.carry(&Releases(requests), patience).await
     }
 }
 
@@ -279,8 +291,8 @@ impl Request for NewJob {
         !self.segments.is_empty()
     }
 
-    async fn carry(inner: &Inner, requests: &[Self]) -> Result<Vec<Submitted>, Fault> {
-        carry(inner, &Submits(requests)).await
+    async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Submitted>, Fault> {
+        inner.work.carry(&Submits(requests), patience).await
     }
 }
 

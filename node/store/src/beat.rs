@@ -53,27 +53,30 @@ impl Work for Join<'_> {
     }
 }
 
-/// [`kirin_core::Ask::Beat`] if `by` is given, else [`kirin_core::Ask::List`].
-pub(crate) struct List {
-    pub(crate) by: Option<Member>,
-}
+/// [`kirin_core::Ask::Beat`].
+pub(crate) struct Beat(pub(crate) Member);
 
-impl Work for List {
+impl Work for Beat {
     type Out = Answer;
 
     async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        if let Some(by) = self.by {
-            let beaten = line.alone(|sql| &sql.beat, args![by.node.0, by.incarnation.get()]).await?;
-            if beaten == 0 {
-                return Ok(Answer::Refused);
-            }
+        let beaten = line.alone(|sql| &sql.beat, args![self.0.node.0, self.0.incarnation.get()]).await?;
+        if beaten == 0 {
+            return Ok(Answer::Refused);
         }
-        // The beat is committed: if the reply to the list is lost, the answer as a whole is not certain any more.
-        let rows = line.rows(|sql| &sql.list, &[]).await.map_err(|fault| match self.by {
-            Some(_) => Fault::Maybe(fault.into_error()),
-            None => fault,
-        })?;
-        Ok(listed(&rows)?)
+        Ok(listed(&line.rows(|sql| &sql.list, &[]).await?)?)
+    }
+}
+
+/// [`kirin_core::Ask::List`].
+pub(crate) struct List;
+
+impl Work for List {
+    type Out = Answer;
+    const WRITES: bool = false;
+
+    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+        Ok(listed(&line.rows(|sql| &sql.list, &[]).await?)?)
     }
 }
 

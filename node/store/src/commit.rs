@@ -298,14 +298,14 @@ impl Work for Act {
         };
         let (job, epoch, now) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed(), wall_ms());
         line.begin().await?;
-        let rows = line.rows(|sql| &sql.act_read, args![job, epoch]).await?;
+        let rows = line.rows(|sql| &sql.act_read, args![job]).await?;
         let Some(row) = rows.first() else { return Ok(Answer::Refused) };
         // The holder stays, unless it is not alive any more: then nobody is left to clear it later. Its row is locked, so
         // that its death either is seen here or sees the job's state as it becomes here.
         let mut dead = None;
         if let Some(held) = holder(row, 0)? {
             let rows = line.rows(|sql| &sql.member_shared, args![held.node.0, held.incarnation.get()]).await?;
-            if !rows.first().map(|row| row.num::<u8>(0)).transpose()?.is_some_and(|state| state <= 1) {
+            if rows.first().map(|row| row.num::<u8>(0)).transpose()?.is_none_or(|state| state > 1) {
                 dead = Some(held);
             }
         }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::StoreError;
+use crate::sql::Planted;
 
 /// Which database, and where.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub struct StoreConfig {
     pub open_timeout: Duration,
     /// Whether concurrent requests of this process share transactions.
     pub batch: bool,
+    /// For tests of the tests alone.
+    #[doc(hidden)]
+    pub planted: Option<Planted>,
 }
 
 impl StoreConfig {
@@ -60,6 +64,7 @@ impl StoreConfig {
             ask_timeout: Duration::from_secs(5),
             open_timeout: Duration::from_secs(60),
             batch: true,
+            planted: None,
         }
     }
 

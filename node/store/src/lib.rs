@@ -66,5 +66,7 @@ pub use history::{HistoryFilter, HistoryRow};
 pub use job::{AttemptEnd, AttemptInfo, JobFilter, JobInfo, JobPage, JobSort, MemberInfo, StepInfo};
 pub use project::Project;
 pub use segment::{NewSegment, Segment, SegmentState};
+#[doc(hidden)]
+pub use sql::Planted;
 pub use store::Store;
 pub use submit::{NewJob, Submitted};

@@ -45,6 +45,8 @@ pub(crate) struct Line {
     conn: Conn,
     pub(crate) sql: Arc<Sql>,
     phase: Phase,
+    /// Whether this request has committed something: what fails later leaves its answer open.
+    committed: bool,
     /// From how many restarts of the server's side we have seen; see [`Lines::suspect`].
     generation: u64,
     since: Instant,
@@ -118,7 +120,13 @@ impl Line {
         self.phase = Phase::Deciding;
         self.raw("COMMIT").await?;
         self.phase = Phase::Idle;
+        self.committed = true;
         Ok(())
+    }
+
+    /// Takes back what a commit made uncertain: it changed nothing.
+    pub(crate) fn nothing_committed(&mut self) {
+        self.committed = false;
     }
 
     /// Gives the transaction up.
@@ -151,28 +159,46 @@ impl Line {
         count.map_err(|error| self.fault(&error))
     }
 
-    /// Writes with a statement that commits by itself; tells how many rows matched.
+    /// Writes with a statement that is a transaction of its own; tells how many rows matched.
     pub(crate) async fn alone(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<u64, Fault> {
-        debug_assert_eq!(self.phase, Phase::Idle);
-        self.phase = Phase::Deciding;
+        self.before_alone().await?;
         let sql = self.sql.clone();
         let count = self.conn.run(statement(&sql), args).await.map_err(|error| self.fault(&error))?;
-        self.phase = Phase::Idle;
+        self.after_alone().await?;
         Ok(count)
     }
 
-    /// Writes with a statement that commits by itself and returns rows.
+    /// Writes with a statement that is a transaction of its own and returns rows.
     pub(crate) async fn alone_rows(
         &mut self,
         statement: fn(&Sql) -> &Statement,
         args: &[Arg],
     ) -> Result<Vec<Row>, Fault> {
-        debug_assert_eq!(self.phase, Phase::Idle);
-        self.phase = Phase::Deciding;
+        self.before_alone().await?;
         let sql = self.sql.clone();
         let rows = self.conn.rows(statement(&sql), args).await.map_err(|error| self.fault(&error))?;
-        self.phase = Phase::Idle;
+        self.after_alone().await?;
         Ok(rows)
+    }
+
+    /// A server commits a lone statement by itself, in one round trip. On SQLite it is bracketed: waiting for the file's
+    /// lock is a part of BEGIN, where giving up is certain.
+    async fn before_alone(&mut self) -> Result<(), Fault> {
+        debug_assert_eq!(self.phase, Phase::Idle);
+        if self.dialect() == Dialect::Sqlite {
+            return self.begin().await;
+        }
+        self.phase = Phase::Deciding;
+        Ok(())
+    }
+
+    async fn after_alone(&mut self) -> Result<(), Fault> {
+        if self.dialect() == Dialect::Sqlite {
+            return self.commit().await;
+        }
+        self.phase = Phase::Idle;
+        self.committed = true;
+        Ok(())
     }
 
     /// Runs a plain text: transaction control, schema.
@@ -185,6 +211,7 @@ impl Line {
     fn fault(&self, error: &sqlx::Error) -> Fault {
         match (nature(error), self.phase) {
             (Nature::Conflict, _) => Fault::Again(told(error)),
+            (Nature::Denied | Nature::Broken, _) if self.committed => Fault::Maybe(told(error)),
             (Nature::Denied, _) | (Nature::Broken, Phase::Idle | Phase::Open) => Fault::Certain(told(error)),
             (Nature::Broken, Phase::Deciding) => Fault::Maybe(told(error)),
         }
@@ -228,6 +255,11 @@ impl Lines {
             };
             let fault = match timeout_at(deadline, work.run(&mut line)).await {
                 Ok(Ok(out)) => {
+                    if line.phase == Phase::Deciding {
+                        // It told the truth about each of its requests, but the connection is in doubt.
+                        self.suspect();
+                        return Ok(out);
+                    }
                     if line.phase == Phase::Open {
                         // Read and refused: nothing to keep. If this fails, the closed connection rolls back as well.
                         if !matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
@@ -237,8 +269,10 @@ impl Lines {
                     self.keep(line);
                     return Ok(out);
                 }
+                // Not the whole of it was rolled back: it must not run again.
+                Ok(Err(Fault::Again(error))) if line.committed => Fault::Maybe(error),
                 Ok(Err(fault)) => fault,
-                Err(_) if line.phase == Phase::Deciding => Fault::Maybe(late()),
+                Err(_) if line.phase == Phase::Deciding || line.committed => Fault::Maybe(late()),
                 Err(_) => Fault::Certain(late()),
             };
             let stale = !line.fresh && matches!(fault, Fault::Certain(StoreError::Unreachable(_)));
@@ -291,6 +325,7 @@ impl Lines {
                 continue;
             }
             line.fresh = false;
+            line.committed = false;
             return Ok(line);
         }
         let conn = self.opener.open(self.purpose).await?;
@@ -298,6 +333,7 @@ impl Lines {
             conn,
             sql: self.opener.sql.clone(),
             phase: Phase::Idle,
+            committed: false,
             generation: self.generation.load(Ordering::Relaxed),
             since: Instant::now(),
             fresh: true,

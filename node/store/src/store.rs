@@ -52,7 +52,7 @@ impl Store {
             crate::Backend::Postgres { .. } => Dialect::Postgres,
             crate::Backend::MySql { .. } => Dialect::MySql,
         };
-        let sql = Arc::new(Sql::new(dialect, &config.identifier));
+        let sql = Arc::new(Sql::new(dialect, &config.identifier, config.planted.as_ref()));
         let opener = Arc::new(Opener::new(config, sql.clone())?);
         let lines = |count| Lines::new(opener.clone(), count, Purpose::Contract);
         let inner = Arc::new(Inner {

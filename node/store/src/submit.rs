@@ -127,12 +127,11 @@ impl Work for Submits<'_> {
         if made.len() == self.0.len() {
             return Ok(self.0.iter().map(|job| accepted(job, made[&job.key])).collect());
         }
-        // The rest was known before, or its project does not exist. What was made is committed: a failure of this read
-        // leaves the answer as a whole open.
-        let known = known(line, self.0).await.map_err(|fault| match made.is_empty() {
-            true => fault,
-            false => Fault::Maybe(fault.into_error()),
-        })?;
+        // The rest was known before, or its project does not exist.
+        if made.is_empty() {
+            line.nothing_committed();
+        }
+        let known = known(line, self.0).await?;
         let answers = self.0.iter().map(|job| match made.remove(&job.key) {
             Some(id) => accepted(job, id),
             None => first_time(&known, job).unwrap_or(Submitted::NoProject),

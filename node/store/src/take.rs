@@ -18,6 +18,9 @@ use crate::wire::{Dialect, Row, Table, args};
 /// which may be changed at the same moment.
 const MARGIN: i64 = 64;
 
+/// How often the rest of a batch is tried again after a conflict, once a part of it is committed.
+const CONFLICTS_MAX: usize = 5;
+
 /// One [`kirin_core::Ask::Take`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Take {
@@ -62,22 +65,28 @@ impl Takes<'_> {
         if tight.is_empty() {
             return Ok(answers);
         }
-        // From here on a failure is certain for the tight ones only; the others were granted. The caller hears one answer
-        // for all, so it must be "perhaps".
-        let granted = answers.iter().any(|answer| matches!(answer, Answer::Granted { .. }));
-        match self.postgres_locked(line, &tight, &mut answers).await {
-            Ok(()) => Ok(answers),
-            Err(Fault::Again(_)) if granted => {
-                // Certainly rolled back: those requests did not happen, and each request has an answer of its own.
-                let _ = line.rollback().await;
-                for at in tight {
-                    answers[at] = Answer::Failed;
-                }
-                Ok(answers)
-            }
-            Err(Fault::Again(error) | Fault::Certain(error)) if granted => Err(Fault::Maybe(error)),
-            Err(fault) => Err(fault),
+        if !answers.iter().any(|answer| matches!(answer, Answer::Granted { .. })) {
+            line.nothing_committed();
+            self.postgres_locked(line, &tight, &mut answers).await?;
+            return Ok(answers);
         }
+        // The others are granted already: from here on each has an answer of its own, whatever becomes of the rest.
+        for _ in 0..CONFLICTS_MAX {
+            match self.postgres_locked(line, &tight, &mut answers).await {
+                Ok(()) => return Ok(answers),
+                Err(Fault::Again(_)) => line.rollback().await?,
+                Err(Fault::Certain(_) | Fault::Maybe(_)) => {
+                    for at in tight {
+                        answers[at] = Answer::Unknown;
+                    }
+                    return Ok(answers);
+                }
+            }
+        }
+        for at in tight {
+            answers[at] = Answer::Failed;
+        }
+        Ok(answers)
     }
 
     async fn postgres_locked(&self, line: &mut Line, tight: &[usize], answers: &mut [Answer]) -> Result<(), Fault> {

@@ -12,11 +12,11 @@ WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(job int, seen int, node int, in
     FOR SHARE OF m),
   old AS MATERIALIZED (
     SELECT j.id, j.project, j.priority, j.state = 2 AS running, j.holder_node, j.holder_incarnation, j.from_step,
-      j.taken_ms, q.seen, q.node, q.incarnation
-    FROM q
-    JOIN me ON me.node = q.node AND me.incarnation = q.incarnation
-    JOIN {p}_job AS j ON j.id = q.job
-    WHERE j.epoch = q.seen AND j.state <= 2
+      j.taken_ms, v.seen, v.node, v.incarnation
+    FROM q AS v
+    JOIN me ON me.node = v.node AND me.incarnation = v.incarnation
+    JOIN {p}_job AS j ON j.id = v.job
+    WHERE j.epoch = v.seen AND j.state <= 2
       AND NOT EXISTS (
         SELECT FROM {p}_beat AS b WHERE b.node = j.holder_node AND b.incarnation = j.holder_incarnation)
       AND ($4 = 0 OR j.state = 2 OR NOT EXISTS (

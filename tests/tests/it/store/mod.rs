@@ -1,6 +1,9 @@
 //! The metastore on real databases.
 
+mod beside;
 mod contract;
+mod faults;
+mod planted;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -47,11 +50,6 @@ pub(crate) fn config(on: On) -> StoreConfig {
 fn files() -> &'static std::path::Path {
     static FILES: OnceLock<tempfile::TempDir> = OnceLock::new();
     FILES.get_or_init(|| tempfile::tempdir().expect("a temporary directory")).path()
-}
-
-/// An empty metastore.
-pub(crate) async fn store(on: On) -> Store {
-    open(&config(on)).await
 }
 
 pub(crate) async fn open(config: &StoreConfig) -> Store {
