@@ -193,18 +193,21 @@ pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<Recor
 
 type Batches = Arc<Vec<RecordBatch>>;
 
+/// Path and checksum.
+type Key = (String, String);
+
 /// Decoded files, least recently used out first, bounded by bytes.
 #[derive(Debug)]
 pub(crate) struct IndexCache {
     limit: usize,
     entries: Mutex<Entries>,
     /// Held while a file is decoded, so that the partitions of a plan do not decode it each.
-    decoding: Mutex<HashMap<(String, String), Arc<Mutex<()>>>>,
+    decoding: Mutex<HashMap<Key, Arc<Mutex<()>>>>,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
-    by_file: HashMap<(String, String), Entry>,
+    by_file: HashMap<Key, Entry>,
     bytes: usize,
     uses: u64,
 }

@@ -46,12 +46,13 @@ struct Entries {
 const MOST_PLANS: usize = 256;
 
 /// Operators that hold nothing from an earlier run after their state was reset.
-const REPEATABLE: [&str; 14] = [
+const REPEATABLE: [&str; 15] = [
     "IndexScan",
     "AggregateExec",
     "ProjectionExec",
     "FilterExec",
     "SortExec",
+    "SortExec(TopK)",
     "SortPreservingMergeExec",
     "CoalescePartitionsExec",
     "CoalesceBatchesExec",
