@@ -6,6 +6,7 @@
 //! is another entry. Files too large for that are scanned in place, after their length was compared.
 
 use crate::error::{Error, Result};
+use crate::index_scan::IndexScan;
 use crate::segment::DataFile;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use datafusion::common::Result as DfResult;
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -176,7 +176,7 @@ fn compact(batch: RecordBatch) -> RecordBatch {
 }
 
 /// The batch with exactly the schema's columns and types, found by name.
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
+pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
     }
@@ -193,16 +193,21 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
 
 type Batches = Arc<Vec<RecordBatch>>;
 
+/// Path and checksum.
+type Key = (String, String);
+
 /// Decoded files, least recently used out first, bounded by bytes.
 #[derive(Debug)]
 pub(crate) struct IndexCache {
     limit: usize,
     entries: Mutex<Entries>,
+    /// Held while a file is decoded, so that the partitions of a plan do not decode it each.
+    decoding: Mutex<HashMap<Key, Arc<Mutex<()>>>>,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
-    by_file: HashMap<(String, String), Entry>,
+    by_file: HashMap<Key, Entry>,
     bytes: usize,
     uses: u64,
 }
@@ -216,7 +221,7 @@ struct Entry {
 
 impl IndexCache {
     pub(crate) fn new(limit: usize) -> Self {
-        IndexCache { limit, entries: Mutex::default() }
+        IndexCache { limit, entries: Mutex::default(), decoding: Mutex::default() }
     }
 
     /// Whether files of this many bytes together are read whole. Decoded data is several times larger.
@@ -224,12 +229,8 @@ impl IndexCache {
         bytes <= (self.limit / 8) as u64
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     fn get(&self, file: &DataFile) -> Option<Batches> {
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
         entries.uses += 1;
         let now = entries.uses;
         let entry = entries.by_file.get_mut(&(file.path.clone(), file.checksum.clone()))?;
@@ -242,7 +243,7 @@ impl IndexCache {
         if bytes > self.limit {
             return;
         }
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
         entries.uses += 1;
         let used = entries.uses;
         entries.bytes += bytes;
@@ -259,16 +260,27 @@ impl IndexCache {
         }
     }
 
-    fn load(&self, file: &DataFile) -> Result<Batches, String> {
+    pub(crate) fn load(&self, file: &DataFile) -> Result<Batches, String> {
         if let Some(batches) = self.get(file) {
             // Cached or not, a file that is gone is an error: the answer must not depend on the cache.
             check_length(file)?;
             return Ok(batches);
         }
-        let batches = Arc::new(decode(file)?);
-        self.put(file, batches.clone());
-        Ok(batches)
+        let key = (file.path.clone(), file.checksum.clone());
+        let turn = lock(&self.decoding).entry(key.clone()).or_default().clone();
+        let _turn = lock(&turn);
+        let result = match self.get(file) {
+            Some(batches) => Ok(batches),
+            None => decode(file).map(Arc::new).inspect(|batches| self.put(file, batches.clone())),
+        };
+        lock(&self.decoding).remove(&key);
+        result
     }
+}
+
+/// A poisoned lock guards nothing that could be half done here.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Whose files a scan reads; decides which error a damaged file is.
@@ -279,7 +291,7 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    fn error(&self, file: &DataFile, problem: String) -> Error {
+    pub(crate) fn error(&self, file: &DataFile, problem: String) -> Error {
         match self {
             Owner::Build => Error::build_file(&file.path, problem),
             Owner::Segment { model, segment, layout } => {
@@ -329,21 +341,12 @@ impl TableProvider for IndexTable {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         if self.in_memory() {
-            let mut partitions = vec![vec![]; state.config().target_partitions().max(1)];
-            let mut next = 0;
-            for (owner, file) in &self.files {
-                let batches = self.cache.load(file).map_err(|problem| owner.error(file, problem).through())?;
-                for batch in batches.iter() {
-                    let wide = partitions.len();
-                    partitions[next % wide].push(conform(batch, &self.schema)?);
-                    next += 1;
-                }
-            }
-            partitions.retain(|p| !p.is_empty());
-            if partitions.is_empty() {
-                partitions.push(vec![]);
-            }
-            return Ok(MemorySourceConfig::try_new_exec(&partitions, self.schema.clone(), projection.cloned())?);
+            let rows: u64 = self.files.iter().map(|(_, f)| f.rows).sum();
+            let wide = (rows / BATCH_ROWS as u64).clamp(1, state.config().target_partitions().max(1) as u64);
+            let files = Arc::new(self.files.clone());
+            let scan =
+                IndexScan::new(self.schema.clone(), projection.cloned(), files, self.cache.clone(), wide as usize)?;
+            return Ok(Arc::new(scan));
         }
         let mut urls = vec![];
         for (owner, file) in &self.files {

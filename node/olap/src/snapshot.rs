@@ -7,6 +7,7 @@
 use crate::answer::{self, ColumnMeta, QueryAnswer};
 use crate::engine::EngineInner;
 use crate::error::{Error, Result};
+use crate::plan_cache::{PlanCache, Ready, is_timeless};
 use crate::rewrite::{Chosen, Realizable, Rejected, Rewriter, Verdict, raw_tables};
 use crate::segment::Catalog;
 use crate::source::RawTable;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// How a query is to be answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueryOptions {
     /// At most this many rows.
@@ -103,6 +104,7 @@ pub struct Snapshot {
     tables: BTreeMap<String, Arc<RawTable>>,
     models: Vec<Realizable>,
     state: SessionState,
+    plans: PlanCache,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -146,11 +148,11 @@ impl Snapshot {
                 }
                 None => None,
             };
-            models.push(Realizable { star, segments, unusable });
+            models.push(Realizable::new(star, segments, unusable));
         }
         let raw: Vec<_> = tables.values().cloned().collect();
         let state = engine.session(&raw)?;
-        Ok(Arc::new(Snapshot { engine, tables, models, state }))
+        Ok(Arc::new(Snapshot { engine, tables, models, state, plans: PlanCache::default() }))
     }
 
     /// Answers a query.
@@ -176,25 +178,45 @@ impl Snapshot {
 
     async fn answer(&self, sql: &str, options: &QueryOptions) -> Result<QueryAnswer> {
         let began = Instant::now();
-        let Planned { state, plan, verdicts, raw, columns } = self.plan(sql, options).await?;
-        if !raw.is_empty() && !options.push_down {
-            return Err(Error::NoRealization { reasons: self.reasons(&verdicts, options) });
-        }
-        let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
-        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
-        let batches = collect(physical.clone(), state.task_ctx()).await?;
+        let key = (sql.to_string(), options.clone());
+        let ready = match self.plans.get(&key)? {
+            Some(ready) => ready,
+            None => self.prepare(key).await?,
+        };
+        let batches = collect(ready.plan.clone(), ready.context.clone()).await?;
         let mut scanned = Scanned::default();
-        scanned.add(&physical);
-        let index_bytes: u64 = verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(|c| c.bytes).sum();
+        scanned.add(&ready.plan);
         Ok(QueryAnswer {
-            rows: answer::rows(&batches, columns.len())?,
-            columns,
+            rows: answer::rows(&batches, ready.columns.len())?,
+            columns: ready.columns.clone(),
             scanned_rows: scanned.rows,
-            scanned_bytes: scanned.bytes + index_bytes,
-            realizations: realizations(&verdicts),
-            push_down: !raw.is_empty(),
+            scanned_bytes: scanned.bytes + ready.index_bytes,
+            realizations: ready.realizations.clone(),
+            push_down: ready.push_down,
             millis: began.elapsed().as_millis() as u64,
         })
+    }
+
+    async fn prepare(&self, (sql, options): (String, QueryOptions)) -> Result<Ready> {
+        let Planned { state, plan, verdicts, raw, columns } = self.plan(&sql, &options).await?;
+        if !raw.is_empty() && !options.push_down {
+            return Err(Error::NoRealization { reasons: self.reasons(&verdicts, &options) });
+        }
+        // Before the optimiser replaces what depends on the moment (now()) by its value.
+        let keep = raw.is_empty() && is_timeless(&plan)?;
+        let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
+        let ready = Ready {
+            plan: state.query_planner().create_physical_plan(&plan, &state).await?,
+            context: state.task_ctx(),
+            columns,
+            realizations: realizations(&verdicts),
+            index_bytes: verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(|c| c.bytes).sum(),
+            push_down: !raw.is_empty(),
+        };
+        if keep {
+            self.plans.put((sql, options), &ready);
+        }
+        Ok(ready)
     }
 
     async fn plan(&self, sql: &str, options: &QueryOptions) -> Result<Planned> {
@@ -223,6 +245,10 @@ impl Snapshot {
         if raw.is_empty() && indexed < FEW_ROWS {
             // Handing a few rows to another thread costs more than it saves.
             state.config_mut().options_mut().execution.target_partitions = 1;
+        }
+        if raw.is_empty() {
+            // Index scans have no use for them, and a plan without them can be run again.
+            state.config_mut().options_mut().optimizer.enable_dynamic_filter_pushdown = false;
         }
         Ok(Planned { state, plan, verdicts, raw, columns })
     }

@@ -22,6 +22,7 @@ use crate::partition::Tick;
 use crate::segment::{LayoutData, Segment, SegmentRange};
 use crate::source::RawTable;
 use crate::star::{PartialKind, Star, StarPartition};
+use crate::table::Column;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result as DfResult;
@@ -45,9 +46,40 @@ pub(crate) use flatten::raw_table;
 #[derive(Debug)]
 pub(crate) struct Realizable {
     pub(crate) star: Star,
-    pub(crate) segments: Vec<Segment>,
+    segments: Vec<Segment>,
     /// Why its segments cannot be used at all, if so.
-    pub(crate) unusable: Option<String>,
+    unusable: Option<Reason>,
+    /// For each cuboid of the star, for each segment: what was built.
+    built: Vec<Vec<Built>>,
+}
+
+/// A cuboid in a segment: where it is in the manifest, and why a partial cannot be read, if so.
+#[derive(Debug)]
+enum Built {
+    At { layout: usize, unreadable: Vec<(String, Reason)> },
+    Missing(Reason),
+}
+
+impl Realizable {
+    pub(crate) fn new(star: Star, segments: Vec<Segment>, unusable: Option<Reason>) -> Self {
+        let built = star
+            .cuboids
+            .iter()
+            .map(|cuboid| segments.iter().map(|segment| built(&star, segment, *cuboid)).collect())
+            .collect();
+        Realizable { star, segments, unusable, built }
+    }
+
+    /// The files of a cuboid in a segment, if they hold what is read.
+    fn files(&self, cuboid: usize, segment: usize, partials: &[String]) -> Result<&LayoutData, Reason> {
+        match &self.built[cuboid][segment] {
+            Built::Missing(reason) => Err(reason.clone()),
+            Built::At { layout, unreadable } => match unreadable.iter().find(|(name, _)| partials.contains(name)) {
+                Some((_, reason)) => Err(reason.clone()),
+                None => Ok(&self.segments[segment].manifest.layouts[*layout]),
+            },
+        }
+    }
 }
 
 /// What the rewrite may use.
@@ -220,8 +252,8 @@ impl Rewriter<'_> {
             Some((partition, filter)) => unbuilt(&realizable.segments, partition, filter, &wanted.predicates),
             _ => None,
         };
-        let tried = star.cuboids.iter().map(|cuboid| {
-            let candidate = self.candidate(realizable, &query, *cuboid, &wanted, time.as_ref().map(|(p, f)| (*p, f)));
+        let tried = star.cuboids.iter().enumerate().map(|(i, cuboid)| {
+            let candidate = self.candidate(realizable, &query, i, &wanted, time.as_ref().map(|(p, f)| (*p, f)));
             let mixed = unbuilt.clone().filter(|_| self.mix);
             (*cuboid, candidate.map(|c| Candidate { incomplete: unbuilt.is_some(), unbuilt: mixed, ..c }))
         });
@@ -232,11 +264,12 @@ impl Rewriter<'_> {
         &self,
         realizable: &'m Realizable,
         query: &StarQuery,
-        cuboid: Cuboid,
+        position: usize,
         wanted: &Wanted,
         time: Option<(&StarPartition, &TimeFilter)>,
     ) -> Result<Candidate<'m>, Reason> {
         let star = &realizable.star;
+        let cuboid = star.cuboids[position];
         let empty = TimeFilter::default();
         let (partition, filter) = match time {
             Some((partition, filter)) => (Some(partition), filter),
@@ -246,7 +279,7 @@ impl Rewriter<'_> {
         let absorbed: &[usize] = if has_time { &[] } else { &filter.predicates };
         let mut parts = vec![];
         let fit = fit(star, query, cuboid, wanted, absorbed)?;
-        for segment in &realizable.segments {
+        for (i, segment) in realizable.segments.iter().enumerate() {
             match (segment.range, partition) {
                 (SegmentRange::Time { start_ms, end_ms }, Some(partition)) => {
                     let (from, until) = (partition.kind.tick(start_ms), partition.kind.tick(end_ms));
@@ -267,7 +300,7 @@ impl Rewriter<'_> {
                 }
                 _ => {}
             }
-            parts.push((segment, files_of(star, segment, cuboid, &fit.partials)?));
+            parts.push((segment, realizable.files(position, i, &fit.partials)?));
         }
         Ok(Candidate { realizable, cuboid, fit, parts, incomplete: false, unbuilt: None })
     }
@@ -388,45 +421,36 @@ impl Input {
     }
 }
 
-/// The files of a cuboid in a segment, if they hold what is read under the types that are expected.
-fn files_of<'s>(
-    star: &Star,
-    segment: &'s Segment,
-    cuboid: Cuboid,
-    partials: &[String],
-) -> Result<&'s LayoutData, Reason> {
+/// Looks for a cuboid in a segment by its columns; ids may mean something else since the model was changed.
+fn built(star: &Star, segment: &Segment, cuboid: Cuboid) -> Built {
     let expected = star.layout_columns(cuboid);
-    let dimensions = &expected[..cuboid.len() as usize];
-    let found = segment.manifest.layouts.iter().find(|data| {
+    let (dimensions, partials) = expected.split_at(cuboid.len() as usize);
+    let found = segment.manifest.layouts.iter().position(|data| {
         let built = &data.columns[..data.dimensions.min(data.columns.len())];
         built.len() == dimensions.len() && dimensions.iter().all(|d| built.iter().any(|b| b.name == d.name))
     });
-    let Some(data) = found else {
-        return Err(format!("it is not built in segment {}; refresh the segment", segment.name()));
+    let Some(layout) = found else {
+        return Built::Missing(format!("it is not built in segment {}; refresh the segment", segment.name()));
     };
-    let read = expected.iter().enumerate().filter(|(i, c)| *i < dimensions.len() || partials.contains(&c.name));
-    for (_, column) in read {
-        match data.columns.iter().find(|c| c.name == column.name) {
-            Some(built) if built.type_name == column.type_name => {}
-            Some(built) => {
-                return Err(format!(
-                    "segment {} holds {} as {}, the model as {}; refresh the segment",
-                    segment.name(),
-                    column.name,
-                    built.type_name,
-                    column.type_name
-                ));
-            }
-            None => {
-                return Err(format!(
-                    "segment {} was built without {}; refresh the segment",
-                    segment.name(),
-                    column.name
-                ));
-            }
+    let problem = |column: &Column| {
+        let columns = &segment.manifest.layouts[layout].columns;
+        match columns.iter().find(|c| c.name == column.name) {
+            Some(built) if built.type_name == column.type_name => None,
+            Some(built) => Some(format!(
+                "segment {} holds {} as {}, the model as {}; refresh the segment",
+                segment.name(),
+                column.name,
+                built.type_name,
+                column.type_name
+            )),
+            None => Some(format!("segment {} was built without {}; refresh the segment", segment.name(), column.name)),
         }
+    };
+    if let Some(reason) = dimensions.iter().find_map(problem) {
+        return Built::Missing(reason);
     }
-    Ok(data)
+    let unreadable = partials.iter().filter_map(|p| Some((p.name.clone(), problem(p)?))).collect();
+    Built::At { layout, unreadable }
 }
 
 /// The columns of a cuboid's files that a plan reads.

@@ -371,6 +371,23 @@ async fn of_two_models_the_one_with_the_rows_answers() {
 }
 
 #[tokio::test]
+async fn a_kept_plan_is_run_afresh_by_many_at_once() {
+    let (_shop, snapshot) = full().await;
+    let sql = format!("SELECT s.city, COUNT(*) c FROM {STAR} GROUP BY 1 ORDER BY c DESC, 1 LIMIT 2");
+    let first = snapshot.query(&sql, index_only()).await.unwrap();
+    let all = futures::future::join_all((0..50).map(|_| snapshot.query(&sql, index_only()))).await;
+    for answer in all {
+        let answer = answer.unwrap();
+        assert_eq!((shown(&answer), answer.scanned_rows), (shown(&first), first.scanned_rows));
+    }
+    // The moment is part of some questions.
+    let now = "SELECT COUNT(*), NOW() FROM sales JOIN items ON item = name";
+    let first = snapshot.query(now, index_only()).await.unwrap();
+    let second = snapshot.query(now, index_only()).await.unwrap();
+    assert_ne!(first.rows[0][1], second.rows[0][1]);
+}
+
+#[tokio::test]
 async fn limit_and_offset_cut_the_answer() {
     let (_shop, snapshot) = full().await;
     let sql = format!("SELECT i.name, COUNT(*) FROM {STAR} GROUP BY 1 ORDER BY 1");

@@ -252,6 +252,14 @@ impl Case {
                         return Err(told(&format!("{sql}\nraw: {expected:?}\nindex: {answer:?}")));
                     }
                 };
+                // Once more: the plan may have been kept.
+                let again = snapshot.query(&sql, options.clone()).await.map_err(|e| told(&e.to_string()))?;
+                let (mut first, mut second) = (answer.rows.clone(), again.rows);
+                first.sort();
+                second.sort();
+                if first != second || again.scanned_rows != answer.scanned_rows {
+                    return Err(told(&format!("{sql}\nfirst:  {first:?}\nsecond: {second:?}")));
+                }
                 if !push_down {
                     if answer.realizations.is_empty() || answer.push_down {
                         return Err(told(&format!("{sql}\nread raw tables without push-down")));
