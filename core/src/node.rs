@@ -520,5 +520,3 @@ impl Source {
         matches!(self, Self::Read { asked_at } if asked_at < known_at)
     }
 }
-
-

@@ -236,9 +236,8 @@ impl Queue {
 
     /// The job that was accepted last of those that may start on the queue of `home`.
     pub(crate) fn newest(&self, home: NodeId) -> Option<JobId> {
-        let at_home = |job: &&Job| {
-            job.stage == Stage::Waiting { home } && self.may_start(job.row.project, is_fresh(&job.row))
-        };
+        let at_home =
+            |job: &&Job| job.stage == Stage::Waiting { home } && self.may_start(job.row.project, is_fresh(&job.row));
         self.jobs.values().rev().find(at_home).map(|job| job.row.id)
     }
 
@@ -349,7 +348,12 @@ impl Queue {
                         // Not to be weighed against itself.
                         self.remove(row.id);
                         let home = self.place(placement::key(row.id)).unwrap_or(NOWHERE);
-                        return self.enter(Job { row, stage: Stage::Waiting { home }, known_at: now, waits_since: now });
+                        return self.enter(Job {
+                            row,
+                            stage: Stage::Waiting { home },
+                            known_at: now,
+                            waits_since: now,
+                        });
                     }
                 }
             }

@@ -288,7 +288,8 @@ impl Cluster {
     /// # Panics
     /// If none was.
     pub fn expect_refused(&mut self, host: Host) {
-        let refused = self.notes().iter().any(|(at, note)| *at == host && matches!(note, Note::Refused(_) | Note::WasFenced(_)));
+        let refused =
+            self.notes().iter().any(|(at, note)| *at == host && matches!(note, Note::Refused(_) | Note::WasFenced(_)));
         assert!(refused, "nothing of {host} was refused\n{}", self.story());
     }
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use kirin_sim::{Plant, say};
 use kirin_sim::search::{Script, Verdict};
+use kirin_sim::{Plant, say};
 
 const USAGE: &str = "\
 kirin-sim runs a simulated cluster under faults and judges it.

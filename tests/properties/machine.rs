@@ -61,14 +61,17 @@ enum Try {
 fn tries() -> impl Strategy<Value = Vec<Try>> {
     let job = 1..6_u64;
     let outcome = prop_oneof![Just(Outcome::Succeeded), Just(Outcome::Failed), Just(Outcome::Vanished)];
-    let action =
-        prop_oneof![Just(Action::Resume), Just(Action::Pause), Just(Action::Restart), Just(Action::Discard)];
+    let action = prop_oneof![Just(Action::Resume), Just(Action::Pause), Just(Action::Restart), Just(Action::Discard)];
     let one = prop_oneof![
         (1..3_u32).prop_map(Try::Submit),
         (job.clone(), 0..8_usize, 0..2_u64).prop_map(|(job, by, back)| Try::Take { job, by, back }),
         (job.clone(), 0..8_usize, 0..2_u64).prop_map(|(job, by, back)| Try::Commit { job, by, back }),
-        (job.clone(), 0..8_usize, 0..2_u64, outcome)
-            .prop_map(|(job, by, back, outcome)| Try::Finish { job, by, back, outcome }),
+        (job.clone(), 0..8_usize, 0..2_u64, outcome).prop_map(|(job, by, back, outcome)| Try::Finish {
+            job,
+            by,
+            back,
+            outcome
+        }),
         (job.clone(), 0..8_usize).prop_map(|(job, by)| Try::Release { job, by }),
         (job, action).prop_map(|(job, action)| Try::Act { job, action }),
         (0..8_usize, 0..8_usize).prop_map(|(member, by)| Try::Die { member, by }),

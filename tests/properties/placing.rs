@@ -4,8 +4,8 @@ use kirin_core::ask::{Epoch, JobId, Priority, ProjectId};
 use kirin_core::job::JobState;
 use kirin_core::placement::{Candidate, choose, score};
 use kirin_core::{
-    Answer, Ask, Effect, Effects, Event, JobRow, Member, MemberRow, MemberState, Node, NodeId, ProjectRow, Role, Settings,
-    Time,
+    Answer, Ask, Effect, Effects, Event, JobRow, Member, MemberRow, MemberState, Node, NodeId, ProjectRow, Role,
+    Settings, Time,
 };
 use proptest::prelude::*;
 

@@ -119,9 +119,8 @@ fn wrong_clocks_within_the_bound_kill_nobody() {
 #[test]
 fn most_of_the_cluster_dies_and_the_rest_takes_everything() {
     let mut c = Cluster::of(5).seed(8).slots(8);
-    let jobs: Vec<_> = (0..8)
-        .map(|n| c.post_with(Work { steps: 2, step: TIMEOUT, ..Work::named(&format!("j{n}")) }))
-        .collect();
+    let jobs: Vec<_> =
+        (0..8).map(|n| c.post_with(Work { steps: 2, step: TIMEOUT, ..Work::named(&format!("j{n}")) })).collect();
     c.run(Span::from_secs(5));
     let survivor = c.another(&[]);
     for host in c.world().hosts() {
