@@ -73,6 +73,8 @@ pub enum Act {
     CutStore(Host),
     /// Replies of the metastore to the host are lost.
     Mute(Host),
+    /// Replies of the metastore to the host take so much longer.
+    Slow(Host, Span),
     /// Two hosts do not reach each other.
     Cut(Host, Host),
     /// The links between two hosts break, and can be made again.
@@ -173,6 +175,7 @@ impl fmt::Display for Act {
             Self::Thaw(host) => write!(f, "thaw {host}"),
             Self::CutStore(host) => write!(f, "cut {host} store"),
             Self::Mute(host) => write!(f, "mute {host}"),
+            Self::Slow(host, span) => write!(f, "slow {host} {span:?}"),
             Self::Cut(a, b) => write!(f, "cut {a} {b}"),
             Self::Break(a, b) => write!(f, "break {a} {b}"),
             Self::HealStore(host) => write!(f, "heal {host} store"),
@@ -251,6 +254,7 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "suspend" => Act::Suspend(host_at(1)?),
         "thaw" => Act::Thaw(host_at(1)?),
         "mute" => Act::Mute(host_at(1)?),
+        "slow" => Act::Slow(host_at(1)?, span(word(2)?)?),
         "break" => Act::Break(host_at(1)?, host_at(2)?),
         "cut" if word(2)? == "store" => Act::CutStore(host_at(1)?),
         "cut" => Act::Cut(host_at(1)?, host_at(2)?),
@@ -355,6 +359,7 @@ mod tests {
             "thaw n1",
             "cut n2 store",
             "mute n2",
+            "slow n2 250ms",
             "cut n1 n2",
             "break n1 n2",
             "heal n2 store",

@@ -1,10 +1,11 @@
 //! The words of stories: a calm cluster, verbs that are acts, waits that are conditions, expectations of one line.
 //!
 //! ```
+//! use kirin_sim::act::Work;
 //! use kirin_sim::cluster::{Cluster, TIMEOUT};
 //!
 //! let mut c = Cluster::of(3).seed(7);
-//! let job = c.post("nightly");
+//! let job = c.post_with(Work { step: TIMEOUT, ..Work::named("nightly") });
 //! let old = c.until_running(job);
 //! c.freeze(old);
 //! c.run(TIMEOUT + TIMEOUT);

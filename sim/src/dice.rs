@@ -39,8 +39,8 @@ impl Dice {
     }
 
     /// Whether something of that probability, in parts per million, happens.
-    pub fn chance(&mut self, ppm: u32) -> bool {
-        ppm > 0 && self.below(1_000_000) < u64::from(ppm)
+    pub fn chance(&mut self, ppm: u64) -> bool {
+        ppm > 0 && self.below(1_000_000) < ppm
     }
 
     /// One of these; `None` of nothing.

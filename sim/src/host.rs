@@ -22,6 +22,8 @@ pub(crate) struct Machine {
     pub(crate) store_cut: bool,
     /// Replies of the metastore are lost.
     pub(crate) mute: bool,
+    /// Replies of the metastore take so much longer.
+    pub(crate) slow_us: u64,
 }
 
 /// One run of the program.

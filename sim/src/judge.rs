@@ -55,6 +55,8 @@ struct Death {
     at: u64,
     jobs: Vec<(JobId, Epoch)>,
     disturbances: u64,
+    /// How many jobs had been started for the first time.
+    starts: u64,
 }
 
 /// So many requests of one node within a second are too many for the small clusters of a run.
@@ -75,6 +77,7 @@ pub(crate) struct Judge {
     disturbances: u64,
     /// When the last two of them came.
     disturbed_at: (u64, u64),
+    starts: u64,
 }
 
 impl Judge {
@@ -90,6 +93,7 @@ impl Judge {
             deaths: Vec::new(),
             disturbances: 0,
             disturbed_at: (0, 0),
+            starts: 0,
         }
     }
 
@@ -269,6 +273,7 @@ impl Judge {
         if before.state == JobState::Running {
             self.count("takeover");
         } else {
+            self.starts += 1;
             let (running, limit) = store.load(before.project);
             if running > limit {
                 self.found(now, "limits", format!("{:?} runs {running} of {limit} jobs", before.project));
@@ -430,26 +435,21 @@ impl Judge {
         // The death itself is the last disturbance; the one before must have been got over.
         let calm_for = now - self.disturbed_at.0;
         let recovered = calm_for > (self.timing.timeout() + self.timing.timeout()).micros();
-        if jobs.is_empty() || !quiet || !recovered || !store.is_alive(member) {
+        if jobs.is_empty() || !quiet || !recovered || !store.is_alive(member) || !has_free_slot(store, member) {
             return None;
         }
         let slow = |span: kirin_core::Span| span.scaled(100, 100 - 2 * RATE_ERROR_PERCENT).micros();
         let bound =
             if exited { 1_000_000 } else { slow(self.timing.timeout()) + slow(self.timing.interval()) + 1_000_000 };
-        self.deaths.push(Death { member, exited, at: now, jobs, disturbances: self.disturbances });
+        self.deaths.push(Death { member, exited, at: now, jobs, disturbances: self.disturbances, starts: self.starts });
         Some((self.deaths.len() - 1, now + bound))
     }
 
     pub(crate) fn inspect(&mut self, now: u64, death: usize, store: &Store, quiet: bool) {
-        let Some(Death { member, exited, at, jobs, disturbances }) = self.deaths.get(death).cloned() else { return };
-        if !quiet || disturbances != self.disturbances {
-            return;
-        }
-        let held = |m: Member| store.open().filter(|row| row.holder == Some(m)).count();
-        let is_free = store.living().any(|row| {
-            row.state == kirin_core::MemberState::Up && row.role.runs_jobs() && held(row.member) < row.slots as usize
-        });
-        if !is_free {
+        let Some(death) = self.deaths.get(death).cloned() else { return };
+        let Death { member, exited, at, jobs, disturbances, starts } = death;
+        // A slot was free when the member died, and no other job has taken it.
+        if !quiet || disturbances != self.disturbances || starts != self.starts || !has_free_slot(store, member) {
             return;
         }
         self.count(if exited { "takeover in time after an exit" } else { "takeover in time after silence" });
@@ -460,6 +460,15 @@ impl Judge {
             }
         }
     }
+}
+
+/// Whether a node other than that of the dead member could take a job.
+fn has_free_slot(store: &Store, dead: Member) -> bool {
+    let held = |m: Member| store.open().filter(|row| row.holder == Some(m)).count();
+    store.living().any(|row| {
+        let able = row.state == kirin_core::MemberState::Up && row.role.runs_jobs() && row.member.node != dead.node;
+        able && held(row.member) < row.slots as usize
+    })
 }
 
 impl fmt::Display for Violation {

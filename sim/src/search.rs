@@ -163,7 +163,7 @@ fn draw_acts(setup: &Setup) -> Vec<Act> {
     let timeout = setup.timing.timeout();
     let hosts: Vec<Host> = (1..=setup.nodes()).map(Host).collect();
     // About half of the kinds of acts are left out of each run.
-    let mut kinds: Vec<u64> = (0..16).filter(|_| dice.chance(500_000)).collect();
+    let mut kinds: Vec<u64> = (0..17).filter(|_| dice.chance(500_000)).collect();
     // Some runs see one death at a time and time to get over it: there the promised takeover times are due.
     let gentle = setup.weather.is_calm() && dice.chance(500_000);
     if gentle {
@@ -208,6 +208,12 @@ fn draw_acts(setup: &Setup) -> Vec<Act> {
             Some(11) => vec![Act::Slots(a, dice.below(4) as u32)],
             Some(12) => {
                 vec![Act::Limit(1 + dice.below(setup.limits.len() as u64) as u32, dice.below(5) as u32)]
+            }
+            Some(16) => {
+                // Replies that come just in time, and then none at all.
+                let slow = setup.timing.ask_timeout().scaled(dice.between(50, 95), 100);
+                let (before, after) = (pause(&mut dice, timeout, 1), pause(&mut dice, timeout, 2));
+                vec![Act::Slow(a, slow), before, Act::CutStore(a), after, Act::HealStore(a)]
             }
             Some(13 | 14) => match dice.pick(&names) {
                 Some(name) => {

@@ -18,25 +18,25 @@ pub struct Weather {
     /// One way to the metastore: the least and the most it usually takes.
     pub store_us: (u64, u64),
     /// How often a way takes up to `tail_us` instead.
-    pub tail_ppm: u32,
+    pub tail_ppm: u64,
     /// The longest way.
     pub tail_us: u64,
     /// How often a request never reaches the metastore.
-    pub lose_request_ppm: u32,
+    pub lose_request_ppm: u64,
     /// How often the reply is lost after the commit.
-    pub lose_reply_ppm: u32,
+    pub lose_reply_ppm: u64,
     /// How often a request is given up by the shell and lands much later.
-    pub late_ppm: u32,
+    pub late_ppm: u64,
     /// How much later.
     pub late_us: u64,
     /// How often the metastore rolls a request back and says so.
-    pub rollback_ppm: u32,
+    pub rollback_ppm: u64,
     /// One way between two nodes.
     pub link_us: (u64, u64),
     /// How often a nudge is lost.
-    pub lose_nudge_ppm: u32,
+    pub lose_nudge_ppm: u64,
     /// How often a nudge comes twice.
-    pub double_nudge_ppm: u32,
+    pub double_nudge_ppm: u64,
     /// How long an executor takes to stop.
     pub stop_us: (u64, u64),
 }
@@ -55,8 +55,6 @@ pub struct Clock {
 pub struct Setup {
     /// The source of all chance.
     pub seed: u64,
-    /// Whether everything else is drawn from the seed.
-    pub swarm: bool,
     /// The role of each host.
     pub roles: Vec<Role>,
     /// How many attempts a node runs at once.
@@ -92,6 +90,26 @@ impl Weather {
         }
     }
 
+    /// Every number by its name.
+    fn fields(&mut self) -> [(&'static str, &mut u64); 14] {
+        [
+            ("store_us_min", &mut self.store_us.0),
+            ("store_us_max", &mut self.store_us.1),
+            ("tail_ppm", &mut self.tail_ppm),
+            ("tail_us", &mut self.tail_us),
+            ("lose_request_ppm", &mut self.lose_request_ppm),
+            ("lose_reply_ppm", &mut self.lose_reply_ppm),
+            ("late_ppm", &mut self.late_ppm),
+            ("late_us", &mut self.late_us),
+            ("rollback_ppm", &mut self.rollback_ppm),
+            ("link_us_min", &mut self.link_us.0),
+            ("link_us_max", &mut self.link_us.1),
+            ("lose_nudge_ppm", &mut self.lose_nudge_ppm),
+            ("double_nudge_ppm", &mut self.double_nudge_ppm),
+            ("stop_us_max", &mut self.stop_us.1),
+        ]
+    }
+
     /// Whether nothing is ever lost or late.
     pub const fn is_calm(&self) -> bool {
         self.tail_ppm == 0
@@ -102,9 +120,9 @@ impl Weather {
             && self.lose_nudge_ppm == 0
     }
 
-    fn swarm(dice: &mut Dice, timeout: Span) -> Self {
-        let timeout = timeout.micros();
-        let mut maybe = |high: u64| if dice.chance(500_000) { dice.between(1, high) as u32 } else { 0 };
+    fn swarm(dice: &mut Dice, timing: Timing) -> Self {
+        let timeout = timing.timeout().micros();
+        let mut maybe = |high: u64| if dice.chance(500_000) { dice.between(1, high) } else { 0 };
         let mut weather = Self {
             tail_ppm: maybe(100_000),
             lose_request_ppm: maybe(80_000),
@@ -116,7 +134,11 @@ impl Weather {
             ..Self::calm()
         };
         // Delays beyond the timeouts that they attack.
-        weather.tail_us = dice.between(10_000, timeout * 2);
+        weather.tail_us = match dice.below(2) {
+            0 => dice.between(10_000, timeout * 2),
+            // And such that the shell just waits for them.
+            _ => timing.ask_timeout().micros(),
+        };
         weather.late_us = dice.between(10_000, timeout * 3);
         weather.stop_us.1 = dice.between(2_000, timeout / 30);
         if dice.chance(300_000) {
@@ -134,7 +156,6 @@ impl Setup {
     pub fn of(nodes: u32) -> Self {
         Self {
             seed: 1,
-            swarm: false,
             roles: vec![Role::All; nodes as usize],
             slots: 4,
             limits: vec![20, 20],
@@ -163,18 +184,22 @@ impl Setup {
         let (timeout, interval) = [(60, 30), (60, 10), (10, 3), (3, 1)][dice.below(4) as usize];
         let timing = Timing::new(Span::from_secs(timeout), Span::from_secs(interval)).expect("a safe pair");
         // Rates within the bound in most runs, beyond it in some.
-        let worst = *dice.pick(&[0, 200, 49_000, 49_000, 300_000]).expect("not empty");
+        let worst: u64 = *dice.pick(&[0, 200, 49_000, 49_000, 300_000]).expect("not empty");
         let clocks = roles
             .iter()
             .map(|_| Clock {
                 offset_us: dice.below(1 << 50),
-                ppm: dice.between(0, worst * 2).cast_signed() - worst.cast_signed(),
+                // The extremes are where margins are thin.
+                ppm: match dice.below(3) {
+                    0 => worst.cast_signed(),
+                    1 => -worst.cast_signed(),
+                    _ => dice.between(0, worst * 2).cast_signed() - worst.cast_signed(),
+                },
             })
             .collect();
-        let weather = if dice.chance(250_000) { Weather::calm() } else { Weather::swarm(&mut dice, timing.timeout()) };
+        let weather = if dice.chance(250_000) { Weather::calm() } else { Weather::swarm(&mut dice, timing) };
         Self {
             seed,
-            swarm: true,
             roles,
             slots: dice.between(1, 4) as u32,
             limits: (0..dice.between(1, 3)).map(|_| dice.between(1, 6) as u32).collect(),
@@ -193,9 +218,6 @@ impl Setup {
 
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.swarm {
-            return write!(f, "swarm seed={}", self.seed);
-        }
         let calm = Self::of(self.nodes());
         write!(f, "cluster seed={} nodes={}", self.seed, self.nodes())?;
         if self.slots != calm.slots {
@@ -214,6 +236,15 @@ impl fmt::Display for Setup {
         }
         if self.in_order {
             f.write_str(" in_order")?;
+        }
+        if self.clocks != calm.clocks {
+            let clocks: Vec<_> = self.clocks.iter().map(|c| format!("{}us{:+}ppm", c.offset_us, c.ppm)).collect();
+            write!(f, " clocks={}", clocks.join(","))?;
+        }
+        for (name, value) in self.weather.clone().fields() {
+            if calm.weather.clone().fields().iter().all(|(other, usual)| *other != name || **usual != *value) {
+                write!(f, " {name}={value}")?;
+            }
         }
         Ok(())
     }
@@ -263,11 +294,28 @@ impl FromStr for Setup {
                     setup.timing =
                         Timing::new(span(timeout)?, span(interval)?).map_err(|_| "the timing is not safe")?;
                 }
-                _ => return Err("known are seed, nodes, slots, roles, limits, timing and in_order"),
+                "clocks" => {
+                    setup.clocks = value.split(',').map(clock).collect::<Option<_>>().ok_or("clocks=0us+0ppm,…")?;
+                }
+                name if setup.weather.fields().iter().any(|(known, _)| *known == name) => {
+                    for (_, field) in setup.weather.fields().iter_mut().filter(|(known, _)| *known == name) {
+                        **field = number(value)?;
+                    }
+                }
+                _ => {
+                    return Err(
+                        "known are seed, nodes, slots, roles, limits, timing, in_order, clocks and the weather",
+                    );
+                }
             }
         }
         Ok(setup)
     }
+}
+
+fn clock(word: &str) -> Option<Clock> {
+    let (offset, ppm) = word.split_once("us")?;
+    Some(Clock { offset_us: offset.parse().ok()?, ppm: ppm.strip_suffix("ppm")?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -276,11 +324,13 @@ mod tests {
 
     #[test]
     fn a_setup_reads_back_as_it_is_written() {
-        for line in
-            ["swarm seed=9", "cluster seed=7 nodes=3 slots=2 roles=all,job,query limits=1 timing=10s/3s in_order"]
-        {
-            let setup: Setup = line.parse().expect(line);
-            assert_eq!(setup.to_string(), line);
+        for seed in 1..100 {
+            let setup = Setup::swarm(seed);
+            let again: Setup = setup.to_string().parse().expect("it reads back");
+            assert_eq!(again, setup);
         }
+        let line =
+            "cluster seed=7 nodes=3 slots=2 roles=all,job,query limits=1 timing=10s/3s in_order lose_nudge_ppm=9";
+        assert_eq!(line.parse::<Setup>().expect(line).to_string(), line);
     }
 }

@@ -174,6 +174,7 @@ impl World {
             lost: false,
             store_cut: false,
             mute: false,
+            slow_us: 0,
         });
         let mut world = Self {
             now: 0,
@@ -405,7 +406,10 @@ impl World {
             && self.outage.is_none()
             && self.cuts.is_empty()
             && self.machines.iter().all(|m| {
-                !m.store_cut && !m.mute && m.process.as_ref().is_none_or(|p| p.stopped.is_none() && p.keeps_time())
+                !m.store_cut
+                    && !m.mute
+                    && m.slow_us == 0
+                    && m.process.as_ref().is_none_or(|p| p.stopped.is_none() && p.keeps_time())
             })
     }
 

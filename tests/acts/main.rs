@@ -68,16 +68,16 @@ fn sweep(odd: u64) -> std::collections::BTreeMap<&'static str, u64> {
 /// Each plant, and a seed from which on it is found soon.
 const FOUND: [(&str, u64); 13] = [
     ("take-not-fenced", 1),
-    ("commit-not-fenced", 1),
-    ("finish-not-fenced", 100),
+    ("commit-not-fenced", 10),
+    ("finish-not-fenced", 50),
     ("cancel-ignored", 1),
     ("silence-is-refusal", 1),
     ("acknowledged-early", 1),
-    ("lease-from-answer", 2_050),
-    ("no-trust-margin", 20),
-    ("trust-never-ends", 120),
-    ("join-before-ended", 1),
-    ("release-before-ended", 1),
+    ("lease-from-answer", 200),
+    ("no-trust-margin", 10),
+    ("trust-never-ends", 20),
+    ("join-before-ended", 10),
+    ("release-before-ended", 10),
     ("newest-first", 1),
     ("query-takes", 1),
 ];

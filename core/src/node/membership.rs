@@ -66,7 +66,8 @@ impl Node {
         self.trusted = true;
         // Who is alive must be known before the jobs can be sorted out: the first list brings the first poll.
         self.poll_at = Time::NEVER;
-        self.slots_wish = None;
+        // What was wished while the request was under way is not in it.
+        self.slots_wish = Some(self.settings.slots);
         if self.drains {
             self.drain_wished(now, Span::ZERO, false);
         }

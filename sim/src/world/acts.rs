@@ -33,9 +33,14 @@ impl World {
                     machine.mute = true;
                 }
             }
+            Act::Slow(host, span) => {
+                if let Some(machine) = self.machine_mut(*host) {
+                    machine.slow_us = span.micros();
+                }
+            }
             Act::HealStore(host) => {
                 if let Some(machine) = self.machine_mut(*host) {
-                    (machine.store_cut, machine.mute) = (false, false);
+                    (machine.store_cut, machine.mute, machine.slow_us) = (false, false, 0);
                 }
             }
             Act::Cut(a, b) if a != b => {

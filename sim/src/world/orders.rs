@@ -77,7 +77,7 @@ impl World {
         }
         let answer = self.transact(host, ask);
         let lost = self.dice.chance(self.weather.lose_reply_ppm) || self.machine(host).is_none_or(|m| m.mute);
-        let at = self.now + self.store_way();
+        let at = self.now + self.store_way() + self.machine(host).map_or(0, |m| m.slow_us);
         if lost || at > gives_up {
             self.judge.count("reply lost");
             return self.answer(host, boot, id, Answer::Unknown, gives_up);
