@@ -1,5 +1,6 @@
 //! The demo model's figures: building all its indexes, and queries answered from an index against the same on raw
 //! tables. `cargo bench -p kirin-olap -- [runs]`; `benches/in_duckdb.py` does the same work with DuckDB.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use kirin_olap::*;
 use std::path::Path;

@@ -18,6 +18,7 @@ use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
 use crate::sql_type::SqlType;
 use crate::star::{LookupKey, PartialKind, Star, StarColumn};
+use crate::stopwatch::Stopwatch;
 use crate::table::{Column, Table};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::util::display::array_value_to_string;
@@ -35,7 +36,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -161,7 +161,7 @@ async fn run(
     dir: &Path,
     on_progress: ProgressFn,
 ) -> Result<StepResult> {
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let star = Star::resolve(&job.model, &job.tables)?;
     job.range.validate()?;
     if star.partition.is_none() && job.range != SegmentRange::Full {
@@ -179,7 +179,7 @@ async fn run(
         StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), &prior).await?,
         StepKind::Publish => build.publish(&prior)?,
     };
-    let millis = began.elapsed().as_millis() as u64;
+    let millis = began.millis();
     Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome })
 }
 

@@ -24,6 +24,7 @@ mod snapshot;
 mod source;
 mod sql_type;
 mod star;
+mod stopwatch;
 mod table;
 
 pub use answer::{ColumnMeta, QueryAnswer};

@@ -12,6 +12,7 @@ use crate::rewrite::{Chosen, Realizable, Rejected, Rewriter, Verdict, raw_tables
 use crate::segment::Catalog;
 use crate::source::RawTable;
 use crate::star::Star;
+use crate::stopwatch::Stopwatch;
 use crate::table::fold;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
@@ -25,7 +26,6 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// How a query is to be answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ impl Snapshot {
     }
 
     async fn answer(&self, sql: &str, options: &QueryOptions) -> Result<QueryAnswer> {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         let key = (sql.to_string(), options.clone());
         let ready = match self.plans.get(&key)? {
             Some(ready) => ready,
@@ -193,7 +193,7 @@ impl Snapshot {
             scanned_bytes: scanned.bytes + ready.index_bytes,
             realizations: ready.realizations.clone(),
             push_down: ready.push_down,
-            millis: began.elapsed().as_millis() as u64,
+            millis: began.millis(),
         })
     }
 
