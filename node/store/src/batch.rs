@@ -115,7 +115,7 @@ async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request:
             .pop()
             .ok_or_else(|| Fault::Maybe(StoreError::Corrupt("a transaction without answer".to_owned())));
     };
-    let deadline = Instant::now() + patience;
+    let deadline = crate::clock::now() + patience;
     let stage = Arc::new(AtomicU8::new(QUEUED));
     let (reply, answer) = oneshot::channel();
     let closed = || StoreError::Unreachable("the metastore is closed".to_owned());
@@ -161,10 +161,10 @@ async fn drive<R: Request>(inner: Weak<Inner>, mut receiver: mpsc::UnboundedRece
         }
         let Some(inner) = inner.upgrade() else { return };
         let patience = inner.ask_timeout();
-        let batch = next(&mut queue, Instant::now() + patience / 4, patience);
+        let batch = next(&mut queue, crate::clock::now() + patience / 4, patience);
         let Some(deadline) = batch.iter().map(|waiting| waiting.deadline).min() else { continue };
         let requests: Vec<R> = batch.iter().map(|waiting| waiting.request.clone()).collect();
-        let answers = R::carry(&inner, &requests, deadline.saturating_duration_since(Instant::now())).await;
+        let answers = R::carry(&inner, &requests, deadline.saturating_duration_since(crate::clock::now())).await;
         tracing::trace!(requests = requests.len(), "metastore batch");
         match answers {
             Ok(answers) => {

@@ -10,7 +10,7 @@ use kirin_core::{Answer, ClaimRow, Member, MemberRow, MemberState, NodeId, Proje
 use crate::error::{Fault, StoreError};
 use crate::job::AttemptEnd;
 use crate::line::{Line, Work};
-use crate::store::wall_ms;
+use crate::clock::wall_ms;
 use crate::wire::{Row, Table, args};
 
 /// [`kirin_core::Ask::Join`].

@@ -13,7 +13,7 @@ use crate::beat::{done_if, holder};
 use crate::error::{Fault, StoreError};
 use crate::job::{AttemptEnd, state_number};
 use crate::line::{Line, Work};
-use crate::store::wall_ms;
+use crate::clock::wall_ms;
 use crate::wire::{Dialect, Row, Table, args};
 
 /// One [`kirin_core::Ask::CommitStep`].

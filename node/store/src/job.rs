@@ -7,7 +7,8 @@ use uuid::Uuid;
 use crate::beat::{holder, member, member_state, role};
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
-use crate::store::{Store, wall_ms};
+use crate::store::{Store};
+use crate::clock::wall_ms;
 use crate::submit::uuid;
 use crate::wire::{Arg, Dialect, Row, Table, args};
 

@@ -40,6 +40,7 @@ mod ask;
 mod batch;
 mod beat;
 mod claim;
+mod clock;
 mod commit;
 mod config;
 mod doc;

@@ -232,7 +232,7 @@ impl Lines {
 
     /// Runs `work` as one transaction within `patience`, again if a conflict rolled it back.
     pub(crate) async fn carry<W: Work>(&self, work: &W, patience: Duration) -> Result<W::Out, Fault> {
-        let deadline = Instant::now() + patience;
+        let deadline = crate::clock::now() + patience;
         let late = || StoreError::Late(patience);
         let Ok(permit) = timeout_at(deadline, self.gate.acquire()).await else {
             return Err(Fault::Certain(late()));
@@ -300,7 +300,7 @@ impl Lines {
                 }
             }
             // A conflict, or a connection that had died in the pool before anything was asked of it.
-            if (matches!(fault, Fault::Again(_)) || stale) && Instant::now() < deadline {
+            if (matches!(fault, Fault::Again(_)) || stale) && crate::clock::now() < deadline {
                 tries += 1;
                 tracing::debug!(tries, ?fault, "metastore transaction runs again");
                 if !stale {
@@ -335,13 +335,13 @@ impl Lines {
             phase: Phase::Idle,
             committed: false,
             generation: self.generation.load(Ordering::Relaxed),
-            since: Instant::now(),
+            since: crate::clock::now(),
             fresh: true,
         })
     }
 
     fn keep(&self, mut line: Line) {
-        line.since = Instant::now();
+        line.since = crate::clock::now();
         self.idle.lock().expect("no panic while held").push(line);
     }
 

@@ -7,7 +7,7 @@
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
 use crate::sql::Statement;
-use crate::store::wall_ms;
+use crate::clock::wall_ms;
 use crate::wire::{Dialect, args};
 
 /// The statements of one version, in order, for each dialect.

@@ -6,7 +6,8 @@ use kirin_core::ask::ProjectId;
 use crate::beat::target_name;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
-use crate::store::{Store, wall_ms};
+use crate::store::{Store};
+use crate::clock::wall_ms;
 use crate::wire::{Row, args};
 
 /// A project.

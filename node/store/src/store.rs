@@ -4,7 +4,7 @@
 //! a full pool can make a beat wait.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use kirin_core::Answer;
 
@@ -184,9 +184,4 @@ impl Work for Question<'_> {
     async fn run(&self, line: &mut crate::line::Line) -> Result<Vec<Row>, Fault> {
         line.rows_of(self.statement, self.args).await
     }
-}
-
-/// Wall time, for people to read; nothing is decided by it.
-pub(crate) fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -11,7 +11,7 @@ use crate::error::{Fault, StoreError};
 use crate::job::{job_row, state_number};
 use crate::line::{Line, Work};
 use crate::segment::NewSegment;
-use crate::store::wall_ms;
+use crate::clock::wall_ms;
 use crate::wire::{Dialect, Table, args};
 
 /// A job to be accepted: the contract's part and what travels along for people.

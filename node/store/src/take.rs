@@ -11,7 +11,7 @@ use kirin_core::{Answer, Member};
 use crate::error::{Fault, StoreError};
 use crate::job::AttemptEnd;
 use crate::line::{Line, Work};
-use crate::store::wall_ms;
+use crate::clock::wall_ms;
 use crate::wire::{Dialect, Row, Table, args};
 
 /// Room that is left unlocked for takes that are not visible yet: besides what living members may add by their slots,
