@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p kirin-core`
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -119,9 +119,7 @@ impl World {
                 Reply::Accepted(*row)
             }
             (Answer::Jobs(rows), _) => rows.first().map_or(Reply::Refused, |row| Reply::Read(*row)),
-            (Answer::Done, Ask::Act { fence, .. }) => {
-                self.row(fence.job).map_or(Reply::Refused, |row| Reply::Acted(row))
-            }
+            (Answer::Done, Ask::Act { fence, .. }) => self.row(fence.job).map_or(Reply::Refused, Reply::Acted),
             _ => Reply::Refused,
         };
         if self.dice.chance(self.weather.lose_reply_ppm) || self.machine(host).is_none_or(|m| m.mute) {

@@ -47,7 +47,9 @@ impl World {
         let asked = process.asked.1;
         let process = self.machines[host.0 as usize - 1].process.as_ref();
         self.judge.asks(now, host, &ask, asked, process);
-        if self.outage == Some(Outage::Fails) || self.machine(host).is_some_and(|m| m.store_cut && id.0 % 2 == 0) {
+        if self.outage == Some(Outage::Fails)
+            || self.machine(host).is_some_and(|m| m.store_cut && id.0.is_multiple_of(2))
+        {
             let at = now + 1_000;
             return self.answer(host, boot, id, Answer::Failed, at);
         }
