@@ -6,6 +6,8 @@
 //! only group commit makes transactions larger); the same unbatched, ten workers, one commit per submit, take and finish;
 //! and how long a take and the list of open jobs last while 10,000 jobs wait and 100,000 are over.
 
+#![expect(clippy::disallowed_methods, reason = "it measures")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -7,10 +7,10 @@ use kirin_core::ask::{Epoch, ProjectId};
 use kirin_core::failure::Evidence;
 use kirin_core::{Answer, ClaimRow, Member, MemberRow, MemberState, NodeId, ProjectRow, Role, Target};
 
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::job::AttemptEnd;
 use crate::line::{Line, Work};
-use crate::clock::wall_ms;
 use crate::wire::{Row, Table, args};
 
 /// [`kirin_core::Ask::Join`].

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::ask::Publish;
 use crate::beat::{done_if, holder};
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::job::{AttemptEnd, state_number};
 use crate::line::{Line, Work};
-use crate::clock::wall_ms;
 use crate::wire::{Dialect, Row, Table, args};
 
 /// One [`kirin_core::Ask::CommitStep`].

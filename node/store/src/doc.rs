@@ -2,10 +2,10 @@
 
 use kirin_core::ask::ProjectId;
 
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
-use crate::store::{Store};
-use crate::clock::wall_ms;
+use crate::store::Store;
 use crate::wire::{Row, args};
 
 /// What a document defines.

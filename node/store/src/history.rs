@@ -4,10 +4,10 @@ use kirin_core::Member;
 use kirin_core::ask::JobId;
 
 use crate::beat::holder;
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
-use crate::store::{Store};
-use crate::clock::wall_ms;
+use crate::store::Store;
 use crate::wire::{Arg, Row, args};
 
 /// Something that happened.

@@ -5,10 +5,10 @@ use kirin_core::{JobState, Member, MemberState, NodeId, Role};
 use uuid::Uuid;
 
 use crate::beat::{holder, member, member_state, role};
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
-use crate::store::{Store};
-use crate::clock::wall_ms;
+use crate::store::Store;
 use crate::submit::uuid;
 use crate::wire::{Arg, Dialect, Row, Table, args};
 

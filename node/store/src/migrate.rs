@@ -4,10 +4,10 @@
 //! for it and find nothing left to do. SQLite and PostgreSQL migrate in one transaction; MySQL commits after each statement
 //! by itself, so there every statement can be run again and the version is written last.
 
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
 use crate::sql::Statement;
-use crate::clock::wall_ms;
 use crate::wire::{Dialect, args};
 
 /// The statements of one version, in order, for each dialect.

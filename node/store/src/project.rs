@@ -4,10 +4,10 @@ use kirin_core::Target;
 use kirin_core::ask::ProjectId;
 
 use crate::beat::target_name;
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
-use crate::store::{Store};
-use crate::clock::wall_ms;
+use crate::store::Store;
 use crate::wire::{Row, args};
 
 /// A project.

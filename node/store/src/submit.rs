@@ -6,12 +6,12 @@ use kirin_core::ask::{Epoch, JobId, JobRow, Priority, ProjectId};
 use kirin_core::{JobState, NodeId};
 use uuid::Uuid;
 
+use crate::clock::wall_ms;
 use crate::commit::spelled;
 use crate::error::{Fault, StoreError};
 use crate::job::{job_row, state_number};
 use crate::line::{Line, Work};
 use crate::segment::NewSegment;
-use crate::clock::wall_ms;
 use crate::wire::{Dialect, Table, args};
 
 /// A job to be accepted: the contract's part and what travels along for people.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use kirin_core::ask::{Epoch, Fence};
 use kirin_core::{Answer, Member};
 
+use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::job::AttemptEnd;
 use crate::line::{Line, Work};
-use crate::clock::wall_ms;
 use crate::wire::{Dialect, Row, Table, args};
 
 /// Room that is left unlocked for takes that are not visible yet: besides what living members may add by their slots,

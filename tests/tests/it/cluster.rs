@@ -1,7 +1,6 @@
 //! Stories on real processes: `kirin` nodes on this machine, one metastore, everything over HTTP.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::ensure;
 use kirin::cli::client::Request;
@@ -177,7 +176,6 @@ async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Re
     until_done(&cluster, &id, 2).await?;
     let mut postgres = tokio::task::spawn_blocking(move || {
         postgres.stop(kirin_tests::servers::postgres::Stop::Immediate)?;
-        std::thread::sleep(Duration::from_secs(2));
         postgres.resume()?;
         anyhow::Ok(postgres)
     })

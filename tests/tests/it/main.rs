@@ -1,5 +1,7 @@
 //! Tests that run whole parts of Kirin against real servers, in one binary.
 
+#![expect(clippy::disallowed_methods, reason = "real servers take real time")]
+
 mod cluster;
 mod discovery;
 mod store;
