@@ -11,7 +11,7 @@
 //! | [`api`] | HTTP |
 //! | [`chores`], [`history`] | the leader's sweep; what happened to whom |
 //! | [`config`], [`auth`], [`cli`] | configuration, proofs, command line |
-//! | [`launch`], [`demo`], [`bench`] | clusters of processes on this machine, to show and to measure |
+//! | [`launch`], [`demo`], [`mod@bench`] | clusters of processes on this machine, to show and to measure |
 //! | [`clock`] | the one place that reads clocks |
 //!
 //! The decisions are all in [`kirin_core`]: nothing here asks who should run a job.

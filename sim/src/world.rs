@@ -11,7 +11,7 @@
 //! | `world/acts.rs` | what is done to the cluster from outside |
 //! | `world/clients.rs` | users who submit and act |
 //!
-//! Not here: whether all this is right ([`crate::judge`]).
+//! Not here: whether all this is right (the judge).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
