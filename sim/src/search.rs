@@ -212,8 +212,14 @@ fn draw_acts(setup: &Setup) -> Vec<Act> {
             Some(16) => {
                 // Replies that come just in time, and then none at all.
                 let slow = setup.timing.ask_timeout().scaled(dice.between(50, 95), 100);
-                let (before, after) = (pause(&mut dice, timeout, 1), pause(&mut dice, timeout, 2));
-                vec![Act::Slow(a, slow), before, Act::CutStore(a), after, Act::HealStore(a)]
+                let beats = setup.timing.interval() + setup.timing.interval();
+                vec![
+                    Act::Slow(a, slow),
+                    Act::Run(beats),
+                    Act::CutStore(a),
+                    Act::Run(timeout + timeout),
+                    Act::HealStore(a),
+                ]
             }
             Some(13 | 14) => match dice.pick(&names) {
                 Some(name) => {

@@ -9,7 +9,7 @@ use kirin_sim::transcript;
 
 #[test]
 fn transcripts_are_as_committed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/transcripts");
     let write = std::env::var("KIRIN_TRANSCRIPTS").is_ok_and(|value| value == "write");
     let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "txt"));
