@@ -169,8 +169,7 @@ async fn wrong_passwords_and_strangers_are_turned_away() -> anyhow::Result<()> {
 async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::start(true)).await??;
-    let database = postgres.database()?;
-    let metastore = Some(kirin::config::Secret::new(postgres.url(&database)));
+    let metastore = Some(kirin::config::Secret::new(postgres.database()?));
     let mut cluster = Cluster::start(dir.path(), 2, Plan { metastore, ..plan() }).await?;
     let id = submit(&cluster, 0, json!({ "steps": 60, "step_ms": 50 })).await?;
     until_done(&cluster, &id, 2).await?;
