@@ -81,6 +81,9 @@ pub(crate) struct Peer {
     pub(crate) suspicion: Option<Suspicion>,
 }
 
+/// A member that is not listed any more, and what was held against it.
+pub(crate) type Gone = (Member, Option<Suspicion>);
+
 /// The living members, as the metastore listed them last.
 #[derive(Clone, Debug)]
 pub struct Roster {
@@ -111,7 +114,7 @@ impl Roster {
         now: Time,
         rows: &[MemberRow],
         blind_after: Span,
-    ) -> (Vec<Member>, bool) {
+    ) -> (Vec<Gone>, bool) {
         let blind = self.read.is_none_or(|read| asked_at.since(read) > blind_after);
         self.read = Some(asked_at);
         self.not_before = asked_at;
@@ -136,7 +139,8 @@ impl Roster {
                 None => Peer { row: *row, changed_at: now, suspicion: None },
             });
         }
-        let gone = before.iter().map(|p| p.row.member).filter(|m| self.get(*m).is_none()).collect();
+        let gone = before.iter().filter(|p| self.get(p.row.member).is_none());
+        let gone = gone.map(|p| (p.row.member, p.suspicion)).collect();
         (gone, true)
     }
 

@@ -15,7 +15,7 @@
 //! | `node/attempts.rs` | this node's attempts, from the grant to the end |
 //! | `node/dispatch.rs` | rows, homes, heirs, who is next |
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, Target};
@@ -136,17 +136,44 @@ pub(crate) enum What {
     List,
     Drain,
     Leave,
-    Fence { member: Member },
-    Claim { target: Target },
-    Yield { target: Target },
+    Fence {
+        member: Member,
+    },
+    Claim {
+        target: Target,
+    },
+    Yield {
+        target: Target,
+    },
     ListJobs,
-    ListNode { of: Member, found: Option<Found>, fenced_at: Time },
+    ListNode {
+        of: Member,
+        found: Option<Found>,
+        fenced_at: Time,
+    },
     ReadJobs(Vec<JobId>),
-    Take { job: JobId, seen: Epoch, from: Option<Member> },
-    Commit { fence: Fence, step: u32 },
-    Finish { fence: Fence, outcome: Outcome },
-    Release { fence: Fence },
-    Place { job: JobId, node: NodeId },
+    /// A look at what waits elsewhere; nothing depends on the answer.
+    Peek(Vec<JobId>),
+    Take {
+        job: JobId,
+        seen: Epoch,
+        from: Option<Member>,
+    },
+    Commit {
+        fence: Fence,
+        step: u32,
+    },
+    Finish {
+        fence: Fence,
+        outcome: Outcome,
+    },
+    Release {
+        fence: Fence,
+    },
+    Place {
+        job: JobId,
+        node: NodeId,
+    },
     Slots,
 }
 
@@ -206,7 +233,7 @@ pub struct Node {
     listing: bool,
     retry_at: Time,
     /// Jobs that are to be read again, and when.
-    reread: BTreeSet<(Time, JobId)>,
+    reread: BTreeMap<JobId, Time>,
     /// Jobs that were refused to this member, and under which epoch.
     refused: BTreeMap<JobId, Epoch>,
     /// The slots that an operator wants, until the metastore shows them.
@@ -250,7 +277,7 @@ impl Node {
             list_at: Time::NEVER,
             listing: false,
             retry_at: Time::NEVER,
-            reread: BTreeSet::new(),
+            reread: BTreeMap::new(),
             refused: BTreeMap::new(),
             slots_wish: None,
             drains: false,
@@ -450,6 +477,11 @@ impl Node {
                     self.node_listed(now, asked_at, of, found, &rows);
                 } else {
                     self.poll_at = now;
+                }
+            }
+            What::Peek(ids) => {
+                if let Answer::Jobs(rows) = answer {
+                    self.jobs_read(now, asked_at, &ids, &rows);
                 }
             }
             What::ReadJobs(ids) => match answer {

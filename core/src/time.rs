@@ -31,11 +31,6 @@ impl Time {
         self.0
     }
 
-    /// The later of the two.
-    pub const fn max(self, other: Self) -> Self {
-        if self.0 >= other.0 { self } else { other }
-    }
-
     /// The span from `earlier` to this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kirin_core::ask::Fence;
-use kirin_core::{Event, Member, Node, Role, Time};
+use kirin_core::ask::{Fence, JobId};
+use kirin_core::{AskId, Event, Member, Node, Role, Time};
 
 use crate::setup::Clock;
 
@@ -42,6 +42,8 @@ pub(crate) struct Process {
     pub(crate) links: Vec<Member>,
     pub(crate) runs: BTreeMap<Fence, Run>,
     pub(crate) wake_at: u64,
+    /// Reads of jobs that were not answered yet, and when they were sent.
+    pub(crate) reading: Vec<(AskId, u64, Vec<JobId>)>,
     /// How many requests were sent since when.
     pub(crate) asked: (u64, u32),
 }
@@ -75,6 +77,7 @@ impl Process {
             links: Vec::new(),
             runs: BTreeMap::new(),
             wake_at: u64::MAX,
+            reading: Vec::new(),
             asked: (0, 0),
         }
     }

@@ -62,6 +62,9 @@ struct Death {
 /// So many requests of one node within a second are too many for the small clusters of a run.
 const ASKS_MAX: u32 = 600;
 
+/// Equal reads that may be under way at once: one for each reason to read.
+const READS_MAX: usize = 4;
+
 /// Watches one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Judge {
@@ -350,6 +353,12 @@ impl Judge {
         if in_a_second > ASKS_MAX {
             let what = format!("{host} asked {in_a_second} times within a second, last {ask:?}");
             self.found(now, "always-goes-on", what);
+        }
+        if let (Ask::ReadJobs(ids), Some(process)) = (ask, process) {
+            let alike = process.reading.iter().filter(|(_, _, other)| other == ids).count();
+            if alike > READS_MAX {
+                self.found(now, "always-goes-on", format!("{host} reads {ids:?} {alike} times at once"));
+            }
         }
         let (Ask::Take { fence, by, .. }, Some(process)) = (ask, process) else { return };
         let node = &process.node;

@@ -47,13 +47,13 @@ enum Coming {
         boot: u32,
         event: Event,
     },
-    /// A request reaches the metastore; the shell gives it up at `gives_up`.
+    /// A request reaches the metastore; the shell gives it up at `gives_up`, or has done so.
     ToStore {
         host: Host,
         boot: u32,
         id: AskId,
         ask: Ask,
-        gives_up: u64,
+        gives_up: Option<u64>,
     },
     /// A client's request reaches the metastore through a host.
     ApiToStore {
@@ -463,6 +463,9 @@ impl World {
             return;
         }
         let local = process.local(now);
+        if let Event::Answered { id, .. } = &event {
+            process.reading.retain(|(asked, ..)| asked != id);
+        }
         let was = process.node.me();
         let effects = process.node.step(local, event);
         let joined = process.node.me().filter(|me| Some(*me) != was);

@@ -4,6 +4,7 @@
 //! Doubt is resolved by reading the row: its epoch, holder, state and number of committed steps tell.
 
 use alloc::vec;
+use alloc::vec::Vec;
 
 use super::{Inherited, Node, Phase, What};
 use crate::ask::{Answer, Ask, Epoch, Fence, JobId, JobRow};
@@ -100,6 +101,11 @@ impl Node {
                         self.poll_at = self.poll_at.min(now);
                     }
                 }
+            }
+            Answer::Failed => {
+                // It did not happen, and would not happen at once either.
+                self.queue.remove(job);
+                self.read_later(now, job);
             }
             _ => {
                 // It may be this member's: keep away from it until the row tells.
@@ -206,7 +212,7 @@ impl Node {
         }
         self.retry_at = Time::NEVER;
         self.tend_reread(now);
-        let jobs: alloc::vec::Vec<_> = self.attempts.keys().copied().collect();
+        let jobs: Vec<_> = self.attempts.keys().copied().collect();
         for job in jobs {
             self.advance(now, job);
         }
@@ -369,22 +375,15 @@ impl Node {
 
     fn read_later(&mut self, now: Time, job: JobId) {
         let at = now + self.pause();
-        self.reread.insert((at, job));
+        self.reread.entry(job).or_insert(at);
         self.retry_at = self.retry_at.min(at);
     }
 
     fn tend_reread(&mut self, now: Time) {
-        let mut due = vec![];
-        while let Some((at, job)) = self.reread.first().copied() {
-            if at > now {
-                self.retry_at = self.retry_at.min(at);
-                break;
-            }
-            self.reread.pop_first();
-            due.push(job);
-        }
+        let due: Vec<_> = self.reread.iter().filter(|(_, at)| **at <= now).map(|(job, _)| *job).collect();
+        self.reread.retain(|_, at| *at > now);
+        self.retry_at = self.reread.values().copied().fold(self.retry_at, core::cmp::min);
         if !due.is_empty() {
-            due.sort_unstable();
             self.read_jobs(now, due);
         }
     }

@@ -225,7 +225,11 @@ impl Node {
                 Some(found) if !orphans.is_empty() => {
                     self.nudge(heir, Nudge::Orphans(Orphans { of, found, jobs: orphans }));
                 }
-                _ if !orphans.is_empty() => self.nudge(heir, Nudge::Jobs(orphans)),
+                _ if !orphans.is_empty() => {
+                    // The heir may not know yet that their holder is dead.
+                    self.nudge(heir, Nudge::Lists);
+                    self.nudge(heir, Nudge::Jobs(orphans));
+                }
                 _ => {}
             }
             if !waiting.is_empty() {
@@ -369,9 +373,9 @@ impl Node {
                 self.take(now, next, false);
             }
         }
-        if !unheard.is_empty() {
+        if !unheard.is_empty() && !self.is_asked(|what| matches!(what, What::Peek(_))) {
             unheard.sort_unstable();
-            self.read_jobs(now, unheard);
+            self.ask(now, What::Peek(unheard.clone()), Ask::ReadJobs(unheard));
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Claim, Next, Node, Phase, What};
 use crate::ask::{Answer, Ask, ClaimRow, Epoch, MemberRow, ProjectRow, Target};
-use crate::effect::{Effect, Note, Nudge, Why};
+use crate::effect::{Effect, Found, Note, Nudge, Why};
 use crate::event::Met;
 use crate::failure::{Evidence, Suspicion};
 use crate::lease::Lease;
@@ -148,8 +148,8 @@ impl Node {
         if changed {
             self.candidates_changed(now);
         }
-        for member in gone.iter().filter(|m| **m != me) {
-            self.lost(now, *member);
+        for (member, suspicion) in gone.iter().filter(|(m, _)| *m != me) {
+            self.lost(now, *member, *suspicion);
         }
         let silent_count = self.roster.silent_count(timing.timeout());
         if changed || silent_count != self.silent_count {
@@ -209,8 +209,12 @@ impl Node {
     }
 
     /// A member is not alive any more: what it held is for its heirs.
-    fn lost(&mut self, now: Time, member: Member) {
-        if self.watched.contains(&member) {
+    fn lost(&mut self, now: Time, member: Member, suspicion: Option<Suspicion>) {
+        // The list was faster than the answer to this member's own request to fence.
+        let found = suspicion.filter(|s| s.asked).and_then(|s| s.found(now));
+        if let Some(found) = found {
+            self.fence_known(now, member, found);
+        } else if self.watched.contains(&member) {
             self.ask(now, What::ListNode { of: member, found: None, fenced_at: now }, Ask::ListNode(member.node));
         }
     }
@@ -287,11 +291,8 @@ impl Node {
                 let found = suspicion.found(now);
                 self.bury(now, member);
                 if let Some(found) = found {
-                    self.note(Note::Fenced { member, found });
+                    self.fence_known(now, member, found);
                 }
-                self.ask(now, What::ListNode { of: member, found, fenced_at: now }, Ask::ListNode(member.node));
-                self.nudge_all(&Nudge::Lists);
-                self.list_at = now;
             }
             // It beat meanwhile, or this member is not alive itself; the list tells which.
             Answer::Refused => {
@@ -301,6 +302,13 @@ impl Node {
             // The evidence stands: asked again with the next list.
             _ => self.list_at = self.list_at.min(now + self.pause()),
         }
+    }
+
+    /// The member that this one wanted to be fenced is not alive any more: what did it hold?
+    fn fence_known(&mut self, now: Time, member: Member, found: Found) {
+        self.note(Note::Fenced { member, found });
+        self.ask(now, What::ListNode { of: member, found: Some(found), fenced_at: now }, Ask::ListNode(member.node));
+        self.nudge_all(&Nudge::Lists);
     }
 
     /// A member is dead by the metastore's word: what it held waits for heirs.

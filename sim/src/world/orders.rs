@@ -44,6 +44,10 @@ impl World {
             process.asked = (now, 0);
         }
         process.asked.1 += 1;
+        if let Ask::ReadJobs(ids) = &ask {
+            process.reading.retain(|(_, at, _)| now - at < ask_timeout.micros());
+            process.reading.push((id, now, ids.clone()));
+        }
         let asked = process.asked.1;
         let process = self.machines[host.0 as usize - 1].process.as_ref();
         self.judge.asks(now, host, &ask, asked, process);
@@ -60,13 +64,28 @@ impl World {
         if self.dice.chance(self.weather.late_ppm) {
             let at = now + self.dice.between(1, self.weather.late_us);
             self.judge.count("late request");
+            // The shell gives up first; or it is late itself, and the core's own patience ends.
+            let mut gives_up = Some(gives_up);
+            if let Some(early) = gives_up.filter(|gives_up| at > *gives_up)
+                && self.dice.chance(500_000)
+            {
+                self.answer(host, boot, id, Answer::Unknown, early);
+                gives_up = None;
+            }
             return self.schedule(at, Coming::ToStore { host, boot, id, ask, gives_up });
         }
         let at = now + self.store_way();
-        self.schedule(at, Coming::ToStore { host, boot, id, ask, gives_up });
+        self.schedule(at, Coming::ToStore { host, boot, id, ask, gives_up: Some(gives_up) });
     }
 
-    pub(super) fn asked(&mut self, host: Host, boot: u32, id: AskId, ask: &Ask, gives_up: u64) {
+    /// A request reaches the metastore; without `gives_up` the shell has given up already, and hears no answer.
+    pub(super) fn asked(&mut self, host: Host, boot: u32, id: AskId, ask: &Ask, gives_up: Option<u64>) {
+        let Some(gives_up) = gives_up else {
+            if self.outage.is_none() {
+                self.transact(host, ask);
+            }
+            return;
+        };
         match self.outage {
             Some(Outage::Fails) => return self.answer(host, boot, id, Answer::Failed, gives_up.min(self.now + 1_000)),
             // It may still be carried out when the metastore moves again; here it never is.
