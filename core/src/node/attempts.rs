@@ -82,13 +82,14 @@ impl Node {
                 self.begin(now, &row, from);
                 self.put(now, row);
             }
-            Answer::Full => {
+            Answer::Full if self.queue.row(job).is_none_or(|row| row.state != JobState::Running) => {
                 self.queue.not_taken(job);
                 if let Some(row) = self.queue.row(job) {
                     self.queue.mark_full(row.project);
                 }
             }
-            Answer::Refused => {
+            // A limit stands against no job that runs: that one does not run any more.
+            Answer::Refused | Answer::Full => {
                 // It changed, or the lists did: what is it now? Refused twice, it can wait for a moment.
                 self.queue.remove(job);
                 self.list_at = self.list_at.min(now);

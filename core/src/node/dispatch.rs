@@ -366,7 +366,7 @@ impl Node {
                 if !waited && !full {
                     break;
                 }
-                if now.since(job.known_at) >= self.settings.steal_after {
+                if now.since(job.known_at) >= self.settings.steal_after.scaled(1, 2) {
                     unheard.push(next);
                     break;
                 }
