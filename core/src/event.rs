@@ -63,7 +63,7 @@ pub enum Event {
     },
     /// An operator wants this node to take jobs again.
     DrainUndone,
-    /// An operator wants this node to hold a claim (`POST /kylin/api/epoch`).
+    /// An operator wants this node to hold a claim (`POST /kylin/api/epoch`). A node of the role query never does.
     ClaimWished {
         /// Which.
         target: Target,

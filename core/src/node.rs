@@ -236,8 +236,6 @@ pub struct Node {
     reread: BTreeMap<JobId, Time>,
     /// Jobs that were refused to this member, and under which epoch.
     refused: BTreeMap<JobId, Epoch>,
-    /// The slots that an operator wants, until the metastore shows them.
-    slots_wish: Option<u32>,
     /// An operator wants this node to take nothing, whatever happens to its membership.
     drains: bool,
     asks: BTreeMap<AskId, Pending>,
@@ -279,7 +277,6 @@ impl Node {
             retry_at: Time::NEVER,
             reread: BTreeMap::new(),
             refused: BTreeMap::new(),
-            slots_wish: None,
             drains: false,
             asks: BTreeMap::new(),
             next_ask: 0,

@@ -69,6 +69,8 @@ const READS_MAX: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Judge {
     timing: Timing,
+    /// Whether a takeover may have to wait for a new leader.
+    leader_only: bool,
     violation: Option<Violation>,
     occurred: BTreeMap<&'static str, u64>,
     acknowledged: BTreeSet<u128>,
@@ -87,6 +89,7 @@ impl Judge {
     pub(crate) fn new(setup: &Setup) -> Self {
         Self {
             timing: setup.timing,
+            leader_only: setup.leader_only,
             violation: None,
             occurred: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
@@ -445,6 +448,9 @@ impl Judge {
         let calm_for = now - self.disturbed_at.0;
         let recovered = calm_for > (self.timing.timeout() + self.timing.timeout()).micros();
         if jobs.is_empty() || !quiet || !recovered || !store.is_alive(member) || !has_free_slot(store, member) {
+            return None;
+        }
+        if self.leader_only {
             return None;
         }
         let slow = |span: kirin_core::Span| span.scaled(100, 100 - 2 * RATE_ERROR_PERCENT).micros();

@@ -65,6 +65,8 @@ pub struct Setup {
     pub timing: Timing,
     /// Whether jobs start in strict order over all nodes.
     pub in_order: bool,
+    /// Whether only the leader runs jobs.
+    pub leader_only: bool,
     /// The clock of each host.
     pub clocks: Vec<Clock>,
     /// Chance on the ways.
@@ -161,6 +163,7 @@ impl Setup {
             limits: vec![20, 20],
             timing: Timing::kylin(),
             in_order: false,
+            leader_only: false,
             clocks: (0..nodes).map(|n| Clock { offset_us: u64::from(n) * 1_000_000, ppm: 0 }).collect(),
             weather: Weather::calm(),
         }
@@ -205,6 +208,7 @@ impl Setup {
             limits: (0..dice.between(1, 3)).map(|_| dice.between(1, 6) as u32).collect(),
             timing,
             in_order: dice.chance(150_000),
+            leader_only: dice.chance(100_000),
             clocks,
             weather,
         }
@@ -236,6 +240,9 @@ impl fmt::Display for Setup {
         }
         if self.in_order {
             f.write_str(" in_order")?;
+        }
+        if self.leader_only {
+            f.write_str(" leader_only")?;
         }
         if self.clocks != calm.clocks {
             let clocks: Vec<_> = self.clocks.iter().map(|c| format!("{}us{:+}ppm", c.offset_us, c.ppm)).collect();
@@ -271,6 +278,7 @@ impl FromStr for Setup {
                 "seed" | "nodes" => {}
                 "slots" => setup.slots = number(value)? as u32,
                 "in_order" => setup.in_order = true,
+                "leader_only" => setup.leader_only = true,
                 "limits" => {
                     setup.limits = value.split(',').map(|n| number(n).map(|n| n as u32)).collect::<Result<_, _>>()?;
                 }
@@ -304,7 +312,7 @@ impl FromStr for Setup {
                 }
                 _ => {
                     return Err(
-                        "known are seed, nodes, slots, roles, limits, timing, in_order, clocks and the weather",
+                        "known are seed, nodes, slots, roles, limits, timing, in_order, leader_only, clocks and the weather",
                     );
                 }
             }

@@ -427,6 +427,7 @@ impl World {
             slots: machine.slots,
             timing: setup.timing,
             in_order: setup.in_order,
+            leader_only: setup.leader_only,
             ..Settings::new(machine.role)
         };
         let seed = setup.seed ^ u64::from(host.0) << 32 ^ u64::from(boot);

@@ -66,8 +66,6 @@ impl Node {
         self.trusted = true;
         // Who is alive must be known before the jobs can be sorted out: the first list brings the first poll.
         self.poll_at = Time::NEVER;
-        // What was wished while the request was under way is not in it.
-        self.slots_wish = Some(self.settings.slots);
         if self.drains {
             self.drain_wished(now, Span::ZERO, false);
         }
@@ -174,17 +172,14 @@ impl Node {
         if row.state == MemberState::Up && self.phase != Phase::Up && !self.is_asked(|w| matches!(w, What::Drain)) {
             self.ask(now, What::Drain, Ask::Drain { by: me });
         }
-        match self.slots_wish {
-            Some(slots) if slots == row.slots => self.slots_wish = None,
-            Some(slots) if !self.is_asked(|w| matches!(w, What::Slots)) => {
-                self.ask(now, What::Slots, Ask::SetSlots { member: me, slots });
-            }
-            Some(_) => {}
-            None if self.settings.slots != row.slots => {
-                self.settings.slots = row.slots;
-                self.stirred = true;
-            }
-            None => {}
+        self.tend_slots(now, me, row.slots);
+    }
+
+    /// How many attempts this node runs is its own to say; the metastore shows it to the others.
+    fn tend_slots(&mut self, now: Time, member: Member, shown: u32) {
+        let slots = self.settings.slots;
+        if slots != shown && !self.is_asked(|w| matches!(w, What::Slots)) {
+            self.ask(now, What::Slots, Ask::SetSlots { member, slots });
         }
     }
 
@@ -439,7 +434,9 @@ impl Node {
     }
 
     pub(super) fn claim_wished(&mut self, now: Time, target: Target, force: bool) {
-        let Some(by) = self.me.filter(|_| self.phase == Phase::Up) else { return };
+        // A node that runs no jobs can't be anybody's job engine, nor lead those that do.
+        let able = self.phase == Phase::Up && self.settings.role.runs_jobs();
+        let Some(by) = self.me.filter(|_| able) else { return };
         let epoch = self.claims.get(&target).map_or(Epoch::default(), |claim| claim.row.epoch);
         self.ask(now, What::Claim { target }, Ask::Claim { target, epoch, by, force });
     }
@@ -569,9 +566,10 @@ impl Node {
     pub(super) fn slots_wished(&mut self, now: Time, slots: u32) {
         self.settings.slots = slots;
         self.stirred = true;
-        if let Some(member) = self.me.filter(|_| self.is_member()) {
-            self.slots_wish = Some(slots);
-            self.ask(now, What::Slots, Ask::SetSlots { member, slots });
+        if let Some(me) = self.me.filter(|_| self.is_member())
+            && let Some(shown) = self.roster.get(me).map(|peer| peer.row.slots)
+        {
+            self.tend_slots(now, me, shown);
         }
     }
 }
