@@ -17,8 +17,7 @@ fn main() -> anyhow::Result<()> {
     let mut zookeeper = runtime.block_on(Ensemble::of(3).start())?;
     let postgres = Postgres::start(true)?;
     let mariadb = MariaDb::start(true)?;
-    let databases =
-        [("PostgreSQL", postgres.url(&postgres.database()?)), ("MariaDB", mariadb.url(&mariadb.database()?))];
+    let databases = [("PostgreSQL", postgres.database()?), ("MariaDB", mariadb.database()?)];
     for (name, url) in databases {
         say(&format!("\n#### {name} and a ZooKeeper ensemble"));
         let status = Command::new(&kirin)
