@@ -11,11 +11,13 @@
 //! | `probe` | nothing at all, in steps: for measuring and for trying things out |
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::metastore::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
@@ -228,8 +230,8 @@ impl Attempts {
         self.running().insert(fence, orders);
         let (attempts, mind) = (self.clone(), mind.clone());
         tokio::spawn(async move {
-            let task = tokio::spawn(attempts.clone().run(mind.clone(), by, fence, step, inbox));
-            let ended = task.await.unwrap_or_else(|error| Ended::Failed(format!("the executor broke: {error}")));
+            let run = AssertUnwindSafe(attempts.run(&mind, by, fence, step, inbox)).catch_unwind();
+            let ended = run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
@@ -263,8 +265,8 @@ impl Attempts {
     }
 
     async fn run(
-        self,
-        mind: Mind,
+        &self,
+        mind: &Mind,
         by: Member,
         fence: Fence,
         step: u32,
@@ -285,7 +287,7 @@ impl Attempts {
         };
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(log_dir(&self.working_dir, &job));
-        let (store, retry) = (self.store.clone(), self.retry);
+        let (mind, store, retry) = (mind.clone(), self.store.clone(), self.retry);
         executor.run(Attempt { fence, by, job, done, dir, log, mind, store, orders, retry }).await
     }
 
@@ -327,10 +329,11 @@ async fn load(store: Store, mut inbox: mpsc::UnboundedReceiver<Load>) {
     while inbox.recv_many(&mut wanted, LOAD_BATCH).await > 0 {
         let ids: Vec<_> = wanted.iter().map(|load| load.job).collect();
         let jobs = store.jobs_by_id(&ids).await.map_err(Arc::new);
+        let jobs = jobs.map(|jobs| jobs.into_iter().map(|job| (job.row.id, job)).collect::<BTreeMap<_, _>>());
         for load in wanted.drain(..) {
-            let found = jobs.as_ref().map(|jobs| jobs.iter().find(|job| job.row.id == load.job).cloned());
+            let found = jobs.as_ref().map(|jobs| jobs.get(&load.job).cloned()).map_err(Clone::clone);
             // An attempt that was stopped meanwhile does not wait any more.
-            let _ = load.reply.send(found.map_err(Clone::clone));
+            let _ = load.reply.send(found);
         }
     }
 }
