@@ -27,6 +27,7 @@ use crate::ask::MemberRow;
 use crate::effect::Found;
 use crate::member::{Member, NodeId};
 use crate::placement;
+use crate::plant::{Plant, Planted};
 use crate::time::{Span, Time};
 
 /// How the death of a member is known.
@@ -92,11 +93,12 @@ pub struct Roster {
     read: Option<Time>,
     /// A list that was asked for earlier is older than what is known.
     not_before: Time,
+    pub(crate) plants: Planted,
 }
 
 impl Default for Roster {
     fn default() -> Self {
-        Self { peers: Vec::new(), read: None, not_before: Time::ZERO }
+        Self { peers: Vec::new(), read: None, not_before: Time::ZERO, plants: Planted::default() }
     }
 }
 
@@ -115,7 +117,8 @@ impl Roster {
         rows: &[MemberRow],
         blind_after: Span,
     ) -> (Vec<Gone>, bool) {
-        let blind = self.read.is_none_or(|read| asked_at.since(read) > blind_after);
+        let blind =
+            self.read.is_none_or(|read| asked_at.since(read) > blind_after) && !self.plants.is(Plant::BlindCounts);
         self.read = Some(asked_at);
         self.not_before = asked_at;
         let same = self.peers.len() == rows.len() && self.peers.iter().zip(rows).all(|(p, r)| p.row.member == r.member);
@@ -160,7 +163,7 @@ impl Roster {
 
     /// Whether the last list shows the member alive.
     pub fn is_alive(&self, member: Member) -> bool {
-        self.get(member).is_some()
+        self.get(member).is_some() || self.plants.is(Plant::AliveByNode) && self.member_of(member.node).is_some()
     }
 
     /// The living member of a node.

@@ -19,13 +19,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, Target};
-use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge};
+use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge, Why};
 use crate::event::Event;
 use crate::failure::{Evidence, Roster};
 use crate::job::Outcome;
 use crate::lease::Lease;
 use crate::member::{Member, NodeId, Role};
-use crate::plant::Plant;
+use crate::plant::{Plant, Planted};
 use crate::queue::Queue;
 use crate::time::{Span, Time};
 use crate::timing::Timing;
@@ -171,7 +171,7 @@ pub(crate) enum What {
         fence: Fence,
     },
     Place {
-        job: JobId,
+        fence: Fence,
         node: NodeId,
     },
     Slots,
@@ -243,8 +243,7 @@ pub struct Node {
     takes: u32,
     /// Whether something changed that may let a job start.
     stirred: bool,
-    #[cfg(feature = "plants")]
-    plant: Option<Plant>,
+    plants: Planted,
     out: Effects,
 }
 
@@ -282,8 +281,7 @@ impl Node {
             next_ask: 0,
             takes: 0,
             stirred: false,
-            #[cfg(feature = "plants")]
-            plant: None,
+            plants: Planted::default(),
             out: Effects::new(),
         }
     }
@@ -361,22 +359,12 @@ impl Node {
     /// Breaks a rule on purpose.
     #[cfg(feature = "plants")]
     pub fn plant(&mut self, plant: Plant) {
-        self.plant = Some(plant);
+        self.plants = Planted { plant: Some(plant) };
+        self.queue.plants = self.plants;
+        self.roster.plants = self.plants;
         if plant == Plant::NoTrustMargin {
             self.lease.trust_for = self.settings.timing.timeout();
         }
-    }
-
-    /// Whether that rule is broken on purpose.
-    #[cfg(feature = "plants")]
-    pub(crate) fn planted(&self, plant: Plant) -> bool {
-        self.plant == Some(plant)
-    }
-
-    /// Nothing is broken on purpose.
-    #[cfg(not(feature = "plants"))]
-    pub(crate) const fn planted(&self, _: Plant) -> bool {
-        false
     }
 
     /// Who this node is, once it has joined.
@@ -396,7 +384,7 @@ impl Node {
 
     /// Whether nothing of a former life runs any more.
     pub(crate) fn is_idle(&self) -> bool {
-        self.attempts.is_empty() || self.planted(Plant::JoinBeforeEnded)
+        self.attempts.is_empty() || self.plants.is(Plant::JoinBeforeEnded)
     }
 
     pub(crate) fn is_member(&self) -> bool {
@@ -466,6 +454,9 @@ impl Node {
                     self.jobs_listed(now, asked_at, &rows);
                 } else {
                     self.poll_at = now + self.pause();
+                    if self.plants.is(Plant::ListFailureStopsWork) {
+                        self.stop_all(Why::Lost);
+                    }
                 }
             }
             What::ListNode { of, found, fenced_at } => {
@@ -489,7 +480,7 @@ impl Node {
             What::Commit { fence, step } => self.committed(now, fence, step, &answer),
             What::Finish { fence, outcome } => self.finished(now, fence, outcome, &answer),
             What::Release { fence } => self.released(now, fence, &answer),
-            What::Place { job, node } => self.placed(now, job, node, &answer),
+            What::Place { fence, node } => self.placed(now, fence, node, &answer),
             // The list shows whether it is so.
             What::Slots => self.list_at = now,
         }

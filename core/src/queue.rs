@@ -16,6 +16,7 @@ use crate::ask::{JobId, JobRow, Priority, ProjectId, ProjectRow};
 use crate::job::JobState;
 use crate::member::{Member, NodeId};
 use crate::placement::{self, Candidate};
+use crate::plant::{Plant, Planted};
 use crate::time::Time;
 
 /// Why a job doesn't run at this moment.
@@ -125,6 +126,7 @@ pub struct Queue {
     /// Projects of which the metastore said that they are full.
     full: BTreeSet<ProjectId>,
     node_running: BTreeMap<NodeId, u32>,
+    pub(crate) plants: Planted,
 }
 
 impl Queue {
@@ -181,6 +183,9 @@ impl Queue {
 
     /// The node on which a job with this key would be placed if it were accepted at this moment.
     pub fn place(&self, key: u64) -> Option<NodeId> {
+        if self.plants.is(Plant::IgnoresLoad) {
+            return self.candidates.iter().map(|c| c.node).max_by_key(|node| placement::score(key, *node));
+        }
         placement::choose(key, &self.candidates)
     }
 
@@ -243,6 +248,11 @@ impl Queue {
 
     fn head_rank(&self, home: NodeId) -> Option<Rank> {
         let projects = self.waiting.get(&home)?;
+        if self.plants.is(Plant::HeadOfLine) {
+            let (project, rank) =
+                projects.iter().filter_map(|(p, ranks)| Some((*p, *ranks.first()?))).min_by_key(|f| f.1)?;
+            return self.may_start(project, rank.0).then_some(rank);
+        }
         projects
             .iter()
             .filter_map(|(project, ranks)| {
@@ -326,10 +336,14 @@ impl Queue {
     /// Puts a job where it belongs, `held_by` being who may still work on it. Its home, if it waits, is where it was placed, or
     /// where it was before, or chosen anew.
     pub(crate) fn put(&mut self, row: JobRow, now: Time, held_by: Option<Member>) {
+        let before = self.jobs.get(&row.id).copied();
+        if is_fresh(&row) && before.is_none_or(|job| job.row.epoch < row.epoch) {
+            // It has run since this node heard of it last, and has given its place back.
+            self.full.remove(&row.project);
+        }
         if row.state.is_final() && row.holder.is_none() {
             return self.remove(row.id);
         }
-        let before = self.jobs.get(&row.id).copied();
         let wants_home = held_by.is_none() && (row.state.is_waiting() || row.state == JobState::Running);
         let (stays, stage) = match (&before, held_by) {
             (Some(job), Some(by)) => (job.stage == Stage::Held { by }, Stage::Held { by }),
@@ -340,7 +354,11 @@ impl Queue {
                     Stage::Waiting { home } | Stage::Taking { home } => Some(home),
                     Stage::Held { .. } | Stage::Idle => None,
                 });
-                let home = [row.placed, old_home].into_iter().flatten().find(|node| self.candidate(*node).is_some());
+                let mut home =
+                    [row.placed, old_home].into_iter().flatten().find(|node| self.candidate(*node).is_some());
+                if self.plants.is(Plant::NotSticky) {
+                    home = None;
+                }
                 match (home, before) {
                     (Some(home), Some(job)) => (job.stage == Stage::Waiting { home }, Stage::Waiting { home }),
                     (Some(home), None) => (false, Stage::Waiting { home }),

@@ -16,7 +16,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use kirin_core::ask::{ProjectId, Target};
-use kirin_core::{Action, Span};
+use kirin_core::{Action, Role, Span};
 
 /// The number of a host, from 1. Its node has the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,8 @@ pub struct Work {
     pub external: bool,
     /// So many attempts fail first.
     pub fails: u32,
+    /// So many attempts hang in their first step, until they are told to stop.
+    pub stuck: u32,
     /// To which host the client talks; any if `None`.
     pub via: Option<Host>,
 }
@@ -77,6 +79,32 @@ pub enum Act {
     Slow(Host, Span),
     /// Two hosts do not reach each other.
     Cut(Host, Host),
+    /// Nothing from the first host reaches the second; what the second says is heard.
+    CutWay(Host, Host),
+    /// The host does not reach ZooKeeper.
+    CutZooKeeper(Host),
+    /// The host reaches ZooKeeper again.
+    HealZooKeeper(Host),
+    /// ZooKeeper has no quorum: nobody is heard, and no session expires.
+    ZooKeeperDown,
+    /// ZooKeeper answers again; every session has its whole timeout once more.
+    ZooKeeperUp,
+    /// ZooKeeper ends the host's session though its process is well.
+    Expire(Host),
+    /// The host's wall clock jumps, forward or back. Nothing may notice.
+    Jump(Host, i64),
+    /// The host's monotonic clock leaps forward, as after a migration of its virtual machine.
+    Leap(Host, Span),
+    /// The host is slow: whatever happens there happens so much later. No time at all: it is well again.
+    Crawl(Host, Span),
+    /// The host's disk is full: steps fail there.
+    Fill(Host),
+    /// The host's disk has room again.
+    Free(Host),
+    /// The host's next start is of the other version of the program.
+    Upgrade(Host),
+    /// The host's next start is in that role.
+    Become(Host, Role),
     /// The links between two hosts break, and can be made again.
     Break(Host, Host),
     /// The host reaches the metastore and hears it again.
@@ -146,6 +174,7 @@ impl Work {
             step: Span::from_secs(1),
             external: false,
             fails: 0,
+            stuck: 0,
             via: None,
         }
     }
@@ -177,6 +206,22 @@ impl fmt::Display for Act {
             Self::Mute(host) => write!(f, "mute {host}"),
             Self::Slow(host, span) => write!(f, "slow {host} {span:?}"),
             Self::Cut(a, b) => write!(f, "cut {a} {b}"),
+            Self::CutWay(a, b) => write!(f, "cut {a}>{b}"),
+            Self::CutZooKeeper(host) => write!(f, "cut {host} zookeeper"),
+            Self::HealZooKeeper(host) => write!(f, "heal {host} zookeeper"),
+            Self::ZooKeeperDown => f.write_str("zookeeper down"),
+            Self::ZooKeeperUp => f.write_str("zookeeper up"),
+            Self::Expire(host) => write!(f, "expire {host}"),
+            Self::Jump(host, us) => {
+                let sign = if *us < 0 { '-' } else { '+' };
+                write!(f, "jump {host} {sign}{:?}", Span::from_micros(us.unsigned_abs()))
+            }
+            Self::Leap(host, span) => write!(f, "leap {host} {span:?}"),
+            Self::Crawl(host, span) => write!(f, "crawl {host} {span:?}"),
+            Self::Fill(host) => write!(f, "fill {host}"),
+            Self::Free(host) => write!(f, "free {host}"),
+            Self::Upgrade(host) => write!(f, "upgrade {host}"),
+            Self::Become(host, role) => write!(f, "become {host} {}", role_name(*role)),
             Self::Break(a, b) => write!(f, "break {a} {b}"),
             Self::HealStore(host) => write!(f, "heal {host} store"),
             Self::Heal(a, b) => write!(f, "heal {a} {b}"),
@@ -197,6 +242,9 @@ impl fmt::Display for Act {
                 }
                 if work.fails > 0 {
                     write!(f, " fails={}", work.fails)?;
+                }
+                if work.stuck > 0 {
+                    write!(f, " stuck={}", work.stuck)?;
                 }
                 via(f, work.via)
             }
@@ -256,10 +304,16 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "mute" => Act::Mute(host_at(1)?),
         "slow" => Act::Slow(host_at(1)?, span(word(2)?)?),
         "break" => Act::Break(host_at(1)?, host_at(2)?),
+        "cut" if words.len() == 2 => {
+            let (from, to) = word(1)?.split_once('>').ok_or("a cut is n1 n2, n1>n2, n1 store or n1 zookeeper")?;
+            Act::CutWay(host(from)?, host(to)?)
+        }
         "cut" if word(2)? == "store" => Act::CutStore(host_at(1)?),
+        "cut" if word(2)? == "zookeeper" => Act::CutZooKeeper(host_at(1)?),
         "cut" => Act::Cut(host_at(1)?, host_at(2)?),
         "heal" if word(1)? == "all" => Act::HealAll,
         "heal" if word(2)? == "store" => Act::HealStore(host_at(1)?),
+        "heal" if word(2)? == "zookeeper" => Act::HealZooKeeper(host_at(1)?),
         "heal" => Act::Heal(host_at(1)?, host_at(2)?),
         "outage" => match word(1)? {
             "fails" => Act::Outage(Outage::Fails),
@@ -267,6 +321,19 @@ fn parse(line: &str) -> Result<Act, &'static str> {
             "over" => Act::OutageOver,
             _ => return Err("an outage fails, hangs or is over"),
         },
+        "zookeeper" => match word(1)? {
+            "down" => Act::ZooKeeperDown,
+            "up" => Act::ZooKeeperUp,
+            _ => return Err("zookeeper is down or up"),
+        },
+        "expire" => Act::Expire(host_at(1)?),
+        "jump" => Act::Jump(host_at(1)?, jump(word(2)?)?),
+        "leap" => Act::Leap(host_at(1)?, span(word(2)?)?),
+        "crawl" => Act::Crawl(host_at(1)?, span(word(2)?)?),
+        "fill" => Act::Fill(host_at(1)?),
+        "free" => Act::Free(host_at(1)?),
+        "upgrade" => Act::Upgrade(host_at(1)?),
+        "become" => Act::Become(host_at(1)?, role(word(2)?)?),
         "post" => Act::Post(work(word(1)?, &words[2..])?),
         verb @ ("pause" | "resume" | "restart" | "discard") => Act::Do {
             action: match verb {
@@ -311,8 +378,9 @@ fn work(name: &str, words: &[&str]) -> Result<Work, &'static str> {
             Some(("steps", n)) => work.steps = number(n)?,
             Some(("step", n)) => work.step = span(n)?,
             Some(("fails", n)) => work.fails = number(n)?,
+            Some(("stuck", n)) => work.stuck = number(n)?,
             Some(("via", n)) => work.via = Some(host(n)?),
-            _ => return Err("a job has project=, prio=, steps=, step=, fails=, via= and external"),
+            _ => return Err("a job has project=, prio=, steps=, step=, fails=, stuck=, via= and external"),
         }
     }
     Ok(work)
@@ -328,6 +396,34 @@ pub(crate) fn host(word: &str) -> Result<Host, &'static str> {
 
 fn project(word: &str) -> Result<u32, &'static str> {
     word.strip_prefix('p').and_then(|n| n.parse().ok()).ok_or("a project like p1 is expected")
+}
+
+/// A role as it is written.
+pub(crate) fn role(word: &str) -> Result<Role, &'static str> {
+    match word {
+        "all" => Ok(Role::All),
+        "job" => Ok(Role::Job),
+        "query" => Ok(Role::Query),
+        _ => Err("a role is all, job or query"),
+    }
+}
+
+pub(crate) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::All => "all",
+        Role::Job => "job",
+        Role::Query => "query",
+    }
+}
+
+fn jump(word: &str) -> Result<i64, &'static str> {
+    let wrong = "a jump like +90s or -250ms is expected";
+    let (back, rest) = match word.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, word.strip_prefix('+').ok_or(wrong)?),
+    };
+    let us = i64::try_from(span(rest)?.micros()).map_err(|_| wrong)?;
+    Ok(if back { -us } else { us })
 }
 
 /// A span as it is written: `90s`, `250ms`, `7us`.
@@ -361,6 +457,20 @@ mod tests {
             "mute n2",
             "slow n2 250ms",
             "cut n1 n2",
+            "cut n1>n2",
+            "cut n1 zookeeper",
+            "heal n1 zookeeper",
+            "zookeeper down",
+            "zookeeper up",
+            "expire n1",
+            "jump n1 +3600s",
+            "jump n1 -90s",
+            "leap n1 30s",
+            "crawl n1 200ms",
+            "fill n1",
+            "free n1",
+            "upgrade n1",
+            "become n2 query",
             "break n1 n2",
             "heal n2 store",
             "heal n1 n2",
@@ -368,7 +478,7 @@ mod tests {
             "outage hangs",
             "outage over",
             "heal all",
-            "post a steps=5 step=1500ms project=2 prio=0 external fails=1 via=n3",
+            "post a steps=5 step=1500ms project=2 prio=0 external fails=1 stuck=2 via=n3",
             "pause a via=n2",
             "restart a",
             "drain n1 within=10s leave",

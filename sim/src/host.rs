@@ -1,8 +1,8 @@
 //! A machine: its clock, its process with the real core inside, and the executors that the process runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use kirin_core::ask::{Fence, JobId};
+use kirin_core::ask::{Epoch, Fence, JobId, Target};
 use kirin_core::{AskId, Event, Member, Node, Role, Time};
 
 use crate::setup::Clock;
@@ -24,16 +24,29 @@ pub(crate) struct Machine {
     pub(crate) mute: bool,
     /// Replies of the metastore take so much longer.
     pub(crate) slow_us: u64,
+    /// ZooKeeper can't be reached.
+    pub(crate) zookeeper_cut: bool,
+    /// Everything that happens here happens so much later.
+    pub(crate) crawl_us: u64,
+    /// Steps fail for want of room.
+    pub(crate) disk_full: bool,
+    /// How far the wall clock is from true time. No node is ever told; only planted bugs read it.
+    pub(crate) wall_us: i64,
+    /// Of which version the next process is.
+    pub(crate) version: u8,
 }
 
 /// One run of the program.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) boot: u32,
+    pub(crate) version: u8,
     pub(crate) node: Node,
     clock: Clock,
-    begun: u64,
+    pub(crate) begun: u64,
     suspended: u64,
+    /// By how much its clock has leapt forward.
+    leapt: u64,
     pub(crate) stopped: Option<Stopped>,
     pub(crate) thawed_at: u64,
     pub(crate) inbox: VecDeque<Event>,
@@ -41,6 +54,10 @@ pub(crate) struct Process {
     pub(crate) late: Vec<(Fence, u32)>,
     pub(crate) links: Vec<Member>,
     pub(crate) runs: BTreeMap<Fence, Run>,
+    /// Whose chores it does, under which epoch.
+    pub(crate) leads: BTreeMap<Target, Epoch>,
+    /// Who was registered with ZooKeeper when it looked last.
+    pub(crate) registered: BTreeSet<(u32, u32)>,
     pub(crate) wake_at: u64,
     /// Reads of jobs that were not answered yet, and when they were sent.
     pub(crate) reading: Vec<(AskId, u64, Vec<JobId>)>,
@@ -60,22 +77,28 @@ pub(crate) struct Run {
     pub(crate) member: Member,
     pub(crate) external: bool,
     pub(crate) cancelled: bool,
+    /// It hangs until it is told to stop.
+    pub(crate) stuck: bool,
 }
 
 impl Process {
-    pub(crate) fn new(boot: u32, clock: Clock, now: u64, node: impl FnOnce(Time) -> Node) -> Self {
+    pub(crate) fn new(boot: u32, version: u8, clock: Clock, now: u64, node: impl FnOnce(Time) -> Node) -> Self {
         Self {
             boot,
+            version,
             node: node(Time::from_micros(clock.offset_us)),
             clock,
             begun: now,
             suspended: 0,
+            leapt: 0,
             stopped: None,
             thawed_at: now,
             inbox: VecDeque::new(),
             late: Vec::new(),
             links: Vec::new(),
             runs: BTreeMap::new(),
+            leads: BTreeMap::new(),
+            registered: BTreeSet::new(),
             wake_at: u64::MAX,
             reading: Vec::new(),
             asked: (0, 0),
@@ -87,7 +110,7 @@ impl Process {
         let now = self.stopped.filter(|s| s.suspended).map_or(now, |s| s.since);
         let passed = now - self.begun - self.suspended;
         let rate = 1_000_000 + i128::from(self.clock.ppm);
-        Time::from_micros(self.clock.offset_us + (i128::from(passed) * rate / 1_000_000) as u64)
+        Time::from_micros(self.clock.offset_us + self.leapt + (i128::from(passed) * rate / 1_000_000) as u64)
     }
 
     /// The first moment of the world at which the clock shows `at`.
@@ -96,7 +119,7 @@ impl Process {
             return u64::MAX;
         }
         let rate = 1_000_000 + i128::from(self.clock.ppm);
-        let local = i128::from(at.micros().saturating_sub(self.clock.offset_us));
+        let local = i128::from(at.micros().saturating_sub(self.clock.offset_us + self.leapt));
         let passed = (local * 1_000_000 + rate - 1) / rate;
         self.begun + self.suspended + passed as u64
     }
@@ -110,9 +133,15 @@ impl Process {
         }
     }
 
-    /// Whether its clock runs at a rate that the timing tolerates, and was never suspended.
+    pub(crate) fn leap(&mut self, us: u64) {
+        self.leapt += us;
+    }
+
+    /// Whether its clock runs at a rate that the timing tolerates, was never suspended and never leapt.
     pub(crate) fn keeps_time(&self) -> bool {
-        self.suspended == 0 && self.clock.ppm.unsigned_abs() <= kirin_core::timing::RATE_ERROR_PERCENT * 10_000
+        self.suspended == 0
+            && self.leapt == 0
+            && self.clock.ppm.unsigned_abs() <= kirin_core::timing::RATE_ERROR_PERCENT * 10_000
     }
 }
 
@@ -123,6 +152,13 @@ impl Machine {
 
     pub(crate) fn process_of_mut(&mut self, boot: u32) -> Option<&mut Process> {
         self.process.as_mut().filter(|p| p.boot == boot)
+    }
+
+    /// Whether its process does what is due when it is due: one that doesn't move can't stop anything, and one whose clock is
+    /// wrong can't know when.
+    pub(crate) fn acts_in_time(&self, now: u64) -> bool {
+        let in_time = |p: &Process| p.stopped.is_none() && p.keeps_time() && p.thawed_at + 1_000 <= now;
+        self.crawl_us == 0 && self.process.as_ref().is_some_and(in_time)
     }
 
     /// Whether a client finds somebody to talk to.

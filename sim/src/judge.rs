@@ -1,41 +1,36 @@
 //! The judge: what must hold after every event, whatever happens. It outlives restarts, and knows the truth that no node
 //! knows: what the metastore committed, which processes run, which clocks are wrong.
 //!
-//! | rule | it says |
-//! |---|---|
-//! | one-holder | a job or claim changes hands only when its holder is not alive (or by force, for claims) |
-//! | epochs-grow | an epoch grows by one with each holder, and by nothing else |
-//! | stale-fence-refused | no write is accepted from anybody but the current holder under the current epoch |
-//! | one-live-attempt | an attempt is over, or told to stop by a fenced member, before the next one is granted |
-//! | published-once | a result is published once, and never after the job was over |
-//! | no-step-twice | no attempt under a current fence begins at a step that is committed |
-//! | nothing-lost | what was acknowledged exists; in the end it is over |
-//! | limits | no project and no node runs more than it may |
-//! | query-nodes-run-nothing | a node of the role query begins nothing |
-//! | trust-ends-early | a member that is called silent has stopped to trust itself, if its clock is within the bound |
-//! | starts-with-trust | without trust, nothing begins |
-//! | no-false-death | a member that is called exited has exited; one that is called silent was silent for long enough |
-//! | fifo | a node starts what stands on its queue in order, within a project and priority |
-//! | takeover-in-time | on a quiet cluster, an heir takes what a dead member ran within the promised time |
-//! | always-goes-on | no node spins, and nothing waits for ever |
+//! The rules are listed by name in [`crate::rule`]. Each situation in which a rule matters is counted: a rule that was never put
+//! to the test has not held.
 //!
-//! Each situation in which a rule matters is counted: a rule that was never put to the test has not held.
+//! | file | what is looked at |
+//! |---|---|
+//! | `judge.rs` | what is remembered, what is counted |
+//! | `judge/writes.rs` | every transaction of the metastore |
+//! | `judge/orders.rs` | every order of a core and every request that leaves a node |
+//! | `judge/levels.rs` | now and then, the state of everything: what should have happened by this time |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use core::fmt;
 
-use kirin_core::ask::{Epoch, Fence, JobId};
-use kirin_core::job::{JobState, Outcome};
-use kirin_core::queue::Blocked;
-use kirin_core::timing::RATE_ERROR_PERCENT;
-use kirin_core::{Answer, Ask, Effect, Evidence, Member, Note, Timing};
+use kirin_core::ask::{Epoch, JobId, ProjectId};
+use kirin_core::{JobState, Member, NodeId, Timing};
 
 use crate::act::Host;
 use crate::host::{Machine, Process};
+use crate::rule::Rule;
 use crate::setup::Setup;
 use crate::store::{JobRow, Store};
 use crate::world::host_of;
+
+mod levels;
+mod orders;
+mod writes;
+
+use levels::End;
+pub(crate) use writes::Before;
 
 /// A rule that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,22 +43,39 @@ pub struct Violation {
     pub what: String,
 }
 
-#[derive(Clone, Debug)]
-struct Death {
-    member: Member,
-    exited: bool,
-    at: u64,
-    jobs: Vec<(JobId, Epoch)>,
-    disturbances: u64,
-    /// How many jobs had been started for the first time.
-    starts: u64,
+/// The truth at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) now: u64,
+    pub(crate) store: &'a Store,
+    pub(crate) machines: &'a [Machine],
+    /// Nothing is lost or late on any way, and the metastore is in order.
+    pub(crate) calm: bool,
 }
 
-/// So many requests of one node within a second are too many for the small clusters of a run.
-const ASKS_MAX: u32 = 600;
+impl<'a> Scene<'a> {
+    /// Whether nothing is out of order at this moment, and nothing is ever lost. ZooKeeper does not count.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.calm
+            && self.machines.iter().all(|m| {
+                !m.store_cut
+                    && !m.mute
+                    && !m.disk_full
+                    && (m.slow_us, m.crawl_us) == (0, 0)
+                    && m.process.as_ref().is_none_or(|p| p.stopped.is_none() && p.keeps_time())
+            })
+    }
 
-/// Equal reads that may be under way at once: one for each reason to read.
-const READS_MAX: usize = 4;
+    fn machine(&self, node: NodeId) -> Option<&'a Machine> {
+        self.machines.get((host_of(node).0 as usize).checked_sub(1)?)
+    }
+
+    /// The process that is the member.
+    fn process(&self, member: Member) -> Option<&'a Process> {
+        let process = self.machine(member.node)?.process.as_ref();
+        process.filter(|p| p.node.me() == Some(member))
+    }
+}
 
 /// Watches one run.
 #[derive(Clone, Debug)]
@@ -71,18 +83,35 @@ pub(crate) struct Judge {
     timing: Timing,
     /// Whether a takeover may have to wait for a new leader.
     leader_only: bool,
+    in_order: bool,
     violation: Option<Violation>,
     occurred: BTreeMap<&'static str, u64>,
-    acknowledged: BTreeSet<u128>,
-    accepted: BTreeSet<u128>,
+    acknowledged: BTreeMap<u128, Option<JobId>>,
+    accepted: BTreeMap<u128, JobId>,
     published: BTreeSet<JobId>,
+    /// How far each job had come, by the metastore's answers.
+    come: BTreeMap<JobId, (Epoch, u32)>,
+    incarnations: BTreeMap<NodeId, u32>,
     /// When a member's last beat was committed.
     beats: BTreeMap<Member, u64>,
-    deaths: Vec<Death>,
+    /// Since when each node has had a member that may run jobs.
+    able_since: BTreeMap<NodeId, u64>,
+    /// The last outage of the metastore that was long enough to blind everybody: when it began and ended.
+    outage_began: Option<u64>,
+    blinded_until: u64,
+    ends: Vec<End>,
     disturbances: u64,
-    /// When the last two of them came.
-    disturbed_at: (u64, u64),
+    /// When the last three of them came.
+    disturbed_at: [u64; 3],
+    /// Whether the last one was an operator's wish to drain a node.
+    last_is_drain: bool,
+    /// Whose trust ended last, and when.
+    trust_ended: Option<(Host, u64)>,
+    /// When ZooKeeper was last in trouble.
+    zookeeper_at: u64,
     starts: u64,
+    /// Since when jobs have been waiting though a slot was free.
+    waits: BTreeMap<JobId, u64>,
 }
 
 impl Judge {
@@ -90,16 +119,26 @@ impl Judge {
         Self {
             timing: setup.timing,
             leader_only: setup.leader_only,
+            in_order: setup.in_order,
             violation: None,
             occurred: BTreeMap::new(),
-            acknowledged: BTreeSet::new(),
-            accepted: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
+            accepted: BTreeMap::new(),
             published: BTreeSet::new(),
+            come: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
             beats: BTreeMap::new(),
-            deaths: Vec::new(),
+            able_since: BTreeMap::new(),
+            outage_began: None,
+            blinded_until: 0,
+            ends: Vec::new(),
             disturbances: 0,
-            disturbed_at: (0, 0),
+            disturbed_at: [0; 3],
+            last_is_drain: false,
+            trust_ended: None,
+            zookeeper_at: 0,
             starts: 0,
+            waits: BTreeMap::new(),
         }
     }
 
@@ -117,371 +156,75 @@ impl Judge {
 
     /// Something is wrong.
     pub(crate) fn found(&mut self, at: u64, rule: &'static str, what: String) {
+        debug_assert!(Rule::named(rule).is_some(), "{rule} is not listed");
         self.violation.get_or_insert(Violation { at, rule, what });
     }
 
-    pub(crate) fn disturbed(&mut self, now: u64) {
+    /// Something was done to the cluster that may cost it time.
+    pub(crate) fn disturbed(&mut self, now: u64, is_drain: bool) {
         self.disturbances += 1;
-        self.disturbed_at = (self.disturbed_at.1, now);
+        self.last_is_drain = is_drain;
+        self.disturbed_at = [self.disturbed_at[1], self.disturbed_at[2], now];
     }
 
-    pub(crate) fn acknowledged(&mut self, key: u128) {
-        self.acknowledged.insert(key);
+    /// Something was done to ZooKeeper, which must cost nothing.
+    pub(crate) fn zookeeper(&mut self, now: u64, what: &'static str) {
+        self.zookeeper_at = now;
+        self.count(what);
+    }
+
+    /// The metastore does not answer, or answers again.
+    pub(crate) fn outage(&mut self, now: u64, is_out: bool) {
+        if is_out {
+            self.outage_began.get_or_insert(now);
+        } else if let Some(began) = self.outage_began.take() {
+            let timing = self.timing;
+            let blind = timing.interval() + timing.retry_every().scaled(2, 1) + timing.ask_timeout().scaled(3, 1);
+            if now - began > blind.scaled(11, 10).micros() {
+                self.blinded_until = now;
+                self.count("long outage");
+            }
+        }
+    }
+
+    /// A client was told that its submit was accepted, as which job.
+    pub(crate) fn acknowledged(&mut self, key: u128, job: Option<JobId>) {
+        self.acknowledged.insert(key, job);
     }
 
     /// At the end of a run: everything acknowledged is there.
-    pub(crate) fn ended(&mut self, now: u64) {
-        if let Some(key) = self.acknowledged.difference(&self.accepted).next() {
-            self.found(now, "nothing-lost", format!("the submit with key {key} was acknowledged and is nowhere"));
+    pub(crate) fn ended(&mut self, now: u64, store: &Store) {
+        for (key, job) in &self.acknowledged {
+            let accepted = self.accepted.get(key).copied();
+            if accepted.is_none() || job.is_some_and(|job| accepted != Some(job) || store.job(job).is_none()) {
+                let what = format!("the submit with key {key} was acknowledged as {job:?} and is {accepted:?}");
+                return self.found(now, "nothing-lost", what);
+            }
         }
     }
 
-    // --- transactions ---
-
-    /// What must hold before a transaction is carried out.
-    pub(crate) fn before(&mut self, now: u64, ask: &Ask, store: &Store, machines: &[Machine]) {
-        let Ask::Fence { member, evidence, by, beat } = ask else { return };
-        if !store.is_alive(*member) || !store.is_alive(*by) {
-            return;
-        }
-        let process = machines.get(member.node.0 as usize - 1).and_then(|m| m.process.as_ref());
-        let process = process.filter(|p| p.node.me() == Some(*member));
-        match evidence {
-            Evidence::Exited if process.is_some() => {
-                self.found(now, "no-false-death", format!("{member:?} is called exited by {by:?} and runs"));
-            }
-            Evidence::Silent if store.member(*member).map(|row| row.beat) == *beat => {
-                let observer = machines.get(by.node.0 as usize - 1).and_then(|m| m.process.as_ref());
-                if !observer.is_some_and(|p| p.keeps_time()) {
-                    return;
-                }
-                self.called_silent(now, *member, process);
-            }
-            _ => {}
-        }
+    /// How long nothing has disturbed the cluster.
+    fn undisturbed_for(&self, now: u64) -> u64 {
+        now - self.disturbed_at[2]
     }
 
-    /// The metastore is about to call the member silent.
-    fn called_silent(&mut self, now: u64, member: Member, process: Option<&Process>) {
-        let silent_for = now - self.beats.get(&member).copied().unwrap_or(0);
-        let least = self.timing.timeout().scaled(100, 100 + RATE_ERROR_PERCENT).micros();
-        if silent_for + 1_000 < least {
-            let what = format!("{member:?} is called silent {silent_for} us after its last beat");
-            return self.found(now, "no-false-death", what);
-        }
-        let Some(process) = process else { return };
-        if process.stopped.is_some() || process.thawed_at + 1_000 > now || !process.keeps_time() {
-            return;
-        }
-        self.count("silent but running");
-        let local = process.local(now);
-        if process.node.view(local).trust_left.is_some() {
-            return self.found(now, "trust-ends-early", format!("{member:?} is called silent and trusts itself"));
-        }
-        let external = process.runs.iter().find(|(_, run)| run.external && !run.cancelled);
-        if let Some((fence, _)) = external {
-            let what = format!("{member:?} is called silent and its external attempt {fence:?} was not stopped");
-            self.found(now, "trust-ends-early", what);
-        }
-    }
-
-    /// What must hold after a transaction was carried out.
-    pub(crate) fn after(
-        &mut self,
-        now: u64,
-        ask: &Ask,
-        before: Option<&JobRow>,
-        answer: &Answer,
-        store: &Store,
-        machines: &[Machine],
-    ) {
-        let row = before.and_then(|row| store.job(row.id));
-        if let (Some(before), Some(row)) = (before, row) {
-            let grew = row.epoch.0 - before.epoch.0.min(row.epoch.0);
-            let took = matches!((ask, answer), (Ask::Take { .. }, Answer::Granted { .. }));
-            if row.epoch < before.epoch || grew != u64::from(took) {
-                let what = format!("{ask:?}: epoch {:?} became {:?}", before.epoch, row.epoch);
-                self.found(now, "epochs-grow", what);
-            }
-        }
-        match (ask, answer) {
-            (Ask::Join { .. }, Answer::Joined(me)) => {
-                self.beats.insert(*me, now);
-            }
-            (Ask::Beat { by }, Answer::Listed { .. }) => {
-                self.beats.insert(*by, now);
-            }
-            (Ask::Submit { key, .. }, Answer::Accepted { fresh, .. }) => {
-                self.accepted.insert(*key);
-                if !fresh {
-                    self.count("submitted twice, accepted once");
-                }
-            }
-            (Ask::Take { fence, by, .. }, Answer::Granted { epoch, .. }) => {
-                if let Some(before) = before {
-                    self.granted(now, *fence, *by, *epoch, before, store, machines);
-                }
-            }
-            (Ask::Take { .. }, Answer::Full) => self.count("project full"),
-            (Ask::Take { .. }, Answer::Refused) => self.count("take refused"),
-            (Ask::CommitStep { fence, by, step }, Answer::Done) => {
-                self.wrote(now, *fence, *by, before);
-                if before.is_some_and(|row| row.steps != *step) {
-                    self.found(now, "no-step-twice", format!("{fence:?} committed step {step} again"));
-                }
-            }
-            (Ask::Finish { fence, by, outcome }, Answer::Done) => {
-                self.wrote(now, *fence, *by, before);
-                if *outcome == Outcome::Succeeded && !self.published.insert(fence.job) {
-                    self.found(now, "published-once", format!("{:?} was published again", fence.job));
-                }
-                self.count("finished");
-            }
-            (Ask::Release { fence, by, .. }, Answer::Done) => {
-                self.wrote(now, *fence, *by, before);
-                self.released(now, *fence, machines);
-            }
-            (Ask::CommitStep { .. } | Ask::Finish { .. } | Ask::Release { .. }, Answer::Refused) => {
-                self.count("stale fence refused");
-            }
-            (Ask::Fence { .. }, Answer::Refused) => self.count("fence refused"),
-            (Ask::Claim { .. }, Answer::Granted { .. }) => self.count("claim granted"),
-            _ => {}
-        }
-    }
-
-    /// A write under a fence was accepted.
-    fn wrote(&mut self, now: u64, fence: Fence, by: Member, before: Option<&JobRow>) {
-        let scoped = before.is_some_and(|row| row.epoch == fence.epoch && row.holder == Some(by));
-        if !scoped {
-            let what = format!("{by:?} wrote under {fence:?} to {before:?}");
-            self.found(now, "stale-fence-refused", what);
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the grant and everything around it")]
-    fn granted(
-        &mut self,
-        now: u64,
-        fence: Fence,
-        by: Member,
-        epoch: Epoch,
-        before: &JobRow,
-        store: &Store,
-        machines: &[Machine],
-    ) {
-        if let Some(holder) = before.holder.filter(|holder| store.is_alive(*holder)) {
-            self.found(now, "one-holder", format!("{:?} held by {holder:?} was granted to {by:?}", fence.job));
-        }
-        if before.epoch != fence.epoch {
-            self.found(now, "one-holder", format!("{by:?} took {fence:?} where {:?} stands", before.epoch));
-        }
-        if before.state == JobState::Running {
-            self.count("takeover");
-        } else {
-            self.starts += 1;
-            let (running, limit) = store.load(before.project);
-            if running > limit {
-                self.found(now, "limits", format!("{:?} runs {running} of {limit} jobs", before.project));
-            }
-        }
-        let live = machines.iter().filter_map(|m| m.process.as_ref());
-        for (old, run) in live
-            .flat_map(|p| p.runs.iter().map(move |run| (p, run)))
-            .filter_map(|(p, (old, run))| (old.job == fence.job && old.epoch < epoch).then_some((old, (p, run))))
-        {
-            let (process, run) = run;
-            if store.is_alive(run.member) {
-                let what = format!("{by:?} took {old:?}, whose attempt still runs at {:?}", run.member);
-                self.found(now, "one-live-attempt", what);
-                return;
-            }
-            // A process that doesn't move can't stop anything, and one whose clock is wrong can't know when.
-            let excused = process.stopped.is_some() || !process.keeps_time() || process.thawed_at + 1_000 > now;
-            if run.external && !run.cancelled && !excused && self.was_silent(run.member, now) {
-                let what = format!("{by:?} took {old:?}, whose external attempt still runs at {:?}", run.member);
-                self.found(now, "one-live-attempt", what);
-                return;
-            }
-            self.count("taken over from a member that still moves");
-        }
-    }
-
-    /// Whether the member was silent for the timeout, as opposed to replaced by its own successor.
-    fn was_silent(&self, member: Member, now: u64) -> bool {
-        let successor = self.beats.keys().any(|m| m.node == member.node && m.incarnation > member.incarnation);
-        !successor
-            && now - self.beats.get(&member).copied().unwrap_or(0) >= self.timing.timeout().scaled(95, 100).micros()
-    }
-
-    /// A job was handed back: nothing of the attempt may run any more.
-    fn released(&mut self, now: u64, fence: Fence, machines: &[Machine]) {
-        let runs = machines.iter().filter_map(|m| m.process.as_ref()).any(|p| p.runs.contains_key(&fence));
-        if runs {
-            self.found(now, "one-live-attempt", format!("{fence:?} was handed back and still runs"));
-        }
-        self.count("handed back");
-    }
-
-    // --- orders ---
-
-    /// An order left a core.
-    pub(crate) fn ordered(&mut self, now: u64, effect: &Effect) {
-        match effect {
-            Effect::Note(note) => self.count(match note {
-                Note::TookOver { found: Some(_), .. } => "takeover noted with its evidence",
-                Note::TookOver { .. } => "takeover noted",
-                Note::HandedOver { .. } => "handed over",
-                Note::Fenced { found, .. } => match found.evidence {
-                    Evidence::Exited => "fenced as exited",
-                    Evidence::Silent => "fenced as silent",
-                    _ => "fenced otherwise",
-                },
-                Note::WasFenced(_) => "was fenced",
-                Note::TrustEnded => "trust ended",
-                Note::TrustRestored => "trust restored",
-                Note::Refused(_) => "write refused",
-                Note::SuspectsItself { .. } => "suspects itself",
-            }),
-            Effect::Lead { .. } => self.count("led"),
-            Effect::Cancel { .. } => self.count("cancelled"),
-            Effect::Begin { step, .. } if *step > 0 => self.count("began after a committed step"),
-            _ => {}
-        }
-        let _ = now;
-    }
-
-    /// A request leaves a node.
-    pub(crate) fn asks(&mut self, now: u64, host: Host, ask: &Ask, in_a_second: u32, process: Option<&Process>) {
-        if in_a_second > ASKS_MAX {
-            let what = format!("{host} asked {in_a_second} times within a second, last {ask:?}");
-            self.found(now, "always-goes-on", what);
-        }
-        if let (Ask::ReadJobs(ids), Some(process)) = (ask, process) {
-            let alike = process.reading.iter().filter(|(_, _, other)| other == ids).count();
-            if alike > READS_MAX {
-                self.found(now, "always-goes-on", format!("{host} reads {ids:?} {alike} times at once"));
-            }
-        }
-        let (Ask::Take { fence, by, .. }, Some(process)) = (ask, process) else { return };
-        let node = &process.node;
-        let Some(row) = node.queue().row(fence.job).filter(|row| row.state.is_waiting()) else { return };
-        if node.queue().home(row.id) != Some(by.node) {
-            return;
-        }
-        let local = process.local(now);
-        let passed_over = node.queue().rows().find(|other| {
-            other.state.is_waiting()
-                && other.project == row.project
-                && (other.priority, other.id) < (row.priority, row.id)
-                && node.queue().home(other.id) == Some(by.node)
-                && !matches!(node.why(local, other.id), Some(Blocked::Taking | Blocked::Stopping { .. }))
-        });
-        if let Some(other) = passed_over {
-            let what = format!("{by:?} starts {:?} before {:?} on its own queue", row.id, other.id);
-            self.found(now, "fifo", what);
-        }
-        self.count("started in order");
-    }
-
-    /// An attempt begins.
-    pub(crate) fn begins(
-        &mut self,
-        now: u64,
-        host: Host,
-        fence: Fence,
-        step: u32,
-        store: &Store,
-        machines: &[Machine],
-    ) {
-        let Some(machine) = machines.get(host.0 as usize - 1) else { return };
-        if !machine.role.runs_jobs() {
-            return self.found(now, "query-nodes-run-nothing", format!("{host} began {fence:?}"));
-        }
-        let Some(process) = &machine.process else { return };
-        if let Some((old, _)) = process.runs.iter().find(|(old, _)| old.job == fence.job) {
-            return self.found(now, "one-live-attempt", format!("{host} began {fence:?} beside {old:?}"));
-        }
-        let slots = process.node.slots();
-        if process.runs.len() >= slots as usize {
-            let what = format!("{host} began {fence:?} with {} running and {slots} slots", process.runs.len());
-            return self.found(now, "limits", what);
-        }
-        if process.node.view(process.local(now)).trust_left.is_none() {
-            return self.found(now, "starts-with-trust", format!("{host} began {fence:?} without trust"));
-        }
-        self.at_step(now, host, fence, step, store);
-    }
-
-    pub(crate) fn proceeds(&mut self, now: u64, host: Host, fence: Fence, step: u32, store: &Store) {
-        self.at_step(now, host, fence, step, store);
-    }
-
-    fn at_step(&mut self, now: u64, host: Host, fence: Fence, step: u32, store: &Store) {
-        let Some(row) = store.job(fence.job) else { return };
-        if row.epoch < fence.epoch {
-            self.found(now, "epochs-grow", format!("{host} runs {fence:?}, which nobody granted"));
-        }
-        let current = row.epoch == fence.epoch
-            && row.holder.is_some_and(|holder| host_of(holder.node) == host)
-            && row.state == JobState::Running;
-        if current && row.steps != step {
-            let what = format!("{host} goes to step {step} of {fence:?} where {} are committed", row.steps);
-            self.found(now, "no-step-twice", what);
-        }
-    }
-
-    // --- takeover-in-time ---
-
-    /// A member is dead. Returns when to look whether it was inherited.
-    pub(crate) fn died(
-        &mut self,
-        now: u64,
-        member: Member,
-        exited: bool,
-        store: &Store,
-        quiet: bool,
-    ) -> Option<(usize, u64)> {
-        let held = store.open().filter(|row| row.holder == Some(member) && row.state == JobState::Running);
-        let jobs: Vec<_> = held.map(|row| (row.id, row.epoch)).collect();
-        // The death itself is the last disturbance; the one before must have been got over.
-        let calm_for = now - self.disturbed_at.0;
-        let recovered = calm_for > (self.timing.timeout() + self.timing.timeout()).micros();
-        if jobs.is_empty() || !quiet || !recovered || !store.is_alive(member) || !has_free_slot(store, member) {
-            return None;
-        }
-        if self.leader_only {
-            return None;
-        }
-        let slow = |span: kirin_core::Span| span.scaled(100, 100 - 2 * RATE_ERROR_PERCENT).micros();
-        let bound =
-            if exited { 1_000_000 } else { slow(self.timing.timeout()) + slow(self.timing.interval()) + 1_000_000 };
-        self.deaths.push(Death { member, exited, at: now, jobs, disturbances: self.disturbances, starts: self.starts });
-        Some((self.deaths.len() - 1, now + bound))
-    }
-
-    pub(crate) fn inspect(&mut self, now: u64, death: usize, store: &Store, quiet: bool) {
-        let Some(death) = self.deaths.get(death).cloned() else { return };
-        let Death { member, exited, at, jobs, disturbances, starts } = death;
-        // A slot was free when the member died, and no other job has taken it.
-        if !quiet || disturbances != self.disturbances || starts != self.starts || !has_free_slot(store, member) {
-            return;
-        }
-        self.count(if exited { "takeover in time after an exit" } else { "takeover in time after silence" });
-        for (id, epoch) in jobs {
-            if store.job(id).is_some_and(|row| row.epoch == epoch && row.state == JobState::Running) {
-                let what = format!("{id:?} of {member:?}, dead for {} us, has no heir", now - at);
-                self.found(now, "takeover-in-time", what);
-            }
-        }
+    /// How long a healthy cluster may need to find out about everything.
+    fn round(&self) -> u64 {
+        let timing = self.timing;
+        (timing.timeout() + timing.interval()).scaled(100, 90).micros() + 5_000_000
     }
 }
 
-/// Whether a node other than that of the dead member could take a job.
-fn has_free_slot(store: &Store, dead: Member) -> bool {
-    let held = |m: Member| store.open().filter(|row| row.holder == Some(m)).count();
+/// How many jobs of a project run, by their rows.
+fn running(store: &Store, project: ProjectId) -> u32 {
+    store.open().filter(|row| row.project == project && row.state == JobState::Running).count() as u32
+}
+
+/// Whether a node other than that one could take a job.
+fn has_free_slot(store: &Store, but: NodeId) -> bool {
+    let held = |m: Member| store.open().filter(|row: &&JobRow| row.holder == Some(m)).count();
     store.living().any(|row| {
-        let able = row.state == kirin_core::MemberState::Up && row.role.runs_jobs() && row.member.node != dead.node;
+        let able = row.state == kirin_core::MemberState::Up && row.role.runs_jobs() && row.member.node != but;
         able && held(row.member) < row.slots as usize
     })
 }

@@ -9,9 +9,11 @@
 //! | [`store`] | the model of the metastore: the contract as plain data |
 //! | [`setup`], [`act`] | what a run starts with, and what is done to it |
 //! | [`world`] | time, machines, clocks, links, executors, users |
-//! | `judge` | the rules that must hold, whatever happens |
-//! | [`plant`] | rules broken on purpose, to test the judge |
-//! | [`search`] | drawing runs from seeds, shrinking those that fail |
+//! | [`rule`] | the rules that must hold, whatever happens |
+//! | `judge` | watching them |
+//! | [`plant`], [`table`] | rules broken on purpose, to test the judge, and their table |
+//! | [`draw`] | what is done to a cluster, drawn from its seed |
+//! | [`search`] | running seeds, shrinking those that fail |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | [`transcript`] | acts and the orders that they caused, as text |
@@ -19,17 +21,21 @@
 pub mod act;
 pub mod cluster;
 pub mod dice;
+pub mod draw;
 mod host;
 mod judge;
 pub mod plant;
+pub mod rule;
 pub mod say;
 pub mod search;
 pub mod setup;
 pub mod store;
+pub mod table;
 pub mod transcript;
 pub mod world;
 
 pub use act::{Act, Host};
+pub use draw::Profile;
 pub use judge::Violation;
 pub use plant::Plant;
 pub use setup::Setup;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use kirin_sim::rule::Rule;
 use kirin_sim::search::{Script, Verdict};
-use kirin_sim::{Plant, say};
+use kirin_sim::{Plant, Profile, say, table};
 
 const USAGE: &str = "\
 kirin-sim runs a simulated cluster under faults and judges it.
@@ -17,10 +18,19 @@ kirin-sim runs a simulated cluster under faults and judges it.
   --from S        the first seed (1)
   --seed S        one seed, with its acts
   --acts FILE     one script
+  --profile P     which faults there may be (swarm); `--profile list` names them
   --plant NAME    break a rule on purpose; `--plant list` names them
+  --plants        look for every planted bug
+  --plants-table  the same, and write the table in sim/PLANTS.md
   --tail N        of one run, print the last N orders
   --jobs N        so many threads (all cores)
 ";
+
+/// Over so many seeds every situation must occur.
+const SEEDS_ENOUGH: u64 = 2_000;
+
+/// Where the table of planted bugs stands.
+const PLANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/PLANTS.md");
 
 struct Options {
     seeds: u64,
@@ -28,6 +38,9 @@ struct Options {
     seed: Option<u64>,
     acts: Option<String>,
     plant: Option<Plant>,
+    profile: Profile,
+    plants: bool,
+    table: bool,
     jobs: usize,
     tail: usize,
 }
@@ -44,8 +57,30 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { seeds: 1000, from: 1, seed: None, acts: None, plant: None, jobs, tail: 0 };
+    let mut options = Options {
+        seeds: 1000,
+        from: 1,
+        seed: None,
+        acts: None,
+        plant: None,
+        profile: Profile::Swarm,
+        plants: false,
+        table: false,
+        jobs,
+        tail: 0,
+    };
     while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--plants" => {
+                options.plants = true;
+                continue;
+            }
+            "--plants-table" => {
+                (options.plants, options.table) = (true, true);
+                continue;
+            }
+            _ => {}
+        }
         let value = args.next().ok_or(USAGE)?;
         let number = || value.parse::<u64>().map_err(|_| format!("{arg} needs a number, not \"{value}\""));
         match arg.as_str() {
@@ -56,9 +91,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--jobs" => options.jobs = number()?.max(1) as usize,
             "--acts" => options.acts = Some(value),
             "--plant" => {
-                let names: Vec<_> = Plant::ALL.iter().map(|(name, _)| *name).collect();
+                let names: Vec<_> = Plant::ALL.iter().map(|planting| planting.name).collect();
                 let plant = Plant::from_name(&value).ok_or_else(|| format!("plants: {}", names.join(", ")))?;
                 options.plant = Some(plant);
+            }
+            "--profile" => {
+                let names: Vec<_> = Profile::ALL.iter().map(|(name, _)| *name).collect();
+                options.profile =
+                    Profile::from_name(&value).ok_or_else(|| format!("profiles: {}", names.join(", ")))?;
             }
             _ => return Err(USAGE.to_owned()),
         }
@@ -67,6 +107,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 }
 
 fn run(options: &Options) -> ExitCode {
+    if options.plants {
+        return plants(options);
+    }
     if let Some(path) = &options.acts {
         let script = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
         return match script.and_then(|text| Script::parse(&text)) {
@@ -78,7 +121,7 @@ fn run(options: &Options) -> ExitCode {
         };
     }
     if let Some(seed) = options.seed {
-        let script = Script::of_seed(seed);
+        let script = Script::drawn(seed, options.profile);
         println!("{}", script.text());
         return show(&script, options);
     }
@@ -136,13 +179,10 @@ fn search(options: &Options) -> ExitCode {
             if seed >= stop.load(Ordering::Relaxed) {
                 return total;
             }
-            let script = Script::of_seed(seed);
-            let verdict = script.run(options.plant);
+            let script = Script::drawn(seed, options.profile);
             // One seed in fifty runs twice: the same seed is the same run.
-            if seed.is_multiple_of(50) && script.run(options.plant).digest != verdict.digest {
-                println!("seed {seed} did not run twice in the same way");
-                stop.store(0, Ordering::Relaxed);
-            }
+            let twice = seed.is_multiple_of(50);
+            let verdict = if twice { script.run_twice(options.plant) } else { script.run(options.plant) };
             if verdict.violation.is_some() {
                 stop.fetch_min(seed, Ordering::Relaxed);
             }
@@ -183,12 +223,48 @@ fn report(options: &Options, all: &Total, started: Instant) -> ExitCode {
     println!("{took:.1} s, {events:.2} million events/s, {simulated:.0} times real time, digest {:016x}", all.digest);
     let Some((seed, verdict)) = &all.failed else {
         println!("{:.0} seeds/s, all held", options.seeds as f64 / took);
-        return ExitCode::SUCCESS;
+        return put_to_the_test(options, all);
     };
     let violation = verdict.violation.as_ref().map(ToString::to_string).unwrap_or_default();
     println!("FAILED seed {seed}: {violation}");
-    let plant = options.plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
+    let mut plant = options.plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
+    if options.profile != Profile::Swarm {
+        plant.push_str(&format!(" --profile {}", options.profile));
+    }
     println!("again: cargo run -rp kirin-sim -- --seed {seed}{plant}");
-    println!("shrunk:\n{}", Script::of_seed(*seed).shrink(options.plant).text());
+    println!("shrunk:\n{}", Script::drawn(*seed, options.profile).shrink(options.plant).text());
     ExitCode::FAILURE
+}
+
+/// A rule that was never put to the test has not held: over many seeds of the swarm every situation must have occurred.
+fn put_to_the_test(options: &Options, all: &Total) -> ExitCode {
+    let untested = Rule::untested(&all.occurred);
+    for (rule, what) in &untested {
+        println!("never occurred, for {rule}: {what}");
+    }
+    let enough = options.seeds >= SEEDS_ENOUGH && options.profile == Profile::Swarm && options.plant.is_none();
+    if enough && !untested.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Looks for every planted bug; writes the table if that is wanted.
+fn plants(options: &Options) -> ExitCode {
+    let started = Instant::now();
+    let seeds = table::seeds(options.jobs);
+    for planting in &Plant::ALL {
+        let seed = seeds.get(planting.name).copied().flatten();
+        let seed = seed.map_or_else(|| "NOT FOUND".to_owned(), |seed| format!("seed {seed}"));
+        println!("{:<24} {:<24} {seed}", planting.name, planting.rule);
+    }
+    println!("{} plants, {:.1} s", Plant::ALL.len(), started.elapsed().as_secs_f64());
+    let document = std::fs::read_to_string(PLANTS).map_err(|e| format!("{PLANTS}: {e}"));
+    let written = document.and_then(|text| table::rewrite(&text, &seeds)).and_then(|text| {
+        if options.table { std::fs::write(PLANTS, text).map_err(|e| format!("{PLANTS}: {e}")) } else { Ok(()) }
+    });
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(wrong) => {
+            println!("{wrong}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,4 +1,7 @@
-//! Planted bugs: rules broken on purpose, each of which must trip the judge. They test the tester.
+//! Planted bugs: rules broken on purpose, each of which must trip one named rule of the judge. They test the tester.
+//!
+//! Most of them happened to somebody: to Kylin in one of its four cluster designs, or to a rival; some are our own design with
+//! one safeguard removed. The numbers are those of their issue trackers.
 
 use core::fmt;
 
@@ -13,43 +16,490 @@ pub enum Plant {
     CommitNotFenced,
     /// The metastore accepts the end of an attempt from anybody.
     FinishNotFenced,
+    /// The metastore grants a claim whatever its epoch and holder.
+    ClaimNotFenced,
+    /// The metastore counts the beat of a member that is not alive.
+    BeatNotScoped,
+    /// The metastore fences for silence though the member beat meanwhile.
+    FenceIgnoresBeat,
+    /// The metastore believes a witness that is not alive itself.
+    FenceByTheDead,
+    /// A takeover keeps the epoch.
+    EpochKept,
+    /// A node that joins again is the same member as before.
+    IncarnationReused,
+    /// A node that joins again leaves its former life alive.
+    ReplacedStaysAlive,
+    /// A key that comes again makes another job.
+    SubmitNotIdempotent,
+    /// A step's result is committed without looking at how many are.
+    StepNotCounted,
+    /// The end of an attempt is accepted in every state of the job, from whoever held it under its epoch.
+    LateFinishRevives,
+    /// A result that is published is published again when its attempt says so twice.
+    PublishedAgain,
+    /// A job that is handed back waits again in whatever state it was.
+    LateReleaseRevives,
+    /// A job that is handed back loses its priority.
+    PriorityForgotten,
+    /// The metastore looks at no project's limit.
+    LimitIgnored,
+    /// A job that is handed back keeps its place in its project.
+    PlacesLeak,
+    /// A job that is over keeps a holder that is dead.
+    DiscardedKept,
+    /// The metastore looks at no order.
+    OrderIgnored,
+    /// The metastore fails over to a replica that lags.
+    FailoverLosesCommits,
     /// Executors report that they stopped, and go on.
     CancelIgnored,
     /// A probe calls a host that does not answer a refusal.
     SilenceIsRefusal,
     /// A submit is acknowledged before its commit.
     AcknowledgedEarly,
+    /// Members compare wall clocks.
+    FastClockSteals,
+    /// A ZooKeeper session that ended is evidence of death.
+    SessionIsLife,
+    /// A process that loses its ZooKeeper session ends.
+    SessionLossStopsNode,
+    /// A run depends on what ran before it in the same process.
+    AmbientChance,
     /// A rule of the core.
     Core(CorePlant),
 }
 
+/// A planted bug: what it is called, where it comes from, what must notice it.
+#[derive(Clone, Copy, Debug)]
+pub struct Planting {
+    /// Its name.
+    pub name: &'static str,
+    /// What is broken.
+    pub plant: Plant,
+    /// The same, for people.
+    pub breaks: &'static str,
+    /// The rule that must trip.
+    pub rule: &'static str,
+    /// To whom it happened.
+    pub history: &'static str,
+}
+
+const fn planting(
+    name: &'static str,
+    plant: Plant,
+    breaks: &'static str,
+    rule: &'static str,
+    history: &'static str,
+) -> Planting {
+    Planting { name, plant, breaks, rule, history }
+}
+
 impl Plant {
-    /// All of them, with their names.
-    pub const ALL: [(&'static str, Self); 13] = [
-        ("take-not-fenced", Self::TakeNotFenced),
-        ("commit-not-fenced", Self::CommitNotFenced),
-        ("finish-not-fenced", Self::FinishNotFenced),
-        ("cancel-ignored", Self::CancelIgnored),
-        ("silence-is-refusal", Self::SilenceIsRefusal),
-        ("acknowledged-early", Self::AcknowledgedEarly),
-        ("lease-from-answer", Self::Core(CorePlant::LeaseFromAnswer)),
-        ("no-trust-margin", Self::Core(CorePlant::NoTrustMargin)),
-        ("trust-never-ends", Self::Core(CorePlant::TrustNeverEnds)),
-        ("join-before-ended", Self::Core(CorePlant::JoinBeforeEnded)),
-        ("release-before-ended", Self::Core(CorePlant::ReleaseBeforeEnded)),
-        ("newest-first", Self::Core(CorePlant::NewestFirst)),
-        ("query-takes", Self::Core(CorePlant::QueryTakes)),
+    /// All of them.
+    pub const ALL: [Planting; 55] = [
+        // --- the metastore's statements ---
+        planting(
+            "take-not-fenced",
+            Self::TakeNotFenced,
+            "the metastore grants a job whatever its epoch and holder",
+            "one-holder",
+            "KYLIN-5857: RESUME stole a job that was alive on another node; xxl-job#1886, airflow#69336",
+        ),
+        planting(
+            "claim-not-fenced",
+            Self::ClaimNotFenced,
+            "the metastore grants a claim whatever its epoch and holder",
+            "one-holder",
+            "chronos#411, kubernetes#44887: two leaders for a window of time",
+        ),
+        planting(
+            "commit-not-fenced",
+            Self::CommitNotFenced,
+            "the metastore accepts the result of a step from anybody",
+            "stale-fence-refused",
+            "KE-24110: a stale owner writes the job's status; camunda#57335: no fencing token",
+        ),
+        planting(
+            "finish-not-fenced",
+            Self::FinishNotFenced,
+            "the metastore accepts the end of an attempt from anybody",
+            "stale-fence-refused",
+            "KYLIN-4826: the runner writes the final state after it lost the job's lock; PowerJob#1104",
+        ),
+        planting(
+            "beat-not-scoped",
+            Self::BeatNotScoped,
+            "the metastore counts the beat of a member that is not alive",
+            "stale-fence-refused",
+            "River's renewal matched every row; Oban had a false leader for 19 days",
+        ),
+        planting(
+            "fence-by-the-dead",
+            Self::FenceByTheDead,
+            "the metastore believes a witness that is not alive itself",
+            "stale-fence-refused",
+            "dolphinscheduler#16825: a server that came back fails others over",
+        ),
+        planting(
+            "fence-ignores-beat",
+            Self::FenceIgnoresBeat,
+            "the metastore fences for silence though the member beat meanwhile",
+            "no-false-takeover",
+            "quartz#847, quartznet#2817: a peer is recovered before its own check-in, check-then-act",
+        ),
+        planting(
+            "epoch-kept",
+            Self::EpochKept,
+            "a takeover keeps the epoch",
+            "epochs-grow",
+            "kylin.md §8.1: the rescuer keeps the dead owner's epoch; hatchet#552",
+        ),
+        planting(
+            "incarnation-reused",
+            Self::IncarnationReused,
+            "a node that joins again is the same member as before",
+            "epochs-grow",
+            "kylin.md §8.59: kill -9 and instant restart inherits the old lock; oban#862: a name is no incarnation",
+        ),
+        planting(
+            "replaced-stays-alive",
+            Self::ReplacedStaysAlive,
+            "a node that joins again leaves its former life alive",
+            "one-life-per-node",
+            "dolphinscheduler#17342: start times are compared instead of identities",
+        ),
+        planting(
+            "submit-not-idempotent",
+            Self::SubmitNotIdempotent,
+            "a key that comes again makes another job",
+            "accepted-once",
+            "xxl-job#370, #1262: a retried trigger is a second job; dolphinscheduler#2231",
+        ),
+        planting(
+            "step-not-counted",
+            Self::StepNotCounted,
+            "a step's result is committed without looking at how many are",
+            "no-step-done-twice",
+            "KYLIN-3554: an unfinished step is skipped; KYLIN-5434: callbacks come twice and late",
+        ),
+        planting(
+            "late-finish-revives",
+            Self::LateFinishRevives,
+            "the end of an attempt is accepted in every state of the job, from whoever held it under its epoch",
+            "over-is-over",
+            "KYLIN-5434, KYLIN-5437: a late callback revives a discarded job; PowerJob#1104",
+        ),
+        planting(
+            "published-again",
+            Self::PublishedAgain,
+            "a result that is published is published again when its attempt says so twice",
+            "published-once",
+            "xxl-job#370: a payment made twice; dolphinscheduler#8110: data doubled; elasticjob#671",
+        ),
+        planting(
+            "late-release-revives",
+            Self::LateReleaseRevives,
+            "a job that is handed back waits again in whatever state it was",
+            "over-is-over",
+            "KYLIN-5434: a paused or discarded job runs again because its old attempt reports late",
+        ),
+        planting(
+            "priority-forgotten",
+            Self::PriorityForgotten,
+            "a job that is handed back loses its priority",
+            "fifo",
+            "KYLIN-5852: the priority is not copied when a job is queued again",
+        ),
+        planting(
+            "order-ignored",
+            Self::OrderIgnored,
+            "the metastore looks at no order",
+            "fifo",
+            "KYLIN-6011: the slave's order lacks the creation time",
+        ),
+        planting(
+            "limit-ignored",
+            Self::LimitIgnored,
+            "the metastore looks at no project's limit",
+            "limits",
+            "KYLIN-5349: concurrency per project is ignored; KE-43049: PENDING is not counted",
+        ),
+        planting(
+            "places-leak",
+            Self::PlacesLeak,
+            "a job that is handed back keeps its place in its project",
+            "fairness",
+            "KE-41352: stale locks count as running, the limit is reached with nothing running",
+        ),
+        planting(
+            "discarded-kept",
+            Self::DiscardedKept,
+            "a job that is over keeps a holder that is dead",
+            "always-goes-on",
+            "KE-41169: the lock of a discarded job is never released; graphile/worker#449",
+        ),
+        planting(
+            "failover-loses-commits",
+            Self::FailoverLosesCommits,
+            "the metastore fails over to a replica that lags",
+            "nothing-lost",
+            "dbos-py#716: a restart of the database in the middle loses work that was acknowledged",
+        ),
+        // --- the shell and its surroundings ---
+        planting(
+            "cancel-ignored",
+            Self::CancelIgnored,
+            "executors report that they stopped, and go on",
+            "one-live-attempt",
+            "KYLIN-3106: shutdown instead of shutdownNow; KYLIN-4449: Spark runs on after a pause; KYLIN-5292",
+        ),
+        planting(
+            "silence-is-refusal",
+            Self::SilenceIsRefusal,
+            "a probe calls a host that does not answer a refusal",
+            "no-false-takeover",
+            "dolphinscheduler#8110: a starved worker fakes its death; airflow#16573",
+        ),
+        planting(
+            "acknowledged-early",
+            Self::AcknowledgedEarly,
+            "a submit is acknowledged before its commit",
+            "nothing-lost",
+            "PowerJob#741: ten seconds of jobs are lost with a server; KYLIN-2176: a submit that failed half-way",
+        ),
+        planting(
+            "fast-clock-steals",
+            Self::FastClockSteals,
+            "members compare wall clocks",
+            "no-false-takeover",
+            "kylin.md §8.30: a clock that is 90 s fast steals every lease; trino#3730, dolphinscheduler#12170",
+        ),
+        planting(
+            "session-is-life",
+            Self::SessionIsLife,
+            "a ZooKeeper session that ended is evidence of death",
+            "no-false-takeover",
+            "elasticjob#507, dolphinscheduler#16759: a master that lost ZooKeeper lives on beside its heir",
+        ),
+        planting(
+            "session-loss-stops-node",
+            Self::SessionLossStopsNode,
+            "a process that loses its ZooKeeper session ends",
+            "zookeeper-is-advice",
+            "dolphinscheduler#2065, FLINK-10052: jitter of ZooKeeper ends masters; elasticjob#1857",
+        ),
+        planting(
+            "ambient-chance",
+            Self::AmbientChance,
+            "a run depends on what ran before it in the same process",
+            "same-seed-same-run",
+            "every simulator with a hash map or a clock that it does not own",
+        ),
+        // --- trust ---
+        planting(
+            "lease-from-answer",
+            Self::Core(CorePlant::LeaseFromAnswer),
+            "trust counts from the answer of a beat instead of from the question",
+            "trust-ends-early",
+            "Gray and Cheriton, 1989, read carelessly: a slow answer makes the lease longer",
+        ),
+        planting(
+            "no-trust-margin",
+            Self::Core(CorePlant::NoTrustMargin),
+            "trust lasts for the whole heart-beat timeout",
+            "trust-ends-early",
+            "quartznet#435, db-scheduler#364: \"do clocks matter?\"",
+        ),
+        planting(
+            "trust-never-ends",
+            Self::Core(CorePlant::TrustNeverEnds),
+            "the end of trust stops nothing",
+            "trust-ends-early",
+            "kylin.md §8.56: the lock's loss is ignored; airflow#7925: a task that can't beat must kill itself",
+        ),
+        planting(
+            "starts-without-trust",
+            Self::Core(CorePlant::StartsWithoutTrust),
+            "a member that does not trust itself begins attempts",
+            "starts-with-trust",
+            "elasticjob#491: a node that is cut off goes on to trigger",
+        ),
+        planting(
+            "renewal-gives-up",
+            Self::Core(CorePlant::RenewalGivesUp),
+            "a beat that failed is not tried again",
+            "always-goes-on",
+            "KYLIN-5308: the renewal hangs for ever; KYLIN-5406: one exception ends the fetcher silently",
+        ),
+        planting(
+            "one-failure-stops-work",
+            Self::Core(CorePlant::OneFailureStopsWork),
+            "a beat that failed stops all attempts",
+            "stops-for-a-reason",
+            "kylin.md §8.29: one failed renewal kills all local jobs; nomad#5876",
+        ),
+        planting(
+            "list-failure-stops-work",
+            Self::Core(CorePlant::ListFailureStopsWork),
+            "a list of jobs that could not be read stops all attempts",
+            "stops-for-a-reason",
+            "KYLIN-4607: a fetch that failed kills jobs that run",
+        ),
+        // --- life and death ---
+        planting(
+            "join-before-ended",
+            Self::Core(CorePlant::JoinBeforeEnded),
+            "a fenced member joins again while its former attempts still run",
+            "one-live-attempt",
+            "dolphinscheduler#4840: a quick restart beside what still runs",
+        ),
+        planting(
+            "never-joins-again",
+            Self::Core(CorePlant::NeverJoinsAgain),
+            "a fenced member never joins again",
+            "always-goes-on",
+            "KYLIN-4017: the engine can't get its lock again until it is restarted; elasticjob#1857, helix#641",
+        ),
+        planting(
+            "release-before-ended",
+            Self::Core(CorePlant::ReleaseBeforeEnded),
+            "a job is handed back while its attempt still runs",
+            "one-live-attempt",
+            "Kylin's schedulers reset a job before they kill it (kylin.md §1.4); KYLIN-5368",
+        ),
+        planting(
+            "leaves-while-running",
+            Self::Core(CorePlant::LeavesWhileRunning),
+            "a draining member leaves while its attempts still run",
+            "one-live-attempt",
+            "KYLIN-5368: applications survive the node's stop; dolphinscheduler#5812",
+        ),
+        planting(
+            "alive-by-node",
+            Self::Core(CorePlant::AliveByNode),
+            "a holder is alive if any member of its node is",
+            "always-goes-on",
+            "oban#862: a name that is used again, its orphans are never rescued",
+        ),
+        planting(
+            "exit-ignored",
+            Self::Core(CorePlant::ExitIgnored),
+            "a broken link is looked into by nobody",
+            "takeover-in-time",
+            "temporalio#1012, PowerJob#727: a worker that is gone is seen by its timeout only; kylin.md §8.57: 260 s",
+        ),
+        planting(
+            "nobody-watches",
+            Self::Core(CorePlant::NobodyWatches),
+            "members are watched by nobody",
+            "takeover-in-time",
+            "river#1258: jobs of the dead run for 91 days; dolphinscheduler#13355: a master dies during a failover",
+        ),
+        planting(
+            "link-is-life",
+            Self::Core(CorePlant::LinkIsLife),
+            "a broken link is evidence of death",
+            "no-false-takeover",
+            "dolphinscheduler#13283, nomad#3840: network jitter fails a healthy worker over",
+        ),
+        planting(
+            "blind-counts",
+            Self::Core(CorePlant::BlindCounts),
+            "silence counts also while the observer could not read",
+            "no-false-takeover",
+            "river#682; an observer that slept wakes up and calls everybody dead: nomad#10953",
+        ),
+        planting(
+            "unknown-is-done",
+            Self::Core(CorePlant::UnknownIsDone),
+            "the commit of a step counts as done when nobody knows",
+            "no-step-done-twice",
+            "KE-14248: the update's timeout is too short, the state is unknown afterwards",
+        ),
+        planting(
+            "restarts-from-zero",
+            Self::Core(CorePlant::RestartsFromZero),
+            "whoever takes a job over does it from its first step",
+            "no-step-done-twice",
+            "elasticjob#671, dolphinscheduler#13283: a failover runs what was done already",
+        ),
+        // --- the queue ---
+        planting(
+            "newest-first",
+            Self::Core(CorePlant::NewestFirst),
+            "a waiting job that was heard of last starts first",
+            "fifo",
+            "KYLIN-6011: strict order inside project and priority was not kept",
+        ),
+        planting(
+            "head-of-line",
+            Self::Core(CorePlant::HeadOfLine),
+            "a full project holds up the others on its queue",
+            "fairness",
+            "KYLIN-5874: one project fills the limit and starves the others",
+        ),
+        planting(
+            "edges-only",
+            Self::Core(CorePlant::EdgesOnly),
+            "lists of jobs are read once, and what waits elsewhere is never looked at: news alone moves jobs",
+            "fairness",
+            "KYLIN-2858, KYLIN-5652: lost or swapped events leave a scheduler dead; airflow#13542",
+        ),
+        planting(
+            "hoards",
+            Self::Core(CorePlant::Hoards),
+            "a node begins more attempts than it has slots",
+            "limits",
+            "KYLIN-2389: each node grabs locks for more jobs than it can run",
+        ),
+        planting(
+            "query-takes",
+            Self::Core(CorePlant::QueryTakes),
+            "a node of the role query takes jobs",
+            "query-nodes-run-nothing",
+            "KYLIN-5862: the slave picks jobs that it must not run; river#336",
+        ),
+        planting(
+            "ignores-load",
+            Self::Core(CorePlant::IgnoresLoad),
+            "jobs are placed by score alone, whatever the loads",
+            "balanced",
+            "a hash ring of 160 points: the busiest node has 1.41 times the mean",
+        ),
+        planting(
+            "not-sticky",
+            Self::Core(CorePlant::NotSticky),
+            "waiting jobs are placed anew whenever they are seen",
+            "least-movement",
+            "nomad#2453: one change and everything is allocated anew",
+        ),
+        // --- leadership ---
+        planting(
+            "leader-idle",
+            Self::Core(CorePlant::LeaderIdle),
+            "a member that is granted a claim which another held does not go to work",
+            "holder-leads",
+            "KYLIN-3834: a leader is elected and no scheduler runs on it; river#1161, dkron#998",
+        ),
+        planting(
+            "leads-for-ever",
+            Self::Core(CorePlant::LeadsForEver),
+            "a member goes on with its chores when it does not hold the claim any more",
+            "holder-leads",
+            "KYLIN-3106: leadership is lost and the jobs go on; client-go#595",
+        ),
     ];
 
     /// The plant of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, plant)| *plant)
+        Self::ALL.iter().find(|planting| planting.name == name).map(|planting| planting.plant)
     }
 }
 
 impl fmt::Display for Plant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL.iter().find(|(_, plant)| plant == self).map_or("?", |(name, _)| name);
+        let name = Self::ALL.iter().find(|planting| planting.plant == *self).map_or("?", |planting| planting.name);
         f.write_str(name)
     }
 }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use kirin_core::{Action, Span};
+use kirin_core::Span;
 
-use crate::act::{Act, Host, Outage, Work};
-use crate::dice::Dice;
+use crate::act::Act;
+use crate::draw::{self, Profile};
 use crate::judge::Violation;
-use crate::plant::Plant;
+use crate::plant::{Plant, Planting};
 use crate::setup::Setup;
 use crate::world::{Line, World};
 
@@ -40,8 +40,13 @@ pub struct Verdict {
 impl Script {
     /// The run that a seed stands for.
     pub fn of_seed(seed: u64) -> Self {
-        let setup = Setup::swarm(seed);
-        let acts = draw_acts(&setup);
+        Self::drawn(seed, Profile::Swarm)
+    }
+
+    /// The run that a seed stands for in that profile.
+    pub fn drawn(seed: u64, profile: Profile) -> Self {
+        let setup = draw::setup(seed, profile);
+        let acts = draw::acts(&setup, profile);
         Self { setup, acts }
     }
 
@@ -60,6 +65,18 @@ impl Script {
     /// Carries it out, heals everything, and waits for the end.
     pub fn run(&self, plant: Option<Plant>) -> Verdict {
         self.carry_out(World::new(self.setup.clone(), plant)).0
+    }
+
+    /// Carries it out twice: the same setup and acts are the same run.
+    pub fn run_twice(&self, plant: Option<Plant>) -> Verdict {
+        let mut verdict = self.run(plant);
+        *verdict.occurred.entry("ran twice").or_insert(0) += 1;
+        let again = self.run(plant);
+        if again.digest != verdict.digest {
+            let what = format!("{:016x} the first time and {:016x} the second", verdict.digest, again.digest);
+            verdict.violation = Some(Violation { at: verdict.simulated.micros(), rule: "same-seed-same-run", what });
+        }
+        verdict
     }
 
     /// The same, keeping every order, and what the nodes say of themselves in the end.
@@ -111,6 +128,14 @@ impl Script {
         }
     }
 
+    /// Whether the planted bug trips its rule in this run.
+    pub fn trips(&self, planting: &Planting) -> bool {
+        let plant = Some(planting.plant);
+        let twice = planting.rule == "same-seed-same-run";
+        let verdict = if twice { self.run_twice(plant) } else { self.run(plant) };
+        verdict.violation.is_some_and(|violation| violation.rule == planting.rule)
+    }
+
     /// The script as text.
     pub fn text(&self) -> String {
         let mut text = format!("{}\n", self.setup);
@@ -130,6 +155,8 @@ impl World {
         let round = timing.timeout() + timing.interval();
         let bound = round + round + round + self.longest_step().scaled(2, 1) + Span::from_secs(60);
         let (mut left, mut progress) = (bound, self.progress());
+        // And what it takes at most to do everything one after the other.
+        let promised = self.now() + bound + self.work_left();
         let pace = Span::from_secs(5);
         loop {
             // An operator starts again what has left.
@@ -139,14 +166,15 @@ impl World {
             for name in self.names() {
                 self.resume(&name);
             }
+            self.unstick();
             self.run(pace);
             if self.violation().is_some() || self.all_over() {
                 break;
             }
             let before = core::mem::replace(&mut progress, self.progress());
-            if before != progress {
+            if before != progress && self.now() <= promised {
                 left = bound;
-            } else if left <= pace {
+            } else if left <= pace || self.now() > promised {
                 self.never_over();
                 break;
             } else {
@@ -155,129 +183,4 @@ impl World {
         }
         self.end();
     }
-}
-
-/// Draws what is done to a cluster from its seed.
-fn draw_acts(setup: &Setup) -> Vec<Act> {
-    let mut dice = Dice::new(setup.seed, "acts");
-    let timeout = setup.timing.timeout();
-    let hosts: Vec<Host> = (1..=setup.nodes()).map(Host).collect();
-    // About half of the kinds of acts are left out of each run.
-    let mut kinds: Vec<u64> = (0..17).filter(|_| dice.chance(500_000)).collect();
-    // Some runs see one death at a time and time to get over it: there the promised takeover times are due.
-    let gentle = setup.weather.is_calm() && dice.chance(500_000);
-    if gentle {
-        kinds = vec![1, 2];
-    }
-    let posts = dice.between(3, 25);
-    let mut names: Vec<String> = Vec::new();
-    let mut acts = Vec::new();
-    let long = dice.chance(100_000);
-    let rounds = posts * if long { 8 } else { 3 };
-    for _ in 0..rounds {
-        if (names.len() as u64) < posts && dice.chance(500_000) {
-            let name = format!("j{}", names.len() + 1);
-            acts.push(Act::Post(draw_work(&mut dice, setup, &name, timeout)));
-            names.push(name);
-        }
-        let mut host = || *dice.pick(&hosts).expect("there are hosts");
-        let (a, b) = (host(), host());
-        let act = match dice.pick(&kinds).copied() {
-            Some(0) => vec![Act::Kill(a)],
-            Some(1) => vec![Act::Kill(a), pause(&mut dice, timeout, 1), Act::Start(a)],
-            Some(2) => vec![Act::Lose(a)],
-            Some(3) => vec![Act::Freeze(a), pause(&mut dice, timeout, 3), Act::Thaw(a)],
-            Some(4) => vec![Act::Suspend(a), pause(&mut dice, timeout, 3), Act::Thaw(a)],
-            Some(5) => vec![Act::CutStore(a), pause(&mut dice, timeout, 3), Act::HealStore(a)],
-            Some(6) => vec![Act::Mute(a), pause(&mut dice, timeout, 1), Act::HealStore(a)],
-            Some(7) => vec![Act::Cut(a, b), pause(&mut dice, timeout, 2), Act::Heal(a, b)],
-            Some(8) => vec![Act::Break(a, b)],
-            Some(9) => {
-                let kind = if dice.chance(500_000) { Outage::Fails } else { Outage::Hangs };
-                vec![Act::Outage(kind), pause(&mut dice, timeout, 3), Act::OutageOver]
-            }
-            Some(10) => {
-                let within = Span::from_micros(dice.below(timeout.micros() / 2));
-                let drain = Act::Drain { host: a, within, leave: dice.chance(500_000) };
-                if dice.chance(500_000) {
-                    vec![drain, pause(&mut dice, timeout, 1), Act::Undrain(a)]
-                } else {
-                    vec![drain]
-                }
-            }
-            Some(11) => vec![Act::Slots(a, dice.below(4) as u32)],
-            Some(12) => {
-                vec![Act::Limit(1 + dice.below(setup.limits.len() as u64) as u32, dice.below(5) as u32)]
-            }
-            Some(16) => {
-                // Replies that come just in time, and then none at all.
-                let slow = setup.timing.ask_timeout().scaled(dice.between(50, 95), 100);
-                let beats = setup.timing.interval() + setup.timing.interval();
-                vec![
-                    Act::Slow(a, slow),
-                    Act::Run(beats),
-                    Act::CutStore(a),
-                    Act::Run(timeout + timeout),
-                    Act::HealStore(a),
-                ]
-            }
-            Some(13 | 14) => match dice.pick(&names) {
-                Some(name) => {
-                    let actions = [Action::Pause, Action::Resume, Action::Restart, Action::Discard];
-                    let action = *dice.pick(&actions).expect("not empty");
-                    vec![Act::Do { action, name: name.clone(), via: Some(a) }]
-                }
-                None => vec![],
-            },
-            Some(_) => {
-                let target = match dice.below(2) {
-                    0 => kirin_core::Target::Leader,
-                    _ => kirin_core::Target::Project(kirin_core::ask::ProjectId(1)),
-                };
-                vec![Act::Claim { host: a, target, force: dice.chance(500_000) }]
-            }
-            None => vec![],
-        };
-        acts.extend(act);
-        if gentle {
-            // Something runs when the next one dies.
-            let breath = timeout + timeout + timeout;
-            let name = format!("j{}", names.len() + 1);
-            let work = Work { steps: 3, step: breath, ..draw_work(&mut dice, setup, &name, timeout) };
-            acts.extend([Act::Run(breath), Act::Start(a), Act::Post(work), Act::Run(breath)]);
-            names.push(name);
-        }
-        if dice.chance(700_000) {
-            acts.push(pause(&mut dice, timeout, 1));
-        }
-        // Whatever is down comes back now and then, so that a run sees old age.
-        if dice.chance(200_000) {
-            acts.push(Act::Start(*dice.pick(&hosts).expect("there are hosts")));
-        }
-    }
-    acts
-}
-
-fn draw_work(dice: &mut Dice, setup: &Setup, name: &str, timeout: Span) -> Work {
-    let longest =
-        *dice.pick(&[timeout.micros() / 200, timeout.micros() / 10, timeout.micros() * 2]).expect("not empty");
-    Work {
-        project: 1 + dice.below(setup.limits.len() as u64) as u32,
-        prio: if dice.chance(700_000) { 3 } else { dice.below(5) as u8 },
-        steps: dice.between(0, 5) as u32,
-        step: Span::from_micros(dice.between(2_000, longest.max(4_000))),
-        external: dice.chance(300_000),
-        fails: if dice.chance(150_000) { dice.between(1, 2) as u32 } else { 0 },
-        ..Work::named(name)
-    }
-}
-
-/// Some time: often a moment, sometimes up to that many timeouts.
-fn pause(dice: &mut Dice, timeout: Span, timeouts: u64) -> Act {
-    let most = match dice.below(4) {
-        0 => timeout.micros() / 1_000,
-        1 => timeout.micros() / 20,
-        _ => timeout.micros() * timeouts,
-    };
-    Act::Run(Span::from_micros(dice.between(1, most)))
 }

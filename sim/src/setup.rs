@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use kirin_core::{Role, Span, Timing};
 
-use crate::act::span;
+use crate::act::{role, role_name, span};
 use crate::dice::Dice;
 
 /// Chance on the ways between machines. Probabilities are parts per million, times are microseconds.
@@ -39,6 +39,16 @@ pub struct Weather {
     pub double_nudge_ppm: u64,
     /// How long an executor takes to stop.
     pub stop_us: (u64, u64),
+    /// How often a way between two nodes takes up to `link_tail_us` instead.
+    pub link_tail_ppm: u64,
+    /// The longest way between two nodes.
+    pub link_tail_us: u64,
+    /// How often a process does not hear that ZooKeeper's list changed.
+    pub lose_watch_ppm: u64,
+    /// How often a request that hangs in the metastore is carried out when it moves again.
+    pub hung_lands_ppm: u64,
+    /// How often an external attempt outlives the process that began it.
+    pub orphan_ppm: u64,
 }
 
 /// A monotonic clock: where it starts, and by how many parts per million it is fast.
@@ -67,6 +77,10 @@ pub struct Setup {
     pub in_order: bool,
     /// Whether only the leader runs jobs.
     pub leader_only: bool,
+    /// How long a ZooKeeper session outlives its last sign of life; no time at all: there is no ZooKeeper.
+    pub zookeeper: Span,
+    /// The version of the program on each host, 1 or 2.
+    pub versions: Vec<u8>,
     /// The clock of each host.
     pub clocks: Vec<Clock>,
     /// Chance on the ways.
@@ -89,11 +103,16 @@ impl Weather {
             lose_nudge_ppm: 0,
             double_nudge_ppm: 0,
             stop_us: (1_000, 20_000),
+            link_tail_ppm: 0,
+            link_tail_us: 0,
+            lose_watch_ppm: 0,
+            hung_lands_ppm: 0,
+            orphan_ppm: 0,
         }
     }
 
     /// Every number by its name.
-    fn fields(&mut self) -> [(&'static str, &mut u64); 14] {
+    fn fields(&mut self) -> [(&'static str, &mut u64); 19] {
         [
             ("store_us_min", &mut self.store_us.0),
             ("store_us_max", &mut self.store_us.1),
@@ -109,6 +128,11 @@ impl Weather {
             ("lose_nudge_ppm", &mut self.lose_nudge_ppm),
             ("double_nudge_ppm", &mut self.double_nudge_ppm),
             ("stop_us_max", &mut self.stop_us.1),
+            ("link_tail_ppm", &mut self.link_tail_ppm),
+            ("link_tail_us", &mut self.link_tail_us),
+            ("lose_watch_ppm", &mut self.lose_watch_ppm),
+            ("hung_lands_ppm", &mut self.hung_lands_ppm),
+            ("orphan_ppm", &mut self.orphan_ppm),
         ]
     }
 
@@ -120,6 +144,7 @@ impl Weather {
             && self.late_ppm == 0
             && self.rollback_ppm == 0
             && self.lose_nudge_ppm == 0
+            && self.link_tail_ppm == 0
     }
 
     fn swarm(dice: &mut Dice, timing: Timing) -> Self {
@@ -133,6 +158,10 @@ impl Weather {
             rollback_ppm: maybe(50_000),
             lose_nudge_ppm: maybe(600_000),
             double_nudge_ppm: maybe(200_000),
+            link_tail_ppm: maybe(100_000),
+            lose_watch_ppm: maybe(600_000),
+            hung_lands_ppm: maybe(1_000_000),
+            orphan_ppm: maybe(1_000_000),
             ..Self::calm()
         };
         // Delays beyond the timeouts that they attack.
@@ -149,6 +178,7 @@ impl Weather {
         if dice.chance(300_000) {
             weather.link_us.1 = dice.between(400, 100_000);
         }
+        weather.link_tail_us = dice.between(1_000, timeout * 2);
         weather
     }
 }
@@ -164,6 +194,8 @@ impl Setup {
             timing: Timing::kylin(),
             in_order: false,
             leader_only: false,
+            zookeeper: Span::ZERO,
+            versions: vec![1; nodes as usize],
             clocks: (0..nodes).map(|n| Clock { offset_us: u64::from(n) * 1_000_000, ppm: 0 }).collect(),
             weather: Weather::calm(),
         }
@@ -200,6 +232,7 @@ impl Setup {
                 },
             })
             .collect();
+        let mixed = dice.chance(200_000);
         let weather = if dice.chance(250_000) { Weather::calm() } else { Weather::swarm(&mut dice, timing) };
         Self {
             seed,
@@ -209,6 +242,8 @@ impl Setup {
             timing,
             in_order: dice.chance(150_000),
             leader_only: dice.chance(100_000),
+            zookeeper: Span::from_millis(if dice.chance(600_000) { dice.between(500, 30_000) } else { 0 }),
+            versions: (0..nodes).map(|_| if mixed { dice.between(1, 2) as u8 } else { 1 }).collect(),
             clocks,
             weather,
         }
@@ -228,7 +263,7 @@ impl fmt::Display for Setup {
             write!(f, " slots={}", self.slots)?;
         }
         if self.roles != calm.roles {
-            let roles: Vec<_> = self.roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
+            let roles: Vec<_> = self.roles.iter().map(|r| role_name(*r)).collect();
             write!(f, " roles={}", roles.join(","))?;
         }
         if self.limits != calm.limits {
@@ -243,6 +278,13 @@ impl fmt::Display for Setup {
         }
         if self.leader_only {
             f.write_str(" leader_only")?;
+        }
+        if self.zookeeper != calm.zookeeper {
+            write!(f, " zookeeper={:?}", self.zookeeper)?;
+        }
+        if self.versions != calm.versions {
+            let versions: Vec<_> = self.versions.iter().map(u8::to_string).collect();
+            write!(f, " versions={}", versions.join(","))?;
         }
         if self.clocks != calm.clocks {
             let clocks: Vec<_> = self.clocks.iter().map(|c| format!("{}us{:+}ppm", c.offset_us, c.ppm)).collect();
@@ -283,15 +325,7 @@ impl FromStr for Setup {
                     setup.limits = value.split(',').map(|n| number(n).map(|n| n as u32)).collect::<Result<_, _>>()?;
                 }
                 "roles" => {
-                    let roles: Vec<_> = value
-                        .split(',')
-                        .map(|role| match role {
-                            "all" => Ok(Role::All),
-                            "job" => Ok(Role::Job),
-                            "query" => Ok(Role::Query),
-                            _ => Err("a role is all, job or query"),
-                        })
-                        .collect::<Result<_, _>>()?;
+                    let roles: Vec<_> = value.split(',').map(role).collect::<Result<_, _>>()?;
                     if roles.len() != setup.roles.len() {
                         return Err("one role for each node");
                     }
@@ -301,6 +335,15 @@ impl FromStr for Setup {
                     let (timeout, interval) = value.split_once('/').ok_or("timing=60s/30s")?;
                     setup.timing =
                         Timing::new(span(timeout)?, span(interval)?).map_err(|_| "the timing is not safe")?;
+                }
+                "zookeeper" => setup.zookeeper = span(value)?,
+                "versions" => {
+                    let versions: Vec<_> =
+                        value.split(',').map(|n| number(n).map(|n| n as u8)).collect::<Result<_, _>>()?;
+                    if versions.len() != setup.versions.len() {
+                        return Err("one version for each node");
+                    }
+                    setup.versions = versions;
                 }
                 "clocks" => {
                     setup.clocks = value.split(',').map(clock).collect::<Option<_>>().ok_or("clocks=0us+0ppm,…")?;
@@ -312,7 +355,7 @@ impl FromStr for Setup {
                 }
                 _ => {
                     return Err(
-                        "known are seed, nodes, slots, roles, limits, timing, in_order, leader_only, clocks and the weather",
+                        "known are seed, nodes, slots, roles, limits, timing, in_order, leader_only, zookeeper, versions, clocks and the weather",
                     );
                 }
             }

@@ -33,6 +33,8 @@ pub struct Store {
     running: BTreeMap<ProjectId, u32>,
     keys: BTreeMap<u128, JobId>,
     plant: Option<Plant>,
+    /// What a planted bug falls back to when the metastore fails over.
+    behind: Option<(Box<Self>, u32)>,
 }
 
 impl Store {
@@ -44,6 +46,31 @@ impl Store {
     /// Breaks a rule on purpose.
     pub fn plant(&mut self, plant: Plant) {
         self.plant = Some(plant);
+    }
+
+    fn planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+
+    /// Another server takes over. It has every transaction that was answered.
+    pub fn fail_over(&mut self) {
+        if self.planted(Plant::FailoverLosesCommits)
+            && let Some((behind, _)) = self.behind.take()
+        {
+            *self = *behind;
+            self.plant = Some(Plant::FailoverLosesCommits);
+        }
+    }
+
+    /// A planted bug keeps a replica that lags.
+    fn replicate(&mut self) {
+        let lag = self.behind.as_ref().map_or(u32::MAX, |(_, lag)| *lag);
+        if lag >= 30 {
+            self.behind = None;
+            self.behind = Some((Box::new(self.clone()), 0));
+        } else if let Some((_, lag)) = &mut self.behind {
+            *lag += 1;
+        }
     }
 
     /// The row of a job.
@@ -107,9 +134,13 @@ impl Store {
 
     /// One transaction. `name` is the name under which a joining node is known, as the shell adds it.
     pub fn ask(&mut self, name: NodeId, ask: &Ask) -> Answer {
+        if self.planted(Plant::FailoverLosesCommits) {
+            self.replicate();
+        }
+        let any_life = self.planted(Plant::BeatNotScoped);
         match ask {
             Ask::Join { role, slots } => self.join(name, *role, *slots),
-            Ask::Beat { by } => match self.members.get_mut(by).filter(|row| row.state.is_alive()) {
+            Ask::Beat { by } => match self.members.get_mut(by).filter(|row| row.state.is_alive() || any_life) {
                 Some(row) => {
                     row.beat += 1;
                     self.lists()
@@ -164,11 +195,12 @@ impl Store {
             }
             Ask::Take { fence, by, in_order } => self.take(*fence, *by, *in_order),
             Ask::CommitStep { fence, by, step } => {
-                let fenced = self.plant != Some(Plant::CommitNotFenced);
+                let fenced = !self.planted(Plant::CommitNotFenced);
+                let counted = !self.planted(Plant::StepNotCounted);
                 let fits = |_: &Self, row: &JobRow| {
                     row.state == JobState::Running
                         && (!fenced || row.holder == Some(*by) && row.epoch == fence.epoch)
-                        && row.steps == *step
+                        && (!counted || row.steps == *step)
                 };
                 self.change(fence.job, fits, |row| {
                     row.steps += 1;
@@ -178,7 +210,15 @@ impl Store {
             Ask::Finish { fence, by, outcome } => self.finish(*fence, *by, *outcome),
             Ask::Release { fence, by, placed } => {
                 let fits = |_: &Self, row: &JobRow| row.holder == Some(*by) && row.epoch == fence.epoch;
+                let revives = self.planted(Plant::LateReleaseRevives);
+                let forgets = self.planted(Plant::PriorityForgotten);
                 self.change(fence.job, fits, |row| {
+                    if revives {
+                        row.state = JobState::Running;
+                    }
+                    if forgets {
+                        row.priority = Priority(4);
+                    }
                     if row.state == JobState::Running {
                         row.placed = *placed;
                     }
@@ -192,9 +232,10 @@ impl Store {
             }
             Ask::Act { fence, state, action } => {
                 let fits = |_: &Self, row: &JobRow| row.epoch == fence.epoch && row.state == *state;
+                let kept = self.planted(Plant::DiscardedKept);
                 let is_held = self.job(fence.job).is_some_and(|row| self.is_held(row));
                 self.change(fence.job, fits, |row| {
-                    row.holder = row.holder.filter(|_| is_held);
+                    row.holder = row.holder.filter(|_| is_held || kept);
                     row.state = row.state.after(JobEvent::Act(*action)).ok()?;
                     if *action == Action::Restart {
                         row.steps = 0;
@@ -228,12 +269,15 @@ impl Store {
     }
 
     fn join(&mut self, node: NodeId, role: Role, slots: u32) -> Answer {
-        let replaced: Vec<_> = self.alive.iter().filter(|m| m.node == node).copied().collect();
-        for member in replaced {
-            self.die(member, MemberState::Fenced);
+        if !self.planted(Plant::ReplacedStaysAlive) && !self.planted(Plant::IncarnationReused) {
+            let replaced: Vec<_> = self.alive.iter().filter(|m| m.node == node).copied().collect();
+            for member in replaced {
+                self.die(member, MemberState::Fenced);
+            }
         }
+        let reused = self.planted(Plant::IncarnationReused);
         let count = self.incarnations.entry(node).or_insert(0);
-        *count += 1;
+        *count = if reused { 1 } else { *count + 1 };
         let member = Member::new(node.0, *count).expect("the count is at least 1");
         self.members.insert(member, MemberRow { member, state: MemberState::Up, role, slots, beat: 0 });
         self.alive.insert(member);
@@ -241,11 +285,11 @@ impl Store {
     }
 
     fn fence(&mut self, member: Member, evidence: Evidence, beat: Option<u64>, by: Member) -> Answer {
-        if !self.is_alive(by) {
+        if !self.is_alive(by) && !self.planted(Plant::FenceByTheDead) {
             return Answer::Refused;
         }
         let Some(row) = self.members.get(&member).filter(|row| row.state.is_alive()) else { return Answer::Done };
-        if evidence == Evidence::Silent && beat != Some(row.beat) {
+        if evidence == Evidence::Silent && beat != Some(row.beat) && !self.planted(Plant::FenceIgnoresBeat) {
             return Answer::Refused;
         }
         self.die(member, MemberState::Fenced);
@@ -258,6 +302,9 @@ impl Store {
             row.state = state;
         }
         self.alive.remove(&member);
+        if self.planted(Plant::DiscardedKept) {
+            return;
+        }
         let left: Vec<_> = self
             .open()
             .filter(|row| row.holder == Some(member) && row.state != JobState::Running)
@@ -278,10 +325,11 @@ impl Store {
     fn claim_for(&mut self, target: Target, epoch: Epoch, by: Member, force: bool) -> Answer {
         let before = self.claims.get(&target).copied().unwrap_or(ClaimRow { target, holder: None, epoch: Epoch(0) });
         let is_held = before.holder.is_some_and(|holder| self.is_alive(holder));
-        if before.epoch != epoch || is_held && !force || !self.is_up(by) {
+        let fenced = !self.planted(Plant::ClaimNotFenced);
+        if fenced && (before.epoch != epoch || is_held && !force) || !self.is_up(by) {
             return Answer::Refused;
         }
-        let epoch = Epoch(epoch.0 + 1);
+        let epoch = Epoch(before.epoch.0 + 1);
         self.claims.insert(target, ClaimRow { target, holder: Some(by), epoch });
         Answer::Granted { epoch, steps: 0 }
     }
@@ -294,7 +342,8 @@ impl Store {
         external: bool,
         key: u128,
     ) -> Answer {
-        if let Some(row) = self.keys.get(&key).and_then(|id| self.jobs.get(id)) {
+        let again = self.planted(Plant::SubmitNotIdempotent);
+        if let Some(row) = self.keys.get(&key).and_then(|id| self.jobs.get(id)).filter(|_| !again) {
             return Answer::Accepted { row: *row, fresh: false };
         }
         if !self.projects.contains_key(&project) {
@@ -311,7 +360,7 @@ impl Store {
 
     fn take(&mut self, fence: Fence, by: Member, in_order: bool) -> Answer {
         let Some(row) = self.jobs.get(&fence.job).copied() else { return Answer::Refused };
-        let fenced = self.plant != Some(Plant::TakeNotFenced);
+        let fenced = !self.planted(Plant::TakeNotFenced);
         let Ok(state) = row.state.after(JobEvent::Take) else { return Answer::Refused };
         if fenced && (row.epoch != fence.epoch || self.is_held(&row)) || !self.is_up(by) {
             return Answer::Refused;
@@ -322,13 +371,14 @@ impl Store {
                 && !self.is_held(other)
                 && !self.is_full(other.project)
         };
-        if in_order && self.open().any(is_before) {
+        if in_order && !self.planted(Plant::OrderIgnored) && self.open().any(is_before) {
             return Answer::Refused;
         }
-        if row.state != JobState::Running && self.is_full(row.project) {
+        if row.state != JobState::Running && self.is_full(row.project) && !self.planted(Plant::LimitIgnored) {
             return Answer::Full;
         }
-        let epoch = Epoch(row.epoch.0 + 1);
+        let kept = self.planted(Plant::EpochKept) && row.state == JobState::Running;
+        let epoch = if kept { row.epoch } else { Epoch(row.epoch.0 + 1) };
         self.change(
             fence.job,
             |_, _| true,
@@ -341,9 +391,17 @@ impl Store {
     }
 
     fn finish(&mut self, fence: Fence, by: Member, outcome: Outcome) -> Answer {
-        let fenced = self.plant != Some(Plant::FinishNotFenced);
-        let fits = |_: &Self, row: &JobRow| !fenced || row.holder == Some(by) && row.epoch == fence.epoch;
+        let fenced = !self.planted(Plant::FinishNotFenced);
+        let revives = self.planted(Plant::LateFinishRevives);
+        let fits = |_: &Self, row: &JobRow| !fenced || (row.holder == Some(by) || revives) && row.epoch == fence.epoch;
+        let again = self.planted(Plant::PublishedAgain);
+        if again && self.job(fence.job).is_some_and(|row| row.state == JobState::Succeed && row.epoch == fence.epoch) {
+            return Answer::Done;
+        }
         self.change(fence.job, fits, |row| {
+            if revives {
+                row.state = JobState::Running;
+            }
             row.state = row.state.after(JobEvent::Finish(outcome)).ok()?;
             row.holder = None;
             Some(())
@@ -362,7 +420,8 @@ impl Store {
         if !fits(self, &before) || to(&mut row).is_none() {
             return Answer::Refused;
         }
-        if before.state == JobState::Running {
+        let leaks = self.planted(Plant::PlacesLeak) && row.state.is_waiting();
+        if before.state == JobState::Running && !leaks {
             *self.running.entry(row.project).or_insert(0) -= 1;
         }
         if row.state == JobState::Running {

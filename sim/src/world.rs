@@ -10,6 +10,7 @@
 //! | `world/orders.rs` | carrying out the core's effects |
 //! | `world/acts.rs` | what is done to the cluster from outside |
 //! | `world/clients.rs` | users who submit and act |
+//! | `world/zookeeper.rs` | sessions, registrations, watches |
 //!
 //! Not here: whether all this is right (the judge).
 
@@ -18,13 +19,13 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use kirin_core::ask::{Fence, JobId, ProjectId};
 use kirin_core::{
-    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, Node, NodeId, ProjectRow, Settings, Span,
+    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, ProjectRow, Settings, Span,
 };
 
 use crate::act::{Act, Host, Outage, Work};
 use crate::dice::Dice;
 use crate::host::{Machine, Process};
-use crate::judge::{Judge, Violation};
+use crate::judge::{Before, Judge, Scene, Violation};
 use crate::plant::Plant;
 use crate::setup::{Setup, Weather};
 use crate::store::Store;
@@ -32,8 +33,13 @@ use crate::store::Store;
 mod acts;
 mod clients;
 mod orders;
+mod zookeeper;
 
 use clients::{Client, Reply};
+use zookeeper::ZooKeeper;
+
+/// How often the judge looks at everything.
+const LOOK_EVERY_US: u64 = 5_000_000;
 
 /// Something to come.
 #[derive(Debug)]
@@ -92,10 +98,55 @@ enum Coming {
         boot: u32,
         at: Member,
     },
-    Inspect {
-        death: usize,
+    /// A fact reaches a process that is slow.
+    Late {
+        host: Host,
+        boot: u32,
+        event: Event,
     },
+    /// An external attempt that has outlived its process is done with a step.
+    OrphanStep {
+        host: Host,
+        fence: Fence,
+        by: Member,
+        step: u32,
+    },
+    /// A request that hung in the metastore is carried out.
+    Unhung {
+        host: Host,
+        ask: Ask,
+    },
+    SessionEnds {
+        host: Host,
+        boot: u32,
+        sign: u64,
+    },
+    Register {
+        host: Host,
+        boot: u32,
+    },
+    LookAround {
+        host: Host,
+        boot: u32,
+    },
+    /// The judge looks whether what was promised has happened.
+    Inspect,
+    /// The judge looks at everything.
+    Look,
 }
+
+/// The truth at this moment, as the judge wants it. A macro, since the judge itself is lent at the same time.
+macro_rules! scene {
+    ($world:expr) => {
+        Scene {
+            now: $world.now,
+            store: &$world.store,
+            machines: &$world.machines,
+            calm: $world.weather.is_calm() && $world.outage.is_none() && $world.cuts.is_empty(),
+        }
+    };
+}
+pub(crate) use scene;
 
 #[derive(Debug)]
 struct Scheduled {
@@ -147,11 +198,19 @@ pub struct World {
     plant: Option<Plant>,
     store: Store,
     outage: Option<Outage>,
+    /// From which host nothing reaches which other.
     cuts: BTreeSet<(Host, Host)>,
+    /// Requests that hang in the metastore.
+    hung: Vec<(Host, Ask)>,
+    zookeeper: ZooKeeper,
     machines: Vec<Machine>,
     works: BTreeMap<JobId, Work>,
     clients: Vec<Client>,
     judge: Judge,
+    /// For when the judge's look at its promises is scheduled.
+    inspect_at: u64,
+    /// What a planted bug reads: each member's wall clock at its last beat.
+    wall_beats: BTreeMap<Member, i64>,
     digest: u64,
     events: u64,
     record: Option<Vec<Line>>,
@@ -165,7 +224,8 @@ impl World {
         if let Some(plant) = plant {
             store.plant(plant);
         }
-        let machines = setup.roles.iter().zip(&setup.clocks).map(|(role, clock)| Machine {
+        let each = setup.roles.iter().zip(&setup.clocks).zip(&setup.versions);
+        let machines = each.map(|((role, clock), version)| Machine {
             role: *role,
             clock: *clock,
             slots: setup.slots,
@@ -175,6 +235,11 @@ impl World {
             store_cut: false,
             mute: false,
             slow_us: 0,
+            zookeeper_cut: false,
+            crawl_us: 0,
+            disk_full: false,
+            wall_us: clock.offset_us.cast_signed(),
+            version: *version,
         });
         let mut world = Self {
             now: 0,
@@ -186,10 +251,14 @@ impl World {
             store,
             outage: None,
             cuts: BTreeSet::new(),
+            hung: Vec::new(),
+            zookeeper: ZooKeeper::default(),
             machines: machines.collect(),
             works: BTreeMap::new(),
             clients: Vec::new(),
             judge: Judge::new(&setup),
+            inspect_at: 0,
+            wall_beats: BTreeMap::new(),
             digest: 0xcbf2_9ce4_8422_2325,
             events: 0,
             record: None,
@@ -198,6 +267,7 @@ impl World {
         for host in world.hosts() {
             world.boot(host);
         }
+        world.schedule(LOOK_EVERY_US, Coming::Look);
         world
     }
 
@@ -289,6 +359,31 @@ impl World {
         self.clients.iter().all(|client| client.is_done()) && self.store.open().next().is_none()
     }
 
+    /// How long all that is not over takes at most, one job after the other and each on its own node after a failure.
+    pub(crate) fn work_left(&self) -> Span {
+        let open = self.store.open().filter_map(|row| self.works.get(&row.id));
+        let waiting = self.clients.iter().filter_map(Client::work);
+        open.chain(waiting).fold(Span::ZERO, |sum, work| {
+            let tries = u64::from(work.fails + work.stuck) + 2;
+            let once = work.step.scaled(u64::from(work.steps) * 5 / 4 + 1, 1) + Span::from_secs(15);
+            sum + once.scaled(tries, 1)
+        })
+    }
+
+    /// Somebody looks at attempts that hang: a pause stops them.
+    pub(crate) fn unstick(&mut self) {
+        let stuck: Vec<_> = self
+            .machines
+            .iter()
+            .filter_map(|m| m.process.as_ref())
+            .flat_map(|p| p.runs.iter().filter(|(_, run)| run.stuck && !run.cancelled).map(|(fence, _)| fence.job))
+            .filter_map(|job| self.works.get(&job).map(|work| work.name.clone()))
+            .collect();
+        for name in stuck {
+            self.act(&Act::Do { action: Action::Pause, name, via: None });
+        }
+    }
+
     /// The longest step of any job.
     pub(crate) fn longest_step(&self) -> Span {
         self.works.values().map(|work| work.step).max().unwrap_or_default()
@@ -331,7 +426,7 @@ impl World {
 
     /// The run is over.
     pub(crate) fn end(&mut self) {
-        self.judge.ended(self.now);
+        self.judge.ended(self.now, &self.store);
     }
 
     /// Lets time pass; stops early if the judge finds something.
@@ -359,7 +454,11 @@ impl World {
     fn happens(&mut self, coming: Coming) {
         match coming {
             Coming::Wake { host, boot } => self.wake(host, boot),
-            Coming::Fact { host, boot, event } => self.tell(host, boot, event),
+            Coming::Fact { host, boot, event } => match self.machine(host).map_or(0, |m| m.crawl_us) {
+                0 => self.tell(host, boot, event),
+                late => self.schedule(self.now + late, Coming::Late { host, boot, event }),
+            },
+            Coming::Late { host, boot, event } => self.tell(host, boot, event),
             Coming::ToStore { host, boot, id, ask, gives_up } => self.asked(host, boot, id, &ask, gives_up),
             Coming::ApiToStore { host, boot, client, ask } => self.api_asked(host, boot, client, &ask),
             Coming::ApiReply { host, boot, client, reply } => self.api_replied(host, boot, client, reply),
@@ -368,9 +467,18 @@ impl World {
             Coming::RunStopped { host, boot, fence } => self.run_stopped(host, boot, fence),
             Coming::Link { host, boot, to } => self.link(host, boot, to),
             Coming::Knock { host, boot, at } => self.knock(host, boot, at),
-            Coming::Inspect { death } => {
-                let quiet = self.is_quiet();
-                self.judge.inspect(self.now, death, &self.store, quiet);
+            Coming::OrphanStep { host, fence, by, step } => self.orphan_step(host, fence, by, step),
+            Coming::Unhung { host, ask } => {
+                self.judge.count("hung request landed");
+                self.transact(host, &ask);
+            }
+            Coming::SessionEnds { host, boot, sign } => self.session_expires(host, boot, sign),
+            Coming::Register { host, boot } => self.register(host, boot),
+            Coming::LookAround { host, boot } => self.look_around(host, boot),
+            Coming::Inspect => self.judge.inspect(&scene!(self)),
+            Coming::Look => {
+                self.judge.look(&scene!(self));
+                self.schedule(self.now + LOOK_EVERY_US, Coming::Look);
             }
         }
     }
@@ -396,21 +504,14 @@ impl World {
         self.machine_mut(host)?.process_of_mut(boot)
     }
 
-    fn is_cut(&self, a: Host, b: Host) -> bool {
-        self.cuts.contains(&(a.min(b), a.max(b)))
+    /// Whether nothing from the first host reaches the second.
+    fn is_cut_from(&self, from: Host, to: Host) -> bool {
+        self.cuts.contains(&(from, to))
     }
 
-    /// Whether nothing is out of order at this moment, and nothing is ever lost.
-    fn is_quiet(&self) -> bool {
-        self.weather.is_calm()
-            && self.outage.is_none()
-            && self.cuts.is_empty()
-            && self.machines.iter().all(|m| {
-                !m.store_cut
-                    && !m.mute
-                    && m.slow_us == 0
-                    && m.process.as_ref().is_none_or(|p| p.stopped.is_none() && p.keeps_time())
-            })
+    /// Whether two hosts can't speak with each other: a connection needs both ways.
+    fn is_cut(&self, a: Host, b: Host) -> bool {
+        self.is_cut_from(a, b) || self.is_cut_from(b, a)
     }
 
     fn boot(&mut self, host: Host) {
@@ -423,15 +524,21 @@ impl World {
         }
         machine.boots += 1;
         let boot = machine.boots;
+        let usual = Settings::new(machine.role);
+        let version = machine.version;
         let settings = Settings {
             slots: machine.slots,
             timing: setup.timing,
             in_order: setup.in_order,
             leader_only: setup.leader_only,
-            ..Settings::new(machine.role)
+            // The other version looks more often, waits longer, and watches fewer.
+            poll_every: if version == 1 { usual.poll_every } else { usual.poll_every.scaled(1, 2) },
+            steal_after: if version == 1 { usual.steal_after } else { usual.steal_after.scaled(2, 1) },
+            watchers: if version == 1 { usual.watchers } else { usual.watchers - 1 },
+            ..usual
         };
         let seed = setup.seed ^ u64::from(host.0) << 32 ^ u64::from(boot);
-        let process = Process::new(boot, machine.clock, now, |at| {
+        let process = Process::new(boot, version, machine.clock, now, |at| {
             let mut node = Node::start(settings, seed, at);
             if let Some(Plant::Core(plant)) = plant {
                 node.plant(plant);
@@ -443,6 +550,7 @@ impl World {
         if let Some(process) = self.process_mut(host, boot) {
             process.wake_at = now;
         }
+        self.tend_session(host);
     }
 
     fn wake(&mut self, host: Host, boot: u32) {
@@ -452,7 +560,7 @@ impl World {
             return;
         }
         process.wake_at = u64::MAX;
-        self.tell(host, boot, Event::Woke);
+        self.happens(Coming::Fact { host, boot, event: Event::Woke });
     }
 
     /// A fact enters the core; its orders are carried out.
@@ -489,7 +597,7 @@ impl World {
         }
         self.mix(now ^ u64::from(host.0) << 48 ^ (effects.len() as u64) << 56);
         for effect in effects {
-            self.judge.ordered(now, &effect);
+            self.judge.ordered(&scene!(self), host, &effect);
             if let Some(lines) = &mut self.record {
                 lines.push(Line { at: now, host, effect: effect.clone() });
             }
@@ -517,6 +625,9 @@ impl World {
 
     fn link_way(&mut self) -> u64 {
         let (low, high) = self.weather.link_us;
+        if self.dice.chance(self.weather.link_tail_ppm) {
+            return self.dice.between(low, self.weather.link_tail_us.max(low));
+        }
         self.dice.between(low, high)
     }
 }
@@ -529,19 +640,13 @@ pub(crate) const fn host_of(node: NodeId) -> Host {
 /// A transaction, and what the judge needs to know to judge it.
 impl World {
     fn transact(&mut self, host: Host, ask: &Ask) -> Answer {
-        let job = match ask {
-            Ask::Take { fence, .. }
-            | Ask::CommitStep { fence, .. }
-            | Ask::Finish { fence, .. }
-            | Ask::Release { fence, .. }
-            | Ask::Act { fence, .. }
-            | Ask::Place { fence, .. } => Some(fence.job),
-            _ => None,
-        };
-        let before = job.and_then(|id| self.store.job(id)).copied();
-        self.judge.before(self.now, ask, &self.store, &self.machines);
+        let before = Before::of(ask, &self.store);
         let answer = self.store.ask(NodeId(host.0), ask);
-        self.judge.after(self.now, ask, before.as_ref(), &answer, &self.store, &self.machines);
+        self.judge.after(&scene!(self), host, ask, &before, &answer);
+        self.inspect_when_due();
+        if self.plant == Some(Plant::FastClockSteals) {
+            self.compare_wall_clocks(host, ask);
+        }
         self.mix(match &answer {
             Answer::Granted { epoch, .. } => epoch.0 << 8 | 1,
             Answer::Done => 2,
@@ -552,5 +657,30 @@ impl World {
             _ => 7,
         });
         answer
+    }
+
+    /// Makes sure that the judge looks when the next promise is due.
+    fn inspect_when_due(&mut self) {
+        if let Some(at) = self.judge.promised_at().filter(|at| *at != self.inspect_at) {
+            self.inspect_at = at;
+            self.schedule(at, Coming::Inspect);
+        }
+    }
+
+    /// A planted bug: whoever beats calls dead those whose last beat is old by its own wall clock.
+    fn compare_wall_clocks(&mut self, host: Host, ask: &Ask) {
+        let (Ask::Beat { by }, now) = (ask, self.now.cast_signed()) else { return };
+        let wall = |world: &Self, node: NodeId| world.machine(host_of(node)).map_or(0, |m| m.wall_us) + now;
+        self.wall_beats.insert(*by, wall(self, by.node));
+        let timeout = self.setup.timing.timeout().micros().cast_signed();
+        let mine = wall(self, by.node);
+        let is_old = |row: &&MemberRow| {
+            row.member != *by && self.wall_beats.get(&row.member).is_some_and(|beat| mine - beat > timeout)
+        };
+        let old = self.store.living().find(is_old).copied();
+        if let Some(row) = old {
+            let (member, beat, by) = (row.member, Some(row.beat), *by);
+            self.transact(host, &Ask::Fence { member, evidence: kirin_core::Evidence::Silent, beat, by });
+        }
     }
 }

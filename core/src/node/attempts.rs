@@ -133,10 +133,11 @@ impl Node {
             granted_at: now,
             took: from.map(|inherited| Took { inherited, from_step: row.steps }),
         };
-        let has_slot = self.attempts.len() < self.settings.slots as usize;
+        let has_slot = self.attempts.len() < self.settings.slots as usize || self.plants.is(Plant::Hoards);
         let wanted = row.state == JobState::Running;
-        if wanted && self.phase == Phase::Up && has_slot && self.lease.is_trusted(now) {
-            self.out.push(Effect::Begin { fence, step: row.steps });
+        if wanted && self.phase == Phase::Up && has_slot && self.trusts_itself(now) {
+            let anew = from.is_some() && self.plants.is(Plant::RestartsFromZero);
+            self.out.push(Effect::Begin { fence, step: if anew { 0 } else { row.steps } });
         } else {
             // Granted too late, or found by surprise: give it back untouched.
             attempt.stopping = Some(Why::Drained);
@@ -167,7 +168,7 @@ impl Node {
 
     /// Asks for what the attempt needs next.
     fn advance(&mut self, now: Time, job: JobId) {
-        let early = self.planted(Plant::ReleaseBeforeEnded);
+        let early = self.plants.is(Plant::ReleaseBeforeEnded);
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
         if early && attempt.stopping.is_some() {
             attempt.ended = Some(End::Stopped);
@@ -242,7 +243,9 @@ impl Node {
 
     pub(super) fn committed(&mut self, now: Time, fence: Fence, step: u32, answer: &Answer) {
         let Some(attempt) = self.attempts.get_mut(&fence.job).filter(|a| a.fence == fence) else { return };
-        if !matches!(answer, Answer::Done) {
+        let done =
+            matches!(answer, Answer::Done) || matches!(answer, Answer::Unknown) && self.plants.is(Plant::UnknownIsDone);
+        if !done {
             return self.open(now, fence.job, answer);
         }
         attempt.busy = false;
@@ -409,8 +412,15 @@ impl Node {
         }
     }
 
+    /// Orders every attempt to stop that was not told before.
+    pub(super) fn stop_all(&mut self, why: Why) {
+        for fence in self.attempts.values_mut().filter_map(|a| a.cancel(why)) {
+            self.out.push(Effect::Cancel { fence, why });
+        }
+    }
+
     pub(super) fn stop_external(&mut self) {
-        if self.planted(Plant::TrustNeverEnds) {
+        if self.plants.is(Plant::TrustNeverEnds) {
             return;
         }
         for attempt in self.attempts.values_mut().filter(|a| a.external) {

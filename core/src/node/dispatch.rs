@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Inherited, Node, Phase, Source, What};
-use crate::ask::{Answer, Ask, JobId, JobRow};
+use crate::ask::{Answer, Ask, Fence, JobId, JobRow};
 use crate::effect::{Found, Nudge, Orphans};
 use crate::job::JobState;
 use crate::member::{Member, NodeId};
@@ -146,6 +146,9 @@ impl Node {
         self.settled.retain(|_, at| oldest.is_some_and(|oldest| oldest <= *at));
         self.refused.retain(|id, _| self.queue.row(*id).is_some());
         self.poll_at = now + self.settings.poll_every;
+        if self.plants.is(Plant::EdgesOnly) {
+            self.poll_at = Time::NEVER;
+        }
         self.stirred = true;
         if self.leads(crate::ask::Target::Leader) {
             self.write_placements(now);
@@ -166,18 +169,20 @@ impl Node {
             .take(PLACE_BATCH)
             .collect();
         for (fence, node) in misplaced {
-            self.ask(now, What::Place { job: fence.job, node }, Ask::Place { fence, node });
+            self.ask(now, What::Place { fence, node }, Ask::Place { fence, node });
         }
     }
 
-    pub(super) fn placed(&mut self, now: Time, job: JobId, node: NodeId, answer: &Answer) {
-        match (answer, self.queue.row(job).copied()) {
+    pub(super) fn placed(&mut self, now: Time, fence: Fence, node: NodeId, answer: &Answer) {
+        // What was started meanwhile, by this node perhaps, waits no more.
+        let waits = |row: &JobRow| row.fence() == fence && row.state.is_waiting();
+        match (answer, self.queue.row(fence.job).copied().filter(waits)) {
             (Answer::Done, Some(row)) => {
                 let row = JobRow { placed: Some(node), state: JobState::Pending, ..row };
                 self.heard(now, &[row]);
                 self.nudge(node, Nudge::Jobs(vec![row]));
             }
-            (Answer::Refused, _) => self.read_jobs(now, vec![job]),
+            (Answer::Refused, _) => self.read_jobs(now, vec![fence.job]),
             // The next list shows it again.
             _ => {}
         }
@@ -275,7 +280,8 @@ impl Node {
         for id in jobs {
             let Some(row) = self.queue.row(*id).copied().filter(|row| row.state.is_waiting()) else { continue };
             if let Some(node) = self.queue.home(*id).filter(|home| *home != NOWHERE) {
-                self.ask(now, What::Place { job: *id, node }, Ask::Place { fence: row.fence(), node });
+                let fence = row.fence();
+                self.ask(now, What::Place { fence, node }, Ask::Place { fence, node });
             }
         }
     }
@@ -302,7 +308,7 @@ impl Node {
         }
         while self.free() > 0 {
             let Some(mut next) = self.queue.head(me.node) else { break };
-            if self.planted(Plant::NewestFirst) {
+            if self.plants.is(Plant::NewestFirst) {
                 next = self.queue.newest(me.node).unwrap_or(next);
             }
             self.take(now, next, false);
@@ -312,7 +318,10 @@ impl Node {
                 self.take_elsewhere(now, me);
             }
             // Set once, not again with each event, or a busy node would never look.
-            if self.steal_at == Time::NEVER && self.queue.homes().any(|home| home != me.node) {
+            if self.steal_at == Time::NEVER
+                && !self.plants.is(Plant::EdgesOnly)
+                && self.queue.homes().any(|home| home != me.node)
+            {
                 self.steal_at = now + self.settings.steal_after;
             }
         }
@@ -320,12 +329,20 @@ impl Node {
 
     fn takes_jobs(&self, now: Time) -> bool {
         let stands_by = self.settings.leader_only && !self.leads(crate::ask::Target::Leader);
-        let able = self.settings.role.runs_jobs() || self.planted(Plant::QueryTakes);
+        let able = self.settings.role.runs_jobs() || self.plants.is(Plant::QueryTakes);
         let is_listed = self.me.is_some_and(|me| self.roster.is_alive(me));
-        self.phase == Phase::Up && is_listed && able && self.lease.is_trusted(now) && !stands_by
+        self.phase == Phase::Up && is_listed && able && self.trusts_itself(now) && !stands_by
+    }
+
+    /// Whether it may start something.
+    pub(super) fn trusts_itself(&self, now: Time) -> bool {
+        self.lease.is_trusted(now) || self.plants.is(Plant::StartsWithoutTrust)
     }
 
     pub(crate) fn free(&self) -> u32 {
+        if self.plants.is(Plant::Hoards) {
+            return u32::from(self.takes == 0);
+        }
         let used = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(self.takes);
         self.settings.slots.saturating_sub(used)
     }

@@ -74,11 +74,17 @@ impl Node {
     pub(super) fn beaten(&mut self, now: Time, asked_at: Time, answer: Answer) {
         match answer {
             Answer::Listed { members, claims, projects } => {
-                self.lease.renewed(if self.planted(Plant::LeaseFromAnswer) { now } else { asked_at });
+                self.lease.renewed(if self.plants.is(Plant::LeaseFromAnswer) { now } else { asked_at });
                 self.listed(now, asked_at, &members, &claims, &projects);
             }
             Answer::Refused => self.was_fenced(now),
-            _ => self.lease.failed(asked_at, now),
+            _ if self.plants.is(Plant::RenewalGivesUp) => {}
+            _ => {
+                self.lease.failed(asked_at, now);
+                if self.plants.is(Plant::OneFailureStopsWork) {
+                    self.stop_all(Why::Lost);
+                }
+            }
         }
     }
 
@@ -86,13 +92,15 @@ impl Node {
     fn was_fenced(&mut self, now: Time) {
         let Some(me) = self.me else { return };
         self.note(Note::WasFenced(me));
-        for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Fenced)) {
-            self.out.push(Effect::Cancel { fence, why: Why::Fenced });
-        }
+        self.stop_all(Why::Fenced);
         // What has ended already has nothing left to ask, and what still runs waits for no answer.
         self.attempts.retain(|_, attempt| attempt.ended.is_none());
         self.attempts.values_mut().for_each(|attempt| attempt.busy = false);
         self.forget();
+        if self.plants.is(Plant::NeverJoinsAgain) {
+            self.phase = Phase::Gone;
+            return;
+        }
         // Who wanted to go anyway does not come back.
         if matches!(self.phase, Phase::Draining { next: Next::Leave, .. } | Phase::Leaving { .. }) {
             self.exit();
@@ -117,6 +125,7 @@ impl Node {
         self.inherited.clear();
         self.queue = crate::queue::Queue::default();
         self.roster = crate::failure::Roster::default();
+        (self.queue.plants, self.roster.plants) = (self.plants, self.plants);
         self.watched.clear();
         self.engine = None;
         self.trusted = false;
@@ -196,7 +205,8 @@ impl Node {
     }
 
     fn watch(&mut self, me: Member) {
-        let watched = self.roster.watched_by(me, self.settings.watchers, self.settings.timing.timeout());
+        let watchers = if self.plants.is(Plant::NobodyWatches) { 0 } else { self.settings.watchers };
+        let watched = self.roster.watched_by(me, watchers, self.settings.timing.timeout());
         if watched != self.watched {
             self.watched.clone_from(&watched);
             self.out.push(Effect::Watch(watched));
@@ -219,6 +229,12 @@ impl Node {
     pub(super) fn suspected(&mut self, now: Time, member: Member) {
         if !self.is_member() || Some(member) == self.me {
             return;
+        }
+        if self.plants.is(Plant::ExitIgnored) {
+            return;
+        }
+        if self.plants.is(Plant::LinkIsLife) {
+            return self.evident(now, member, Evidence::Exited);
         }
         if let Some(peer) = self.roster.get_mut(member) {
             let suspicion = peer.suspicion.get_or_insert(Suspicion::since(now));
@@ -382,11 +398,13 @@ impl Node {
             let mine = claim.row.holder == Some(me);
             let leads = (mine && is_up).then_some(claim.row.epoch);
             if leads != claim.leads {
-                if claim.leads.is_some() {
+                if claim.leads.is_some() && !self.plants.is(Plant::LeadsForEver) {
                     orders.push(Effect::Resign(*target));
                 }
                 if let Some(epoch) = leads {
-                    orders.push(Effect::Lead { target: *target, epoch });
+                    if epoch.0 == 1 || !self.plants.is(Plant::LeaderIdle) {
+                        orders.push(Effect::Lead { target: *target, epoch });
+                    }
                     self.stirred = true;
                 }
                 claim.leads = leads;
@@ -475,7 +493,7 @@ impl Node {
 
     pub(super) fn resign_all(&mut self) {
         for (target, claim) in &mut self.claims {
-            if claim.leads.take().is_some() {
+            if claim.leads.take().is_some() && !self.plants.is(Plant::LeadsForEver) {
                 self.out.push(Effect::Resign(*target));
             }
         }
@@ -522,13 +540,12 @@ impl Node {
     pub(super) fn tend_drain(&mut self, now: Time) {
         let Phase::Draining { until, next } = self.phase else { return };
         if until <= now {
-            for fence in self.attempts.values_mut().filter_map(|a| a.cancel(Why::Drained)) {
-                self.out.push(Effect::Cancel { fence, why: Why::Drained });
-            }
+            self.stop_all(Why::Drained);
             self.phase = Phase::Draining { until: Time::NEVER, next };
         }
         let busy = self.asks.values().any(|p| matches!(p.what, What::Take { .. } | What::Place { .. } | What::Drain));
-        if !self.attempts.is_empty() || busy {
+        let runs = !self.attempts.is_empty() && !self.plants.is(Plant::LeavesWhileRunning);
+        if runs || busy {
             return;
         }
         match next {

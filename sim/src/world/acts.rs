@@ -1,19 +1,21 @@
 //! What is done to the cluster from outside.
 
 use kirin_core::ask::{ProjectId, Target};
-use kirin_core::{Ask, Event};
+use kirin_core::{Ask, Event, Span};
 
 use super::clients::Client;
-use super::{Coming, World};
+use super::{Coming, World, host_of};
 use crate::act::{Act, Host, Outage};
 use crate::host::Stopped;
+use crate::judge::Scene;
 use crate::setup::Weather;
+use crate::world::scene;
 
 impl World {
     /// Does it. An act that makes no sense at this moment does nothing.
     pub fn act(&mut self, act: &Act) {
-        if !matches!(act, Act::Run(_) | Act::Post(_) | Act::Do { .. }) {
-            self.judge.disturbed(self.now);
+        if !costs_nothing(act) {
+            self.judge.disturbed(self.now, matches!(act, Act::Drain { .. }));
         }
         match act {
             Act::Run(span) => self.run(*span),
@@ -43,21 +45,63 @@ impl World {
                     (machine.store_cut, machine.mute, machine.slow_us) = (false, false, 0);
                 }
             }
-            Act::Cut(a, b) if a != b => {
-                self.cuts.insert((*a.min(b), *a.max(b)));
+            Act::Cut(a, b) | Act::CutWay(a, b) if a != b => {
+                self.cuts.insert((*a, *b));
+                if matches!(act, Act::Cut(..)) {
+                    self.cuts.insert((*b, *a));
+                }
                 self.break_links(*a, Some(*b));
                 self.break_links(*b, Some(*a));
             }
-            Act::Cut(..) => {}
+            Act::Cut(..) | Act::CutWay(..) => {}
+            Act::CutZooKeeper(_) | Act::HealZooKeeper(_) | Act::ZooKeeperDown | Act::ZooKeeperUp | Act::Expire(_) => {
+                self.act_on_zookeeper(act)
+            }
+            Act::Jump(host, us) => {
+                if let Some(machine) = self.machine_mut(*host) {
+                    machine.wall_us += us;
+                    self.judge.count("wall clock jumped");
+                }
+            }
+            Act::Leap(host, span) => self.leap(*host, span.micros()),
+            Act::Crawl(host, span) => {
+                let now = self.now;
+                if let Some(machine) = self.machine_mut(*host) {
+                    let late = core::mem::replace(&mut machine.crawl_us, span.micros());
+                    if let Some(process) = &mut machine.process {
+                        // What is under way is still as late as before.
+                        process.thawed_at = process.thawed_at.max(now + late);
+                    }
+                }
+            }
+            Act::Fill(host) | Act::Free(host) => {
+                if let Some(machine) = self.machine_mut(*host) {
+                    machine.disk_full = matches!(act, Act::Fill(_));
+                }
+            }
+            Act::Upgrade(host) => {
+                if let Some(machine) = self.machine_mut(*host) {
+                    machine.version = 3 - machine.version.clamp(1, 2);
+                }
+            }
+            Act::Become(host, role) => {
+                if let Some(machine) = self.machine_mut(*host) {
+                    machine.role = *role;
+                }
+            }
             Act::Break(a, b) => {
                 self.break_links(*a, Some(*b));
                 self.break_links(*b, Some(*a));
             }
             Act::Heal(a, b) => {
-                self.cuts.remove(&(*a.min(b), *a.max(b)));
+                self.cuts.remove(&(*a, *b));
+                self.cuts.remove(&(*b, *a));
             }
-            Act::Outage(outage) => self.outage = Some(*outage),
-            Act::OutageOver => self.outage = None,
+            Act::Outage(outage) => {
+                self.outage = Some(*outage);
+                self.judge.outage(self.now, true);
+            }
+            Act::OutageOver => self.outage_over(),
             Act::HealAll => self.heal_all(),
             Act::Post(work) => {
                 let client = self.clients.len();
@@ -104,17 +148,60 @@ impl World {
     }
 
     fn start(&mut self, host: Host) {
-        if self.machine(host).is_some() {
-            self.thaw(host);
-            self.boot(host);
+        let Some(machine) = self.machine(host) else { return };
+        if machine.process.is_none() {
+            let former = self.store.living().map(|row| row.member).find(|m| host_of(m.node) == host);
+            if let Some(member) = former {
+                self.judge.restarted(&scene!(self), member);
+                self.inspect_when_due();
+            }
+        }
+        self.thaw(host);
+        self.boot(host);
+    }
+
+    fn outage_over(&mut self) {
+        let Some(outage) = self.outage.take() else { return };
+        self.judge.outage(self.now, false);
+        if outage == Outage::Fails {
+            self.judge.count("failed over");
+            self.store.fail_over();
+        }
+        for (host, ask) in core::mem::take(&mut self.hung) {
+            let at = self.now + self.dice.between(0, 1_000_000);
+            self.schedule(at, Coming::Unhung { host, ask });
         }
     }
 
+    fn leap(&mut self, host: Host, us: u64) {
+        let now = self.now;
+        let Some(process) = self.machine_mut(host).and_then(|m| m.process.as_mut()) else { return };
+        process.leap(us);
+        process.wake_at = now;
+        let boot = process.boot;
+        self.judge.count("clock leapt");
+        self.schedule(now, Coming::Wake { host, boot });
+    }
+
     fn kill(&mut self, host: Host) {
+        self.orphan(host);
         let Some(member) = self.take_process(host) else { return };
         self.break_links(host, None);
         if let Some(member) = member {
             self.died(member, true);
+        }
+    }
+
+    /// External attempts may outlive the process that began them.
+    fn orphan(&mut self, host: Host) {
+        let Some(process) = self.machine(host).and_then(|m| m.process.as_ref()) else { return };
+        let external: Vec<_> = process.runs.iter().filter(|(_, run)| run.external).map(|(f, run)| (*f, *run)).collect();
+        for (fence, run) in external {
+            if self.dice.chance(self.weather.orphan_ppm) {
+                let (by, step) = (run.member, self.row_steps(fence));
+                let at = self.now + self.dice.between(0, self.step_us(fence));
+                self.schedule(at, Coming::OrphanStep { host, fence, by, step });
+            }
         }
     }
 
@@ -128,14 +215,14 @@ impl World {
 
     #[expect(clippy::option_option, reason = "no process is something else than a process that is no member")]
     fn take_process(&mut self, host: Host) -> Option<Option<kirin_core::Member>> {
-        self.machine_mut(host)?.process.take().map(|p| p.node.me())
+        let process = self.machine_mut(host)?.process.take()?;
+        self.tend_session(host);
+        Some(process.node.me())
     }
 
     fn died(&mut self, member: kirin_core::Member, exited: bool) {
-        let quiet = self.is_quiet();
-        if let Some((death, at)) = self.judge.died(self.now, member, exited, &self.store, quiet) {
-            self.schedule(at, Coming::Inspect { death });
-        }
+        self.judge.died(&scene!(self), member, exited);
+        self.inspect_when_due();
     }
 
     fn stop(&mut self, host: Host, suspended: bool) {
@@ -145,6 +232,7 @@ impl World {
         {
             process.stopped = Some(Stopped { since: now, suspended });
             self.judge.count(if suspended { "suspended" } else { "frozen" });
+            self.tend_session(host);
         }
     }
 
@@ -159,6 +247,7 @@ impl World {
         let boot = process.boot;
         let facts: Vec<_> = process.inbox.drain(..).collect();
         let late: Vec<_> = process.late.drain(..).collect();
+        self.tend_session(host);
         // What came meanwhile is read before the timers are looked at, or after, by chance.
         let timers_first = self.dice.chance(500_000);
         if timers_first {
@@ -177,15 +266,25 @@ impl World {
     }
 
     fn heal_all(&mut self) {
-        self.outage = None;
+        self.outage_over();
         self.cuts.clear();
         self.weather = Weather::calm();
+        self.act(&Act::ZooKeeperUp);
         for host in self.hosts() {
             self.act(&Act::HealStore(host));
+            self.act(&Act::HealZooKeeper(host));
+            self.act(&Act::Crawl(host, Span::ZERO));
+            self.act(&Act::Free(host));
+            // A node in a role that is not its own has to be started again.
+            let role = self.setup.roles.get(host.0 as usize - 1).copied().unwrap_or_default();
+            if let Some(machine) = self.machine_mut(host).filter(|m| m.role != role) {
+                machine.role = role;
+                self.kill(host);
+            }
             // A node that drains would take nothing for ever; a suspended clock or one that is beyond the bound stays so.
             let drains = self.node(host).is_some_and(|node| {
                 let view = node.view(kirin_core::Time::ZERO);
-                matches!(view.phase, "draining" | "leaving" | "gone")
+                matches!(view.phase, "draining" | "leaving")
             });
             if drains {
                 self.kill(host);
@@ -202,6 +301,24 @@ impl World {
         for (project, limit) in limits {
             self.act(&Act::Limit(project, limit));
         }
-        self.outage = None::<Outage>;
+        self.judge.count("healed");
     }
+}
+
+/// Whether a healthy cluster goes on through it as if nothing had happened.
+const fn costs_nothing(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Run(_)
+            | Act::Post(_)
+            | Act::Do { .. }
+            | Act::ZooKeeperDown
+            | Act::ZooKeeperUp
+            | Act::CutZooKeeper(_)
+            | Act::HealZooKeeper(_)
+            | Act::Expire(_)
+            | Act::Jump(..)
+            | Act::Upgrade(_)
+            | Act::Become(..)
+    )
 }

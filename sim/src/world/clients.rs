@@ -42,6 +42,14 @@ impl Client {
         Self { wants: Wants::Act { action, name, via }, done: false, tries: 0 }
     }
 
+    /// What it still wants to have accepted.
+    pub(super) fn work(&self) -> Option<&Work> {
+        match &self.wants {
+            Wants::Post { work, .. } if !self.done => Some(work),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
@@ -70,6 +78,10 @@ impl World {
         let ask = match wants {
             Wants::Post { work, key } => {
                 let placed = self.node(host).and_then(|node| node.place(key as u64));
+                if let Some(node) = self.machines.get(host.0 as usize - 1).and_then(|m| Some(&m.process.as_ref()?.node))
+                {
+                    self.judge.placed(self.now, node, placed);
+                }
                 Some(Ask::Submit {
                     project: ProjectId(work.project),
                     priority: Priority(work.prio),
@@ -95,7 +107,7 @@ impl World {
         if self.plant == Some(Plant::AcknowledgedEarly)
             && let Ask::Submit { key, .. } = ask
         {
-            self.judge.acknowledged(key);
+            self.judge.acknowledged(key, None);
             self.clients[client].done = true;
         }
         let cut = self.outage.is_some() || self.machine(host).is_none_or(|m| m.store_cut);
@@ -140,7 +152,7 @@ impl World {
         }
         match (&self.clients[at].wants, reply) {
             (Wants::Post { key, .. }, Reply::Accepted(row)) => {
-                self.judge.acknowledged(*key);
+                self.judge.acknowledged(*key, Some(row.id));
                 self.clients[at].done = true;
                 self.tell(host, boot, Event::Told(vec![row]));
             }

@@ -8,10 +8,15 @@ use kirin_core::{Answer, Ask, AskId, Effect, Event, Member, Outcome};
 use super::{Coming, World, host_of};
 use crate::act::{Host, Outage};
 use crate::host::Run;
+use crate::judge::Scene;
 use crate::plant::Plant;
+use crate::world::scene;
 
 /// How long a connection is tried before nobody answers.
 const PROBE_US: u64 = 1_000_000;
+/// What a planted bug counts: it outlives the run.
+static AMBIENT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+
 /// How soon a broken link is tried again.
 const RELINK_US: u64 = 1_000_000;
 
@@ -29,7 +34,17 @@ impl World {
             }
             Effect::Nudge { to, nudge } => self.nudge(host, to, nudge),
             Effect::Exit => self.exit(host),
-            Effect::Lead { .. } | Effect::Resign(_) | Effect::Note(_) => {}
+            Effect::Lead { target, epoch } => {
+                if let Some(process) = self.process_mut(host, boot) {
+                    process.leads.insert(target, epoch);
+                }
+            }
+            Effect::Resign(target) => {
+                if let Some(process) = self.process_mut(host, boot) {
+                    process.leads.remove(&target);
+                }
+            }
+            Effect::Note(_) => {}
         }
     }
 
@@ -88,8 +103,13 @@ impl World {
         };
         match self.outage {
             Some(Outage::Fails) => return self.answer(host, boot, id, Answer::Failed, gives_up.min(self.now + 1_000)),
-            // It may still be carried out when the metastore moves again; here it never is.
-            Some(Outage::Hangs) => return self.answer(host, boot, id, Answer::Unknown, gives_up),
+            Some(Outage::Hangs) => {
+                // It may still be carried out when the metastore moves again.
+                if self.dice.chance(self.weather.hung_lands_ppm) {
+                    self.hung.push((host, ask.clone()));
+                }
+                return self.answer(host, boot, id, Answer::Unknown, gives_up);
+            }
             None => {}
         }
         if self.dice.chance(self.weather.rollback_ppm) {
@@ -113,25 +133,33 @@ impl World {
     // --- executors ---
 
     fn begin(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
-        self.judge.begins(self.now, host, fence, step, &self.store, &self.machines);
+        self.judge.begins(&scene!(self), host, fence, step);
         let work = self.works.get(&fence.job);
         let external = work.is_some_and(|work| work.external);
         let Some(process) = self.process_mut(host, boot) else { return };
         let Some(member) = process.node.me() else { return };
-        process.runs.insert(fence, Run { member, external, cancelled: false });
+        process.runs.insert(fence, Run { member, external, cancelled: false, stuck: false });
         self.work(host, boot, fence, step);
     }
 
     fn proceed(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
         if self.process(host, boot).is_some_and(|p| p.runs.contains_key(&fence)) {
-            self.judge.proceeds(self.now, host, fence, step, &self.store);
+            self.judge.at_step(self.now, host, fence, step, &self.store);
             self.work(host, boot, fence, step);
         }
     }
 
     /// Works at the step, or reports the end if there is none left.
     fn work(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
-        let Some(work) = self.works.get(&fence.job) else { return };
+        let Some(work) = self.works.get_mut(&fence.job) else { return };
+        if work.stuck > 0 {
+            work.stuck -= 1;
+            self.judge.count("stuck");
+            if let Some(run) = self.process_mut(host, boot).and_then(|p| p.runs.get_mut(&fence)) {
+                run.stuck = true;
+            }
+            return;
+        }
         let typical = if step >= work.steps { 1_000 } else { work.step.micros() };
         let at = self.now + self.dice.between(typical - typical / 4, typical + typical / 4);
         self.schedule(at, Coming::StepDone { host, boot, fence, step });
@@ -143,9 +171,12 @@ impl World {
             process.late.push((fence, step));
             return;
         }
+        let full = self.machine(host).is_some_and(|m| m.disk_full);
         let Some(work) = self.works.get_mut(&fence.job) else { return };
         let end = if step >= work.steps {
             Some(Outcome::Succeeded)
+        } else if full {
+            Some(Outcome::Failed)
         } else if work.fails > 0 {
             work.fails -= 1;
             Some(Outcome::Failed)
@@ -196,6 +227,40 @@ impl World {
         self.tell(host, boot, Event::AttemptEnded { fence, end: End::Stopped });
     }
 
+    /// How long a step of the job takes.
+    pub(super) fn step_us(&self, fence: Fence) -> u64 {
+        self.works.get(&fence.job).map_or(0, |work| work.step.micros())
+    }
+
+    /// How many steps of the job are committed.
+    pub(super) fn row_steps(&self, fence: Fence) -> u32 {
+        self.store.job(fence.job).map_or(0, |row| row.steps)
+    }
+
+    /// An external attempt whose process is gone presents its fence, as it was told to. It knows of nothing, and goes on
+    /// whatever it is answered.
+    pub(super) fn orphan_step(&mut self, host: Host, fence: Fence, by: Member, step: u32) {
+        let steps = self.works.get(&fence.job).map_or(0, |work| work.steps);
+        let is_last = step >= steps;
+        let ask = if is_last {
+            Ask::Finish { fence, by, outcome: Outcome::Succeeded }
+        } else {
+            Ask::CommitStep { fence, by, step }
+        };
+        if self.outage.is_some() {
+            return self.schedule(self.now + 1_000_000, Coming::OrphanStep { host, fence, by, step });
+        }
+        match self.transact(host, &ask) {
+            Answer::Done if is_last => self.judge.count("orphan finished"),
+            Answer::Done => self.judge.count("orphan committed"),
+            _ => self.judge.count("orphan refused"),
+        }
+        if !is_last {
+            let at = self.now + self.step_us(fence);
+            self.schedule(at, Coming::OrphanStep { host, fence, by, step: step + 1 });
+        }
+    }
+
     // --- links ---
 
     fn watch(&mut self, host: Host, boot: u32, members: Vec<Member>) {
@@ -224,6 +289,13 @@ impl World {
     fn reaches(&self, host: Host, to: Member) -> bool {
         let peer = host_of(to.node);
         !self.is_cut(host, peer)
+            && self.machine(peer).is_some_and(|m| !m.lost && m.process.is_some())
+            && self.machine(host).is_some_and(|m| !m.lost)
+    }
+
+    /// Whether what the host says to its peer is heard there.
+    fn is_told(&self, host: Host, peer: Host) -> bool {
+        !self.is_cut_from(host, peer)
             && self.machine(peer).is_some_and(|m| !m.lost && m.process.is_some())
             && self.machine(host).is_some_and(|m| !m.lost)
     }
@@ -264,10 +336,23 @@ impl World {
 
     fn nudge(&mut self, host: Host, to: Member, nudge: Nudge) {
         let peer = host_of(to.node);
-        if !self.reaches(host, to) || self.dice.chance(self.weather.lose_nudge_ppm) {
+        let version = self.machine(host).and_then(|m| m.process.as_ref()).map_or(1, |p| p.version);
+        let Some((boot, other)) = self.machine(peer).and_then(|m| m.process.as_ref()).map(|p| (p.boot, p.version))
+        else {
+            return;
+        };
+        if !self.is_told(host, peer) || self.dice.chance(self.weather.lose_nudge_ppm) {
             return;
         }
-        let Some(boot) = self.machine(peer).and_then(|m| m.process.as_ref()).map(|p| p.boot) else { return };
+        if version != other && matches!(nudge, Nudge::Orphans(_)) {
+            // Word of orphans is what the versions do not understand of each other.
+            return self.judge.count("not understood by another version");
+        }
+        if self.plant == Some(Plant::AmbientChance)
+            && AMBIENT.fetch_add(1, core::sync::atomic::Ordering::Relaxed).is_multiple_of(7)
+        {
+            return;
+        }
         let event = match nudge {
             Nudge::Jobs(rows) => Event::Heard(rows),
             Nudge::Orphans(orphans) => Event::Inherited(orphans),
@@ -282,10 +367,9 @@ impl World {
     }
 
     /// The process ends by itself: for everybody else that looks like a kill.
-    fn exit(&mut self, host: Host) {
-        if let Some(machine) = self.machine_mut(host) {
-            machine.process = None;
-        }
+    pub(super) fn exit(&mut self, host: Host) {
+        let Some(process) = self.machine_mut(host).and_then(|m| m.process.take()) else { return };
+        self.session_ends(host, process.boot);
         self.break_links(host, None);
     }
 }

@@ -1,0 +1,175 @@
+//! Every order of a core, and every request that leaves a node.
+
+use kirin_core::ask::Fence;
+use kirin_core::effect::Why;
+use kirin_core::job::JobState;
+use kirin_core::queue::Blocked;
+use kirin_core::{Ask, Effect, Evidence, Node, NodeId, Note, Time};
+
+use super::{Judge, Scene};
+use crate::act::Host;
+use crate::host::Process;
+use crate::store::Store;
+use crate::world::host_of;
+
+/// So many requests of one node within a second are too many for the small clusters of a run.
+const ASKS_MAX: u32 = 600;
+
+/// Equal reads that may be under way at once: one for each reason to read.
+const READS_MAX: usize = 4;
+
+impl Judge {
+    /// An order left a core.
+    pub(crate) fn ordered(&mut self, scene: &Scene<'_>, host: Host, effect: &Effect) {
+        if let Effect::Note(Note::TrustEnded) = effect {
+            self.trust_ended = Some((host, scene.now));
+        }
+        match effect {
+            Effect::Note(note) => self.count(match note {
+                Note::TookOver { found: Some(_), .. } => "takeover noted with its evidence",
+                Note::TookOver { .. } => "takeover noted",
+                Note::HandedOver { .. } => "handed over",
+                Note::Fenced { found, .. } => match found.evidence {
+                    Evidence::Exited => "fenced as exited",
+                    Evidence::Silent => "fenced as silent",
+                    _ => "fenced otherwise",
+                },
+                Note::WasFenced(_) => "was fenced",
+                Note::TrustEnded => "trust ended",
+                Note::TrustRestored => "trust restored",
+                Note::Refused(_) => "write refused",
+                Note::SuspectsItself { .. } => "suspects itself",
+            }),
+            Effect::Lead { epoch, .. } => self.count(if epoch.0 > 1 { "led after another" } else { "led" }),
+            Effect::Resign(_) => self.count("resigned"),
+            Effect::Cancel { fence, why } => {
+                self.count("cancelled");
+                self.cancels(scene, host, *fence, *why);
+            }
+            Effect::Begin { step, .. } if *step > 0 => self.count("began after a committed step"),
+            _ => {}
+        }
+    }
+
+    /// An attempt is told to stop: is that so?
+    fn cancels(&mut self, scene: &Scene<'_>, host: Host, fence: Fence, why: Why) {
+        let Some(process) = scene.machines.get(host.0 as usize - 1).and_then(|m| m.process.as_ref()) else { return };
+        let Some(run) = process.runs.get(&fence) else { return };
+        let row = scene.store.job(fence.job);
+        let is_its = row.is_some_and(|row| row.epoch == fence.epoch && row.holder == Some(run.member));
+        let view = process.node.view(process.local(scene.now));
+        let good = match why {
+            Why::Acted => row.is_none_or(|row| row.epoch != fence.epoch || row.state != JobState::Running),
+            Why::Lost => !is_its || !scene.store.is_alive(run.member),
+            Why::Fenced => !scene.store.is_alive(run.member),
+            // A beat that is answered in the same step restores it, and does not take back the order.
+            Why::TrustEnded => {
+                run.external && (view.trust_left.is_none() || self.trust_ended == Some((host, scene.now)))
+            }
+            Why::Drained => view.phase != "up",
+        };
+        if !good {
+            let what = format!("{host} stops {fence:?} because {why:?}, and the metastore says {row:?}");
+            self.found(scene.now, "stops-for-a-reason", what);
+        }
+    }
+
+    /// A request leaves a node.
+    pub(crate) fn asks(&mut self, now: u64, host: Host, ask: &Ask, in_a_second: u32, process: Option<&Process>) {
+        if in_a_second > ASKS_MAX {
+            let what = format!("{host} asked {in_a_second} times within a second, last {ask:?}");
+            self.found(now, "always-goes-on", what);
+        }
+        if let (Ask::ReadJobs(ids), Some(process)) = (ask, process) {
+            let alike = process.reading.iter().filter(|(_, _, other)| other == ids).count();
+            if alike > READS_MAX {
+                self.found(now, "always-goes-on", format!("{host} reads {ids:?} {alike} times at once"));
+            }
+        }
+        let (Ask::Take { fence, by, .. }, Some(process)) = (ask, process) else { return };
+        let node = &process.node;
+        let Some(row) = node.queue().row(fence.job).filter(|row| row.state.is_waiting()) else { return };
+        if node.queue().home(row.id) != Some(by.node) {
+            return;
+        }
+        let local = process.local(now);
+        let passed_over = node.queue().rows().find(|other| {
+            other.state.is_waiting()
+                && other.project == row.project
+                && (other.priority, other.id) < (row.priority, row.id)
+                && node.queue().home(other.id) == Some(by.node)
+                && !matches!(node.why(local, other.id), Some(Blocked::Taking | Blocked::Stopping { .. }))
+        });
+        if let Some(other) = passed_over {
+            let what = format!("{by:?} starts {:?} before {:?} on its own queue", row.id, other.id);
+            self.found(now, "fifo", what);
+        }
+        self.count("started in order");
+    }
+
+    /// A node chose on whose queue a new job goes.
+    pub(crate) fn placed(&mut self, now: u64, node: &Node, on: Option<NodeId>) {
+        let view = node.view(Time::ZERO);
+        let homes: Vec<_> = node.queue().homes_possible().collect();
+        let nodes: Vec<_> = view.members.iter().filter(|m| homes.contains(&m.row.member.node)).collect();
+        let Some(chosen) = nodes.iter().find(|m| Some(m.row.member.node) == on) else {
+            if !nodes.is_empty() {
+                self.found(now, "balanced", format!("a job is placed on {on:?}, and there are {homes:?}"));
+            }
+            return;
+        };
+        let all: u64 = nodes.iter().map(|m| u64::from(m.load)).sum();
+        let slots: u64 = nodes.iter().map(|m| u64::from(m.row.slots)).sum();
+        // The ceiling of its share of everything, this job included.
+        let share = ((all + 1) * u64::from(chosen.row.slots)).div_ceil(slots);
+        if u64::from(chosen.load) >= share {
+            let what = format!("{on:?} has {} jobs of {all}, its share is {share}, and gets another", chosen.load);
+            self.found(now, "balanced", what);
+        }
+        if nodes.iter().any(|m| m.load != nodes[0].load) {
+            self.count("placed among unequal loads");
+        }
+    }
+
+    // --- attempts ---
+
+    /// An attempt begins.
+    pub(crate) fn begins(&mut self, scene: &Scene<'_>, host: Host, fence: Fence, step: u32) {
+        let now = scene.now;
+        let Some(machine) = scene.machines.get(host.0 as usize - 1) else { return };
+        let Some(process) = &machine.process else { return };
+        let runs_jobs = process.node.me().and_then(|me| scene.store.member(me)).is_none_or(|row| row.role.runs_jobs());
+        if !runs_jobs {
+            return self.found(now, "query-nodes-run-nothing", format!("{host} began {fence:?}"));
+        }
+        if let Some((old, _)) = process.runs.iter().find(|(old, _)| old.job == fence.job) {
+            return self.found(now, "one-live-attempt", format!("{host} began {fence:?} beside {old:?}"));
+        }
+        let slots = process.node.slots() as usize;
+        if process.runs.len() >= slots {
+            let what = format!("{host} began {fence:?} with {} running and {slots} slots", process.runs.len());
+            return self.found(now, "limits", what);
+        }
+        if process.runs.len() + 1 == slots {
+            self.count("node full");
+        }
+        if process.node.view(process.local(now)).trust_left.is_none() {
+            return self.found(now, "starts-with-trust", format!("{host} began {fence:?} without trust"));
+        }
+        self.at_step(now, host, fence, step, scene.store);
+    }
+
+    pub(crate) fn at_step(&mut self, now: u64, host: Host, fence: Fence, step: u32, store: &Store) {
+        let Some(row) = store.job(fence.job) else { return };
+        if row.epoch < fence.epoch {
+            self.found(now, "epochs-grow", format!("{host} runs {fence:?}, which nobody granted"));
+        }
+        let current = row.epoch == fence.epoch
+            && row.holder.is_some_and(|holder| host_of(holder.node) == host)
+            && row.state == JobState::Running;
+        if current && row.steps != step {
+            let what = format!("{host} goes to step {step} of {fence:?} where {} are committed", row.steps);
+            self.found(now, "no-step-done-twice", what);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Every transaction of the metastore.
+
+use kirin_core::ask::{Epoch, Fence};
+use kirin_core::job::{JobState, Outcome};
+use kirin_core::timing::RATE_ERROR_PERCENT;
+use kirin_core::{Answer, Ask, ClaimRow, Evidence, Member, MemberState, NodeId};
+
+use super::{Judge, Scene, running};
+use crate::act::Host;
+use crate::host::Process;
+use crate::store::{JobRow, Store};
+
+/// What a transaction met.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// The row of the job that it is about.
+    pub(crate) job: Option<JobRow>,
+    /// The row of the claim that it is about.
+    pub(crate) claim: Option<ClaimRow>,
+    /// Whether the member that it is about was alive.
+    pub(crate) alive: bool,
+}
+
+impl Before {
+    pub(crate) fn of(ask: &Ask, store: &Store) -> Self {
+        let job = match ask {
+            Ask::Take { fence, .. }
+            | Ask::CommitStep { fence, .. }
+            | Ask::Finish { fence, .. }
+            | Ask::Release { fence, .. }
+            | Ask::Act { fence, .. }
+            | Ask::Place { fence, .. } => store.job(fence.job).copied(),
+            _ => None,
+        };
+        let claim = match ask {
+            Ask::Claim { target, .. } | Ask::Yield { target, .. } => store.claim(*target).copied(),
+            _ => None,
+        };
+        let alive = match ask {
+            Ask::Beat { by } | Ask::Leave { by } | Ask::Drain { by } => store.is_alive(*by),
+            Ask::Fence { member, .. } => store.is_alive(*member),
+            _ => false,
+        };
+        Self { job, claim, alive }
+    }
+}
+
+impl Judge {
+    /// What must hold after a transaction was carried out.
+    pub(crate) fn after(&mut self, scene: &Scene<'_>, host: Host, ask: &Ask, before: &Before, answer: &Answer) {
+        let (now, store) = (scene.now, scene.store);
+        if let Some(job) = &before.job {
+            self.changed(scene, ask, job, answer);
+        }
+        match (ask, answer) {
+            (Ask::Join { .. }, Answer::Joined(me)) => self.joined(scene, *me),
+            (Ask::Beat { by }, Answer::Listed { .. }) => {
+                if !before.alive {
+                    self.found(now, "stale-fence-refused", format!("{by:?} is dead and its beat counts"));
+                }
+                self.beats.insert(*by, now);
+            }
+            (Ask::Beat { .. }, Answer::Refused) => self.count("beat of the dead refused"),
+            (Ask::Leave { by }, Answer::Done) => {
+                if let Some((fence, _)) = scene.process(*by).and_then(|p| p.runs.iter().find(|r| r.1.member == *by)) {
+                    self.found(now, "one-live-attempt", format!("{by:?} has left and {fence:?} still runs there"));
+                }
+                self.able(now, by.node, store);
+            }
+            (Ask::Drain { by }, Answer::Done) => self.able(now, by.node, store),
+            (Ask::SetSlots { member, .. }, Answer::Done) => self.able(now, member.node, store),
+            (Ask::Fence { member, evidence, by, .. }, Answer::Done) if before.alive => {
+                self.fenced(scene, *member, *evidence, *by);
+                self.able(now, member.node, store);
+            }
+            (Ask::Fence { .. }, Answer::Refused) => self.count("fence refused"),
+            (Ask::Submit { key, .. }, Answer::Accepted { row, fresh }) => {
+                let known = *self.accepted.entry(*key).or_insert(row.id);
+                if known != row.id {
+                    self.found(now, "accepted-once", format!("key {key} is {known:?} and {:?}", row.id));
+                }
+                let is_query = scene.machines.get(host.0 as usize - 1).is_some_and(|m| !m.role.runs_jobs());
+                if *fresh && is_query {
+                    self.count("accepted by a query node");
+                } else if !fresh {
+                    self.count("submitted twice, accepted once");
+                }
+            }
+            (Ask::Claim { target, epoch, by, force }, Answer::Granted { epoch: granted, .. }) => {
+                self.count("claim granted");
+                let seen = before.claim.map_or(Epoch(0), |claim| claim.epoch);
+                let holder = before.claim.and_then(|claim| claim.holder);
+                if holder.is_some() {
+                    self.count("claim moved");
+                }
+                if let Some(holder) = holder.filter(|holder| store.is_alive(*holder) && !force) {
+                    let what = format!("{target:?} held by {holder:?} was granted to {by:?}");
+                    self.found(now, "one-holder", what);
+                }
+                if *epoch != seen || granted.0 != seen.0 + 1 {
+                    let what = format!("{target:?}: {by:?} saw {epoch:?}, {seen:?} became {granted:?}");
+                    self.found(now, "epochs-grow", what);
+                }
+            }
+            (Ask::Yield { target, epoch, by }, Answer::Done)
+                if before.claim.is_none_or(|claim| claim.holder != Some(*by) || claim.epoch != *epoch) =>
+            {
+                self.found(now, "stale-fence-refused", format!("{by:?} gave {target:?} back, which is not its own"));
+            }
+            _ => {}
+        }
+    }
+
+    /// A transaction was about a job.
+    fn changed(&mut self, scene: &Scene<'_>, ask: &Ask, before: &JobRow, answer: &Answer) {
+        let (now, store) = (scene.now, scene.store);
+        let Some(row) = store.job(before.id).copied() else { return };
+        let took = matches!((ask, answer), (Ask::Take { .. }, Answer::Granted { .. }));
+        if row.epoch.0 != before.epoch.0 + u64::from(took) {
+            self.found(now, "epochs-grow", format!("{ask:?}: epoch {:?} became {:?}", before.epoch, row.epoch));
+        }
+        if before.state.is_final() && row.state != before.state {
+            let what = format!("{ask:?}: {:?} was {:?} and is {:?}", row.id, before.state, row.state);
+            self.found(now, "over-is-over", what);
+        }
+        if row.priority != before.priority {
+            let what = format!("{ask:?}: {:?} had {:?} and has {:?}", row.id, before.priority, row.priority);
+            self.found(now, "fifo", what);
+        }
+        let come = self.come.entry(row.id).or_insert((before.epoch, before.steps));
+        if before.epoch < come.0 || before.epoch == come.0 && before.steps < come.1 {
+            let what = format!("{:?} had come to {come:?} and is {before:?}", row.id);
+            return self.found(now, "nothing-lost", what);
+        }
+        *come = (row.epoch, row.steps);
+        match (ask, answer) {
+            (Ask::Take { fence, by, in_order }, Answer::Granted { epoch, .. }) => {
+                self.granted(scene, *fence, *by, *epoch, before);
+                if *in_order && self.in_order {
+                    self.is_first(now, before, store);
+                }
+            }
+            (Ask::Take { .. }, Answer::Full) => self.count("project full"),
+            (Ask::Take { .. }, Answer::Refused) => self.count("take refused"),
+            (Ask::CommitStep { fence, by, step }, Answer::Done) => {
+                self.wrote(now, *fence, *by, before);
+                if before.steps != *step {
+                    let what = format!("{fence:?} committed step {step} where {} are committed", before.steps);
+                    self.found(now, "no-step-done-twice", what);
+                }
+            }
+            (Ask::Finish { fence, by, outcome }, Answer::Done) => {
+                if *outcome == Outcome::Succeeded {
+                    self.count("published");
+                    if !self.published.insert(fence.job) {
+                        self.found(now, "published-once", format!("{:?} was published again", fence.job));
+                    }
+                }
+                self.wrote(now, *fence, *by, before);
+            }
+            (Ask::Release { fence, by, .. }, Answer::Done) => {
+                self.wrote(now, *fence, *by, before);
+                self.released(scene, *fence, *by, &row);
+            }
+            (Ask::CommitStep { .. } | Ask::Finish { .. } | Ask::Release { .. }, Answer::Refused) => {
+                self.count("stale fence refused");
+                if before.state.is_final() {
+                    self.count("write to what is over refused");
+                }
+            }
+            (Ask::Act { .. }, Answer::Done) if row.state == JobState::Discarded => self.count("discarded"),
+            (Ask::Place { node, .. }, Answer::Done) => self.moved(scene, *node, before),
+            _ => {}
+        }
+    }
+
+    fn joined(&mut self, scene: &Scene<'_>, me: Member) {
+        let now = scene.now;
+        let last = self.incarnations.insert(me.node, me.incarnation.get()).unwrap_or(0);
+        if me.incarnation.get() <= last {
+            self.found(now, "epochs-grow", format!("{me:?} joined after incarnation {last}"));
+        }
+        if let Some(other) = scene.store.living().find(|row| row.member.node == me.node && row.member != me) {
+            self.found(now, "one-life-per-node", format!("{:?} is alive beside {me:?}", other.member));
+        }
+        if last > 0 {
+            self.count("joined again");
+        }
+        self.beats.insert(me, now);
+        self.able(now, me.node, scene.store);
+    }
+
+    /// Remembers since when the node has had a member that may run jobs.
+    fn able(&mut self, now: u64, node: NodeId, store: &Store) {
+        let able = store.living().any(|row| {
+            row.member.node == node && row.state == MemberState::Up && row.role.runs_jobs() && row.slots > 0
+        });
+        if able {
+            self.able_since.entry(node).or_insert(now);
+        } else {
+            self.able_since.remove(&node);
+        }
+    }
+
+    // --- deaths ---
+
+    /// The metastore called a living member dead.
+    fn fenced(&mut self, scene: &Scene<'_>, member: Member, evidence: Evidence, by: Member) {
+        let now = scene.now;
+        if !scene.store.is_alive(by) {
+            self.found(now, "stale-fence-refused", format!("{member:?} was fenced by {by:?}, which is dead itself"));
+        }
+        let process = scene.process(member);
+        match evidence {
+            Evidence::Exited if process.is_some() => {
+                self.found(now, "no-false-takeover", format!("{member:?} is called exited by {by:?} and runs"));
+            }
+            // One whose clock is wrong beyond the bound may call anybody silent.
+            Evidence::Silent if scene.process(by).is_some_and(Process::keeps_time) => self.called_silent(scene, member),
+            _ => {}
+        }
+        let recently = 2 * self.round();
+        if scene.is_quiet() && self.undisturbed_for(now) > recently && self.zookeeper_at + recently > now {
+            let what = format!("nothing but ZooKeeper was in trouble, and {member:?} is called dead by {by:?}");
+            self.found(now, "zookeeper-is-advice", what);
+        }
+    }
+
+    fn called_silent(&mut self, scene: &Scene<'_>, member: Member) {
+        let now = scene.now;
+        // What was heard before everybody was blind does not count.
+        let heard = self.beats.get(&member).copied().unwrap_or(0).max(self.blinded_until);
+        let silent_for = now - heard;
+        let least = self.timing.timeout().scaled(100, 100 + RATE_ERROR_PERCENT).micros();
+        if silent_for + 1_000 < least {
+            let what = format!("{member:?} is called silent {silent_for} us after it could have been heard");
+            return self.found(now, "no-false-takeover", what);
+        }
+        let (Some(process), Some(machine)) = (scene.process(member), scene.machine(member.node)) else { return };
+        if !machine.acts_in_time(now) {
+            return;
+        }
+        self.count("silent but running");
+        if process.node.view(process.local(now)).trust_left.is_some() {
+            return self.found(now, "trust-ends-early", format!("{member:?} is called silent and trusts itself"));
+        }
+        let external = process.runs.iter().find(|(_, run)| run.external && !run.cancelled);
+        if let Some((fence, _)) = external {
+            let what = format!("{member:?} is called silent and its external attempt {fence:?} was not stopped");
+            self.found(now, "trust-ends-early", what);
+        }
+    }
+
+    // --- jobs ---
+
+    /// A write under a fence was accepted.
+    fn wrote(&mut self, now: u64, fence: Fence, by: Member, before: &JobRow) {
+        if before.epoch != fence.epoch || before.holder != Some(by) {
+            self.found(now, "stale-fence-refused", format!("{by:?} wrote under {fence:?} to {before:?}"));
+        }
+    }
+
+    fn granted(&mut self, scene: &Scene<'_>, fence: Fence, by: Member, epoch: Epoch, before: &JobRow) {
+        let (now, store) = (scene.now, scene.store);
+        if let Some(holder) = before.holder.filter(|holder| store.is_alive(*holder)) {
+            self.found(now, "one-holder", format!("{:?} held by {holder:?} was granted to {by:?}", fence.job));
+        }
+        if before.epoch != fence.epoch {
+            self.found(now, "one-holder", format!("{by:?} took {fence:?} where {:?} stands", before.epoch));
+        }
+        if before.state == JobState::Running {
+            self.count("takeover");
+        } else {
+            self.starts += 1;
+            let (running, limit) = (running(store, before.project), store.load(before.project).1);
+            if running > limit {
+                self.found(now, "limits", format!("{:?} runs {running} of {limit} jobs", before.project));
+            }
+            if store.projects().any(|p| p.id != before.project && p.limit > 0 && store.load(p.id).0 >= p.limit) {
+                self.count("started beside a full project");
+            }
+        }
+        let machines = scene.machines.iter().filter_map(|m| Some((m, m.process.as_ref()?)));
+        let old = machines.flat_map(|(m, p)| p.runs.iter().map(move |(old, run)| (m, *old, *run)));
+        for (machine, old, run) in old.filter(|(_, old, _)| old.job == fence.job && old.epoch < epoch) {
+            if store.is_alive(run.member) {
+                let what = format!("{by:?} took {old:?}, whose attempt still runs at {:?}", run.member);
+                return self.found(now, "one-live-attempt", what);
+            }
+            let excused = !machine.acts_in_time(now);
+            if run.external && !run.cancelled && !excused && self.was_silent(run.member, now) {
+                let what = format!("{by:?} took {old:?}, whose external attempt still runs at {:?}", run.member);
+                return self.found(now, "one-live-attempt", what);
+            }
+            self.count("taken over from a member that still moves");
+        }
+    }
+
+    /// Whether the member was silent for the timeout, as opposed to replaced by its own successor.
+    fn was_silent(&self, member: Member, now: u64) -> bool {
+        let successor = self.incarnations.get(&member.node).is_some_and(|last| *last > member.incarnation.get());
+        !successor
+            && now - self.beats.get(&member).copied().unwrap_or(0) >= self.timing.timeout().scaled(95, 100).micros()
+    }
+
+    /// A job was started in the order of the whole cluster: nothing stood before it.
+    fn is_first(&mut self, now: u64, row: &JobRow, store: &Store) {
+        if row.state == JobState::Running {
+            return;
+        }
+        self.count("started in the order of the cluster");
+        let passed = store.open().find(|other| {
+            let (running, limit) = store.load(other.project);
+            let mine = u32::from(other.project == row.project);
+            other.state.is_waiting()
+                && other.holder.is_none()
+                && (other.priority, other.id) < (row.priority, row.id)
+                && running.saturating_sub(mine) < limit
+        });
+        if let Some(other) = passed {
+            self.found(now, "fifo", format!("{:?} was started before {:?}", row.id, other.id));
+        }
+    }
+
+    /// A job was handed back: nothing of the attempt may run any more.
+    fn released(&mut self, scene: &Scene<'_>, fence: Fence, by: Member, row: &JobRow) {
+        let runs = scene.machines.iter().filter_map(|m| m.process.as_ref()).any(|p| p.runs.contains_key(&fence));
+        if runs {
+            self.found(scene.now, "one-live-attempt", format!("{fence:?} was handed back and still runs"));
+        }
+        self.count("handed back");
+        self.handed_over(scene, by, row);
+    }
+
+    /// A waiting job was written down on another queue.
+    fn moved(&mut self, scene: &Scene<'_>, to: NodeId, before: &JobRow) {
+        let Some(from) = before.placed.filter(|from| *from != to) else { return };
+        self.count("placed again");
+        let now = scene.now;
+        let is_able = self.able_since.get(&from).is_some_and(|since| now - since > 2 * self.round());
+        // A node that is about to drain gives its queue away itself.
+        let process = scene.machine(from).and_then(|m| m.process.as_ref());
+        let is_up = process.is_some_and(|p| p.node.view(p.local(now)).phase == "up" && now - p.begun > self.round());
+        if is_able && is_up && !self.leader_only && scene.is_quiet() {
+            let what = format!("{:?} was moved from {from:?}, which is well, to {to:?}", before.id);
+            self.found(now, "least-movement", what);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The table of planted bugs in `sim/PLANTS.md`: what each breaks, to whom it happened, the rule that trips, and the first seed.
+//!
+//! `cargo run -rp kirin-sim -- --plants-table` writes it; a test says when a row is missing, says something else than the code, or
+//! names a seed that does not find its bug any more.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::plant::{Plant, Planting};
+use crate::rule::RULES;
+use crate::search::Script;
+
+/// A planted bug must be found within so many seeds.
+pub const SEEDS_MAX: u64 = 1_000;
+
+const BEGIN: &str = "<!-- plants -->";
+const END: &str = "<!-- /plants -->";
+
+/// The first seed of each planted bug that trips its rule, found on so many threads.
+pub fn seeds(threads: usize) -> BTreeMap<&'static str, Option<u64>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        while let Some(planting) = Plant::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let seed = (1..=SEEDS_MAX).find(|seed| Script::of_seed(*seed).trips(planting));
+            found.push((planting.name, seed));
+        }
+        found
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a run panicked")).collect()
+    })
+}
+
+/// The document with its table replaced.
+///
+/// # Errors
+/// What is missing: the markers, or a seed.
+pub fn rewrite(document: &str, seeds: &BTreeMap<&str, Option<u64>>) -> Result<String, String> {
+    let (before, rest) = document.split_once(BEGIN).ok_or("the marker of the table is missing")?;
+    let (_, after) = rest.split_once(END).ok_or("the end of the table is missing")?;
+    let mut text = format!(
+        "{before}{BEGIN}\n\n| plant | what is broken | where it comes from | rule | seed |\n|---|---|---|---|---|\n"
+    );
+    for planting in &Plant::ALL {
+        let seed = seeds.get(planting.name).copied().flatten();
+        let seed = seed.ok_or_else(|| format!("{} is not found within {SEEDS_MAX} seeds", planting.name))?;
+        text.push_str(&row(planting, seed));
+    }
+    text.push_str("\n| rule | says | must have occurred |\n|---|---|---|\n");
+    for rule in &RULES {
+        text.push_str(&format!("| `{}` | {} | {} |\n", rule.name, rule.says, rule.sometimes.join(", ")));
+    }
+    Ok(format!("{text}\n{END}{after}"))
+}
+
+fn row(planting: &Planting, seed: u64) -> String {
+    let Planting { name, breaks, rule, history, .. } = planting;
+    format!("| `{name}` | {breaks} | {history} | `{rule}` | {seed} |\n")
+}
+
+/// The seeds that the document names.
+pub fn read(document: &str) -> BTreeMap<String, u64> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let seed = |rest: &str| rest.trim_end_matches(" |").rsplit_once("| ").and_then(|(_, seed)| seed.parse().ok());
+    rows.filter_map(|(name, rest)| Some((name.to_owned(), seed(rest)?))).collect()
+}
