@@ -231,7 +231,8 @@ impl Attempts {
         let (attempts, mind) = (self.clone(), mind.clone());
         tokio::spawn(async move {
             let run = AssertUnwindSafe(attempts.run(&mind, by, fence, step, inbox)).catch_unwind();
-            let ended = run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
+            let ended =
+                run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),

@@ -281,12 +281,10 @@ async fn rows(
 async fn list(state: &SessionState, table: &str, source: &Source) -> Result<Vec<SourceFile>> {
     let url = location(source).map_err(|problem| Error::source(table, problem))?;
     let unreadable = |e: String| Error::source(table, format!("cannot list {}: {e}", source.location));
-    let store = state.runtime_env().object_store(&url).map_err(|e| {
-        Error::source(
-            table,
-            format!("cannot open {}: {}; use a path or a file:// URL", source.location, e.strip_backtrace()),
-        )
-    })?;
+    let store = state
+        .runtime_env()
+        .object_store(&url)
+        .map_err(|e| Error::source(table, format!("cannot open {}: {}", source.location, e.strip_backtrace())))?;
     // A file that is named in full may have any name; in a directory, only the format's files count.
     let extension = if url.is_collection() || url.get_glob().is_some() { source.format.extension() } else { "" };
     let metas: Vec<ObjectMeta> = url

@@ -116,9 +116,8 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
     let shell = tokio::spawn(shell.run());
     loop {
         // The view is costly while much is open: it is looked at only when nothing waits.
-        let idle = mind.look(|node, now| {
-            node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty()
-        });
+        let idle =
+            mind.look(|node, now| node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty());
         if idle.await.context("the node has ended")? {
             // Not only what the node knows: nothing is open in the metastore either.
             match store.ask(&Ask::ListJobs, Extra::None).await {

@@ -254,7 +254,10 @@ async fn postgres_restarts_and_clients_go_on() {
         StoreConfig::new(url.parse().expect("a URL")),
         |how| server.lock().expect("no panic").stop(how).expect("it stops"),
         || server.lock().expect("no panic").resume().expect("it starts"),
-        |frozen| server.lock().expect("no panic").freeze(frozen),
+        |frozen| match (server.lock().expect("no panic"), frozen) {
+            (server, true) => server.freeze().expect("it stands still"),
+            (server, false) => server.thaw(),
+        },
     )
     .await;
 }
@@ -267,7 +270,10 @@ async fn mariadb_restarts_and_clients_go_on() {
         StoreConfig::new(url.parse().expect("a URL")),
         |how| server.lock().expect("no panic").stop(how).expect("it stops"),
         || server.lock().expect("no panic").resume().expect("it starts"),
-        |frozen| server.lock().expect("no panic").freeze(frozen),
+        |frozen| match (server.lock().expect("no panic"), frozen) {
+            (server, true) => server.freeze().expect("it stands still"),
+            (server, false) => server.thaw(),
+        },
     )
     .await;
 }
@@ -386,7 +392,7 @@ async fn a_read_only_server_is_refused() {
 /// A server that is not there is said to be so at once, not after the timeout.
 #[tokio::test]
 async fn nobody_there_is_told_at_once() {
-    let port = kirin_tests::servers::process::free_port().expect("a port");
+    let port = kirin_tests::servers::process::free_ports(1).expect("a port")[0];
     for scheme in ["postgres", "mysql"] {
         let config = StoreConfig::new(format!("{scheme}://u@127.0.0.1:{port}/d").parse().expect("a URL"));
         let begun = Instant::now();
