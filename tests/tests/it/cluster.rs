@@ -211,7 +211,7 @@ async fn tables_are_read_from_an_s3_bucket_and_built_from_it() -> anyhow::Result
 
     let model = serde_json::to_value(kirin_olap::demo::model())?;
     let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
-    let january = kirin_olap::demo::months()[0].clone();
+    let january = kirin_olap::demo::months()[0];
     let (start, end) = kirin::catalog::ends(&january);
     let body = json!({ "start": start.to_string(), "end": end.to_string() });
     let made: Value = client.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
