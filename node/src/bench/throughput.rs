@@ -14,7 +14,7 @@ use crate::auth::password;
 use crate::chores::Chores;
 use crate::cli::args::Format;
 use crate::clock::{self, Clock};
-use crate::config::{Config, Secret, Sources};
+use crate::config::{Config, Retention, Secret, Sources};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::{Attempts, Retry};
@@ -107,7 +107,7 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
         join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
         links: Links::new(cluster, "bench", directory.clone(), mind.clone()),
         attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)], Retry::default()),
-        chores: Chores::new(store.clone(), dir),
+        chores: Chores::new(store.clone(), dir, Retention::default()),
         history: History::new(store.clone()),
         directory,
     };
