@@ -280,7 +280,10 @@ async fn rows(
 /// The files of a source, in the order of their names.
 async fn list(state: &SessionState, table: &str, source: &Source) -> Result<Vec<SourceFile>> {
     let url = location(source).map_err(|problem| Error::source(table, problem))?;
-    let unreadable = |e: String| Error::source(table, format!("cannot list {}: {e}", source.location));
+    let unreadable = |e: String| {
+        let hint = crate::stores::hint(&url);
+        Error::source(table, format!("cannot list {}: {e}{hint}", source.location))
+    };
     let store = state
         .runtime_env()
         .object_store(&url)

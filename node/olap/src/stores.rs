@@ -5,6 +5,7 @@
 //! machine's own identity. So no secret ever stands in a table's definition.
 
 use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use object_store::aws::AmazonS3Builder;
 use object_store::{ObjectStore, RetryConfig};
@@ -43,4 +44,14 @@ fn bucket(url: &Url) -> DfResult<Arc<dyn ObjectStore>> {
     let retry = RetryConfig { max_retries: 4, retry_timeout: RETRY_FOR, ..RetryConfig::default() };
     let store = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry).build()?;
     Ok(Arc::new(store))
+}
+
+/// What to do if a store does not answer as wished.
+pub(crate) fn hint(url: &ListingTableUrl) -> &'static str {
+    let keyless = std::env::var_os("AWS_ACCESS_KEY_ID").is_none();
+    if url.scheme().starts_with("s3") && keyless {
+        "; the node's environment has no AWS_ACCESS_KEY_ID, so it asked the machine for its identity"
+    } else {
+        ""
+    }
 }
