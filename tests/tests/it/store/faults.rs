@@ -168,6 +168,14 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
     let (store, straight, proxy) = behind(on).await;
     let (project, me) = (project(&straight).await, join(&store, "a").await);
     let mut told = (0, 0, 0);
+    // How much a whole take says, from a new connection on.
+    proxy.cut();
+    recovered(&store, me).await;
+    let before = proxy.carried();
+    let row = job(&straight, project, 0).await;
+    let take = Ask::Take { fence: row.fence(), by: me, in_order: false };
+    assert!(matches!(store.ask(&take, Extra::None).await, Answer::Granted { .. }));
+    let whole = proxy.carried() - before;
     for round in 1..60_u128 {
         let row = job(&straight, project, round).await;
         let before = proxy.carried();
@@ -177,9 +185,9 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
                 store.ask(&Ask::Take { fence: row.fence(), by: me, in_order: false }, Extra::None).await
             })
         };
-        // Cut when some bytes of it have passed: at another point of the conversation in each round.
-        let bytes = (round as u64 % 30) * 40;
-        let until = Instant::now() + Duration::from_millis(50);
+        // Cut when some bytes of it have passed: at another point of the conversation in each round, twice at its end.
+        let bytes = whole * (round as u64 % 30) / 28;
+        let until = Instant::now() + PATIENCE;
         while proxy.carried() < before + bytes && Instant::now() < until && !take.is_finished() {
             tokio::task::yield_now().await;
         }
