@@ -22,7 +22,6 @@ pub mod dice;
 mod host;
 mod judge;
 pub mod plant;
-pub mod say;
 pub mod search;
 pub mod setup;
 pub mod store;
@@ -31,6 +30,7 @@ pub mod world;
 
 pub use act::{Act, Host};
 pub use judge::Violation;
+pub use kirin_core::say;
 pub use plant::Plant;
 pub use setup::Setup;
 pub use world::World;
