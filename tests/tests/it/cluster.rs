@@ -245,3 +245,15 @@ async fn tables_are_read_from_an_s3_bucket_and_built_from_it() -> anyhow::Result
     ensure!(built["pushDown"] == false && raw["pushDown"] == true, "{built} {raw}");
     cluster.stop_all().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_leader_race_one_node_runs_alone() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let alone = ("kylin.server.leader-race.enabled".to_owned(), "false".to_owned());
+    let plan = Plan { settings: vec![alone], ..plan() };
+    let Err(refused) = Cluster::start(dir.path(), 2, plan).await else { anyhow::bail!("a second node joined") };
+    ensure!(refused.to_string().contains("node-2 ended at once"), "{refused}");
+    let log = std::fs::read_to_string(dir.path().join("node-2/node.log"))?;
+    ensure!(log.contains("node-1 is in the cluster already"), "the log says what to do: {log}");
+    Ok(())
+}
