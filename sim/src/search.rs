@@ -90,27 +90,6 @@ impl Script {
         (verdict, world)
     }
 
-    /// The smallest script that can be found by dropping acts and still breaks the same rule.
-    pub fn shrink(&self, plant: Option<Plant>) -> Self {
-        let Some(rule) = self.run(plant).violation.map(|v| v.rule) else { return self.clone() };
-        let fails = |script: &Self| script.run(plant).violation.is_some_and(|v| v.rule == rule);
-        let mut best = self.clone();
-        let mut chunk = best.acts.len().div_ceil(2).max(1);
-        loop {
-            let mut at = 0;
-            while at < best.acts.len() {
-                let mut fewer = best.clone();
-                let end = (at + chunk).min(fewer.acts.len());
-                fewer.acts.drain(at..end);
-                if fails(&fewer) { best = fewer } else { at = end }
-            }
-            if chunk == 1 {
-                return best;
-            }
-            chunk = chunk.div_ceil(2);
-        }
-    }
-
     /// The script as text.
     pub fn text(&self) -> String {
         let mut text = format!("{}\n", self.setup);
