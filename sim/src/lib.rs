@@ -13,6 +13,7 @@
 //! | [`plant`] | rules broken on purpose, to test the judge |
 //! | [`search`] | drawing runs from seeds |
 //! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
+//! | [`explain`], [`picture`] | a run as a page to look at |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | [`transcript`] | acts and the orders that they caused, as text |
@@ -20,9 +21,11 @@
 pub mod act;
 pub mod cluster;
 pub mod dice;
+pub mod explain;
 mod host;
 pub mod hunt;
 mod judge;
+pub mod picture;
 pub mod plant;
 pub mod say;
 pub mod search;

@@ -71,15 +71,7 @@ impl Script {
     }
 
     fn carry_out(&self, mut world: World) -> (Verdict, World) {
-        for act in &self.acts {
-            world.act(act);
-            if world.violation().is_some() {
-                break;
-            }
-        }
-        if world.violation().is_none() {
-            world.heal_and_wait();
-        }
+        self.carry_out_in(&mut world);
         let verdict = Verdict {
             violation: world.violation().cloned(),
             simulated: world.now(),
@@ -88,6 +80,17 @@ impl Script {
             occurred: world.occurred().clone(),
         };
         (verdict, world)
+    }
+
+    /// Carries it out in a world that was made for it, heals everything, and waits for the end.
+    pub(crate) fn carry_out_in(&self, world: &mut World) {
+        for act in &self.acts {
+            world.act(act);
+            if world.violation().is_some() {
+                return;
+            }
+        }
+        world.heal_and_wait();
     }
 
     /// The script as text.

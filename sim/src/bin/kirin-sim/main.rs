@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kirin_core::Span;
 use kirin_sim::hunt::{self, Hunt, Tally};
 use kirin_sim::search::Script;
-use kirin_sim::{Plant, Violation, plant, say};
+use kirin_sim::{Plant, Violation, explain, plant, say};
 
 mod options;
 
@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         }
         Ok(Command::Many(many)) => run_many(&many),
         Ok(Command::One(one)) => run_one(&one),
-        Ok(Command::Explain { .. } | Command::Exhaustive { .. } | Command::Bench { .. }) => Ok(true),
+        Ok(Command::Explain { one, out }) => draw(&one, &out),
+        Ok(Command::Exhaustive { .. } | Command::Bench { .. }) => Ok(true),
         Err(wrong) => Err(wrong),
     };
     match done {
@@ -83,6 +84,32 @@ fn run_one(one: &One) -> Result<bool, String> {
         _ => println!("FAILED {violation}"),
     }
     Ok(false)
+}
+
+/// Draws a run; it need not be one in which every rule holds.
+fn draw(one: &One, out: &Path) -> Result<bool, String> {
+    let script = script(&one.source)?;
+    let mut picture = quietly(|| explain::picture(&script, one.plant));
+    let with = one.plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
+    picture.again = Some(format!("cargo run -rp kirin-sim -- {}{with}", again(&one.source)));
+    if let Source::Acts(path) = &one.source {
+        picture.title = format!("{}: {}", path.file_stem().unwrap_or_default().to_string_lossy(), picture.title);
+    }
+    fs::write(out, picture.html()).map_err(|e| format!("{}: {e}; -o names another file", out.display()))?;
+    match &picture.violation {
+        None => println!("every rule held"),
+        Some(broken) => println!("{} broken at {:.6} s: {}", broken.rule, broken.at as f64 / 1e6, broken.what),
+    }
+    println!("{}: open it in a browser", out.display());
+    Ok(true)
+}
+
+/// The options that name a run.
+fn again(source: &Source) -> String {
+    match source {
+        Source::Seed(seed) => format!("--seed {seed}"),
+        Source::Acts(path) => format!("--acts {}", path.display()),
+    }
 }
 
 // --- many runs ---
@@ -191,13 +218,11 @@ fn failed(
     plant: Option<Plant>,
     folder: &Path,
 ) -> Result<(), String> {
-    let (name, again) = match source {
-        Source::Seed(seed) => (format!("seed-{seed}"), format!("--seed {seed}")),
-        Source::Acts(path) => {
-            let stem = path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
-            (format!("{stem}-shrunk"), format!("--acts {}", path.display()))
-        }
+    let name = match source {
+        Source::Seed(seed) => format!("seed-{seed}"),
+        Source::Acts(path) => format!("{}-shrunk", path.file_stem().unwrap_or_default().to_string_lossy()),
     };
+    let again = again(source);
     let with = plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
     println!("FAILED {name}: {violation}");
     println!("again: cargo run -rp kirin-sim -- {again}{with}");
