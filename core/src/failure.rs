@@ -63,6 +63,7 @@ impl fmt::Display for Evidence {
 
 /// What an observer holds against a member.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Suspicion {
     pub(crate) since: Time,
     /// When the last probe was sent, if it has not come back.
@@ -74,6 +75,7 @@ pub(crate) struct Suspicion {
 
 /// A living member, as one observer sees it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Peer {
     pub(crate) row: MemberRow,
     /// When this observer first saw the beat that the row shows.
@@ -86,6 +88,7 @@ pub(crate) type Gone = (Member, Option<Suspicion>);
 
 /// The living members, as the metastore listed them last.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Roster {
     peers: Vec<Peer>,
     /// When the last list was asked for.

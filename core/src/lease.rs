@@ -24,6 +24,7 @@ use crate::timing::Timing;
 
 /// The heart-beat of one member.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lease {
     timing: Timing,
     /// How long a success is worth.

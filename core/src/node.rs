@@ -38,6 +38,7 @@ pub(crate) use attempts::Attempt;
 
 /// How a node behaves; fixed for one run, but for the slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// What the node does.
     pub role: Role,
@@ -75,6 +76,7 @@ impl Settings {
 
 /// Where a member is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Phase {
     /// Not a member (any more): joins at that moment, when nothing of its former life runs.
     Outside { join_at: Time },
@@ -92,6 +94,7 @@ pub(crate) enum Phase {
 
 /// What follows a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Next {
     /// It stays drained.
     Stay,
@@ -130,6 +133,7 @@ pub enum Timer {
 
 /// What a request was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum What {
     Join,
     Beat,
@@ -178,6 +182,7 @@ pub(crate) enum What {
 }
 
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Pending {
     what: What,
     asked_at: Time,
@@ -185,6 +190,7 @@ struct Pending {
 
 /// What is known of a claim.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Claim {
     pub(crate) row: ClaimRow,
     pub(crate) vacant_since: Option<Time>,
@@ -195,6 +201,7 @@ pub(crate) struct Claim {
 
 /// An orphan that a peer said this node is the heir of.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Inherited {
     pub(crate) from: Member,
     pub(crate) found: Option<Found>,
@@ -203,6 +210,7 @@ pub(crate) struct Inherited {
 
 /// One node's mind.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     pub(crate) settings: Settings,
     seed: u64,

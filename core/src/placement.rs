@@ -14,6 +14,7 @@ use crate::member::NodeId;
 
 /// A node that may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Candidate {
     /// Which.
     pub node: NodeId,

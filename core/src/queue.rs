@@ -79,6 +79,7 @@ fn is_fresh(row: &JobRow) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Stage {
     /// Wants to run and stands on this node's queue.
     Waiting { home: NodeId },
@@ -91,6 +92,7 @@ pub(crate) enum Stage {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Job {
     pub(crate) row: JobRow,
     pub(crate) stage: Stage,
@@ -112,6 +114,7 @@ pub const NOWHERE: NodeId = NodeId(0);
 
 /// The jobs that are not over, as this node knows them.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Queue {
     jobs: BTreeMap<JobId, Job>,
     waiting: BTreeMap<NodeId, BTreeMap<ProjectId, BTreeSet<Rank>>>,

@@ -8,6 +8,7 @@ use core::ops::{Add, AddAssign, Sub};
 
 /// A moment on this incarnation's monotonic clock. Deliberately not serialisable.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 /// A duration in microseconds.

@@ -22,6 +22,7 @@ pub const BEAT_TRIES: u64 = 10;
 
 /// Heart-beat settings that are known to be safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timing {
     timeout: Span,
     interval: Span,

@@ -11,11 +11,13 @@
 //! | `probe` | nothing at all, in steps: for measuring and for trying things out |
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::metastore::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
@@ -211,6 +213,11 @@ impl Attempts {
         Self { store, executors, working_dir, loads, retry, running: Arc::default() }
     }
 
+    /// Where the logs of a job's steps are, those of all attempts together.
+    pub fn log_dir(&self, job: &JobInfo) -> PathBuf {
+        job_dir(&self.working_dir, &job.project, job.uuid).join("log")
+    }
+
     /// The executor of that kind.
     ///
     /// # Errors
@@ -228,8 +235,9 @@ impl Attempts {
         self.running().insert(fence, orders);
         let (attempts, mind) = (self.clone(), mind.clone());
         tokio::spawn(async move {
-            let task = tokio::spawn(attempts.clone().run(mind.clone(), by, fence, step, inbox));
-            let ended = task.await.unwrap_or_else(|error| Ended::Failed(format!("the executor broke: {error}")));
+            let run = AssertUnwindSafe(attempts.run(&mind, by, fence, step, inbox)).catch_unwind();
+            let ended =
+                run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
@@ -263,8 +271,8 @@ impl Attempts {
     }
 
     async fn run(
-        self,
-        mind: Mind,
+        &self,
+        mind: &Mind,
         by: Member,
         fence: Fence,
         step: u32,
@@ -284,8 +292,8 @@ impl Attempts {
             Err(error) => return Ended::Failed(error),
         };
         let dir = attempt_dir(&self.working_dir, &job, fence);
-        let log = BoundedLog::at(log_dir(&self.working_dir, &job));
-        let (store, retry) = (self.store.clone(), self.retry);
+        let log = BoundedLog::at(self.log_dir(&job));
+        let (mind, store, retry) = (mind.clone(), self.store.clone(), self.retry);
         executor.run(Attempt { fence, by, job, done, dir, log, mind, store, orders, retry }).await
     }
 
@@ -327,10 +335,11 @@ async fn load(store: Store, mut inbox: mpsc::UnboundedReceiver<Load>) {
     while inbox.recv_many(&mut wanted, LOAD_BATCH).await > 0 {
         let ids: Vec<_> = wanted.iter().map(|load| load.job).collect();
         let jobs = store.jobs_by_id(&ids).await.map_err(Arc::new);
+        let jobs = jobs.map(|jobs| jobs.into_iter().map(|job| (job.row.id, job)).collect::<BTreeMap<_, _>>());
         for load in wanted.drain(..) {
-            let found = jobs.as_ref().map(|jobs| jobs.iter().find(|job| job.row.id == load.job).cloned());
+            let found = jobs.as_ref().map(|jobs| jobs.get(&load.job).cloned()).map_err(Clone::clone);
             // An attempt that was stopped meanwhile does not wait any more.
-            let _ = load.reply.send(found.map_err(Clone::clone));
+            let _ = load.reply.send(found);
         }
     }
 }
@@ -346,11 +355,6 @@ pub fn job_dir(working_dir: &Path, project: &str, uuid: uuid::Uuid) -> PathBuf {
 
 fn attempt_dir(working_dir: &Path, job: &JobInfo, fence: Fence) -> PathBuf {
     job_dir(working_dir, &job.project, job.uuid).join(format!("attempt={}", fence.epoch.0))
-}
-
-/// Where the logs of a job's steps are, those of all attempts together.
-pub fn log_dir(working_dir: &Path, job: &JobInfo) -> PathBuf {
-    job_dir(working_dir, &job.project, job.uuid).join("log")
 }
 
 /// A step's report, with the times filled in.

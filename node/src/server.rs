@@ -79,15 +79,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (mind, inputs) = Mind::new();
     let directory = Directory::new(store.clone());
     let (discovery, feeder) = discover(&config, &cluster.id)?;
+    // Clusters that share a directory must not sweep one another's files.
+    let working_dir = config.working_dir.join(&cluster.id);
     let links = Links::new(cluster, &name, directory.clone(), mind.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
-    let attempts = Attempts::new(store.clone(), &config.working_dir, executors(&config), retry);
+    let attempts = Attempts::new(store.clone(), &working_dir, executors(&config), retry);
     let outside = Outside {
         store: store.clone(),
         join,
         links: links.clone(),
         attempts: attempts.clone(),
-        chores: Chores::new(store.clone(), &config.working_dir),
+        chores: Chores::new(store.clone(), &working_dir, config.retention),
         history: History::new(store.clone()),
         directory: directory.clone(),
     };

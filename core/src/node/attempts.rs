@@ -17,6 +17,7 @@ use crate::time::Time;
 
 /// One try at a job by this member.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Attempt {
     pub(crate) fence: Fence,
     pub(crate) external: bool,
@@ -42,6 +43,7 @@ pub(crate) struct Attempt {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Took {
     pub(crate) inherited: Inherited,
     pub(crate) from_step: u32,

@@ -14,7 +14,7 @@ use crate::auth::password;
 use crate::chores::Chores;
 use crate::cli::args::Format;
 use crate::clock::{self, Clock};
-use crate::config::{Config, Secret, Sources};
+use crate::config::{Config, Retention, Secret, Sources};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::{Attempts, Retry};
@@ -24,7 +24,9 @@ use crate::server::store_config;
 use crate::shell::{Mind, Outside, Shell};
 
 /// Attempts at once where requests share transactions.
-const SLOTS: u32 = 2_000;
+const SLOTS: u32 = 4_000;
+/// Clients at once where requests share transactions; each waits for its answer.
+const CLIENTS: u32 = 512;
 /// Attempts at once where each request has its own.
 const SLOTS_UNBATCHED: u32 = 10;
 
@@ -64,7 +66,7 @@ pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, f
 
 async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatched: bool) -> anyhow::Result<()> {
     // Unbatched: one client, one commit each, as a user who waits for each answer. Batched: many clients at once.
-    let clients = if unbatched { 1 } else { 64 };
+    let clients = if unbatched { 1 } else { CLIENTS };
     let each = jobs.div_ceil(clients);
     let mut tasks = Vec::new();
     for client in 0..clients {
@@ -105,7 +107,7 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
         join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
         links: Links::new(cluster, "bench", directory.clone(), mind.clone()),
         attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)], Retry::default()),
-        chores: Chores::new(store.clone(), dir),
+        chores: Chores::new(store.clone(), dir, Retention::default()),
         history: History::new(store.clone()),
         directory,
     };
@@ -113,10 +115,10 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
     let (shell, _) = Shell::new(settings, Clock::start(), outside, mind.clone(), inputs);
     let shell = tokio::spawn(shell.run());
     loop {
-        let open =
-            mind.look(|node, now| (node.me().is_some(), node.queue().len(), node.view(now).attempts.len())).await;
-        let (joined, queue, attempts) = open.context("the node has ended")?;
-        if joined && queue == 0 && attempts == 0 {
+        // The view is costly while much is open: it is looked at only when nothing waits.
+        let idle =
+            mind.look(|node, now| node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty());
+        if idle.await.context("the node has ended")? {
             // Not only what the node knows: nothing is open in the metastore either.
             match store.ask(&Ask::ListJobs, Extra::None).await {
                 Answer::Jobs(rows) if rows.is_empty() => break,

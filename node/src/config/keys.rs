@@ -145,6 +145,18 @@ pub const KEYS: &[Key] = &[
     )
     .or("node"),
     Key::new("kylin.job.retry", Kind::Count { min: 0, max: 1_000 }, "how often a failed step is tried again").or("0"),
+    Key::new(
+        "kylin.garbage.storage.executable-survival-time-threshold",
+        span(Unit::Secs, 0, 36_500 * DAY),
+        "for how long jobs that are over are kept; 0 keeps them for ever",
+    )
+    .or("30d"),
+    Key::new(
+        "kirin.history.retention",
+        span(Unit::Secs, 0, 36_500 * DAY),
+        "for how long the cluster's history is kept; 0 keeps it for ever",
+    )
+    .or("90d"),
     Key::new("kylin.job.retry-interval", span(Unit::Millis, 0, DAY), "how long to wait before that").or("30000"),
     Key::new("kirin.job.drain-timeout", span(Unit::Secs, 0, DAY), "how long a stopping node waits for step boundaries")
         .or("30s"),

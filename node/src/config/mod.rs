@@ -74,6 +74,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where built indexes are kept; absolute.
     pub working_dir: PathBuf,
+    /// For how long the past is kept.
+    pub retention: Retention,
     /// The metastore.
     pub metastore: Metastore,
     /// Heart beats.
@@ -138,6 +140,15 @@ pub struct Jobs {
     pub drain_timeout: Duration,
     /// Whether jobs may run arbitrary commands on this node.
     pub commands: bool,
+}
+
+/// For how long the past is kept; zero means for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Jobs that are over, from their end on.
+    pub jobs: Duration,
+    /// The cluster's history, with the members in it.
+    pub history: Duration,
 }
 
 /// Login between nodes.
@@ -273,6 +284,10 @@ impl Config {
             log_level: r.parsed("kirin.log.level", log_level).unwrap_or_default(),
             data_dir,
             working_dir,
+            retention: Retention {
+                jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
+                history: r.span("kirin.history.retention"),
+            },
             timing: timing(r),
             leader_race: r.flag("kylin.server.leader-race.enabled"),
             scheduler: match r.word("kylin.job.scheduler.default") {

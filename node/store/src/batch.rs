@@ -110,7 +110,7 @@ async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request:
     let sender = inner.batches().and_then(|batches| lane(batches).0.get());
     let patience = inner.ask_timeout();
     let Some(sender) = sender else {
-        let mut answers = R::carry(inner, &[request], patience).await?;
+        let mut answers = Box::pin(R::carry(inner, &[request], patience)).await?;
         return answers
             .pop()
             .ok_or_else(|| Fault::Maybe(StoreError::Corrupt("a transaction without answer".to_owned())));

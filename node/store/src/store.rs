@@ -103,19 +103,19 @@ impl Store {
     }
 
     pub(crate) async fn beats<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
-        self.inner.beat.carry(work, self.inner.ask_timeout).await
+        Box::pin(self.inner.beat.carry(work, self.inner.ask_timeout)).await
     }
 
     pub(crate) async fn members<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
-        self.inner.members.carry(work, self.inner.ask_timeout).await
+        Box::pin(self.inner.members.carry(work, self.inner.ask_timeout)).await
     }
 
     pub(crate) async fn works<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
-        self.inner.work.carry(work, self.inner.ask_timeout).await
+        Box::pin(self.inner.work.carry(work, self.inner.ask_timeout)).await
     }
 
     pub(crate) async fn looks<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {
-        self.inner.work.carry(work, self.inner.ask_timeout).await
+        Box::pin(self.inner.work.carry(work, self.inner.ask_timeout)).await
     }
 
     pub(crate) async fn takes(&self, take: Take) -> Result<Answer, Fault> {

@@ -8,6 +8,8 @@ use kirin::launch::{Cluster, Plan};
 use kirin_tests::servers::postgres::Postgres;
 use serde_json::{Value, json};
 
+use crate::s3::S3;
+
 /// The program under test, built beside this one.
 fn program() -> PathBuf {
     let mut path = std::env::current_exe().expect("this test is a program");
@@ -185,4 +187,43 @@ async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Re
     cluster.stop_all().await?;
     tokio::task::spawn_blocking(move || postgres.stop(kirin_tests::servers::postgres::Stop::Fast)).await??;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_read_from_an_s3_bucket_and_built_from_it() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let buckets = dir.path().join("buckets");
+    kirin_olap::demo::write_files(&buckets.join("flights/of/2013"))?;
+    let s3 = S3::serve(&buckets).await?;
+    let plan = Plan { environment: s3.environment(), ..plan() };
+    let mut cluster = Cluster::start(dir.path(), 1, plan).await?;
+    let client = cluster.nodes[0].client()?;
+    for table in kirin_olap::demo::tables("s3://flights/of/2013".as_ref()) {
+        let body = json!({ "name": table.name, "source": table.source.location });
+        let _: Value = client.call(Request::post(&["tables"]).body(&body)?).await?;
+    }
+    let vague = json!({ "name": "vague", "source": "s3://flights/of/2013" });
+    let vague = client.call::<Value>(Request::post(&["tables"]).body(&vague)?).await.expect_err("no format is named");
+    ensure!(vague.to_string().contains("s3://flights/of/2013/*.parquet"), "the error says how to write it: {vague}");
+    let lost = json!({ "name": "lost", "source": "s3://flights/nowhere/*.parquet" });
+    let lost = client.call::<Value>(Request::post(&["tables"]).body(&lost)?).await.expect_err("nothing is there");
+    ensure!(lost.to_string().contains("there is no .parquet file"), "{lost}");
+
+    let model = serde_json::to_value(kirin_olap::demo::model())?;
+    let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
+    let january = kirin_olap::demo::months()[0];
+    let (start, end) = kirin::catalog::ends(&january);
+    let body = json!({ "start": start.to_string(), "end": end.to_string() });
+    let made: Value = client.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
+    let id = made["jobs"][0]["job_id"].as_str().unwrap_or_default();
+    until(&cluster, id, "FINISHED").await?;
+    let ask = async |sql: &str, raw: bool| -> anyhow::Result<Value> {
+        let body = json!({ "project": "default", "sql": sql, "useIndex": !raw, "forcedToPushDown": raw });
+        Ok(client.call(Request::post(&["query"]).body(&body)?).await?)
+    };
+    let sql = "SELECT carrier, count(*) FROM flights WHERE time_hour >= '2013-01-01' AND time_hour < '2013-02-01' GROUP BY carrier ORDER BY carrier";
+    let (built, raw) = (ask(sql, false).await?, ask(sql, true).await?);
+    ensure!(built["results"] == raw["results"] && built["results"].as_array().is_some_and(|rows| rows.len() > 10));
+    ensure!(built["pushDown"] == false && raw["pushDown"] == true, "{built} {raw}");
+    cluster.stop_all().await
 }
