@@ -62,7 +62,7 @@ impl fmt::Display for Evidence {
 }
 
 /// What an observer holds against a member.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Suspicion {
     pub(crate) since: Time,
@@ -74,7 +74,7 @@ pub(crate) struct Suspicion {
 }
 
 /// A living member, as one observer sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Peer {
     pub(crate) row: MemberRow,
@@ -87,7 +87,7 @@ pub(crate) struct Peer {
 pub(crate) type Gone = (Member, Option<Suspicion>);
 
 /// The living members, as the metastore listed them last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Roster {
     peers: Vec<Peer>,

@@ -37,7 +37,7 @@ mod membership;
 pub(crate) use attempts::Attempt;
 
 /// How a node behaves; fixed for one run, but for the slots.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// What the node does.
@@ -75,7 +75,7 @@ impl Settings {
 }
 
 /// Where a member is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Phase {
     /// Not a member (any more): joins at that moment, when nothing of its former life runs.
@@ -93,7 +93,7 @@ pub(crate) enum Phase {
 }
 
 /// What follows a drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Next {
     /// It stays drained.
@@ -132,7 +132,7 @@ pub enum Timer {
 }
 
 /// What a request was for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum What {
     Join,
@@ -181,7 +181,7 @@ pub(crate) enum What {
     Slots,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Pending {
     what: What,
@@ -189,7 +189,7 @@ struct Pending {
 }
 
 /// What is known of a claim.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Claim {
     pub(crate) row: ClaimRow,
@@ -200,7 +200,7 @@ pub(crate) struct Claim {
 }
 
 /// An orphan that a peer said this node is the heir of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Inherited {
     pub(crate) from: Member,
@@ -209,7 +209,7 @@ pub(crate) struct Inherited {
 }
 
 /// One node's mind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     pub(crate) settings: Settings,

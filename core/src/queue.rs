@@ -78,7 +78,7 @@ fn is_fresh(row: &JobRow) -> bool {
     row.state != JobState::Running
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Stage {
     /// Wants to run and stands on this node's queue.
@@ -91,7 +91,7 @@ pub(crate) enum Stage {
     Idle,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Job {
     pub(crate) row: JobRow,
@@ -113,7 +113,7 @@ impl Job {
 pub const NOWHERE: NodeId = NodeId(0);
 
 /// The jobs that are not over, as this node knows them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Queue {
     jobs: BTreeMap<JobId, Job>,

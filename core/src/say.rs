@@ -88,7 +88,8 @@ fn rows(rows: &[JobRow]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn ask(ask: &Ask) -> String {
+/// One request in one line.
+pub fn ask(ask: &Ask) -> String {
     match ask {
         Ask::Join { role, slots } => format!("ask to join as {role:?} with {slots} slots"),
         Ask::Beat { .. } => "ask beat".to_owned(),

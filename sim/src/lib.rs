@@ -11,7 +11,9 @@
 //! | [`world`] | time, machines, clocks, links, executors, users |
 //! | `judge` | the rules that must hold, whatever happens |
 //! | [`plant`] | rules broken on purpose, to test the judge |
-//! | [`search`] | drawing runs from seeds, shrinking those that fail |
+//! | [`search`] | drawing runs from seeds |
+//! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
+//! | [`explain`], [`picture`] | a run as a page to look at |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | [`transcript`] | acts and the orders that they caused, as text |
@@ -19,11 +21,15 @@
 pub mod act;
 pub mod cluster;
 pub mod dice;
+pub mod explain;
 mod host;
+pub mod hunt;
 mod judge;
+pub mod picture;
 pub mod plant;
 pub mod search;
 pub mod setup;
+pub mod shrink;
 pub mod store;
 pub mod transcript;
 pub mod world;
