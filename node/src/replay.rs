@@ -18,6 +18,8 @@ use crate::cli::args::{Format, ReplayArgs};
 use crate::config::{Config, Sources};
 use crate::server;
 
+mod film;
+
 /// How many differing decisions are shown.
 const DIFFERENCES_MAX: usize = 20;
 
@@ -32,6 +34,12 @@ pub fn run(args: &ReplayArgs, format: Format) -> anyhow::Result<()> {
     let recordings = files.iter().map(|path| Recording::open(path)).collect::<Result<Vec<_>, _>>()?;
     if !args.set.is_empty() {
         return compare(&recordings, &args.set, format);
+    }
+    if let Some(path) = &args.explain {
+        std::fs::write(path, film::picture(&recordings)?.html())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        say(&format!("{}: open it in a browser", path.display()));
+        return Ok(());
     }
     let mut told = Told { args, format, lines: Vec::new() };
     let mut summaries = Vec::new();

@@ -13,7 +13,7 @@
 //! | [`plant`] | rules broken on purpose, to test the judge |
 //! | [`search`] | drawing runs from seeds |
 //! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
-//! | [`explain`], [`picture`] | a run as a page to look at |
+//! | [`explain`], [`picture`] | a run as a page to look at; the page is drawn by `kirin-picture` |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | [`transcript`] | acts and the orders that they caused, as text |
@@ -25,7 +25,6 @@ pub mod explain;
 mod host;
 pub mod hunt;
 mod judge;
-pub mod picture;
 pub mod plant;
 pub mod search;
 pub mod setup;
@@ -37,6 +36,7 @@ pub mod world;
 pub use act::{Act, Host};
 pub use judge::Violation;
 pub use kirin_core::say;
+pub use kirin_picture as picture;
 pub use plant::Plant;
 pub use setup::Setup;
 pub use world::World;

@@ -220,6 +220,9 @@ pub struct ReplayArgs {
     /// Waits for Enter after each event; q ends
     #[arg(long)]
     pub step: bool,
+    /// Draws the recordings, those of several nodes side by side, as a page for a browser
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["set", "why", "step"])]
+    pub explain: Option<PathBuf>,
     /// Decides anew with another setting, and shows what differs
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
