@@ -64,7 +64,7 @@ pub enum Target {
 }
 
 /// A living member as a list shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberRow {
     /// Who.
@@ -80,7 +80,7 @@ pub struct MemberRow {
 }
 
 /// A claim as a list shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClaimRow {
     /// What is claimed.
@@ -92,7 +92,7 @@ pub struct ClaimRow {
 }
 
 /// A project as a list shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProjectRow {
     /// Which.
@@ -102,7 +102,7 @@ pub struct ProjectRow {
 }
 
 /// A job that isn't over as a list shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobRow {
     /// Which.
@@ -134,7 +134,7 @@ impl JobRow {
 }
 
 /// A request to the metastore: one transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Ask {
     /// Start a new incarnation of this node. Any living member with the same node becomes fenced (replaced) in the same
@@ -295,7 +295,7 @@ pub enum Ask {
 }
 
 /// What the metastore says to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Answer {
     /// The node runs under this incarnation.

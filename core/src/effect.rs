@@ -19,7 +19,7 @@ pub type Effects = Vec<Effect>;
 pub struct AskId(pub u64);
 
 /// Something to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Effect {
     /// Ask the metastore. Answered by `Answered`.
@@ -77,7 +77,7 @@ pub enum Effect {
 }
 
 /// Why an attempt is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Why {
     /// The job's state was changed by a user.
@@ -93,7 +93,7 @@ pub enum Why {
 }
 
 /// What one node tells another. A hint: it makes things fast, and nothing true.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Nudge {
     /// Arrives as `Heard`.
@@ -105,7 +105,7 @@ pub enum Nudge {
 }
 
 /// Jobs whose holder is dead, for their heir.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Orphans {
     /// Who held them.
@@ -117,7 +117,7 @@ pub struct Orphans {
 }
 
 /// How a death was found out, and how long each phase took on the clock of the member that found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Found {
     /// The evidence.
@@ -131,7 +131,7 @@ pub struct Found {
 }
 
 /// Something that people may want to know later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Note {
     /// The heir's first step of a taken-over job is committed (or the job is over).

@@ -63,7 +63,8 @@ impl fmt::Display for Evidence {
 }
 
 /// What an observer holds against a member.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Suspicion {
     pub(crate) since: Time,
     /// When the last probe was sent, if it has not come back.
@@ -74,7 +75,8 @@ pub(crate) struct Suspicion {
 }
 
 /// A living member, as one observer sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Peer {
     pub(crate) row: MemberRow,
     /// When this observer first saw the beat that the row shows.
@@ -86,13 +88,15 @@ pub(crate) struct Peer {
 pub(crate) type Gone = (Member, Option<Suspicion>);
 
 /// The living members, as the metastore listed them last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Roster {
     peers: Vec<Peer>,
     /// When the last list was asked for.
     read: Option<Time>,
     /// A list that was asked for earlier is older than what is known.
     not_before: Time,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) plants: Planted,
 }
 

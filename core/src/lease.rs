@@ -23,7 +23,8 @@ use crate::time::{Span, Time};
 use crate::timing::Timing;
 
 /// The heart-beat of one member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lease {
     timing: Timing,
     /// How long a success is worth.

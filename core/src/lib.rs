@@ -17,13 +17,14 @@
 //! | [`ask`] | the metastore contract: the closed list of requests and answers |
 //! | [`event`], [`effect`] | the only way in and the only way out |
 //! | [`node`] | `step`: facts in, orders out |
-//! | [`view`] | plain data for people |
+//! | [`view`], [`digest`] | plain data for people; all of it in one number |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod ask;
+pub mod digest;
 pub mod effect;
 pub mod event;
 pub mod failure;
@@ -37,6 +38,7 @@ pub mod plant;
 #[cfg(not(feature = "plants"))]
 mod plant;
 pub mod queue;
+pub mod say;
 pub mod time;
 pub mod timing;
 pub mod view;

@@ -37,7 +37,8 @@ mod membership;
 pub(crate) use attempts::Attempt;
 
 /// How a node behaves; fixed for one run, but for the slots.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// What the node does.
     pub role: Role,
@@ -74,7 +75,8 @@ impl Settings {
 }
 
 /// Where a member is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Phase {
     /// Not a member (any more): joins at that moment, when nothing of its former life runs.
     Outside { join_at: Time },
@@ -91,7 +93,8 @@ pub(crate) enum Phase {
 }
 
 /// What follows a drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Next {
     /// It stays drained.
     Stay,
@@ -129,7 +132,8 @@ pub enum Timer {
 }
 
 /// What a request was for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum What {
     Join,
     Beat,
@@ -177,14 +181,16 @@ pub(crate) enum What {
     Slots,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Pending {
     what: What,
     asked_at: Time,
 }
 
 /// What is known of a claim.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Claim {
     pub(crate) row: ClaimRow,
     pub(crate) vacant_since: Option<Time>,
@@ -194,7 +200,8 @@ pub(crate) struct Claim {
 }
 
 /// An orphan that a peer said this node is the heir of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Inherited {
     pub(crate) from: Member,
     pub(crate) found: Option<Found>,
@@ -202,7 +209,8 @@ pub(crate) struct Inherited {
 }
 
 /// One node's mind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     pub(crate) settings: Settings,
     seed: u64,
@@ -243,6 +251,7 @@ pub struct Node {
     takes: u32,
     /// Whether something changed that may let a job start.
     stirred: bool,
+    #[cfg_attr(feature = "serde", serde(skip))]
     plants: Planted,
     out: Effects,
 }
@@ -284,6 +293,16 @@ impl Node {
             plants: Planted::default(),
             out: Effects::new(),
         }
+    }
+
+    /// How it behaves.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it began with, for a replay.
+    pub const fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Takes in a fact and returns what to do.

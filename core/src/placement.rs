@@ -13,7 +13,8 @@ use crate::ask::JobId;
 use crate::member::NodeId;
 
 /// A node that may be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Candidate {
     /// Which.
     pub node: NodeId,

@@ -69,6 +69,11 @@ pub(crate) struct Planted {
     pub(crate) plant: Option<Plant>,
 }
 
+/// What is broken on purpose is no part of what a node knows.
+impl core::hash::Hash for Planted {
+    fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
+}
+
 impl Planted {
     /// Whether that rule is broken on purpose.
     #[cfg(feature = "plants")]

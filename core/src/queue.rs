@@ -79,7 +79,8 @@ fn is_fresh(row: &JobRow) -> bool {
     row.state != JobState::Running
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Stage {
     /// Wants to run and stands on this node's queue.
     Waiting { home: NodeId },
@@ -91,7 +92,8 @@ pub(crate) enum Stage {
     Idle,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Job {
     pub(crate) row: JobRow,
     pub(crate) stage: Stage,
@@ -112,7 +114,8 @@ impl Job {
 pub const NOWHERE: NodeId = NodeId(0);
 
 /// The jobs that are not over, as this node knows them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Queue {
     jobs: BTreeMap<JobId, Job>,
     waiting: BTreeMap<NodeId, BTreeMap<ProjectId, BTreeSet<Rank>>>,
@@ -126,6 +129,7 @@ pub struct Queue {
     /// Projects of which the metastore said that they are full.
     full: BTreeSet<ProjectId>,
     node_running: BTreeMap<NodeId, u32>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) plants: Planted,
 }
 

@@ -1,13 +1,16 @@
 //! Monotonic time of one incarnation, in microseconds.
 //!
 //! [`Time`] is what one process reads on its own monotonic clock; it means nothing to another process or after a restart,
-//! so it can neither be serialised nor be compared across members. Wall time is for people and never enters the core.
+//! so it is never told to anybody and never compared across members; only a recording of this very process holds it. Wall
+//! time is for people and never enters the core.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::ops::{Add, AddAssign, Sub};
 
-/// A moment on this incarnation's monotonic clock. Deliberately not serialisable.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A moment on this incarnation's monotonic clock. No message and no row carries one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 /// A duration in microseconds.
@@ -70,6 +73,13 @@ impl Span {
     pub const fn scaled(self, num: u64, den: u64) -> Self {
         // Widened, so that a timeout of centuries does not overflow.
         Self((self.0 as u128 * num as u128 / den as u128) as u64)
+    }
+}
+
+impl Hash for Time {
+    /// In a form that tells a digest that it is a moment and no other number.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_i128(i128::from(self.0));
     }
 }
 

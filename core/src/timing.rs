@@ -21,7 +21,8 @@ pub const RATE_ERROR_PERCENT: u64 = 5;
 pub const BEAT_TRIES: u64 = 10;
 
 /// Heart-beat settings that are known to be safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timing {
     timeout: Span,
     interval: Span,

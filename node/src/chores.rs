@@ -1,4 +1,7 @@
-//! Cluster-wide chores of the leader: sweeping what provably is garbage.
+//! Cluster-wide chores of the leader: forgetting what is old, sweeping what provably is garbage.
+//!
+//! Jobs that ended long ago, old history and members of long ago are forgotten in small transactions with pauses between
+//! them, so that nobody waits for housekeeping.
 //!
 //! An attempt writes below its own path, and its files count only once a manifest that names them is published. When a job
 //! is over, no attempt at it can publish any more. So the files of a job that is over, which no segment's manifest names,
@@ -11,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::metastore::Store;
+use crate::clock::wall_ms;
+use crate::config::Retention;
+use crate::metastore::{Old, Store};
 use kirin_core::ask::{Epoch, Target};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -19,18 +24,22 @@ use tokio::task::JoinHandle;
 /// Between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
+/// Between two transactions of forgetting.
+const FORGET_PAUSE: Duration = Duration::from_millis(200);
+
 /// The chores of one node, done while it leads.
 #[derive(Clone)]
 pub struct Chores {
     store: Store,
+    retention: Retention,
     working_dir: Arc<Path>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Chores {
     /// Nothing to do yet.
-    pub fn new(store: Store, working_dir: &Path) -> Self {
-        Self { store, working_dir: working_dir.into(), task: Arc::default() }
+    pub fn new(store: Store, working_dir: &Path, retention: Retention) -> Self {
+        Self { store, retention, working_dir: working_dir.into(), task: Arc::default() }
     }
 
     /// This member holds the claim.
@@ -43,10 +52,13 @@ impl Chores {
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP_EVERY).await;
-                match chores.sweep().await {
-                    Ok(0) => {}
-                    Ok(files) => tracing::info!(files, "swept files that nothing refers to"),
-                    Err(error) => tracing::warn!(%error, "the sweep is left for the next time"),
+                let done = async { anyhow::Ok((chores.forget().await?, chores.sweep().await?)) };
+                match done.await {
+                    Ok((0, 0)) => {}
+                    Ok((rows, files)) => {
+                        tracing::info!(rows, files, "forgot what is old, swept what nothing refers to")
+                    }
+                    Err(error) => tracing::warn!(%error, "the chores are left for the next time"),
                 }
             }
         });
@@ -68,27 +80,60 @@ impl Chores {
         }
     }
 
+    /// Deletes what is older than anybody wants to know. Returns how many rows.
+    ///
+    /// # Errors
+    /// If the metastore does not answer; what was deleted until then stays deleted.
+    pub async fn forget(&self) -> anyhow::Result<u64> {
+        let before =
+            |kept: Duration| Some(wall_ms() - i64::try_from(kept.as_millis()).ok()?).filter(|_| !kept.is_zero());
+        let mut rows = 0;
+        for old in [Old::Jobs, Old::History, Old::Members] {
+            let kept = if old == Old::Jobs { self.retention.jobs } else { self.retention.history };
+            let Some(before_ms) = before(kept) else { continue };
+            loop {
+                let some = self.store.forget(old, before_ms).await?;
+                if some == 0 {
+                    break;
+                }
+                rows += some;
+                tokio::time::sleep(FORGET_PAUSE).await;
+            }
+        }
+        Ok(rows)
+    }
+
     /// Deletes the files of jobs that are over and that no manifest names. Returns how many.
     ///
     /// # Errors
     /// If the metastore does not answer; nothing is deleted then.
     pub async fn sweep(&self) -> anyhow::Result<u64> {
         let mut swept = 0;
-        for project in self.store.projects().await? {
-            let jobs = self.working_dir.join(&project.name).join("jobs");
+        // The directories first: what they belong to was there before them.
+        let dirs = children(&self.working_dir);
+        let projects = self.store.projects().await?;
+        for dir in dirs {
+            let project =
+                projects.iter().find(|project| dir.file_name().is_some_and(|name| name == project.name.as_str()));
+            let jobs = dir.join("jobs");
             let mut over = Vec::new();
             for dir in children(&jobs) {
                 let Some(uuid) = dir.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
-                let job = self.store.job_by_uuid(uuid).await?;
-                if job.is_none_or(|job| job.row.state.is_final() && job.row.holder.is_none()) {
-                    over.push(dir);
+                match self.store.job_by_uuid(uuid).await? {
+                    // Its logs go with it.
+                    None => over.push(dir),
+                    Some(job) if job.row.state.is_final() && job.row.holder.is_none() => over.extend(attempts(&dir)),
+                    Some(_) => {}
                 }
             }
             let mut named = BTreeSet::new();
-            for segment in self.store.segments(project.id, None).await? {
-                paths(segment.manifest.as_ref().unwrap_or(&Value::Null), &mut named);
+            if let Some(project) = project {
+                for segment in self.store.segments(project.id, None).await? {
+                    paths(segment.manifest.as_ref().unwrap_or(&Value::Null), &mut named);
+                }
             }
-            swept += tokio::task::spawn_blocking(move || sweep_jobs(&over, &named)).await?;
+            swept +=
+                tokio::task::spawn_blocking(move || over.iter().map(|dir| sweep_dir(dir, &named)).sum::<u64>()).await?;
         }
         Ok(swept)
     }
@@ -108,17 +153,11 @@ fn children(dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-fn sweep_jobs(over: &[PathBuf], named: &BTreeSet<PathBuf>) -> u64 {
-    let mut swept = 0;
-    for job in over {
-        for attempt in children(job) {
-            let is_attempt = attempt.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("attempt="));
-            if is_attempt {
-                swept += sweep_dir(&attempt, named);
-            }
-        }
-    }
-    swept
+/// What the attempts at a job wrote.
+fn attempts(job: &Path) -> impl Iterator<Item = PathBuf> {
+    children(job)
+        .into_iter()
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("attempt=")))
 }
 
 fn sweep_dir(dir: &Path, named: &BTreeSet<PathBuf>) -> u64 {
@@ -137,7 +176,12 @@ fn sweep_dir(dir: &Path, named: &BTreeSet<PathBuf>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use kirin_core::ask::Priority;
+    use kirin_core::{Action, Answer, Ask};
+    use kirin_store::StoreConfig;
+
     use super::*;
+    use crate::metastore::{Extra, SubmitInfo};
 
     #[test]
     fn only_what_no_manifest_names_is_swept() {
@@ -152,7 +196,49 @@ mod tests {
         let manifest = serde_json::json!({ "layouts": [{ "files": [{ "path": kept.to_str() }] }] });
         let mut named = BTreeSet::new();
         paths(&manifest, &mut named);
-        assert_eq!(sweep_jobs(&[dir.path().join("job")], &named), 1);
+        let job = dir.path().join("job");
+        let swept: u64 = attempts(&job).map(|attempt| sweep_dir(&attempt, &named)).sum();
+        assert_eq!(swept, 1);
         assert!(kept.exists() && !lost.exists() && log.exists());
+        assert_eq!(sweep_dir(&job, &named), 1, "with the job's row, its log goes");
+        assert!(kept.exists() && !log.exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_older_than_the_retention_is_forgotten() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", dir.path().join("metastore.db").display());
+        let store = Store::open(&StoreConfig::new(url.parse().expect("a URL"))).await.expect("it opens");
+        store.create_project("p", "", 10).await.expect("made");
+        let project = store.project("p").await.expect("read").expect("there").id;
+        let mut jobs = Vec::new();
+        for key in 1..=2 {
+            let submit = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+            let answer = store.ask(&submit, Extra::Submit(SubmitInfo::default())).await;
+            let Answer::Accepted { row, .. } = answer else { panic!("{answer:?}") };
+            let logs = dir.path().join("p/jobs").join(uuid::Uuid::from_u128(key).to_string()).join("log");
+            std::fs::create_dir_all(&logs).expect("made");
+            std::fs::write(logs.join("step_000.log"), "x").expect("written");
+            jobs.push((row, logs));
+        }
+        let (over, logs) = &jobs[0];
+        let discard = Ask::Act { fence: over.fence(), state: over.state, action: Action::Discard };
+        assert_eq!(store.ask(&discard, Extra::None).await, Answer::Done);
+
+        let kept = Retention { jobs: Duration::from_secs(3600), history: Duration::ZERO };
+        assert_eq!(Chores::new(store.clone(), dir.path(), kept).forget().await.expect("done"), 0, "it is too young");
+        let kept = Retention { jobs: Duration::from_millis(1), history: Duration::ZERO };
+        let chores = Chores::new(store.clone(), dir.path(), kept);
+        let forgotten = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                match chores.forget().await.expect("done") {
+                    0 => tokio::task::yield_now().await,
+                    rows => return rows,
+                }
+            }
+        });
+        assert_eq!(forgotten.await.expect("in time"), 1, "what waits is never forgotten");
+        assert_eq!(chores.sweep().await.expect("done"), 1);
+        assert!(!logs.exists() && jobs[1].1.exists(), "the logs of the other job stay");
     }
 }

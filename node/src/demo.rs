@@ -58,6 +58,17 @@ struct Takeover {
 /// If a check did not hold, or something could not be started.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-demo-").tempdir()?;
+    let keep = args.keep;
+    let done = play(&dir, args).await;
+    if keep || done.is_err() {
+        // What went wrong is told by the logs of the nodes.
+        let dir = dir.keep();
+        say(&format!("Everything is below {}", dir.display()));
+    }
+    done
+}
+
+async fn play(dir: &tempfile::TempDir, args: DemoArgs) -> anyhow::Result<()> {
     let data = dir.path().join("nycflights13");
     say(&format!("Kirin demo in {}", dir.path().display()));
     let metastore = if args.metastore.is_some() { "the metastore given" } else { "SQLite" };
@@ -89,7 +100,6 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     show_history(survivor.client()?).await?;
     closing_table(&cluster, &jobs, &takeover, &answers).await?;
     if args.keep {
-        let dir = dir.keep();
         say("");
         say("The cluster keeps running:");
         for node in cluster.living() {
@@ -101,7 +111,6 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         for node in cluster.living() {
             say(&format!("Stop KIRIN_HOME={} kirin stop", node.home().display()));
         }
-        say(&format!("Everything is below {}", dir.display()));
         cluster.leave();
     } else {
         cluster.stop_all().await?;

@@ -213,6 +213,11 @@ impl Attempts {
         Self { store, executors, working_dir, loads, retry, running: Arc::default() }
     }
 
+    /// Where the logs of a job's steps are, those of all attempts together.
+    pub fn log_dir(&self, job: &JobInfo) -> PathBuf {
+        job_dir(&self.working_dir, &job.project, job.uuid).join("log")
+    }
+
     /// The executor of that kind.
     ///
     /// # Errors
@@ -231,7 +236,8 @@ impl Attempts {
         let (attempts, mind) = (self.clone(), mind.clone());
         tokio::spawn(async move {
             let run = AssertUnwindSafe(attempts.run(&mind, by, fence, step, inbox)).catch_unwind();
-            let ended = run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
+            let ended =
+                run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
@@ -286,7 +292,7 @@ impl Attempts {
             Err(error) => return Ended::Failed(error),
         };
         let dir = attempt_dir(&self.working_dir, &job, fence);
-        let log = BoundedLog::at(log_dir(&self.working_dir, &job));
+        let log = BoundedLog::at(self.log_dir(&job));
         let (mind, store, retry) = (mind.clone(), self.store.clone(), self.retry);
         executor.run(Attempt { fence, by, job, done, dir, log, mind, store, orders, retry }).await
     }
@@ -349,11 +355,6 @@ pub fn job_dir(working_dir: &Path, project: &str, uuid: uuid::Uuid) -> PathBuf {
 
 fn attempt_dir(working_dir: &Path, job: &JobInfo, fence: Fence) -> PathBuf {
     job_dir(working_dir, &job.project, job.uuid).join(format!("attempt={}", fence.epoch.0))
-}
-
-/// Where the logs of a job's steps are, those of all attempts together.
-pub fn log_dir(working_dir: &Path, job: &JobInfo) -> PathBuf {
-    job_dir(working_dir, &job.project, job.uuid).join("log")
 }
 
 /// A step's report, with the times filled in.

@@ -31,6 +31,8 @@ pub struct Plan {
     pub modes: Vec<String>,
     /// Further settings of every node.
     pub settings: Vec<(String, String)>,
+    /// Further environment of every node.
+    pub environment: Vec<(String, String)>,
     /// Whether the nodes outlive this process.
     pub outlive: bool,
     /// The `kirin` program; this process's own if it isn't given.
@@ -240,7 +242,7 @@ impl NodeProcess {
     async fn start(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = Command::new(plan.program.clone().map_or_else(std::env::current_exe, Ok)?);
-        command.arg("start").arg("--home").arg(&self.home);
+        command.arg("start").arg("--home").arg(&self.home).envs(plan.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(!plan.outlive);
         if !plan.outlive {
             crate::worker::die_with_parent(&mut command);

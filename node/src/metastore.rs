@@ -258,6 +258,17 @@ pub mod kinds {
     pub const HANDED_OVER: &str = "handover";
 }
 
+/// What is forgotten after a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Old {
+    /// Jobs that are over, with their steps and attempts.
+    Jobs,
+    /// Lines of history.
+    History,
+    /// Members that nothing names any more.
+    Members,
+}
+
 type Read<T> = Result<T, StoreError>;
 
 fn json(text: &str) -> Read<Value> {
@@ -587,6 +598,18 @@ impl Store {
             detail: Some(line.detail.to_string()),
         };
         self.inner.history_add(&row).await
+    }
+
+    /// Deletes some of what ended before that moment; tells how many.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn forget(&self, what: Old, before_ms: i64) -> Read<u64> {
+        match what {
+            Old::Jobs => self.inner.retain_jobs(before_ms).await,
+            Old::History => self.inner.retain_history(before_ms).await,
+            Old::Members => self.inner.retain_members(before_ms).await,
+        }
     }
 
     /// The last `limit` things that happened, the latest first.

@@ -12,8 +12,9 @@
 //! | [`rule`] | the rules that must hold, whatever happens |
 //! | `judge` | watching them |
 //! | [`plant`], [`table`] | rules broken on purpose, to test the judge, and their table |
-//! | [`draw`] | what is done to a cluster, drawn from its seed |
-//! | [`search`] | running seeds, shrinking those that fail |
+//! | [`draw`], [`search`] | runs drawn from seeds, carried out |
+//! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
+//! | [`explain`], [`picture`] | a run as a page to look at; the page is drawn by `kirin-picture` |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | [`transcript`] | acts and the orders that they caused, as text |
@@ -22,13 +23,15 @@ pub mod act;
 pub mod cluster;
 pub mod dice;
 pub mod draw;
+pub mod explain;
 mod host;
+pub mod hunt;
 mod judge;
 pub mod plant;
 pub mod rule;
-pub mod say;
 pub mod search;
 pub mod setup;
+pub mod shrink;
 pub mod store;
 pub mod table;
 pub mod transcript;
@@ -37,6 +40,8 @@ pub mod world;
 pub use act::{Act, Host};
 pub use draw::Profile;
 pub use judge::Violation;
+pub use kirin_core::say;
+pub use kirin_picture as picture;
 pub use plant::Plant;
 pub use setup::Setup;
 pub use world::World;

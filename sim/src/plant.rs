@@ -503,3 +503,8 @@ impl fmt::Display for Plant {
         f.write_str(name)
     }
 }
+
+/// The names of all plants.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    Plant::ALL.iter().map(|planting| planting.name)
+}

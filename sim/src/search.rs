@@ -88,15 +88,7 @@ impl Script {
     }
 
     fn carry_out(&self, mut world: World) -> (Verdict, World) {
-        for act in &self.acts {
-            world.act(act);
-            if world.violation().is_some() {
-                break;
-            }
-        }
-        if world.violation().is_none() {
-            world.heal_and_wait();
-        }
+        self.carry_out_in(&mut world);
         let verdict = Verdict {
             violation: world.violation().cloned(),
             simulated: world.now(),
@@ -107,25 +99,15 @@ impl Script {
         (verdict, world)
     }
 
-    /// The smallest script that can be found by dropping acts and still breaks the same rule.
-    pub fn shrink(&self, plant: Option<Plant>) -> Self {
-        let Some(rule) = self.run(plant).violation.map(|v| v.rule) else { return self.clone() };
-        let fails = |script: &Self| script.run(plant).violation.is_some_and(|v| v.rule == rule);
-        let mut best = self.clone();
-        let mut chunk = best.acts.len().div_ceil(2).max(1);
-        loop {
-            let mut at = 0;
-            while at < best.acts.len() {
-                let mut fewer = best.clone();
-                let end = (at + chunk).min(fewer.acts.len());
-                fewer.acts.drain(at..end);
-                if fails(&fewer) { best = fewer } else { at = end }
+    /// Carries it out in a world that was made for it, heals everything, and waits for the end.
+    pub(crate) fn carry_out_in(&self, world: &mut World) {
+        for act in &self.acts {
+            world.act(act);
+            if world.violation().is_some() {
+                return;
             }
-            if chunk == 1 {
-                return best;
-            }
-            chunk = chunk.div_ceil(2);
         }
+        world.heal_and_wait();
     }
 
     /// Whether the planted bug trips its rule in this run.

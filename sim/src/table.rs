@@ -1,6 +1,6 @@
 //! The table of planted bugs in `sim/PLANTS.md`: what each breaks, to whom it happened, the rule that trips, and the first seed.
 //!
-//! `cargo run -rp kirin-sim -- --plants-table` writes it; a test says when a row is missing, says something else than the code, or
+//! `cargo run -rp kirin-sim -- plants --write` writes it; a test says when a row is missing, says something else than the code, or
 //! names a seed that does not find its bug any more.
 
 use std::collections::BTreeMap;

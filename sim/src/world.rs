@@ -11,6 +11,7 @@
 //! | `world/acts.rs` | what is done to the cluster from outside |
 //! | `world/clients.rs` | users who submit and act |
 //! | `world/zookeeper.rs` | sessions, registrations, watches |
+//! | `world/film.rs` | what the run looks like, for people |
 //!
 //! Not here: whether all this is right (the judge).
 
@@ -32,10 +33,12 @@ use crate::store::Store;
 
 mod acts;
 mod clients;
+mod film;
 mod orders;
 mod zookeeper;
 
 use clients::{Client, Reply};
+use film::Film;
 use zookeeper::ZooKeeper;
 
 /// How often the judge looks at everything.
@@ -214,6 +217,7 @@ pub struct World {
     digest: u64,
     events: u64,
     record: Option<Vec<Line>>,
+    film: Option<Box<Film>>,
 }
 
 impl World {
@@ -262,6 +266,7 @@ impl World {
             digest: 0xcbf2_9ce4_8422_2325,
             events: 0,
             record: None,
+            film: None,
             setup,
         };
         for host in world.hosts() {
@@ -279,6 +284,24 @@ impl World {
     /// The effects that were kept.
     pub fn recorded(&mut self) -> Vec<Line> {
         self.record.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Films everything from now on.
+    pub(crate) fn film(&mut self) {
+        self.film = Some(Box::new(Film::of(self)));
+    }
+
+    /// What was filmed.
+    pub(crate) fn filmed(&mut self) -> crate::picture::Picture {
+        self.film.take().map(|film| film.end(self)).unwrap_or_default()
+    }
+
+    /// Lets the camera see the world, if there is one.
+    fn shoot(&mut self, see: impl FnOnce(&mut Film, &Self)) {
+        if let Some(mut film) = self.film.take() {
+            see(&mut film, self);
+            self.film = Some(film);
+        }
     }
 
     /// True time since the start.
@@ -448,6 +471,7 @@ impl World {
         self.now = at;
         self.events += 1;
         self.happens(coming);
+        self.shoot(Film::look);
         true
     }
 
@@ -571,6 +595,8 @@ impl World {
             process.inbox.push_back(event);
             return;
         }
+        self.shoot(|film, world| film.fact(world.now, host, &event));
+        let Some(process) = self.process_mut(host, boot) else { return };
         let local = process.local(now);
         if let Event::Answered { id, .. } = &event {
             process.reading.retain(|(asked, ..)| asked != id);
@@ -601,6 +627,7 @@ impl World {
             if let Some(lines) = &mut self.record {
                 lines.push(Line { at: now, host, effect: effect.clone() });
             }
+            self.shoot(|film, world| film.order(now, host, &effect, world));
             self.carry_out(host, boot, effect);
         }
     }

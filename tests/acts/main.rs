@@ -34,7 +34,7 @@ fn seeds_hold_every_rule_and_put_it_to_the_test() {
             *occurred.entry(what).or_insert(0) += times;
         }
     }
-    assert_eq!(Rule::untested(&occurred), [], "these never occurred");
+    assert_eq!(Rule::untested(|what| occurred.contains_key(what)), [], "these never occurred");
 }
 
 fn sweep(odd: u64) -> BTreeMap<&'static str, u64> {
@@ -73,13 +73,13 @@ fn every_rule_has_a_plant_that_trips_it() {
     }
 }
 
-/// Each planted bug trips its rule at the seed that the table names; the search itself is `kirin-sim --plants`.
+/// Each planted bug trips its rule at the seed that the table names; the search itself is `kirin-sim plants`.
 #[test]
 fn every_planted_bug_is_found_at_the_seed_of_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("PLANTS.md");
     let document = fs::read_to_string(path).unwrap();
     let seeds = table::read(&document);
-    let again = "the table is stale: cargo run -rp kirin-sim -- --plants-table";
+    let again = "the table is stale: cargo run -rp kirin-sim -- plants --write";
     for planting in &Plant::ALL {
         let seed = *seeds.get(planting.name).unwrap_or_else(|| panic!("{}: {again}", planting.name));
         assert!((1..=table::SEEDS_MAX).contains(&seed));

@@ -16,7 +16,8 @@ use crate::plant::Plant;
 use crate::time::Time;
 
 /// One try at a job by this member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Attempt {
     pub(crate) fence: Fence,
     pub(crate) external: bool,
@@ -41,7 +42,8 @@ pub(crate) struct Attempt {
     pub(crate) took: Option<Took>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Took {
     pub(crate) inherited: Inherited,
     pub(crate) from_step: u32,

@@ -9,6 +9,7 @@ use crate::index_files::IndexCache;
 use crate::segment::Catalog;
 use crate::snapshot::Snapshot;
 use crate::source::RawTable;
+use crate::stores::Stores;
 use crate::table::{Column, DEFAULT_SCHEMA, Source, Table};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
@@ -110,6 +111,7 @@ impl Engine {
         };
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_limit)))
+            .with_object_store_registry(Arc::new(Stores::default()))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             // A cached listing would hide files that were added to a source since.
             .with_object_list_cache_limit(0)

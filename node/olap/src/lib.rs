@@ -25,6 +25,7 @@ mod source;
 mod sql_type;
 mod star;
 mod stopwatch;
+mod stores;
 mod table;
 
 pub use answer::{ColumnMeta, QueryAnswer};

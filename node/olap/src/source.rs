@@ -280,13 +280,14 @@ async fn rows(
 /// The files of a source, in the order of their names.
 async fn list(state: &SessionState, table: &str, source: &Source) -> Result<Vec<SourceFile>> {
     let url = location(source).map_err(|problem| Error::source(table, problem))?;
-    let unreadable = |e: String| Error::source(table, format!("cannot list {}: {e}", source.location));
-    let store = state.runtime_env().object_store(&url).map_err(|e| {
-        Error::source(
-            table,
-            format!("cannot open {}: {}; use a path or a file:// URL", source.location, e.strip_backtrace()),
-        )
-    })?;
+    let unreadable = |e: String| {
+        let hint = crate::stores::hint(&url);
+        Error::source(table, format!("cannot list {}: {e}{hint}", source.location))
+    };
+    let store = state
+        .runtime_env()
+        .object_store(&url)
+        .map_err(|e| Error::source(table, format!("cannot open {}: {}", source.location, e.strip_backtrace())))?;
     // A file that is named in full may have any name; in a directory, only the format's files count.
     let extension = if url.is_collection() || url.get_glob().is_some() { source.format.extension() } else { "" };
     let metas: Vec<ObjectMeta> = url

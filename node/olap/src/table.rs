@@ -26,7 +26,7 @@ pub struct Table {
 pub struct Source {
     /// Format of the files.
     pub format: Format,
-    /// A file, a directory, a glob, or a `file://` URL.
+    /// A file, a directory (with a slash at its end, if it is a URL) or a glob: a path, a `file://` or an `s3://` URL.
     pub location: String,
     /// How CSV files are written; ignored for Parquet.
     #[serde(default, skip_serializing_if = "Option::is_none")]

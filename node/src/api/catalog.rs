@@ -163,6 +163,19 @@ impl Given {
             Self::Full(source) => return Ok(source),
             Self::Location(location) => location,
         };
+        if !location.starts_with("file://") && location.contains("://") {
+            let format = match location.to_ascii_lowercase().rsplit_once('.') {
+                Some((_, "parquet")) => Format::Parquet,
+                Some((_, "csv")) => Format::Csv,
+                _ => {
+                    return Err(ApiError::bad(format!("{location} does not say what its files are")).suggest(format!(
+                        "name them with a pattern, as in {}/*.parquet",
+                        location.trim_end_matches('/')
+                    )));
+                }
+            };
+            return Ok(Source { format, location, csv: None });
+        }
         let path = std::path::Path::new(location.strip_prefix("file://").unwrap_or(&location));
         let names: Vec<_> = match std::fs::read_dir(path) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),

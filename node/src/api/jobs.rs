@@ -243,7 +243,7 @@ async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::
             total.saturating_sub(1)
         ))
     })?;
-    let dir = executor::log_dir(&context.config.working_dir, job);
+    let dir = context.attempts.log_dir(job);
     tokio::task::spawn_blocking(move || executor::log::read(&dir, number))
         .await
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?

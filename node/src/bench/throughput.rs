@@ -14,7 +14,7 @@ use crate::auth::password;
 use crate::chores::Chores;
 use crate::cli::args::Format;
 use crate::clock::{self, Clock};
-use crate::config::{Config, Secret, Sources};
+use crate::config::{Config, Retention, Secret, Sources};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::{Attempts, Retry};
@@ -107,18 +107,18 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
         join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
         links: Links::new(cluster, "bench", directory.clone(), mind.clone()),
         attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)], Retry::default()),
-        chores: Chores::new(store.clone(), dir),
+        chores: Chores::new(store.clone(), dir, Retention::default()),
         history: History::new(store.clone()),
         directory,
+        recorder: None,
     };
     let settings = Settings { slots, ..Settings::new(Role::All) };
     let (shell, _) = Shell::new(settings, Clock::start(), outside, mind.clone(), inputs);
     let shell = tokio::spawn(shell.run());
     loop {
         // The view is costly while much is open: it is looked at only when nothing waits.
-        let idle = mind.look(|node, now| {
-            node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty()
-        });
+        let idle =
+            mind.look(|node, now| node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty());
         if idle.await.context("the node has ended")? {
             // Not only what the node knows: nothing is open in the metastore either.
             match store.ask(&Ask::ListJobs, Extra::None).await {

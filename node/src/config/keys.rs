@@ -106,6 +106,15 @@ pub const KEYS: &[Key] = &[
         "what is logged",
     )
     .or("info"),
+    Key::new(
+        "kirin.recorder.enabled",
+        Kind::Flag,
+        "whether every event that enters the core is recorded, for `kirin replay`",
+    )
+    .or("true"),
+    Key::new("kirin.recorder.dir", Kind::Text("a directory"), "where recordings are kept")
+        .or_derived("`recorder` in the data directory"),
+    Key::new("kirin.recorder.limit", Kind::Memory, "how much of them is kept").or("256m"),
     // The metastore and what is built.
     Key::new("kylin.metadata.url", Kind::Text(metastore::ALLOWED), "the metastore that all nodes of a cluster share")
         .or_derived("SQLite, `metastore.db` in the data directory")
@@ -145,6 +154,18 @@ pub const KEYS: &[Key] = &[
     )
     .or("node"),
     Key::new("kylin.job.retry", Kind::Count { min: 0, max: 1_000 }, "how often a failed step is tried again").or("0"),
+    Key::new(
+        "kylin.garbage.storage.executable-survival-time-threshold",
+        span(Unit::Secs, 0, 36_500 * DAY),
+        "for how long jobs that are over are kept; 0 keeps them for ever",
+    )
+    .or("30d"),
+    Key::new(
+        "kirin.history.retention",
+        span(Unit::Secs, 0, 36_500 * DAY),
+        "for how long the cluster's history is kept; 0 keeps it for ever",
+    )
+    .or("90d"),
     Key::new("kylin.job.retry-interval", span(Unit::Millis, 0, DAY), "how long to wait before that").or("30000"),
     Key::new("kirin.job.drain-timeout", span(Unit::Secs, 0, DAY), "how long a stopping node waits for step boundaries")
         .or("30s"),

@@ -74,6 +74,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where built indexes are kept; absolute.
     pub working_dir: PathBuf,
+    /// For how long the past is kept.
+    pub retention: Retention,
+    /// The flight recorder.
+    pub recorder: Recorder,
     /// The metastore.
     pub metastore: Metastore,
     /// Heart beats.
@@ -138,6 +142,24 @@ pub struct Jobs {
     pub drain_timeout: Duration,
     /// Whether jobs may run arbitrary commands on this node.
     pub commands: bool,
+}
+
+/// The flight recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorder {
+    /// Where recordings are kept; without it nothing is recorded.
+    pub dir: Option<PathBuf>,
+    /// How much of them is kept.
+    pub limit: Memory,
+}
+
+/// For how long the past is kept; zero means for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Jobs that are over, from their end on.
+    pub jobs: Duration,
+    /// The cluster's history, with the members in it.
+    pub history: Duration,
 }
 
 /// Login between nodes.
@@ -258,6 +280,8 @@ impl Config {
         let metastore = metastore(r, &home, &data_dir);
         let mut notices = layers.notices();
         let working_dir = working_dir(r, &home, &data_dir, &mut notices);
+        let recorder_dir = r.text("kirin.recorder.dir").map_or_else(|| data_dir.join("recorder"), |dir| home.join(dir));
+        let recorder_dir = r.flag("kirin.recorder.enabled").then_some(recorder_dir);
         let port = r.count("server.port");
         let given_bind = r.parsed("server.address", host);
         let embedded = metastore.as_ref().is_none_or(Metastore::is_embedded);
@@ -273,6 +297,11 @@ impl Config {
             log_level: r.parsed("kirin.log.level", log_level).unwrap_or_default(),
             data_dir,
             working_dir,
+            retention: Retention {
+                jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
+                history: r.span("kirin.history.retention"),
+            },
+            recorder: Recorder { dir: recorder_dir, limit: r.memory("kirin.recorder.limit") },
             timing: timing(r),
             leader_race: r.flag("kylin.server.leader-race.enabled"),
             scheduler: match r.word("kylin.job.scheduler.default") {

@@ -4,6 +4,7 @@ use kirin_core::ask::{ProjectId, Target};
 use kirin_core::{Ask, Event, Span};
 
 use super::clients::Client;
+use super::film::Film;
 use super::{Coming, World, host_of};
 use crate::act::{Act, Host, Outage};
 use crate::host::Stopped;
@@ -14,6 +15,12 @@ use crate::world::scene;
 impl World {
     /// Does it. An act that makes no sense at this moment does nothing.
     pub fn act(&mut self, act: &Act) {
+        self.shoot(|film, world| film.act(world.now, act));
+        self.do_it(act);
+        self.shoot(Film::look);
+    }
+
+    fn do_it(&mut self, act: &Act) {
         if !costs_nothing(act) {
             self.judge.disturbed(self.now, matches!(act, Act::Drain { .. }));
         }

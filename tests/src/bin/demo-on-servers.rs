@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
             .with_context(|| format!("cannot run {}", kirin.display()))?;
         ensure!(status.success(), "the demo on {name} failed");
     }
-    runtime.block_on(zookeeper.stop());
+    zookeeper.stop()?;
     say("\nThe main job holds on PostgreSQL and MariaDB, with ZooKeeper.");
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::postgres::Stop;
-use super::process::{Server, directory, free_port, program, until, user};
+use super::process::{Server, directory, free_ports, program, until, user};
 
 /// A MariaDB server in a temporary directory, on a loopback port of its own, user `root` without password.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl MariaDb {
         let install = program(&["/usr/bin/mariadb-install-db", "/usr/bin/mysql_install_db"], "mariadb-server")?;
         let owner = user("mysql")?;
         let directory = directory(owner)?;
-        let port = free_port()?;
+        let port = free_ports(1)?[0];
         let mut server = Self { directory, owner, port, durable, server: None, databases: AtomicU32::new(0) };
         let made = server
             .command(&install)
@@ -107,10 +107,18 @@ impl MariaDb {
         Ok(())
     }
 
-    /// Freezes it, or lets it go on.
-    pub fn freeze(&self, frozen: bool) {
+    /// Freezes it.
+    ///
+    /// # Errors
+    /// If it does not run or does not stop.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.server.as_ref().context("it does not run")?.freeze()
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
         if let Some(server) = &self.server {
-            server.freeze(frozen);
+            server.thaw();
         }
     }
 
@@ -167,7 +175,7 @@ impl MariaDb {
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
-        self.freeze(false);
+        self.thaw();
         let _ = self.stop(Stop::Immediate);
     }
 }

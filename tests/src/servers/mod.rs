@@ -2,7 +2,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
-pub mod child;
 pub mod mariadb;
 pub mod postgres;
 pub mod process;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::process::{Server, directory, free_port, program, until, user};
+use super::process::{Server, directory, free_ports, program, until, user};
 
 /// A PostgreSQL server in a temporary directory, on a loopback port of its own, superuser `postgres` without password.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Postgres {
         let programs = programs()?;
         let owner = user("postgres")?;
         let directory = directory(owner)?;
-        let port = free_port()?;
+        let port = free_ports(1)?[0];
         let mut server = Self { directory, programs, owner, port, server: None, databases: AtomicU32::new(0) };
         let made = server
             .command("initdb")
@@ -104,10 +104,18 @@ impl Postgres {
         Ok(())
     }
 
-    /// Freezes all its processes, or lets them go on.
-    pub fn freeze(&self, frozen: bool) {
+    /// Freezes all its processes.
+    ///
+    /// # Errors
+    /// If it does not run or does not stop.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.server.as_ref().context("it does not run")?.freeze()
+    }
+
+    /// Lets all its processes go on.
+    pub fn thaw(&self) {
         if let Some(server) = &self.server {
-            server.freeze(frozen);
+            server.thaw();
         }
     }
 
@@ -180,7 +188,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.freeze(false);
+        self.thaw();
         let _ = self.stop(Stop::Immediate);
     }
 }

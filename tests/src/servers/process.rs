@@ -1,14 +1,21 @@
-//! A server process that cannot outlive the tests: killed when its handle is dropped, and by the kernel when the test
-//! process dies in any other way.
+//! Server processes that cannot outlive the tests, and ports for them.
+//!
+//! A process is killed when its handle is dropped, and by the kernel when the test process dies in any other way.
 
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+
+/// How often a condition is looked at again while a test waits for it.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 
 /// A running server.
 #[derive(Debug)]
@@ -24,11 +31,16 @@ impl Server {
     pub fn spawn(mut command: Command, on_death: libc::c_int) -> io::Result<Self> {
         // The kernel ties the death signal to the *thread* that spawned the child, and test threads come and go: a thread
         // that stays does it.
+        let parent = std::process::id();
         #[expect(unsafe_code, reason = "prctl(2) between fork and exec; it is async-signal-safe and touches no memory")]
         unsafe {
             command.pre_exec(move || {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, on_death) != 0 {
                     return Err(io::Error::last_os_error());
+                }
+                // The parent may have died before the signal was asked for.
+                if u32::try_from(libc::getppid()) != Ok(parent) {
+                    return Err(io::Error::from(io::ErrorKind::BrokenPipe));
                 }
                 Ok(())
             });
@@ -56,14 +68,35 @@ impl Server {
         send(self.id(), signal);
     }
 
-    /// Freezes it with all its children, or lets all of them go on.
-    pub fn freeze(&self, frozen: bool) {
-        let signal = if frozen { libc::SIGSTOP } else { libc::SIGCONT };
+    /// Freezes it with all its children, and waits until every thread of them stands still: the signal alone returns
+    /// earlier.
+    ///
+    /// # Errors
+    /// If one does not stop.
+    pub fn freeze(&self) -> anyhow::Result<()> {
         // The parent first, so that it makes no more children meanwhile.
+        self.signal_all(libc::SIGSTOP);
+        let all = || std::iter::once(self.id()).chain(children(self.id()));
+        until("the server stands still", STANDSTILL_MAX, || Ok(all().all(stands_still)))
+    }
+
+    /// Lets it and its children go on.
+    pub fn thaw(&self) {
+        self.signal_all(libc::SIGCONT);
+    }
+
+    fn signal_all(&self, signal: libc::c_int) {
         send(self.id(), signal);
         for child in children(self.id()) {
             send(child, signal);
         }
+    }
+
+    /// Kills it the hard way and waits until it is gone.
+    pub fn kill(&mut self) {
+        // Already gone is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Waits until it is gone; kills it if that takes longer than `patience`.
@@ -85,10 +118,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.freeze(false);
-        // Already gone is fine.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.thaw();
+        self.kill();
     }
 }
 
@@ -116,6 +147,15 @@ fn send(process: i32, signal: libc::c_int) {
     }
 }
 
+/// Whether no thread of it moves. One that is gone does not.
+fn stands_still(process: i32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok()).all(|stat| {
+        // `pid (name) state …`; the name may contain anything.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 'Z']))
+    })
+}
+
 fn children(parent: i32) -> Vec<i32> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let is_child = |process: &i32| {
@@ -141,12 +181,33 @@ pub fn program(candidates: &[&str], package: &str) -> anyhow::Result<PathBuf> {
     bail!("{} not found: apt-get install --no-install-recommends {package}", candidates.join(" or "))
 }
 
-/// A loopback port that nobody uses at the moment.
+/// Picks free loopback ports.
+///
+/// They lie below the range from which the kernel takes ports for outgoing connections, so nobody gets one by chance while its server
+/// is down.
 ///
 /// # Errors
-/// If there is none.
-pub fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// If there are not so many.
+pub fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+    const FIRST: u16 = 15_000;
+    const SPAN: u32 = 15_000;
+    static NEXT: Mutex<u32> = Mutex::new(0);
+    let mut held = Vec::with_capacity(count);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    if *next == 0 {
+        // Test processes that run side by side begin at different places.
+        *next = std::process::id().wrapping_mul(7919) % SPAN + 1;
+    }
+    for _ in 0..SPAN {
+        if held.len() == count {
+            break;
+        }
+        *next = *next % SPAN + 1;
+        let port = FIRST + u16::try_from(*next - 1)?;
+        held.extend(TcpListener::bind(("127.0.0.1", port)));
+    }
+    ensure!(held.len() == count, "no {count} free ports");
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 /// The numbers of a system user, if this process may become it (a server that refuses to run as root needs one).
@@ -199,6 +260,6 @@ pub fn until(what: &str, patience: Duration, mut so: impl FnMut() -> anyhow::Res
         if Instant::now() > end {
             bail!("{what}: not within {patience:?}");
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(LOOK_AGAIN);
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::child::{Child, LOOK_AGAIN, free_ports};
+use super::process::{self, LOOK_AGAIN, free_ports};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const LOGGER_JAR: &str = "/usr/share/java/slf4j-simple.jar";
@@ -44,7 +44,7 @@ pub struct Ensemble {
 struct Server {
     directory: std::path::PathBuf,
     port: u16,
-    process: Option<Child>,
+    process: Option<process::Server>,
 }
 
 impl Plan {
@@ -131,7 +131,7 @@ impl Ensemble {
     /// Starts a server, unless it runs.
     pub fn start_server(&mut self, server: usize) -> Result<()> {
         let server = &mut self.servers[server];
-        if server.process.as_mut().is_some_and(|process| process.ended().is_none()) {
+        if server.process.as_mut().is_some_and(|process| matches!(process.has_exited(), Ok(None))) {
             return Ok(());
         }
         let log = fs::File::options().create(true).append(true).open(server.log())?;
@@ -148,7 +148,7 @@ impl Ensemble {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let process = Child::spawn(command)
+        let process = process::Server::spawn(command, libc::SIGKILL)
             .context("java can't be started, ZooKeeper needs it: apt-get install default-jre-headless")?;
         server.process = Some(process);
         Ok(())
@@ -162,7 +162,7 @@ impl Ensemble {
             for i in 0..self.servers.len() {
                 let server = &mut self.servers[i];
                 let Some(process) = &mut server.process else { continue };
-                if let Some(status) = process.ended() {
+                if let Some(status) = process.has_exited()? {
                     let log = fs::read_to_string(server.log()).unwrap_or_default();
                     bail!("ZooKeeper server {} ended with {status}:\n{log}", i + 1);
                 }
@@ -204,22 +204,29 @@ impl Ensemble {
     }
 
     /// Freezes a server: its connections stay open and nothing answers on them.
-    pub async fn freeze(&self, server: usize) -> Result<()> {
-        self.servers[server].process.as_ref().context("it does not run")?.freeze().await
+    pub fn freeze(&self, server: usize) -> Result<()> {
+        self.servers[server].process.as_ref().context("it does not run")?.freeze()
     }
 
     /// Lets a frozen server go on.
     pub fn thaw(&self, server: usize) -> Result<()> {
-        self.servers[server].process.as_ref().context("it does not run")?.thaw()
+        self.servers[server].process.as_ref().context("it does not run")?.thaw();
+        Ok(())
     }
 
     /// Stops all servers in order.
-    pub async fn stop(&mut self) {
+    ///
+    /// # Errors
+    /// If the system does not tell when one is gone.
+    pub fn stop(&mut self) -> Result<()> {
         for server in &mut self.servers {
             if let Some(mut process) = server.process.take() {
-                process.terminate(STOP_WITHIN).await;
+                process.thaw();
+                process.signal(libc::SIGTERM);
+                process.wait(STOP_WITHIN)?;
             }
         }
+        Ok(())
     }
 
     /// Returns `leader`, `follower` or `standalone` for a server that serves.

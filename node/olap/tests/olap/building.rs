@@ -232,9 +232,9 @@ async fn definitions_are_checked_against_the_files() {
     let mut gone = shop.tables[0].clone();
     gone.source.location = "/nowhere/at/all".into();
     assert!(shop.engine.check(&gone).await.is_err());
-    gone.source.location = "s3://bucket/key".into();
+    gone.source.location = "gs://bucket/key".into();
     let error = shop.engine.check(&gone).await.unwrap_err().to_string();
-    assert!(error.contains("use a path or a file:// URL"), "{error}");
+    assert!(error.contains("use a path, a file:// URL or an s3:// URL"), "{error}");
 }
 
 #[tokio::test]

@@ -182,7 +182,7 @@ async fn a_server_that_hangs_is_left_for_another() {
     let a = Node::start(kylin5(&settings(&order)), Role::All, 1).await;
     let b = Node::start(kylin5(&settings(&order)), Role::Job, 2).await;
     a.until_sees(&["all:1", "job:2"]).await;
-    zk.freeze(hung).await.expect("frozen");
+    zk.freeze(hung).expect("frozen");
     let c = Node::start(kylin5(&settings(&order)), Role::Query, 3).await;
     for node in [&a, &b, &c] {
         node.until_sees(&["all:1", "job:2", "query:3"]).await;

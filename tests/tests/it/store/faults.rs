@@ -168,6 +168,14 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
     let (store, straight, proxy) = behind(on).await;
     let (project, me) = (project(&straight).await, join(&store, "a").await);
     let mut told = (0, 0, 0);
+    // How much a whole take says, from a new connection on.
+    proxy.cut();
+    recovered(&store, me).await;
+    let before = proxy.carried();
+    let row = job(&straight, project, 0).await;
+    let take = Ask::Take { fence: row.fence(), by: me, in_order: false };
+    assert!(matches!(store.ask(&take, Extra::None).await, Answer::Granted { .. }));
+    let whole = proxy.carried() - before;
     for round in 1..60_u128 {
         let row = job(&straight, project, round).await;
         let before = proxy.carried();
@@ -177,9 +185,9 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
                 store.ask(&Ask::Take { fence: row.fence(), by: me, in_order: false }, Extra::None).await
             })
         };
-        // Cut when some bytes of it have passed: at another point of the conversation in each round.
-        let bytes = (round as u64 % 30) * 40;
-        let until = Instant::now() + Duration::from_millis(50);
+        // Cut when some bytes of it have passed: at another point of the conversation in each round, twice at its end.
+        let bytes = whole * (round as u64 % 30) / 28;
+        let until = Instant::now() + PATIENCE;
         while proxy.carried() < before + bytes && Instant::now() < until && !take.is_finished() {
             tokio::task::yield_now().await;
         }
@@ -254,7 +262,10 @@ async fn postgres_restarts_and_clients_go_on() {
         StoreConfig::new(url.parse().expect("a URL")),
         |how| server.lock().expect("no panic").stop(how).expect("it stops"),
         || server.lock().expect("no panic").resume().expect("it starts"),
-        |frozen| server.lock().expect("no panic").freeze(frozen),
+        |frozen| match (server.lock().expect("no panic"), frozen) {
+            (server, true) => server.freeze().expect("it stands still"),
+            (server, false) => server.thaw(),
+        },
     )
     .await;
 }
@@ -267,7 +278,10 @@ async fn mariadb_restarts_and_clients_go_on() {
         StoreConfig::new(url.parse().expect("a URL")),
         |how| server.lock().expect("no panic").stop(how).expect("it stops"),
         || server.lock().expect("no panic").resume().expect("it starts"),
-        |frozen| server.lock().expect("no panic").freeze(frozen),
+        |frozen| match (server.lock().expect("no panic"), frozen) {
+            (server, true) => server.freeze().expect("it stands still"),
+            (server, false) => server.thaw(),
+        },
     )
     .await;
 }
@@ -386,7 +400,7 @@ async fn a_read_only_server_is_refused() {
 /// A server that is not there is said to be so at once, not after the timeout.
 #[tokio::test]
 async fn nobody_there_is_told_at_once() {
-    let port = kirin_tests::servers::process::free_port().expect("a port");
+    let port = kirin_tests::servers::process::free_ports(1).expect("a port")[0];
     for scheme in ["postgres", "mysql"] {
         let config = StoreConfig::new(format!("{scheme}://u@127.0.0.1:{port}/d").parse().expect("a URL"));
         let begun = Instant::now();

@@ -1,0 +1,110 @@
+//! One number for all that a node knows and does.
+//!
+//! Equal states have equal digests, whatever moment the node's clock happened to start at (but for the very first one, which
+//! means "not yet"): times are hashed by how far they are from the present moment. So a search through all runs of a small
+//! world sees that two ways lead to the same state.
+//!
+//! A digest says nothing by itself, and states of different versions of this crate must not be compared by it.
+
+use core::hash::{Hash, Hasher};
+
+use crate::node::Node;
+use crate::time::Time;
+
+/// A fast hash that is the same on every machine, and hashes moments as distances from the present one.
+struct Digest {
+    state: u64,
+    now: Time,
+}
+
+impl Digest {
+    fn mix(&mut self, word: u64) {
+        // One round of a multiplicative hash; the rotation brings the good high bits down.
+        self.state = (self.state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
+
+impl Hasher for Digest {
+    fn finish(&self) -> u64 {
+        // The finalizer of SplitMix64: states that differ in one bit differ in half of the digest's.
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.mix(u64::from(n));
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.mix(u64::from(n));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.mix(n);
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.mix(n as u64);
+    }
+
+    /// Only [`Time`] writes itself like that.
+    fn write_i128(&mut self, at: i128) {
+        // "Not yet" and "never" are as far from every moment.
+        let [not_yet, never] = [Time::ZERO, Time::NEVER].map(|at| i128::from(at.micros()));
+        self.mix(if at == not_yet || at == never { !(at as u64) } else { (at - i128::from(self.now.micros())) as u64 });
+    }
+}
+
+/// The digest of anything made of the core's types, at a moment of the clock to which its times belong.
+pub fn of(what: &impl Hash, now: Time) -> u64 {
+    let mut digest = Digest { state: 0, now };
+    what.hash(&mut digest);
+    digest.finish()
+}
+
+impl Node {
+    /// All that the node knows and does, in one number.
+    pub fn digest(&self, now: Time) -> u64 {
+        of(self, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::Role;
+    use crate::{Event, Settings, Span};
+
+    #[test]
+    fn where_a_clock_starts_makes_no_difference() {
+        let digest_after = |offset: u64, wait: u64| {
+            let at = |us: u64| Time::from_micros(offset + us);
+            let mut node = Node::start(Settings::new(Role::All), 7, at(0));
+            let _ = node.step(at(0), Event::Woke);
+            let _ = node.step(at(wait), Event::SlotsWished(3));
+            node.digest(at(wait))
+        };
+        assert_eq!(digest_after(1, 5), digest_after(1 << 50, 5));
+        assert_ne!(digest_after(1, 5), digest_after(1, 6), "it has waited longer for its answer");
+    }
+
+    #[test]
+    fn what_a_node_is_told_changes_its_digest() {
+        let now = Time::ZERO + Span::from_secs(1);
+        let mut node = Node::start(Settings::new(Role::All), 7, now);
+        let before = node.digest(now);
+        assert_eq!(before, node.clone().digest(now));
+        let _ = node.step(now, Event::Woke);
+        assert_ne!(before, node.digest(now), "it has asked to join");
+    }
+}

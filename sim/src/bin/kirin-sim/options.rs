@@ -1,0 +1,311 @@
+//! The command line, parsed by hand: the simulator has no dependency but the core.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kirin_sim::{Plant, Profile};
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+kirin-sim runs simulated clusters of the real core under faults, and judges every event.
+
+Usage:
+  kirin-sim [--seeds N | --hunt TIME] [--from S] [--plant NAME]   many runs, each drawn from its seed
+  kirin-sim plants [--write]                                      look for every planted bug
+  kirin-sim (--seed S | --acts FILE) [--plant NAME] [--tail N]    one run
+  kirin-sim explain (--seed S | --acts FILE) [-o FILE.html]       a picture of one run
+  kirin-sim exhaustive [--depth N] [--plant NAME]                 every run of a small world
+  kirin-sim bench [--quick]                                       how fast it is
+
+Many runs:
+  --seeds N      so many seeds (1000)
+  --hunt TIME    as many as fit in that time, like 30s, 10m or 2h; begins at a seed drawn from the clock
+  --from S       the first seed (1)
+  --threads N    so many at once (all cores)
+  --failures DIR where the act file of a failure is written (target/kirin-sim)
+
+One run:
+  --seed S       the run that a seed stands for
+  --acts FILE    the run that is written in an act file
+  --tail N       print its last N orders
+  --shrink       if it fails, look for the smallest act file that does
+  -o FILE        where the picture is written (run.html)
+
+Plants:
+  --write        write the table of what was found into sim/PLANTS.md
+
+All:
+  --profile P    which faults there may be: swarm, or one kind of them; `--profile list` names them
+  --plant NAME   break a rule on purpose, to see it found; `--plant list` names them
+  --depth N      how many events deep every order is tried
+  --quick        smaller worlds, for a first impression
+  -h, --help     this text
+
+A seed is a run: the same seed prints the same digest on every machine. A failure prints three lines: what broke and when,
+the command that repeats it, and the act file, shrunk to the least that still fails.
+Status: 0 all rules held, 1 one did not, 2 the command line or a file can't be read.
+";
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    ListPlants,
+    ListProfiles,
+    Plants { write: bool, threads: usize },
+    Many(Many),
+    One(One),
+    Explain { one: One, out: PathBuf },
+    Exhaustive { depth: Option<usize>, plant: Option<Plant> },
+    Bench { quick: bool },
+}
+
+/// Many runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Many {
+    pub(crate) from: Option<u64>,
+    pub(crate) reach: Reach,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) profile: Profile,
+    pub(crate) threads: usize,
+    pub(crate) failures: PathBuf,
+}
+
+/// How long many runs go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Seeds(u64),
+    Time(Duration),
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct One {
+    pub(crate) source: Source,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) profile: Profile,
+    pub(crate) tail: usize,
+    pub(crate) shrink: bool,
+    pub(crate) failures: PathBuf,
+}
+
+/// Where a run comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Seed(u64),
+    Acts(PathBuf),
+}
+
+#[derive(Default)]
+struct Given {
+    verb: Option<String>,
+    seeds: Option<u64>,
+    hunt: Option<Duration>,
+    from: Option<u64>,
+    seed: Option<u64>,
+    acts: Option<PathBuf>,
+    plant: Option<Plant>,
+    profile: Profile,
+    write: bool,
+    threads: Option<usize>,
+    tail: Option<usize>,
+    shrink: bool,
+    failures: Option<PathBuf>,
+    out: Option<PathBuf>,
+    depth: Option<usize>,
+    quick: bool,
+    /// The names of the options that were given, to refuse those that have no meaning here.
+    names: Vec<String>,
+}
+
+/// Reads the words after the program's name.
+pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut given = Given::default();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        // `--name=value` is `--name value`.
+        let (name, joined) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            _ => (word, None),
+        };
+        let mut value = |what: &str| {
+            let value = joined.clone().or_else(|| words.next());
+            value.ok_or_else(|| format!("{name} needs {what}"))
+        };
+        match name.as_str() {
+            "-h" | "--help" | "help" => return Ok(Command::Help),
+            "--seeds" => given.seeds = Some(number(&name, &value("a number of seeds")?)?),
+            "--hunt" => given.hunt = Some(time(&value("a time like 10m")?)?),
+            "--from" => given.from = Some(number(&name, &value("a seed")?)?),
+            "--seed" => given.seed = Some(number(&name, &value("a seed")?)?),
+            "--acts" => given.acts = Some(value("an act file")?.into()),
+            "--plant" => match value("the name of a plant; `--plant list` names them")?.as_str() {
+                "list" => return Ok(Command::ListPlants),
+                other => given.plant = Some(plant(other)?),
+            },
+            "--profile" => match value("the name of a profile; `--profile list` names them")?.as_str() {
+                "list" => return Ok(Command::ListProfiles),
+                other => given.profile = profile(other)?,
+            },
+            "--write" => given.write = true,
+            "--threads" | "--jobs" => {
+                given.threads = Some(number(&name, &value("a number of threads")?)?.max(1) as usize)
+            }
+            "--tail" => given.tail = Some(number(&name, &value("a number of orders")?)? as usize),
+            "--failures" => given.failures = Some(value("a folder")?.into()),
+            "-o" | "--out" => given.out = Some(value("a file")?.into()),
+            "--depth" => given.depth = Some(number(&name, &value("a number of events")?)? as usize),
+            "--shrink" => given.shrink = true,
+            "--quick" => given.quick = true,
+            verb @ ("explain" | "exhaustive" | "bench" | "plants") if given.verb.is_none() => {
+                given.verb = Some(verb.to_owned())
+            }
+            other => return Err(format!("\"{other}\" is no option of kirin-sim; see kirin-sim --help")),
+        }
+        given.names.push(name);
+    }
+    given.command()
+}
+
+impl Given {
+    fn command(self) -> Result<Command, String> {
+        let verb = self.verb.clone().unwrap_or_default();
+        let known: &[&str] = match verb.as_str() {
+            "explain" => &["--seed", "--acts", "--plant", "--profile", "-o", "--out"],
+            "plants" => &["--write", "--threads", "--jobs"],
+            "exhaustive" => &["--depth", "--plant"],
+            "bench" => &["--quick"],
+            _ if self.seed.is_some() || self.acts.is_some() => {
+                &["--seed", "--acts", "--plant", "--profile", "--tail", "--shrink", "--failures"]
+            }
+            _ => &["--seeds", "--hunt", "--from", "--plant", "--profile", "--threads", "--jobs", "--failures"],
+        };
+        let stranger = self.names.iter().find(|name| **name != verb && !known.contains(&name.as_str()));
+        if let Some(stranger) = stranger {
+            let place = if verb.is_empty() { "here".to_owned() } else { format!("with {verb}") };
+            return Err(format!("{stranger} has no meaning {place}; possible are {}", known.join(", ")));
+        }
+        let threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        Ok(match verb.as_str() {
+            "plants" => Command::Plants { write: self.write, threads },
+            "explain" => {
+                let out = self.out.clone().unwrap_or_else(|| "run.html".into());
+                Command::Explain { one: self.one()?, out }
+            }
+            "exhaustive" => Command::Exhaustive { depth: self.depth, plant: self.plant },
+            "bench" => Command::Bench { quick: self.quick },
+            _ if self.seed.is_some() || self.acts.is_some() => Command::One(self.one()?),
+            _ => {
+                let reach = match (self.seeds, self.hunt) {
+                    (Some(_), Some(_)) => return Err("--seeds and --hunt exclude each other: give one".to_owned()),
+                    (None, Some(time)) => Reach::Time(time),
+                    (seeds, None) => Reach::Seeds(seeds.unwrap_or(1000)),
+                };
+                let (from, plant, profile, failures) = (self.from, self.plant, self.profile, self.failures());
+                Command::Many(Many { from, reach, plant, profile, threads, failures })
+            }
+        })
+    }
+
+    fn one(self) -> Result<One, String> {
+        let source = match (self.seed, self.acts.clone()) {
+            (Some(seed), None) => Source::Seed(seed),
+            (None, Some(path)) => Source::Acts(path),
+            (None, None) => return Err("which run? Give --seed S or --acts FILE".to_owned()),
+            (Some(_), Some(_)) => return Err("--seed and --acts exclude each other: give one".to_owned()),
+        };
+        let (plant, profile, tail, shrink) = (self.plant, self.profile, self.tail.unwrap_or(0), self.shrink);
+        Ok(One { source, plant, profile, tail, shrink, failures: self.failures() })
+    }
+
+    fn failures(&self) -> PathBuf {
+        self.failures.clone().unwrap_or_else(|| "target/kirin-sim".into())
+    }
+}
+
+fn number(name: &str, word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("{name} needs a number, not \"{word}\""))
+}
+
+fn profile(name: &str) -> Result<Profile, String> {
+    Profile::from_name(name).ok_or_else(|| format!("there is no profile \"{name}\"; `--profile list` names them all"))
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    Plant::from_name(name).ok_or_else(|| {
+        let nearest = kirin_sim::plant::names().min_by_key(|known| distance(known, name));
+        let nearest = nearest.filter(|known| distance(known, name) <= 4);
+        let meant = nearest.map(|known| format!(" did you mean \"{known}\"?")).unwrap_or_default();
+        format!("there is no plant \"{name}\";{meant} `--plant list` names them all")
+    })
+}
+
+/// How many letters must be changed, added or dropped to make the one word of the other (Levenshtein, 1965).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let best = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = core::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[b.len()]
+}
+
+fn time(word: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{word}\" is no time; write 30s, 10m or 2h");
+    let digits = word.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let n: u64 = word[..digits].parse().map_err(|_| wrong())?;
+    let seconds = match &word[digits..] {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    Ok(Duration::from_secs(n.saturating_mul(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let Ok(Command::Many(many)) = read("") else { panic!("nothing said means many runs") };
+        assert_eq!((many.from, many.reach), (None, Reach::Seeds(1000)));
+        assert!(many.threads >= 1);
+        let Ok(Command::Explain { one, out }) = read("explain --seed=7 --plant take-not-fenced") else {
+            panic!("a picture is wanted")
+        };
+        assert_eq!((one.source, out), (Source::Seed(7), PathBuf::from("run.html")));
+        assert_eq!(one.plant, Plant::from_name("take-not-fenced"));
+        let Ok(Command::Many(many)) = read("--hunt 10m --from 3") else { panic!("a hunt is wanted") };
+        assert_eq!((many.from, many.reach), (Some(3), Reach::Time(Duration::from_secs(600))));
+    }
+
+    #[test]
+    fn a_wrong_line_says_what_to_do() {
+        for (line, says) in [
+            ("--seeds many", "--seeds needs a number, not \"many\""),
+            ("--seeds", "--seeds needs a number of seeds"),
+            ("--hunt 10", "write 30s, 10m or 2h"),
+            ("--seeds 3 --hunt 1m", "exclude each other"),
+            ("--seed 3 --from 4", "--from has no meaning here; possible are --seed"),
+            ("--sed 3", "see kirin-sim --help"),
+            ("--plant take-not-fence --seed 1", "did you mean \"take-not-fenced\"?"),
+            ("explain", "Give --seed S or --acts FILE"),
+            ("--profile storms", "`--profile list` names them all"),
+            ("plants --seed 3", "--seed has no meaning with plants"),
+            ("bench --depth 3", "--depth has no meaning with bench"),
+        ] {
+            let told = read(line).expect_err(line);
+            assert!(told.contains(says), "{line}: {told}");
+        }
+    }
+}
