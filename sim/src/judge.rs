@@ -96,6 +96,8 @@ pub(crate) struct Judge {
     beats: BTreeMap<Member, u64>,
     /// Since when each node has had a member that may run jobs.
     able_since: BTreeMap<NodeId, u64>,
+    /// When each job was last written down on a queue.
+    placed_at: BTreeMap<JobId, u64>,
     /// The last outage of the metastore that was long enough to blind everybody: when it began and ended.
     outage_began: Option<u64>,
     blinded_until: u64,
@@ -129,6 +131,7 @@ impl Judge {
             incarnations: BTreeMap::new(),
             beats: BTreeMap::new(),
             able_since: BTreeMap::new(),
+            placed_at: BTreeMap::new(),
             outage_began: None,
             blinded_until: 0,
             ends: Vec::new(),

@@ -337,11 +337,13 @@ impl Judge {
         let Some(from) = before.placed.filter(|from| *from != to) else { return };
         self.count("placed again");
         let now = scene.now;
+        // Two who move it at the same time, the leader and a node that drains, don't know of each other.
+        let settled = self.placed_at.insert(before.id, now).is_none_or(|at| now - at > 2_000_000);
         let is_able = self.able_since.get(&from).is_some_and(|since| now - since > 2 * self.round());
         // A node that is about to drain gives its queue away itself.
         let process = scene.machine(from).and_then(|m| m.process.as_ref());
         let is_up = process.is_some_and(|p| p.node.view(p.local(now)).phase == "up" && now - p.begun > self.round());
-        if is_able && is_up && !self.leader_only && scene.is_quiet() {
+        if settled && is_able && is_up && !self.leader_only && scene.is_quiet() {
             let what = format!("{:?} was moved from {from:?}, which is well, to {to:?}", before.id);
             self.found(now, "least-movement", what);
         }
