@@ -100,7 +100,7 @@ pub(crate) struct Judge {
     placed_at: BTreeMap<JobId, u64>,
     /// The last outage of the metastore that was long enough to blind everybody: when it began and ended.
     outage_began: Option<u64>,
-    blinded_until: u64,
+    blinded: (u64, u64),
     ends: Vec<End>,
     disturbances: u64,
     /// When the last three of them came.
@@ -133,7 +133,7 @@ impl Judge {
             able_since: BTreeMap::new(),
             placed_at: BTreeMap::new(),
             outage_began: None,
-            blinded_until: 0,
+            blinded: (0, 0),
             ends: Vec::new(),
             disturbances: 0,
             disturbed_at: [0; 3],
@@ -184,7 +184,7 @@ impl Judge {
             let timing = self.timing;
             let blind = timing.interval() + timing.retry_every().scaled(2, 1) + timing.ask_timeout().scaled(3, 1);
             if now - began > blind.scaled(11, 10).micros() {
-                self.blinded_until = now;
+                self.blinded = (began, now);
                 self.count("long outage");
             }
         }
