@@ -118,6 +118,29 @@ impl Cluster {
         self.check();
     }
 
+    /// Does these things, written as in an act file, one a line.
+    ///
+    /// # Panics
+    /// If a line is no act.
+    pub fn acts(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let act: Act = line.parse().unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.act(&act);
+        }
+    }
+
+    /// How often a situation occurred so far, as the judge counts them.
+    pub fn times(&mut self, what: &str) -> u64 {
+        self.world().occurred().get(what).copied().unwrap_or(0)
+    }
+
+    /// With ZooKeeper, whose sessions outlive their processes by that span.
+    #[must_use]
+    pub fn zookeeper(mut self, session: Span) -> Self {
+        self.setup.zookeeper = session;
+        self
+    }
+
     fn check(&mut self) {
         let world = self.world();
         let (found, mut lines) = (world.violation().cloned(), world.recorded());

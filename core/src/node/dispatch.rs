@@ -17,8 +17,8 @@ use crate::time::Time;
 /// So many placements are written down at once, at most; the rest follows with the next list.
 const PLACE_BATCH: usize = 256;
 
-/// In a cluster of at most so many members every accepted job is told to all of them.
-const TELL_ALL: usize = 16;
+/// In a cluster of at most so many members every job that is accepted or over is told to all of them.
+pub(super) const TELL_ALL: usize = 16;
 
 impl Node {
     pub(super) fn read_jobs(&mut self, now: Time, ids: Vec<JobId>) {

@@ -1,0 +1,114 @@
+//! The metastore loses replies, hangs, fails over, rolls back.
+
+use kirin_core::{Action, JobState, Note, Span};
+use kirin_sim::act::{Act, Host, Outage, Work};
+use kirin_sim::cluster::{Cluster, TIMEOUT};
+
+#[test]
+fn one_beat_that_fails_is_harmless() {
+    let mut c = Cluster::of(3).seed(1);
+    let job = c.post_with(Work { steps: 4, step: TIMEOUT, external: true, ..Work::named("spark") });
+    let holder = c.until_running(job);
+    for _ in 0..5 {
+        c.run(TIMEOUT.scaled(9, 20));
+        c.outage(Outage::Fails, Span::from_secs(3));
+    }
+    c.expect(job).tried_by([holder]).ended_once();
+    assert!(!c.notes().iter().any(|(_, note)| *note == Note::TrustEnded));
+}
+
+#[test]
+fn a_submit_whose_reply_was_lost_is_one_job() {
+    let mut c = Cluster::of(2).seed(2);
+    c.run(Span::from_secs(1));
+    c.acts("mute n1\nmute n2");
+    let job = c.post("nightly");
+    c.run(Span::from_secs(3));
+    c.acts("heal n1 store\nheal n2 store");
+    c.expect(job).ended_once();
+    assert!(c.times("submitted twice, accepted once") > 0);
+    assert_eq!(c.world().store().jobs().count(), 1);
+}
+
+#[test]
+fn a_commit_whose_reply_was_lost_is_not_done_again() {
+    let mut c = Cluster::of(1).seed(3);
+    let job = c.post_with(Work { steps: 2, step: Span::from_secs(5), ..Work::named("nightly") });
+    let holder = c.until_running(job);
+    c.run(Span::from_millis(3_000));
+    c.act(&Act::Mute(holder));
+    c.run(Span::from_secs(4));
+    c.act(&Act::HealStore(holder));
+    c.expect(job).tried_by([holder]).ended_once();
+    assert_eq!(c.ordered(holder, |e| matches!(e, kirin_core::Effect::Proceed { .. })), 2);
+}
+
+#[test]
+fn what_hung_in_the_metastore_may_land_and_harms_nothing() {
+    let mut c = Cluster::of(3).seed(4).with(|setup| setup.weather.hung_lands_ppm = 1_000_000);
+    let jobs: Vec<_> =
+        (0..4).map(|n| c.post_with(Work { step: Span::from_secs(4), ..Work::named(&format!("j{n}")) })).collect();
+    c.run(Span::from_secs(3));
+    c.outage(Outage::Hangs, TIMEOUT);
+    for job in jobs {
+        c.expect(job).ended_once();
+    }
+    assert!(c.times("hung request landed") > 0);
+}
+
+#[test]
+fn deadlock_victims_are_tried_again() {
+    let mut c = Cluster::of(3).seed(5).with(|setup| setup.weather.rollback_ppm = 300_000);
+    let jobs: Vec<_> = (0..6).map(|n| c.post(&format!("j{n}"))).collect();
+    for job in jobs {
+        c.expect(job).ended_once();
+    }
+}
+
+#[test]
+fn a_node_that_lost_the_metastore_has_no_effect_on_others() {
+    let mut c = Cluster::of(3).seed(6);
+    let jobs: Vec<_> =
+        (0..3).map(|n| c.post_with(Work { steps: 3, step: TIMEOUT, ..Work::named(&format!("j{n}")) })).collect();
+    c.run(Span::from_secs(2));
+    let holders: Vec<_> = jobs.iter().map(|job| c.until_running(*job)).collect();
+    c.act(&Act::CutStore(holders[0]));
+    c.run(TIMEOUT.scaled(3, 1));
+    for (job, holder) in jobs.iter().zip(&holders).filter(|(_, holder)| **holder != holders[0]) {
+        c.expect(*job).tried_by([*holder]).ended_once();
+    }
+}
+
+#[test]
+fn a_node_starts_while_the_metastore_is_out_of_order() {
+    let mut c = Cluster::of(2).seed(7);
+    c.kill(Host(2));
+    c.act(&Act::Outage(Outage::Fails));
+    c.start(Host(2));
+    c.run(TIMEOUT);
+    c.act(&Act::OutageOver);
+    c.run(Span::from_secs(3));
+    assert!(c.world().node(Host(2)).is_some_and(|node| node.me().is_some()));
+}
+
+#[test]
+fn a_user_acts_once_whatever_is_lost() {
+    let mut c = Cluster::of(2).seed(8).with(|setup| setup.weather.lose_reply_ppm = 400_000);
+    let job = c.post_with(Work { steps: 4, step: Span::from_secs(5), ..Work::named("nightly") });
+    c.until_running(job);
+    c.does(Action::Discard, job);
+    c.until_state(job, JobState::Discarded);
+    c.does(Action::Resume, job);
+    c.run(TIMEOUT);
+    assert_eq!(c.row(job).unwrap().state, JobState::Discarded, "over is over");
+}
+
+#[test]
+fn five_hundred_projects_on_a_slow_metastore_cost_nobody_its_trust() {
+    let mut c = Cluster::of(3).seed(9).limits(vec![2; 500]).with(|setup| setup.weather.store_us = (200_000, 900_000));
+    c.run(TIMEOUT.scaled(5, 1));
+    let job = c.post_with(Work { project: 500, ..Work::named("nightly") });
+    c.expect(job).ended_once();
+    let lost = |note: &Note| matches!(note, Note::TrustEnded | Note::WasFenced(_) | Note::Fenced { .. });
+    assert!(!c.notes().iter().any(|(_, note)| lost(note)), "{:?}", c.notes());
+}
