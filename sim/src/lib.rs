@@ -13,6 +13,7 @@
 //! | [`plant`] | rules broken on purpose, to test the judge |
 //! | [`search`] | drawing runs from seeds |
 //! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
+//! | `exhaustive` | every run of a small world |
 //! | [`explain`], [`picture`] | a run as a page to look at |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
@@ -21,6 +22,8 @@
 pub mod act;
 pub mod cluster;
 pub mod dice;
+#[cfg(feature = "exhaustive")]
+pub mod exhaustive;
 pub mod explain;
 mod host;
 pub mod hunt;

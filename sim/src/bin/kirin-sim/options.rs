@@ -13,7 +13,7 @@ Usage:
   kirin-sim [--seeds N | --hunt TIME] [--from S] [--plant NAME]   many runs, each drawn from its seed
   kirin-sim (--seed S | --acts FILE) [--plant NAME] [--tail N]    one run
   kirin-sim explain (--seed S | --acts FILE) [-o FILE.html]       a picture of one run
-  kirin-sim exhaustive [--depth N] [--plant NAME]                 every run of a small world
+  kirin-sim exhaustive [--nodes N] [--depth N] [--plant NAME]     every run of a small world
   kirin-sim bench [--quick]                                       how fast it is
 
 Many runs:
@@ -30,10 +30,14 @@ One run:
   --shrink       if it fails, look for the smallest act file that does
   -o FILE        where the picture is written (run.html)
 
+Every run:
+  --nodes N      2 or 3 nodes (2)
+  --depth N      how many events deep every order is tried (7); each more takes about five times as long
+  --faults N     at most so many faults in one run (2)
+
 All:
   --plant NAME   break a rule on purpose, to see it found; `--plant list` names them
-  --depth N      how many events deep every order is tried
-  --quick        smaller worlds, for a first impression
+  --quick        bench: smaller worlds, for a first impression
   -h, --help     this text
 
 A seed is a run: the same seed prints the same digest on every machine. A failure prints three lines: what broke and when,
@@ -49,7 +53,7 @@ pub(crate) enum Command {
     Many(Many),
     One(One),
     Explain { one: One, out: PathBuf },
-    Exhaustive { depth: Option<usize>, plant: Option<Plant> },
+    Exhaustive(Search),
     Bench { quick: bool },
 }
 
@@ -68,6 +72,17 @@ pub(crate) struct Many {
 pub(crate) enum Reach {
     Seeds(u64),
     Time(Duration),
+}
+
+/// Every run of a small world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), expect(dead_code, reason = "read by what was not built"))]
+pub(crate) struct Search {
+    pub(crate) nodes: u32,
+    pub(crate) depth: usize,
+    pub(crate) faults: u8,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) threads: usize,
 }
 
 /// One run.
@@ -102,6 +117,8 @@ struct Given {
     failures: Option<PathBuf>,
     out: Option<PathBuf>,
     depth: Option<usize>,
+    nodes: Option<u32>,
+    faults: Option<u8>,
     quick: bool,
     /// The names of the options that were given, to refuse those that have no meaning here.
     names: Vec<String>,
@@ -139,6 +156,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, 
             "--failures" => given.failures = Some(value("a folder")?.into()),
             "-o" | "--out" => given.out = Some(value("a file")?.into()),
             "--depth" => given.depth = Some(number(&name, &value("a number of events")?)? as usize),
+            "--nodes" => given.nodes = Some(number(&name, &value("a number of nodes")?)? as u32),
+            "--faults" => given.faults = Some(number(&name, &value("a number of faults")?)?.min(100) as u8),
             "--shrink" => given.shrink = true,
             "--quick" => given.quick = true,
             verb @ ("explain" | "exhaustive" | "bench") if given.verb.is_none() => given.verb = Some(verb.to_owned()),
@@ -154,7 +173,7 @@ impl Given {
         let verb = self.verb.clone().unwrap_or_default();
         let known: &[&str] = match verb.as_str() {
             "explain" => &["--seed", "--acts", "--plant", "-o", "--out"],
-            "exhaustive" => &["--depth", "--plant"],
+            "exhaustive" => &["--nodes", "--depth", "--faults", "--plant", "--threads"],
             "bench" => &["--quick"],
             _ if self.seed.is_some() || self.acts.is_some() => {
                 &["--seed", "--acts", "--plant", "--tail", "--shrink", "--failures"]
@@ -171,7 +190,13 @@ impl Given {
                 let out = self.out.clone().unwrap_or_else(|| "run.html".into());
                 Command::Explain { one: self.one()?, out }
             }
-            "exhaustive" => Command::Exhaustive { depth: self.depth, plant: self.plant },
+            "exhaustive" => Command::Exhaustive(Search {
+                nodes: self.nodes.unwrap_or(2).clamp(2, 3),
+                depth: self.depth.unwrap_or(7),
+                faults: self.faults.unwrap_or(2),
+                plant: self.plant,
+                threads: self.threads(),
+            }),
             "bench" => Command::Bench { quick: self.quick },
             _ if self.seed.is_some() || self.acts.is_some() => Command::One(self.one()?),
             _ => {
@@ -196,6 +221,10 @@ impl Given {
         };
         let (plant, tail, shrink) = (self.plant, self.tail.unwrap_or(0), self.shrink);
         Ok(One { source, plant, tail, shrink, failures: self.failures() })
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
 
     fn failures(&self) -> PathBuf {
