@@ -76,7 +76,6 @@ pub(crate) enum Reach {
 
 /// Every run of a small world.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "exhaustive"), expect(dead_code, reason = "read by what was not built"))]
 pub(crate) struct Search {
     pub(crate) nodes: u32,
     pub(crate) depth: usize,
