@@ -1,8 +1,8 @@
 //! One number for all that a node knows and does.
 //!
 //! Equal states have equal digests, whatever moment the node's clock happened to start at (but for the very first one, which
-//! means "not yet"): times are hashed by how far they are from the present moment. So a recorded run that is replayed can be compared with what was recorded, and a search through
-//! all runs of a small world sees that two ways lead to the same state.
+//! means "not yet"): times are hashed by how far they are from the present moment. So a search through all runs of a small
+//! world sees that two ways lead to the same state.
 //!
 //! A digest says nothing by itself, and states of different versions of this crate must not be compared by it.
 

@@ -38,6 +38,7 @@ pub mod plant;
 #[cfg(not(feature = "plants"))]
 mod plant;
 pub mod queue;
+pub mod say;
 pub mod time;
 pub mod timing;
 pub mod view;

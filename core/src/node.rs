@@ -252,6 +252,7 @@ pub struct Node {
     /// Whether something changed that may let a job start.
     stirred: bool,
     #[cfg(feature = "plants")]
+    #[cfg_attr(feature = "serde", serde(skip))]
     plant: Option<Plant>,
     out: Effects,
 }
@@ -294,6 +295,16 @@ impl Node {
             plant: None,
             out: Effects::new(),
         }
+    }
+
+    /// How it behaves.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it began with, for a replay.
+    pub const fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Takes in a fact and returns what to do.

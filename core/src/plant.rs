@@ -5,7 +5,6 @@
 /// A rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(not(feature = "plants"), expect(dead_code, unreachable_pub, reason = "only a simulator plants"))]
-#[cfg_attr(all(feature = "serde", feature = "plants"), derive(serde::Serialize, serde::Deserialize))]
 pub enum Plant {
     /// Trust counts from the answer of a beat instead of from the question.
     LeaseFromAnswer,

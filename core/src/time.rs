@@ -1,13 +1,14 @@
 //! Monotonic time of one incarnation, in microseconds.
 //!
 //! [`Time`] is what one process reads on its own monotonic clock; it means nothing to another process or after a restart,
-//! so it can neither be serialised nor be compared across members. Wall time is for people and never enters the core.
+//! so it is never told to anybody and never compared across members; only a recording of this very process holds it. Wall
+//! time is for people and never enters the core.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::ops::{Add, AddAssign, Sub};
 
-/// A moment on this incarnation's monotonic clock. Deliberately not serialisable.
+/// A moment on this incarnation's monotonic clock. No message and no row carries one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);

@@ -31,6 +31,7 @@ pub mod history;
 pub mod launch;
 pub mod link;
 pub mod metastore;
+pub mod replay;
 pub mod server;
 pub mod shell;
 pub mod worker;

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
                 Ok(config) => Box::pin(kirin::server::run(config)).await,
                 Err(errors) => return cli::report(&Failure::new(Exit::Usage, errors.to_string(), String::new())),
             },
+            Command::Replay(args) => kirin::replay::run(&args, cli.global.output),
             Command::Worker(_) => Box::pin(kirin::worker::run()).await,
             Command::Demo(args) => Box::pin(kirin::demo::run(args)).await,
             Command::Bench(bench) => Box::pin(kirin::bench::run(bench, cli.global.output)).await,

@@ -9,6 +9,7 @@ use kirin_discovery::{
     Announcement, Discovery, Feeder, Layout, MetastoreDiscovery, Peer, Source, StaticDiscovery, ZooKeeperConfig,
     ZooKeeperDiscovery, ZooKeeperSettings,
 };
+use kirin_recorder::{Limits, Recorder};
 use kirin_store::StoreConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,6 +93,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         chores: Chores::new(store.clone(), &working_dir, config.retention),
         history: History::new(store.clone()),
         directory: directory.clone(),
+        recorder: recorder(&config, &name),
     };
     let (shell, me) = Shell::new(settings(&config), clock, outside, mind.clone(), inputs);
     tokio::spawn(links.clone().serve(links_at));
@@ -276,13 +278,29 @@ fn link_host(config: &Config) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-fn settings(config: &Config) -> Settings {
+/// How the core of a node with this configuration behaves.
+pub fn settings(config: &Config) -> Settings {
     Settings {
         slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
         timing: config.timing,
         in_order: config.jobs.queue == QueueOrder::Global,
         leader_only: matches!(config.scheduler, Scheduler::LeaderOnly | Scheduler::OneEngine),
         ..Settings::new(config.role)
+    }
+}
+
+/// The flight recorder. A node that can't record works all the same.
+fn recorder(config: &Config, name: &str) -> Option<Recorder> {
+    let dir = config.recorder.dir.as_ref()?;
+    let kept = config.recorder.limit.of(physical_memory().unwrap_or(1 << 30));
+    let limits = Limits { kept, ..Limits::default() };
+    let run = uuid::Uuid::now_v7().simple().to_string();
+    match Recorder::begin(dir, name, &run, env!("CARGO_PKG_VERSION"), limits) {
+        Ok(recorder) => Some(recorder),
+        Err(error) => {
+            tracing::warn!(%error, dir = %dir.display(), "nothing is recorded (kirin.recorder.dir)");
+            None
+        }
     }
 }
 

@@ -19,10 +19,11 @@ use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::{AskId, Note};
 use kirin_core::event::End;
 use kirin_core::{Answer, Ask, Effect, Effects, Event, Member, Node, Settings, Time};
+use kirin_recorder::Recorder;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chores::Chores;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_ms};
 use crate::directory::Directory;
 use crate::executor::Attempts;
 use crate::history::History;
@@ -110,6 +111,8 @@ pub struct Outside {
     pub history: History,
     /// Names and addresses.
     pub directory: Directory,
+    /// What writes down every event, if anything does.
+    pub recorder: Option<Recorder>,
 }
 
 /// One node's loop.
@@ -185,6 +188,9 @@ impl Shell {
             }
         };
         tracing::trace!(?now, ?event, "fact");
+        if let Some(recorder) = &mut self.outside.recorder {
+            recorder.record(&self.core, now, wall_ms(), &event);
+        }
         self.core.step(now, event)
     }
 

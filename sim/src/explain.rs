@@ -39,7 +39,7 @@ pub fn picture(script: &Script, plant: Option<Plant>) -> Picture {
         let after = (picture.end - picture.start) / 40;
         picture.end += after.max(AFTER_US);
     }
-    picture.violation = violation;
+    (picture.judged, picture.violation) = (true, violation);
     picture
 }
 

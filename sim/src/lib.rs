@@ -14,7 +14,7 @@
 //! | [`search`] | drawing runs from seeds |
 //! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
 //! | `exhaustive` | every run of a small world |
-//! | [`explain`], [`picture`] | a run as a page to look at |
+//! | [`explain`], [`picture`] | a run as a page to look at; the page is drawn by `kirin-picture` |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | [`transcript`] | acts and the orders that they caused, as text |
@@ -28,9 +28,7 @@ pub mod explain;
 mod host;
 pub mod hunt;
 mod judge;
-pub mod picture;
 pub mod plant;
-pub mod say;
 pub mod search;
 pub mod setup;
 pub mod shrink;
@@ -40,6 +38,8 @@ pub mod world;
 
 pub use act::{Act, Host};
 pub use judge::Violation;
+pub use kirin_core::say;
+pub use kirin_picture as picture;
 pub use plant::Plant;
 pub use setup::Setup;
 pub use world::World;

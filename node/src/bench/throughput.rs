@@ -110,6 +110,7 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
         chores: Chores::new(store.clone(), dir, Retention::default()),
         history: History::new(store.clone()),
         directory,
+        recorder: None,
     };
     let settings = Settings { slots, ..Settings::new(Role::All) };
     let (shell, _) = Shell::new(settings, Clock::start(), outside, mind.clone(), inputs);

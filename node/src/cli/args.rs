@@ -68,6 +68,8 @@ pub enum Command {
     /// Measures this machine
     #[command(subcommand)]
     Bench(Bench),
+    /// Shows what a node decided, and why, from its flight recording
+    Replay(ReplayArgs),
     /// Runs one attempt of a job (started by a node)
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -198,6 +200,32 @@ pub enum Bench {
         #[arg(long)]
         unbatched: bool,
     },
+}
+
+/// `kirin replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Recordings, or directories of them [default: those of the node in this directory]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only what concerns this job or node, by the numbers that the replay shows
+    #[arg(long, value_name = "job=N|node=N")]
+    pub why: Option<crate::replay::About>,
+    /// Up to so long after the beginning of each recording
+    #[arg(long, value_name = "SPAN", value_parser = when::span)]
+    pub until: Option<std::time::Duration>,
+    /// Also what decides nothing: beats, lists, time that passes
+    #[arg(long)]
+    pub all: bool,
+    /// Waits for Enter after each event; q ends
+    #[arg(long)]
+    pub step: bool,
+    /// Draws the recordings, those of several nodes side by side, as a page for a browser
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["set", "why", "step"])]
+    pub explain: Option<PathBuf>,
+    /// Decides anew with another setting, and shows what differs
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// `kirin worker`: started by a node, which knows what to pass.

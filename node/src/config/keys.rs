@@ -106,6 +106,15 @@ pub const KEYS: &[Key] = &[
         "what is logged",
     )
     .or("info"),
+    Key::new(
+        "kirin.recorder.enabled",
+        Kind::Flag,
+        "whether every event that enters the core is recorded, for `kirin replay`",
+    )
+    .or("true"),
+    Key::new("kirin.recorder.dir", Kind::Text("a directory"), "where recordings are kept")
+        .or_derived("`recorder` in the data directory"),
+    Key::new("kirin.recorder.limit", Kind::Memory, "how much of them is kept").or("256m"),
     // The metastore and what is built.
     Key::new("kylin.metadata.url", Kind::Text(metastore::ALLOWED), "the metastore that all nodes of a cluster share")
         .or_derived("SQLite, `metastore.db` in the data directory")

@@ -76,6 +76,8 @@ pub struct Config {
     pub working_dir: PathBuf,
     /// For how long the past is kept.
     pub retention: Retention,
+    /// The flight recorder.
+    pub recorder: Recorder,
     /// The metastore.
     pub metastore: Metastore,
     /// Heart beats.
@@ -140,6 +142,15 @@ pub struct Jobs {
     pub drain_timeout: Duration,
     /// Whether jobs may run arbitrary commands on this node.
     pub commands: bool,
+}
+
+/// The flight recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorder {
+    /// Where recordings are kept; without it nothing is recorded.
+    pub dir: Option<PathBuf>,
+    /// How much of them is kept.
+    pub limit: Memory,
 }
 
 /// For how long the past is kept; zero means for ever.
@@ -269,6 +280,8 @@ impl Config {
         let metastore = metastore(r, &home, &data_dir);
         let mut notices = layers.notices();
         let working_dir = working_dir(r, &home, &data_dir, &mut notices);
+        let recorder_dir = r.text("kirin.recorder.dir").map_or_else(|| data_dir.join("recorder"), |dir| home.join(dir));
+        let recorder_dir = r.flag("kirin.recorder.enabled").then_some(recorder_dir);
         let port = r.count("server.port");
         let given_bind = r.parsed("server.address", host);
         let embedded = metastore.as_ref().is_none_or(Metastore::is_embedded);
@@ -288,6 +301,7 @@ impl Config {
                 jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
                 history: r.span("kirin.history.retention"),
             },
+            recorder: Recorder { dir: recorder_dir, limit: r.memory("kirin.recorder.limit") },
             timing: timing(r),
             leader_race: r.flag("kylin.server.leader-race.enabled"),
             scheduler: match r.word("kylin.job.scheduler.default") {

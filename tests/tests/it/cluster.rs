@@ -61,6 +61,24 @@ async fn until_done(cluster: &Cluster, id: &str, steps: usize) -> anyhow::Result
         .await
 }
 
+/// Stops the cluster; then every node's flight recording is replayed, and comes to the recorded states.
+async fn stop_and_replay(cluster: &mut Cluster) -> anyhow::Result<()> {
+    cluster.stop_all().await?;
+    for node in &cluster.nodes {
+        let (mut events, mut checked) = (0, 0);
+        for path in kirin_recorder::files(&[node.home().join("data/recorder")])? {
+            let recording = kirin_recorder::Recording::open(&path)?;
+            let mut replay = kirin_recorder::Replay::new(&recording);
+            while replay.step()?.is_some() {
+                events += 1;
+            }
+            checked += replay.checked();
+        }
+        ensure!(events > 10 && checked > 0, "{}: {events} events, {checked} digests", node.name);
+    }
+    Ok(())
+}
+
 fn epochs(view: &Value) -> Vec<u64> {
     view["steps"].as_array().into_iter().flatten().filter_map(|step| step["epoch"].as_u64()).collect()
 }
@@ -79,7 +97,7 @@ async fn a_killed_node_loses_no_step_and_the_heir_repeats_none() -> anyhow::Resu
     ensure!(epochs.is_sorted() && epochs.contains(&1) && epochs.contains(&2), "both attempts did a part: {epochs:?}");
     cluster.restart(victim).await?;
     cluster.wait_for_members(3).await?;
-    cluster.stop_all().await
+    stop_and_replay(&mut cluster).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +202,7 @@ async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Re
     let view = until(&cluster, &id, "FINISHED").await?;
     ensure!(view["epoch"] == 1, "the same attempt went on: {view}");
     ensure!(epochs(&view).len() == 60, "no step is lost or repeated");
-    cluster.stop_all().await?;
+    stop_and_replay(&mut cluster).await?;
     tokio::task::spawn_blocking(move || postgres.stop(kirin_tests::servers::postgres::Stop::Fast)).await??;
     Ok(())
 }
@@ -226,4 +244,16 @@ async fn tables_are_read_from_an_s3_bucket_and_built_from_it() -> anyhow::Result
     ensure!(built["results"] == raw["results"] && built["results"].as_array().is_some_and(|rows| rows.len() > 10));
     ensure!(built["pushDown"] == false && raw["pushDown"] == true, "{built} {raw}");
     cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_leader_race_one_node_runs_alone() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let alone = ("kylin.server.leader-race.enabled".to_owned(), "false".to_owned());
+    let plan = Plan { settings: vec![alone], ..plan() };
+    let Err(refused) = Cluster::start(dir.path(), 2, plan).await else { anyhow::bail!("a second node joined") };
+    ensure!(refused.to_string().contains("node-2 ended at once"), "{refused}");
+    let log = std::fs::read_to_string(dir.path().join("node-2/node.log"))?;
+    ensure!(log.contains("node-1 is in the cluster already"), "the log says what to do: {log}");
+    Ok(())
 }

@@ -57,7 +57,8 @@ pub(super) fn html(picture: &Picture) -> String {
 fn header(out: &mut String, picture: &Picture) {
     let _ = write!(out, "<header>\n<div class=\"line\"><h1>{}</h1>", escape(&picture.title));
     match &picture.violation {
-        None => out.push_str("<span class=\"badge held\">every rule held</span>"),
+        None if picture.judged => out.push_str("<span class=\"badge held\">every rule held</span>"),
+        None => {}
         Some(broken) => {
             let (rule, at) = (escape(&broken.rule), moment(broken.at));
             let _ = write!(out, "<span class=\"badge broken\">{rule} broken at {at}</span>");

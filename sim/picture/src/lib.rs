@@ -1,14 +1,14 @@
 //! Pictures of recorded runs: one self-contained page with a lane for each node, to be looked at in any browser.
 //!
 //! A [`Picture`] is plain data in microseconds: who lived when, who trusted itself, who led, what ran, what was broken, and the
-//! moment at which a rule did not hold. It knows nothing of where that comes from, so a simulated run ([`crate::explain`]) and
-//! the recording of a production node are drawn by the same hand.
+//! moment at which a rule did not hold. It knows nothing of where that comes from, so a simulated run and the
+//! recording of a production node are drawn by the same hand.
 //!
 //! The page needs nothing from anywhere: the drawing is inline SVG, the little script in it zooms, pans and shows what is under
 //! the pointer. Without the script it is still the whole run, and the browser's own tooltips tell the same.
 //!
 //! ```
-//! use kirin_sim::picture::{Bar, Lane, Picture, Stretch, Tone};
+//! use kirin_picture::{Bar, Lane, Picture, Stretch, Tone};
 //!
 //! let mut lane = Lane::named("n1");
 //! lane.lives.push(Stretch::new(0, 60_000_000, Tone::Good, "n1.1"));
@@ -28,6 +28,8 @@ pub struct Picture {
     pub facts: Vec<String>,
     /// The command that repeats the run or draws it again.
     pub again: Option<String>,
+    /// Whether a judge watched the run.
+    pub judged: bool,
     /// The rule that did not hold, if one did not.
     pub violation: Option<Broken>,
     /// Where the axis begins.

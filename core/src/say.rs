@@ -1,8 +1,51 @@
-//! Orders in a few words each, for people and transcripts.
+//! Facts and orders in a few words each, for people: transcripts, replays.
 
-use kirin_core::ask::{Fence, Target};
-use kirin_core::effect::Nudge;
-use kirin_core::{Ask, Effect, JobRow, Note, Span};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::ask::{Fence, Target};
+use crate::effect::Nudge;
+use crate::{Answer, Ask, Effect, Event, JobRow, Note, Span};
+
+/// One fact in one line.
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::Woke => "time passed".to_owned(),
+        Event::Answered { id, answer: it } => format!("answer {}: {}", id.0, answer(it)),
+        Event::Told(jobs) => format!("accepted here: {}", rows(jobs)),
+        Event::Heard(jobs) => format!("heard of {}", rows(jobs)),
+        Event::Inherited(orphans) => {
+            format!("told of orphans of {:?}, {}: {}", orphans.of, orphans.found.evidence, rows(&orphans.jobs))
+        }
+        Event::ListsChanged => "told that the lists have changed".to_owned(),
+        Event::Suspected(member) => format!("the link to {member:?} broke"),
+        Event::Probed { member, met } => format!("probe of {member:?}: {met:?}"),
+        Event::Exited(member) => format!("{member:?} has exited"),
+        Event::StepEnded { fence: at, step } => format!("step {step} of {} is ready", fence(*at)),
+        Event::AttemptEnded { fence: at, end } => format!("attempt {} ended: {end:?}", fence(*at)),
+        Event::DrainWished { leave: true, .. } => "an operator stops the node".to_owned(),
+        Event::DrainWished { leave: false, .. } => "an operator drains the node".to_owned(),
+        Event::DrainUndone => "an operator undoes the drain".to_owned(),
+        Event::ClaimWished { target: of, force } => {
+            format!("an operator wants {} here{}", target(*of), if *force { ", by force" } else { "" })
+        }
+        Event::SlotsWished(slots) => format!("an operator wants {slots} slots"),
+    }
+}
+
+/// One answer in one line.
+pub fn answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Jobs(jobs) if jobs.len() > 8 => format!("{} jobs", jobs.len()),
+        Answer::Jobs(jobs) => format!("jobs: {}", rows(jobs)),
+        Answer::Listed { members, .. } => format!("lists, {} members", members.len()),
+        Answer::Granted { epoch, steps } => format!("granted, epoch {}, {steps} steps done", epoch.0),
+        Answer::Accepted { row, .. } => format!("accepted {}", fence(row.fence())),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
 
 /// One order in one line.
 pub fn effect(effect: &Effect) -> String {

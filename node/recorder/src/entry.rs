@@ -1,0 +1,183 @@
+//! What a recording is made of: one row an entry.
+//!
+//! | column | type | meaning |
+//! |---|---|---|
+//! | `seq` | u64 | number of the entry in its run, from 0, without holes within a part |
+//! | `at_us` | u64 | microseconds on the node's monotonic clock |
+//! | `wall_ms` | i64 | milliseconds since 1970 on the node's wall clock, for people |
+//! | `kind` | utf8 | `state`, `event`, `digest` or `gap` |
+//! | `what` | utf8 | the event's name |
+//! | `body` | binary | the event or the state, in postcard's encoding; only the version that wrote it reads it |
+//! | `digest` | u64? | the digest of the state that was reached |
+
+use std::sync::Arc;
+
+use arrow_array::builder::{BinaryBuilder, Int64Builder, StringBuilder, UInt64Builder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, UInt64Type};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use kirin_core::{Event, Time};
+
+/// Bumped with each change of the columns or of what the core writes down.
+pub(crate) const FORMAT: &str = "1";
+
+/// What a part says about itself: the schema's metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The node's name.
+    pub node: String,
+    /// Which run of it: the same for all its parts.
+    pub run: String,
+    /// Number of the part, from 0.
+    pub part: u64,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// One entry as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its number.
+    pub seq: u64,
+    /// When, on the node's monotonic clock.
+    pub at: Time,
+    /// When, in milliseconds since 1970, for people.
+    pub wall_ms: i64,
+    /// What it is.
+    pub entry: Entry,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The whole state of the core: each part begins with one.
+    State(Vec<u8>),
+    /// A fact that entered it.
+    Event {
+        /// Its name.
+        what: String,
+        /// The event, encoded.
+        body: Vec<u8>,
+    },
+    /// The digest of the state that was reached.
+    Digest(u64),
+    /// Here so many events are missing.
+    Gap(u64),
+}
+
+/// The name of an event.
+pub const fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Woke => "woke",
+        Event::Answered { .. } => "answered",
+        Event::Told(_) => "told",
+        Event::Heard(_) => "heard",
+        Event::Inherited(_) => "inherited",
+        Event::ListsChanged => "lists changed",
+        Event::Suspected(_) => "suspected",
+        Event::Probed { .. } => "probed",
+        Event::Exited(_) => "exited",
+        Event::StepEnded { .. } => "step ended",
+        Event::AttemptEnded { .. } => "attempt ended",
+        Event::DrainWished { .. } => "drain wished",
+        Event::DrainUndone => "drain undone",
+        Event::ClaimWished { .. } => "claim wished",
+        Event::SlotsWished(_) => "slots wished",
+    }
+}
+
+pub(crate) fn schema(head: &Head) -> SchemaRef {
+    let fields = vec![
+        Field::new("seq", DataType::UInt64, false),
+        Field::new("at_us", DataType::UInt64, false),
+        Field::new("wall_ms", DataType::Int64, false),
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("what", DataType::Utf8, false),
+        Field::new("body", DataType::Binary, false),
+        Field::new("digest", DataType::UInt64, true),
+    ];
+    let metadata = [
+        ("kirin.format", FORMAT.to_owned()),
+        ("kirin.node", head.node.clone()),
+        ("kirin.run", head.run.clone()),
+        ("kirin.part", head.part.to_string()),
+        ("kirin.version", head.version.clone()),
+    ];
+    let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}
+
+/// Reads the head; `Err` names the format if it is another one.
+pub(crate) fn head(schema: &Schema) -> Result<Head, String> {
+    let text = |key: &str| schema.metadata().get(key).cloned().unwrap_or_default();
+    let format = text("kirin.format");
+    if format != FORMAT {
+        return Err(format);
+    }
+    Ok(Head {
+        node: text("kirin.node"),
+        run: text("kirin.run"),
+        part: text("kirin.part").parse().unwrap_or(0),
+        version: text("kirin.version"),
+    })
+}
+
+pub(crate) fn batch(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch, ArrowError> {
+    let (mut seq, mut at, mut wall) = (UInt64Builder::new(), UInt64Builder::new(), Int64Builder::new());
+    let (mut kind, mut what) = (StringBuilder::new(), StringBuilder::new());
+    let (mut body, mut digest) = (BinaryBuilder::new(), UInt64Builder::new());
+    for row in rows {
+        seq.append_value(row.seq);
+        at.append_value(row.at.micros());
+        wall.append_value(row.wall_ms);
+        let (k, w, b, d): (&str, &str, &[u8], Option<u64>) = match &row.entry {
+            Entry::State(state) => ("state", "", state, None),
+            Entry::Event { what, body } => ("event", what, body, None),
+            Entry::Digest(digest) => ("digest", "", &[], Some(*digest)),
+            Entry::Gap(missing) => ("gap", "", &[], Some(*missing)),
+        };
+        kind.append_value(k);
+        what.append_value(w);
+        body.append_value(b);
+        digest.append_option(d);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(seq.finish()),
+        Arc::new(at.finish()),
+        Arc::new(wall.finish()),
+        Arc::new(kind.finish()),
+        Arc::new(what.finish()),
+        Arc::new(body.finish()),
+        Arc::new(digest.finish()),
+    ];
+    RecordBatch::try_new(schema.clone(), columns)
+}
+
+/// The rows of a batch. Empty if its columns are not ours.
+pub(crate) fn rows(batch: &RecordBatch) -> Vec<Row> {
+    let column = |name: &str| batch.column_by_name(name);
+    let read = || {
+        let seq = column("seq")?.as_primitive_opt::<UInt64Type>()?;
+        let at = column("at_us")?.as_primitive_opt::<UInt64Type>()?;
+        let wall = column("wall_ms")?.as_primitive_opt::<Int64Type>()?;
+        let kind = column("kind")?.as_string_opt::<i32>()?;
+        let what = column("what")?.as_string_opt::<i32>()?;
+        let body = column("body")?.as_binary_opt::<i32>()?;
+        let digest = column("digest")?.as_primitive_opt::<UInt64Type>()?;
+        let entry = |i: usize| match kind.value(i) {
+            "state" => Some(Entry::State(body.value(i).to_vec())),
+            "event" => Some(Entry::Event { what: what.value(i).to_owned(), body: body.value(i).to_vec() }),
+            "digest" => Some(Entry::Digest(digest.value(i))),
+            "gap" => Some(Entry::Gap(digest.value(i))),
+            _ => None,
+        };
+        (0..batch.num_rows())
+            .map(|i| {
+                let (seq, at, wall_ms) = (seq.value(i), Time::from_micros(at.value(i)), wall.value(i));
+                Some(Row { seq, at, wall_ms, entry: entry(i)? })
+            })
+            .collect::<Option<Vec<_>>>()
+    };
+    read().unwrap_or_default()
+}

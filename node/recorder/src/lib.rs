@@ -1,0 +1,175 @@
+//! The flight recorder: every event that enters a node's core, in Arrow IPC files, so that what a node decided can be
+//! decided again, at leisure, by the same core.
+//!
+//! A run is the life of one process. It is recorded in parts, each a file that stands for itself: it begins with the whole
+//! state of the core, and what follows is one row an event, with digests of the state at intervals. The oldest parts are
+//! deleted when all of them together exceed the limit.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `entry.rs` | the rows and their columns |
+//! | `writer.rs` | the recorder: encodes on the caller's thread, writes on its own |
+//! | `reader.rs` | recordings, also with a torn end |
+//! | `replay.rs` | driving a core again, checking the digests |
+//!
+//! A recorder never holds its node up: if the disk is slower than the events, or full, what does not fit is left out, the
+//! gap is recorded, and the recording goes on with a fresh state. Nothing in an event is secret: the core knows numbers
+//! only, no names, texts or SQL.
+
+mod entry;
+mod reader;
+mod replay;
+mod writer;
+
+pub use entry::{Entry, Head, Row, name};
+pub use reader::{Problem, Recording, files};
+pub use replay::{Replay, Step};
+pub use writer::{Limits, Recorder};
+
+use kirin_core::Node;
+
+/// The digest of a core's state: equal states have equal digests, also on other machines.
+pub fn digest(core: &Node) -> u64 {
+    digest_of(&encoded(core))
+}
+
+pub(crate) fn digest_of(state: &[u8]) -> u64 {
+    twox_hash::XxHash64::oneshot(0, state)
+}
+
+pub(crate) fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    // Writing to memory fails for no type of the core's: all have known lengths.
+    postcard::to_stdvec(value).expect("the core's types can be written down")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::Path;
+
+    use kirin_core::ask::{Epoch, JobId, JobRow, Priority, ProjectId};
+    use kirin_core::{Event, JobState, Role, Settings, Span, Time};
+
+    use super::*;
+
+    /// Drives a core with events that change its state, and records them.
+    fn recorded(dir: &Path, events: u64, limits: Limits) -> Node {
+        let mut core = Node::start(Settings::new(Role::All), 7, Time::ZERO);
+        let mut recorder = Recorder::begin(dir, "a", "run", "1.0", limits).expect("it begins");
+        for n in 0..events {
+            let row = JobRow {
+                id: JobId(n),
+                project: ProjectId(1),
+                priority: Priority(3),
+                state: JobState::Ready,
+                epoch: Epoch(0),
+                holder: None,
+                placed: None,
+                steps: 0,
+                external: false,
+            };
+            let (at, event) = (Time::from_micros(n * 1000), Event::Told(vec![row]));
+            recorder.record(&core, at, 0, &event);
+            drop(core.step(at, event));
+        }
+        core
+    }
+
+    fn parts(dir: &Path) -> Vec<Recording> {
+        let files = files(&[dir.to_owned()]).expect("a directory");
+        files.iter().map(|path| Recording::open(path).expect("a recording")).collect()
+    }
+
+    fn replayed(recording: &Recording) -> (Node, u64, u64) {
+        let mut replay = Replay::new(recording);
+        let mut events = 0;
+        while replay.step().expect("no divergence").is_some() {
+            events += 1;
+        }
+        (replay.core().expect("a state").clone(), events, replay.checked())
+    }
+
+    #[test]
+    fn a_replay_ends_in_the_state_that_the_node_was_in() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let core = recorded(dir.path(), 1000, Limits { digest_every: Span::from_millis(100), ..Limits::default() });
+        let parts = parts(dir.path());
+        assert_eq!(parts.len(), 1);
+        assert!(!parts[0].torn);
+        let (again, events, checked) = replayed(&parts[0]);
+        assert_eq!((events, digest(&again)), (1000, digest(&core)));
+        assert!(checked >= 9, "{checked} digests were checked");
+    }
+
+    #[test]
+    fn each_part_stands_for_itself_and_the_oldest_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let limits = Limits { kept: 1 << 20, digest_every: Span::from_millis(100), ..Limits::default() };
+        let core = recorded(dir.path(), 20_000, limits);
+        let parts = parts(dir.path());
+        assert!(parts.len() > 1 && parts[0].head.part > 0, "{} parts", parts.len());
+        let bytes: u64 = parts.iter().map(|part| part.path.metadata().expect("it is there").len()).sum();
+        assert!(bytes <= limits.kept * 2, "{bytes} bytes for a limit of {}", limits.kept);
+        for pair in parts.windows(2) {
+            let end = replayed(&pair[0]).0;
+            assert!(matches!(&pair[1].rows[0].entry, Entry::State(state) if digest_of(state) == digest(&end)));
+        }
+        assert_eq!(digest(&replayed(parts.last().expect("one")).0), digest(&core));
+    }
+
+    #[test]
+    fn a_torn_end_is_dropped_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        recorded(dir.path(), 5_000, Limits::default());
+        let whole = &parts(dir.path())[0];
+        let bytes = std::fs::read(&whole.path).expect("read");
+        let mut last = 0;
+        for length in (bytes.len() / 4..bytes.len()).step_by(997) {
+            std::fs::File::create(&whole.path).and_then(|mut f| f.write_all(&bytes[..length])).expect("written");
+            let torn = Recording::open(&whole.path).expect("a recording");
+            assert!(torn.torn);
+            assert_eq!(torn.rows[..], whole.rows[..torn.rows.len()]);
+            assert!(torn.rows.len() >= last, "more bytes never tell less");
+            last = torn.rows.len();
+            if !torn.rows.is_empty() {
+                replayed(&torn);
+            }
+        }
+        assert!(last > 0);
+    }
+
+    #[test]
+    fn what_is_no_recording_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.arrows");
+        std::fs::write(&path, "not arrow at all").expect("written");
+        let refused = Recording::open(&path).expect_err("it is none").to_string();
+        assert!(refused.contains("x.arrows"), "{refused}");
+    }
+
+    #[test]
+    fn what_the_disk_is_too_slow_for_makes_a_gap_and_never_a_wrong_replay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut core = Node::start(Settings::new(Role::All), 7, Time::ZERO);
+        // Nothing may wait: what comes while the last row is being written is left out.
+        let limits = Limits { waiting: 0, ..Limits::default() };
+        let mut recorder = Recorder::begin(dir.path(), "a", "run", "1.0", limits).expect("it begins");
+        let gaps = |dir: &Path| {
+            let rows = parts(dir).into_iter().flat_map(|part| part.rows);
+            rows.filter(|row| matches!(row.entry, Entry::Gap(_))).count()
+        };
+        let mut events = 0..100_000_000_u64;
+        while gaps(dir.path()) == 0 {
+            for n in events.by_ref().take(1000) {
+                let at = Time::from_micros(n);
+                recorder.record(&core, at, 0, &Event::ListsChanged);
+                drop(core.step(at, Event::ListsChanged));
+            }
+            assert!(!events.is_empty(), "no event was left out");
+        }
+        drop(recorder);
+        for part in &parts(dir.path()) {
+            replayed(part);
+        }
+    }
+}
