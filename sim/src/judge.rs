@@ -96,9 +96,11 @@ pub(crate) struct Judge {
     beats: BTreeMap<Member, u64>,
     /// Since when each node has had a member that may run jobs.
     able_since: BTreeMap<NodeId, u64>,
+    /// When each job was last written down on a queue.
+    placed_at: BTreeMap<JobId, u64>,
     /// The last outage of the metastore that was long enough to blind everybody: when it began and ended.
     outage_began: Option<u64>,
-    blinded_until: u64,
+    blinded: (u64, u64),
     ends: Vec<End>,
     disturbances: u64,
     /// When the last three of them came.
@@ -129,8 +131,9 @@ impl Judge {
             incarnations: BTreeMap::new(),
             beats: BTreeMap::new(),
             able_since: BTreeMap::new(),
+            placed_at: BTreeMap::new(),
             outage_began: None,
-            blinded_until: 0,
+            blinded: (0, 0),
             ends: Vec::new(),
             disturbances: 0,
             disturbed_at: [0; 3],
@@ -181,7 +184,7 @@ impl Judge {
             let timing = self.timing;
             let blind = timing.interval() + timing.retry_every().scaled(2, 1) + timing.ask_timeout().scaled(3, 1);
             if now - began > blind.scaled(11, 10).micros() {
-                self.blinded_until = now;
+                self.blinded = (began, now);
                 self.count("long outage");
             }
         }

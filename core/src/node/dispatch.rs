@@ -150,7 +150,8 @@ impl Node {
             self.poll_at = Time::NEVER;
         }
         self.stirred = true;
-        if self.leads(crate::ask::Target::Leader) {
+        // A leader that was frozen knows the cluster of long ago, and may not be a member any more.
+        if self.leads(crate::ask::Target::Leader) && self.lease.is_trusted(now) {
             self.write_placements(now);
         }
     }

@@ -10,6 +10,9 @@ use crate::act::Host;
 use crate::host::Process;
 use crate::store::{JobRow, Store};
 
+/// How long a node may not know where a job was written down: the longest poll, and a moment.
+const NEWS_US_MAX: u64 = 12_000_000;
+
 /// What a transaction met.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Before {
@@ -228,12 +231,12 @@ impl Judge {
 
     fn called_silent(&mut self, scene: &Scene<'_>, member: Member) {
         let now = scene.now;
-        // What was heard before everybody was blind does not count.
-        let heard = self.beats.get(&member).copied().unwrap_or(0).max(self.blinded_until);
-        let silent_for = now - heard;
+        // Silence counts while it could be heard: all of it before everybody was blind, or all of it after.
+        let (heard, (began, until)) = (self.beats.get(&member).copied().unwrap_or(0), self.blinded);
+        let silent_for = if heard < until { began.saturating_sub(heard).max(now - until) } else { now - heard };
         let least = self.timing.timeout().scaled(100, 100 + RATE_ERROR_PERCENT).micros();
         if silent_for + 1_000 < least {
-            let what = format!("{member:?} is called silent {silent_for} us after it could have been heard");
+            let what = format!("{member:?} was called silent and could have been heard for {silent_for} us");
             return self.found(now, "no-false-takeover", what);
         }
         let (Some(process), Some(machine)) = (scene.process(member), scene.machine(member.node)) else { return };
@@ -337,11 +340,13 @@ impl Judge {
         let Some(from) = before.placed.filter(|from| *from != to) else { return };
         self.count("placed again");
         let now = scene.now;
+        // Who moves it next, the leader or a node that drains, may not know of the last move until its next poll.
+        let settled = self.placed_at.insert(before.id, now).is_none_or(|at| now - at > NEWS_US_MAX);
         let is_able = self.able_since.get(&from).is_some_and(|since| now - since > 2 * self.round());
         // A node that is about to drain gives its queue away itself.
         let process = scene.machine(from).and_then(|m| m.process.as_ref());
         let is_up = process.is_some_and(|p| p.node.view(p.local(now)).phase == "up" && now - p.begun > self.round());
-        if is_able && is_up && !self.leader_only && scene.is_quiet() {
+        if settled && is_able && is_up && !self.leader_only && scene.is_quiet() {
             let what = format!("{:?} was moved from {from:?}, which is well, to {to:?}", before.id);
             self.found(now, "least-movement", what);
         }
