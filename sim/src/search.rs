@@ -107,11 +107,7 @@ impl World {
     /// Heals everything and waits until all that was accepted is over, or nothing has moved for too long.
     pub fn heal_and_wait(&mut self) {
         self.act(&Act::HealAll);
-        // What a healed cluster may need to find every death, and then to do the longest step.
-        let timing = self.setup().timing;
-        let round = timing.timeout() + timing.interval();
-        let bound = round + round + round + self.longest_step().scaled(2, 1) + Span::from_secs(60);
-        let (mut left, mut progress) = (bound, self.progress());
+        let (mut left, mut progress) = (self.longest_pause(), self.progress());
         let pace = Span::from_secs(5);
         loop {
             // An operator starts again what has left.
@@ -127,7 +123,8 @@ impl World {
             }
             let before = core::mem::replace(&mut progress, self.progress());
             if before != progress {
-                left = bound;
+                // A job that was accepted only now may have longer steps.
+                left = self.longest_pause();
             } else if left <= pace {
                 self.never_over();
                 break;
@@ -136,6 +133,13 @@ impl World {
             }
         }
         self.end();
+    }
+
+    /// What a healed cluster may need to find every death, and then to do the longest step.
+    fn longest_pause(&self) -> Span {
+        let timing = self.setup().timing;
+        let round = timing.timeout() + timing.interval();
+        round + round + round + self.longest_step().scaled(2, 1) + Span::from_secs(60)
     }
 }
 
