@@ -4,7 +4,11 @@
 
 /// A stream of numbers that look random and are the same for the same seed and purpose.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Dice {
+    state: u64,
+    /// What is drawn first.
+    fed: std::vec::IntoIter<u8>,
+}
 
 impl Dice {
     /// The stream of `seed` for one purpose.
@@ -13,15 +17,23 @@ impl Dice {
         for byte in purpose.bytes() {
             state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        let mut dice = Self(state);
+        let mut dice = Self { state, fed: Vec::new().into_iter() };
         dice.draw();
         dice
     }
 
+    /// The next draws are these bytes, two for each; then chance goes on. So a fuzzer decides what happens.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.fed = Vec::from(bytes).into_iter();
+    }
+
     /// The next number.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let Some(high) = self.fed.next() {
+            return u64::from(high) << 56 | u64::from(self.fed.next().unwrap_or(0)) << 48;
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

@@ -14,6 +14,7 @@
 //! | [`plant`], [`table`] | rules broken on purpose, to test the judge, and their table |
 //! | [`draw`], [`search`] | runs drawn from seeds, carried out |
 //! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
+//! | `exhaustive` | every run of a small world |
 //! | [`explain`], [`picture`] | a run as a page to look at; the page is drawn by `kirin-picture` |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
@@ -23,6 +24,8 @@ pub mod act;
 pub mod cluster;
 pub mod dice;
 pub mod draw;
+#[cfg(feature = "exhaustive")]
+pub mod exhaustive;
 pub mod explain;
 mod host;
 pub mod hunt;

@@ -8,7 +8,7 @@ use core::fmt;
 pub use kirin_core::plant::Plant as CorePlant;
 
 /// A rule that is broken, somewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plant {
     /// The metastore grants a job whatever its epoch and holder.
     TakeNotFenced,

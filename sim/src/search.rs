@@ -132,13 +132,9 @@ impl World {
     /// Heals everything and waits until all that was accepted is over, or nothing has moved for too long.
     pub fn heal_and_wait(&mut self) {
         self.act(&Act::HealAll);
-        // What a healed cluster may need to find every death, and then to do the longest step.
-        let timing = self.setup().timing;
-        let round = timing.timeout() + timing.interval();
-        let bound = round + round + round + self.longest_step().scaled(2, 1) + Span::from_secs(60);
-        let (mut left, mut progress) = (bound, self.progress());
-        // And what it takes at most to do everything one after the other.
-        let promised = self.now() + bound + self.work_left();
+        let (mut left, mut progress, mut work) = (self.longest_pause(), self.progress(), self.work_left());
+        // What it takes at most to do everything one after the other.
+        let mut promised = self.now() + left + work;
         let pace = Span::from_secs(5);
         loop {
             // An operator starts again what has left.
@@ -154,8 +150,11 @@ impl World {
                 break;
             }
             let before = core::mem::replace(&mut progress, self.progress());
+            // A job that was accepted or restarted only now adds to it.
+            let more = Span::from_micros(self.work_left().micros().saturating_sub(work.micros()));
+            (work, promised) = (self.work_left(), promised + more);
             if before != progress && self.now() <= promised {
-                left = bound;
+                left = self.longest_pause();
             } else if left <= pace || self.now() > promised {
                 self.never_over();
                 break;
@@ -164,5 +163,12 @@ impl World {
             }
         }
         self.end();
+    }
+
+    /// What a healed cluster may need to find every death, and then to do the longest step.
+    fn longest_pause(&self) -> Span {
+        let timing = self.setup().timing;
+        let round = timing.timeout() + timing.interval();
+        round + round + round + self.longest_step().scaled(2, 1) + Span::from_secs(60)
     }
 }

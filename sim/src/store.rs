@@ -19,7 +19,7 @@ pub use kirin_core::JobRow;
 use crate::plant::Plant;
 
 /// The metastore of one cluster.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Store {
     members: BTreeMap<Member, MemberRow>,
     /// The living member of each node.

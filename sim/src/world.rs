@@ -276,6 +276,11 @@ impl World {
         world
     }
 
+    /// Lets these bytes decide what chance would: how long ways take, what is lost, which client goes where.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.dice.feed(bytes);
+    }
+
     /// Keeps every effect from now on.
     pub fn record(&mut self) {
         self.record = Some(Vec::new());

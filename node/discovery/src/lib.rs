@@ -42,7 +42,7 @@ pub use health::Health;
 pub use metastore::{Feeder, MetastoreDiscovery};
 pub use peer::{Announcement, Peer, Peers, Role, Source};
 pub use static_list::{StaticDiscovery, StaticServer, parse_cluster_servers, parse_cluster_servers_with_mode};
-pub use zookeeper::{Layout, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings, unique_id};
+pub use zookeeper::{Layout, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings, parse_registration, unique_id};
 
 /// Answers with a value later; boxed, so that [`Discovery`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -43,6 +43,9 @@ const GATHER: Duration = Duration::from_millis(2);
 const BATCH_MAX: usize = 1024;
 /// After trouble with the disk, recording is tried again after so long.
 const TRY_AGAIN: Span = Span::from_secs(30);
+/// Microseconds that are added to the time between two digests for each byte of the state: so they cost less than a hundredth
+/// of the node's thread, however many jobs are open.
+const DIGEST_BYTE_US: u64 = 3;
 /// What a row costs in a file beyond its body, roughly: for counting a part's bytes without asking the disk.
 const ROW_BYTES: u64 = 64;
 
@@ -58,7 +61,7 @@ pub struct Recorder {
     /// Events that were left out since the last row.
     missing: u64,
     trouble_at: Option<Time>,
-    digest_at: Time,
+    digest_due: Time,
     /// `None` only while it is being dropped.
     rows: Option<Sender<Order>>,
     shared: Arc<Shared>,
@@ -96,7 +99,7 @@ impl Recorder {
             part_bytes: u64::MAX,
             missing: 0,
             trouble_at: None,
-            digest_at: Time::ZERO,
+            digest_due: Time::ZERO,
             rows: Some(rows),
             shared,
             thread: Some(thread),
@@ -122,10 +125,10 @@ impl Recorder {
         // After a gap only a fresh state makes sense of what follows.
         if self.part_bytes >= self.limits.kept / 16 || self.missing > 0 {
             self.new_part(core, at, wall_ms);
-            self.digest_at = at;
-        } else if at.since(self.digest_at) >= self.limits.digest_every {
-            self.put(at, wall_ms, Entry::Digest(digest_of(&encoded(core))));
-            self.digest_at = at;
+        } else if at >= self.digest_due {
+            let state = encoded(core);
+            self.put(at, wall_ms, Entry::Digest(digest_of(&state)));
+            self.digest_next(at, &state);
         }
         self.put(at, wall_ms, Entry::Event { what: name(event).to_owned(), body: encoded(event) });
     }
@@ -143,7 +146,13 @@ impl Recorder {
             let missing = std::mem::take(&mut self.missing);
             self.put(at, wall_ms, Entry::Gap(missing));
         }
+        self.digest_next(at, &state);
         self.put(at, wall_ms, Entry::State(state));
+    }
+
+    /// The larger the state, the rarer its digest.
+    fn digest_next(&mut self, at: Time, state: &[u8]) {
+        self.digest_due = at + self.limits.digest_every + Span::from_micros(DIGEST_BYTE_US * state.len() as u64);
     }
 
     fn put(&mut self, at: Time, wall_ms: i64, entry: Entry) {

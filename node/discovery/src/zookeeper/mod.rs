@@ -31,9 +31,17 @@ pub use layout::{Layout, unique_id};
 use crate::clock;
 use crate::error::Error;
 use crate::health::Health;
-use crate::peer::{Announcement, Peers};
+use crate::peer::{Announcement, Peer, Peers, Role};
 use crate::{BoxFuture, Discovery};
 use worker::Worker;
+
+/// Reads a registration as anybody may have written it; `role` is what its directory says.
+///
+/// # Errors
+/// What makes it useless.
+pub fn parse_registration(node_name: &str, role: Option<Role>, data: &[u8]) -> Result<Peer, String> {
+    instance::read(node_name, role, data)
+}
 
 /// For how long a caller is made to wait for a farewell.
 const PATIENCE: Duration = Duration::from_secs(3);

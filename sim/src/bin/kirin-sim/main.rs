@@ -44,7 +44,8 @@ fn main() -> ExitCode {
         Ok(Command::Many(many)) => run_many(&many),
         Ok(Command::One(one)) => run_one(&one),
         Ok(Command::Explain { one, out }) => draw(&one, &out),
-        Ok(Command::Exhaustive { .. } | Command::Bench { .. }) => Ok(true),
+        Ok(Command::Exhaustive(search)) => exhaust(&search),
+        Ok(Command::Bench { .. }) => Ok(true),
         Err(wrong) => Err(wrong),
     };
     match done {
@@ -130,6 +131,37 @@ fn again(source: &Source) -> String {
         Source::Seed(seed) => format!("--seed {seed}"),
         Source::Acts(path) => format!("--acts {}", path.display()),
     }
+}
+
+// --- every run ---
+
+#[cfg(feature = "exhaustive")]
+fn exhaust(search: &options::Search) -> Result<bool, String> {
+    use kirin_sim::exhaustive::{Faults, SmallWorld};
+
+    let faults = Faults { all: search.faults, ..Faults::one_each() };
+    let mut world = SmallWorld::of(search.nodes, search.depth);
+    (world.faults, world.plant) = (faults, search.plant);
+    println!(
+        "{} nodes, two jobs, every order of {} events, at most {} faults",
+        search.nodes, search.depth, search.faults
+    );
+    let explored = world.explore(search.threads, |so_far| {
+        println!(
+            "depth {:>2}: {:>10} states, {:>11} ways, {:.1} s",
+            so_far.depth,
+            so_far.states,
+            so_far.ways,
+            so_far.took.as_secs_f64()
+        );
+    });
+    println!("{explored}");
+    Ok(explored.broken.is_none())
+}
+
+#[cfg(not(feature = "exhaustive"))]
+fn exhaust(_: &options::Search) -> Result<bool, String> {
+    Err("built without the feature \"exhaustive\": leave out --no-default-features".to_owned())
 }
 
 // --- many runs ---

@@ -14,7 +14,7 @@ Usage:
   kirin-sim plants [--write]                                      look for every planted bug
   kirin-sim (--seed S | --acts FILE) [--plant NAME] [--tail N]    one run
   kirin-sim explain (--seed S | --acts FILE) [-o FILE.html]       a picture of one run
-  kirin-sim exhaustive [--depth N] [--plant NAME]                 every run of a small world
+  kirin-sim exhaustive [--nodes N] [--depth N] [--plant NAME]     every run of a small world
   kirin-sim bench [--quick]                                       how fast it is
 
 Many runs:
@@ -34,11 +34,15 @@ One run:
 Plants:
   --write        write the table of what was found into sim/PLANTS.md
 
+Every run:
+  --nodes N      2 or 3 nodes (2)
+  --depth N      how many events deep every order is tried (7); each more takes about five times as long
+  --faults N     at most so many faults in one run (2)
+
 All:
   --profile P    which faults there may be: swarm, or one kind of them; `--profile list` names them
   --plant NAME   break a rule on purpose, to see it found; `--plant list` names them
-  --depth N      how many events deep every order is tried
-  --quick        smaller worlds, for a first impression
+  --quick        bench: smaller worlds, for a first impression
   -h, --help     this text
 
 A seed is a run: the same seed prints the same digest on every machine. A failure prints three lines: what broke and when,
@@ -56,7 +60,7 @@ pub(crate) enum Command {
     Many(Many),
     One(One),
     Explain { one: One, out: PathBuf },
-    Exhaustive { depth: Option<usize>, plant: Option<Plant> },
+    Exhaustive(Search),
     Bench { quick: bool },
 }
 
@@ -76,6 +80,16 @@ pub(crate) struct Many {
 pub(crate) enum Reach {
     Seeds(u64),
     Time(Duration),
+}
+
+/// Every run of a small world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub(crate) nodes: u32,
+    pub(crate) depth: usize,
+    pub(crate) faults: u8,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) threads: usize,
 }
 
 /// One run.
@@ -113,6 +127,8 @@ struct Given {
     failures: Option<PathBuf>,
     out: Option<PathBuf>,
     depth: Option<usize>,
+    nodes: Option<u32>,
+    faults: Option<u8>,
     quick: bool,
     /// The names of the options that were given, to refuse those that have no meaning here.
     names: Vec<String>,
@@ -155,6 +171,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, 
             "--failures" => given.failures = Some(value("a folder")?.into()),
             "-o" | "--out" => given.out = Some(value("a file")?.into()),
             "--depth" => given.depth = Some(number(&name, &value("a number of events")?)? as usize),
+            "--nodes" => given.nodes = Some(number(&name, &value("a number of nodes")?)? as u32),
+            "--faults" => given.faults = Some(number(&name, &value("a number of faults")?)?.min(100) as u8),
             "--shrink" => given.shrink = true,
             "--quick" => given.quick = true,
             verb @ ("explain" | "exhaustive" | "bench" | "plants") if given.verb.is_none() => {
@@ -173,7 +191,7 @@ impl Given {
         let known: &[&str] = match verb.as_str() {
             "explain" => &["--seed", "--acts", "--plant", "--profile", "-o", "--out"],
             "plants" => &["--write", "--threads", "--jobs"],
-            "exhaustive" => &["--depth", "--plant"],
+            "exhaustive" => &["--nodes", "--depth", "--faults", "--plant", "--threads"],
             "bench" => &["--quick"],
             _ if self.seed.is_some() || self.acts.is_some() => {
                 &["--seed", "--acts", "--plant", "--profile", "--tail", "--shrink", "--failures"]
@@ -192,7 +210,13 @@ impl Given {
                 let out = self.out.clone().unwrap_or_else(|| "run.html".into());
                 Command::Explain { one: self.one()?, out }
             }
-            "exhaustive" => Command::Exhaustive { depth: self.depth, plant: self.plant },
+            "exhaustive" => Command::Exhaustive(Search {
+                nodes: self.nodes.unwrap_or(2).clamp(2, 3),
+                depth: self.depth.unwrap_or(7),
+                faults: self.faults.unwrap_or(2),
+                plant: self.plant,
+                threads: self.threads(),
+            }),
             "bench" => Command::Bench { quick: self.quick },
             _ if self.seed.is_some() || self.acts.is_some() => Command::One(self.one()?),
             _ => {
@@ -216,6 +240,10 @@ impl Given {
         };
         let (plant, profile, tail, shrink) = (self.plant, self.profile, self.tail.unwrap_or(0), self.shrink);
         Ok(One { source, plant, profile, tail, shrink, failures: self.failures() })
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
 
     fn failures(&self) -> PathBuf {

@@ -1,0 +1,1 @@
+SELECT CASE WHEN city = 'Rome' THEN 1 ELSE 0 END, SUM(amount) FROM sales GROUP BY 1

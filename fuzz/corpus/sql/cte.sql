@@ -1,0 +1,1 @@
+WITH t AS (SELECT city c, COUNT(*) n FROM sales GROUP BY city) SELECT MAX(n) FROM t

@@ -1,0 +1,1 @@
+SELECT day, MIN(amount) FROM sales WHERE day >= DATE '2024-01-03' GROUP BY day HAVING COUNT(*) > 1 ORDER BY 1

@@ -1,0 +1,1 @@
+SELECT city, COUNT(*), SUM(amount) FROM sales GROUP BY city

@@ -1,0 +1,1 @@
+SELECT city, day, SUM(amount) FROM sales GROUP BY ROLLUP (city, day)

@@ -1,0 +1,1 @@
+SELECT a.city, COUNT(*) FROM sales a JOIN sales b ON a.city = b.city GROUP BY a.city

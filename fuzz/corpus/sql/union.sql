@@ -1,0 +1,1 @@
+SELECT city FROM sales GROUP BY city UNION ALL SELECT city FROM sales GROUP BY city
