@@ -1,6 +1,6 @@
 //! Rules of the core that a simulator can break on purpose, to prove that its judge would notice.
 //!
-//! Without the feature `plants` none of this can be reached: [`Planted`] has no size, and every check is a constant `false`.
+//! Without the feature `plants` none of this can be reached: `Planted` has no size, and every check is a constant `false`.
 
 /// A rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
