@@ -15,6 +15,7 @@ use kirin_sim::hunt::{self, Hunt, Tally};
 use kirin_sim::search::Script;
 use kirin_sim::{Plant, Violation, explain, plant, say};
 
+mod bench;
 mod options;
 
 use options::{Command, Many, One, Reach, Source};
@@ -33,7 +34,10 @@ fn main() -> ExitCode {
         Ok(Command::One(one)) => run_one(&one),
         Ok(Command::Explain { one, out }) => draw(&one, &out),
         Ok(Command::Exhaustive(search)) => exhaust(&search),
-        Ok(Command::Bench { .. }) => Ok(true),
+        Ok(Command::Bench { quick }) => {
+            bench::run(quick);
+            Ok(true)
+        }
         Err(wrong) => Err(wrong),
     };
     match done {
