@@ -77,6 +77,30 @@ impl std::ops::Deref for Context {
     }
 }
 
+/// Reads a body as each of the requests that have one; returns as how many it can be read. Nothing is done.
+pub fn read_as_every_request(body: &[u8]) -> usize {
+    fn reads<T: serde::de::DeserializeOwned>(body: &[u8]) -> bool {
+        serde_json::from_slice::<T>(body).is_ok()
+    }
+    [
+        reads::<catalog::NewProject>,
+        reads::<catalog::ProjectConfig>,
+        reads::<catalog::NewTable>,
+        reads::<catalog::NewModel>,
+        reads::<catalog::Build>,
+        reads::<catalog::Refresh>,
+        reads::<jobs::Submit>,
+        reads::<jobs::Act>,
+        reads::<query::Query>,
+        reads::<cluster::Drain>,
+        reads::<cluster::Slots>,
+        reads::<cluster::Claim>,
+    ]
+    .into_iter()
+    .filter(|reads| reads(body))
+    .count()
+}
+
 /// All routes.
 pub fn router(parts: Parts) -> Router {
     let context = Context(Arc::new(parts));

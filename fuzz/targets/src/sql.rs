@@ -151,11 +151,11 @@ async fn built(engine: &Engine, dir: &Path) -> Arc<Snapshot> {
     let file = dir.join("sales.csv");
     std::fs::write(&file, csv).expect("the folder is ours");
     let table: Table = serde_json::from_value(json!({
-        "name": "SALES",
-        "source": { "format": "csv", "location": file, "csv": { "header": true, "null_value": "" } },
+        "name": "sales",
+        "source": { "format": "csv", "location": file, "csv": { "header": true } },
         "columns": [
-            { "name": "DAY", "type": "date" }, { "name": "CITY", "type": "varchar" },
-            { "name": "KIND", "type": "varchar" }, { "name": "AMOUNT", "type": "bigint" }
+            { "name": "day", "type_name": "DATE" }, { "name": "city", "type_name": "VARCHAR" },
+            { "name": "kind", "type_name": "VARCHAR" }, { "name": "amount", "type_name": "BIGINT" }
         ]
     }))
     .expect("a table");
@@ -163,10 +163,11 @@ async fn built(engine: &Engine, dir: &Path) -> Arc<Snapshot> {
         "name": "m", "fact": "SALES",
         "dimensions": [{ "name": "CITY", "column": "SALES.CITY" }, { "name": "DAY", "column": "SALES.DAY" }],
         "measures": [
-            { "name": "n", "function": "count" }, { "name": "s", "function": "sum", "column": "SALES.AMOUNT" },
-            { "name": "lo", "function": "min", "column": "SALES.AMOUNT" },
-            { "name": "hi", "function": "max", "column": "SALES.AMOUNT" }
-        ]
+            { "name": "n", "function": "COUNT" }, { "name": "s", "function": "SUM", "column": "SALES.AMOUNT" },
+            { "name": "lo", "function": "MIN", "column": "SALES.AMOUNT" },
+            { "name": "hi", "function": "MAX", "column": "SALES.AMOUNT" }
+        ],
+        "indexes": [["CITY", "DAY"], ["CITY"]]
     }))
     .expect("a model");
     let job: BuildJob =

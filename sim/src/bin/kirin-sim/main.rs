@@ -16,6 +16,7 @@ use kirin_sim::rule::Rule;
 use kirin_sim::search::Script;
 use kirin_sim::{Plant, Profile, Violation, explain, plant, say, table};
 
+mod bench;
 mod options;
 
 use options::{Command, Many, One, Reach, Source};
@@ -45,7 +46,10 @@ fn main() -> ExitCode {
         Ok(Command::One(one)) => run_one(&one),
         Ok(Command::Explain { one, out }) => draw(&one, &out),
         Ok(Command::Exhaustive(search)) => exhaust(&search),
-        Ok(Command::Bench { .. }) => Ok(true),
+        Ok(Command::Bench { quick }) => {
+            bench::run(quick);
+            Ok(true)
+        }
         Err(wrong) => Err(wrong),
     };
     match done {

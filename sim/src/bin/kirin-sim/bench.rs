@@ -1,0 +1,96 @@
+//! How fast the simulator is, on one core: the figures of the README.
+
+use std::fs;
+use std::time::Instant;
+
+use kirin_core::Span;
+use kirin_sim::act::{Act, Work};
+use kirin_sim::search::Script;
+use kirin_sim::{Setup, World};
+
+/// Prints the table.
+pub(crate) fn run(quick: bool) {
+    println!("{:<52} {:>14} {:>16} {:>10}", "one core", "x real time", "events/s", "memory");
+    let day = Span::from_secs(if quick { 3_600 } else { 86_400 });
+    five_nodes("five nodes, usual heart-beats, no jobs", day, false);
+    five_nodes("five nodes, usual heart-beats, a job a second", day, true);
+    seeds(if quick { 50 } else { 500 });
+    let (nodes, jobs) = if quick { (200, 5_000) } else { (1_000, 100_000) };
+    many(nodes, jobs);
+}
+
+fn print(what: &str, simulated: Span, events: u64, started: Instant) {
+    let took = started.elapsed().as_secs_f64().max(1e-6);
+    let times = simulated.micros() as f64 / 1e6 / took;
+    println!("{what:<52} {times:>14.0} {:>16.0} {:>6} MiB", events as f64 / took, memory_mib());
+}
+
+/// One core, the judge watching.
+fn five_nodes(what: &str, span: Span, with_jobs: bool) {
+    let mut world = World::new(Setup { slots: 30, limits: vec![1_000], ..Setup::of(5) }, None);
+    let started = Instant::now();
+    for n in 0..span.micros() / 1_000_000 {
+        if with_jobs {
+            let work = Work { steps: 1, step: Span::from_millis(500), ..Work::named(&format!("j{n}")) };
+            world.act(&Act::Post(work));
+        }
+        world.run(Span::from_secs(1));
+    }
+    held(&world);
+    print(what, world.now(), world.events(), started);
+}
+
+/// What a hunt does: clusters of two to six nodes under faults.
+fn seeds(count: u64) {
+    let started = Instant::now();
+    let (mut simulated, mut events) = (Span::ZERO, 0);
+    for seed in 1..=count {
+        let verdict = Script::of_seed(seed).run(None);
+        simulated = simulated + verdict.simulated;
+        events += verdict.events;
+    }
+    let rate = count as f64 / started.elapsed().as_secs_f64().max(1e-6);
+    print(&format!("{count} seeds of the swarm ({rate:.0} seeds/s)"), simulated, events, started);
+}
+
+/// Many nodes that start one after the other, then many jobs.
+fn many(nodes: u32, jobs: u32) {
+    let started = Instant::now();
+    let mut world = World::new(Setup { slots: 30, limits: vec![nodes * 30], ..Setup::of(nodes) }, None);
+    world.run(Span::from_secs(120));
+    held(&world);
+    print(&format!("{nodes} nodes start and join"), world.now(), world.events(), started);
+    let (from, before, started) = (world.now(), world.events(), Instant::now());
+    let per_second = (nodes / 5).max(1);
+    let mut posted = 0;
+    while posted < jobs {
+        for _ in 0..per_second.min(jobs - posted) {
+            posted += 1;
+            world.act(&Act::Post(Work { steps: 2, step: Span::from_secs(2), ..Work::named(&format!("j{posted}")) }));
+        }
+        world.run(Span::from_secs(1));
+    }
+    while !world.all_over() && world.violation().is_none() {
+        world.run(Span::from_secs(1));
+    }
+    held(&world);
+    print(
+        &format!("{nodes} nodes, {jobs} jobs, {per_second} a second"),
+        world.now() - from,
+        world.events() - before,
+        started,
+    );
+}
+
+fn held(world: &World) {
+    if let Some(violation) = world.violation() {
+        println!("FAILED {violation}");
+    }
+}
+
+/// The most memory that this process has had so far.
+fn memory_mib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1_024
+}
