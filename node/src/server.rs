@@ -16,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::api;
-use crate::auth::link::Cluster;
 use crate::auth::password;
 use crate::auth::verified::Verified;
 use crate::catalog::Catalogs;
@@ -24,16 +23,18 @@ use crate::chores::Chores;
 use crate::cli::client::Login;
 use crate::cli::pid_file::PidFile;
 use crate::cli::{ADMIN, credentials};
-use crate::clock::Clock;
 use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
 use crate::executor::{Attempts, Executor, Retry};
 use crate::history::History;
-use crate::link::Links;
 use crate::metastore::{JoinInfo, Store, StoreError};
-use crate::shell::{Mind, Outside, Shell};
+use crate::outside;
+use kirin_shell::Links;
+use kirin_shell::clock::Clock;
+use kirin_shell::proof::Cluster;
+use kirin_shell::{Mind, Shell};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -82,20 +83,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (discovery, feeder) = discover(&config, &cluster.id)?;
     // Clusters that share a directory must not sweep one another's files.
     let working_dir = config.working_dir.join(&cluster.id);
-    let links = Links::new(cluster, &name, directory.clone(), mind.clone());
+    let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
     let attempts = Attempts::new(store.clone(), &working_dir, executors(&config), retry);
-    let outside = Outside {
+    let outside = outside::Parts {
         store: store.clone(),
         join,
-        links: links.clone(),
         attempts: attempts.clone(),
         chores: Chores::new(store.clone(), &working_dir, config.retention),
         history: History::new(store.clone()),
         directory: directory.clone(),
         recorder: recorder(&config, &name),
     };
-    let (shell, me) = Shell::new(settings(&config), clock, outside, mind.clone(), inputs);
+    let (shell, me) =
+        Shell::new(settings(&config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
     tokio::spawn(links.clone().serve(links_at));
     if let Some(feeder) = feeder {
         tokio::spawn(feed(feeder, store.clone(), directory.clone()));
