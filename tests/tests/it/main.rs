@@ -6,3 +6,4 @@ mod cluster;
 mod discovery;
 mod s3;
 mod store;
+mod trace;
