@@ -107,6 +107,7 @@ impl Node {
         for id in ids {
             let row = rows.binary_search_by_key(id, |row| row.id).ok().map(|at| &rows[at]);
             self.resolve(now, asked_at, *id, row);
+            let was_full = row.is_some_and(|row| self.queue.is_full(row.project));
             match row {
                 Some(row) => self.absorb(now, Source::Read { asked_at }, row),
                 None => self.queue.remove(*id),
@@ -115,7 +116,13 @@ impl Node {
                 // It waits indeed: whether it may be taken from elsewhere is looked at now.
                 self.steal_at = self.steal_at.min(now);
             }
-            if let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) {
+            let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) else {
+                continue;
+            };
+            if was_full && !self.queue.is_full(row.project) && self.settled.contains_key(id) {
+                // This node gave the place back: others may have waited for it, not only where the job stands now.
+                self.nudge_all(&Nudge::Jobs(vec![*row]));
+            } else {
                 self.tell_home(*row);
             }
         }
