@@ -119,8 +119,11 @@ impl Node {
             let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) else {
                 continue;
             };
-            if was_full && !self.queue.is_full(row.project) && self.settled.contains_key(id) {
-                // This node gave the place back: others may have waited for it, not only where the job stands now.
+            // This node gave it back: whoever is free may take it, not only the node on whose queue it stands now; and where
+            // its project was full, others may have waited for the place.
+            let few = self.roster.peers().len() <= TELL_ALL;
+            let freed = was_full && !self.queue.is_full(row.project);
+            if self.settled.contains_key(id) && (few || freed) {
                 self.nudge_all(&Nudge::Jobs(vec![*row]));
             } else {
                 self.tell_home(*row);
@@ -268,11 +271,11 @@ impl Node {
         self.heard(now, rows);
     }
 
-    /// On whose queue a job goes that this node hands back.
+    /// On whose queue a job goes that this node hands back: one that can go on with it at once, if there is one.
     pub(super) fn heir(&self, job: JobId) -> Option<NodeId> {
         match (self.phase, self.me) {
             (Phase::Up, Some(me)) => Some(me.node),
-            _ => self.queue.place(placement::key(job)),
+            _ => self.queue.place_to_start(placement::key(job)),
         }
     }
 
