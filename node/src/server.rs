@@ -54,11 +54,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
-    let store = tokio::select! {
-        store = open_store(&config) => store?,
+    let opened = async {
+        let store = open_store(&config).await?;
+        let cluster = found_cluster(&config, &store).await?;
+        anyhow::Ok((store, cluster))
+    };
+    let (store, cluster) = tokio::select! {
+        opened = opened => opened?,
         () = stop.wished() => return Ok(()),
     };
-    let cluster = found_cluster(&config, &store).await?;
 
     let http = TcpListener::bind((config.bind.as_str(), config.port))
         .await
@@ -177,10 +181,16 @@ fn log_to_stderr(level: &str) -> anyhow::Result<()> {
 /// Opens the metastore; waits for one that does not answer yet, fails at once for one that says no.
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let store_config = store_config(config);
+    let opened = patiently(config, async || Store::open(&store_config).await).await;
+    opened.with_context(|| format!("the metastore {} can't be used", config.metastore))
+}
+
+/// Asks the metastore until it answers. Only for what does no harm when it is done twice: without an answer it may have
+/// been done.
+async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let mut said = false;
     loop {
-        match Store::open(&store_config).await {
-            Ok(store) => return Ok(store),
+        match ask().await {
             Err(error @ (StoreError::Unreachable(_) | StoreError::Late(_))) => {
                 if !said {
                     tracing::warn!(%error, metastore = %config.metastore, "waiting for the metastore");
@@ -188,9 +198,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
                 }
                 tokio::time::sleep(REOPEN).await;
             }
-            Err(error) => {
-                return Err(error).with_context(|| format!("the metastore {} can't be used", config.metastore));
-            }
+            answered => return answered,
         }
     }
 }
@@ -225,20 +233,24 @@ pub fn store_config(config: &Config) -> StoreConfig {
 
 /// What only the first start of a cluster does: its id, its secret, its administrator, its first project.
 async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster> {
-    let id = store.put_setting_if_absent("cluster_id", &uuid::Uuid::new_v4().to_string()).await?;
-    let secret = store.put_setting_if_absent("cluster_secret", password::random().reveal()).await?;
-    if store.setting(api::ADMIN_HASH).await?.is_none() {
+    let first = async |key: &str, value: String| {
+        patiently(config, async || store.put_setting_if_absent(key, &value).await).await
+    };
+    let id = first("cluster_id", uuid::Uuid::new_v4().to_string()).await?;
+    let secret = first("cluster_secret", password::random().reveal().to_owned()).await?;
+    if patiently(config, async || store.setting(api::ADMIN_HASH).await).await?.is_none() {
         let admin = password::random();
         let hash = tokio::task::spawn_blocking({
             let admin = admin.clone();
             move || password::hash(&admin)
         })
         .await??;
-        if store.put_setting_if_absent(api::ADMIN_HASH, &hash).await? == hash {
+        if first(api::ADMIN_HASH, hash.clone()).await? == hash {
             greet_admin(config, admin)?;
         }
     }
-    store.create_project("default", "The project that is there from the start", config.jobs.per_project).await?;
+    let (about, limit) = ("The project that is there from the start", config.jobs.per_project);
+    patiently(config, async || store.create_project("default", about, limit).await).await?;
     Ok(Cluster { secret: Secret::new(secret), id })
 }
 
@@ -257,7 +269,8 @@ async fn refuse_company(config: &Config, store: &Store, name: &str) -> anyhow::R
     if config.leader_race {
         return Ok(());
     }
-    for other in store.directory().await?.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
+    let others = patiently(config, async || store.directory().await).await?;
+    for other in others.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
         // One that crashed is still in the list, but refuses the connection.
         let connect = tokio::net::TcpStream::connect(other.link.as_str());
         if !matches!(tokio::time::timeout(REOPEN, connect).await, Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused)
