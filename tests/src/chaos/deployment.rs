@@ -179,6 +179,9 @@ impl Deployment {
                 ("kirin.link.port", "7071".to_owned()),
                 ("kirin.node.name", name.clone()),
                 ("kirin.command.enabled", "true".to_owned()),
+                // A worker that is killed costs a try.
+                ("kylin.job.retry", "3".to_owned()),
+                ("kylin.job.retry-interval", "200".to_owned()),
                 ("kylin.server.leader-race.heart-beat-timeout", timeout.to_string()),
                 ("kylin.server.leader-race.heart-beat-interval", interval.to_string()),
             ] {
