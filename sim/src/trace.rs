@@ -37,7 +37,11 @@ const ROWS: usize = 16_384;
 ///
 /// # Errors
 /// If the file can't be written.
-pub fn write(script: &Script, plant: Option<Plant>, file: impl Write + Send + 'static) -> Result<Verdict, ParquetError> {
+pub fn write(
+    script: &Script,
+    plant: Option<Plant>,
+    file: impl Write + Send + 'static,
+) -> Result<Verdict, ParquetError> {
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let schema = Rows::default().batch()?.schema();
     let writer = ArrowWriter::try_new(file, schema, Some(properties))?;

@@ -20,7 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use kirin_core::ask::{Fence, JobId, ProjectId};
 use kirin_core::{
-    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, ProjectRow, Settings, Span, Time,
+    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, ProjectRow, Settings, Span,
+    Time,
 };
 
 use crate::act::{Act, Host, Outage, Work};

@@ -6,6 +6,7 @@
 //! | [`net`] | hosts and a switch, as network namespaces |
 //! | [`deployment`] | the database, the ensemble and the nodes on them |
 //! | [`fault`] | what is done to them |
+//! | [`flights`] | what users build and query |
 //! | [`clients`] | users, and what they were told |
 //! | [`check`] | what must hold afterwards |
 
@@ -15,4 +16,5 @@ pub mod check;
 pub mod clients;
 pub mod deployment;
 pub mod fault;
+pub mod flights;
 pub mod net;

@@ -77,6 +77,9 @@ pub enum FromWorker {
     Vanished(String),
 }
 
+/// A node that can't start a worker keeps the job for so long before it hands it back, and may take it again.
+const START_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Runs attempts in worker processes.
 pub struct Worker {
     kind: &'static str,
@@ -130,7 +133,12 @@ async fn run(mut attempt: Attempt, kind: &str, memory: u64) -> Ended {
 async fn run_once(attempt: &mut Attempt, kind: &str, memory: u64) -> Ended {
     let mut process = match Process::start(attempt, kind, memory).await {
         Ok(process) => process,
-        Err(error) => return Ended::Failed(format!("the worker process could not be started: {error}")),
+        Err(error) => {
+            // That is this node's trouble, not the job's: it is handed back, for whoever can.
+            tracing::warn!(%error, job = %attempt.job.uuid, "no worker process can be started; the job is handed back");
+            let _ = tokio::time::timeout(START_AGAIN, attempt.stop()).await;
+            return Ended::Stopped;
+        }
     };
     let first = u32::try_from(attempt.done.len()).unwrap_or(u32::MAX);
     process.drain_log(attempt, first);

@@ -86,11 +86,17 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let beats = (options.heart_beat_timeout, options.heart_beat_interval);
     let plan = Plan { backend, roles: vec!["all", "all", "job", "query"], beats, program, dir: dir.clone() };
-    println!("{backend:?}, a ZooKeeper ensemble and {} nodes; seed {}; {}", plan.roles.len(), options.seed, dir.display());
+    println!(
+        "{backend:?}, a ZooKeeper ensemble and {} nodes; seed {}; {}",
+        plan.roles.len(),
+        options.seed,
+        dir.display()
+    );
     let mut cluster = Deployment::start(&plan, runtime.handle())?;
     let urls: Vec<_> = cluster.nodes.iter().map(|node| node.url.clone()).collect();
     let sink = cluster.sink.display().to_string();
-    let clients = Clients::start(runtime.handle(), &urls, &cluster.login, &sink, options.seed)?;
+    let quarters = cluster.define_flights(&dir.join("nycflights13"))?;
+    let clients = Clients::start(runtime.handle(), &urls, &cluster.login, &sink, &quarters, options.seed)?;
     let done = attack(&mut cluster, &options, &faults)?;
     let said = clients.end(runtime.handle())?;
     println!("{} jobs were acknowledged, {} requests got no answer", said.submitted.len(), said.errors);
@@ -101,7 +107,10 @@ fn main() -> anyhow::Result<ExitCode> {
         if !kept {
             std::fs::remove_dir_all(&dir)?;
         }
-        println!("everything held: {} jobs, {} effects, {} events replayed", found.jobs, found.effects, found.replayed);
+        println!(
+            "everything held: {} jobs, {} effects, {} queries, {} events replayed",
+            found.jobs, found.effects, found.queries, found.replayed
+        );
         return Ok(ExitCode::SUCCESS);
     }
     for wrong in &found.wrong {
@@ -138,7 +147,10 @@ fn report(done: &[Done], found: &Findings) {
     for one in done {
         classes.entry(one.fault.name()).or_default().push(one);
     }
-    println!("{:<18} {:>5} {:>15} {:>10} {:>8} {:>8} {:>8}", "fault", "runs", "normal after", "takeovers", "p50 ms", "p99 ms", "max ms");
+    println!(
+        "{:<18} {:>5} {:>15} {:>10} {:>8} {:>8} {:>8}",
+        "fault", "runs", "normal after", "takeovers", "p50 ms", "p99 ms", "max ms"
+    );
     for (name, runs) in classes {
         let normal = runs.iter().map(|one| one.normal_after).max().unwrap_or_default();
         let mut took = found.takeovers.get(&name).cloned().unwrap_or_default();

@@ -25,6 +25,8 @@ pub struct Findings {
     pub jobs: usize,
     /// Events in the recordings that were replayed.
     pub replayed: u64,
+    /// Queries that were answered.
+    pub queries: u64,
     /// Steps of the sink.
     pub effects: usize,
 }
@@ -33,8 +35,13 @@ pub struct Findings {
 ///
 /// # Errors
 /// If it can't be looked at.
-pub fn all(cluster: &mut Deployment, said: &Remembered, faults: &[Done], beats: (u64, u64)) -> anyhow::Result<Findings> {
-    let mut found = Findings { jobs: said.submitted.len(), ..Findings::default() };
+pub fn all(
+    cluster: &mut Deployment,
+    said: &Remembered,
+    faults: &[Done],
+    beats: (u64, u64),
+) -> anyhow::Result<Findings> {
+    let mut found = Findings { jobs: said.submitted.len(), queries: said.queries, ..Findings::default() };
     found.wrong.extend(said.unseen.iter().map(|what| format!("acknowledged and not seen: {what}")));
     found.wrong.extend(said.strange.iter().cloned());
     let committed = jobs(cluster, said, &mut found)?;
@@ -69,9 +76,11 @@ fn jobs(cluster: &Deployment, said: &Remembered, found: &mut Findings) -> anyhow
         match view["job_status"].as_str() {
             Some("FINISHED") => {}
             Some("DISCARDED") if submitted.discarded => {}
-            status => found.wrong.push(format!("job {id} ({}) ended as {status:?}: {}", submitted.key, view["job_error"])),
+            status => {
+                found.wrong.push(format!("job {id} ({}) ended as {status:?}: {}", submitted.key, view["job_error"]))
+            }
         }
-        let detail = cluster.ask(0, &["jobs", id, "detail"], &[])?;
+        let detail = cluster.wait("the steps", |cluster| cluster.ask(0, &["jobs", id, "detail"], &[]).map(Some))?;
         let steps = detail.as_array().map_or(&[][..], Vec::as_slice);
         let done: Vec<_> = steps.iter().filter(|step| step["step_status"] == "FINISHED").collect();
         let epochs: Vec<u64> = done.iter().filter_map(|step| step["epoch"].as_u64()).collect();
@@ -101,7 +110,9 @@ fn sink(cluster: &Deployment, committed: &Committed, found: &mut Findings) -> an
         let (epoch, step): (u64, usize) = (epoch.parse()?, step.parse()?);
         let newest = newest.entry(job).or_insert(epoch);
         if epoch < *newest {
-            found.wrong.push(format!("job {job}: step {step} has an effect under epoch {epoch} after one under {newest}"));
+            found
+                .wrong
+                .push(format!("job {job}: step {step} has an effect under epoch {epoch} after one under {newest}"));
         }
         *newest = epoch.max(*newest);
         if moment == "begin"
@@ -116,20 +127,27 @@ fn sink(cluster: &Deployment, committed: &Committed, found: &mut Findings) -> an
 
 /// Nobody was declared dead without a reason; how long takeovers took.
 fn history(cluster: &Deployment, faults: &[Done], beats: (u64, u64), found: &mut Findings) -> anyhow::Result<()> {
-    let page = cluster.ask(0, &["cluster", "history"], &[("page_size", "10000".to_owned())])?;
+    let page = cluster.wait("the history", |cluster| {
+        cluster.ask(0, &["cluster", "history"], &[("page_size", "10000".to_owned())]).map(Some)
+    })?;
     let lines = page["value"].as_array().map_or(&[][..], Vec::as_slice);
     let (timeout_ms, interval_ms) = (beats.0 as i64 * 1_000, beats.1 as i64 * 1_000);
     let culprit = |line: &Value, at: i64| {
         let node = cluster.nodes.iter().position(|node| line["node"] == node.name)?;
         let earliest = at - timeout_ms - interval_ms - SLACK_MS;
-        faults.iter().rev().find(|done| done.suspects().contains(&node) && done.from_ms <= at && done.until_ms >= earliest)
+        faults
+            .iter()
+            .rev()
+            .find(|done| done.suspects().contains(&node) && done.from_ms <= at && done.until_ms >= earliest)
     };
     for line in lines {
         let at = line["at"].as_i64().unwrap_or_default();
         match line["event"].as_str() {
             Some("fence") if culprit(line, at).is_none() => {
                 found.false_fences += 1;
-                found.wrong.push(format!("{} was declared dead ({}) for no reason at {at}", line["node"], line["evidence"]));
+                found
+                    .wrong
+                    .push(format!("{} was declared dead ({}) for no reason at {at}", line["node"], line["evidence"]));
             }
             Some("takeover") => {
                 let Some(done) = culprit(line, at) else { continue };

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::fault::wall_ms;
+use super::flights::{PROJECT, Quarter, SQL, is_whole, numbers};
 
 /// How long a user waits for an answer before another node is asked.
 const IMPATIENCE: Duration = Duration::from_secs(3);
@@ -50,6 +51,8 @@ pub struct Remembered {
     pub errors: u64,
     /// Answers that had no place: neither done nor a clear refusal.
     pub strange: Vec<String>,
+    /// Queries that were answered.
+    pub queries: u64,
 }
 
 /// Users at work.
@@ -64,6 +67,7 @@ struct User {
     names: String,
     dice: StdRng,
     sink: String,
+    quarters: Vec<Quarter>,
     stop: Arc<AtomicBool>,
     remembered: Arc<Mutex<Remembered>>,
 }
@@ -78,21 +82,28 @@ impl Clients {
         urls: &[String],
         login: &Login,
         sink: &str,
+        quarters: &[Quarter],
         seed: u64,
     ) -> anyhow::Result<Self> {
         let (stop, remembered) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::default()));
         let mut tasks = Vec::new();
-        for user in 0..USERS {
+        // Two more than those who submit: one builds and drops segments, one queries them.
+        for number in 0..USERS + 2 {
             let nodes = urls.iter().map(|url| Client::new(std::slice::from_ref(url), Some(login.clone())));
             let user = User {
                 nodes: nodes.collect::<Result<_, _>>()?,
-                names: format!("user{user}"),
-                dice: StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(user)),
+                names: format!("user{number}"),
+                dice: StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(number)),
                 sink: sink.to_owned(),
+                quarters: quarters.to_vec(),
                 stop: Arc::clone(&stop),
                 remembered: Arc::clone(&remembered),
             };
-            tasks.push(runtime.spawn(user.work()));
+            tasks.push(match number {
+                USERS => runtime.spawn(user.build()),
+                number if number > USERS => runtime.spawn(user.query()),
+                _ => runtime.spawn(user.work()),
+            });
         }
         Ok(Self { stop, remembered, tasks })
     }
@@ -112,6 +123,59 @@ impl Clients {
 }
 
 impl User {
+    /// Builds one quarter after the other, and drops what is there.
+    async fn build(mut self) {
+        let segments = ["models", "flights", "segments"];
+        while !self.stop.load(Ordering::Relaxed) {
+            let quarter = self.quarters[self.dice.random_range(0..self.quarters.len())];
+            let (start, end) = (quarter.start_ms.to_string(), quarter.end_ms.to_string());
+            let body = json!({ "project": PROJECT, "start": start, "end": end });
+            let from_ms = wall_ms();
+            let made = match Request::post(&segments).body(&body) {
+                Ok(request) => self.ask(request).await,
+                Err(_) => return,
+            };
+            if let Some(made) = made {
+                let job = made["jobs"][0]["job_id"].as_str().map(str::to_owned);
+                let key = format!("quarter at {start}");
+                let acknowledged_ms = wall_ms();
+                let submitted =
+                    Submitted { key, kind: "build", job, from_ms, acknowledged_ms, tries: 1, discarded: false };
+                self.remember(|all| all.submitted.push(submitted));
+            }
+            sleep(Duration::from_millis(self.dice.random_range(500..3_000))).await;
+            // One that is still being built can't be dropped, and is left alone.
+            let page = self.ask(Request::get(&segments).with("project", PROJECT).with("page_size", 100)).await;
+            let all = page.map(|page| page["value"].as_array().cloned().unwrap_or_default()).unwrap_or_default();
+            let ready: Vec<_> =
+                all.iter().filter(|s| s["status"] == "READY").filter_map(|s| s["id"].as_str()).collect();
+            if ready.len() > 2 {
+                let id = ready[self.dice.random_range(0..ready.len())];
+                self.ask(Request::delete(&segments).with("project", PROJECT).with("ids", id)).await;
+            }
+        }
+    }
+
+    /// Asks how much there is: always whole segments.
+    async fn query(mut self) {
+        let body = json!({ "project": PROJECT, "sql": SQL });
+        while !self.stop.load(Ordering::Relaxed) {
+            let node = self.dice.random_range(0..self.nodes.len());
+            let Ok(request) = Request::post(&["query"]).body(&body) else { return };
+            // While no segment is there, no index answers: that is an error, and a true one.
+            if let Ok(Ok(answer)) = timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
+                let whole = numbers(&answer).is_some_and(|numbers| is_whole(&self.quarters, numbers));
+                self.remember(|all| {
+                    all.queries += 1;
+                    if !whole {
+                        all.strange.push(format!("node {} answered {}", node + 1, answer["results"]));
+                    }
+                });
+            }
+            sleep(Duration::from_millis(self.dice.random_range(20..120))).await;
+        }
+    }
+
     async fn work(mut self) {
         let mut count = 0;
         while !self.stop.load(Ordering::Relaxed) {
@@ -156,8 +220,7 @@ impl User {
         let (kind, spec) = self.job();
         let body = json!({ "project": "default", "kind": kind, "spec": spec, "idempotency_key": key });
         let from_ms = wall_ms();
-        let mut submitted =
-            Submitted { key, kind, job: None, from_ms, acknowledged_ms: 0, tries: 0, discarded: false };
+        let mut submitted = Submitted { key, kind, job: None, from_ms, acknowledged_ms: 0, tries: 0, discarded: false };
         loop {
             submitted.tries += 1;
             let Ok(request) = Request::post(&["jobs"]).body(&body) else { return submitted };

@@ -11,6 +11,7 @@ use kirin::cli::client::{Client, Login, Request};
 use kirin::cli::credentials;
 use serde_json::Value;
 
+use super::flights::{self, Quarter};
 use super::net::Net;
 use crate::servers::mariadb::MariaDb;
 use crate::servers::postgres::{Postgres, Stop};
@@ -167,6 +168,7 @@ impl Deployment {
             let name = format!("n{}", at + 1);
             let home = plan.dir.join(&name);
             std::fs::create_dir_all(home.join("conf"))?;
+            mount_disk(&home.join("data"))?;
             let (timeout, interval) = plan.beats;
             let mut conf = std::fs::File::create(home.join("conf/kylin.properties"))?;
             for (key, value) in [
@@ -240,6 +242,23 @@ impl Deployment {
         Ok(())
     }
 
+    /// Lets a node have so many descriptors and no more; those that it has stay. Returns how many it might have before.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn limit_descriptors(&self, node: usize, most: u64) -> anyhow::Result<u64> {
+        let process = self.process(node)?.id();
+        let limits = std::fs::read_to_string(format!("/proc/{process}/limits"))?;
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let before = line.and_then(|line| line.split_whitespace().next()).context("no limit of open files")?;
+        let done = Command::new("prlimit")
+            .args(["--pid", &process.to_string(), &format!("--nofile={most}:")])
+            .status()
+            .context("prlimit can't be started")?;
+        ensure!(done.success(), "prlimit ended with {done}");
+        Ok(before.parse()?)
+    }
+
     /// The process of a node.
     ///
     /// # Errors
@@ -280,6 +299,14 @@ impl Deployment {
         Ok(self.runtime.block_on(call).context("no answer within 5 s")??)
     }
 
+    /// Defines the flights; the quarters as the raw tables have them.
+    ///
+    /// # Errors
+    /// If a node refuses something.
+    pub fn define_flights(&self, dir: &Path) -> anyhow::Result<Vec<Quarter>> {
+        self.runtime.block_on(flights::define(&self.client(0)?, dir))
+    }
+
     /// Waits until every node runs, is a member, and sees all others.
     ///
     /// # Errors
@@ -292,7 +319,12 @@ impl Deployment {
                 let members = view["members"].as_array().map_or(&[][..], Vec::as_slice);
                 let up = members.iter().filter(|m| m["state"] == "up" && !m["silent_ms"].is_null()).count();
                 if up != all || view["leader"] == "" || view["discovery"]["status"] != "UP" {
-                    bail!("{} sees {up} of {all}, leader {}, discovery {}", cluster.nodes[node].name, view["leader"], view["discovery"]);
+                    bail!(
+                        "{} sees {up} of {all}, leader {}, discovery {}",
+                        cluster.nodes[node].name,
+                        view["leader"],
+                        view["discovery"]
+                    );
                 }
             }
             Ok(Some(()))
@@ -324,6 +356,14 @@ impl Deployment {
     pub fn recordings(&self, node: usize) -> PathBuf {
         recordings(&self.nodes[node].home)
     }
+}
+
+/// A small disk of its own for what a node keeps for itself, seen by this process and its children only.
+fn mount_disk(at: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(at)?;
+    let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=384m", "tmpfs"]).arg(at).status()?;
+    ensure!(done.success(), "mount ended with {done}");
+    Ok(())
 }
 
 fn recordings(home: &Path) -> PathBuf {

@@ -1,7 +1,7 @@
 //! What is done to the cluster, drawn from a seed.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::deployment::{DB, Deployment, ZOOKEEPER};
 use crate::servers::postgres::Stop;
@@ -51,10 +51,16 @@ pub enum Fault {
     KillWorker,
     /// The worker process of an attempt stands still for a while.
     StickWorker,
+    /// A node gets a tenth of a core.
+    Starve,
+    /// A node can't open any more files or connections.
+    Descriptors,
+    /// The disk of a node's own directory is full.
+    DiskFull,
 }
 
 /// All of them.
-pub const ALL: [Fault; 21] = [
+pub const ALL: [Fault; 24] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Stop,
@@ -76,6 +82,9 @@ pub const ALL: [Fault; 21] = [
     Fault::DbHang,
     Fault::KillWorker,
     Fault::StickWorker,
+    Fault::Starve,
+    Fault::Descriptors,
+    Fault::DiskFull,
 ];
 
 /// One fault as it was carried out.
@@ -123,7 +132,8 @@ impl Fault {
             | Self::CutDb
             | Self::CutDbOneWay
             | Self::Flap
-            | Self::Loss => true,
+            | Self::Loss
+            | Self::Starve => true,
             Self::CutZooKeeper
             | Self::CutPeers
             | Self::Halves
@@ -134,7 +144,9 @@ impl Fault {
             | Self::DbDown
             | Self::DbHang
             | Self::KillWorker
-            | Self::StickWorker => false,
+            | Self::StickWorker
+            | Self::Descriptors
+            | Self::DiskFull => false,
         }
     }
 
@@ -252,6 +264,27 @@ impl Fault {
                 cluster.process(victim)?.signal_children(libc::SIGSTOP);
                 hold(Duration::from_secs(2));
                 cluster.process(victim)?.signal_children(libc::SIGCONT);
+            }
+            Self::Starve => {
+                let until = Instant::now() + long;
+                while Instant::now() < until {
+                    cluster.process(victim)?.signal(libc::SIGSTOP);
+                    hold(Duration::from_millis(90));
+                    cluster.process(victim)?.signal(libc::SIGCONT);
+                    hold(Duration::from_millis(10));
+                }
+            }
+            Self::Descriptors => {
+                let before = cluster.limit_descriptors(victim, 4)?;
+                hold(long);
+                cluster.limit_descriptors(victim, before)?;
+            }
+            Self::DiskFull => {
+                let fill = cluster.nodes[victim].home.join("data/fill");
+                // It ends with an error when nothing fits any more: that is what it is for.
+                let _ = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&fill)?);
+                hold(long);
+                std::fs::remove_file(&fill)?;
             }
         }
         cluster.net.heal()?;

@@ -25,12 +25,15 @@ pub struct Net {
     losses: BTreeMap<usize, u32>,
 }
 
-/// Puts this process into a network of its own. It must not have any other thread yet.
+/// Puts this process into a network of its own, and whatever it mounts is seen by nobody else. It must not have any other
+/// thread yet.
 ///
 /// # Errors
 /// If it may not (it needs to be root), or a tool is missing.
 pub fn enter() -> anyhow::Result<()> {
-    unshare().context("a network of its own needs root")?;
+    unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS).context("a network of its own needs root")?;
+    let private = Command::new("mount").args(["--make-rprivate", "/"]).output().context("mount can't be started")?;
+    succeeded("mount --make-rprivate", &private)?;
     ip(&["link", "set", "lo", "up"])?;
     ip(&["link", "add", "br0", "type", "bridge"])?;
     ip(&["addr", "add", &format!("{SUBNET}.1/24"), "dev", "br0"])?;
@@ -38,8 +41,8 @@ pub fn enter() -> anyhow::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "unshare(2) takes a number")]
-fn unshare() -> io::Result<()> {
-    if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+fn unshare(what: libc::c_int) -> io::Result<()> {
+    if unsafe { libc::unshare(what) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[expect(unsafe_code, reason = "gettid(2) takes nothing")]
@@ -65,7 +68,7 @@ impl Net {
         let address = format!("{SUBNET}.{}", host + 10);
         let (tell, told) = mpsc::channel();
         let place = Place::new(&address, move || {
-            unshare()?;
+            unshare(libc::CLONE_NEWNET)?;
             // Whoever wants it waits for it.
             let _ = tell.send(own_thread());
             Ok(())

@@ -163,7 +163,16 @@ impl MariaDb {
     pub fn query(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         let client = program(&["/usr/bin/mariadb", "/usr/bin/mysql"], "mariadb-client")?;
         let out = Command::new(client)
-            .args(["--no-defaults", "--protocol=tcp", "-h", self.place.address(), "-uroot", "-N", "-B", "--connect-timeout=2"])
+            .args([
+                "--no-defaults",
+                "--protocol=tcp",
+                "-h",
+                self.place.address(),
+                "-uroot",
+                "-N",
+                "-B",
+                "--connect-timeout=2",
+            ])
             .arg(format!("-P{}", self.port))
             .args(["-e", sql, database])
             .output()?;

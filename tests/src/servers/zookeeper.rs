@@ -124,7 +124,8 @@ impl Ensemble {
 
     /// Returns `host:port,host:port`.
     pub fn connect_string(&self) -> String {
-        let servers: Vec<String> = self.servers.iter().map(|server| format!("{}:{}", server.place.address(), server.port)).collect();
+        let servers: Vec<String> =
+            self.servers.iter().map(|server| format!("{}:{}", server.place.address(), server.port)).collect();
         servers.join(",")
     }
 

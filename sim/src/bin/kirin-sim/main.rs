@@ -136,7 +136,9 @@ fn trace(one: &One, out: &Path) -> Result<bool, String> {
         Some(violation) => println!("FAILED {violation}"),
     }
     let file = out.display();
-    println!("{file}: ask it in SQL, for example: kirin table add run {file}; kirin sql \"SELECT name, COUNT(*) FROM run GROUP BY name\"");
+    println!(
+        "{file}: ask it in SQL, for example: kirin table add run {file}; kirin sql \"SELECT name, COUNT(*) FROM run GROUP BY name\""
+    );
     Ok(true)
 }
 

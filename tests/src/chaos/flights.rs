@@ -1,0 +1,98 @@
+//! The demo's flights as what users build and query: four quarters, each with a count and a sum that are known, so that an
+//! answer tells which published segments it was made of.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use kirin::cli::client::{Client, Request};
+use kirin_olap::{SegmentRange, demo};
+use serde_json::{Value, json};
+
+/// Where the flights are.
+pub const PROJECT: &str = "flights";
+
+/// What is asked again and again.
+pub const SQL: &str = "SELECT COUNT(*) AS flights, SUM(distance) AS miles FROM flights";
+
+/// A quarter of the year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quarter {
+    /// Where it begins.
+    pub start_ms: i64,
+    /// Where it ends, exclusive.
+    pub end_ms: i64,
+    /// Its flights.
+    pub flights: i64,
+    /// Their miles.
+    pub miles: i64,
+}
+
+/// Defines tables and a model; the quarters as the raw tables have them.
+///
+/// # Errors
+/// If the node refuses something.
+pub async fn define(client: &Client, dir: &Path) -> anyhow::Result<Vec<Quarter>> {
+    demo::write_files(dir)?;
+    let _: Value = client.call(Request::post(&["projects"]).body(&json!({ "name": PROJECT }))?).await?;
+    for table in demo::tables(dir) {
+        let body = json!({ "project": PROJECT, "name": table.name, "source": table.source });
+        let _: Value = client.call(Request::post(&["tables"]).body(&body)?).await?;
+    }
+    let mut model = serde_json::to_value(demo::model())?;
+    model["project"] = PROJECT.into();
+    let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
+    let mut quarters = Vec::new();
+    for months in demo::months().chunks(3) {
+        let (Some(SegmentRange::Time { start_ms, .. }), Some(SegmentRange::Time { end_ms, .. })) =
+            (months.first().cloned(), months.last().cloned())
+        else {
+            continue;
+        };
+        let (from, until) = (text(start_ms), text(end_ms));
+        let sql = format!("{SQL} WHERE time_hour >= TIMESTAMP '{from}' AND time_hour < TIMESTAMP '{until}'");
+        let body = json!({ "project": PROJECT, "sql": sql, "useIndex": false, "forcedToPushDown": true });
+        let answer: Value = client.call(Request::post(&["query"]).body(&body)?).await?;
+        let (flights, miles) = numbers(&answer).with_context(|| format!("the raw tables say {answer}"))?;
+        quarters.push(Quarter { start_ms, end_ms, flights, miles });
+    }
+    Ok(quarters)
+}
+
+/// The moment as SQL wants it.
+fn text(ms: i64) -> String {
+    let at = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default();
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The count and the sum of an answer to [`SQL`].
+pub fn numbers(answer: &Value) -> Option<(i64, i64)> {
+    let row = answer["results"][0].as_array()?;
+    // The sum of nothing is NULL.
+    let number = |cell: &Value| cell.as_str().map_or(Some(0.0), |text| text.parse::<f64>().ok()).map(|n| n as i64);
+    Some((number(row.first()?)?, number(row.get(1)?)?))
+}
+
+/// Whether these are the count and the sum of some of the quarters, each whole or not at all.
+pub fn is_whole(quarters: &[Quarter], (flights, miles): (i64, i64)) -> bool {
+    (0..1_u32 << quarters.len()).any(|set| {
+        let chosen = quarters.iter().enumerate().filter(|(at, _)| set & (1 << at) != 0).map(|(_, quarter)| quarter);
+        chosen.fold((0, 0), |(f, m), quarter| (f + quarter.flights, m + quarter.miles)) == (flights, miles)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_segment_is_seen() {
+        let quarter = |flights, miles| Quarter { start_ms: 0, end_ms: 1, flights, miles };
+        let quarters = [quarter(3, 10), quarter(5, 7), quarter(9, 1)];
+        for whole in [(0, 0), (3, 10), (8, 17), (17, 18), (12, 11)] {
+            assert!(is_whole(&quarters, whole), "{whole:?}");
+        }
+        for torn in [(2, 10), (8, 16), (6, 20)] {
+            assert!(!is_whole(&quarters, torn), "{torn:?}");
+        }
+    }
+}
