@@ -112,6 +112,19 @@ mod tests {
         assert!(most <= least.map(|n| n + 1), "{on:?}");
     }
 
+    /// Nodes of different versions must agree, so these numbers never change.
+    #[test]
+    fn scores_are_the_same_in_every_version() {
+        let scores = [(1, 1), (1, 2), (2, 1), (u64::MAX, 90)].map(|(key, node)| score(key, NodeId(node)));
+        assert_eq!(
+            scores,
+            [0xd28f_0491_68bd_d34c, 0x83c2_0ae7_ffc5_992f, 0xeae9_2fc5_d4ff_6387, 0x12ce_fa06_2910_7f79]
+        );
+        assert_eq!(key(JobId(77)), 77);
+        let order = heirs(7, (1..=9).map(NodeId));
+        assert!(order.is_sorted_by_key(|node| core::cmp::Reverse(score(7, *node))), "{order:?}");
+    }
+
     #[test]
     fn heirs_are_the_same_everywhere() {
         let order = heirs(7, [NodeId(3), NodeId(1), NodeId(2)].into_iter());
