@@ -504,3 +504,6 @@ fn tally<K: Ord + Copy>(counts: &mut BTreeMap<K, u32>, key: K, add: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
