@@ -149,3 +149,42 @@ fn note(note: &Note) -> String {
         Note::SuspectsItself { dead, of } => format!("suspects itself: {dead} of {of} look dead"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ask::{Epoch, JobId, Priority, ProjectId};
+    use crate::{AskId, JobState, Member, NodeId};
+
+    #[test]
+    fn facts_are_one_line_each() {
+        let member = Member::new(2, 1).expect("incarnation 1");
+        let row = JobRow {
+            id: JobId(7),
+            project: ProjectId(1),
+            priority: Priority(3),
+            state: JobState::Pending,
+            epoch: Epoch(4),
+            holder: None,
+            placed: Some(NodeId(2)),
+            steps: 0,
+            external: false,
+        };
+        let held = JobRow { state: JobState::Running, holder: Some(member), ..row };
+        assert_eq!(event(&Event::Suspected(member)), "the link to n2.1 broke");
+        assert_eq!(
+            event(&Event::Heard([row, held].to_vec())),
+            "heard of job7@4 PENDING on n2, job7@4 RUNNING held by n2.1"
+        );
+        let answered = |answer| event(&Event::Answered { id: AskId(3), answer });
+        assert_eq!(answered(Answer::Granted { epoch: Epoch(5), steps: 2 }), "answer 3: granted, epoch 5, 2 steps done");
+        assert_eq!(answered(Answer::Refused), "answer 3: refused");
+        assert_eq!(answered(Answer::Jobs([row].to_vec())), "answer 3: jobs: job7@4 PENDING on n2");
+        assert_eq!(answered(Answer::Jobs([row; 9].to_vec())), "answer 3: 9 jobs");
+        assert_eq!(
+            answered(Answer::Jobs([row; 8].to_vec())).matches("job7@4").count(),
+            8,
+            "few enough to be told apart"
+        );
+    }
+}
