@@ -193,6 +193,13 @@ impl Queue {
         placement::choose(key, &self.candidates)
     }
 
+    /// The same for a job that ought to start at once: only nodes with a free slot are considered, if there are any.
+    pub(crate) fn place_to_start(&self, key: u64) -> Option<NodeId> {
+        let is_free = |candidate: &&Candidate| self.running_on(candidate.node) < candidate.slots;
+        let free: Vec<_> = self.candidates.iter().filter(is_free).copied().collect();
+        if free.is_empty() { self.place(key) } else { placement::choose(key, &free) }
+    }
+
     /// The nodes on whose queues a job may be placed.
     pub fn homes_possible(&self) -> impl Iterator<Item = NodeId> {
         self.candidates.iter().map(|candidate| candidate.node)

@@ -7,7 +7,7 @@
 //! Everything but `/health` needs a login. What is submitted is answered after its commit; what could not be asked of the
 //! metastore is a 503 with `Retry-After`.
 //!
-//! Not here: anything that only nodes say to one another ([`crate::link`]).
+//! Not here: anything that only nodes say to one another ([`kirin_shell::link`]).
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ use crate::catalog::Catalogs;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::executor::Attempts;
-use crate::link::Links;
-use crate::shell::Mind;
+use kirin_shell::Links;
+use kirin_shell::Mind;
 
 mod catalog;
 mod cluster;

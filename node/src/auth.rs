@@ -1,14 +1,12 @@
-//! Who may talk to a node: passwords of users, and proof of the cluster secret between nodes.
+//! Who may talk to a node: passwords of users. Nodes prove themselves to one another by [`kirin_shell::proof`].
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`password`] | hashes (argon2id), verifies and invents passwords |
 //! | [`verified`] | remembers for a while that a password was right, so that not every request pays for argon2 |
-//! | [`link`] | mutual proof that both ends of a link know the cluster secret |
 //!
 //! Knows no user and no role, reads no file and no clock: callers pass what they know.
 
-pub mod link;
 pub mod password;
 pub mod verified;
 

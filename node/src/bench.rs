@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::cli::args::{Bench, Format};
 use crate::cli::client::Request;
-use crate::clock;
 use crate::config::Secret;
 use crate::launch::{Cluster, Plan};
+use kirin_shell::clock;
 
 mod throughput;
 

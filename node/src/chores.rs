@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::wall_ms;
 use crate::config::Retention;
 use crate::metastore::{Old, Store};
 use kirin_core::ask::{Epoch, Target};
+use kirin_shell::clock::wall_ms;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::cli::args::DemoArgs;
 use crate::cli::client::{Client, Request};
-use crate::clock;
 use crate::launch::{Cluster, Plan};
+use kirin_shell::clock;
 
 const PROJECT: &str = "demo";
 /// The kill comes when so many steps are committed and at least so many are left.

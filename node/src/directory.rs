@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::metastore::{MemberInfo, Store};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use kirin_core::{Member, NodeId};
+use kirin_shell::link::{Address, Addresses};
+
+use crate::metastore::{MemberInfo, Store};
 
 /// The cached directory of one node.
 #[derive(Clone)]
@@ -76,5 +80,12 @@ impl Directory {
             .rev()
             .find(|(member, _)| member.node == node)
             .map_or_else(|| format!("node {}", node.0), |(_, info)| info.name.clone())
+    }
+}
+
+impl Addresses for Directory {
+    fn find(&self, member: Member) -> BoxFuture<'_, Option<Address>> {
+        let address = |info: Arc<MemberInfo>| Address { name: info.name.clone(), at: info.link.clone() };
+        async move { Self::find(self, member).await.map(address) }.boxed()
     }
 }

@@ -26,8 +26,8 @@ use kirin_core::{Member, Outcome};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::wall_ms;
-use crate::shell::Mind;
+use kirin_shell::Mind;
+use kirin_shell::clock::wall_ms;
 
 pub mod log;
 pub mod probe;

@@ -8,8 +8,8 @@ use kirin_core::effect::{Found, Note};
 use kirin_core::{Member, Span};
 use serde_json::{Value, json};
 
-use crate::clock::wall_ms;
 use crate::directory::Directory;
+use kirin_shell::clock::wall_ms;
 
 /// Writes notes down.
 #[derive(Clone)]

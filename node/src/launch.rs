@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::cli::client::{Client, Request};
 use crate::cli::credentials;
 use crate::cli::pid_file::PidFile;
-use crate::clock;
 use crate::config::Secret;
+use kirin_shell::clock;
 
 /// How long anything may take that has to happen at all.
 pub const PATIENCE: Duration = Duration::from_secs(120);

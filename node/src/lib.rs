@@ -3,8 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`server`] | a node from its start to its end |
-//! | [`shell`] | tells the core what happened, carries out what it orders |
-//! | [`link`], [`directory`] | nudges, questions and probes between nodes; names and addresses |
+//! | [`outside`] | carries out the orders of the core; the loop itself is [`kirin_shell`] |
+//! | [`directory`] | names and addresses |
 //! | [`executor`], [`worker`] | what runs attempts; the worker process |
 //! | [`catalog`] | what queries see |
 //! | [`metastore`] | the metastore as the node sees it |
@@ -12,7 +12,6 @@
 //! | [`chores`], [`history`] | the leader's sweep; what happened to whom |
 //! | [`config`], [`auth`], [`cli`] | configuration, proofs, command line |
 //! | [`launch`], [`demo`], [`mod@bench`] | clusters of processes on this machine, to show and to measure |
-//! | [`clock`] | the one place that reads clocks |
 //!
 //! The decisions are all in [`kirin_core`]: nothing here asks who should run a job.
 
@@ -22,16 +21,14 @@ pub mod bench;
 pub mod catalog;
 pub mod chores;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod directory;
 pub mod executor;
 pub mod history;
 pub mod launch;
-pub mod link;
 pub mod metastore;
+pub mod outside;
 pub mod replay;
 pub mod server;
-pub mod shell;
 pub mod worker;

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
 use kirin_core::{Answer, Ask, JobState, Member, NodeId};
+pub use kirin_shell::report::{EndReport, Publish, StepReport};
 pub use kirin_store::{DocKind, MemberInfo, NewSegment, SegmentState, StoreError};
 use kirin_store::{HistoryFilter, HistoryRow, StoreConfig};
 use serde_json::Value;
@@ -62,37 +63,6 @@ pub struct SubmitInfo {
     pub spec: Value,
     /// Ranges to reserve in the same transaction.
     pub reserve: Vec<NewSegment>,
-}
-
-/// A step's result.
-#[derive(Clone, Debug, Default)]
-pub struct StepReport {
-    /// The step's name.
-    pub name: String,
-    /// What it brought.
-    pub result: Value,
-    /// When it began, for people.
-    pub started_ms: i64,
-    /// When it ended, for people.
-    pub ended_ms: i64,
-}
-
-/// An attempt's end.
-#[derive(Clone, Debug, Default)]
-pub struct EndReport {
-    /// Why it failed.
-    pub failure: Option<String>,
-    /// What becomes visible with it.
-    pub publish: Vec<Publish>,
-}
-
-/// A segment that becomes readable, or whose manifest is replaced.
-#[derive(Clone, Debug)]
-pub struct Publish {
-    /// Which.
-    pub segment: Uuid,
-    /// What is in it.
-    pub manifest: Value,
 }
 
 /// A job.

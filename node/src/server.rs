@@ -16,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::api;
-use crate::auth::link::Cluster;
 use crate::auth::password;
 use crate::auth::verified::Verified;
 use crate::catalog::Catalogs;
@@ -24,16 +23,18 @@ use crate::chores::Chores;
 use crate::cli::client::Login;
 use crate::cli::pid_file::PidFile;
 use crate::cli::{ADMIN, credentials};
-use crate::clock::Clock;
 use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
 use crate::executor::{Attempts, Executor, Retry};
 use crate::history::History;
-use crate::link::Links;
 use crate::metastore::{JoinInfo, Store, StoreError};
-use crate::shell::{Mind, Outside, Shell};
+use crate::outside;
+use kirin_shell::Links;
+use kirin_shell::clock::Clock;
+use kirin_shell::proof::Cluster;
+use kirin_shell::{Mind, Shell};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -53,11 +54,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
-    let store = tokio::select! {
-        store = open_store(&config) => store?,
+    let opened = async {
+        let store = open_store(&config).await?;
+        let cluster = found_cluster(&config, &store).await?;
+        anyhow::Ok((store, cluster))
+    };
+    let (store, cluster) = tokio::select! {
+        opened = opened => opened?,
         () = stop.wished() => return Ok(()),
     };
-    let cluster = found_cluster(&config, &store).await?;
 
     let http = TcpListener::bind((config.bind.as_str(), config.port))
         .await
@@ -82,20 +87,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (discovery, feeder) = discover(&config, &cluster.id)?;
     // Clusters that share a directory must not sweep one another's files.
     let working_dir = config.working_dir.join(&cluster.id);
-    let links = Links::new(cluster, &name, directory.clone(), mind.clone());
+    let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
     let attempts = Attempts::new(store.clone(), &working_dir, executors(&config), retry);
-    let outside = Outside {
+    let outside = outside::Parts {
         store: store.clone(),
         join,
-        links: links.clone(),
         attempts: attempts.clone(),
         chores: Chores::new(store.clone(), &working_dir, config.retention),
         history: History::new(store.clone()),
         directory: directory.clone(),
         recorder: recorder(&config, &name),
     };
-    let (shell, me) = Shell::new(settings(&config), clock, outside, mind.clone(), inputs);
+    let (shell, me) =
+        Shell::new(settings(&config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
     tokio::spawn(links.clone().serve(links_at));
     if let Some(feeder) = feeder {
         tokio::spawn(feed(feeder, store.clone(), directory.clone()));
@@ -176,10 +181,16 @@ fn log_to_stderr(level: &str) -> anyhow::Result<()> {
 /// Opens the metastore; waits for one that does not answer yet, fails at once for one that says no.
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let store_config = store_config(config);
+    let opened = patiently(config, async || Store::open(&store_config).await).await;
+    opened.with_context(|| format!("the metastore {} can't be used", config.metastore))
+}
+
+/// Asks the metastore until it answers. Only for what does no harm when it is done twice: without an answer it may have
+/// been done.
+async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let mut said = false;
     loop {
-        match Store::open(&store_config).await {
-            Ok(store) => return Ok(store),
+        match ask().await {
             Err(error @ (StoreError::Unreachable(_) | StoreError::Late(_))) => {
                 if !said {
                     tracing::warn!(%error, metastore = %config.metastore, "waiting for the metastore");
@@ -187,9 +198,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
                 }
                 tokio::time::sleep(REOPEN).await;
             }
-            Err(error) => {
-                return Err(error).with_context(|| format!("the metastore {} can't be used", config.metastore));
-            }
+            answered => return answered,
         }
     }
 }
@@ -224,20 +233,24 @@ pub fn store_config(config: &Config) -> StoreConfig {
 
 /// What only the first start of a cluster does: its id, its secret, its administrator, its first project.
 async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster> {
-    let id = store.put_setting_if_absent("cluster_id", &uuid::Uuid::new_v4().to_string()).await?;
-    let secret = store.put_setting_if_absent("cluster_secret", password::random().reveal()).await?;
-    if store.setting(api::ADMIN_HASH).await?.is_none() {
+    let first = async |key: &str, value: String| {
+        patiently(config, async || store.put_setting_if_absent(key, &value).await).await
+    };
+    let id = first("cluster_id", uuid::Uuid::new_v4().to_string()).await?;
+    let secret = first("cluster_secret", password::random().reveal().to_owned()).await?;
+    if patiently(config, async || store.setting(api::ADMIN_HASH).await).await?.is_none() {
         let admin = password::random();
         let hash = tokio::task::spawn_blocking({
             let admin = admin.clone();
             move || password::hash(&admin)
         })
         .await??;
-        if store.put_setting_if_absent(api::ADMIN_HASH, &hash).await? == hash {
+        if first(api::ADMIN_HASH, hash.clone()).await? == hash {
             greet_admin(config, admin)?;
         }
     }
-    store.create_project("default", "The project that is there from the start", config.jobs.per_project).await?;
+    let (about, limit) = ("The project that is there from the start", config.jobs.per_project);
+    patiently(config, async || store.create_project("default", about, limit).await).await?;
     Ok(Cluster { secret: Secret::new(secret), id })
 }
 
@@ -256,7 +269,8 @@ async fn refuse_company(config: &Config, store: &Store, name: &str) -> anyhow::R
     if config.leader_race {
         return Ok(());
     }
-    for other in store.directory().await?.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
+    let others = patiently(config, async || store.directory().await).await?;
+    for other in others.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
         // One that crashed is still in the list, but refuses the connection.
         let connect = tokio::net::TcpStream::connect(other.link.as_str());
         if !matches!(tokio::time::timeout(REOPEN, connect).await, Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused)

@@ -8,8 +8,8 @@ use std::io::Write as _;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::clock::wall_ms;
 use crate::executor::worker::{FromWorker, ToWorker, Work};
+use kirin_shell::clock::wall_ms;
 
 pub mod build;
 pub mod command;

@@ -18,6 +18,7 @@
 //! | [`explain`], [`picture`] | a run as a page to look at; the page is drawn by `kirin-picture` |
 //! | [`say`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
+//! | `trace` | a run as a Parquet file, to be asked in SQL |
 //! | [`transcript`] | acts and the orders that they caused, as text |
 
 pub mod act;
@@ -37,6 +38,8 @@ pub mod setup;
 pub mod shrink;
 pub mod store;
 pub mod table;
+#[cfg(feature = "traces")]
+pub mod trace;
 pub mod transcript;
 pub mod world;
 

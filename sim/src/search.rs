@@ -11,7 +11,7 @@ use crate::draw::{self, Profile};
 use crate::judge::Violation;
 use crate::plant::{Plant, Planting};
 use crate::setup::Setup;
-use crate::world::{Line, World};
+use crate::world::{Line, Watcher, World};
 
 /// A setup and what is done to it: all that a run is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,13 @@ impl Script {
         world.record();
         let (verdict, mut world) = self.carry_out(world);
         (verdict, world.recorded(), world.sights())
+    }
+
+    /// The same, shown to that watcher.
+    pub fn watched(&self, plant: Option<Plant>, watcher: Box<dyn Watcher>) -> Verdict {
+        let mut world = World::new(self.setup.clone(), plant);
+        world.show_to(watcher);
+        self.carry_out(world).0
     }
 
     fn carry_out(&self, mut world: World) -> (Verdict, World) {

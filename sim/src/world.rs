@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use kirin_core::ask::{Fence, JobId, ProjectId};
 use kirin_core::{
-    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, ProjectRow, Settings, Span,
+    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, ProjectRow, Settings, Span, Time,
 };
 
 use crate::act::{Act, Host, Outage, Work};
@@ -178,7 +178,7 @@ impl Ord for Scheduled {
     }
 }
 
-/// What a node was told and what it ordered, for transcripts.
+/// An order of a node, for transcripts.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// True time in microseconds.
@@ -187,6 +187,35 @@ pub struct Line {
     pub host: Host,
     /// The order.
     pub effect: Effect,
+}
+
+/// Something that happened in a world, for whoever watches it.
+#[derive(Debug)]
+pub enum Sight<'a> {
+    /// It was done from outside.
+    Act(&'a Act),
+    /// A fact is about to enter a core.
+    Fact(&'a Event),
+    /// An order left a core.
+    Order(&'a Effect),
+}
+
+/// Where something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// At which host.
+    pub host: Host,
+    /// As which member.
+    pub me: Option<Member>,
+    /// What the clock of its process showed.
+    pub clock: Time,
+}
+
+/// Sees everything that happens in a world, in order: at which moment of true time, in microseconds, and where, unless it was
+/// done from outside.
+pub trait Watcher {
+    /// It happens.
+    fn see(&mut self, at: u64, spot: Option<Spot>, sight: &Sight<'_>);
 }
 
 /// A cluster and all that surrounds it.
@@ -218,6 +247,15 @@ pub struct World {
     events: u64,
     record: Option<Vec<Line>>,
     film: Option<Box<Film>>,
+    watcher: Option<Watching>,
+}
+
+struct Watching(Box<dyn Watcher>);
+
+impl core::fmt::Debug for Watching {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a watcher")
+    }
 }
 
 impl World {
@@ -267,6 +305,7 @@ impl World {
             events: 0,
             record: None,
             film: None,
+            watcher: None,
             setup,
         };
         for host in world.hosts() {
@@ -289,6 +328,17 @@ impl World {
     /// The effects that were kept.
     pub fn recorded(&mut self) -> Vec<Line> {
         self.record.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Shows everything from now on to that watcher.
+    pub fn show_to(&mut self, watcher: Box<dyn Watcher>) {
+        self.watcher = Some(Watching(watcher));
+    }
+
+    fn sight(&mut self, at: u64, spot: Option<Spot>, sight: &Sight<'_>) {
+        if let Some(Watching(watcher)) = &mut self.watcher {
+            watcher.see(at, spot, sight);
+        }
     }
 
     /// Films everything from now on.
@@ -607,6 +657,8 @@ impl World {
             process.reading.retain(|(asked, ..)| asked != id);
         }
         let was = process.node.me();
+        self.sight(now, Some(Spot { host, me: was, clock: local }), &Sight::Fact(&event));
+        let Some(process) = self.process_mut(host, boot) else { return };
         let effects = process.node.step(local, event);
         let joined = process.node.me().filter(|me| Some(*me) != was);
         let left_over = joined.and_then(|me| Some((me, *process.runs.iter().next()?.0)));
@@ -622,12 +674,14 @@ impl World {
         }
         let Some(process) = self.process_mut(host, boot) else { return };
         let at = process.when(due);
+        let spot = Some(Spot { host, me: process.node.me(), clock: local });
         if at < process.wake_at {
             process.wake_at = at;
             self.schedule(at, Coming::Wake { host, boot });
         }
         self.mix(now ^ u64::from(host.0) << 48 ^ (effects.len() as u64) << 56);
         for effect in effects {
+            self.sight(now, spot, &Sight::Order(&effect));
             self.judge.ordered(&scene!(self), host, &effect);
             if let Some(lines) = &mut self.record {
                 lines.push(Line { at: now, host, effect: effect.clone() });

@@ -1,5 +1,7 @@
-//! What Kirin's tests share: real servers, started privately, and suites that several implementations must pass.
+//! What Kirin's tests share: real servers, started privately, suites that several implementations must pass, and attacks on
+//! a whole cluster.
 
+pub mod chaos;
 pub mod conformance;
 pub mod logs;
 pub mod servers;

@@ -268,7 +268,7 @@ impl Node {
         } else if attempt.stopping.is_none() && attempt.ended.is_none() {
             self.out.push(Effect::Proceed { fence, step: step + 1 });
         }
-        if let Some(row) = self.queue.row(job).copied() {
+        if let Some(row) = self.queue.row(job).filter(|row| row.fence() == fence).copied() {
             self.put(now, JobRow { steps: step + 1, ..row });
         }
         self.advance(now, job);
@@ -325,10 +325,12 @@ impl Node {
     /// The attempt is over and nothing of it is left to ask.
     fn settle(&mut self, now: Time, job: JobId, state: Option<JobState>) {
         self.note_takeover(now, job);
-        self.attempts.remove(&job);
+        let fence = self.attempts.remove(&job).map(|attempt| attempt.fence);
         self.settled.insert(job, now);
         self.stirred = true;
-        let Some(row) = self.queue.row(job).copied() else { return };
+        // An answer may be late: what was heard meanwhile of the job's next life stands.
+        let ended = |row: &&JobRow| state.is_none() || Some(row.fence()) == fence && row.holder.is_some();
+        let Some(row) = self.queue.row(job).filter(ended).copied() else { return };
         let was_full = self.queue.is_full(row.project);
         let row = state.map_or(row, |state| JobRow { state, holder: None, ..row });
         self.put(now, row);

@@ -107,6 +107,7 @@ impl Node {
         for id in ids {
             let row = rows.binary_search_by_key(id, |row| row.id).ok().map(|at| &rows[at]);
             self.resolve(now, asked_at, *id, row);
+            let was_full = row.is_some_and(|row| self.queue.is_full(row.project));
             match row {
                 Some(row) => self.absorb(now, Source::Read { asked_at }, row),
                 None => self.queue.remove(*id),
@@ -115,7 +116,16 @@ impl Node {
                 // It waits indeed: whether it may be taken from elsewhere is looked at now.
                 self.steal_at = self.steal_at.min(now);
             }
-            if let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) {
+            let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) else {
+                continue;
+            };
+            // This node gave it back: whoever is free may take it, not only the node on whose queue it stands now; and where
+            // its project was full, others may have waited for the place.
+            let few = self.roster.peers().len() <= TELL_ALL;
+            let freed = was_full && !self.queue.is_full(row.project);
+            if self.settled.contains_key(id) && (few || freed) {
+                self.nudge_all(&Nudge::Jobs(vec![*row]));
+            } else {
                 self.tell_home(*row);
             }
         }
@@ -261,11 +271,11 @@ impl Node {
         self.heard(now, rows);
     }
 
-    /// On whose queue a job goes that this node hands back.
+    /// On whose queue a job goes that this node hands back: one that can go on with it at once, if there is one.
     pub(super) fn heir(&self, job: JobId) -> Option<NodeId> {
         match (self.phase, self.me) {
             (Phase::Up, Some(me)) => Some(me.node),
-            _ => self.queue.place(placement::key(job)),
+            _ => self.queue.place_to_start(placement::key(job)),
         }
     }
 

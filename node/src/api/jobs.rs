@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared, header_text};
-use crate::clock::wall_ms;
 use crate::executor;
-use crate::link::Question;
+use kirin_shell::clock::wall_ms;
+use kirin_shell::link::Question;
 
 /// How often an action is tried again when the job changes under it.
 const ACT_TRIES: u32 = 5;

@@ -29,10 +29,10 @@ pub(super) async fn require(
     let known = user.eq_ignore_ascii_case(ADMIN);
     let phc = if known { context.store.setting(ADMIN_HASH).await? } else { None };
     let is_right = match &phc {
-        Some(phc) if context.verified.remembers(ADMIN, &password, phc, crate::clock::instant()) => true,
+        Some(phc) if context.verified.remembers(ADMIN, &password, phc, kirin_shell::clock::instant()) => true,
         // Argon2 takes its time on purpose: not on the threads that serve others.
         _ => tokio::task::spawn_blocking(move || {
-            context.verified.check(ADMIN, &password, phc.as_deref(), crate::clock::instant())
+            context.verified.check(ADMIN, &password, phc.as_deref(), kirin_shell::clock::instant())
         })
         .await
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?

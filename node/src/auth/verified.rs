@@ -84,8 +84,8 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
     use kirin_core::Time;
+    use kirin_shell::clock::Clock;
 
     fn start() -> Instant {
         Clock::start().instant(Time::ZERO).unwrap().into_std()

@@ -9,19 +9,20 @@ use kirin_core::ask::{Priority, ProjectId};
 use kirin_core::{Answer, Ask, Role, Settings};
 use serde_json::json;
 
-use crate::auth::link::Cluster;
 use crate::auth::password;
 use crate::chores::Chores;
 use crate::cli::args::Format;
-use crate::clock::{self, Clock};
 use crate::config::{Config, Retention, Secret, Sources};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::{Attempts, Retry};
 use crate::history::History;
-use crate::link::Links;
+use crate::outside;
 use crate::server::store_config;
-use crate::shell::{Mind, Outside, Shell};
+use kirin_shell::Links;
+use kirin_shell::clock::{self, Clock};
+use kirin_shell::proof::Cluster;
+use kirin_shell::{Mind, Shell};
 
 /// Attempts at once where requests share transactions.
 const SLOTS: u32 = 4_000;
@@ -102,10 +103,10 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
     let (mind, inputs) = Mind::new();
     let directory = Directory::new(store.clone());
     let cluster = Cluster { secret: password::random(), id: "bench".to_owned() };
-    let outside = Outside {
+    let links = Links::new(cluster, "bench", Arc::new(directory.clone()), mind.clone());
+    let outside = outside::Parts {
         store: store.clone(),
         join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
-        links: Links::new(cluster, "bench", directory.clone(), mind.clone()),
         attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)], Retry::default()),
         chores: Chores::new(store.clone(), dir, Retention::default()),
         history: History::new(store.clone()),
@@ -113,7 +114,7 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
         recorder: None,
     };
     let settings = Settings { slots, ..Settings::new(Role::All) };
-    let (shell, _) = Shell::new(settings, Clock::start(), outside, mind.clone(), inputs);
+    let (shell, _) = Shell::new(settings, rand::random(), Clock::start(), outside, links, mind.clone(), inputs);
     let shell = tokio::spawn(shell.run());
     loop {
         // The view is costly while much is open: it is looked at only when nothing waits.

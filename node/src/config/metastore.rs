@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use super::secret::Secret;
 use super::substitute::Unresolved;
+use kirin_shell::Secret;
 
 /// The identifier when none is given; Kylin's own default.
 pub const DEFAULT_IDENTIFIER: &str = "kylin_metadata";

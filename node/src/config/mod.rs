@@ -21,15 +21,14 @@ pub mod metastore;
 pub mod problem;
 pub mod properties;
 mod reader;
-pub mod secret;
 pub mod substitute;
 pub mod zookeeper;
 
 pub use address::{HostPort, StaticServer};
 pub use kind::Memory;
+pub use kirin_shell::Secret;
 pub use metastore::{Backend, Metastore, Server};
 pub use problem::{ConfigErrors, Notice, Notices, Problem};
-pub use secret::Secret;
 pub use zookeeper::{ZkAcl, ZkAuth, ZooKeeper};
 
 use address::host;

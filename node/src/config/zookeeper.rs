@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::address::HostPort;
 use super::reader::{Reader, parts};
-use super::secret::Secret;
+use kirin_shell::Secret;
 
 const DEFAULT_PORT: u16 = 2_181;
 

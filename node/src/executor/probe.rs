@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Attempt, Ended, Executor, Go, report};
-use crate::clock::wall_us;
+use kirin_shell::clock::wall_us;
 
 /// See the module.
 pub struct Probe;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Published, Reporter, Stop, spec};
-use crate::clock::wall_ms;
 use crate::executor::worker::Work;
+use kirin_shell::clock::wall_ms;
 
 /// The specification of a build.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -13,8 +13,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use super::{Published, Reporter, Stop, spec};
-use crate::clock::wall_ms;
 use crate::executor::worker::Work;
+use kirin_shell::clock::wall_ms;
 
 /// The specification of a command job: one program, or several in order, each a step.
 #[derive(Clone, Debug, Serialize, Deserialize)]

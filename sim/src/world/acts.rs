@@ -5,7 +5,7 @@ use kirin_core::{Ask, Event, Span};
 
 use super::clients::Client;
 use super::film::Film;
-use super::{Coming, World, host_of};
+use super::{Coming, Sight, World, host_of};
 use crate::act::{Act, Host, Outage};
 use crate::host::Stopped;
 use crate::judge::Scene;
@@ -16,6 +16,7 @@ impl World {
     /// Does it. An act that makes no sense at this moment does nothing.
     pub fn act(&mut self, act: &Act) {
         self.shoot(|film, world| film.act(world.now, act));
+        self.sight(self.now, None, &Sight::Act(act));
         self.do_it(act);
         self.shoot(Film::look);
     }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::postgres::Stop;
-use super::process::{Server, directory, free_ports, program, until, user};
+use super::process::{Place, Server, directory, free_ports, program, until, user};
 
-/// A MariaDB server in a temporary directory, on a loopback port of its own, user `root` without password.
+/// A MariaDB server in a temporary directory, on a port of its own, user `root` without password.
 #[derive(Debug)]
 pub struct MariaDb {
+    place: Place,
     directory: tempfile::TempDir,
     owner: Option<(u32, u32)>,
     port: u16,
@@ -31,11 +32,19 @@ impl MariaDb {
     /// # Errors
     /// If it is not installed or does not start.
     pub fn start(durable: bool) -> anyhow::Result<Self> {
+        Self::start_at(Place::loopback(), durable)
+    }
+
+    /// The same, elsewhere.
+    ///
+    /// # Errors
+    /// If it is not installed or does not start.
+    pub fn start_at(place: Place, durable: bool) -> anyhow::Result<Self> {
         let install = program(&["/usr/bin/mariadb-install-db", "/usr/bin/mysql_install_db"], "mariadb-server")?;
         let owner = user("mysql")?;
         let directory = directory(owner)?;
         let port = free_ports(1)?[0];
-        let mut server = Self { directory, owner, port, durable, server: None, databases: AtomicU32::new(0) };
+        let mut server = Self { place, directory, owner, port, durable, server: None, databases: AtomicU32::new(0) };
         let made = server
             .command(&install)
             .arg("--no-defaults")
@@ -74,8 +83,13 @@ impl MariaDb {
             .arg(format!("--socket={}", path.join("s").display()))
             .arg(format!("--pid-file={}", path.join("pid").display()))
             .arg(format!("--log-error={}", path.join("log").display()))
-            .args(["--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M"])
+            .arg(format!("--bind-address={}", self.place.address()))
+            .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M"])
             .args(["--skip-log-bin", "--skip-name-resolve", "--max-connections=400"]);
+        if self.place.address() != "127.0.0.1" {
+            // Its `root` may come from this machine only, and the hosts of a network of ours are others.
+            command.arg("--skip-grant-tables");
+        }
         if !self.durable {
             command.args([
                 "--innodb-flush-log-at-trx-commit=0",
@@ -84,7 +98,7 @@ impl MariaDb {
             ]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.server = Some(Server::spawn(command, libc::SIGKILL).context("starting mariadbd")?);
+        self.server = Some(Server::spawn_at(&self.place, command, libc::SIGKILL).context("starting mariadbd")?);
         let ready = || -> anyhow::Result<bool> { Ok(self.query("", "SELECT 1").is_ok()) };
         until("MariaDB answers", START_MAX, ready).with_context(|| {
             let log = std::fs::read_to_string(path.join("log")).unwrap_or_default();
@@ -134,7 +148,7 @@ impl MariaDb {
 
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
-        format!("mysql://root@127.0.0.1:{}/{database}", self.port)
+        format!("mysql://root@{}:{}/{database}", self.place.address(), self.port)
     }
 
     /// Its port.
@@ -149,7 +163,7 @@ impl MariaDb {
     pub fn query(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         let client = program(&["/usr/bin/mariadb", "/usr/bin/mysql"], "mariadb-client")?;
         let out = Command::new(client)
-            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "-uroot", "-N", "-B", "--connect-timeout=2"])
+            .args(["--no-defaults", "--protocol=tcp", "-h", self.place.address(), "-uroot", "-N", "-B", "--connect-timeout=2"])
             .arg(format!("-P{}", self.port))
             .args(["-e", sql, database])
             .output()?;

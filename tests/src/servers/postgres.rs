@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::process::{Server, directory, free_ports, program, until, user};
+use super::process::{Place, Server, directory, free_ports, program, until, user};
 
-/// A PostgreSQL server in a temporary directory, on a loopback port of its own, superuser `postgres` without password.
+/// A PostgreSQL server in a temporary directory, on a port of its own, superuser `postgres` without password.
 #[derive(Debug)]
 pub struct Postgres {
+    place: Place,
     directory: tempfile::TempDir,
     programs: PathBuf,
     owner: Option<(u32, u32)>,
@@ -39,11 +40,19 @@ impl Postgres {
     /// # Errors
     /// If it is not installed or does not start.
     pub fn start(durable: bool) -> anyhow::Result<Self> {
+        Self::start_at(Place::loopback(), durable)
+    }
+
+    /// The same, elsewhere.
+    ///
+    /// # Errors
+    /// If it is not installed or does not start.
+    pub fn start_at(place: Place, durable: bool) -> anyhow::Result<Self> {
         let programs = programs()?;
         let owner = user("postgres")?;
         let directory = directory(owner)?;
         let port = free_ports(1)?[0];
-        let mut server = Self { directory, programs, owner, port, server: None, databases: AtomicU32::new(0) };
+        let mut server = Self { place, directory, programs, owner, port, server: None, databases: AtomicU32::new(0) };
         let made = server
             .command("initdb")
             .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
@@ -54,9 +63,12 @@ impl Postgres {
             bail!("initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         }
         let mut settings = format!(
-            "port={port}\nlisten_addresses='127.0.0.1'\nunix_socket_directories='{}'\nmax_connections=400\n",
+            "port={port}\nlisten_addresses='{}'\nunix_socket_directories='{}'\nmax_connections=400\n",
+            server.place.address(),
             server.directory.path().display()
         );
+        let access = server.data().join("pg_hba.conf");
+        std::fs::write(&access, std::fs::read_to_string(&access)? + "host all all samenet trust\n")?;
         if !durable {
             settings.push_str("fsync=off\nfull_page_writes=off\nshared_buffers=64MB\n");
         }
@@ -84,7 +96,7 @@ impl Postgres {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.path().join("log"))?;
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.server = Some(Server::spawn(command, libc::SIGQUIT).context("starting postgres")?);
+        self.server = Some(Server::spawn_at(&self.place, command, libc::SIGQUIT).context("starting postgres")?);
         let ready = || -> anyhow::Result<bool> { Ok(self.query("postgres", "SELECT 1").is_ok()) };
         until("PostgreSQL answers", START_MAX, ready).with_context(|| self.log())
     }
@@ -131,7 +143,7 @@ impl Postgres {
 
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres@{}:{}/{database}", self.place.address(), self.port)
     }
 
     /// Its port.
@@ -148,7 +160,7 @@ impl Postgres {
             .args([
                 "-X",
                 "-h",
-                "127.0.0.1",
+                self.place.address(),
                 "-U",
                 "postgres",
                 "-At",

@@ -24,13 +24,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it. `on_death` is the signal that it gets when this process dies.
+    /// Starts it on this machine's own network. `on_death` is the signal that it gets when this process dies.
     ///
     /// # Errors
     /// If the program can't be started.
-    pub fn spawn(mut command: Command, on_death: libc::c_int) -> io::Result<Self> {
-        // The kernel ties the death signal to the *thread* that spawned the child, and test threads come and go: a thread
-        // that stays does it.
+    pub fn spawn(command: Command, on_death: libc::c_int) -> io::Result<Self> {
+        Self::spawn_at(&Place::loopback(), command, on_death)
+    }
+
+    /// The same, elsewhere.
+    ///
+    /// # Errors
+    /// If the program can't be started.
+    pub fn spawn_at(place: &Place, mut command: Command, on_death: libc::c_int) -> io::Result<Self> {
         let parent = std::process::id();
         #[expect(unsafe_code, reason = "prctl(2) between fork and exec; it is async-signal-safe and touches no memory")]
         unsafe {
@@ -45,9 +51,7 @@ impl Server {
                 Ok(())
             });
         }
-        let (reply, child) = mpsc::channel();
-        spawner().send((command, reply)).expect("the spawner stays");
-        Ok(Self { child: child.recv().expect("the spawner answers")? })
+        Ok(Self { child: place.within(move || command.spawn())? })
     }
 
     /// Its process number.
@@ -66,6 +70,13 @@ impl Server {
     /// Sends a signal to it alone.
     pub fn signal(&self, signal: libc::c_int) {
         send(self.id(), signal);
+    }
+
+    /// Sends a signal to its children, but not to itself.
+    pub fn signal_children(&self, signal: libc::c_int) {
+        for child in children(self.id()) {
+            send(child, signal);
+        }
     }
 
     /// Freezes it with all its children, and waits until every thread of them stands still: the signal alone returns
@@ -123,21 +134,52 @@ impl Drop for Server {
     }
 }
 
-type Order = (Command, mpsc::Sender<io::Result<Child>>);
+type Order = Box<dyn FnOnce() + Send>;
 
-fn spawner() -> mpsc::Sender<Order> {
-    static SPAWNER: std::sync::OnceLock<mpsc::Sender<Order>> = std::sync::OnceLock::new();
-    SPAWNER
-        .get_or_init(|| {
-            let (orders, taken) = mpsc::channel::<Order>();
-            std::thread::spawn(move || {
-                for (mut command, reply) in taken {
-                    let _ = reply.send(command.spawn());
-                }
-            });
-            orders
-        })
-        .clone()
+/// Where programs run: a thread that stays, from which they are started.
+///
+/// The kernel ties the signal at a parent's death to the *thread* that started the child, and test threads come and go. And
+/// a child sees the network that its thread sees.
+#[derive(Clone, Debug)]
+pub struct Place {
+    address: String,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Place {
+    /// This machine's own network.
+    pub fn loopback() -> Self {
+        static LOOPBACK: std::sync::OnceLock<Place> = std::sync::OnceLock::new();
+        LOOPBACK.get_or_init(|| Self::new("127.0.0.1", || Ok(())).expect("a thread can be started")).clone()
+    }
+
+    /// A place whose thread is prepared by `enter`, and whose programs listen on `address`.
+    ///
+    /// # Errors
+    /// What `enter` says.
+    pub fn new(address: &str, enter: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
+        let (orders, taken) = mpsc::channel::<Order>();
+        std::thread::Builder::new().spawn(move || taken.into_iter().for_each(|order| order()))?;
+        let place = Self { address: address.to_owned(), orders };
+        place.within(enter)?;
+        Ok(place)
+    }
+
+    /// Where its programs listen.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Does it in this place.
+    ///
+    /// # Panics
+    /// If the place is gone.
+    pub fn within<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (reply, done) = mpsc::channel();
+        let order: Order = Box::new(move || drop(reply.send(work())));
+        self.orders.send(order).expect("the thread stays");
+        done.recv().expect("the thread answers")
+    }
 }
 
 #[expect(unsafe_code, reason = "kill(2) takes two numbers")]

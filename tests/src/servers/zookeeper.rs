@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::process::{self, LOOK_AGAIN, free_ports};
+use super::process::{self, LOOK_AGAIN, Place, free_ports};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const LOGGER_JAR: &str = "/usr/share/java/slf4j-simple.jar";
@@ -29,6 +29,7 @@ pub struct Plan {
     servers: usize,
     tick_ms: u32,
     properties: Vec<(String, String)>,
+    places: Vec<Place>,
 }
 
 /// Servers that form an ensemble. Dropping it kills them and removes their directory.
@@ -43,6 +44,7 @@ pub struct Ensemble {
 #[derive(Debug)]
 struct Server {
     directory: std::path::PathBuf,
+    place: Place,
     port: u16,
     process: Option<process::Server>,
 }
@@ -57,6 +59,12 @@ impl Plan {
     /// Sets a Java system property of every server.
     pub fn property(mut self, key: &str, value: &str) -> Self {
         self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs each server in a place of its own.
+    pub fn at(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
         self
     }
 
@@ -79,11 +87,12 @@ impl Plan {
         }
         let directory = tempfile::Builder::new().prefix("kirin-zookeeper-").tempdir()?;
         let ports = free_ports(3 * self.servers)?;
+        let place = |i: usize| self.places.get(i).cloned().unwrap_or_else(Place::loopback);
         let mut members = String::new();
         if self.servers > 1 {
             for i in 0..self.servers {
                 let (peer, election) = (ports[self.servers + i], ports[2 * self.servers + i]);
-                writeln!(members, "server.{}=127.0.0.1:{peer}:{election}", i + 1)?;
+                writeln!(members, "server.{}={}:{peer}:{election}", i + 1, place(i).address())?;
             }
         }
         let mut servers = Vec::with_capacity(self.servers);
@@ -94,13 +103,14 @@ impl Plan {
             fs::write(data.join("myid"), format!("{}", i + 1))?;
             // The longest session is 20 ticks unless it is said otherwise.
             let configuration = format!(
-                "tickTime={}\ninitLimit=100\nsyncLimit=10\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+                "tickTime={}\ninitLimit=100\nsyncLimit=10\ndataDir={}\nclientPort={port}\nclientPortAddress={}\n\
                  maxSessionTimeout=60000\nmaxClientCnxns=0\nautopurge.purgeInterval=0\nstandaloneEnabled=true\n{members}",
                 self.tick_ms,
-                data.display()
+                data.display(),
+                place(i).address()
             );
             fs::write(home.join("zoo.cfg"), configuration)?;
-            servers.push(Server { directory: home, port, process: None });
+            servers.push(Server { directory: home, place: place(i), port, process: None });
         }
         Ok(Ensemble { servers, properties: self.properties, _directory: directory })
     }
@@ -109,12 +119,12 @@ impl Plan {
 impl Ensemble {
     /// Plans an ensemble of 1 or 3 servers.
     pub fn of(servers: usize) -> Plan {
-        Plan { servers, tick_ms: 100, properties: Vec::new() }
+        Plan { servers, tick_ms: 100, properties: Vec::new(), places: Vec::new() }
     }
 
     /// Returns `host:port,host:port`.
     pub fn connect_string(&self) -> String {
-        let servers: Vec<String> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+        let servers: Vec<String> = self.servers.iter().map(|server| format!("{}:{}", server.place.address(), server.port)).collect();
         servers.join(",")
     }
 
@@ -148,7 +158,7 @@ impl Ensemble {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let process = process::Server::spawn(command, libc::SIGKILL)
+        let process = process::Server::spawn_at(&server.place, command, libc::SIGKILL)
             .context("java can't be started, ZooKeeper needs it: apt-get install default-jre-headless")?;
         server.process = Some(process);
         Ok(())
@@ -237,9 +247,9 @@ impl Ensemble {
 
     /// Sends a four-letter command.
     pub async fn command(&self, server: usize, command: &str) -> Result<String> {
-        let port = self.servers[server].port;
+        let (address, port) = (self.servers[server].place.address().to_owned(), self.servers[server].port);
         let talk = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+            let mut stream = TcpStream::connect((address, port)).await?;
             stream.write_all(command.as_bytes()).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;

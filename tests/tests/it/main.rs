@@ -6,3 +6,5 @@ mod cluster;
 mod discovery;
 mod s3;
 mod store;
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod trace;

@@ -14,7 +14,7 @@ use super::super::exit::{Exit, Failure};
 use super::super::payload::{ActionBody, CommandSpec, JobView, Page, StepView, SubmitBody, Submitted, WhyView};
 use super::super::render;
 use super::{Session, read_argument};
-use crate::clock::Clock;
+use kirin_shell::clock::Clock;
 
 /// How often a waiting command asks; the wait grows from the first to the second.
 const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));

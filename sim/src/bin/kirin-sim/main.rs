@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Ok(Command::Many(many)) => run_many(&many),
         Ok(Command::One(one)) => run_one(&one),
         Ok(Command::Explain { one, out }) => draw(&one, &out),
+        Ok(Command::Trace { one, out }) => trace(&one, &out),
         Ok(Command::Exhaustive(search)) => exhaust(&search),
         Ok(Command::Bench { quick }) => {
             bench::run(quick);
@@ -121,6 +122,27 @@ fn draw(one: &One, out: &Path) -> Result<bool, String> {
     }
     println!("{}: open it in a browser", out.display());
     Ok(true)
+}
+
+/// Writes a run as a table; it need not be one in which every rule holds.
+#[cfg(feature = "traces")]
+fn trace(one: &One, out: &Path) -> Result<bool, String> {
+    let script = script(&one.source, one.profile)?;
+    let file = fs::File::create(out).map_err(|e| format!("{}: {e}; -o names another file", out.display()))?;
+    let verdict = kirin_sim::trace::write(&script, one.plant, file).map_err(|e| format!("{}: {e}", out.display()))?;
+    println!("{} events, {} simulated, digest {:016x}", verdict.events, long(verdict.simulated), verdict.digest);
+    match &verdict.violation {
+        None => println!("every rule held"),
+        Some(violation) => println!("FAILED {violation}"),
+    }
+    let file = out.display();
+    println!("{file}: ask it in SQL, for example: kirin table add run {file}; kirin sql \"SELECT name, COUNT(*) FROM run GROUP BY name\"");
+    Ok(true)
+}
+
+#[cfg(not(feature = "traces"))]
+fn trace(_: &One, _: &Path) -> Result<bool, String> {
+    Err("built without the feature \"traces\": cargo run -rp kirin-sim -F traces -- trace …".to_owned())
 }
 
 /// The options that say how a run is different.

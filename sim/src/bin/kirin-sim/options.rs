@@ -14,6 +14,7 @@ Usage:
   kirin-sim plants [--write]                                      look for every planted bug
   kirin-sim (--seed S | --acts FILE) [--plant NAME] [--tail N]    one run
   kirin-sim explain (--seed S | --acts FILE) [-o FILE.html]       a picture of one run
+  kirin-sim trace (--seed S | --acts FILE) [-o FILE.parquet]      one run as a table, to be asked in SQL
   kirin-sim exhaustive [--nodes N] [--depth N] [--plant NAME]     every run of a small world
   kirin-sim bench [--quick]                                       how fast it is
 
@@ -29,7 +30,7 @@ One run:
   --acts FILE    the run that is written in an act file
   --tail N       print its last N orders
   --shrink       if it fails, look for the smallest act file that does
-  -o FILE        where the picture is written (run.html)
+  -o FILE        where the picture (run.html) or the table (run.parquet) is written
 
 Plants:
   --write        write the table of what was found into sim/PLANTS.md
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     Many(Many),
     One(One),
     Explain { one: One, out: PathBuf },
+    Trace { one: One, out: PathBuf },
     Exhaustive(Search),
     Bench { quick: bool },
 }
@@ -175,7 +177,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, 
             "--faults" => given.faults = Some(number(&name, &value("a number of faults")?)?.min(100) as u8),
             "--shrink" => given.shrink = true,
             "--quick" => given.quick = true,
-            verb @ ("explain" | "exhaustive" | "bench" | "plants") if given.verb.is_none() => {
+            verb @ ("explain" | "trace" | "exhaustive" | "bench" | "plants") if given.verb.is_none() => {
                 given.verb = Some(verb.to_owned())
             }
             other => return Err(format!("\"{other}\" is no option of kirin-sim; see kirin-sim --help")),
@@ -189,7 +191,7 @@ impl Given {
     fn command(self) -> Result<Command, String> {
         let verb = self.verb.clone().unwrap_or_default();
         let known: &[&str] = match verb.as_str() {
-            "explain" => &["--seed", "--acts", "--plant", "--profile", "-o", "--out"],
+            "explain" | "trace" => &["--seed", "--acts", "--plant", "--profile", "-o", "--out"],
             "plants" => &["--write", "--threads", "--jobs"],
             "exhaustive" => &["--nodes", "--depth", "--faults", "--plant", "--threads"],
             "bench" => &["--quick"],
@@ -209,6 +211,10 @@ impl Given {
             "explain" => {
                 let out = self.out.clone().unwrap_or_else(|| "run.html".into());
                 Command::Explain { one: self.one()?, out }
+            }
+            "trace" => {
+                let out = self.out.clone().unwrap_or_else(|| "run.parquet".into());
+                Command::Trace { one: self.one()?, out }
             }
             "exhaustive" => Command::Exhaustive(Search {
                 nodes: self.nodes.unwrap_or(2).clamp(2, 3),

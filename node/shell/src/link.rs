@@ -4,7 +4,7 @@
 //! kernel closes the connection at once: a *hint*. The core then orders a *probe*: if the same kernel refuses a new
 //! connection, no process listens there any more, and that is evidence.
 //!
-//! Both ends prove that they know the cluster's secret before a byte of content flows ([`crate::auth::link`]), and say which
+//! Both ends prove that they know the cluster's secret before a byte of content flows ([`crate::proof`]), and say which
 //! member they are. Frames are JSON behind a length of four bytes and a seal. Nothing that is said here is ever *true*: it
 //! makes the receiver look.
 
@@ -13,7 +13,7 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::metastore::MemberInfo;
+use futures::future::BoxFuture;
 use kirin_core::effect::Nudge;
 use kirin_core::event::Met;
 use kirin_core::{Event, Member};
@@ -24,8 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::auth::link::{Callee, Caller, Challenge, Cluster, Hello, Opener, Proof, Sealer, Session};
-use crate::directory::Directory;
+use crate::proof::{Callee, Caller, Challenge, Cluster, Hello, Opener, Proof, Sealer, Session};
 use crate::shell::Mind;
 
 /// How long a connection or a reply may take before the other end counts as not answering.
@@ -66,12 +65,27 @@ pub enum Question {
     Why(u64),
 }
 
+/// Where members are.
+pub trait Addresses: Send + Sync + 'static {
+    /// Where the member is; `None` if it isn't alive or nobody knows.
+    fn find(&self, member: Member) -> BoxFuture<'_, Option<Address>>;
+}
+
+/// A member as its peers reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Its name, which it has to prove.
+    pub name: String,
+    /// Host and port.
+    pub at: String,
+}
+
 /// The links of one node.
 #[derive(Clone)]
 pub struct Links {
     cluster: Cluster,
     name: Arc<str>,
-    directory: Directory,
+    addresses: Arc<dyn Addresses>,
     mind: Mind,
     me: Arc<RwLock<Option<Member>>>,
     open: Arc<RwLock<BTreeMap<Member, Link>>>,
@@ -85,8 +99,8 @@ struct Link {
 
 impl Links {
     /// The links of the node `name`, whose core is `mind`.
-    pub fn new(cluster: Cluster, name: &str, directory: Directory, mind: Mind) -> Self {
-        Self { cluster, name: name.into(), directory, mind, me: Arc::default(), open: Arc::default() }
+    pub fn new(cluster: Cluster, name: &str, addresses: Arc<dyn Addresses>, mind: Mind) -> Self {
+        Self { cluster, name: name.into(), addresses, mind, me: Arc::default(), open: Arc::default() }
     }
 
     /// Says under which identity this node speaks from here on.
@@ -221,17 +235,17 @@ impl Links {
         }
     }
 
-    async fn connect(&self, to: Member) -> io::Result<(TcpStream, Arc<MemberInfo>)> {
-        let info = self.directory.find(to).await.ok_or(io::ErrorKind::NotFound)?;
-        let connect = TcpStream::connect(info.link.as_str());
+    async fn connect(&self, to: Member) -> io::Result<(TcpStream, Address)> {
+        let address = self.addresses.find(to).await.ok_or(io::ErrorKind::NotFound)?;
+        let connect = TcpStream::connect(address.at.as_str());
         let stream = timeout(PATIENCE, connect).await.map_err(|_| io::ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
-        Ok((stream, info))
+        Ok((stream, address))
     }
 
     async fn call(&self, to: Member) -> io::Result<(Talk, Option<Member>)> {
-        let (stream, info) = self.connect(to).await?;
-        timeout(PATIENCE, self.greet(stream, &info.name)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        let (stream, address) = self.connect(to).await?;
+        timeout(PATIENCE, self.greet(stream, &address.name)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Proves itself to the node `callee` and learns as which member it answers.
@@ -280,7 +294,7 @@ impl Links {
             match self.connect(member).await {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Met::Refused,
                 Err(_) => return Met::Nothing,
-                Ok((stream, info)) => match timeout(PATIENCE, self.greet(stream, &info.name)).await {
+                Ok((stream, address)) => match timeout(PATIENCE, self.greet(stream, &address.name)).await {
                     Ok(Ok((_, Some(met)))) => return Met::Alive(met),
                     // It listens, but is no member at this moment.
                     Ok(Ok((_, None))) | Err(_) => return Met::Nothing,
@@ -345,7 +359,7 @@ fn strange(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn denied(denied: crate::auth::link::Denied) -> io::Error {
+fn denied(denied: crate::proof::Denied) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, denied)
 }
 

@@ -5,29 +5,22 @@
 //!
 //! | order | carried out by |
 //! |---|---|
-//! | ask | [`Store`] |
-//! | begin, proceed, cancel | [`Attempts`] |
 //! | watch, probe, nudge | [`Links`] |
-//! | lead, resign | [`Chores`] |
-//! | note | the log and the cluster's history |
+//! | all others | [`Outside`], by the method of the same name |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::metastore::{EndReport, Extra, JoinInfo, StepReport, Store};
-use kirin_core::ask::{Fence, JobId};
-use kirin_core::effect::{AskId, Note};
+use futures::future::BoxFuture;
+use kirin_core::ask::{Epoch, Fence, JobId, Target};
+use kirin_core::effect::{AskId, Note, Why};
 use kirin_core::event::End;
 use kirin_core::{Answer, Ask, Effect, Effects, Event, Member, Node, Settings, Time};
-use kirin_recorder::Recorder;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::chores::Chores;
-use crate::clock::{Clock, wall_ms};
-use crate::directory::Directory;
-use crate::executor::Attempts;
-use crate::history::History;
+use crate::clock::Clock;
 use crate::link::{Links, Question};
+use crate::report::{EndReport, Report, StepReport};
 
 type Look = Box<dyn FnOnce(&mut Node, Time) + Send>;
 
@@ -95,31 +88,40 @@ impl Mind {
     }
 }
 
-/// What the shell needs to carry out orders.
-pub struct Outside {
-    /// The metastore.
-    pub store: Store,
-    /// Who this node says it is when it joins.
-    pub join: JoinInfo,
-    /// The links to other nodes.
-    pub links: Links,
-    /// The attempts that run here.
-    pub attempts: Attempts,
-    /// Cluster-wide chores, for as long as this member leads.
-    pub chores: Chores,
-    /// The cluster's history.
-    pub history: History,
-    /// Names and addresses.
-    pub directory: Directory,
-    /// What writes down every event, if anything does.
-    pub recorder: Option<Recorder>,
+/// What carries out the orders of one node's core. Each method is one I/O call that is only begun: its result comes back
+/// through the [`Mind`].
+pub trait Outside: Send + 'static {
+    /// Asks the metastore. The answer is `Failed` if the request certainly had no effect, `Unknown` if it may have had one.
+    fn ask(&self, ask: Ask, report: Option<Report>) -> BoxFuture<'static, Answer>;
+
+    /// Starts the attempt at step `step`, as the member `by`.
+    fn begin(&self, mind: &Mind, by: Member, fence: Fence, step: u32);
+
+    /// The attempt's step before this one is committed.
+    fn proceed(&self, fence: Fence, step: u32);
+
+    /// Stops the attempt. If none runs, says so.
+    fn cancel(&self, mind: &Mind, fence: Fence, why: Why);
+
+    /// This member holds the claim.
+    fn lead(&self, target: Target, epoch: Epoch);
+
+    /// This member does not hold the claim any more.
+    fn resign(&self, target: Target);
+
+    /// Something that people will want to know.
+    fn note(&self, by: Option<Member>, note: &Note);
+
+    /// Sees every event before the core does.
+    fn record(&mut self, core: &Node, now: Time, event: &Event);
 }
 
 /// One node's loop.
-pub struct Shell {
+pub struct Shell<O> {
     core: Node,
     clock: Clock,
-    outside: Outside,
+    outside: O,
+    links: Links,
     mind: Mind,
     inbox: mpsc::UnboundedReceiver<Input>,
     steps: BTreeMap<Fence, Arc<StepReport>>,
@@ -127,19 +129,22 @@ pub struct Shell {
     me: watch::Sender<Option<Member>>,
 }
 
-impl Shell {
-    /// A shell around a core that is about to join. The receiver tells as which member it runs.
+impl<O: Outside> Shell<O> {
+    /// A shell around a core that is about to join, whose chance comes from `seed`. The receiver tells as which member it
+    /// runs.
     pub fn new(
         settings: Settings,
+        seed: u64,
         clock: Clock,
-        outside: Outside,
+        outside: O,
+        links: Links,
         mind: Mind,
         inputs: Inputs,
     ) -> (Self, watch::Receiver<Option<Member>>) {
         let (me, is) = watch::channel(None);
-        let core = Node::start(settings, rand::random(), clock.now());
+        let core = Node::start(settings, seed, clock.now());
         let inbox = inputs.0;
-        (Self { core, clock, outside, mind, inbox, steps: BTreeMap::new(), ends: BTreeMap::new(), me }, is)
+        (Self { core, clock, outside, links, mind, inbox, steps: BTreeMap::new(), ends: BTreeMap::new(), me }, is)
     }
 
     /// Runs until the member has left.
@@ -148,7 +153,7 @@ impl Shell {
         loop {
             let effects = self.take_in(input);
             if self.me.borrow().as_ref() != self.core.me().as_ref() {
-                self.outside.links.identify(self.core.me());
+                self.links.identify(self.core.me());
                 self.me.send_replace(self.core.me());
             }
             for effect in effects {
@@ -188,9 +193,7 @@ impl Shell {
             }
         };
         tracing::trace!(?now, ?event, "fact");
-        if let Some(recorder) = &mut self.outside.recorder {
-            recorder.record(&self.core, now, wall_ms(), &event);
-        }
+        self.outside.record(&self.core, now, &event);
         self.core.step(now, event)
     }
 
@@ -202,43 +205,34 @@ impl Shell {
             Effect::Begin { fence, step } => {
                 // Only a member is granted anything.
                 let Some(by) = self.core.me() else { return };
-                outside.attempts.begin(&self.mind, by, fence, step);
+                outside.begin(&self.mind, by, fence, step);
             }
             Effect::Proceed { fence, step } => {
                 self.steps.remove(&fence);
-                outside.attempts.proceed(fence, step);
+                outside.proceed(fence, step);
             }
-            Effect::Cancel { fence, why } => outside.attempts.cancel(&self.mind, fence, why),
-            Effect::Watch(members) => outside.links.watch(&members),
-            Effect::Probe(member) => outside.links.probe(member),
-            Effect::Nudge { to, nudge } => outside.links.nudge(to, nudge),
-            Effect::Lead { target, epoch } => outside.chores.lead(target, epoch),
-            Effect::Resign(target) => outside.chores.resign(target),
-            Effect::Note(note) => self.note(note),
+            Effect::Cancel { fence, why } => outside.cancel(&self.mind, fence, why),
+            Effect::Watch(members) => self.links.watch(&members),
+            Effect::Probe(member) => self.links.probe(member),
+            Effect::Nudge { to, nudge } => self.links.nudge(to, nudge),
+            Effect::Lead { target, epoch } => outside.lead(target, epoch),
+            Effect::Resign(target) => outside.resign(target),
+            Effect::Note(note) => outside.note(self.core.me(), &note),
             Effect::Exit => {}
         }
     }
 
     fn ask(&self, id: AskId, ask: Ask) {
-        let extra = match &ask {
-            Ask::Join { .. } => Extra::Join(self.outside.join.clone()),
-            Ask::CommitStep { fence, .. } => self.steps.get(fence).cloned().map_or(Extra::None, Extra::Step),
-            Ask::Finish { fence, .. } => self.ends.get(fence).cloned().map_or(Extra::None, Extra::End),
-            _ => Extra::None,
+        let report = match &ask {
+            Ask::CommitStep { fence, .. } => self.steps.get(fence).cloned().map(Report::Step),
+            Ask::Finish { fence, .. } => self.ends.get(fence).cloned().map(Report::End),
+            _ => None,
         };
-        let (store, mind) = (self.outside.store.clone(), self.mind.clone());
+        let (answer, mind) = (self.outside.ask(ask, report), self.mind.clone());
         tokio::spawn(async move {
-            let answer = store.ask(&ask, extra).await;
-            if matches!(answer, Answer::Failed | Answer::Unknown) {
-                tracing::debug!(?ask, ?answer, "the metastore did not answer");
-            }
+            let answer = answer.await;
             mind.tell(Event::Answered { id, answer });
         });
-    }
-
-    fn note(&mut self, note: Note) {
-        // What belongs to attempts that are over is needed no more.
-        self.outside.history.write(self.core.me(), &note, &self.outside.directory);
     }
 }
 

@@ -1,0 +1,24 @@
+//! The shell around [`kirin_core`]: the loop that feeds it facts and carries out its orders, the links between nodes, and
+//! the one clock.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`mod@shell`] | tells the core what happened, has its orders carried out |
+//! | [`link`] | nudges, questions and probes between nodes |
+//! | [`proof`] | mutual proof that both ends of a link know the cluster's secret |
+//! | [`report`] | what travels beside events, for people |
+//! | [`clock`] | the one place that reads clocks |
+//!
+//! It decides nothing, and knows no database, no HTTP and no file: those are behind [`Outside`] and [`link::Addresses`]. So
+//! this source also runs as it stands on a simulated network and under simulated time.
+
+pub mod clock;
+pub mod link;
+pub mod proof;
+pub mod report;
+pub mod secret;
+pub mod shell;
+
+pub use link::Links;
+pub use secret::Secret;
+pub use shell::{Inputs, Mind, Outside, Shell};

@@ -1,0 +1,85 @@
+//! What carries out the orders of a node's core: the metastore, the attempts, the chores, the history, the recorder.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kirin_core::ask::{Epoch, Fence, Target};
+use kirin_core::effect::{Note, Why};
+use kirin_core::{Answer, Ask, Event, Member, Node, Time};
+use kirin_recorder::Recorder;
+use kirin_shell::clock::wall_ms;
+use kirin_shell::report::Report;
+use kirin_shell::{Mind, Outside};
+
+use crate::chores::Chores;
+use crate::directory::Directory;
+use crate::executor::Attempts;
+use crate::history::History;
+use crate::metastore::{Extra, JoinInfo, Store};
+
+/// Everything around one node's loop.
+pub struct Parts {
+    /// The metastore.
+    pub store: Store,
+    /// Who this node says it is when it joins.
+    pub join: JoinInfo,
+    /// The attempts that run here.
+    pub attempts: Attempts,
+    /// Cluster-wide chores, for as long as this member leads.
+    pub chores: Chores,
+    /// The cluster's history.
+    pub history: History,
+    /// Names and addresses.
+    pub directory: Directory,
+    /// What writes down every event, if anything does.
+    pub recorder: Option<Recorder>,
+}
+
+impl Outside for Parts {
+    fn ask(&self, ask: Ask, report: Option<Report>) -> BoxFuture<'static, Answer> {
+        let extra = match (&ask, report) {
+            (Ask::Join { .. }, _) => Extra::Join(self.join.clone()),
+            (_, Some(Report::Step(report))) => Extra::Step(report),
+            (_, Some(Report::End(report))) => Extra::End(report),
+            (_, None) => Extra::None,
+        };
+        let store = self.store.clone();
+        async move {
+            let answer = store.ask(&ask, extra).await;
+            if matches!(answer, Answer::Failed | Answer::Unknown) {
+                tracing::debug!(?ask, ?answer, "the metastore did not answer");
+            }
+            answer
+        }
+        .boxed()
+    }
+
+    fn begin(&self, mind: &Mind, by: Member, fence: Fence, step: u32) {
+        self.attempts.begin(mind, by, fence, step);
+    }
+
+    fn proceed(&self, fence: Fence, step: u32) {
+        self.attempts.proceed(fence, step);
+    }
+
+    fn cancel(&self, mind: &Mind, fence: Fence, why: Why) {
+        self.attempts.cancel(mind, fence, why);
+    }
+
+    fn lead(&self, target: Target, epoch: Epoch) {
+        self.chores.lead(target, epoch);
+    }
+
+    fn resign(&self, target: Target) {
+        self.chores.resign(target);
+    }
+
+    fn note(&self, by: Option<Member>, note: &Note) {
+        self.history.write(by, note, &self.directory);
+    }
+
+    fn record(&mut self, core: &Node, now: Time, event: &Event) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(core, now, wall_ms(), event);
+        }
+    }
+}

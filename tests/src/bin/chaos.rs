@@ -1,0 +1,161 @@
+//! Attacks a whole cluster on real servers for some minutes, and says what came of it.
+//!
+//! The program under test is the one beside this one: `cargo build --release -p kirin` first. It needs root, for network
+//! namespaces of its own; nothing outside them is touched.
+
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for people, on real time")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use kirin_tests::chaos::check::{self, Findings};
+use kirin_tests::chaos::clients::Clients;
+use kirin_tests::chaos::deployment::{Backend, Deployment, Plan};
+use kirin_tests::chaos::fault::{self, Done, Fault};
+use kirin_tests::chaos::net;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+/// What is started, and for how long it is attacked.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The database.
+    #[arg(long, value_enum, default_value_t = Profile::Postgres)]
+    profile: Profile,
+    /// For how long; every kind of fault happens at least once, even if that takes longer.
+    #[arg(long, default_value_t = 5)]
+    minutes: u64,
+    /// Which faults hit whom, and what users do.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only these faults, by name; several with commas.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// `kylin.server.leader-race.heart-beat-timeout`, in seconds.
+    #[arg(long, default_value_t = 6)]
+    heart_beat_timeout: u64,
+    /// `kylin.server.leader-race.heart-beat-interval`, in seconds.
+    #[arg(long, default_value_t = 2)]
+    heart_beat_interval: u64,
+    /// Where everything is written; kept.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Profile {
+    /// PostgreSQL and a ZooKeeper ensemble.
+    Postgres,
+    /// MariaDB and a ZooKeeper ensemble.
+    Mariadb,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let options = Options::parse();
+    let faults: Vec<Fault> = match options.only.as_slice() {
+        [] => fault::ALL.to_vec(),
+        names => names
+            .iter()
+            .map(|name| {
+                let known = || fault::ALL.map(Fault::name).join(", ");
+                Fault::from_name(name).with_context(|| format!("there is no fault \"{name}\"; there are {}", known()))
+            })
+            .collect::<anyhow::Result<_>>()?,
+    };
+    // Before the first thread: all of them see the network of this process.
+    net::enter()?;
+    let program = std::env::current_exe()?.with_file_name("kirin");
+    anyhow::ensure!(program.exists(), "{} is not there: cargo build --release -p kirin", program.display());
+    let kept = options.dir.is_some();
+    let dir = match &options.dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)?;
+            dir.clone()
+        }
+        None => tempfile::Builder::new().prefix("kirin-chaos-").tempdir()?.keep(),
+    };
+    let runtime = tokio::runtime::Runtime::new()?;
+    let backend = match options.profile {
+        Profile::Postgres => Backend::Postgres,
+        Profile::Mariadb => Backend::MariaDb,
+    };
+    let beats = (options.heart_beat_timeout, options.heart_beat_interval);
+    let plan = Plan { backend, roles: vec!["all", "all", "job", "query"], beats, program, dir: dir.clone() };
+    println!("{backend:?}, a ZooKeeper ensemble and {} nodes; seed {}; {}", plan.roles.len(), options.seed, dir.display());
+    let mut cluster = Deployment::start(&plan, runtime.handle())?;
+    let urls: Vec<_> = cluster.nodes.iter().map(|node| node.url.clone()).collect();
+    let sink = cluster.sink.display().to_string();
+    let clients = Clients::start(runtime.handle(), &urls, &cluster.login, &sink, options.seed)?;
+    let done = attack(&mut cluster, &options, &faults)?;
+    let said = clients.end(runtime.handle())?;
+    println!("{} jobs were acknowledged, {} requests got no answer", said.submitted.len(), said.errors);
+    let found = check::all(&mut cluster, &said, &done, beats)?;
+    report(&done, &found);
+    drop(cluster);
+    if found.wrong.is_empty() {
+        if !kept {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        println!("everything held: {} jobs, {} effects, {} events replayed", found.jobs, found.effects, found.replayed);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for wrong in &found.wrong {
+        println!("WRONG {wrong}");
+    }
+    println!("logs and recordings are in {}", dir.display());
+    Ok(ExitCode::FAILURE)
+}
+
+/// Draws one fault after the other until the time is over and each has happened.
+fn attack(cluster: &mut Deployment, options: &Options, faults: &[Fault]) -> anyhow::Result<Vec<Done>> {
+    let mut dice = StdRng::seed_from_u64(options.seed);
+    let until = Instant::now() + Duration::from_secs(60 * options.minutes);
+    let long = Duration::from_secs(options.heart_beat_timeout + options.heart_beat_interval + 2);
+    let mut deck: Vec<Fault> = Vec::new();
+    let mut done: Vec<Done> = Vec::new();
+    while Instant::now() < until || done.len() < faults.len() {
+        if deck.is_empty() {
+            deck.extend(faults);
+            deck.shuffle(&mut dice);
+        }
+        let Some(fault) = deck.pop() else { break };
+        let victim = dice.random_range(0..cluster.nodes.len());
+        std::thread::sleep(Duration::from_millis(dice.random_range(500..2_500)));
+        println!("  {} ({})", fault.name(), cluster.nodes[victim].name);
+        let carried = fault.carry_out(cluster, victim, long);
+        done.push(carried.with_context(|| format!("while \"{}\" was carried out", fault.name()))?);
+    }
+    Ok(done)
+}
+
+fn report(done: &[Done], found: &Findings) {
+    let mut classes: BTreeMap<String, Vec<&Done>> = BTreeMap::new();
+    for one in done {
+        classes.entry(one.fault.name()).or_default().push(one);
+    }
+    println!("{:<18} {:>5} {:>15} {:>10} {:>8} {:>8} {:>8}", "fault", "runs", "normal after", "takeovers", "p50 ms", "p99 ms", "max ms");
+    for (name, runs) in classes {
+        let normal = runs.iter().map(|one| one.normal_after).max().unwrap_or_default();
+        let mut took = found.takeovers.get(&name).cloned().unwrap_or_default();
+        took.sort_unstable();
+        let at = |q: f64| match took.len() {
+            0 => "-".to_owned(),
+            len => took[((len as f64 * q) as usize).min(len - 1)].to_string(),
+        };
+        println!(
+            "{name:<18} {:>5} {:>13.1} s {:>10} {:>8} {:>8} {:>8}",
+            runs.len(),
+            normal.as_secs_f64(),
+            took.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        );
+    }
+    println!("false fences: {}", found.false_fences);
+}

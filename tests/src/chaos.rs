@@ -1,0 +1,18 @@
+//! A whole cluster on real servers and a network of its own, attacked from a seed while users work with it; then everything
+//! is checked from outside.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`net`] | hosts and a switch, as network namespaces |
+//! | [`deployment`] | the database, the ensemble and the nodes on them |
+//! | [`fault`] | what is done to them |
+//! | [`clients`] | users, and what they were told |
+//! | [`check`] | what must hold afterwards |
+
+#![expect(clippy::disallowed_methods, reason = "real servers take real time")]
+
+pub mod check;
+pub mod clients;
+pub mod deployment;
+pub mod fault;
+pub mod net;

@@ -1,0 +1,220 @@
+//! Users of the cluster, who submit and read through all nodes while it is attacked, and remember everything that they were
+//! told.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kirin::cli::client::{Client, Login, Request};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use super::fault::wall_ms;
+
+/// How long a user waits for an answer before another node is asked.
+const IMPATIENCE: Duration = Duration::from_secs(3);
+/// So many users submit.
+const USERS: u64 = 4;
+
+/// What a user asked for, and was told.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The idempotency key.
+    pub key: String,
+    /// What kind of job.
+    pub kind: &'static str,
+    /// The job's public id, once it was acknowledged.
+    pub job: Option<String>,
+    /// When it was asked for first.
+    pub from_ms: i64,
+    /// When it was acknowledged.
+    pub acknowledged_ms: i64,
+    /// How often it was asked for.
+    pub tries: u32,
+    /// Whether somebody discarded it.
+    pub discarded: bool,
+}
+
+/// Everything that the users remember.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// What was submitted.
+    pub submitted: Vec<Submitted>,
+    /// A request that was answered, and when; reads of jobs that were acknowledged before.
+    pub reads: u64,
+    /// Reads that did not show what had been acknowledged through another node.
+    pub unseen: Vec<String>,
+    /// Requests that got an error or no answer.
+    pub errors: u64,
+    /// Answers that had no place: neither done nor a clear refusal.
+    pub strange: Vec<String>,
+}
+
+/// Users at work.
+pub struct Clients {
+    stop: Arc<AtomicBool>,
+    remembered: Arc<Mutex<Remembered>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+struct User {
+    nodes: Vec<Client>,
+    names: String,
+    dice: StdRng,
+    sink: String,
+    stop: Arc<AtomicBool>,
+    remembered: Arc<Mutex<Remembered>>,
+}
+
+impl Clients {
+    /// Lets users loose on the nodes at these addresses.
+    ///
+    /// # Errors
+    /// If an address is none.
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        urls: &[String],
+        login: &Login,
+        sink: &str,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
+        let (stop, remembered) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::default()));
+        let mut tasks = Vec::new();
+        for user in 0..USERS {
+            let nodes = urls.iter().map(|url| Client::new(std::slice::from_ref(url), Some(login.clone())));
+            let user = User {
+                nodes: nodes.collect::<Result<_, _>>()?,
+                names: format!("user{user}"),
+                dice: StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(user)),
+                sink: sink.to_owned(),
+                stop: Arc::clone(&stop),
+                remembered: Arc::clone(&remembered),
+            };
+            tasks.push(runtime.spawn(user.work()));
+        }
+        Ok(Self { stop, remembered, tasks })
+    }
+
+    /// Lets them finish what they are at, and tells what they remember.
+    ///
+    /// # Errors
+    /// If one of them broke.
+    pub fn end(self, runtime: &tokio::runtime::Handle) -> anyhow::Result<Remembered> {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            runtime.block_on(task)?;
+        }
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(remembered.clone())
+    }
+}
+
+impl User {
+    async fn work(mut self) {
+        let mut count = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            count += 1;
+            let key = format!("{}-{count}", self.names);
+            let mut submitted = self.submit(key).await;
+            if let Some(job) = submitted.job.clone() {
+                self.read(&job).await;
+                if self.dice.random_ratio(1, 12) {
+                    submitted.discarded = self.discard(&job).await;
+                }
+            }
+            self.remember(|all| all.submitted.push(submitted));
+            let pause = self.dice.random_range(100..900);
+            sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    fn remember(&self, what: impl FnOnce(&mut Remembered)) {
+        what(&mut self.remembered.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn job(&mut self) -> (&'static str, Value) {
+        let steps = self.dice.random_range(2..6);
+        if self.dice.random_ratio(1, 3) {
+            // Each program says which step of which job it is, under which epoch, before and after its work.
+            let script = "echo \"$KIRIN_JOB $KIRIN_EPOCH $0 begin\" >> \"$1\"; sleep $2; echo \"$KIRIN_JOB $KIRIN_EPOCH $0 end\" >> \"$1\"";
+            let steps: Vec<_> = (0..steps)
+                .map(|step: u32| {
+                    let pause = f64::from(self.dice.random_range(1..8_u32)) / 10.0;
+                    json!({ "argv": ["/bin/sh", "-c", script, step.to_string(), self.sink, pause.to_string()] })
+                })
+                .collect();
+            ("command", json!({ "steps": steps }))
+        } else {
+            ("probe", json!({ "steps": steps, "step_ms": self.dice.random_range(50..900) }))
+        }
+    }
+
+    /// Submits until it is acknowledged, through whichever node.
+    async fn submit(&mut self, key: String) -> Submitted {
+        let (kind, spec) = self.job();
+        let body = json!({ "project": "default", "kind": kind, "spec": spec, "idempotency_key": key });
+        let from_ms = wall_ms();
+        let mut submitted =
+            Submitted { key, kind, job: None, from_ms, acknowledged_ms: 0, tries: 0, discarded: false };
+        loop {
+            submitted.tries += 1;
+            let Ok(request) = Request::post(&["jobs"]).body(&body) else { return submitted };
+            match self.ask(request).await {
+                Some(made) => {
+                    submitted.job = made["job_id"].as_str().map(str::to_owned);
+                    submitted.acknowledged_ms = wall_ms();
+                    if submitted.job.is_none() {
+                        self.remember(|all| all.strange.push(format!("a submit was answered with {made}")));
+                    }
+                    return submitted;
+                }
+                None if submitted.tries > 200 => {
+                    self.remember(|all| all.strange.push(format!("{} was never acknowledged", submitted.key)));
+                    return submitted;
+                }
+                None => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    /// What was acknowledged is seen through any node that answers.
+    async fn read(&mut self, job: &str) {
+        for _ in 0..3 {
+            let node = self.dice.random_range(0..self.nodes.len());
+            let call = self.nodes[node].call::<Value>(Request::get(&["jobs", job]));
+            match timeout(IMPATIENCE, call).await {
+                Ok(Ok(_)) => {
+                    self.remember(|all| all.reads += 1);
+                    return;
+                }
+                Ok(Err(failure)) if failure.exit == kirin::cli::exit::Exit::NotFound => {
+                    self.remember(|all| all.unseen.push(format!("job {job} through node {}: {failure}", node + 1)));
+                    return;
+                }
+                _ => self.remember(|all| all.errors += 1),
+            }
+        }
+    }
+
+    async fn discard(&mut self, job: &str) -> bool {
+        let body = json!({ "job_ids": [job], "action": "DISCARD" });
+        let Ok(request) = Request::put(&["jobs", "status"]).body(&body) else { return false };
+        // Without an answer it may have happened.
+        self.ask(request).await;
+        true
+    }
+
+    /// Asks a node drawn by lot.
+    async fn ask(&mut self, request: Request) -> Option<Value> {
+        let node = self.dice.random_range(0..self.nodes.len());
+        match timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(_)) | Err(_) => {
+                self.remember(|all| all.errors += 1);
+                None
+            }
+        }
+    }
+}

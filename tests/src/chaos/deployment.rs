@@ -1,0 +1,331 @@
+//! A whole cluster on a network of hosts: a database, a ZooKeeper ensemble of three, and nodes of mixed roles, each on a host
+//! of its own.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use kirin::cli::client::{Client, Login, Request};
+use kirin::cli::credentials;
+use serde_json::Value;
+
+use super::net::Net;
+use crate::servers::mariadb::MariaDb;
+use crate::servers::postgres::{Postgres, Stop};
+use crate::servers::process::{LOOK_AGAIN, Server};
+use crate::servers::zookeeper::Ensemble;
+
+/// How long anything may take that has to happen at all.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The host of the database.
+pub const DB: usize = 0;
+/// The hosts of the ensemble.
+pub const ZOOKEEPER: [usize; 3] = [1, 2, 3];
+const FIRST_NODE: usize = 4;
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// PostgreSQL.
+    Postgres,
+    /// MariaDB.
+    MariaDb,
+}
+
+/// A database server.
+#[derive(Debug)]
+pub enum Database {
+    /// PostgreSQL.
+    Postgres(Postgres),
+    /// MariaDB.
+    MariaDb(MariaDb),
+}
+
+impl Database {
+    /// Stops it.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn stop(&mut self, how: Stop) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(server) => server.stop(how),
+            Self::MariaDb(server) => server.stop(how),
+        }
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(server) => server.resume(),
+            Self::MariaDb(server) => server.resume(),
+        }
+    }
+
+    /// It accepts connections from here on, and never answers.
+    ///
+    /// # Errors
+    /// If it does not stand still.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(server) => server.freeze(),
+            Self::MariaDb(server) => server.freeze(),
+        }
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        match self {
+            Self::Postgres(server) => server.thaw(),
+            Self::MariaDb(server) => server.thaw(),
+        }
+    }
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its host.
+    pub host: usize,
+    /// Its process, if it runs.
+    pub process: Option<Server>,
+    /// Everything that it writes is below this directory.
+    pub home: PathBuf,
+    /// Where its API is.
+    pub url: String,
+}
+
+/// A whole cluster.
+pub struct Deployment {
+    /// The network.
+    pub net: Net,
+    /// The database.
+    pub database: Database,
+    /// The ensemble.
+    pub zookeeper: Ensemble,
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// The administrator.
+    pub login: Login,
+    /// A file to which command jobs append who they are.
+    pub sink: PathBuf,
+    program: PathBuf,
+    runtime: tokio::runtime::Handle,
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which database.
+    pub backend: Backend,
+    /// The role of each node.
+    pub roles: Vec<&'static str>,
+    /// `kylin.server.leader-race.heart-beat-timeout` and `…interval`, in seconds.
+    pub beats: (u64, u64),
+    /// The program `kirin`.
+    pub program: PathBuf,
+    /// Where everything is written.
+    pub dir: PathBuf,
+}
+
+impl Deployment {
+    /// Starts everything. The calling thread must be none of the runtime's.
+    ///
+    /// # Errors
+    /// If a part does not start.
+    pub fn start(plan: &Plan, runtime: &tokio::runtime::Handle) -> anyhow::Result<Self> {
+        let net = Net::of(FIRST_NODE + plan.roles.len())?;
+        let places = ZOOKEEPER.iter().map(|host| net.host(*host).clone()).collect();
+        let zookeeper = Ensemble::of(3).at(places).property("zookeeper.cnxTimeout", "500");
+        let zookeeper = runtime.block_on(zookeeper.start())?;
+        let place = net.host(DB).clone();
+        let (database, url) = match plan.backend {
+            Backend::Postgres => {
+                let server = Postgres::start_at(place, true)?;
+                let url = server.database()?;
+                (Database::Postgres(server), url)
+            }
+            Backend::MariaDb => {
+                let server = MariaDb::start_at(place, true)?;
+                let url = server.database()?;
+                (Database::MariaDb(server), url)
+            }
+        };
+        let sink = plan.dir.join("sink");
+        std::fs::write(&sink, "")?;
+        let mut nodes = Vec::new();
+        for (at, role) in plan.roles.iter().enumerate() {
+            let host = FIRST_NODE + at;
+            let address = net.host(host).address().to_owned();
+            let name = format!("n{}", at + 1);
+            let home = plan.dir.join(&name);
+            std::fs::create_dir_all(home.join("conf"))?;
+            let (timeout, interval) = plan.beats;
+            let mut conf = std::fs::File::create(home.join("conf/kylin.properties"))?;
+            for (key, value) in [
+                ("kylin.metadata.url", format!("chaos@{url}")),
+                ("kylin.env.hdfs-working-dir", plan.dir.join("warehouse").display().to_string()),
+                ("kylin.env.zookeeper-connect-string", zookeeper.connect_string()),
+                ("kylin.server.mode", (*role).to_owned()),
+                ("server.address", address.clone()),
+                ("server.port", "7070".to_owned()),
+                ("kirin.link.port", "7071".to_owned()),
+                ("kirin.node.name", name.clone()),
+                ("kirin.command.enabled", "true".to_owned()),
+                // A worker that is killed costs a try.
+                ("kylin.job.retry", "3".to_owned()),
+                ("kylin.job.retry-interval", "200".to_owned()),
+                ("kylin.server.leader-race.heart-beat-timeout", timeout.to_string()),
+                ("kylin.server.leader-race.heart-beat-interval", interval.to_string()),
+            ] {
+                writeln!(conf, "{key}={value}")?;
+            }
+            nodes.push(Node { name, host, process: None, home, url: format!("http://{address}:7070") });
+        }
+        let login = Login { user: String::new(), password: kirin::config::Secret::default() };
+        let (program, runtime) = (plan.program.clone(), runtime.clone());
+        let mut cluster = Self { net, database, zookeeper, nodes, login, sink, program, runtime };
+        // The first one makes the cluster, and leaves its password.
+        cluster.start_node(0)?;
+        let login = cluster.wait("the first node's credentials", |cluster| {
+            Ok(credentials::read(&cluster.nodes[0].home.join("data"))?)
+        })?;
+        cluster.login = login;
+        for node in 1..cluster.nodes.len() {
+            cluster.start_node(node)?;
+        }
+        cluster.until_all_up()?;
+        Ok(cluster)
+    }
+
+    /// Starts a node, unless it runs. It takes a moment until it serves.
+    ///
+    /// # Errors
+    /// If its program can't be started.
+    pub fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
+        let node = &mut self.nodes[node];
+        if node.process.as_mut().is_some_and(|process| matches!(process.has_exited(), Ok(None))) {
+            return Ok(());
+        }
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(node.home.join("node.log"))?;
+        let mut command = Command::new(&self.program);
+        command.arg("start").arg("--home").arg(&node.home).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        node.process = Some(Server::spawn_at(self.net.host(node.host), command, libc::SIGKILL)?);
+        Ok(())
+    }
+
+    /// Kills a node.
+    pub fn kill_node(&mut self, node: usize) {
+        // Its handle kills it.
+        self.nodes[node].process = None;
+    }
+
+    /// Stops a node gracefully.
+    ///
+    /// # Errors
+    /// If it ends with an error.
+    pub fn stop_node(&mut self, node: usize) -> anyhow::Result<()> {
+        let node = &mut self.nodes[node];
+        let Some(mut process) = node.process.take() else { return Ok(()) };
+        process.signal(libc::SIGTERM);
+        let status = process.wait(PATIENCE)?;
+        ensure!(status.success(), "{} ended with {status} when it was told to stop", node.name);
+        Ok(())
+    }
+
+    /// The process of a node.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn process(&self, node: usize) -> anyhow::Result<&Server> {
+        self.nodes[node].process.as_ref().with_context(|| format!("{} does not run", self.nodes[node].name))
+    }
+
+    /// Kills the server that leads the ensemble.
+    ///
+    /// # Errors
+    /// If nobody leads.
+    pub fn lead_away(&mut self) -> anyhow::Result<()> {
+        let runtime = self.runtime.clone();
+        runtime.block_on(self.zookeeper.kill_leader())?;
+        Ok(())
+    }
+
+    /// A client of one node and no other.
+    ///
+    /// # Errors
+    /// If there is no such client.
+    pub fn client(&self, node: usize) -> anyhow::Result<Client> {
+        Ok(Client::new(std::slice::from_ref(&self.nodes[node].url), Some(self.login.clone()))?)
+    }
+
+    /// Asks a node something.
+    ///
+    /// # Errors
+    /// If it does not answer within seconds, or says no.
+    pub fn ask(&self, node: usize, path: &[&str], query: &[(&'static str, String)]) -> anyhow::Result<Value> {
+        let mut request = Request::get(path);
+        for (name, value) in query {
+            request = request.with(name, value);
+        }
+        let client = self.client(node)?;
+        let call = async { tokio::time::timeout(Duration::from_secs(5), client.call(request)).await };
+        Ok(self.runtime.block_on(call).context("no answer within 5 s")??)
+    }
+
+    /// Waits until every node runs, is a member, and sees all others.
+    ///
+    /// # Errors
+    /// If that does not come true.
+    pub fn until_all_up(&self) -> anyhow::Result<()> {
+        let all = self.nodes.len();
+        self.wait("all nodes to be up and to see one another", |cluster| {
+            for node in 0..all {
+                let view = cluster.ask(node, &["cluster"], &[])?;
+                let members = view["members"].as_array().map_or(&[][..], Vec::as_slice);
+                let up = members.iter().filter(|m| m["state"] == "up" && !m["silent_ms"].is_null()).count();
+                if up != all || view["leader"] == "" || view["discovery"]["status"] != "UP" {
+                    bail!("{} sees {up} of {all}, leader {}, discovery {}", cluster.nodes[node].name, view["leader"], view["discovery"]);
+                }
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// Looks again and again until there is something.
+    ///
+    /// # Errors
+    /// If there is nothing within [`PATIENCE`].
+    pub fn wait<T>(&self, what: &str, mut look: impl FnMut(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+        let until = Instant::now() + PATIENCE;
+        let mut last = None;
+        while Instant::now() < until {
+            match look(self) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => last = Some(error),
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        match last {
+            Some(error) => Err(error).context(format!("waited in vain for {what}")),
+            None => bail!("waited in vain for {what}"),
+        }
+    }
+
+    /// The directory of the recordings of a node.
+    pub fn recordings(&self, node: usize) -> PathBuf {
+        recordings(&self.nodes[node].home)
+    }
+}
+
+fn recordings(home: &Path) -> PathBuf {
+    home.join("data/recorder")
+}
