@@ -126,6 +126,14 @@ mod tests {
     }
 
     #[test]
+    fn every_bit_counts_whatever_came_before() {
+        let mut digests: alloc::vec::Vec<_> = (0..64).map(|bit| of(&(7_u64, 1_u64 << bit), Time::ZERO)).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), 64);
+    }
+
+    #[test]
     fn digests_are_spread_over_all_their_bits() {
         let digests: alloc::vec::Vec<_> = (0..1_000_u64).map(|n| of(&n, Time::ZERO)).collect();
         for bit in 0..64 {

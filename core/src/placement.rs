@@ -90,6 +90,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_heir_is_chosen_while_its_share_lasts() {
+        let mut on = nodes(9, 4);
+        for key in 0..50 {
+            let order = heirs(key, on.iter().map(|c| c.node));
+            assert_eq!(choose(key, &on), Some(order[0]));
+            on[order[0].0 as usize - 1].load = 1;
+            assert_eq!(choose(key, &on), Some(order[1]));
+            on[order[0].0 as usize - 1].load = 0;
+        }
+    }
+
+    #[test]
     fn weights_are_slots() {
         let mut on = nodes(2, 10);
         on[1].slots = 30;

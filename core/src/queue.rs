@@ -65,8 +65,6 @@ pub enum Blocked {
         /// The node.
         node: NodeId,
     },
-    /// This node takes nothing: it drains.
-    Draining,
     /// This node takes nothing until the metastore answers again.
     NoTrust,
 }

@@ -157,6 +157,23 @@ mod tests {
     use crate::{AskId, JobState, Member, NodeId};
 
     #[test]
+    fn orders_are_one_line_each() {
+        let (by, at) = (Member::new(2, 1).expect("incarnation 1"), Fence { job: JobId(7), epoch: Epoch(4) });
+        let claim = Ask::Claim { target: Target::Project(ProjectId(3)), epoch: Epoch(1), by, force: true };
+        assert_eq!(effect(&Effect::Ask { id: AskId(1), ask: claim }), "ask to claim p3 after 1, by force");
+        assert_eq!(effect(&Effect::Resign(Target::Leader)), "resign leader");
+        assert_eq!(effect(&Effect::Begin { fence: at, step: 2 }), "begin job7@4 at step 2");
+        let found = crate::effect::Found {
+            evidence: crate::Evidence::Exited,
+            confirmed: Span::from_millis(1),
+            fenced: Span::from_millis(2),
+            listed: Span::from_millis(3),
+        };
+        let fenced = Note::Fenced { member: by, found };
+        assert_eq!(effect(&Effect::Note(fenced)), "note fenced n2.1, exited");
+    }
+
+    #[test]
     fn facts_are_one_line_each() {
         let member = Member::new(2, 1).expect("incarnation 1");
         let row = JobRow {

@@ -187,3 +187,55 @@ fn is_take(ask: &Ask) -> bool {
 fn is_read(ask: &Ask) -> bool {
     matches!(ask, Ask::ReadJobs(_))
 }
+
+fn is_beat(ask: &Ask) -> bool {
+    matches!(ask, Ask::Beat { .. })
+}
+
+fn is_release(ask: &Ask) -> bool {
+    matches!(ask, Ask::Release { .. })
+}
+
+#[test]
+fn a_job_is_placed_by_its_key_and_by_who_places_it() {
+    let mind = Mind::of(9);
+    for key in 0..40 {
+        let placed = mind.node.place(key);
+        assert_eq!(placed, mind.node.queue.place(key ^ 7), "the seed is 7");
+        assert!(placed.is_some());
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_unknown_and_counts_for_nothing_when_it_comes() {
+    let mut mind = Mind::of(2);
+    let fence = mind.commits(1);
+    let patience = Timing::kylin().ask_timeout().scaled(3, 2);
+    assert_eq!(mind.node.deadline(), (mind.now + patience, Timer::Answer));
+    assert_eq!(mind.wake_after(patience - Span::from_micros(1)), []);
+    assert!(mind.node.attempts[&fence.job].doubt.is_none());
+    assert_eq!(mind.wake_after(Span::from_micros(1)), []);
+    assert_eq!(mind.node.attempts[&fence.job].doubt, Some(mind.now));
+    assert_eq!(mind.answer(is_commit, Answer::Done), []);
+    assert_eq!(asks(&mind.wake_after(PAUSE)), [Ask::ReadJobs(vec![fence.job])]);
+}
+
+#[test]
+fn the_end_of_trust_stops_what_the_metastore_cannot_refuse_and_nothing_else() {
+    let mut mind = Mind::of(2);
+    mind.holds(1);
+    mind.step(Event::Heard(vec![JobRow { external: true, ..pending(2) }]));
+    mind.answer(is_take, Answer::Granted { epoch: Epoch(1), steps: 0 });
+    mind.wake_after(Span::from_secs(30));
+    assert_eq!(mind.node.deadline().1, Timer::Answer);
+    let orders = others(mind.wake_after(Span::from_secs(24)));
+    let cancel = Effect::Cancel { fence: fence(2, 1), why: Why::TrustEnded };
+    assert_eq!(orders, [Effect::Note(Note::TrustEnded), cancel]);
+    assert_eq!(mind.node.view(mind.now).trust_left, None);
+    // The beat of the thirtieth second was given up, and the next is under way.
+    mind.open.retain(|(_, ask)| !is_beat(ask));
+    mind.wake_after(Timing::kylin().ask_timeout().scaled(3, 2));
+    let lists = mind.lists();
+    assert_eq!(others(mind.answer(is_beat, lists)), [Effect::Note(Note::TrustRestored)]);
+    assert_eq!(mind.node.view(mind.now).trust_left, Some(Timing::kylin().trust_for()));
+}

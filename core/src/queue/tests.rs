@@ -279,3 +279,22 @@ fn the_indexes_are_what_they_are_defined_to_be() {
         check(&queue);
     }
 }
+
+#[test]
+fn what_ought_to_start_at_once_goes_where_a_slot_is_free_if_there_is_one() {
+    let mut queue = queue();
+    hold(&mut queue, running(1, 1));
+    for id in 2..8 {
+        wait(&mut queue, JobRow { placed: Some(n(2)), ..job(id) });
+    }
+    let placed = |queue: &Queue, place: fn(&Queue, u64) -> Option<NodeId>| {
+        (0..50).filter_map(|key| place(queue, key)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(placed(&queue, Queue::place_to_start), [n(1)], "both have a slot: by load");
+    hold(&mut queue, running(8, 1));
+    assert_eq!(placed(&queue, Queue::place), [n(1)], "its load is smaller");
+    assert_eq!(placed(&queue, Queue::place_to_start), [n(2)], "it has a slot");
+    hold(&mut queue, running(9, 2));
+    hold(&mut queue, running(10, 2));
+    assert_eq!(placed(&queue, Queue::place_to_start), [n(1)], "nobody has one");
+}

@@ -268,3 +268,104 @@ fn a_row_stops_an_attempt_that_it_does_not_want() {
     assert_eq!(shown(running(1, 2, 3)), Some(Why::Lost));
     assert_eq!(shown(running(1, 1, 4)), Some(Why::Lost));
 }
+
+#[test]
+fn a_takeover_is_noted_when_its_first_step_is_committed() {
+    let mut mind = heir();
+    mind.now += Span::from_millis(3);
+    mind.answer(is_take, Answer::Granted { epoch: Epoch(5), steps: 2 });
+    mind.now += Span::from_millis(7);
+    let fence = fence(5, 5);
+    mind.step(Event::StepEnded { fence, step: 2 });
+    let orders = mind.answer(is_commit, Answer::Done);
+    let (taken, first_step) = (Span::from_millis(3), Span::from_millis(7));
+    let note = Note::TookOver { fence, from: m(3), found: None, taken, first_step, from_step: 2 };
+    assert_eq!(orders, [Effect::Note(note), Effect::Proceed { fence, step: 3 }]);
+    mind.step(Event::StepEnded { fence, step: 3 });
+    assert_eq!(mind.answer(is_commit, Answer::Done), [Effect::Proceed { fence, step: 4 }], "noted once");
+}
+
+#[test]
+fn an_order_to_stop_is_given_once_and_being_fenced_outweighs_all() {
+    let mut mind = Mind::of(2);
+    let fence = mind.holds(1);
+    let attempt = mind.node.attempts.get_mut(&fence.job).expect("it runs");
+    let mut over = Attempt { ended: Some(End::Stopped), ..attempt.clone() };
+    assert_eq!((attempt.cancel(Why::Acted), attempt.stopping), (Some(fence), Some(Why::Acted)));
+    assert_eq!((attempt.cancel(Why::Lost), attempt.stopping), (None, Some(Why::Acted)));
+    assert_eq!((attempt.cancel(Why::Fenced), attempt.stopping), (None, Some(Why::Fenced)));
+    assert_eq!((over.cancel(Why::Lost), over.stopping), (None, Some(Why::Lost)), "nothing of it runs");
+}
+
+#[test]
+fn what_is_due_is_done_also_by_who_wakes_too_late() {
+    let mut mind = Mind::of(2);
+    let fence = mind.commits(1);
+    mind.answer(is_commit, Answer::Failed);
+    assert_eq!(asks(&mind.wake_after(PAUSE + PAUSE)), [commit(fence)]);
+}
+
+#[test]
+fn rows_that_could_not_be_read_are_read_again_after_a_pause() {
+    let (mut mind, _) = in_doubt();
+    assert_eq!(asks(&mind.step(Event::Woke)), [read(1)]);
+    assert_eq!(mind.answer(is_read, Answer::Failed), []);
+    assert_eq!(mind.wake_after(PAUSE - Span::from_micros(1)), []);
+    assert_eq!(asks(&mind.wake_after(Span::from_micros(1))), [read(1)]);
+    let mut mind = Mind::of(2);
+    mind.step(Event::Heard(vec![running(9, 1, 2)]));
+    assert_eq!(mind.answer(is_read, Answer::Unknown), []);
+    assert_eq!(asks(&mind.wake_after(PAUSE)), [read(9)]);
+}
+
+/// A mind that drains and has handed its job over.
+fn handed_over(nodes: u32, limit: u32) -> (Mind, Effects) {
+    let mut mind = Mind::of(nodes);
+    mind.projects[0].limit = limit;
+    mind.reads_lists();
+    let fence = mind.commits(1);
+    mind.drains(false);
+    mind.answer(is_commit, Answer::Done);
+    mind.step(ended(fence, End::Stopped));
+    let orders = mind.answer(is_release, Answer::Done);
+    (mind, orders)
+}
+
+#[test]
+fn a_job_that_is_handed_over_is_told_to_its_heir_or_to_all_who_may_take_it() {
+    let (_, orders) = handed_over(3, 100);
+    assert_eq!(others(orders.clone()), [Effect::Note(Note::HandedOver { fence: fence(1, 1), steps: 1 })]);
+    assert_eq!(asks(&orders), [read(1)]);
+    let told = |nodes: u32, limit: u32| {
+        let (mut mind, _) = handed_over(nodes, limit);
+        let row = JobRow { epoch: Epoch(1), steps: 1, placed: Some(n(2)), ..pending(1) };
+        let nudges = nudged(&mind.answer(is_read, Answer::Jobs(vec![row])));
+        assert!(nudges.iter().all(|(_, nudge)| *nudge == Nudge::Jobs(vec![row])), "{nudges:?}");
+        nudges.into_iter().map(|(to, _)| to).collect::<Vec<_>>()
+    };
+    assert_eq!(told(3, 100), [2, 3]);
+    assert_eq!(told(16, 100).len(), 15, "few");
+    assert_eq!(told(17, 100), [2]);
+    assert_eq!(told(17, 1).len(), 16, "they may have waited for the place");
+}
+
+#[test]
+fn an_answer_of_a_former_life_changes_nothing_about_the_next() {
+    let next = running(1, 2, 2);
+    let mut mind = Mind::of(2);
+    mind.commits(1);
+    mind.step(Event::Heard(vec![next]));
+    mind.answer(is_commit, Answer::Done);
+    assert_eq!(mind.node.queue.row(JobId(1)), Some(&next));
+
+    let resumed = JobRow { state: JobState::Ready, holder: None, ..running(1, 1, 1) };
+    for next in [next, resumed] {
+        let mut mind = Mind::of(2);
+        let fence = mind.holds(1);
+        mind.step(ended(fence, End::Ran(Outcome::Failed)));
+        mind.step(Event::Heard(vec![next]));
+        mind.answer(|ask| matches!(ask, Ask::Finish { .. }), Answer::Done);
+        let known = mind.node.queue.row(JobId(1)).copied();
+        assert_eq!(known.map(|row| (row.state, row.epoch)), Some((next.state, next.epoch)));
+    }
+}

@@ -307,9 +307,8 @@ fn the_reason_for_which_a_job_waits_is_the_nearest_one() {
     last.members[1].role = Role::Query;
     last.reads_lists();
     assert_eq!(why(&last, 3), Some(Blocked::Behind { next: JobId(2) }), "it has moved here");
-    // Nobody else can take them, and nobody does.
     last.drains(false);
-    assert_eq!(why(&last, 2), Some(Blocked::NoJobNode));
+    assert_eq!(why(&last, 2), Some(Blocked::NoJobNode), "nobody else can take it, and nobody does");
 
     let mut waiting = Mind::of(2);
     waiting.step(Event::Heard(vec![elsewhere(3)]));
@@ -328,4 +327,51 @@ fn heirs_are_ordered_by_how_much_they_would_inherit() {
     let mut expected = [1, 2, 4, 5];
     expected.sort_by_key(|heir| core::cmp::Reverse(inherits(*heir)));
     assert_eq!(mind.node.heirs_of(n(3)), expected.map(n));
+}
+
+#[test]
+fn no_more_is_taken_than_there_are_slots() {
+    let takes =
+        |mind: &mut Mind, rows: Vec<JobRow>| asks(&mind.step(Event::Heard(rows))).into_iter().filter(is_take).count();
+    let settings = Settings { slots: 2, ..Settings::new(Role::All) };
+    let mut mind = Mind::with(settings.clone(), 2);
+    assert_eq!(takes(&mut mind, (1..6).map(pending).collect()), 2);
+    let mut strict = Mind::with(Settings { in_order: true, ..settings }, 2);
+    assert_eq!(takes(&mut strict, (1..6).map(pending).collect()), 1, "the next is known when this one is");
+    strict.answer(is_take, Answer::Granted { epoch: Epoch(1), steps: 0 });
+    let orders = strict.answer(is_take, Answer::Granted { epoch: Epoch(1), steps: 0 });
+    assert!(!asks(&orders).iter().any(is_take), "no slot is free");
+}
+
+#[test]
+fn where_the_leader_alone_runs_jobs_the_others_stand_by() {
+    let alone = Settings { leader_only: true, ..Settings::new(Role::All) };
+    let mut mind = Mind::with(alone, 2);
+    let job = JobRow { placed: None, state: JobState::Ready, ..pending(1) };
+    mind.step(Event::Heard(vec![job]));
+    assert_eq!(mind.node.queue.home(JobId(1)), Some(n(2)));
+    mind.wake_after(STEAL_AFTER);
+    mind.step(Event::Heard(vec![job]));
+    assert!(!mind.open.iter().any(|(_, ask)| is_take(ask)));
+    mind.claims[0] = ClaimRow { holder: Some(ME), epoch: Epoch(2), ..mind.claims[0] };
+    assert!(asks(&mind.reads_lists()).iter().any(is_take));
+}
+
+#[test]
+fn what_waits_behind_a_full_node_is_taken_before_it_has_waited_for_long() {
+    let takes = |full: bool| {
+        let mut mind = Mind::of(2);
+        mind.members[1].slots = 1;
+        mind.reads_lists();
+        if full {
+            mind.step(Event::Heard(vec![running(9, 2, 1)]));
+        }
+        mind.step(Event::Heard(vec![elsewhere(7)]));
+        mind.wake_after(STEAL_AFTER.scaled(4, 5));
+        mind.step(Event::Heard(vec![elsewhere(7), elsewhere(8)]));
+        asks(&mind.wake_after(STEAL_AFTER.scaled(1, 5)))
+    };
+    let take = |id| Ask::Take { fence: fence(id, 0), by: ME, in_order: false };
+    assert_eq!(takes(false), [take(7)]);
+    assert_eq!(takes(true), [take(7), take(8)]);
 }

@@ -271,3 +271,164 @@ fn a_claim_of_somebody_else_is_not_given_back() {
     mind.answer(|ask| matches!(ask, Ask::Yield { .. }), Answer::Done);
     assert_eq!(mind.node.claims[&leader].row.holder, Some(m(2)));
 }
+
+#[test]
+fn a_beat_that_failed_is_tried_again_at_once_and_then_often() {
+    let mut mind = Mind::of(2);
+    assert_eq!(asks(&mind.wake_after(Span::from_secs(30)))[0], Ask::Beat { by: ME });
+    assert_eq!(asks(&mind.answer(is_beat, Answer::Failed)), [Ask::Beat { by: ME }]);
+    assert_eq!(asks(&mind.answer(is_beat, Answer::Unknown)), []);
+    let again = Timing::kylin().retry_every();
+    assert_eq!(mind.node.deadline(), (mind.now + again, Timer::Beat));
+    assert_eq!(asks(&mind.wake_after(again)), [Ask::Beat { by: ME }]);
+}
+
+#[test]
+fn whom_this_member_had_fenced_it_watches_no_more_and_tells_the_heirs_how_long_it_took() {
+    let mut mind = Mind::of(3);
+    assert_eq!(mind.node.watched, [m(2), m(3)]);
+    mind.step(Event::Suspected(m(3)));
+    mind.now += Span::from_millis(2);
+    mind.step(Event::Probed { member: m(3), met: Met::Refused });
+    mind.now += Span::from_millis(3);
+    let orders = mind.answer(is_fence, Answer::Done);
+    assert_eq!(mind.node.watched, [m(2)]);
+    let (confirmed, fenced) = (Span::from_millis(2), Span::from_millis(3));
+    let found = Found { evidence: Evidence::Exited, confirmed, fenced, listed: Span::ZERO };
+    assert_eq!(orders[0], Effect::Note(Note::Fenced { member: m(3), found }));
+    assert_eq!(nudged(&orders), [(2, Nudge::Lists)]);
+    mind.now += Span::from_millis(5);
+    let orphan = JobRow { placed: Some(n(2)), ..running(1, 3, 1) };
+    let orders = mind.answer(|ask| matches!(ask, Ask::ListNode(_)), Answer::Jobs(vec![orphan]));
+    let found = Found { listed: Span::from_millis(5), ..found };
+    let told = Nudge::Orphans(crate::effect::Orphans { of: m(3), found, jobs: vec![orphan] });
+    assert_eq!(nudged(&orders), [(2, told)]);
+}
+
+#[test]
+fn what_a_member_held_that_is_not_listed_any_more_waits_for_an_heir() {
+    let mut mind = Mind::of(3);
+    mind.members[1].role = Role::Query;
+    mind.step(Event::Heard(vec![running(1, 3, 1)]));
+    assert!(!asks(&mind.reads_lists()).iter().any(is_take), "its holder lives");
+    mind.members.pop();
+    let take = Ask::Take { fence: fence(1, 1), by: ME, in_order: false };
+    assert!(asks(&mind.reads_lists()).contains(&take));
+}
+
+/// The members in the order in which they take a vacant claim.
+fn turns(target: Target, able: &[u32]) -> Vec<u32> {
+    let key = match target {
+        Target::Leader => u64::MAX,
+        Target::Project(project) => (1 << 41) + u64::from(project.0),
+    };
+    crate::placement::heirs(key, able.iter().copied().map(NodeId)).into_iter().map(|node| node.0).collect()
+}
+
+#[test]
+fn a_vacant_claim_is_taken_by_turns_a_pause_apart() {
+    let mut mind = Mind::of(7);
+    mind.members[5].role = Role::Query;
+    mind.members[6].state = MemberState::Draining;
+    mind.projects = (1..12).map(|id| ProjectRow { id: ProjectId(id), limit: 100 }).collect();
+    let targets: Vec<_> =
+        core::iter::once(Target::Leader).chain((1..12).map(|p| Target::Project(ProjectId(p)))).collect();
+    let vacant = |target: &Target| ClaimRow { target: *target, holder: None, epoch: Epoch(4) };
+    mind.claims = targets.iter().map(vacant).collect();
+    let turn = |target: Target| turns(target, &[1, 2, 3, 4, 5]).iter().position(|node| *node == 1);
+    let mut orders = mind.reads_lists();
+    let mut seen = 0;
+    for round in 0..5 {
+        let asked: Vec<_> = asks(&orders).into_iter().filter(|ask| matches!(ask, Ask::Claim { .. })).collect();
+        let mine = targets.iter().filter(|target| turn(**target) == Some(round));
+        let claim = |target: &Target| Ask::Claim { target: *target, epoch: Epoch(4), by: ME, force: false };
+        assert_eq!(asked, mine.map(claim).collect::<Vec<_>>(), "after {round} pauses");
+        seen += usize::from(!asked.is_empty());
+        for _ in asked {
+            mind.answer(|ask| matches!(ask, Ask::Claim { .. }), Answer::Granted { epoch: Epoch(5), steps: 0 });
+        }
+        assert!(
+            !asks(&mind.wake_after(PAUSE - Span::from_micros(1))).iter().any(|ask| matches!(ask, Ask::Claim { .. }))
+        );
+        orders = mind.wake_after(Span::from_micros(1));
+    }
+    assert!(seen > 2, "the test looks at little");
+}
+
+#[test]
+fn a_vacant_claim_is_taken_only_by_who_can_lead_those_that_run_jobs() {
+    let claims = |mind: &mut Mind| {
+        mind.claims[0] = ClaimRow { holder: None, epoch: Epoch(4), ..mind.claims[0] };
+        let mut orders = mind.reads_lists();
+        orders.append(&mut mind.wake_after(PAUSE + PAUSE));
+        let claims = asks(&orders).into_iter().filter(|ask| matches!(ask, Ask::Claim { .. }));
+        let wish = mind.step(Event::ClaimWished { target: Target::Leader, force: false });
+        (claims.count(), wish.len())
+    };
+    assert_eq!(claims(&mut Mind::of(2)), (1, 1), "asked once, and once more by the operator");
+    assert_eq!(claims(&mut Mind::with(Settings::new(Role::Query), 2)), (0, 0));
+    let mut draining = Mind::of(2);
+    draining.drains(false);
+    assert_eq!(claims(&mut draining), (0, 0));
+    let mut dead = Mind::of(2);
+    dead.members.remove(0);
+    assert_eq!(claims(&mut dead).0, 0, "it would be refused");
+}
+
+#[test]
+fn a_node_that_leaves_says_so_again_and_again_until_it_gives_up() {
+    let leave = Ask::Leave { by: ME };
+    let mut mind = Mind::of(2);
+    mind.drains(true);
+    let orders = mind.answer(|ask| matches!(ask, Ask::Drain { .. }), Answer::Done);
+    assert!(asks(&orders).contains(&leave));
+    let mut heard = mind.clone();
+    let orders = heard.answer(|ask| *ask == leave, Answer::Done);
+    assert_eq!(orders, [Effect::Nudge { to: m(2), nudge: Nudge::Lists }, Effect::Exit]);
+    mind.reads_lists();
+    assert!(!asks(&mind.answer(|ask| *ask == leave, Answer::Failed)).contains(&leave));
+    assert!(!asks(&mind.wake_after(PAUSE - Span::from_micros(1))).contains(&leave));
+    assert_eq!(mind.node.deadline(), (mind.now + Span::from_micros(1), Timer::Membership));
+    assert!(asks(&mind.wake_after(Span::from_micros(1))).contains(&leave));
+    let give_up = Timing::kylin().ask_timeout().scaled(2, 1) - PAUSE;
+    assert_eq!(others(mind.wake_after(give_up - Span::from_micros(1))), []);
+    assert_eq!(others(mind.wake_after(Span::from_micros(1))), [Effect::Exit]);
+}
+
+#[test]
+fn a_drain_waits_for_what_runs_until_its_end() {
+    let mut mind = Mind::of(2);
+    let at = mind.holds(1);
+    mind.drains(true);
+    assert_eq!(mind.drains(false).len(), 1, "who is to leave leaves");
+    let is_leave = |ask: &Ask| matches!(ask, Ask::Leave { .. });
+    for _ in 0..2 {
+        assert!(!asks(&mind.answer(|ask| matches!(ask, Ask::Drain { .. }), Answer::Done)).iter().any(is_leave));
+    }
+    assert_eq!(others(mind.wake_after(Span::from_secs(20) - Span::from_micros(1))), []);
+    let cancel = Effect::Cancel { fence: at, why: Why::Drained };
+    assert_eq!(others(mind.wake_after(Span::from_micros(1))), [cancel]);
+    mind.step(Event::AttemptEnded { fence: at, end: crate::event::End::Stopped });
+    let orders = mind.answer(is_release, Answer::Done);
+    assert!(asks(&orders).iter().any(is_leave));
+}
+
+#[test]
+fn a_drain_waits_for_what_is_being_taken() {
+    let mut mind = Mind::of(2);
+    mind.step(Event::Heard(vec![pending(1)]));
+    mind.drains(true);
+    let is_leave = |ask: &Ask| matches!(ask, Ask::Leave { .. });
+    assert!(!asks(&mind.answer(|ask| matches!(ask, Ask::Drain { .. }), Answer::Done)).iter().any(is_leave));
+    assert!(asks(&mind.answer(is_take, Answer::Refused)).iter().any(is_leave));
+}
+
+#[test]
+fn a_drain_that_is_undone_ends_in_a_new_incarnation() {
+    let mut mind = Mind::of(2);
+    mind.drains(false);
+    mind.answer(|ask| matches!(ask, Ask::Drain { .. }), Answer::Done);
+    assert_eq!(mind.node.view(mind.now).phase, "draining", "it stays so");
+    let orders = mind.step(Event::DrainUndone);
+    assert_eq!(asks(&orders), [Ask::Join { role: Role::All, slots: 30 }]);
+}
