@@ -59,9 +59,14 @@ impl Hasher for Digest {
 
     /// Only [`Time`] writes itself like that.
     fn write_i128(&mut self, at: i128) {
-        // "Not yet" and "never" are as far from every moment.
-        let [not_yet, never] = [Time::ZERO, Time::NEVER].map(|at| i128::from(at.micros()));
-        self.mix(if at == not_yet || at == never { !(at as u64) } else { (at - i128::from(self.now.micros())) as u64 });
+        // "Not yet" and "never" are as far from every moment: further than any that a clock reaches.
+        let (not_yet, never) = (i128::from(Time::ZERO.micros()), i128::from(Time::NEVER.micros()));
+        let distance = match at {
+            at if at == not_yet => i128::from(i64::MIN),
+            at if at == never => i128::from(i64::MAX),
+            at => at - i128::from(self.now.micros()),
+        };
+        self.mix(distance as u64);
     }
 }
 
@@ -96,6 +101,45 @@ mod tests {
         };
         assert_eq!(digest_after(1, 5), digest_after(1 << 50, 5));
         assert_ne!(digest_after(1, 5), digest_after(1, 6), "it has waited longer for its answer");
+    }
+
+    #[test]
+    fn a_moment_that_never_comes_is_as_far_from_every_other() {
+        let (now, later) = (Time::from_micros(5), Time::from_micros(9));
+        for far in [Time::ZERO, Time::NEVER] {
+            assert_eq!(of(&far, now), of(&far, later));
+            assert_ne!(of(&far, now), of(&now, now), "and is not the present one");
+        }
+        assert_ne!(of(&Time::ZERO, now), of(&Time::NEVER, now));
+        assert_eq!(of(&now, now), of(&later, later));
+    }
+
+    #[test]
+    fn whatever_differs_has_another_digest() {
+        let of = |what: &dyn Fn(u64) -> u64| assert_ne!(what(1), what(2));
+        of(&|n| super::of(&(n as u8), Time::ZERO));
+        of(&|n| super::of(&(n as u32), Time::ZERO));
+        of(&|n| super::of(&n, Time::ZERO));
+        of(&|n| super::of(&(n as usize), Time::ZERO));
+        of(&|n| super::of(&["", "some", "another"][n as usize], Time::ZERO));
+        of(&|n| super::of(&["", "more than 8 of them", "more than 8 bytes"][n as usize], Time::ZERO));
+    }
+
+    #[test]
+    fn every_bit_counts_whatever_came_before() {
+        let mut digests: alloc::vec::Vec<_> = (0..64).map(|bit| of(&(7_u64, 1_u64 << bit), Time::ZERO)).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), 64);
+    }
+
+    #[test]
+    fn digests_are_spread_over_all_their_bits() {
+        let digests: alloc::vec::Vec<_> = (0..1_000_u64).map(|n| of(&n, Time::ZERO)).collect();
+        for bit in 0..64 {
+            let ones = digests.iter().filter(|digest| (**digest >> bit) & 1 == 1).count();
+            assert!((400..600).contains(&ones), "bit {bit}: {ones}");
+        }
     }
 
     #[test]

@@ -251,3 +251,178 @@ impl Suspicion {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::{MemberState, Role};
+
+    const TIMEOUT: Span = Span::from_secs(60);
+    const BLIND_AFTER: Span = Span::from_secs(35);
+
+    const fn s(n: u64) -> Time {
+        Time::from_micros(n * 1_000_000)
+    }
+
+    fn m(node: u32) -> Member {
+        Member::new(node, 1).expect("incarnation 1")
+    }
+
+    fn row(node: u32, beat: u64) -> MemberRow {
+        MemberRow { member: m(node), state: MemberState::Up, role: Role::All, slots: 4, beat }
+    }
+
+    fn roster(at: Time, rows: &[MemberRow]) -> Roster {
+        let mut roster = Roster::default();
+        let (gone, changed) = roster.listed(at, at, rows, BLIND_AFTER);
+        assert!(gone.is_empty() && changed);
+        roster
+    }
+
+    fn changed_at(roster: &Roster, node: u32) -> Option<Time> {
+        roster.get(m(node)).map(|peer| peer.changed_at)
+    }
+
+    fn suspect(roster: &mut Roster, node: u32, suspicion: Suspicion) {
+        roster.get_mut(m(node)).expect("it is listed").suspicion = Some(suspicion);
+    }
+
+    #[test]
+    fn beats_alone_are_no_change_and_a_beat_that_stands_is_as_old_as_it_is() {
+        let mut roster = roster(s(0), &[row(1, 7), row(2, 7)]);
+        let (gone, changed) = roster.listed(s(30), s(31), &[row(1, 8), row(2, 7)], BLIND_AFTER);
+        assert!(gone.is_empty() && !changed);
+        assert_eq!((changed_at(&roster, 1), changed_at(&roster, 2)), (Some(s(31)), Some(s(0))));
+        for other in [
+            MemberRow { state: MemberState::Draining, ..row(2, 7) },
+            MemberRow { role: Role::Query, ..row(2, 7) },
+            MemberRow { slots: 5, ..row(2, 7) },
+        ] {
+            assert!(roster.listed(s(31), s(32), &[row(1, 8), other], BLIND_AFTER).1, "{other:?}");
+            assert_eq!(roster.get(m(2)).map(|peer| peer.row), Some(other));
+        }
+        assert_eq!(changed_at(&roster, 2), Some(s(0)), "it has not beaten");
+    }
+
+    #[test]
+    fn who_comes_or_goes_changes_nothing_about_the_others() {
+        let mut roster = roster(s(0), &[row(1, 7), row(2, 7), row(3, 7)]);
+        let held = Suspicion { asked: true, ..Suspicion::since(s(1)) };
+        suspect(&mut roster, 1, held);
+        suspect(&mut roster, 2, held);
+        let slower = MemberRow { slots: 1, ..row(1, 7) };
+        let (gone, changed) = roster.listed(s(30), s(31), &[slower, row(3, 8), row(4, 1)], BLIND_AFTER);
+        assert!(changed);
+        assert_eq!(gone.iter().map(|(member, s)| (*member, s.is_some())).collect::<Vec<_>>(), [(m(2), true)]);
+        let seen = [1, 2, 3, 4].map(|node| changed_at(&roster, node));
+        assert_eq!(seen, [Some(s(0)), None, Some(s(31)), Some(s(31))]);
+        assert_eq!(roster.get(m(1)).map(|peer| (peer.row, peer.suspicion.is_some())), Some((slower, true)));
+        assert_eq!(roster.get(m(3)).map(|peer| peer.row.beat), Some(8));
+    }
+
+    #[test]
+    fn after_a_blind_gap_every_beat_counts_as_seen_anew() {
+        let rows = [row(1, 7), row(2, 7)];
+        for rows_then in [&rows[..], &rows[..1]] {
+            let mut reader = roster(s(0), &rows);
+            reader.listed(s(35), s(36), rows_then, BLIND_AFTER);
+            assert_eq!(changed_at(&reader, 1), Some(s(0)), "it read often enough");
+            reader.listed(s(71), s(72), &rows, BLIND_AFTER);
+            assert_eq!(changed_at(&reader, 1), Some(s(72)), "it was blind for a second too long");
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_asked_for_before_a_death_is_outdated() {
+        let mut roster = roster(s(10), &[row(1, 7), row(2, 7)]);
+        assert!(roster.is_outdated(Time::from_micros(9_999_999)));
+        assert!(!roster.is_outdated(s(10)));
+        roster.remove(s(12), m(2));
+        assert!(roster.is_alive(m(1)) && !roster.is_alive(m(2)));
+        assert!(roster.is_outdated(s(11)));
+        assert!(!roster.is_outdated(s(12)));
+    }
+
+    #[test]
+    fn a_node_is_alive_by_its_member_alone() {
+        let later = Member::new(2, 9).expect("incarnation 9");
+        let roster = roster(s(0), &[row(1, 7), MemberRow { member: later, ..row(2, 0) }, row(4, 7)]);
+        assert!(!roster.is_alive(m(2)), "its node has another member");
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(|node| roster.member_of(NodeId(node))),
+            [Some(m(1)), Some(later), None, Some(m(4)), None]
+        );
+    }
+
+    #[test]
+    fn silence_is_the_timeout_without_a_beat_by_the_time_of_the_last_question() {
+        let mut roster = roster(s(0), &[row(1, 7), row(2, 7), row(3, 7)]);
+        roster.listed(s(30), s(30), &[row(1, 8), row(2, 7), row(3, 8)], BLIND_AFTER);
+        roster.listed(Time::from_micros(59_999_999), s(61), &[row(1, 9), row(2, 7), row(3, 8)], BLIND_AFTER);
+        assert_eq!(roster.silent(&[m(2), m(3), m(9)], TIMEOUT), (Vec::new(), s(60)));
+        assert_eq!(roster.silent_count(TIMEOUT), 0);
+        roster.listed(s(60), s(61), &[row(1, 9), row(2, 7), row(3, 8)], BLIND_AFTER);
+        assert_eq!(roster.silent(&[m(2), m(3)], TIMEOUT), ([m(2)].to_vec(), s(90)));
+        assert_eq!(roster.silent(&[m(1), m(3)], TIMEOUT), (Vec::new(), s(90)), "the next is the earliest");
+        assert_eq!(roster.silent(&[], TIMEOUT), (Vec::new(), Time::NEVER));
+        assert_eq!(roster.silent_count(TIMEOUT), 1, "watched or not");
+        suspect(&mut roster, 2, Suspicion { asked: true, ..Suspicion::since(s(60)) });
+        assert_eq!(roster.silent(&[m(2)], TIMEOUT), (Vec::new(), Time::NEVER), "the metastore is being asked");
+    }
+
+    /// Who watches whom by the definition: the first so many heirs of a key that all versions know.
+    fn watchers_of(watched: u32, able: &[u32], watchers: usize) -> Vec<u32> {
+        let others = able.iter().copied().filter(|node| *node != watched).map(NodeId);
+        let order = placement::heirs((1 << 40) + u64::from(watched), others);
+        order.into_iter().take(watchers).map(|node| node.0).collect()
+    }
+
+    #[test]
+    fn everybody_is_watched_by_its_first_living_neighbours() {
+        let all = [1, 2, 3, 4, 5, 6, 7];
+        let rows: Vec<_> = all.iter().map(|node| row(*node, 7)).collect();
+        let mut roster = roster(s(0), &rows);
+        let check = |roster: &Roster, able: &[u32]| {
+            for me in all {
+                // Whoever is silent for others does not hold itself for silent.
+                let mut able = able.to_vec();
+                if !able.contains(&me) {
+                    able.push(me);
+                }
+                let mine = all.iter().filter(|of| **of != me && watchers_of(**of, &able, 2).contains(&me));
+                let expected: Vec<_> = mine.map(|node| m(*node)).collect();
+                assert_eq!(roster.watched_by(m(me), 2, TIMEOUT), expected, "by n{me}");
+            }
+        };
+        check(&roster, &all);
+        assert_eq!(roster.watched_by(m(1), 0, TIMEOUT), []);
+        let beaten: Vec<_> = all.iter().map(|node| row(*node, if *node < 3 { 7 } else { 8 })).collect();
+        roster.listed(s(30), s(30), &beaten, BLIND_AFTER);
+        roster.listed(s(60), s(60), &beaten, BLIND_AFTER);
+        check(&roster, &[3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn others_look_dead_by_evidence_only() {
+        let mut roster = roster(s(0), &[row(1, 7), row(2, 7), row(3, 7), row(4, 7)]);
+        assert_eq!(roster.looks_dead(m(1)), (0, 3));
+        let evidence = |kind| Suspicion { evidence: Some((kind, s(2))), ..Suspicion::since(s(1)) };
+        suspect(&mut roster, 1, evidence(Evidence::Silent));
+        suspect(&mut roster, 2, evidence(Evidence::Silent));
+        suspect(&mut roster, 3, evidence(Evidence::Exited));
+        suspect(&mut roster, 4, Suspicion::since(s(1)));
+        assert_eq!(roster.looks_dead(m(1)), (2, 3));
+        assert_eq!(roster.looks_dead(m(4)), (3, 3));
+    }
+
+    #[test]
+    fn what_was_found_out_says_how_long_each_part_took() {
+        assert_eq!(Suspicion::since(s(1)).found(s(9)), None);
+        let suspicion = Suspicion { evidence: Some((Evidence::Exited, s(3))), ..Suspicion::since(s(1)) };
+        let (confirmed, fenced) = (Span::from_secs(2), Span::from_secs(6));
+        let found = Found { evidence: Evidence::Exited, confirmed, fenced, listed: Span::ZERO };
+        assert_eq!(suspicion.found(s(9)), Some(found));
+        let names = [Evidence::Left, Evidence::Replaced, Evidence::Exited, Evidence::Silent].map(Evidence::name);
+        assert_eq!(names, ["left", "replaced", "exited", "silent"]);
+    }
+}

@@ -173,3 +173,39 @@ impl fmt::Display for Illegal {
 }
 
 impl core::error::Error for Illegal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn names_are_kylins_and_read_back() {
+        let names = ["READY", "PENDING", "RUNNING", "ERROR", "PAUSED", "DISCARDED", "SUCCEED", "SUICIDAL"];
+        assert_eq!(JobState::ALL.map(JobState::name), names);
+        assert_eq!(names.map(JobState::from_name), JobState::ALL.map(Some));
+        assert_eq!(JobState::from_name("ready"), None);
+        let actions = [Action::Resume, Action::Pause, Action::Restart, Action::Discard];
+        assert_eq!(actions.map(Action::name), ["RESUME", "PAUSE", "RESTART", "DISCARD"]);
+    }
+
+    #[test]
+    fn some_states_wait_and_some_are_final() {
+        use JobState::{Discarded, Error, Paused, Pending, Ready, Running, Succeed, Suicidal};
+        let those = |of: fn(JobState) -> bool| JobState::ALL.into_iter().filter(|s| of(*s)).collect::<Vec<_>>();
+        assert_eq!(those(JobState::is_waiting), [Ready, Pending]);
+        assert_eq!(those(JobState::is_final), [Discarded, Succeed, Suicidal]);
+        let allowed = |action: Action| action.allowed_in().collect::<Vec<_>>();
+        assert_eq!(allowed(Action::Pause), [Ready, Pending, Running]);
+        assert_eq!(allowed(Action::Resume), [Error, Paused]);
+        assert_eq!(allowed(Action::Restart), [Running, Error, Paused]);
+        assert_eq!(allowed(Action::Discard), [Ready, Pending, Running, Error, Paused]);
+    }
+
+    #[test]
+    fn an_illegal_pair_says_what_was_to_happen_where() {
+        let illegal = JobState::Succeed.after(JobEvent::Take).expect_err("it is over");
+        assert_eq!(illegal.to_string(), "Take is not possible for a job in state SUCCEED");
+    }
+}

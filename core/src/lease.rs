@@ -127,6 +127,7 @@ mod tests {
             lease.failed(now, now + answered_after);
             now = lease.beat_at();
             tries += 1;
+            assert_eq!(lease.failures(), tries);
         }
         assert!(tries >= 10, "{tries}");
         lease.renewed(now);
@@ -151,5 +152,24 @@ mod tests {
         lease.renewed(s(0));
         lease.hurry(s(2));
         assert_eq!(lease.beat_at(), s(2));
+    }
+
+    #[test]
+    fn trust_has_ended_at_its_very_end() {
+        let lease = Lease::new(Timing::kylin(), s(0));
+        assert!(lease.is_trusted(Time::from_micros(s(54).micros() - 1)));
+        assert!(!lease.is_trusted(s(54)));
+    }
+
+    #[test]
+    fn the_first_failure_is_tried_again_at_once_and_later_ones_by_the_span_between_tries() {
+        let mut lease = Lease::new(Timing::kylin(), s(0));
+        let apart = Timing::kylin().retry_every();
+        lease.failed(s(30), s(31));
+        assert_eq!(lease.beat_at(), s(31));
+        lease.failed(s(31), s(32));
+        assert_eq!(lease.beat_at(), s(31) + apart);
+        lease.failed(s(33), s(40));
+        assert_eq!(lease.beat_at(), s(40), "it is late already");
     }
 }

@@ -98,3 +98,24 @@ impl fmt::Debug for Member {
         write!(f, "{:?}.{:?}", self.node, self.incarnation)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn who_may_hold_and_who_may_run() {
+        let alive = [MemberState::Up, MemberState::Draining, MemberState::Left, MemberState::Fenced];
+        assert_eq!(alive.map(MemberState::is_alive), [true, true, false, false]);
+        assert_eq!([Role::All, Role::Job, Role::Query].map(Role::runs_jobs), [true, true, false]);
+    }
+
+    #[test]
+    fn a_member_is_read_as_node_and_run() {
+        let member = Member::new(3, 12).expect("incarnation 12");
+        assert_eq!(format!("{member:?}"), "n3.12");
+        assert_eq!(member.incarnation.get(), 12);
+        assert_eq!(Member::new(3, 0), None);
+    }
+}

@@ -559,3 +559,6 @@ impl Source {
         matches!(self, Self::Read { asked_at } if asked_at < known_at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_heir_is_chosen_while_its_share_lasts() {
+        let mut on = nodes(9, 4);
+        for key in 0..50 {
+            let order = heirs(key, on.iter().map(|c| c.node));
+            assert_eq!(choose(key, &on), Some(order[0]));
+            on[order[0].0 as usize - 1].load = 1;
+            assert_eq!(choose(key, &on), Some(order[1]));
+            on[order[0].0 as usize - 1].load = 0;
+        }
+    }
+
+    #[test]
     fn weights_are_slots() {
         let mut on = nodes(2, 10);
         on[1].slots = 30;
@@ -110,6 +122,19 @@ mod tests {
         }
         let (least, most) = (on.iter().map(|c| c.load).min(), on.iter().map(|c| c.load).max());
         assert!(most <= least.map(|n| n + 1), "{on:?}");
+    }
+
+    /// Nodes of different versions must agree, so these numbers never change.
+    #[test]
+    fn scores_are_the_same_in_every_version() {
+        let scores = [(1, 1), (1, 2), (2, 1), (u64::MAX, 90)].map(|(key, node)| score(key, NodeId(node)));
+        assert_eq!(
+            scores,
+            [0xd28f_0491_68bd_d34c, 0x83c2_0ae7_ffc5_992f, 0xeae9_2fc5_d4ff_6387, 0x12ce_fa06_2910_7f79]
+        );
+        assert_eq!(key(JobId(77)), 77);
+        let order = heirs(7, (1..=9).map(NodeId));
+        assert!(order.is_sorted_by_key(|node| core::cmp::Reverse(score(7, *node))), "{order:?}");
     }
 
     #[test]

@@ -65,8 +65,6 @@ pub enum Blocked {
         /// The node.
         node: NodeId,
     },
-    /// This node takes nothing: it drains.
-    Draining,
     /// This node takes nothing until the metastore answers again.
     NoTrust,
 }
@@ -511,3 +509,6 @@ fn tally<K: Ord + Copy>(counts: &mut BTreeMap<K, u32>, key: K, add: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

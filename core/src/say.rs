@@ -149,3 +149,59 @@ fn note(note: &Note) -> String {
         Note::SuspectsItself { dead, of } => format!("suspects itself: {dead} of {of} look dead"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ask::{Epoch, JobId, Priority, ProjectId};
+    use crate::{AskId, JobState, Member, NodeId};
+
+    #[test]
+    fn orders_are_one_line_each() {
+        let (by, at) = (Member::new(2, 1).expect("incarnation 1"), Fence { job: JobId(7), epoch: Epoch(4) });
+        let claim = Ask::Claim { target: Target::Project(ProjectId(3)), epoch: Epoch(1), by, force: true };
+        assert_eq!(effect(&Effect::Ask { id: AskId(1), ask: claim }), "ask to claim p3 after 1, by force");
+        assert_eq!(effect(&Effect::Resign(Target::Leader)), "resign leader");
+        assert_eq!(effect(&Effect::Begin { fence: at, step: 2 }), "begin job7@4 at step 2");
+        let found = crate::effect::Found {
+            evidence: crate::Evidence::Exited,
+            confirmed: Span::from_millis(1),
+            fenced: Span::from_millis(2),
+            listed: Span::from_millis(3),
+        };
+        let fenced = Note::Fenced { member: by, found };
+        assert_eq!(effect(&Effect::Note(fenced)), "note fenced n2.1, exited");
+    }
+
+    #[test]
+    fn facts_are_one_line_each() {
+        let member = Member::new(2, 1).expect("incarnation 1");
+        let row = JobRow {
+            id: JobId(7),
+            project: ProjectId(1),
+            priority: Priority(3),
+            state: JobState::Pending,
+            epoch: Epoch(4),
+            holder: None,
+            placed: Some(NodeId(2)),
+            steps: 0,
+            external: false,
+        };
+        let held = JobRow { state: JobState::Running, holder: Some(member), ..row };
+        assert_eq!(event(&Event::Suspected(member)), "the link to n2.1 broke");
+        assert_eq!(
+            event(&Event::Heard([row, held].to_vec())),
+            "heard of job7@4 PENDING on n2, job7@4 RUNNING held by n2.1"
+        );
+        let answered = |answer| event(&Event::Answered { id: AskId(3), answer });
+        assert_eq!(answered(Answer::Granted { epoch: Epoch(5), steps: 2 }), "answer 3: granted, epoch 5, 2 steps done");
+        assert_eq!(answered(Answer::Refused), "answer 3: refused");
+        assert_eq!(answered(Answer::Jobs([row].to_vec())), "answer 3: jobs: job7@4 PENDING on n2");
+        assert_eq!(answered(Answer::Jobs([row; 9].to_vec())), "answer 3: 9 jobs");
+        assert_eq!(
+            answered(Answer::Jobs([row; 8].to_vec())).matches("job7@4").count(),
+            8,
+            "few enough to be told apart"
+        );
+    }
+}

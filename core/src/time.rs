@@ -125,3 +125,43 @@ impl fmt::Debug for Span {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn units_are_what_they_say() {
+        assert_eq!(Span::from_secs(2), Span::from_millis(2_000));
+        assert_eq!(Span::from_millis(2), Span::from_micros(2_000));
+        assert_eq!(Span::from_micros(7).micros(), 7);
+        assert_eq!(Time::from_micros(7).micros(), 7);
+        assert_eq!(Span::from_micros(2_999).millis(), 2, "rounded down");
+        assert_eq!(Span::from_secs(7).scaled(3, 2), Span::from_millis(10_500));
+        assert_eq!(Span::from_micros(7).scaled(1, 2), Span::from_micros(3), "rounded down");
+        assert_eq!(Span::from_micros(u64::MAX).scaled(90, 100).micros(), (u64::MAX as u128 * 9 / 10) as u64);
+    }
+
+    #[test]
+    fn nothing_is_before_the_origin_or_after_never() {
+        let (early, late) = (Time::from_micros(3), Time::from_micros(10));
+        assert_eq!(late.since(early), Span::from_micros(7));
+        assert_eq!(early.since(late), Span::ZERO);
+        assert_eq!(early + Span::from_micros(7), late);
+        assert_eq!(Time::NEVER + Span::from_micros(7), Time::NEVER);
+        assert_eq!(Span::from_micros(3) + Span::from_micros(4), Span::from_micros(7));
+        assert_eq!(Span::from_micros(7) - Span::from_micros(4), Span::from_micros(3));
+        assert_eq!(Span::from_micros(4) - Span::from_micros(7), Span::ZERO);
+        let mut at = early;
+        at += Span::from_micros(7);
+        assert_eq!(at, late);
+    }
+
+    #[test]
+    fn people_read_the_largest_unit_that_fits() {
+        let text = |micros: u64| format!("{:?}", Span::from_micros(micros));
+        assert_eq!([60_000_000, 1_500_000, 1_500].map(text), ["60s", "1500ms", "1500us"]);
+        assert_eq!(format!("{:?} {:?}", Time::from_micros(2_000), Time::NEVER), "@2ms never");
+    }
+}

@@ -109,6 +109,7 @@ impl core::error::Error for UnsafeTiming {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn the_defaults_leave_ten_tries_before_trust_ends() {
@@ -125,5 +126,25 @@ mod tests {
         assert_eq!(Timing::new(Span::from_millis(999), Span::from_millis(100)), Err(UnsafeTiming::TimeoutTooShort));
         assert_eq!(Timing::new(s(60), Span::ZERO), Err(UnsafeTiming::NoInterval));
         assert!(Timing::new(s(3), s(1)).is_ok());
+        assert!(Timing::new(s(60), s(30)).is_ok(), "half is not too long");
+        assert!(Timing::new(s(1), Span::from_millis(100)).is_ok(), "a second is not too short");
+        let reasons = [
+            (UnsafeTiming::NoInterval, "greater than 0"),
+            (UnsafeTiming::TimeoutTooShort, "at least 1 s"),
+            (UnsafeTiming::IntervalTooLong, "at most half the timeout"),
+        ];
+        for (refused, reason) in reasons {
+            assert!(refused.to_string().contains(reason), "{refused}");
+        }
+    }
+
+    #[test]
+    fn requests_are_given_up_before_the_next_try_and_never_after_five_seconds() {
+        let t = Timing::kylin();
+        assert_eq!((t.timeout(), t.interval()), (Span::from_secs(60), Span::from_secs(30)));
+        assert_eq!(t.retry_every(), Span::from_micros(24_000_000 / 11), "24 s of trust are left for eleven spans");
+        assert_eq!(t.ask_timeout(), Span::from_micros(24_000_000 / 11 * 9 / 10));
+        let patient = Timing::new(Span::from_secs(600), Span::from_secs(60)).expect("a safe pair");
+        assert_eq!(patient.ask_timeout(), Span::from_secs(5));
     }
 }

@@ -413,11 +413,6 @@ impl Node {
         let blocked = self.queue.blocked(job, me.node, self.free());
         match blocked {
             Some(Blocked::State { .. } | Blocked::Stopping { .. } | Blocked::Taking) => blocked,
-            _ if matches!(self.phase, Phase::Draining { .. } | Phase::Leaving { .. })
-                && self.queue.home(job) == Some(me.node) =>
-            {
-                Some(Blocked::Draining)
-            }
             _ if !self.lease.is_trusted(now) => Some(Blocked::NoTrust),
             _ => blocked,
         }

@@ -402,7 +402,7 @@ impl Node {
                     orders.push(Effect::Resign(*target));
                 }
                 if let Some(epoch) = leads {
-                    if epoch.0 == 1 || !self.plants.is(Plant::LeaderIdle) {
+                    if !self.plants.is(Plant::LeaderIdle) || epoch.0 == 1 {
                         orders.push(Effect::Lead { target: *target, epoch });
                     }
                     self.stirred = true;

@@ -461,7 +461,6 @@ pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Resul
         Some(Blocked::Elsewhere { node }) => {
             ("elsewhere", format!("it stands on the queue of {}, which is about to take it", name(node)), String::new())
         }
-        Some(Blocked::Draining) => ("draining", "the node drains".to_owned(), "another node".to_owned()),
         Some(Blocked::NoTrust) => (
             "no_trust",
             "the metastore has not answered this node for too long".to_owned(),
