@@ -9,7 +9,11 @@
 //! | `what` | utf8 | the event's name |
 //! | `body` | binary | the event or the state, in postcard's encoding; only the version that wrote it reads it |
 //! | `digest` | u64? | the digest of the state that was reached |
+//! | `sum` | u64 | a checksum of the row and of all rows of the part before it |
+//!
+//! A host that loses power may keep the end of what was written and lose the middle: the sums tell up to where it is whole.
 
+use std::hash::Hasher as _;
 use std::sync::Arc;
 
 use arrow_array::builder::{BinaryBuilder, Int64Builder, StringBuilder, UInt64Builder};
@@ -18,9 +22,10 @@ use arrow_array::types::{Int64Type, UInt64Type};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use kirin_core::{Event, Time};
+use twox_hash::XxHash64;
 
 /// Bumped with each change of the columns or of what the core writes down.
-pub(crate) const FORMAT: &str = "1";
+pub(crate) const FORMAT: &str = "2";
 
 /// What a part says about itself: the schema's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +101,7 @@ pub(crate) fn schema(head: &Head) -> SchemaRef {
         Field::new("what", DataType::Utf8, false),
         Field::new("body", DataType::Binary, false),
         Field::new("digest", DataType::UInt64, true),
+        Field::new("sum", DataType::UInt64, false),
     ];
     let metadata = [
         ("kirin.format", FORMAT.to_owned()),
@@ -123,24 +129,58 @@ pub(crate) fn head(schema: &Schema) -> Result<Head, String> {
     })
 }
 
-pub(crate) fn batch(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch, ArrowError> {
+/// The checksum of a part's rows up to one of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sum(u64);
+
+impl Sum {
+    /// Before the first row of that part.
+    pub(crate) fn begin(head: &Head) -> Self {
+        Self(XxHash64::oneshot(head.part, head.run.as_bytes()))
+    }
+
+    /// With one more row.
+    fn add(self, row: &Row) -> Self {
+        let mut hasher = XxHash64::with_seed(self.0);
+        let (kind, what, body, digest) = row.entry.columns();
+        hasher.write_u64(row.seq);
+        hasher.write_u64(row.at.micros());
+        hasher.write_i64(row.wall_ms);
+        for text in [kind.as_bytes(), what.as_bytes(), body] {
+            hasher.write_u64(text.len() as u64);
+            hasher.write(text);
+        }
+        hasher.write_u64(digest.unwrap_or(0));
+        Self(hasher.finish())
+    }
+}
+
+impl Entry {
+    fn columns(&self) -> (&str, &str, &[u8], Option<u64>) {
+        match self {
+            Self::State(state) => ("state", "", state, None),
+            Self::Event { what, body } => ("event", what, body, None),
+            Self::Digest(digest) => ("digest", "", &[], Some(*digest)),
+            Self::Gap(missing) => ("gap", "", &[], Some(*missing)),
+        }
+    }
+}
+
+pub(crate) fn batch(schema: &SchemaRef, rows: &[Row], sum: &mut Sum) -> Result<RecordBatch, ArrowError> {
     let (mut seq, mut at, mut wall) = (UInt64Builder::new(), UInt64Builder::new(), Int64Builder::new());
     let (mut kind, mut what) = (StringBuilder::new(), StringBuilder::new());
-    let (mut body, mut digest) = (BinaryBuilder::new(), UInt64Builder::new());
+    let (mut body, mut digest, mut sums) = (BinaryBuilder::new(), UInt64Builder::new(), UInt64Builder::new());
     for row in rows {
+        *sum = sum.add(row);
         seq.append_value(row.seq);
         at.append_value(row.at.micros());
         wall.append_value(row.wall_ms);
-        let (k, w, b, d): (&str, &str, &[u8], Option<u64>) = match &row.entry {
-            Entry::State(state) => ("state", "", state, None),
-            Entry::Event { what, body } => ("event", what, body, None),
-            Entry::Digest(digest) => ("digest", "", &[], Some(*digest)),
-            Entry::Gap(missing) => ("gap", "", &[], Some(*missing)),
-        };
+        let (k, w, b, d) = row.entry.columns();
         kind.append_value(k);
         what.append_value(w);
         body.append_value(b);
         digest.append_option(d);
+        sums.append_value(sum.0);
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(seq.finish()),
@@ -150,14 +190,15 @@ pub(crate) fn batch(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch, Arr
         Arc::new(what.finish()),
         Arc::new(body.finish()),
         Arc::new(digest.finish()),
+        Arc::new(sums.finish()),
     ];
     RecordBatch::try_new(schema.clone(), columns)
 }
 
-/// The rows of a batch. Empty if its columns are not ours.
-pub(crate) fn rows(batch: &RecordBatch) -> Vec<Row> {
+/// The rows of a batch, as far as their sums are right; fewer than the batch has if one is not.
+pub(crate) fn rows(batch: &RecordBatch, sum: &mut Sum) -> Vec<Row> {
     let column = |name: &str| batch.column_by_name(name);
-    let read = || {
+    let mut read = || {
         let seq = column("seq")?.as_primitive_opt::<UInt64Type>()?;
         let at = column("at_us")?.as_primitive_opt::<UInt64Type>()?;
         let wall = column("wall_ms")?.as_primitive_opt::<Int64Type>()?;
@@ -165,6 +206,7 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<Row> {
         let what = column("what")?.as_string_opt::<i32>()?;
         let body = column("body")?.as_binary_opt::<i32>()?;
         let digest = column("digest")?.as_primitive_opt::<UInt64Type>()?;
+        let sums = column("sum")?.as_primitive_opt::<UInt64Type>()?;
         let entry = |i: usize| match kind.value(i) {
             "state" => Some(Entry::State(body.value(i).to_vec())),
             "event" => Some(Entry::Event { what: what.value(i).to_owned(), body: body.value(i).to_vec() }),
@@ -172,12 +214,13 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<Row> {
             "gap" => Some(Entry::Gap(digest.value(i))),
             _ => None,
         };
-        (0..batch.num_rows())
-            .map(|i| {
-                let (seq, at, wall_ms) = (seq.value(i), Time::from_micros(at.value(i)), wall.value(i));
-                Some(Row { seq, at, wall_ms, entry: entry(i)? })
-            })
-            .collect::<Option<Vec<_>>>()
+        let mut row = |i: usize| {
+            let (seq, at, wall_ms) = (seq.value(i), Time::from_micros(at.value(i)), wall.value(i));
+            let row = Row { seq, at, wall_ms, entry: entry(i)? };
+            *sum = sum.add(&row);
+            (sum.0 == sums.value(i)).then_some(row)
+        };
+        Some((0..batch.num_rows()).map_while(&mut row).collect::<Vec<_>>())
     };
     read().unwrap_or_default()
 }

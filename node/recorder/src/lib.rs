@@ -11,36 +11,25 @@
 //! | `writer.rs` | the recorder: encodes on the caller's thread, writes on its own |
 //! | `reader.rs` | recordings, also with a torn end |
 //! | `replay.rs` | driving a core again, checking the digests |
+//! | `digest.rs` | what states and rows are compared by |
+//! | `disk.rs` | the calls to the file system, so that tests can put another one beneath |
 //!
 //! A recorder never holds its node up: if the disk is slower than the events, or full, what does not fit is left out, the
 //! gap is recorded, and the recording goes on with a fresh state. Nothing in an event is secret: the core knows numbers
 //! only, no names, texts or SQL.
 
+mod digest;
+mod disk;
 mod entry;
 mod reader;
 mod replay;
 mod writer;
 
+pub use digest::digest;
 pub use entry::{Entry, Head, Row, name};
 pub use reader::{Problem, Recording, files};
 pub use replay::{Replay, Step};
 pub use writer::{Limits, Recorder};
-
-use kirin_core::Node;
-
-/// The digest of a core's state: equal states have equal digests, also on other machines.
-pub fn digest(core: &Node) -> u64 {
-    digest_of(&encoded(core))
-}
-
-pub(crate) fn digest_of(state: &[u8]) -> u64 {
-    twox_hash::XxHash64::oneshot(0, state)
-}
-
-pub(crate) fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    // Writing to memory fails for no type of the core's: all have known lengths.
-    postcard::to_stdvec(value).expect("the core's types can be written down")
-}
 
 #[cfg(test)]
 mod tests {
@@ -48,9 +37,10 @@ mod tests {
     use std::path::Path;
 
     use kirin_core::ask::{Epoch, JobId, JobRow, Priority, ProjectId};
-    use kirin_core::{Event, JobState, Role, Settings, Span, Time};
+    use kirin_core::{Event, JobState, Node, Role, Settings, Span, Time};
 
     use super::*;
+    use crate::digest::digest_of;
 
     /// Drives a core with events that change its state, and records them.
     fn recorded(dir: &Path, events: u64, limits: Limits) -> Node {
@@ -136,6 +126,25 @@ mod tests {
             }
         }
         assert!(last > 0);
+    }
+
+    #[test]
+    fn zeros_in_place_of_what_was_written_are_torn_and_no_end_and_no_length_is_believed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        recorded(dir.path(), 500, Limits::default());
+        let whole = &parts(dir.path())[0];
+        let bytes = std::fs::read(&whole.path).expect("read");
+        for from in (2048..bytes.len() - 8).step_by(512) {
+            for to in [from + 512, bytes.len()] {
+                let mut left = bytes.clone();
+                left[from..to.min(bytes.len())].fill(0);
+                std::fs::write(&whole.path, left).expect("written");
+                let torn = Recording::open(&whole.path).expect("a recording");
+                // Zeros that were zeros before are no damage.
+                assert!(torn.torn || torn.rows == whole.rows, "{from}..{to}");
+                assert_eq!(torn.rows[..], whole.rows[..torn.rows.len()], "{from}..{to}");
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Reading recordings. A torn end, as a killed process or a full disk leaves it, is dropped, and nothing else.
+//! Reading recordings. A torn end, as a killed process, a full disk or a host without power leaves it, is dropped, and
+//! nothing else.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use arrow_ipc::reader::StreamReader;
 
-use crate::entry::{FORMAT, Head, Row, head, rows};
+use crate::disk;
+use crate::entry::{FORMAT, Head, Row, Sum, head, rows};
 
 /// Why a recording can't be read or replayed.
 #[derive(Debug, thiserror::Error)]
@@ -76,23 +76,75 @@ impl Recording {
     pub fn open(path: &Path) -> Result<Self, Problem> {
         let shown = path.display().to_string();
         let unreadable = |why: String| Problem::Unreadable { path: shown.clone(), why };
-        let file = File::open(path).map_err(|e| unreadable(e.to_string()))?;
-        let mut reader = StreamReader::try_new(BufReader::new(file), None)
-            .map_err(|e| unreadable(format!("it is no recording: {e}")))?;
+        let bytes = disk::read(path).map_err(|e| unreadable(e.to_string()))?;
+        let (whole, end) = bytes.split_at(whole(&bytes));
+        let reader = StreamReader::try_new(whole, None).map_err(|e| unreadable(format!("it is no recording: {e}")))?;
         let head = head(&reader.schema()).map_err(|found| Problem::Format { path: shown.clone(), found })?;
-        let mut recording = Self { path: path.to_owned(), head, rows: Vec::new(), torn: false };
-        for batch in &mut reader {
-            match batch {
-                Ok(batch) => recording.rows.extend(rows(&batch)),
-                Err(_) => {
-                    recording.torn = true;
-                    break;
-                }
+        let mut sum = Sum::begin(&head);
+        let mut recording = Self { path: path.to_owned(), head, rows: Vec::new(), torn: end != END };
+        for batch in reader {
+            let (expected, found) = match batch {
+                Ok(batch) => (batch.num_rows(), rows(&batch, &mut sum)),
+                Err(_) => (1, Vec::new()),
+            };
+            let is_whole = found.len() == expected;
+            recording.rows.extend(found);
+            if !is_whole {
+                recording.torn = true;
+                break;
             }
         }
-        recording.torn |= !reader.is_finished();
         Ok(recording)
     }
+}
+
+/// What begins each message of Arrow's stream.
+const MESSAGE: [u8; 4] = [0xff; 4];
+/// What ends the stream: a message without length. Zeros alone are none: a lost block reads as zeros.
+const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// How many of the bytes are messages that are there to their end and name nothing beyond it. Arrow's reader believes any
+/// length that it reads.
+fn whole(bytes: &[u8]) -> usize {
+    let message = |at: usize| {
+        let (marks, rest) = bytes.get(at..)?.split_first_chunk::<8>()?;
+        let (mark, length) = marks.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
+        if *mark != MESSAGE || length == 0 {
+            return None;
+        }
+        let message = arrow_ipc::root_as_message(rest.get(..length)?).ok()?;
+        let body = usize::try_from(message.bodyLength()).ok()?;
+        let length = length.checked_add(body)?;
+        let is_whole = length <= rest.len()
+            && match message.header_as_record_batch() {
+                Some(batch) => is_within(batch, message.bodyLength()),
+                None => message.header_as_schema().is_some(),
+            };
+        is_whole.then_some(at + marks.len() + length)
+    };
+    let mut end = 0;
+    while let Some(next) = message(end) {
+        end = next;
+    }
+    end
+}
+
+/// Whether all that a batch says about its columns is possible with a body of that length.
+fn is_within(batch: arrow_ipc::RecordBatch<'_>, body: i64) -> bool {
+    let rows = batch.length();
+    // Each row has numbers in the body.
+    (0..=body).contains(&rows)
+        && batch.compression().is_none()
+        && batch.nodes().is_some_and(|nodes| {
+            nodes.iter().all(|node| node.length() == rows && (0..=rows).contains(&node.null_count()))
+        })
+        && batch.buffers().is_some_and(|buffers| {
+            buffers.iter().all(|buffer| {
+                let end = buffer.offset().checked_add(buffer.length());
+                buffer.offset() >= 0 && buffer.length() >= 0 && end.is_some_and(|end| end <= body)
+            })
+        })
 }
 
 /// The recordings that these paths name: files, or directories with recordings; each run's parts together and in order.
@@ -104,15 +156,9 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
     for path in paths {
         let unreadable =
             |e: std::io::Error| Problem::Unreadable { path: path.display().to_string(), why: e.to_string() };
-        if path.is_dir() {
-            for entry in std::fs::read_dir(path).map_err(unreadable)? {
-                let entry = entry.map_err(unreadable)?;
-                let is_part = entry.path().extension().is_some_and(|extension| extension == "arrows");
-                // A process that was killed as it began a part leaves an empty file.
-                if is_part && entry.metadata().map_err(unreadable)?.len() > 0 {
-                    found.push(entry.path());
-                }
-            }
+        if disk::is_dir(path) {
+            let entries = disk::list(path).map_err(unreadable)?.into_iter().map(|(path, _)| path);
+            found.extend(entries.filter(|path| is_part(path)));
         } else {
             found.push(path.clone());
         }
@@ -120,4 +166,9 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
     // The name is time, run, part.
     found.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
     Ok(found)
+}
+
+/// Whether that is the name of a part. One that is only being begun has another.
+pub(crate) fn is_part(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "arrows")
 }

@@ -2,7 +2,7 @@
 
 use kirin_core::{Effects, Event, Node, Time};
 
-use crate::digest;
+use crate::digest::digest;
 use crate::entry::Entry;
 use crate::reader::{Problem, Recording};
 

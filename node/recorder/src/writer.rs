@@ -1,10 +1,11 @@
 //! The recorder: encodes on the caller's thread, writes on a thread of its own.
 //!
 //! What is written goes to the operating system at once, so it survives the process; only what the writing thread has not
-//! got round to, the last few milliseconds, goes with a `kill -9`. It is not synced: a host that loses power loses the last
-//! seconds.
+//! got round to, the last few milliseconds, goes with a `kill -9`. A part is synced when it begins and when it ends, and not
+//! between: a host that loses power loses what its kernel had not written back yet, of the last part only.
+//!
+//! A part gets its name when its head is on the disk, so whatever has such a name can be read.
 
-use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +18,10 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, SchemaRef};
 use kirin_core::{Event, Node, Span, Time};
 
-use crate::entry::{Entry, Head, Row, batch, name, schema};
-use crate::{digest_of, encoded};
+use crate::digest::{digest_of, encoded};
+use crate::disk::{self, File};
+use crate::entry::{Entry, Head, Row, Sum, batch, name, schema};
+use crate::reader::is_part;
 
 /// How much is kept, and how much may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ const TRY_AGAIN: Span = Span::from_secs(30);
 /// Microseconds that are added to the time between two digests for each byte of the state: so they cost less than a hundredth
 /// of the node's thread, however many jobs are open.
 const DIGEST_BYTE_US: u64 = 3;
+/// The extension of a part whose head may not be on the disk yet.
+const BEGUN: &str = "begun";
 /// What a row costs in a file beyond its body, roughly: for counting a part's bytes without asking the disk.
 const ROW_BYTES: u64 = 64;
 
@@ -85,13 +90,20 @@ impl Recorder {
     /// # Errors
     /// If the directory can't be made.
     pub fn begin(dir: &Path, node: &str, run: &str, version: &str, limits: Limits) -> std::io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        disk::create_dir_all(dir)?;
+        let (mut recorder, writer) = Self::apart(dir, node, run, version, limits);
+        recorder.thread = Some(std::thread::Builder::new().name("recorder".to_owned()).spawn(move || writer.run())?);
+        Ok(recorder)
+    }
+
+    /// A recorder whose writing end is not on its thread yet.
+    pub(crate) fn apart(dir: &Path, node: &str, run: &str, version: &str, limits: Limits) -> (Self, Writer) {
         let head = Head { node: node.to_owned(), run: run.to_owned(), part: 0, version: version.to_owned() };
         let (rows, inbox) = channel();
         let shared = Arc::new(Shared::default());
-        let writer = Writer { dir: dir.to_owned(), kept: limits.kept, file: None, shared: shared.clone() };
-        let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || writer.run(&inbox))?;
-        Ok(Self {
+        let (dir, kept) = (dir.to_owned(), limits.kept);
+        let writer = Writer { dir, kept, inbox, rows: Vec::new(), file: None, shared: shared.clone() };
+        let recorder = Self {
             head,
             limits,
             seq: 0,
@@ -102,8 +114,9 @@ impl Recorder {
             digest_due: Time::ZERO,
             rows: Some(rows),
             shared,
-            thread: Some(thread),
-        })
+            thread: None,
+        };
+        (recorder, writer)
     }
 
     /// Records the event that is about to enter the core, which is in the state before it.
@@ -189,49 +202,73 @@ fn body_bytes(entry: &Entry) -> u64 {
 }
 
 /// What runs on the writing thread.
-struct Writer {
+pub(crate) struct Writer {
     dir: PathBuf,
     kept: u64,
+    inbox: Receiver<Order>,
+    /// Gathered, but not written yet.
+    rows: Vec<Row>,
     file: Option<Part>,
     shared: Arc<Shared>,
 }
 
 struct Part {
     schema: SchemaRef,
+    sum: Sum,
     stream: StreamWriter<BufWriter<File>>,
 }
 
+impl Part {
+    fn begin(path: &Path, head: &Head) -> Result<Self, ArrowError> {
+        let schema = schema(head);
+        let mut stream = StreamWriter::try_new_buffered(disk::create_new(path)?, &schema)?;
+        stream.get_mut().flush()?;
+        disk::sync(stream.get_ref().get_ref())?;
+        Ok(Self { schema, sum: Sum::begin(head), stream })
+    }
+
+    fn write(&mut self, rows: &[Row]) -> Result<(), ArrowError> {
+        self.stream.write(&batch(&self.schema, rows, &mut self.sum)?)?;
+        Ok(self.stream.get_mut().flush()?)
+    }
+
+    fn end(mut self) -> Result<(), ArrowError> {
+        self.stream.finish()?;
+        self.stream.get_mut().flush()?;
+        Ok(disk::sync(self.stream.get_ref().get_ref())?)
+    }
+}
+
 impl Writer {
-    fn run(mut self, inbox: &Receiver<Order>) {
-        let (mut rows, mut busy) = (Vec::new(), false);
-        while let Ok(order) = inbox.recv() {
-            self.take(order, &mut rows);
+    fn run(mut self) {
+        let mut busy = false;
+        while let Ok(order) = self.inbox.recv() {
+            self.take(order);
             if !busy {
                 #[expect(clippy::disallowed_methods, reason = "a thread of its own, which nobody waits for")]
                 std::thread::sleep(GATHER);
             }
-            while rows.len() < BATCH_MAX
-                && let Ok(order) = inbox.try_recv()
-            {
-                self.take(order, &mut rows);
-            }
-            busy = rows.len() >= BATCH_MAX;
-            self.write(&mut rows);
+            busy = self.gather(BATCH_MAX);
+            self.write();
         }
-        if let Some(mut part) = self.file.take() {
-            // The end mark; a recording without one is read just as well.
-            let _ = part.stream.finish();
-        }
+        self.end();
     }
 
-    fn take(&mut self, order: Order, rows: &mut Vec<Row>) {
+    /// Takes what was told, until so many rows wait to be written; whether they do.
+    pub(crate) fn gather(&mut self, most: usize) -> bool {
+        while self.rows.len() < most {
+            let Ok(order) = self.inbox.try_recv() else { return false };
+            self.take(order);
+        }
+        true
+    }
+
+    fn take(&mut self, order: Order) {
         match order {
-            Order::Row(row) => rows.push(row),
+            Order::Row(row) => self.rows.push(row),
             Order::Part { head, wall_ms } => {
-                self.write(rows);
-                if let Some(mut part) = self.file.take() {
-                    let _ = part.stream.finish();
-                }
+                self.write();
+                self.end();
                 self.make_room();
                 match self.open(&head, wall_ms) {
                     Ok(part) => self.file = Some(part),
@@ -243,27 +280,35 @@ impl Writer {
 
     fn open(&self, head: &Head, wall_ms: i64) -> Result<Part, ArrowError> {
         let path = self.dir.join(format!("{wall_ms:013}-{}-{:05}.arrows", head.run, head.part));
-        let schema = schema(head);
-        let mut stream = StreamWriter::try_new_buffered(File::create_new(path)?, &schema)?;
-        stream.get_mut().flush()?;
-        Ok(Part { schema, stream })
+        let begun = path.with_extension(BEGUN);
+        let part = Part::begin(&begun, head)?;
+        disk::rename(&begun, &path)?;
+        disk::sync_dir(&self.dir)?;
+        Ok(part)
     }
 
-    fn write(&mut self, rows: &mut Vec<Row>) {
-        let bytes: u64 = rows.iter().map(|row| ROW_BYTES + body_bytes(&row.entry)).sum();
+    /// Writes what was gathered.
+    pub(crate) fn write(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
         if let Some(part) = &mut self.file
             && !rows.is_empty()
+            && let Err(error) = part.write(&rows)
         {
-            let written = batch(&part.schema, rows).and_then(|batch| {
-                part.stream.write(&batch)?;
-                Ok(part.stream.get_mut().flush()?)
-            });
-            if let Err(error) = written {
-                self.trouble(&error);
-            }
+            self.trouble(&error);
         }
-        rows.clear();
+        let bytes: u64 = rows.iter().map(|row| ROW_BYTES + body_bytes(&row.entry)).sum();
         self.shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        // Its room is used again.
+        self.rows = rows;
+        self.rows.clear();
+    }
+
+    /// Sets the end mark.
+    pub(crate) fn end(&mut self) {
+        if let Some(Err(error)) = self.file.take().map(Part::end) {
+            // All that is lost is what can't be written anyway.
+            tracing::debug!(%error, "a part of the recording could not be ended");
+        }
     }
 
     fn trouble(&mut self, error: &ArrowError) {
@@ -276,12 +321,8 @@ impl Writer {
 
     /// Deletes the oldest parts until one more fits below the limit.
     fn make_room(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
-        let mut parts: Vec<(PathBuf, u64)> = entries
-            .flatten()
-            .map(|entry| (entry.path(), entry.metadata().map_or(0, |metadata| metadata.len())))
-            .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "arrows"))
-            .collect();
+        let Ok(mut parts) = disk::list(&self.dir) else { return };
+        parts.retain(|(path, _)| is_part(path) || path.extension().is_some_and(|extension| extension == BEGUN));
         // Their names begin with the time at which they were begun.
         parts.sort();
         let mut total: u64 = parts.iter().map(|(_, bytes)| bytes).sum::<u64>() + self.kept / 16;
@@ -289,7 +330,7 @@ impl Writer {
             if total <= self.kept {
                 break;
             }
-            if let Err(error) = std::fs::remove_file(&path) {
+            if let Err(error) = disk::remove(&path) {
                 tracing::warn!(%error, path = %path.display(), "an old recording can't be deleted");
             }
             total -= bytes;
