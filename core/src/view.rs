@@ -92,6 +92,11 @@ impl Node {
         }
     }
 
+    /// Whether an attempt under this fence is this node's: it was begun, and the metastore may still be asked about it.
+    pub fn attempts_under(&self, fence: Fence) -> bool {
+        self.attempts.get(&fence.job).is_some_and(|attempt| attempt.fence == fence)
+    }
+
     /// The nodes that would inherit what the node runs, those that would inherit most of it first. Placement may choose
     /// otherwise when it happens: it looks at the loads of that moment.
     pub fn heirs_of(&self, node: NodeId) -> Vec<NodeId> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::{Member, NodeId};
+use kirin_shell::heed::Roster;
 use kirin_shell::link::{Address, Addresses};
 
 use crate::metastore::{MemberInfo, Store};
@@ -80,6 +81,12 @@ impl Directory {
             .rev()
             .find(|(member, _)| member.node == node)
             .map_or_else(|| format!("node {}", node.0), |(_, info)| info.name.clone())
+    }
+}
+
+impl Roster for Directory {
+    fn living(&self) -> BoxFuture<'_, Vec<(Member, String)>> {
+        async { self.refresh().await.iter().map(|info| (info.member, info.http.clone())).collect() }.boxed()
     }
 }
 

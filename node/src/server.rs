@@ -34,7 +34,7 @@ use crate::outside;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
 use kirin_shell::proof::Cluster;
-use kirin_shell::{Mind, Shell};
+use kirin_shell::{Mind, Shell, heed};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -105,7 +105,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(feeder) = feeder {
         tokio::spawn(feed(feeder, store.clone(), directory.clone()));
     }
-    tokio::spawn(heed(discovery.clone(), directory.clone(), mind.clone()));
+    tokio::spawn(heed(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
     let router = api::router(api::Parts {
         name: name.clone(),
         store,
@@ -436,25 +436,6 @@ async fn feed(feeder: Feeder, store: Store, directory: Directory) {
         }
         drop(directory.refresh().await);
         tokio::time::sleep(FEED_EVERY).await;
-    }
-}
-
-/// Who vanishes from discovery is perhaps dead: a hint. Who appears is a reason to look.
-async fn heed(discovery: Arc<dyn Discovery>, directory: Directory, mind: Mind) {
-    let mut peers = discovery.peers();
-    let mut before: Vec<String> = Vec::new();
-    while peers.changed().await.is_ok() {
-        let now: Vec<String> = peers.borrow_and_update().iter().map(Peer::address).collect();
-        let members = directory.refresh().await;
-        for vanished in before.iter().filter(|address| !now.contains(address)) {
-            if let Some(info) = members.iter().find(|info| info.http == **vanished) {
-                mind.tell(Event::Suspected(info.member));
-            }
-        }
-        if now.iter().any(|address| !before.contains(address)) {
-            mind.tell(Event::ListsChanged);
-        }
-        before = now;
     }
 }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`mod@shell`] | tells the core what happened, has its orders carried out |
 //! | [`link`] | nudges, questions and probes between nodes |
+//! | [`mod@heed`] | what a change in discovery means |
 //! | [`proof`] | mutual proof that both ends of a link know the cluster's secret |
 //! | [`report`] | what travels beside events, for people |
 //! | [`clock`] | the one place that reads clocks |
@@ -13,12 +14,14 @@
 //! this source also runs as it stands on a simulated network and under simulated time.
 
 pub mod clock;
+pub mod heed;
 pub mod link;
 pub mod proof;
 pub mod report;
 pub mod secret;
 pub mod shell;
 
+pub use heed::heed;
 pub use link::Links;
 pub use secret::Secret;
 pub use shell::{Inputs, Mind, Outside, Shell};

@@ -54,6 +54,8 @@ enum Frame {
     Question(Question),
     /// The answer to it.
     Reply(serde_json::Value),
+    /// The last word of whoever hangs up. A connection that ends without it has broken.
+    Bye,
 }
 
 /// What can be asked of another node.
@@ -148,6 +150,7 @@ impl Links {
                     let reply = self.mind.reply(question).await;
                     talk.send(&Frame::Reply(reply)).await?;
                 }
+                Ok(Frame::Bye) => return Ok(()),
                 Ok(Frame::Hello(_) | Frame::Reply(_)) => return Err(strange("out of turn")),
                 Err(error) => {
                     // Whoever watched this node may have died.
@@ -228,7 +231,10 @@ impl Links {
                 biased;
                 frame = inbox.recv() => match frame {
                     Some(frame) => talk.send(&frame).await?,
-                    None => return Ok(()),
+                    None => {
+                        talk.part().await;
+                        return Ok(());
+                    }
                 },
                 heard = talk.from.read_u8() => return Err(heard.err().unwrap_or_else(|| strange("out of turn"))),
             }
@@ -295,9 +301,12 @@ impl Links {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Met::Refused,
                 Err(_) => return Met::Nothing,
                 Ok((stream, address)) => match timeout(PATIENCE, self.greet(stream, &address.name)).await {
-                    Ok(Ok((_, Some(met)))) => return Met::Alive(met),
-                    // It listens, but is no member at this moment.
-                    Ok(Ok((_, None))) | Err(_) => return Met::Nothing,
+                    Ok(Ok((talk, met))) => {
+                        talk.part().await;
+                        // Without an identity it listens, but is no member at this moment.
+                        return met.map_or(Met::Nothing, Met::Alive);
+                    }
+                    Err(_) => return Met::Nothing,
                     // A dying process: its connections close a moment before its listener does.
                     Ok(Err(_)) => tokio::time::sleep(pause).await,
                 },
@@ -319,7 +328,9 @@ impl Links {
                 _ => Err(strange("expected a reply")),
             }
         };
-        timeout(PATIENCE, reply).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        let reply = timeout(PATIENCE, reply).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        talk.part().await;
+        reply
     }
 }
 
@@ -343,6 +354,12 @@ impl Talk {
         self.to.write_all(&seal).await?;
         self.to.write_all(&block).await?;
         self.to.flush().await
+    }
+
+    /// Hangs up, so that the other end does not take the end of this connection for a death.
+    async fn part(mut self) {
+        // Whoever is not there any more to hear it draws its own conclusions.
+        let _ = timeout(PATIENCE, self.send(&Frame::Bye)).await;
     }
 
     async fn receive(&mut self) -> io::Result<Frame> {
@@ -386,4 +403,67 @@ async fn write_greeting<T: Serialize>(to: &mut To, greeting: &T) -> io::Result<(
 async fn read_greeting<T: DeserializeOwned>(from: &mut From) -> io::Result<T> {
     let len = from.read_u32().await?;
     Ok(serde_json::from_slice(&read_block(from, len, GREETING_MAX).await?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::shell::Inputs;
+
+    struct Fixed(BTreeMap<Member, Address>);
+
+    impl Addresses for Fixed {
+        fn find(&self, member: Member) -> BoxFuture<'_, Option<Address>> {
+            Box::pin(std::future::ready(self.0.get(&member).cloned()))
+        }
+    }
+
+    /// Two nodes that watch each other: the first accepts links, those to the second are handed over with it.
+    async fn pair() -> (Links, (Links, Inputs, TcpListener)) {
+        let [one, other] = [1, 2].map(|node| Member::new(node, 1).expect("an incarnation"));
+        let listeners = [listen().await, listen().await];
+        let addresses = [(one, &listeners[0]), (other, &listeners[1])].map(|(member, listener)| {
+            let at = listener.local_addr().expect("bound").to_string();
+            (member, Address { name: member.node.0.to_string(), at })
+        });
+        let addresses = Arc::new(Fixed(addresses.into()));
+        let links = [one, other].map(|member| {
+            let (mind, inputs) = Mind::new();
+            let cluster = Cluster { secret: Secret::new("s"), id: "c".to_owned() };
+            let links = Links::new(cluster, &member.node.0.to_string(), addresses.clone(), mind);
+            links.identify(Some(member));
+            (links, inputs)
+        });
+        let [(first, _), (second, inputs)] = links;
+        let [first_at, second_at] = listeners;
+        tokio::spawn(first.clone().serve(first_at));
+        second.watch(&[one]);
+        (first, (second, inputs, second_at))
+    }
+
+    async fn listen() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_is_not_suspected_and_whose_connection_breaks_is() {
+        let (first, (second, mut inputs, listener)) = pair().await;
+        let me = first.me().expect("identified");
+        let other = second.me().expect("identified");
+
+        let (met, answered) = tokio::join!(first.look(other), async {
+            second.answer(listener.accept().await.expect("a caller").0).await
+        });
+        assert_eq!(met, Met::Alive(other));
+        answered.expect("it said good-bye");
+        assert_eq!(inputs.facts(), [], "a probe is no reason to probe the prober");
+
+        let ((), answered) = tokio::join!(async { drop(first.call(other).await.expect("an answer")) }, async {
+            second.answer(listener.accept().await.expect("a caller").0).await
+        });
+        // The kernel may also reset a connection on which something was left unread.
+        drop(answered);
+        assert_eq!(inputs.facts(), [Event::Suspected(me)]);
+    }
 }

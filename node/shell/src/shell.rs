@@ -22,6 +22,9 @@ use crate::clock::Clock;
 use crate::link::{Links, Question};
 use crate::report::{EndReport, Report, StepReport};
 
+/// Fewer reports than this are not worth looking through.
+const REPORTS_MIN: usize = 64;
+
 type Look = Box<dyn FnOnce(&mut Node, Time) + Send>;
 
 /// What comes in through the one channel.
@@ -88,6 +91,20 @@ impl Mind {
     }
 }
 
+#[cfg(test)]
+impl Inputs {
+    /// The facts that came in so far.
+    pub(crate) fn facts(&mut self) -> Vec<Event> {
+        let mut facts = Vec::new();
+        while let Ok(input) = self.0.try_recv() {
+            if let Input::Fact(event) = input {
+                facts.push(event);
+            }
+        }
+        facts
+    }
+}
+
 /// What carries out the orders of one node's core. Each method is one I/O call that is only begun: its result comes back
 /// through the [`Mind`].
 pub trait Outside: Send + 'static {
@@ -126,6 +143,8 @@ pub struct Shell<O> {
     inbox: mpsc::UnboundedReceiver<Input>,
     steps: BTreeMap<Fence, Arc<StepReport>>,
     ends: BTreeMap<Fence, Arc<EndReport>>,
+    /// With so many reports, those of attempts that are over are dropped.
+    forget_at: usize,
     me: watch::Sender<Option<Member>>,
 }
 
@@ -144,7 +163,8 @@ impl<O: Outside> Shell<O> {
         let (me, is) = watch::channel(None);
         let core = Node::start(settings, seed, clock.now());
         let inbox = inputs.0;
-        (Self { core, clock, outside, links, mind, inbox, steps: BTreeMap::new(), ends: BTreeMap::new(), me }, is)
+        let (steps, ends) = (BTreeMap::new(), BTreeMap::new());
+        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at: REPORTS_MIN, me }, is)
     }
 
     /// Runs until the member has left.
@@ -194,7 +214,21 @@ impl<O: Outside> Shell<O> {
         };
         tracing::trace!(?now, ?event, "fact");
         self.outside.record(&self.core, now, &event);
-        self.core.step(now, event)
+        let effects = self.core.step(now, event);
+        self.forget();
+        effects
+    }
+
+    /// Drops now and then what attempts reported that are over: it is sent with no request any more.
+    fn forget(&mut self) {
+        if self.steps.len() + self.ends.len() < self.forget_at {
+            return;
+        }
+        let core = &self.core;
+        self.steps.retain(|fence, _| core.attempts_under(*fence));
+        self.ends.retain(|fence, _| core.attempts_under(*fence));
+        // Twice as many as are needed: so the sweep costs next to nothing for each of them.
+        self.forget_at = REPORTS_MIN.max(2 * (self.steps.len() + self.ends.len()));
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -208,8 +242,8 @@ impl<O: Outside> Shell<O> {
                 outside.begin(&self.mind, by, fence, step);
             }
             Effect::Proceed { fence, step } => {
-                self.steps.remove(&fence);
                 outside.proceed(fence, step);
+                self.steps.remove(&fence);
             }
             Effect::Cancel { fence, why } => outside.cancel(&self.mind, fence, why),
             Effect::Watch(members) => self.links.watch(&members),
@@ -240,5 +274,52 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kirin_core::{Outcome, Role};
+
+    use super::*;
+    use crate::link::{Address, Addresses};
+    use crate::proof::Cluster;
+    use crate::secret::Secret;
+
+    struct Nothing;
+
+    impl Addresses for Nothing {
+        fn find(&self, _: Member) -> BoxFuture<'_, Option<Address>> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+
+    impl Outside for Nothing {
+        fn ask(&self, _: Ask, _: Option<Report>) -> BoxFuture<'static, Answer> {
+            Box::pin(std::future::pending())
+        }
+        fn begin(&self, _: &Mind, _: Member, _: Fence, _: u32) {}
+        fn proceed(&self, _: Fence, _: u32) {}
+        fn cancel(&self, _: &Mind, _: Fence, _: Why) {}
+        fn lead(&self, _: Target, _: Epoch) {}
+        fn resign(&self, _: Target) {}
+        fn note(&self, _: Option<Member>, _: &Note) {}
+        fn record(&mut self, _: &Node, _: Time, _: &Event) {}
+    }
+
+    #[test]
+    fn what_attempts_reported_is_forgotten_with_them() {
+        let (mind, inputs) = Mind::new();
+        let cluster = Cluster { secret: Secret::new("s"), id: "c".to_owned() };
+        let links = Links::new(cluster, "a", Arc::new(Nothing), mind.clone());
+        let (mut shell, _me) = Shell::new(Settings::new(Role::All), 1, Clock::start(), Nothing, links, mind, inputs);
+        for job in 1..=1_000 {
+            let fence = Fence { job: JobId(job), epoch: Epoch(1) };
+            drop(shell.take_in(Input::StepEnded { fence, step: 0, report: StepReport::default() }));
+            let end = End::Ran(Outcome::Succeeded);
+            drop(shell.take_in(Input::AttemptEnded { fence, end, report: EndReport::default() }));
+        }
+        let kept = shell.steps.len() + shell.ends.len();
+        assert!(kept <= REPORTS_MIN, "{kept} reports are kept");
     }
 }

@@ -9,9 +9,11 @@
 //! One mirror belongs to one session and is thrown away with it: watches don't outlive a session.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 
-use futures::future::join_all;
-use tokio::task::JoinSet;
+use futures::future::{FutureExt as _, join_all};
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use zookeeper_client::{Error as ZkError, Stat};
 
 use super::instance;
@@ -25,9 +27,12 @@ const READS_AT_ONCE: usize = 64;
 /// The directories as they were read last.
 pub(super) struct Mirror {
     directories: Vec<Directory>,
-    /// One task per watch that is set; each ends with the mark that its event stands for.
-    watches: JoinSet<Mark>,
+    /// One for each watch that is set; it ends with the mark that its event stands for.
+    watches: FuturesUnordered<Watch>,
 }
+
+/// Waits for the event of one watch. A mirror is looked at while others wait, so it is `Sync` and so is this.
+type Watch = Pin<Box<dyn Future<Output = Mark> + Send + Sync>>;
 
 /// What has to be read again.
 enum Mark {
@@ -89,23 +94,18 @@ impl Mirror {
                 entries: BTreeMap::new(),
             })
             .collect();
-        Mirror { directories, watches: JoinSet::new() }
+        Mirror { directories, watches: FuturesUnordered::new() }
     }
 
     /// Waits until something has to be read again. Cancel safe; never ends while no watch is set.
     pub(super) async fn disturbed(&mut self) {
-        match self.watches.join_next().await {
-            Some(Ok(mark)) => self.mark(mark),
-            // A watch that ended without an event tells nothing: read everything.
-            Some(Err(_)) => self.mark_all(),
+        match self.watches.next().await {
+            Some(mark) => self.mark(mark),
             None => std::future::pending().await,
         }
         // What came in meanwhile shares the read that follows.
-        while let Some(more) = self.watches.try_join_next() {
-            match more {
-                Ok(mark) => self.mark(mark),
-                Err(_) => self.mark_all(),
-            }
+        while let Some(Some(mark)) = self.watches.next().now_or_never() {
+            self.mark(mark);
         }
     }
 
@@ -165,10 +165,10 @@ impl Mirror {
                 link.ask(link.client().list_children(path)).await
             } else {
                 link.ask(link.client().list_and_watch_children(path)).await.map(|(names, watcher)| {
-                    watches.spawn(async move {
+                    watches.push(Box::pin(async move {
                         watcher.changed().await;
                         Mark::Directory(i)
-                    });
+                    }));
                     directory.watched = true;
                     names
                 })
@@ -186,10 +186,10 @@ impl Mirror {
                     directory.entries.clear();
                     if !directory.watched {
                         let (stat, watcher) = link.ask(link.client().check_and_watch_stat(path)).await?;
-                        watches.spawn(async move {
+                        watches.push(Box::pin(async move {
                             watcher.changed().await;
                             Mark::Directory(i)
-                        });
+                        }));
                         if stat.is_some() {
                             // It appeared in between. The watch just set fires once more than needed, which does no harm.
                             continue;
@@ -231,10 +231,10 @@ impl Mirror {
                         let entry = entries.entry(name.clone()).or_default();
                         if let Some(watcher) = watcher {
                             let name = name.clone();
-                            watches.spawn(async move {
+                            watches.push(Box::pin(async move {
                                 watcher.changed().await;
                                 Mark::Entry(i, name)
-                            });
+                            }));
                             entry.watched = true;
                         }
                         let peer = instance::read(name, container.role, &data);
