@@ -239,3 +239,16 @@ fn the_end_of_trust_stops_what_the_metastore_cannot_refuse_and_nothing_else() {
     assert_eq!(others(mind.answer(is_beat, lists)), [Effect::Note(Note::TrustRestored)]);
     assert_eq!(mind.node.view(mind.now).trust_left, Some(Timing::kylin().trust_for()));
 }
+
+#[test]
+fn a_node_says_who_it_is_and_how_it_behaves() {
+    let mut mind = Mind::starting(Settings::new(Role::Job), 2);
+    assert_eq!((mind.node.me(), mind.node.seed()), (None, 7));
+    assert_eq!((mind.node.slots(), mind.node.settings().slots), (30, 30));
+    assert_eq!(mind.node.view(mind.now).phase, "outside");
+    mind.step(Event::Woke);
+    mind.answer(|_| true, Answer::Joined(ME));
+    assert_eq!(mind.node.me(), Some(ME));
+    mind.step(Event::SlotsWished(5));
+    assert_eq!((mind.node.slots(), mind.node.settings().slots), (5, 5));
+}
