@@ -203,9 +203,9 @@ fn a_node_that_came_and_went_leaves_no_trace() {
     with.set_candidates([(n(2), 2), (n(1), 2)].into_iter());
     assert_eq!(digest::of(&with, NOW), without);
     wait(&mut with, job(1));
-    assert!(!with.is_empty() && with.len() == 1);
+    assert_eq!((with.is_empty(), with.len()), (false, 1));
     with.remove(JobId(1));
-    assert!(with.is_empty() && with.len() == 0);
+    assert_eq!((with.is_empty(), with.len()), (true, 0));
     assert_eq!(digest::of(&with, NOW), without);
 }
 

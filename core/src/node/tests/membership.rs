@@ -19,7 +19,7 @@ fn asks_to_fence(node: u32) -> Ask {
 fn a_join_that_failed_is_tried_again_after_a_pause() {
     let mut mind = Mind::starting(Settings::new(Role::All), 2);
     let join = Ask::Join { role: Role::All, slots: 30 };
-    assert_eq!(asks(&mind.step(Event::Woke)), [join.clone()]);
+    assert_eq!(asks(&mind.step(Event::Woke)), core::slice::from_ref(&join));
     assert_eq!(mind.answer(|_| true, Answer::Unknown), []);
     assert_eq!(mind.node.deadline(), (mind.now + PAUSE, Timer::Membership));
     assert_eq!(mind.wake_after(PAUSE - Span::from_micros(1)), []);
@@ -58,14 +58,14 @@ fn a_drain_before_the_join_waits_for_it_unless_the_node_is_to_leave() {
 fn what_a_list_says_of_this_member_is_put_right() {
     let mut mind = Mind::of(2);
     let drain = Ask::Drain { by: ME };
-    assert_eq!(asks(&mind.drains(false)), [drain.clone()]);
+    assert_eq!(asks(&mind.drains(false)), core::slice::from_ref(&drain));
     assert_eq!(mind.reads_lists(), [], "it is being asked");
     assert_eq!(asks(&mind.answer(|ask| *ask == drain, Answer::Failed)), [Ask::List]);
     assert_eq!(asks(&mind.reads_lists()), [drain]);
 
     let mut mind = Mind::of(2);
     let slots = Ask::SetSlots { member: ME, slots: 5 };
-    assert_eq!(asks(&mind.step(Event::SlotsWished(5))), [slots.clone()]);
+    assert_eq!(asks(&mind.step(Event::SlotsWished(5))), core::slice::from_ref(&slots));
     assert_eq!(mind.reads_lists(), [], "it is being asked");
     assert_eq!(asks(&mind.answer(|ask| *ask == slots, Answer::Done)), [Ask::List]);
     assert_eq!(asks(&mind.reads_lists()), [slots], "the list knows nothing of it");
