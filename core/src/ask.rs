@@ -19,7 +19,7 @@ use crate::job::{Action, JobState, Outcome};
 use crate::member::{Member, MemberState, NodeId, Role};
 
 /// The number of a job: its place in the order of acceptance. Issued by the metastore, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobId(pub u64);
 
@@ -145,8 +145,8 @@ pub enum Ask {
         /// How many attempts it runs at once.
         slots: u32,
     },
-    /// `beat = beat + 1` where the member is alive, and read the lists. Answer: [`Answer::Listed`], or
-    /// [`Answer::Refused`] if the member isn't alive.
+    /// `beat = beat + 1` where the member is alive, and then, perhaps a moment later, read the lists: they may lack the
+    /// member already. Answer: [`Answer::Listed`], or [`Answer::Refused`] if the member isn't alive.
     Beat {
         /// Who beats.
         by: Member,
@@ -228,14 +228,16 @@ pub enum Ask {
     /// Take a job: READY, PENDING or RUNNING → RUNNING, holder = `by`, placed = its node, epoch + 1, where the epoch is the one seen,
     /// nobody alive holds it and `by` is up; and where the project's limit allows one more RUNNING job if the job isn't
     /// RUNNING already. Takeover is this same transition. Answer: [`Answer::Granted`], [`Answer::Full`] if only the
-    /// limit stands against it, or refused.
+    /// limit stands against it, or refused. The limit is never exceeded; but a place that gets free while takes of one
+    /// project are under way may be missed, and an earlier job that comes meanwhile may be passed over.
     Take {
         /// Which, and the epoch that was seen.
         fence: Fence,
         /// For whom.
         by: Member,
-        /// Whether an earlier job (by priority, then id) of the same cluster that waits and whose project isn't full
-        /// stands against it: strict FIFO over all nodes.
+        /// Whether, if the job waits, an earlier one (by priority, then id) of the same cluster that could be taken as
+        /// well stands against it: one that waits, that nobody holds and whose project isn't full. Strict FIFO over all
+        /// nodes.
         in_order: bool,
     },
     /// Commit the result of the step numbered `step` (from 0), where state is RUNNING, holder and epoch match, and
@@ -269,7 +271,8 @@ pub enum Ask {
         placed: Option<NodeId>,
     },
     /// A user's action, where state and epoch are the ones seen and the action is legal in that state. A living holder
-    /// stays (see [`crate::job`]), a dead one is cleared; RESTART forgets the committed steps. Answer: done or refused.
+    /// stays (see [`crate::job`]), a dead one is cleared; what becomes READY is on no queue; RESTART forgets the committed
+    /// steps. Answer: done or refused.
     Act {
         /// Which, and the epoch that was seen.
         fence: Fence,

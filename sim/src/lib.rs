@@ -7,6 +7,7 @@
 //! | module | what is there |
 //! |---|---|
 //! | [`store`] | the model of the metastore: the contract as plain data |
+//! | [`zookeeper`] | the model of ZooKeeper: sessions, ephemeral nodes, watches |
 //! | [`setup`], [`act`] | what a run starts with, and what is done to it |
 //! | [`world`] | time, machines, clocks, links, executors, users |
 //! | [`rule`] | the rules that must hold, whatever happens |
@@ -42,6 +43,7 @@ pub mod table;
 pub mod trace;
 pub mod transcript;
 pub mod world;
+pub mod zookeeper;
 
 pub use act::{Act, Host};
 pub use draw::Profile;

@@ -19,7 +19,7 @@ pub use kirin_core::JobRow;
 use crate::plant::Plant;
 
 /// The metastore of one cluster.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Store {
     members: BTreeMap<Member, MemberRow>,
     /// The living member of each node.
@@ -28,6 +28,8 @@ pub struct Store {
     claims: BTreeMap<Target, ClaimRow>,
     projects: BTreeMap<ProjectId, u32>,
     jobs: BTreeMap<JobId, JobRow>,
+    /// The number of the job that was accepted last.
+    issued: JobId,
     /// Jobs that are not over, or are over but still held.
     open: BTreeSet<JobId>,
     running: BTreeMap<ProjectId, u32>,
@@ -41,6 +43,17 @@ impl Store {
     /// An empty metastore with these projects.
     pub fn new(projects: impl IntoIterator<Item = ProjectRow>) -> Self {
         Self { projects: projects.into_iter().map(|p| (p.id, p.limit)).collect(), ..Self::default() }
+    }
+
+    /// Makes one more project.
+    pub fn add_project(&mut self, project: ProjectRow) {
+        self.projects.insert(project.id, project.limit);
+    }
+
+    /// The next job gets this number. A metastore issues numbers as it likes: they may have gaps, and one that was issued
+    /// later may be seen earlier.
+    pub fn number_next(&mut self, id: JobId) {
+        self.issued = JobId(id.0 - 1);
     }
 
     /// Breaks a rule on purpose.
@@ -237,6 +250,9 @@ impl Store {
                 self.change(fence.job, fits, |row| {
                     row.holder = row.holder.filter(|_| is_held || kept);
                     row.state = row.state.after(JobEvent::Act(*action)).ok()?;
+                    if row.state == JobState::Ready {
+                        row.placed = None;
+                    }
                     if *action == Action::Restart {
                         row.steps = 0;
                     }
@@ -349,7 +365,8 @@ impl Store {
         if !self.projects.contains_key(&project) {
             return Answer::Refused;
         }
-        let id = JobId(self.jobs.len() as u64 + 1);
+        self.issued.0 += 1;
+        let id = self.issued;
         let state = if placed.is_some() { JobState::Pending } else { JobState::Ready };
         let row = JobRow { id, project, priority, state, epoch: Epoch(0), holder: None, placed, steps: 0, external };
         self.jobs.insert(id, row);
@@ -371,7 +388,8 @@ impl Store {
                 && !self.is_held(other)
                 && !self.is_full(other.project)
         };
-        if in_order && !self.planted(Plant::OrderIgnored) && self.open().any(is_before) {
+        let in_order = in_order && row.state.is_waiting() && !self.planted(Plant::OrderIgnored);
+        if in_order && self.open().any(is_before) {
             return Answer::Refused;
         }
         if row.state != JobState::Running && self.is_full(row.project) && !self.planted(Plant::LimitIgnored) {

@@ -40,7 +40,7 @@ mod zookeeper;
 
 use clients::{Client, Reply};
 use film::Film;
-use zookeeper::ZooKeeper;
+use zookeeper::Ensemble;
 
 /// How often the judge looks at everything.
 const LOOK_EVERY_US: u64 = 5_000_000;
@@ -235,7 +235,7 @@ pub struct World {
     cuts: BTreeSet<(Host, Host)>,
     /// Requests that hang in the metastore.
     hung: Vec<(Host, Ask)>,
-    zookeeper: ZooKeeper,
+    zookeeper: Ensemble,
     machines: Vec<Machine>,
     works: BTreeMap<JobId, Work>,
     clients: Vec<Client>,
@@ -295,7 +295,7 @@ impl World {
             outage: None,
             cuts: BTreeSet::new(),
             hung: Vec::new(),
-            zookeeper: ZooKeeper::default(),
+            zookeeper: Ensemble::default(),
             machines: machines.collect(),
             works: BTreeMap::new(),
             clients: Vec::new(),

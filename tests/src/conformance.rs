@@ -79,6 +79,7 @@ macro_rules! conformance_cases {
             a_release_is_done_once_by_sixteen_zombies
             a_beat_and_a_fence_for_silence_exclude_each_other
             a_finish_and_a_takeover_exclude_each_other
+            a_takeover_is_granted_whether_the_dead_let_go_or_not
             a_take_comes_before_the_fence_of_its_taker_or_not_at_all
             a_claim_comes_before_the_fence_of_its_taker_or_not_at_all
             two_members_cannot_fence_each_other
@@ -876,6 +877,18 @@ case! {
         assert_eq!(c.finish(c.read(urgent.id).await.fence(), a, Outcome::Succeeded).await, Answer::Done);
         assert_eq!(c.ask(ordered(open)).await, Answer::Refused, "its project has room again");
         assert!(is_granted(&c.take(open.fence(), a).await), "without strict order it is free");
+        assert!(is_granted(&c.ask(ordered(blocked)).await));
+        // One that was restarted can't start before its attempt has stopped: it is in nobody's way.
+        assert_eq!(c.act(c.read(open.id).await, Action::Restart).await, Answer::Done);
+        let (behind, last) = (c.submit_at(q, 3, None).await, c.submit_at(q, 3, None).await);
+        assert!(is_granted(&c.ask(ordered(behind)).await), "the one before it is held");
+        assert_eq!(c.release(c.read(open.id).await.fence(), a, None).await, Answer::Done);
+        assert_eq!(c.ask(ordered(last)).await, Answer::Refused, "it waits for anybody again");
+        // What runs has had its turn: its heir waits for nobody.
+        let b = c.join("b").await;
+        let orphan = c.hold(last.id, b).await;
+        c.exited(b, a).await;
+        assert!(is_granted(&c.ask(Ask::Take { fence: orphan, by: a, in_order: true }).await), "a takeover");
     }
 }
 
@@ -1356,6 +1369,37 @@ case! {
             } else {
                 assert_eq!((row.state, row.holder, row.epoch), (JobState::Succeed, None, fence.epoch));
             }
+        }
+    }
+}
+
+case! {
+    /// A dead member's last words, or a user's RESTART, come before the takeover or after it: the heir gets the job, and
+    /// the place of the job in its full project with it.
+    a_takeover_is_granted_whether_the_dead_let_go_or_not(c) {
+        let b = c.join("b").await;
+        for round in 0..8 {
+            let a = c.join("a").await;
+            let mut held = Vec::new();
+            for _ in 0..SIXTEEN / 2 {
+                let job = c.submit(c.project(1).await).await;
+                held.push(c.hold(job.id, a).await);
+            }
+            c.exited(a, b).await;
+            let mut asks: Vec<BoxFuture<'static, Answer>> = Vec::new();
+            for fence in held {
+                let (heir, dead) = (c.clone(), c.clone());
+                let (state, action) = (JobState::Running, Action::Restart);
+                asks.push(Box::pin(async move { heir.take(fence, b).await }));
+                asks.push(Box::pin(async move {
+                    match round % 2 {
+                        0 => dead.release(fence, a, None).await,
+                        _ => dead.ask(Ask::Act { fence, state, action }).await,
+                    }
+                }));
+            }
+            let answers = at_once(asks).await;
+            assert_eq!(count(&answers, is_granted), SIXTEEN / 2, "{answers:?}");
         }
     }
 }

@@ -56,7 +56,8 @@ struct Candidate {
 }
 
 impl Takes<'_> {
-    /// One statement; again, under the lock of their projects, for the jobs whose project may be full.
+    /// One statement; again, under the lock of their projects, for the jobs whose project may be full, and for those that
+    /// stopped running meanwhile without being taken.
     async fn postgres(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
         let mut answers = vec![Answer::Refused; self.0.len()];
         let all: Vec<usize> = (0..self.0.len()).collect();
@@ -93,8 +94,11 @@ impl Takes<'_> {
         line.begin().await?;
         let jobs = Table::default().ints(tight.iter().map(|at| self.0[*at].fence.job.0.cast_signed()));
         line.rows(|sql| &sql.take_scope_lock, args![jobs]).await?;
-        let rows = line.rows(|sql| &sql.take, &self.take_args(tight, true)).await?;
-        self.read(&rows, answers)?;
+        let mut rest = tight.to_vec();
+        while !rest.is_empty() {
+            let rows = line.rows(|sql| &sql.take, &self.take_args(&rest, true)).await?;
+            rest = self.read(&rows, answers)?;
+        }
         line.commit().await
     }
 
@@ -109,7 +113,7 @@ impl Takes<'_> {
         [table.into(), i64::from(locked).into(), wall_ms().into(), i64::from(in_order).into()]
     }
 
-    /// Fills in the answers; returns those that must be asked again under the lock of their project.
+    /// Fills in the answers; returns those that must be asked again.
     fn read(&self, rows: &[Row], answers: &mut [Answer]) -> Result<Vec<usize>, Fault> {
         let places: BTreeMap<u64, usize> = self.0.iter().enumerate().map(|(at, take)| (take.fence.job.0, at)).collect();
         let mut tight = Vec::new();
@@ -137,13 +141,13 @@ impl Takes<'_> {
         }
         projects.sort_unstable();
         let mut room = room(line, &projects).await?;
+        let mut tight: Vec<i64> = Vec::new();
         if line.dialect() != Dialect::Sqlite {
             let n = i64::try_from(self.0.len()).expect("few takes");
-            let tight: Vec<i64> =
-                room.iter().filter(|(_, room)| room.left < n + MARGIN + 2 * room.slots).map(|(id, _)| *id).collect();
+            let is_tight = |room: &Room| room.left < n + MARGIN + 2 * room.slots;
+            tight = room.iter().filter(|(_, room)| is_tight(room)).map(|(id, _)| *id).collect();
             if !tight.is_empty() {
-                line.rows(|sql| &sql.project_lock, args![Table::default().ints(tight)]).await?;
-                room = self::room(line, &projects).await?;
+                line.rows(|sql| &sql.project_lock, args![Table::default().ints(tight.iter().copied())]).await?;
             }
         }
         let me = self.members_up(line).await?;
@@ -155,6 +159,10 @@ impl Takes<'_> {
             candidates.push(candidate(&row)?);
         }
         candidates.sort_by_key(|candidate| (candidate.priority, candidate.job));
+        if !tight.is_empty() {
+            // Counted when the jobs are locked: one that ran when the project was locked may wait by now.
+            room = self::room(line, &projects).await?;
+        }
 
         let mut answers = vec![Answer::Refused; self.0.len()];
         let mut granted: Vec<(&Candidate, &Take)> = Vec::new();
@@ -173,14 +181,13 @@ impl Takes<'_> {
                         continue;
                     }
                 }
-                let left = room.get_mut(&candidate.project).map(|room| &mut room.left);
-                match left {
-                    Some(left) if *left > 0 => *left -= 1,
-                    _ => {
-                        answers[at] = Answer::Full;
-                        continue;
-                    }
+                // A job that came after its project was looked for was not there yet: it is refused.
+                let Some(room) = room.get_mut(&candidate.project) else { continue };
+                if room.left <= 0 {
+                    answers[at] = Answer::Full;
+                    continue;
                 }
+                room.left -= 1;
             }
             answers[at] = Answer::Granted { epoch: Epoch(take.fence.epoch.0 + 1), steps: candidate.steps };
             granted.push((candidate, take));

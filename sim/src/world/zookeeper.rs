@@ -1,8 +1,9 @@
-//! ZooKeeper: sessions, the registrations that live as long as they do, and watches that may be lost.
+//! ZooKeeper in time: when sessions begin and end in the [model](crate::zookeeper), and what processes do with what they hear.
 //!
-//! A registration is an ephemeral node; here it and its session are one. A process that does not move, is cut off or gone keeps
+//! Every session makes one node, its registration. A process that does not move, is cut off or gone keeps
 //! its session until the timeout has passed at ZooKeeper, and is registered anew when it comes back. Without a quorum nobody is
-//! heard, and no session expires; afterwards each has its whole timeout once more. What a process does with a change is the
+//! heard, and no session expires; afterwards each has its whole timeout once more. An event may be lost; then the list is read again without one, later. What a
+//! process does with a change is the
 //! rule of the production shell: it reads the list, and who vanished from it though the metastore calls it alive is
 //! *suspected*, nothing more.
 
@@ -13,16 +14,24 @@ use kirin_core::{Event, NodeId};
 use super::{Coming, World};
 use crate::act::{Act, Host};
 use crate::plant::Plant;
+use crate::zookeeper::{Answer, Ask, ZooKeeper};
 
 /// How long a client takes to connect and to register.
 const CONNECT_US: u64 = 50_000;
 
+/// How long nobody reads the list again if no event tells to.
+const REREAD_US: u64 = 60_000_000;
+
+/// A host and which start of its process.
+type Start = (u32, u32);
+
 #[derive(Debug, Default)]
-pub(super) struct ZooKeeper {
+pub(super) struct Ensemble {
     down: bool,
-    /// The sessions, and which sign of life was the last.
-    sessions: BTreeMap<(u32, u32), u64>,
-    signs: u64,
+    model: ZooKeeper<Start, Start>,
+    /// Which sign of life of a session was the last.
+    signs: BTreeMap<Start, u64>,
+    sign: u64,
 }
 
 impl World {
@@ -51,7 +60,7 @@ impl World {
                 self.judge.zookeeper(self.now, if cut { "zookeeper cut" } else { "zookeeper healed" });
             }
             Act::Expire(host) if !self.zookeeper.down => {
-                let session = self.zookeeper.sessions.keys().find(|(of, _)| *of == host.0).copied();
+                let session = self.zookeeper.model.sessions().find(|(of, _)| *of == host.0);
                 if let Some((_, boot)) = session {
                     self.judge.zookeeper(self.now, "session ended by force");
                     self.session_ends(*host, boot);
@@ -77,12 +86,14 @@ impl World {
             return;
         }
         let boots: Vec<_> =
-            self.zookeeper.sessions.keys().filter(|(of, _)| *of == host.0).map(|(_, boot)| *boot).collect();
+            self.zookeeper.model.sessions().filter(|(of, _)| *of == host.0).map(|(_, boot)| boot).collect();
         for boot in &boots {
-            self.zookeeper.signs += 1;
-            let sign = self.zookeeper.signs;
-            self.zookeeper.sessions.insert((host.0, *boot), sign);
-            if !self.is_connected(host, *boot) && !self.zookeeper.down {
+            let sign = self.sign_of_life((host.0, *boot));
+            let is_connected = self.is_connected(host, *boot);
+            // Whoever is back reads the list anyway.
+            let ask = if is_connected { Ask::Reconnect } else { Ask::Disconnect };
+            self.zookeeper.model.ask((host.0, *boot), &ask);
+            if !is_connected && !self.zookeeper.down {
                 let at = self.now + self.setup.zookeeper.micros();
                 self.schedule(at, Coming::SessionEnds { host, boot: *boot, sign });
             }
@@ -98,7 +109,7 @@ impl World {
 
     /// The process says good-bye to ZooKeeper, or nobody has heard of it for the whole timeout.
     pub(super) fn session_expires(&mut self, host: Host, boot: u32, sign: u64) {
-        if self.zookeeper.sessions.get(&(host.0, boot)) != Some(&sign) || self.zookeeper.down {
+        if self.zookeeper.signs.get(&(host.0, boot)) != Some(&sign) || self.zookeeper.down {
             return;
         }
         self.judge.count("session expired");
@@ -106,39 +117,46 @@ impl World {
     }
 
     pub(super) fn session_ends(&mut self, host: Host, boot: u32) {
-        if self.zookeeper.sessions.remove(&(host.0, boot)).is_none() {
+        if self.zookeeper.signs.remove(&(host.0, boot)).is_none() {
             return;
         }
+        let (_, told) = self.zookeeper.model.ask((host.0, boot), &Ask::End);
         if self.process(host, boot).is_some() {
             self.judge.count("session of the living expired");
             if self.plant == Some(Plant::SessionLossStopsNode) {
                 self.exit(host);
             }
         }
-        self.list_changed();
+        self.tell_watchers(&told);
+    }
+
+    fn sign_of_life(&mut self, of: Start) -> u64 {
+        self.zookeeper.sign += 1;
+        self.zookeeper.signs.insert(of, self.zookeeper.sign);
+        self.zookeeper.sign
     }
 
     pub(super) fn register(&mut self, host: Host, boot: u32) {
         if self.is_connected(host, boot) {
-            self.zookeeper.signs += 1;
-            self.zookeeper.sessions.insert((host.0, boot), self.zookeeper.signs);
-            self.list_changed();
+            let start = (host.0, boot);
+            self.sign_of_life(start);
+            self.zookeeper.model.ask(start, &Ask::Open);
+            let (_, told) = self.zookeeper.model.ask(start, &Ask::Create(start));
+            self.tell_watchers(&told);
+            let at = self.now + self.link_way();
+            self.schedule(at, Coming::LookAround { host, boot });
         }
     }
 
-    /// Everybody who watches is told, unless the watch is lost.
-    fn list_changed(&mut self) {
-        for host in self.hosts() {
-            let Some(boot) = self.machine(host).and_then(|m| m.process.as_ref()).map(|p| p.boot) else { continue };
-            if !self.is_connected(host, boot) {
-                continue;
-            }
-            if self.dice.chance(self.weather.lose_watch_ppm) {
+    /// The list changed, and these watched it: each is told, unless the event is lost.
+    fn tell_watchers(&mut self, watchers: &[Start]) {
+        for (host, boot) in watchers {
+            let lost = self.dice.chance(self.weather.lose_watch_ppm);
+            if lost {
                 self.judge.count("watch lost");
-                continue;
             }
-            let at = self.now + self.link_way();
-            self.schedule(at, Coming::LookAround { host, boot });
+            let at = self.now + if lost { REREAD_US } else { self.link_way() };
+            self.schedule(at, Coming::LookAround { host: Host(*host), boot: *boot });
         }
     }
 
@@ -147,7 +165,9 @@ impl World {
         if !self.is_connected(host, boot) {
             return;
         }
-        let registered: BTreeSet<_> = self.zookeeper.sessions.keys().copied().collect();
+        let listed = self.zookeeper.model.ask((host.0, boot), &Ask::List { watch: true });
+        let (Answer::Listed(registered), _) = listed else { return };
+        let registered: BTreeSet<_> = registered.into_iter().collect();
         let Some(process) = self.process_mut(host, boot) else { return };
         let before = core::mem::replace(&mut process.registered, registered.clone());
         let hears_store = self.outage.is_none() && self.machine(host).is_some_and(|m| !m.store_cut);

@@ -4,6 +4,7 @@
 
 mod curator;
 mod faults;
+mod model;
 mod proxy;
 mod registrations;
 

@@ -3,6 +3,7 @@
 mod beside;
 mod contract;
 mod faults;
+mod model;
 mod planted;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -90,6 +90,7 @@ planted! {
         take_room: "AND r.state = 2" => "" trips suite!(a_project_that_is_full_says_so);
         take_room: "r.project = p.id AND" => "" trips suite!(a_project_that_is_full_says_so);
         take_earlier: "w.state IN (0, 1)" => "1 = 0" trips suite!(strict_order_holds_over_all_nodes);
+        take_earlier: "AND w.holder_node IS NULL" => "" trips suite!(strict_order_holds_over_all_nodes);
         step_lock: "AND j.epoch = q.held" => "" trips suite!(a_step_is_scoped_by_job_epoch_holder_state_and_number);
         step_lock: "AND j.holder_node = q.node" => "" trips suite!(a_step_is_scoped_by_job_epoch_holder_state_and_number);
         step_lock: "AND j.holder_incarnation = q.incarnation" => ""
@@ -131,6 +132,7 @@ planted! {
         WHEN" trips suite!(a_limit_is_exact_for_sixteen_takers);
         take_scope_lock: "FOR NO KEY UPDATE" => "" trips suite!(a_limit_is_exact_for_sixteen_takers);
         take: "AND w.state IN (0, 1)" => "AND w.state = 9" trips suite!(strict_order_holds_over_all_nodes);
+        take: "AND w.holder_node IS NULL" => "" trips suite!(strict_order_holds_over_all_nodes);
         step: "AND j.epoch = q.held" => "" trips suite!(a_step_is_scoped_by_job_epoch_holder_state_and_number);
         step: "AND j.holder_node = q.node" => "" trips suite!(a_step_is_scoped_by_job_epoch_holder_state_and_number);
         step: "AND j.holder_incarnation = q.incarnation" => ""
