@@ -47,8 +47,11 @@ pub(super) async fn tell(
     Ok(())
 }
 
+/// The limits of the projects, and what is asked.
+type History = ([u32; 2], Vec<Wish>);
+
 /// Draws histories until the server and the model, with this rule of it broken, differ.
-fn differ(server: &Server, config: Config, plant: Option<Plant>) -> Result<(), TestError<([u32; 2], Vec<Wish>)>> {
+fn differ(server: &Server, config: Config, plant: Option<Plant>) -> Result<(), TestError<History>> {
     TestRunner::new(config).run(&(limits(), wishes(1..60)), |(limits, wishes)| {
         let told = server.run(async {
             let mut known = Known::begin(&server.clients, limits).await;
