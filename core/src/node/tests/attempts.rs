@@ -369,3 +369,15 @@ fn an_answer_of_a_former_life_changes_nothing_about_the_next() {
         assert_eq!(known.map(|row| (row.state, row.epoch)), Some((next.state, next.epoch)));
     }
 }
+
+#[test]
+fn an_attempt_is_this_nodes_until_nothing_is_left_to_ask() {
+    let mut mind = Mind::of(2);
+    let at = mind.holds(1);
+    assert!(mind.node.attempts_under(at));
+    assert!(!mind.node.attempts_under(fence(1, 2)) && !mind.node.attempts_under(fence(2, 1)));
+    mind.step(ended(at, End::Ran(Outcome::Succeeded)));
+    assert!(mind.node.attempts_under(at), "its end is not told yet");
+    mind.answer(|ask| matches!(ask, Ask::Finish { .. }), Answer::Done);
+    assert!(!mind.node.attempts_under(at));
+}
