@@ -161,7 +161,7 @@ const RACES: [(On, u32, Planted); 2] = [
 fn no_order_explains_a_server_without_its_locks() {
     for (on, places, planted) in RACES {
         let server = Server::open(on, |config| (config.planted, config.batch) = (Some(planted), false));
-        let once = Config { cases: 300, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+        let once = Config { cases: 300, max_shrink_iters: 0, ..cases(300) };
         assert!(differ(&server, once, &crowd(places)).is_err(), "{planted:?} was not found");
     }
 }

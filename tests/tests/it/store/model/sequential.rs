@@ -141,7 +141,7 @@ fn a_model_with_a_broken_rule_is_not_sqlite() {
     let planted = Plant::ALL.iter().filter(|planting| is_in_the_contract(planting.plant));
     let missed: Vec<_> = planted
         .filter(|planting| {
-            let once = Config { cases: TRIES_MAX, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+            let once = Config { cases: TRIES_MAX, max_shrink_iters: 0, ..cases(TRIES_MAX) };
             differ(&server, once, Some(planting.plant)).is_ok()
         })
         .map(|planting| planting.name)
