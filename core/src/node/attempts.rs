@@ -6,7 +6,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::dispatch::TELL_ALL;
 use super::{Inherited, Node, Phase, What};
 use crate::ask::{Answer, Ask, Epoch, Fence, JobId, JobRow};
 use crate::effect::{Effect, Note, Nudge, Why};
@@ -334,7 +333,7 @@ impl Node {
         let was_full = self.queue.is_full(row.project);
         let row = state.map_or(row, |state| JobRow { state, holder: None, ..row });
         self.put(now, row);
-        let is_over = state.is_some() && self.roster.peers().len() <= TELL_ALL;
+        let is_over = state.is_some() && self.tells_all();
         if is_over || was_full && !self.queue.is_full(row.project) {
             // Others may wait for this place, and know less than this node of how full the project is.
             self.nudge_all(&Nudge::Jobs(vec![row]));

@@ -17,8 +17,8 @@ use crate::time::Time;
 /// So many placements are written down at once, at most; the rest follows with the next list.
 const PLACE_BATCH: usize = 256;
 
-/// In a cluster of at most so many members every job that is accepted or over is told to all of them.
-pub(super) const TELL_ALL: usize = 16;
+/// In a cluster of at most so many members every job that is accepted, handed back or over is told to all of them.
+const TELL_ALL: usize = 16;
 
 impl Node {
     pub(super) fn read_jobs(&mut self, now: Time, ids: Vec<JobId>) {
@@ -71,7 +71,7 @@ impl Node {
     pub(super) fn told(&mut self, now: Time, rows: Vec<JobRow>) {
         let was_full: Vec<_> = rows.iter().map(|row| self.queue.is_full(row.project)).collect();
         self.heard(now, &rows);
-        if self.roster.peers().len() <= TELL_ALL {
+        if self.tells_all() {
             // Few enough that all can place the next job knowing of these.
             self.nudge_all(&Nudge::Jobs(rows));
             return;
@@ -92,6 +92,11 @@ impl Node {
         for (node, rows) in concerned {
             self.nudge(node, Nudge::Jobs(rows));
         }
+    }
+
+    /// Whether the cluster is small enough that everybody is told of every change.
+    pub(super) fn tells_all(&self) -> bool {
+        self.roster.peers().len() <= TELL_ALL
     }
 
     pub(super) fn heard(&mut self, now: Time, rows: &[JobRow]) {
@@ -121,9 +126,8 @@ impl Node {
             };
             // This node gave it back: whoever is free may take it, not only the node on whose queue it stands now; and where
             // its project was full, others may have waited for the place.
-            let few = self.roster.peers().len() <= TELL_ALL;
             let freed = was_full && !self.queue.is_full(row.project);
-            if self.settled.contains_key(id) && (few || freed) {
+            if self.settled.contains_key(id) && (self.tells_all() || freed) {
                 self.nudge_all(&Nudge::Jobs(vec![*row]));
             } else {
                 self.tell_home(*row);
