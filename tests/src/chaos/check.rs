@@ -44,6 +44,12 @@ pub fn all(
     let mut found = Findings { jobs: said.submitted.len(), queries: said.queries, ..Findings::default() };
     found.wrong.extend(said.unseen.iter().map(|what| format!("acknowledged and not seen: {what}")));
     found.wrong.extend(said.strange.iter().cloned());
+    if said.reads == 0 || said.queries == 0 {
+        found.wrong.push(format!(
+            "{} reads and {} queries were answered: nothing was put to the test",
+            said.reads, said.queries
+        ));
+    }
     let committed = jobs(cluster, said, &mut found)?;
     sink(cluster, &committed, &mut found)?;
     history(cluster, faults, beats, &mut found)?;
@@ -167,6 +173,7 @@ fn history(cluster: &Deployment, faults: &[Done], beats: (u64, u64), found: &mut
 fn recordings(cluster: &Deployment, found: &mut Findings) {
     for node in 0..cluster.nodes.len() {
         match replay(cluster, node) {
+            Ok(0) => found.wrong.push(format!("{} has recorded nothing", cluster.nodes[node].name)),
             Ok(events) => found.replayed += events,
             Err(error) => found.wrong.push(format!("a recording of {}: {error:#}", cluster.nodes[node].name)),
         }
