@@ -102,8 +102,9 @@ fn main() -> anyhow::Result<ExitCode> {
     println!("{} jobs were acknowledged, {} requests got no answer", said.submitted.len(), said.errors);
     let found = check::all(&mut cluster, &said, &done, beats)?;
     report(&done, &found);
-    drop(cluster);
     if found.wrong.is_empty() {
+        cluster.unmount()?;
+        drop(cluster);
         if !kept {
             std::fs::remove_dir_all(&dir)?;
         }

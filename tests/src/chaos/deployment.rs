@@ -352,6 +352,18 @@ impl Deployment {
         }
     }
 
+    /// Takes the nodes' small disks away, so that their directories can be removed.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn unmount(&self) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            let done = Command::new("umount").arg("-l").arg(node.home.join("data")).status()?;
+            ensure!(done.success(), "umount ended with {done}");
+        }
+        Ok(())
+    }
+
     /// The directory of the recordings of a node.
     pub fn recordings(&self, node: usize) -> PathBuf {
         recordings(&self.nodes[node].home)
