@@ -20,6 +20,7 @@
 //! suspects itself and asks for nothing but the passage of time (the rule of Eureka's self-preservation; detection by few
 //! observers follows Falcon, Leners et al., 2011, and SWIM, Das et al., 2002).
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -81,7 +82,6 @@ pub(crate) struct Peer {
     pub(crate) row: MemberRow,
     /// When this observer first saw the beat that the row shows.
     pub(crate) changed_at: Time,
-    pub(crate) suspicion: Option<Suspicion>,
 }
 
 /// A member that is not listed any more, and what was held against it.
@@ -92,6 +92,8 @@ pub(crate) type Gone = (Member, Option<Suspicion>);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Roster {
     peers: Vec<Peer>,
+    /// What is held against whom of them.
+    suspicions: BTreeMap<Member, Suspicion>,
     /// When the last list was asked for.
     read: Option<Time>,
     /// A list that was asked for earlier is older than what is known.
@@ -102,7 +104,13 @@ pub struct Roster {
 
 impl Default for Roster {
     fn default() -> Self {
-        Self { peers: Vec::new(), read: None, not_before: Time::ZERO, plants: Planted::default() }
+        Self {
+            peers: Vec::new(),
+            suspicions: BTreeMap::new(),
+            read: None,
+            not_before: Time::ZERO,
+            plants: Planted::default(),
+        }
     }
 }
 
@@ -137,17 +145,14 @@ impl Roster {
             }
             return (Vec::new(), changed);
         }
-        let before = core::mem::take(&mut self.peers);
+        let mut before = core::mem::take(&mut self.peers);
         for row in rows {
             let known = before.binary_search_by_key(&row.member, |p| p.row.member).ok().map(|at| before[at]);
-            self.peers.push(match known {
-                Some(peer) if peer.row.beat == row.beat && !blind => Peer { row: *row, ..peer },
-                Some(peer) => Peer { row: *row, changed_at: now, ..peer },
-                None => Peer { row: *row, changed_at: now, suspicion: None },
-            });
+            let stands = known.filter(|peer| peer.row.beat == row.beat && !blind);
+            self.peers.push(Peer { row: *row, changed_at: stands.map_or(now, |peer| peer.changed_at) });
         }
-        let gone = before.iter().filter(|p| self.get(p.row.member).is_none());
-        let gone = gone.map(|p| (p.row.member, p.suspicion)).collect();
+        before.retain(|p| self.get(p.row.member).is_none());
+        let gone = before.iter().map(|p| (p.row.member, self.suspicions.remove(&p.row.member))).collect();
         (gone, true)
     }
 
@@ -156,13 +161,30 @@ impl Roster {
     }
 
     pub(crate) fn get(&self, member: Member) -> Option<&Peer> {
-        let at = self.peers.binary_search_by_key(&member, |p| p.row.member).ok()?;
+        let at = placement::find(&self.peers, member.node, &member, |p| p.row.member)?;
         Some(&self.peers[at])
     }
 
-    pub(crate) fn get_mut(&mut self, member: Member) -> Option<&mut Peer> {
-        let at = self.peers.binary_search_by_key(&member, |p| p.row.member).ok()?;
-        Some(&mut self.peers[at])
+    /// What is held against the member, if anything is.
+    pub(crate) fn suspicion(&mut self, member: Member) -> Option<&mut Suspicion> {
+        self.suspicions.get_mut(&member)
+    }
+
+    /// What is held against the member from now on; `None` if it isn't listed.
+    pub(crate) fn suspect(&mut self, now: Time, member: Member) -> Option<&mut Suspicion> {
+        self.get(member)?;
+        Some(self.suspicions.entry(member).or_insert(Suspicion::since(now)))
+    }
+
+    /// Nothing is held against the member any more.
+    pub(crate) fn acquit(&mut self, member: Member) {
+        self.suspicions.remove(&member);
+    }
+
+    /// Whom there is evidence against that the metastore was not told of, and which.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = (Member, Evidence)> {
+        let open = self.suspicions.iter().filter(|(_, suspicion)| !suspicion.asked);
+        open.filter_map(|(member, suspicion)| Some((*member, suspicion.evidence?.0)))
     }
 
     /// Whether the last list shows the member alive.
@@ -179,6 +201,7 @@ impl Roster {
     /// The metastore said at `now` that the member is dead: lists that were asked for earlier don't know it.
     pub(crate) fn remove(&mut self, now: Time, member: Member) {
         self.peers.retain(|p| p.row.member != member);
+        self.suspicions.remove(&member);
         self.not_before = now;
     }
 
@@ -213,7 +236,7 @@ impl Roster {
     pub(crate) fn silent(&self, watched: &[Member], timeout: Span) -> (Vec<Member>, Time) {
         let (mut silent, mut next) = (Vec::new(), Time::NEVER);
         for peer in watched.iter().filter_map(|m| self.get(*m)) {
-            if peer.suspicion.is_some_and(|s| s.asked) {
+            if self.suspicions.get(&peer.row.member).is_some_and(|s| s.asked) {
                 continue;
             }
             if self.is_silent(peer, timeout) {
@@ -227,11 +250,9 @@ impl Roster {
 
     /// How many others look dead at this moment, of how many.
     pub(crate) fn looks_dead(&self, me: Member) -> (u32, u32) {
-        let others = self.peers.iter().filter(|p| p.row.member != me);
-        others.fold((0, 0), |(dead, of), p| {
-            let is_dead = p.suspicion.is_some_and(|s| s.evidence.is_some());
-            (dead + u32::from(is_dead), of + 1)
-        })
+        let others = self.peers.iter().filter(|p| p.row.member != me).count();
+        let dead = self.suspicions.iter().filter(|(member, s)| **member != me && s.evidence.is_some()).count();
+        (dead as u32, others as u32)
     }
 }
 
@@ -284,7 +305,7 @@ mod tests {
     }
 
     fn suspect(roster: &mut Roster, node: u32, suspicion: Suspicion) {
-        roster.get_mut(m(node)).expect("it is listed").suspicion = Some(suspicion);
+        *roster.suspect(s(0), m(node)).expect("it is listed") = suspicion;
     }
 
     #[test]
@@ -316,7 +337,8 @@ mod tests {
         assert_eq!(gone.iter().map(|(member, s)| (*member, s.is_some())).collect::<Vec<_>>(), [(m(2), true)]);
         let seen = [1, 2, 3, 4].map(|node| changed_at(&roster, node));
         assert_eq!(seen, [Some(s(0)), None, Some(s(31)), Some(s(31))]);
-        assert_eq!(roster.get(m(1)).map(|peer| (peer.row, peer.suspicion.is_some())), Some((slower, true)));
+        assert_eq!(roster.get(m(1)).map(|peer| peer.row), Some(slower));
+        assert!(roster.suspicion(m(1)).is_some() && roster.suspicion(m(2)).is_none());
         assert_eq!(roster.get(m(3)).map(|peer| peer.row.beat), Some(8));
     }
 

@@ -47,6 +47,7 @@ pub struct Settings {
     /// The heart-beat settings.
     pub timing: Timing,
     /// How often the list of jobs is read again, as the net under the nudges (`kylin.job.scheduler.poll-interval-second`).
+    /// The nodes of a large cluster share it: each reads what is its own so often, and everything less often.
     pub poll_every: Span,
     /// How long a job may wait on another node's queue before a node with free slots takes it.
     pub steal_after: Span,
@@ -150,6 +151,8 @@ pub(crate) enum What {
         target: Target,
     },
     ListJobs,
+    /// What stands on this node's own queue and what it holds.
+    ListOwn,
     ListNode {
         of: Member,
         found: Option<Found>,
@@ -233,6 +236,8 @@ pub struct Node {
     settled: BTreeMap<JobId, Time>,
     inherited: BTreeMap<JobId, Inherited>,
     poll_at: Time,
+    /// So many polls look at what is this node's own before the next one looks at all jobs.
+    own_polls: u32,
     steal_at: Time,
     claim_at: Time,
     /// When the lists are wanted afresh.
@@ -278,6 +283,7 @@ impl Node {
             settled: BTreeMap::new(),
             inherited: BTreeMap::new(),
             poll_at: Time::NEVER,
+            own_polls: 0,
             steal_at: Time::NEVER,
             claim_at: Time::NEVER,
             list_at: Time::NEVER,
@@ -478,12 +484,16 @@ impl Node {
                     }
                 }
             }
+            What::ListOwn => match answer {
+                Answer::Jobs(rows) => self.own_listed(now, asked_at, &rows),
+                _ => self.poll_at = now + self.pause(),
+            },
             What::ListNode { of, found, fenced_at } => {
                 if let Answer::Jobs(rows) = answer {
                     let found = found.map(|f| Found { listed: now.since(fenced_at), ..f });
                     self.node_listed(now, asked_at, of, found, &rows);
                 } else {
-                    self.poll_at = now;
+                    (self.poll_at, self.own_polls) = (now, 0);
                 }
             }
             What::Peek(ids) => {

@@ -22,6 +22,18 @@ pub struct Candidate {
     pub slots: u32,
     /// How many jobs it runs or has on its queue.
     pub load: u32,
+    /// How many of them it runs.
+    pub running: u32,
+}
+
+/// Where the entry with that key is in a list sorted by it. Nodes are numbered from 1 and mostly all there, so one look at
+/// where the node would be then is mostly enough.
+pub(crate) fn find<T, K: Ord>(sorted: &[T], node: NodeId, key: &K, of: impl Fn(&T) -> K) -> Option<usize> {
+    let guess = (node.0 as usize).wrapping_sub(1);
+    if sorted.get(guess).is_some_and(|entry| of(entry) == *key) {
+        return Some(guess);
+    }
+    sorted.binary_search_by(|entry| of(entry).cmp(key)).ok()
 }
 
 /// The score of a node for a key. The same on every machine and in every version.
@@ -70,7 +82,7 @@ mod tests {
     use alloc::vec;
 
     fn nodes(n: u32, slots: u32) -> Vec<Candidate> {
-        (1..=n).map(|node| Candidate { node: NodeId(node), slots, load: 0 }).collect()
+        (1..=n).map(|node| Candidate { node: NodeId(node), slots, load: 0, running: 0 }).collect()
     }
 
     fn place_all(jobs: core::ops::Range<u64>, on: &mut [Candidate]) -> Vec<(u64, NodeId)> {
@@ -144,10 +156,20 @@ mod tests {
         assert_eq!(order.len(), 3);
         assert_eq!(choose(7, &[]), None);
         assert_eq!(
-            choose(7, &[Candidate { node: NodeId(9), slots: 1, load: 50 }]),
+            choose(7, &[Candidate { node: NodeId(9), slots: 1, load: 50, running: 0 }]),
             Some(NodeId(9)),
             "alone, all is fair"
         );
         assert_eq!(heirs(7, vec![].into_iter()), vec![]);
+    }
+
+    #[test]
+    fn an_entry_is_found_wherever_it_is() {
+        for sorted in [&[][..], &[1, 2, 3], &[2, 3, 4], &[1, 5, 9], &[7], &[0, 1]] {
+            for node in 0..10 {
+                let at = sorted.iter().position(|other| *other == node);
+                assert_eq!(find(sorted, NodeId(node), &node, |other| *other), at, "{node} in {sorted:?}");
+            }
+        }
     }
 }

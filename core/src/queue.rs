@@ -120,13 +120,12 @@ pub struct Queue {
     waiting_len: usize,
     /// The nodes that may be a home, sorted, with their loads.
     candidates: Vec<Candidate>,
-    /// Loads of nodes that are no candidates.
-    other_load: BTreeMap<NodeId, u32>,
+    /// Nodes that are no candidates and have something all the same. Their slots don't count.
+    others: BTreeMap<NodeId, Candidate>,
     running: BTreeMap<ProjectId, u32>,
     limits: BTreeMap<ProjectId, u32>,
     /// Projects of which the metastore said that they are full.
     full: BTreeSet<ProjectId>,
-    node_running: BTreeMap<NodeId, u32>,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) plants: Planted,
 }
@@ -172,15 +171,17 @@ impl Queue {
 
     /// How many attempts the node runs.
     pub fn running_on(&self, node: NodeId) -> u32 {
-        self.node_running.get(&node).copied().unwrap_or(0)
+        self.counts(node).running
     }
 
     /// How many jobs the node runs or has on its queue.
     pub fn load(&self, node: NodeId) -> u32 {
-        match self.candidate(node) {
-            Some(at) => self.candidates[at].load,
-            None => self.other_load.get(&node).copied().unwrap_or(0),
-        }
+        self.counts(node).load
+    }
+
+    fn counts(&self, node: NodeId) -> Candidate {
+        let other = || self.others.get(&node).copied().unwrap_or(Candidate { node, slots: 0, load: 0, running: 0 });
+        self.candidate(node).map_or_else(other, |at| self.candidates[at])
     }
 
     /// The node on which a job with this key would be placed if it were accepted at this moment.
@@ -193,7 +194,7 @@ impl Queue {
 
     /// The same for a job that ought to start at once: only nodes with a free slot are considered, if there are any.
     pub(crate) fn place_to_start(&self, key: u64) -> Option<NodeId> {
-        let is_free = |candidate: &&Candidate| self.running_on(candidate.node) < candidate.slots;
+        let is_free = |candidate: &&Candidate| candidate.running < candidate.slots;
         let free: Vec<_> = self.candidates.iter().filter(is_free).copied().collect();
         if free.is_empty() { self.place(key) } else { placement::choose(key, &free) }
     }
@@ -201,6 +202,11 @@ impl Queue {
     /// The nodes on whose queues a job may be placed.
     pub fn homes_possible(&self) -> impl Iterator<Item = NodeId> {
         self.candidates.iter().map(|candidate| candidate.node)
+    }
+
+    /// The same with their slots and loads, sorted by node.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
     }
 
     /// Why the job doesn't start, seen from node `me` which has `free` slots; `None` if it is the next to start here.
@@ -221,8 +227,8 @@ impl Queue {
         }
         if home != me {
             if let Some(at) = self.candidate(home) {
-                let slots = self.candidates[at].slots;
-                if self.running_on(home) >= slots {
+                let Candidate { slots, running, .. } = self.candidates[at];
+                if running >= slots {
                     return Some(Blocked::NodeFull { node: home, slots });
                 }
             }
@@ -322,15 +328,15 @@ impl Queue {
     /// Sets the nodes that may be a home; loads are kept.
     pub(crate) fn set_candidates(&mut self, nodes: impl Iterator<Item = (NodeId, u32)>) {
         let before = core::mem::take(&mut self.candidates);
-        let mut loads: BTreeMap<NodeId, u32> = before.into_iter().map(|c| (c.node, c.load)).collect();
-        loads.extend(core::mem::take(&mut self.other_load));
+        let mut others: BTreeMap<NodeId, Candidate> = before.into_iter().map(|c| (c.node, c)).collect();
+        others.extend(core::mem::take(&mut self.others));
         for (node, slots) in nodes {
-            let load = loads.remove(&node).unwrap_or(0);
-            self.candidates.push(Candidate { node, slots, load });
+            let known = others.remove(&node).unwrap_or(Candidate { node, slots, load: 0, running: 0 });
+            self.candidates.push(Candidate { slots, ..known });
         }
         self.candidates.sort_unstable_by_key(|c| c.node);
-        loads.retain(|_, load| *load > 0);
-        self.other_load = loads;
+        others.retain(|_, other| other.load > 0);
+        self.others = others;
     }
 
     /// Whether a waiting job may stand there.
@@ -339,7 +345,7 @@ impl Queue {
     }
 
     pub(crate) fn candidate(&self, node: NodeId) -> Option<usize> {
-        self.candidates.binary_search_by_key(&node, |c| c.node).ok()
+        placement::find(&self.candidates, node, &node, |candidate| candidate.node)
     }
 
     /// Puts a job where it belongs, `held_by` being who may still work on it. Its home, if it waits, is where it was placed, or
@@ -458,13 +464,12 @@ impl Queue {
                 } else {
                     self.drop_rank(home, row.project, rank);
                 }
-                self.weigh(home, add);
+                self.weigh(home, false, add);
             }
-            Stage::Taking { home } => self.weigh(home, add),
+            Stage::Taking { home } => self.weigh(home, false, add),
             Stage::Held { by } => {
                 if row.state == JobState::Running {
-                    tally(&mut self.node_running, by.node, add);
-                    self.weigh(by.node, add);
+                    self.weigh(by.node, true, add);
                 }
             }
             Stage::Idle => {}
@@ -489,12 +494,20 @@ impl Queue {
         }
     }
 
-    fn weigh(&mut self, node: NodeId, add: bool) {
+    /// The node has one job more or fewer, which runs or waits.
+    fn weigh(&mut self, node: NodeId, runs: bool, add: bool) {
+        let change = |counts: &mut Candidate| {
+            for count in [&mut counts.load].into_iter().chain(runs.then_some(&mut counts.running)) {
+                *count = if add { *count + 1 } else { count.saturating_sub(1) };
+            }
+        };
         if let Some(at) = self.candidate(node) {
-            let load = &mut self.candidates[at].load;
-            *load = if add { *load + 1 } else { load.saturating_sub(1) };
-        } else {
-            tally(&mut self.other_load, node, add);
+            return change(&mut self.candidates[at]);
+        }
+        let other = self.others.entry(node).or_insert(Candidate { node, slots: 0, load: 0, running: 0 });
+        change(other);
+        if other.load == 0 {
+            self.others.remove(&node);
         }
     }
 }

@@ -71,8 +71,11 @@ impl Span {
 
     /// The span scaled by `num / den`, rounded down.
     pub const fn scaled(self, num: u64, den: u64) -> Self {
-        // Widened, so that a timeout of centuries does not overflow.
-        Self((self.0 as u128 * num as u128 / den as u128) as u64)
+        match self.0.checked_mul(num) {
+            Some(product) => Self(product / den),
+            // A timeout of centuries.
+            None => Self((self.0 as u128 * num as u128 / den as u128) as u64),
+        }
     }
 }
 

@@ -75,21 +75,31 @@ impl Node {
         });
         View {
             me: self.me(),
-            phase: match self.phase {
-                Phase::Outside { .. } => "outside",
-                Phase::Joining => "joining",
-                Phase::Up => "up",
-                Phase::Draining { .. } => "draining",
-                Phase::Leaving { .. } => "leaving",
-                Phase::Gone => "gone",
-            },
-            trust_left: self.lease.is_trusted(now).then(|| self.lease.trusted_until().since(now)),
+            phase: self.phase_name(),
+            trust_left: self.trust_left(now),
             members: members.collect(),
             claims: self.claims.values().map(|c| (c.row.target, c.row.holder, c.row.epoch)).collect(),
             attempts: attempts.collect(),
             free: self.free(),
             waiting: self.queue.waiting(),
         }
+    }
+
+    /// Where it is in its life: one word, as in [`View::phase`].
+    pub const fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Outside { .. } => "outside",
+            Phase::Joining => "joining",
+            Phase::Up => "up",
+            Phase::Draining { .. } => "draining",
+            Phase::Leaving { .. } => "leaving",
+            Phase::Gone => "gone",
+        }
+    }
+
+    /// How long it trusts itself from now on, if it does.
+    pub fn trust_left(&self, now: Time) -> Option<Span> {
+        self.lease.is_trusted(now).then(|| self.lease.trusted_until().since(now))
     }
 
     /// Whether an attempt under this fence is this node's: it was begun, and the metastore may still be asked about it.

@@ -109,8 +109,11 @@ impl Process {
     pub(crate) fn local(&self, now: u64) -> Time {
         let now = self.stopped.filter(|s| s.suspended).map_or(now, |s| s.since);
         let passed = now - self.begun - self.suspended;
-        let rate = 1_000_000 + i128::from(self.clock.ppm);
-        Time::from_micros(self.clock.offset_us + self.leapt + (i128::from(passed) * rate / 1_000_000) as u64)
+        let shown = match passed.checked_mul(self.rate()) {
+            Some(product) => product / 1_000_000,
+            None => (u128::from(passed) * u128::from(self.rate()) / 1_000_000) as u64,
+        };
+        Time::from_micros(self.clock.offset_us + self.leapt + shown)
     }
 
     /// The first moment of the world at which the clock shows `at`.
@@ -118,10 +121,17 @@ impl Process {
         if at == Time::NEVER {
             return u64::MAX;
         }
-        let rate = 1_000_000 + i128::from(self.clock.ppm);
-        let local = i128::from(at.micros().saturating_sub(self.clock.offset_us + self.leapt));
-        let passed = (local * 1_000_000 + rate - 1) / rate;
-        self.begun + self.suspended + passed as u64
+        let local = at.micros().saturating_sub(self.clock.offset_us + self.leapt);
+        let passed = match local.checked_mul(1_000_000) {
+            Some(product) => product.div_ceil(self.rate()),
+            None => (u128::from(local) * 1_000_000).div_ceil(u128::from(self.rate())) as u64,
+        };
+        self.begun + self.suspended + passed
+    }
+
+    /// How many millionths of a second its clock shows a second later.
+    fn rate(&self) -> u64 {
+        1_000_000_u64.saturating_add_signed(self.clock.ppm)
     }
 
     pub(crate) fn thaw(&mut self, now: u64) {

@@ -22,7 +22,7 @@ use crate::act::Host;
 use crate::host::{Machine, Process};
 use crate::rule::Rule;
 use crate::setup::Setup;
-use crate::store::{JobRow, Store};
+use crate::store::Store;
 use crate::world::host_of;
 
 mod levels;
@@ -91,6 +91,8 @@ pub(crate) struct Judge {
     published: BTreeSet<JobId>,
     /// How far each job had come, by the metastore's answers.
     come: BTreeMap<JobId, (Epoch, u32)>,
+    /// Which nodes were ever granted which job.
+    granted_to: BTreeSet<(JobId, NodeId)>,
     incarnations: BTreeMap<NodeId, u32>,
     /// When a member's last beat was committed.
     beats: BTreeMap<Member, u64>,
@@ -128,6 +130,7 @@ impl Judge {
             accepted: BTreeMap::new(),
             published: BTreeSet::new(),
             come: BTreeMap::new(),
+            granted_to: BTreeSet::new(),
             incarnations: BTreeMap::new(),
             beats: BTreeMap::new(),
             able_since: BTreeMap::new(),
@@ -218,17 +221,24 @@ impl Judge {
     }
 }
 
-/// How many jobs of a project run, by their rows.
-fn running(store: &Store, project: ProjectId) -> u32 {
-    store.open().filter(|row| row.project == project && row.state == JobState::Running).count() as u32
+/// How many jobs of each project run, by their rows.
+fn running(store: &Store) -> BTreeMap<ProjectId, u32> {
+    let mut running = BTreeMap::new();
+    for row in store.open().filter(|row| row.state == JobState::Running) {
+        *running.entry(row.project).or_insert(0) += 1;
+    }
+    running
 }
 
 /// Whether a node other than that one could take a job.
 fn has_free_slot(store: &Store, but: NodeId) -> bool {
-    let held = |m: Member| store.open().filter(|row: &&JobRow| row.holder == Some(m)).count();
+    let mut held: BTreeMap<Member, u32> = BTreeMap::new();
+    for holder in store.open().filter_map(|row| row.holder) {
+        *held.entry(holder).or_insert(0) += 1;
+    }
     store.living().any(|row| {
         let able = row.state == kirin_core::MemberState::Up && row.role.runs_jobs() && row.member.node != but;
-        able && held(row.member) < row.slots as usize
+        able && held.get(&row.member).copied().unwrap_or(0) < row.slots
     })
 }
 

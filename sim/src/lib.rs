@@ -23,6 +23,7 @@
 //! | [`transcript`] | acts and the orders that they caused, as text |
 
 pub mod act;
+mod agenda;
 pub mod cluster;
 pub mod dice;
 pub mod draw;

@@ -27,11 +27,12 @@ pub struct Store {
     incarnations: BTreeMap<NodeId, u32>,
     claims: BTreeMap<Target, ClaimRow>,
     projects: BTreeMap<ProjectId, u32>,
-    jobs: BTreeMap<JobId, JobRow>,
+    /// Jobs that are not over, or are over but still held.
+    open: BTreeMap<JobId, JobRow>,
+    /// All others.
+    over: BTreeMap<JobId, JobRow>,
     /// The number of the job that was accepted last.
     issued: JobId,
-    /// Jobs that are not over, or are over but still held.
-    open: BTreeSet<JobId>,
     running: BTreeMap<ProjectId, u32>,
     keys: BTreeMap<u128, JobId>,
     plant: Option<Plant>,
@@ -88,17 +89,22 @@ impl Store {
 
     /// The row of a job.
     pub fn job(&self, id: JobId) -> Option<&JobRow> {
-        self.jobs.get(&id)
+        self.open.get(&id).or_else(|| self.over.get(&id))
     }
 
     /// The rows of all jobs that were ever accepted, sorted by id.
     pub fn jobs(&self) -> impl Iterator<Item = &JobRow> {
-        self.jobs.values()
+        let (mut open, mut over) = (self.open.values().peekable(), self.over.values().peekable());
+        core::iter::from_fn(move || match (open.peek(), over.peek()) {
+            (Some(one), Some(other)) if other.id < one.id => over.next(),
+            (Some(_), _) => open.next(),
+            (None, _) => over.next(),
+        })
     }
 
     /// The rows of the jobs that are not over, or are over but still held; sorted by id.
     pub fn open(&self) -> impl Iterator<Item = &JobRow> {
-        self.open.iter().filter_map(|id| self.jobs.get(id))
+        self.open.values()
     }
 
     /// The row of a member, dead ones included.
@@ -187,7 +193,7 @@ impl Store {
             Ask::ListJobs => Answer::Jobs(self.open().copied().collect()),
             Ask::ReadJobs(ids) => {
                 let ids: BTreeSet<_> = ids.iter().copied().collect();
-                Answer::Jobs(ids.iter().filter_map(|id| self.jobs.get(id)).copied().collect())
+                Answer::Jobs(ids.iter().filter_map(|id| self.job(*id)).copied().collect())
             }
             Ask::ListNode(node) => {
                 let on_it = |row: &&JobRow| {
@@ -359,7 +365,7 @@ impl Store {
         key: u128,
     ) -> Answer {
         let again = self.planted(Plant::SubmitNotIdempotent);
-        if let Some(row) = self.keys.get(&key).and_then(|id| self.jobs.get(id)).filter(|_| !again) {
+        if let Some(row) = self.keys.get(&key).and_then(|id| self.job(*id)).filter(|_| !again) {
             return Answer::Accepted { row: *row, fresh: false };
         }
         if !self.projects.contains_key(&project) {
@@ -369,14 +375,13 @@ impl Store {
         let id = self.issued;
         let state = if placed.is_some() { JobState::Pending } else { JobState::Ready };
         let row = JobRow { id, project, priority, state, epoch: Epoch(0), holder: None, placed, steps: 0, external };
-        self.jobs.insert(id, row);
-        self.open.insert(id);
+        self.open.insert(id, row);
         self.keys.insert(key, id);
         Answer::Accepted { row, fresh: true }
     }
 
     fn take(&mut self, fence: Fence, by: Member, in_order: bool) -> Answer {
-        let Some(row) = self.jobs.get(&fence.job).copied() else { return Answer::Refused };
+        let Some(row) = self.job(fence.job).copied() else { return Answer::Refused };
         let fenced = !self.planted(Plant::TakeNotFenced);
         let Ok(state) = row.state.after(JobEvent::Take) else { return Answer::Refused };
         if fenced && (row.epoch != fence.epoch || self.is_held(&row)) || !self.is_up(by) {
@@ -433,7 +438,7 @@ impl Store {
         fits: impl FnOnce(&Self, &JobRow) -> bool,
         to: impl FnOnce(&mut JobRow) -> Option<()>,
     ) -> Answer {
-        let Some(before) = self.jobs.get(&id).copied() else { return Answer::Refused };
+        let Some(before) = self.job(id).copied() else { return Answer::Refused };
         let mut row = before;
         if !fits(self, &before) || to(&mut row).is_none() {
             return Answer::Refused;
@@ -448,7 +453,8 @@ impl Store {
         if row.state.is_final() && row.holder.is_none() {
             self.open.remove(&id);
         }
-        self.jobs.insert(id, row);
+        let rows = if self.open.contains_key(&id) { &mut self.open } else { &mut self.over };
+        rows.insert(id, row);
         Answer::Done
     }
 }

@@ -1,4 +1,4 @@
-//! The world: a heap of things to come, in microseconds of true time, and the machines to which they happen.
+//! The world: an agenda of things to come, in microseconds of true time, and the machines to which they happen.
 //!
 //! One thread, one source of chance, ties broken by the order of scheduling: the same setup and acts are the same run, event
 //! for event. Each machine has a clock of its own; the core never sees true time. The rules of the interpreter are those of
@@ -6,7 +6,7 @@
 //!
 //! | file | what is there |
 //! |---|---|
-//! | `world.rs` | time, the heap, what happens next |
+//! | `world.rs` | time, what happens next |
 //! | `world/orders.rs` | carrying out the core's effects |
 //! | `world/acts.rs` | what is done to the cluster from outside |
 //! | `world/clients.rs` | users who submit and act |
@@ -15,8 +15,7 @@
 //!
 //! Not here: whether all this is right (the judge).
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kirin_core::ask::{Fence, JobId, ProjectId};
 use kirin_core::{
@@ -25,6 +24,7 @@ use kirin_core::{
 };
 
 use crate::act::{Act, Host, Outage, Work};
+use crate::agenda::Agenda;
 use crate::dice::Dice;
 use crate::host::{Machine, Process};
 use crate::judge::{Before, Judge, Scene, Violation};
@@ -152,33 +152,6 @@ macro_rules! scene {
 }
 pub(crate) use scene;
 
-#[derive(Debug)]
-struct Scheduled {
-    at: u64,
-    seq: u64,
-    coming: Coming,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.seq) == (other.at, other.seq)
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        (self.at, self.seq).cmp(&(other.at, other.seq))
-    }
-}
-
 /// An order of a node, for transcripts.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -223,8 +196,7 @@ pub trait Watcher {
 #[derive(Debug)]
 pub struct World {
     now: u64,
-    seq: u64,
-    heap: BinaryHeap<Reverse<Scheduled>>,
+    agenda: Agenda<Coming>,
     setup: Setup,
     weather: Weather,
     dice: Dice,
@@ -238,6 +210,8 @@ pub struct World {
     zookeeper: Ensemble,
     machines: Vec<Machine>,
     works: BTreeMap<JobId, Work>,
+    /// The hosts at which a client finds somebody to talk to; looked up again when one may have changed.
+    serving: Option<Vec<Host>>,
     clients: Vec<Client>,
     judge: Judge,
     /// For when the judge's look at its promises is scheduled.
@@ -286,8 +260,7 @@ impl World {
         });
         let mut world = Self {
             now: 0,
-            seq: 0,
-            heap: BinaryHeap::new(),
+            agenda: Agenda::default(),
             weather: setup.weather.clone(),
             dice: Dice::new(setup.seed, "world"),
             plant,
@@ -298,6 +271,7 @@ impl World {
             zookeeper: Ensemble::default(),
             machines: machines.collect(),
             works: BTreeMap::new(),
+            serving: None,
             clients: Vec::new(),
             judge: Judge::new(&setup),
             inspect_at: 0,
@@ -496,10 +470,15 @@ impl World {
         let waits = self.clients.iter().filter(|client| !client.is_done()).count();
         let why: Vec<_> = left
             .iter()
+            .take(3)
             .flat_map(|row| self.machines.iter().filter_map(move |m| Some((row.id, m.process.as_ref()?))))
             .filter_map(|(id, p)| Some((p.node.me()?, id, p.node.why(p.local(self.now), id))))
             .collect();
-        let what = format!("{} jobs are not over, {waits} clients wait: {left:?}; {why:?}", left.len());
+        let what = format!(
+            "{} jobs are not over, {waits} clients wait: {:?}; {why:?}",
+            left.len(),
+            &left[..left.len().min(3)]
+        );
         self.judge.found(self.now, "always-goes-on", what);
     }
 
@@ -519,11 +498,7 @@ impl World {
 
     /// Lets the next thing happen, if it comes before `until`.
     fn next(&mut self, until: u64) -> bool {
-        match self.heap.peek() {
-            Some(Reverse(first)) if first.at <= until => {}
-            _ => return false,
-        }
-        let Some(Reverse(Scheduled { at, coming, .. })) = self.heap.pop() else { return false };
+        let Some((at, coming)) = self.agenda.next(until) else { return false };
         self.now = at;
         self.events += 1;
         self.happens(coming);
@@ -564,8 +539,7 @@ impl World {
     }
 
     fn schedule(&mut self, at: u64, coming: Coming) {
-        self.seq += 1;
-        self.heap.push(Reverse(Scheduled { at: at.max(self.now), seq: self.seq, coming }));
+        self.agenda.add(at.max(self.now), coming);
     }
 
     fn machine(&self, host: Host) -> Option<&Machine> {
@@ -626,6 +600,7 @@ impl World {
             node
         });
         machine.process = Some(process);
+        self.serving = None;
         self.schedule(now, Coming::Wake { host, boot });
         if let Some(process) = self.process_mut(host, boot) {
             process.wake_at = now;
@@ -661,9 +636,13 @@ impl World {
         self.sight(now, Some(Spot { host, me: was, clock: local }), &Sight::Fact(&event));
         let Some(process) = self.process_mut(host, boot) else { return };
         let effects = process.node.step(local, event);
-        let joined = process.node.me().filter(|me| Some(*me) != was);
+        let is = process.node.me();
+        let joined = is.filter(|me| Some(*me) != was);
         let left_over = joined.and_then(|me| Some((me, *process.runs.iter().next()?.0)));
         let (due, why) = process.node.deadline();
+        if is.is_some() != was.is_some() {
+            self.serving = None;
+        }
         if due <= local {
             self.judge.found(now, "always-goes-on", format!("{host}: {why:?} is due at once, again and again"));
             return;

@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn loads_are_within_one_of_the_fair_share(slots in proptest::collection::vec(1..9_u32, 1..12), jobs in 1..400_u64) {
         let mut on: Vec<_> =
-            (1..).zip(&slots).map(|(node, slots)| Candidate { node: NodeId(node), slots: *slots, load: 0 }).collect();
+            (1..).zip(&slots).map(|(node, slots)| Candidate { node: NodeId(node), slots: *slots, load: 0, running: 0 }).collect();
         for job in 0..jobs {
             let node = choose(job, &on).expect("there are nodes");
             on.iter_mut().find(|c| c.node == node).expect("one of them").load += 1;
@@ -114,7 +114,7 @@ proptest! {
     ) {
         let on: Vec<_> = (1..)
             .zip(&loads)
-            .map(|(node, (slots, load))| Candidate { node: NodeId(node), slots: *slots, load: *load })
+            .map(|(node, (slots, load))| Candidate { node: NodeId(node), slots: *slots, load: *load, running: 0 })
             .collect();
         let all: u64 = on.iter().map(|c| u64::from(c.load)).sum::<u64>() + 1;
         let slots: u64 = on.iter().map(|c| u64::from(c.slots)).sum();

@@ -17,7 +17,8 @@ use crate::time::Time;
 /// So many placements are written down at once, at most; the rest follows with the next list.
 const PLACE_BATCH: usize = 256;
 
-/// In a cluster of at most so many members every job that is accepted, handed back or over is told to all of them.
+/// In a cluster of at most so many members every job that is accepted, handed back or over is told to all of them, and all of
+/// them read the list of all jobs with each poll.
 const TELL_ALL: usize = 16;
 
 impl Node {
@@ -155,6 +156,27 @@ impl Node {
                 self.queue.remove(id);
             }
         }
+        // Drawn anew each time, or nodes that were started together would look together.
+        let sharers = self.roster.peers().len().div_ceil(TELL_ALL).max(1) as u64;
+        let draw = self.me.map_or(0, |me| placement::score(self.next_ask, me.node));
+        self.own_polls = (draw % (2 * sharers - 1)) as u32;
+        self.polled(now);
+        // A leader that was frozen knows the cluster of long ago, and may not be a member any more.
+        if self.leads(crate::ask::Target::Leader) && self.lease.is_trusted(now) {
+            self.write_placements(now);
+        }
+    }
+
+    /// The list of what this node holds and has on its queue.
+    pub(super) fn own_listed(&mut self, now: Time, asked_at: Time, rows: &[JobRow]) {
+        self.queue.forget_full();
+        for row in rows {
+            self.absorb(now, Source::Read { asked_at }, row);
+        }
+        self.polled(now);
+    }
+
+    fn polled(&mut self, now: Time) {
         // An answer that is still under way may be older than the end of an attempt.
         let oldest = self.asks.values().map(|pending| pending.asked_at).min();
         self.settled.retain(|_, at| oldest.is_some_and(|oldest| oldest <= *at));
@@ -164,9 +186,20 @@ impl Node {
             self.poll_at = Time::NEVER;
         }
         self.stirred = true;
-        // A leader that was frozen knows the cluster of long ago, and may not be a member any more.
-        if self.leads(crate::ask::Target::Leader) && self.lease.is_trusted(now) {
-            self.write_placements(now);
+    }
+
+    /// Reads the list of jobs. In a large cluster the nodes share that: somebody looks at everything as often as anybody
+    /// would in a small one, and whoever is free takes what he finds waiting. The leader, who puts the jobs back into their
+    /// places, looks at everything each time, and so does each node where the order of all jobs counts.
+    fn poll(&mut self, now: Time) {
+        self.poll_at = Time::NEVER;
+        let all = self.own_polls == 0 || self.settings.in_order || self.leads(crate::ask::Target::Leader);
+        match self.me.filter(|_| !all) {
+            Some(me) => {
+                self.own_polls -= 1;
+                self.ask(now, What::ListOwn, Ask::ListNode(me.node));
+            }
+            None => self.ask(now, What::ListJobs, Ask::ListJobs),
         }
     }
 
@@ -305,8 +338,7 @@ impl Node {
 
     pub(super) fn tend_queue(&mut self, now: Time) {
         if self.poll_at <= now {
-            self.poll_at = Time::NEVER;
-            self.ask(now, What::ListJobs, Ask::ListJobs);
+            self.poll(now);
         }
         let steal = self.steal_at <= now;
         if !self.stirred && !steal {

@@ -65,7 +65,7 @@ impl Node {
         self.lease.hurry(now);
         self.trusted = true;
         // Who is alive must be known before the jobs can be sorted out: the first list brings the first poll.
-        self.poll_at = Time::NEVER;
+        (self.poll_at, self.own_polls) = (Time::NEVER, 0);
         if self.drains {
             self.drain_wished(now, Span::ZERO, false);
         }
@@ -236,8 +236,7 @@ impl Node {
         if self.plants.is(Plant::LinkIsLife) {
             return self.evident(now, member, Evidence::Exited);
         }
-        if let Some(peer) = self.roster.get_mut(member) {
-            let suspicion = peer.suspicion.get_or_insert(Suspicion::since(now));
+        if let Some(suspicion) = self.roster.suspect(now, member) {
             // A probe that does not come back is sent again, with the next hint.
             let patience = self.settings.timing.ask_timeout();
             let is_probing = suspicion.probed_at.is_some_and(|at| now.since(at) < patience);
@@ -249,24 +248,28 @@ impl Node {
     }
 
     pub(super) fn probed(&mut self, now: Time, member: Member, met: Met) {
-        let Some(peer) = self.roster.get_mut(member) else { return };
-        if let Some(suspicion) = &mut peer.suspicion {
+        if self.roster.get(member).is_none() {
+            return;
+        }
+        if let Some(suspicion) = self.roster.suspicion(member) {
             suspicion.probed_at = None;
         }
         match met {
             Met::Refused => self.evident(now, member, Evidence::Exited),
             Met::Alive(other) if other != member && other.node == member.node => self.list_at = now,
-            Met::Alive(_) => peer.suspicion = peer.suspicion.filter(|s| s.evidence.is_some()),
-            // Its host may be gone, or the way to it: the beats will tell.
-            Met::Nothing => peer.suspicion = peer.suspicion.filter(|s| s.evidence.is_some()),
+            // If it did not answer, its host may be gone, or the way to it: the beats will tell.
+            Met::Alive(_) | Met::Nothing => {
+                if self.roster.suspicion(member).is_some_and(|suspicion| suspicion.evidence.is_none()) {
+                    self.roster.acquit(member);
+                }
+            }
         }
     }
 
     /// There is evidence that the member is dead: ask the metastore to say so.
     pub(super) fn evident(&mut self, now: Time, member: Member, evidence: Evidence) {
         let Some(me) = self.me.filter(|me| self.is_member() && *me != member) else { return };
-        let Some(peer) = self.roster.get_mut(member) else { return };
-        let suspicion = peer.suspicion.get_or_insert(Suspicion::since(now));
+        let Some(suspicion) = self.roster.suspect(now, member) else { return };
         suspicion.evidence.get_or_insert((evidence, now));
         if suspicion.asked {
             return;
@@ -284,18 +287,15 @@ impl Node {
             return;
         }
         self.suspects_itself = false;
-        if let Some(peer) = self.roster.get_mut(member) {
-            let beat = (evidence == Evidence::Silent).then_some(peer.row.beat);
-            if let Some(suspicion) = &mut peer.suspicion {
-                suspicion.asked = true;
-            }
+        let beat = self.roster.get(member).filter(|_| evidence == Evidence::Silent).map(|peer| peer.row.beat);
+        if let Some(suspicion) = self.roster.suspicion(member) {
+            suspicion.asked = true;
             self.ask(now, What::Fence { member }, Ask::Fence { member, evidence, beat, by: me });
         }
     }
 
     pub(super) fn fenced(&mut self, now: Time, member: Member, answer: &Answer) {
-        let Some(peer) = self.roster.get_mut(member) else { return };
-        let Some(suspicion) = &mut peer.suspicion else { return };
+        let Some(suspicion) = self.roster.suspicion(member) else { return };
         suspicion.asked = false;
         match answer {
             Answer::Done => {
@@ -307,7 +307,7 @@ impl Node {
             }
             // It beat meanwhile, or this member is not alive itself; the list tells which.
             Answer::Refused => {
-                peer.suspicion = None;
+                self.roster.acquit(member);
                 self.list_at = now;
             }
             // The evidence stands: asked again with the next list.
@@ -340,13 +340,7 @@ impl Node {
             self.evident(now, member, Evidence::Silent);
         }
         // Evidence that could not be acted upon is looked at again with each list.
-        let standing: Vec<_> = self
-            .roster
-            .peers()
-            .iter()
-            .filter_map(|p| Some((p.row.member, p.suspicion.filter(|s| !s.asked)?.evidence?.0)))
-            .filter(|(_, evidence)| *evidence != Evidence::Silent)
-            .collect();
+        let standing: Vec<_> = self.roster.standing().filter(|(_, evidence)| *evidence != Evidence::Silent).collect();
         for (member, evidence) in standing {
             self.evident(now, member, evidence);
         }

@@ -1,6 +1,6 @@
 //! Now and then, the state of everything: what should have happened by this time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kirin_core::ask::{Epoch, JobId};
 use kirin_core::job::JobState;
@@ -121,9 +121,10 @@ impl Judge {
             Ending::Restarted => "takeover in time after a restart",
             Ending::HandedOver => "hand-over looked at",
         });
+        let running = running(store);
         for (id, epoch) in jobs {
             let Some(row) = stands(id, epoch) else { continue };
-            let (running, limit) = (running(store, row.project), store.load(row.project).1);
+            let (running, limit) = (running.get(&row.project).copied().unwrap_or(0), store.load(row.project).1);
             let waits = match ending {
                 Ending::HandedOver => row.state.is_waiting() && row.holder.is_none() && running < limit,
                 _ => row.state == JobState::Running,
@@ -139,6 +140,7 @@ impl Judge {
 
     /// Looks at everything.
     pub(crate) fn look(&mut self, scene: &Scene<'_>) {
+        self.look_at_counts(scene);
         if !scene.is_quiet() {
             self.waits.clear();
             return;
@@ -147,6 +149,17 @@ impl Judge {
         if self.undisturbed_for(scene.now) > 2 * self.round() {
             self.look_at_members(scene);
             self.look_at_claims(scene);
+        }
+    }
+
+    /// No more runs than the metastore has counted: the limits are looked at by its count.
+    fn look_at_counts(&mut self, scene: &Scene<'_>) {
+        for (project, running) in running(scene.store) {
+            let counted = scene.store.load(project).0;
+            if running > counted {
+                let what = format!("{running} jobs of {project:?} run, and {counted} are counted");
+                return self.found(scene.now, "limits", what);
+            }
         }
     }
 
@@ -163,12 +176,12 @@ impl Judge {
                 && row.role.runs_jobs()
                 && held.get(&row.member).copied().unwrap_or(0) < row.slots
                 && (!self.leader_only || leader == Some(row.member))
-                && scene.process(row.member).is_some_and(|p| p.node.view(p.local(now)).phase == "up")
+                && scene.process(row.member).is_some_and(|p| p.node.phase_name() == "up")
         });
-        let mut full = false;
+        let (running, mut full) = (running(store), false);
         let mut may_start: Vec<_> = Vec::new();
         for row in store.open().filter(|row| row.state.is_waiting() && row.holder.is_none()) {
-            if running(store, row.project) < store.load(row.project).1 {
+            if running.get(&row.project).copied().unwrap_or(0) < store.load(row.project).1 {
                 may_start.push((row.priority, row.id));
             } else {
                 full = true;
@@ -186,7 +199,8 @@ impl Judge {
         if !free {
             may_start.clear();
         }
-        self.waits.retain(|id, _| may_start.iter().any(|(_, other)| other == id));
+        let still: BTreeSet<_> = may_start.iter().map(|(_, id)| *id).collect();
+        self.waits.retain(|id, _| still.contains(id));
         let not_before = self.disturbed_at[2] + self.round();
         for (_, id) in may_start {
             let since = *self.waits.entry(id).or_insert(now.max(not_before));

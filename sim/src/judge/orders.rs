@@ -4,7 +4,7 @@ use kirin_core::ask::Fence;
 use kirin_core::effect::Why;
 use kirin_core::job::JobState;
 use kirin_core::queue::Blocked;
-use kirin_core::{Ask, Effect, Evidence, Node, NodeId, Note, Time};
+use kirin_core::{Ask, Effect, Evidence, Node, NodeId, Note};
 
 use super::{Judge, Scene};
 use crate::act::Host;
@@ -57,16 +57,14 @@ impl Judge {
         let Some(run) = process.runs.get(&fence) else { return };
         let row = scene.store.job(fence.job);
         let is_its = row.is_some_and(|row| row.epoch == fence.epoch && row.holder == Some(run.member));
-        let view = process.node.view(process.local(scene.now));
+        let trust_left = process.node.trust_left(process.local(scene.now));
         let good = match why {
             Why::Acted => row.is_none_or(|row| row.epoch != fence.epoch || row.state != JobState::Running),
             Why::Lost => !is_its || !scene.store.is_alive(run.member),
             Why::Fenced => !scene.store.is_alive(run.member),
             // A beat that is answered in the same step restores it, and does not take back the order.
-            Why::TrustEnded => {
-                run.external && (view.trust_left.is_none() || self.trust_ended == Some((host, scene.now)))
-            }
-            Why::Drained => view.phase != "up",
+            Why::TrustEnded => run.external && (trust_left.is_none() || self.trust_ended == Some((host, scene.now))),
+            Why::Drained => process.node.phase_name() != "up",
         };
         if !good {
             let what = format!("{host} stops {fence:?} because {why:?}, and the metastore says {row:?}");
@@ -109,19 +107,17 @@ impl Judge {
 
     /// A node chose on whose queue a new job goes.
     pub(crate) fn placed(&mut self, now: u64, node: &Node, on: Option<NodeId>) {
-        let view = node.view(Time::ZERO);
-        let homes: Vec<_> = node.queue().homes_possible().collect();
-        let nodes: Vec<_> = view.members.iter().filter(|m| homes.contains(&m.row.member.node)).collect();
-        let Some(chosen) = nodes.iter().find(|m| Some(m.row.member.node) == on) else {
+        let nodes = node.queue().candidates();
+        let Some(chosen) = nodes.iter().find(|candidate| Some(candidate.node) == on) else {
             if !nodes.is_empty() {
-                self.found(now, "balanced", format!("a job is placed on {on:?}, and there are {homes:?}"));
+                self.found(now, "balanced", format!("a job is placed on {on:?}, and there are {nodes:?}"));
             }
             return;
         };
-        let all: u64 = nodes.iter().map(|m| u64::from(m.load)).sum();
-        let slots: u64 = nodes.iter().map(|m| u64::from(m.row.slots)).sum();
+        let all: u64 = nodes.iter().map(|candidate| u64::from(candidate.load)).sum();
+        let slots: u64 = nodes.iter().map(|candidate| u64::from(candidate.slots)).sum();
         // The ceiling of its share of everything, this job included.
-        let share = ((all + 1) * u64::from(chosen.row.slots)).div_ceil(slots);
+        let share = ((all + 1) * u64::from(chosen.slots)).div_ceil(slots);
         if u64::from(chosen.load) >= share {
             let what = format!("{on:?} has {} jobs of {all}, its share is {share}, and gets another", chosen.load);
             self.found(now, "balanced", what);
@@ -142,6 +138,10 @@ impl Judge {
         if !runs_jobs {
             return self.found(now, "query-nodes-run-nothing", format!("{host} began {fence:?}"));
         }
+        let granted = process.node.me().is_some_and(|me| self.granted_to.contains(&(fence.job, me.node)));
+        if !granted {
+            return self.found(now, "one-holder", format!("{host} began {fence:?}, and was never granted it"));
+        }
         if let Some((old, _)) = process.runs.iter().find(|(old, _)| old.job == fence.job) {
             return self.found(now, "one-live-attempt", format!("{host} began {fence:?} beside {old:?}"));
         }
@@ -153,7 +153,7 @@ impl Judge {
         if process.runs.len() + 1 == slots {
             self.count("node full");
         }
-        if process.node.view(process.local(now)).trust_left.is_none() {
+        if process.node.trust_left(process.local(now)).is_none() {
             return self.found(now, "starts-with-trust", format!("{host} began {fence:?} without trust"));
         }
         self.at_step(now, host, fence, step, scene.store);

@@ -5,9 +5,9 @@ use kirin_core::job::{JobState, Outcome};
 use kirin_core::timing::RATE_ERROR_PERCENT;
 use kirin_core::{Answer, Ask, ClaimRow, Evidence, Member, MemberState, NodeId};
 
-use super::{Judge, Scene, running};
+use super::{Judge, Scene};
 use crate::act::Host;
-use crate::host::Process;
+use crate::host::{Machine, Process, Run};
 use crate::store::{JobRow, Store};
 
 /// How long a node may not know where a job was written down: the longest poll, and a moment.
@@ -244,7 +244,7 @@ impl Judge {
             return;
         }
         self.count("silent but running");
-        if process.node.view(process.local(now)).trust_left.is_some() {
+        if process.node.trust_left(process.local(now)).is_some() {
             return self.found(now, "trust-ends-early", format!("{member:?} is called silent and trusts itself"));
         }
         let external = process.runs.iter().find(|(_, run)| run.external && !run.cancelled);
@@ -275,7 +275,7 @@ impl Judge {
             self.count("takeover");
         } else {
             self.starts += 1;
-            let (running, limit) = (running(store, before.project), store.load(before.project).1);
+            let (running, limit) = store.load(before.project);
             if running > limit {
                 self.found(now, "limits", format!("{:?} runs {running} of {limit} jobs", before.project));
             }
@@ -283,9 +283,9 @@ impl Judge {
                 self.count("started beside a full project");
             }
         }
-        let machines = scene.machines.iter().filter_map(|m| Some((m, m.process.as_ref()?)));
-        let old = machines.flat_map(|(m, p)| p.runs.iter().map(move |(old, run)| (m, *old, *run)));
-        for (machine, old, run) in old.filter(|(_, old, _)| old.job == fence.job && old.epoch < epoch) {
+        self.granted_to.insert((fence.job, by.node));
+        let old: Vec<_> = self.attempts(scene, fence).filter(|(_, old, _)| old.epoch < epoch).collect();
+        for (machine, old, run) in old {
             if store.is_alive(run.member) {
                 let what = format!("{by:?} took {old:?}, whose attempt still runs at {:?}", run.member);
                 return self.found(now, "one-live-attempt", what);
@@ -297,6 +297,17 @@ impl Judge {
             }
             self.count("taken over from a member that still moves");
         }
+    }
+
+    /// What runs of a job, and where: only who was granted it can have begun it.
+    fn attempts<'a>(&self, scene: &Scene<'a>, of: Fence) -> impl Iterator<Item = (&'a Machine, Fence, Run)> {
+        let nodes = self.granted_to.range((of.job, NodeId(0))..=(of.job, NodeId(u32::MAX)));
+        let machines = nodes.filter_map(|(_, node)| scene.machine(*node));
+        let runs = machines.flat_map(|machine| machine.process.iter().map(move |process| (machine, &process.runs)));
+        runs.flat_map(move |(machine, runs)| {
+            let of_job = runs.iter().filter(move |(fence, _)| fence.job == of.job);
+            of_job.map(move |(fence, run)| (machine, *fence, *run))
+        })
     }
 
     /// Whether the member was silent for the timeout, as opposed to replaced by its own successor.
@@ -327,8 +338,7 @@ impl Judge {
 
     /// A job was handed back: nothing of the attempt may run any more.
     fn released(&mut self, scene: &Scene<'_>, fence: Fence, by: Member, row: &JobRow) {
-        let runs = scene.machines.iter().filter_map(|m| m.process.as_ref()).any(|p| p.runs.contains_key(&fence));
-        if runs {
+        if self.attempts(scene, fence).any(|(_, other, _)| other == fence) {
             self.found(scene.now, "one-live-attempt", format!("{fence:?} was handed back and still runs"));
         }
         self.count("handed back");
@@ -345,7 +355,7 @@ impl Judge {
         let is_able = self.able_since.get(&from).is_some_and(|since| now - since > 2 * self.round());
         // A node that is about to drain gives its queue away itself.
         let process = scene.machine(from).and_then(|m| m.process.as_ref());
-        let is_up = process.is_some_and(|p| p.node.view(p.local(now)).phase == "up" && now - p.begun > self.round());
+        let is_up = process.is_some_and(|p| p.node.phase_name() == "up" && now - p.begun > self.round());
         if settled && is_able && is_up && !self.leader_only && scene.is_quiet() {
             let what = format!("{:?} was moved from {from:?}, which is well, to {to:?}", before.id);
             self.found(now, "least-movement", what);

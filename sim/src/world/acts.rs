@@ -216,6 +216,7 @@ impl World {
     fn lose(&mut self, host: Host) {
         let Some(machine) = self.machine_mut(host) else { return };
         machine.lost = true;
+        self.serving = None;
         if let Some(Some(member)) = self.take_process(host) {
             self.died(member, false);
         }
@@ -224,6 +225,7 @@ impl World {
     #[expect(clippy::option_option, reason = "no process is something else than a process that is no member")]
     fn take_process(&mut self, host: Host) -> Option<Option<kirin_core::Member>> {
         let process = self.machine_mut(host)?.process.take()?;
+        self.serving = None;
         self.tend_session(host);
         Some(process.node.me())
     }
@@ -239,6 +241,7 @@ impl World {
             && process.stopped.is_none()
         {
             process.stopped = Some(Stopped { since: now, suspended });
+            self.serving = None;
             self.judge.count(if suspended { "suspended" } else { "frozen" });
             self.tend_session(host);
         }
@@ -255,6 +258,7 @@ impl World {
         let boot = process.boot;
         let facts: Vec<_> = process.inbox.drain(..).collect();
         let late: Vec<_> = process.late.drain(..).collect();
+        self.serving = None;
         self.tend_session(host);
         // What came meanwhile is read before the timers are looked at, or after, by chance.
         let timers_first = self.dice.chance(500_000);
@@ -290,10 +294,7 @@ impl World {
                 self.kill(host);
             }
             // A node that drains would take nothing for ever; a suspended clock or one that is beyond the bound stays so.
-            let drains = self.node(host).is_some_and(|node| {
-                let view = node.view(kirin_core::Time::ZERO);
-                matches!(view.phase, "draining" | "leaving")
-            });
+            let drains = self.node(host).is_some_and(|node| matches!(node.phase_name(), "draining" | "leaving"));
             if drains {
                 self.kill(host);
             }

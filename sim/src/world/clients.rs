@@ -6,6 +6,7 @@ use kirin_core::{Action, Answer, Ask, Event};
 
 use super::{Coming, World};
 use crate::act::{Host, Work};
+use crate::host::Machine;
 use crate::plant::Plant;
 use crate::store::JobRow;
 
@@ -71,10 +72,8 @@ impl World {
             Wants::Post { work, .. } => work.via,
             Wants::Act { via, .. } => *via,
         };
-        let serving: Vec<_> =
-            self.hosts().into_iter().filter(|h| self.machine(*h).is_some_and(|m| m.serves())).collect();
-        let via = via.filter(|via| serving.contains(via));
-        let Some(host) = via.or_else(|| self.dice.pick(&serving).copied()) else { return self.again(at) };
+        let via = via.filter(|via| self.machine(*via).is_some_and(Machine::serves));
+        let Some(host) = via.or_else(|| self.any_serving()) else { return self.again(at) };
         let ask = match wants {
             Wants::Post { work, key } => {
                 let placed = self.node(host).and_then(|node| node.place(key as u64));
@@ -96,6 +95,17 @@ impl World {
             Some(ask) => self.send_api(host, at, ask),
             None => self.again(at),
         }
+    }
+
+    fn any_serving(&mut self) -> Option<Host> {
+        let now = |world: &Self| -> Vec<Host> {
+            world.machines.iter().zip(1..).filter(|(machine, _)| machine.serves()).map(|(_, n)| Host(n)).collect()
+        };
+        if self.serving.is_none() {
+            self.serving = Some(now(self));
+        }
+        debug_assert_eq!(self.serving, Some(now(self)), "whoever starts, stops or joins is looked up again");
+        self.dice.pick(self.serving.as_deref()?).copied()
     }
 
     fn again(&mut self, client: usize) {

@@ -369,6 +369,7 @@ impl World {
     /// The process ends by itself: for everybody else that looks like a kill.
     pub(super) fn exit(&mut self, host: Host) {
         let Some(process) = self.machine_mut(host).and_then(|m| m.process.take()) else { return };
+        self.serving = None;
         self.session_ends(host, process.boot);
         self.break_links(host, None);
     }

@@ -375,3 +375,91 @@ fn what_waits_behind_a_full_node_is_taken_before_it_has_waited_for_long() {
     assert_eq!(takes(false), [take(7)]);
     assert_eq!(takes(true), [take(7), take(8)]);
 }
+
+/// What the next polls read, one poll after the other; nothing is ever found.
+fn polls(mind: &mut Mind, count: usize) -> Vec<Ask> {
+    let is_poll = |ask: &Ask| matches!(ask, Ask::ListJobs | Ask::ListNode(_));
+    let poll = |_| {
+        while mind.open.iter().all(|(_, ask)| !is_poll(ask)) {
+            mind.beats_but(&[]);
+        }
+        let (_, asked) = mind.open.iter().find(|(_, ask)| is_poll(ask)).cloned().expect("it is there now");
+        mind.answer(is_poll, Answer::Jobs(Vec::new()));
+        asked
+    };
+    (0..count).map(poll).collect()
+}
+
+#[test]
+fn the_nodes_of_a_large_cluster_share_the_list_of_all_jobs() {
+    for nodes in [1, 16] {
+        assert!(polls(&mut Mind::of(nodes), 20).iter().all(|ask| *ask == Ask::ListJobs), "{nodes}");
+    }
+    for (nodes, sharers) in [(17, 2), (32, 2), (33, 3)] {
+        let polls = polls(&mut Mind::of(nodes), 600);
+        assert!(polls.iter().all(|ask| [Ask::ListJobs, Ask::ListNode(ME.node)].contains(ask)));
+        let own: Vec<_> = polls.split(|ask| *ask == Ask::ListJobs).map(<[Ask]>::len).collect();
+        let all = own.len() - 1;
+        assert_eq!((own[..all].iter().min(), own[..all].iter().max()), (Some(&0), Some(&(2 * sharers - 2))), "{nodes}");
+        assert!((600 / sharers).abs_diff(all) < 60, "{nodes}: {all} of 600");
+    }
+}
+
+#[test]
+fn whoever_needs_to_know_all_jobs_lists_them_each_time() {
+    let in_order = Settings { in_order: true, ..Settings::new(Role::All) };
+    assert!(polls(&mut Mind::with(in_order, 40), 20).iter().all(|ask| *ask == Ask::ListJobs));
+    let mut leader = Mind::of(40);
+    leader.claims[0] = ClaimRow { holder: Some(ME), epoch: Epoch(2), ..leader.claims[0] };
+    leader.reads_lists();
+    assert!(leader.node.leads(Target::Leader));
+    polls(&mut leader, 1);
+    assert!(polls(&mut leader, 20).iter().all(|ask| *ask == Ask::ListJobs));
+}
+
+/// One of many nodes, whose next poll looks at its own queue.
+fn one_of_many() -> Mind {
+    let mut mind = Mind::of(40);
+    mind.node.own_polls = 3;
+    mind.wake_after(Span::from_secs(10));
+    assert_eq!(mind.open.last().map(|(_, ask)| ask), Some(&Ask::ListNode(ME.node)));
+    mind
+}
+
+fn is_own(ask: &Ask) -> bool {
+    *ask == Ask::ListNode(ME.node)
+}
+
+#[test]
+fn what_a_nudge_did_not_tell_is_found_on_its_own_queue() {
+    let mut mind = one_of_many();
+    let orders = mind.answer(is_own, Answer::Jobs(vec![pending(1)]));
+    assert_eq!(asks(&orders), [Ask::Take { fence: fence(1, 0), by: ME, in_order: false }]);
+    assert_eq!(mind.node.poll_at, mind.now + Span::from_secs(10));
+    mind.wake_after(Span::from_secs(10));
+    assert_eq!(mind.node.own_polls, 1);
+    let mut mind = one_of_many();
+    mind.answer(is_own, Answer::Failed);
+    assert_eq!((mind.node.poll_at, mind.node.own_polls), (mind.now + PAUSE, 2), "looked at again soon");
+}
+
+#[test]
+fn a_project_that_was_full_is_tried_again_with_each_poll() {
+    let mut mind = Mind::of(40);
+    mind.step(Event::Heard(vec![pending(1)]));
+    mind.answer(is_take, Answer::Full);
+    mind.node.own_polls = 3;
+    mind.wake_after(Span::from_secs(10));
+    let orders = mind.answer(is_own, Answer::Jobs(vec![pending(1)]));
+    assert_eq!(asks(&orders), [Ask::Take { fence: fence(1, 0), by: ME, in_order: false }]);
+}
+
+#[test]
+fn a_dead_members_jobs_that_could_not_be_listed_are_looked_for_among_all() {
+    let mut mind = one_of_many();
+    let watched = mind.node.watched[0];
+    mind.members.retain(|row| row.member != watched);
+    mind.reads_lists();
+    mind.answer(|ask| *ask == Ask::ListNode(watched.node), Answer::Failed);
+    assert_eq!(mind.open.last().map(|(_, ask)| ask), Some(&Ask::ListJobs));
+}

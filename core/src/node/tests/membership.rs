@@ -134,7 +134,7 @@ fn a_probe_that_meets_another_run_of_the_node_reads_the_lists() {
         let mut mind = mind.clone();
         mind.step(Event::Suspected(m(2)));
         let orders = mind.step(Event::Probed { member: m(2), met: Met::Alive(met) });
-        let suspected = mind.node.roster.get(m(2)).is_some_and(|peer| peer.suspicion.is_some());
+        let suspected = mind.node.roster.suspicion(m(2)).is_some();
         (asks(&orders), suspected)
     };
     assert_eq!(met(m(2)), (vec![], false));
@@ -193,7 +193,8 @@ fn the_answer_to_a_fence_says_what_comes_next() {
     let answered = |answer: Answer| {
         let mut mind = mind.clone();
         let orders = mind.answer(is_fence, answer);
-        (asks(&orders), mind.node.roster.get(m(3)).map(|peer| peer.suspicion.is_some()), mind)
+        let is_listed = mind.node.roster.get(m(3)).is_some();
+        (asks(&orders), is_listed.then(|| mind.node.roster.suspicion(m(3)).is_some()), mind)
     };
     let (asked, peer, _) = answered(Answer::Refused);
     assert_eq!((asked, peer), (vec![Ask::List], Some(false)), "it lives");

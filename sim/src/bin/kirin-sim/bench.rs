@@ -53,33 +53,40 @@ fn seeds(count: u64) {
     print(&format!("{count} seeds of the swarm ({rate:.0} seeds/s)"), simulated, events, started);
 }
 
-/// Many nodes that start one after the other, then many jobs.
+/// Many nodes that start one after the other, then many jobs, first long ones and then short ones.
 fn many(nodes: u32, jobs: u32) {
     let started = Instant::now();
     let mut world = World::new(Setup { slots: 30, limits: vec![nodes * 30], ..Setup::of(nodes) }, None);
     world.run(Span::from_secs(120));
     held(&world);
     print(&format!("{nodes} nodes start and join"), world.now(), world.events(), started);
-    let (from, before, started) = (world.now(), world.events(), Instant::now());
-    let per_second = (nodes / 5).max(1);
+    for (each, per_second, step) in [("a minute", nodes / 50, 30), ("4 s", nodes / 5, 2)] {
+        let (from, before, started) = (world.now(), world.events(), Instant::now());
+        let work = Work { steps: 2, step: Span::from_secs(step), ..Work::named("") };
+        post(&mut world, jobs, per_second.max(1), &work);
+        held(&world);
+        print(
+            &format!("{nodes} nodes, {jobs} jobs of {each}, {per_second} a second"),
+            world.now() - from,
+            world.events() - before,
+            started,
+        );
+    }
+}
+
+/// Posts so many jobs like that, so many a second, and waits until all are over.
+fn post(world: &mut World, jobs: u32, per_second: u32, work: &Work) {
     let mut posted = 0;
     while posted < jobs {
         for _ in 0..per_second.min(jobs - posted) {
             posted += 1;
-            world.act(&Act::Post(Work { steps: 2, step: Span::from_secs(2), ..Work::named(&format!("j{posted}")) }));
+            world.act(&Act::Post(Work { name: format!("{}s-{posted}", work.step.millis() / 1_000), ..work.clone() }));
         }
         world.run(Span::from_secs(1));
     }
     while !world.all_over() && world.violation().is_none() {
         world.run(Span::from_secs(1));
     }
-    held(&world);
-    print(
-        &format!("{nodes} nodes, {jobs} jobs, {per_second} a second"),
-        world.now() - from,
-        world.events() - before,
-        started,
-    );
 }
 
 fn held(world: &World) {
