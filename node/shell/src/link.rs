@@ -4,6 +4,10 @@
 //! kernel closes the connection at once: a *hint*. The core then orders a *probe*: if the same kernel refuses a new
 //! connection, no process listens there any more, and that is evidence.
 //!
+//! A host that loses its power or its wires closes nothing, and a kernel goes on sending into the void for a quarter of an
+//! hour. So whoever watches asks now and then whether the other end still hears it, and opens another link if it does not;
+//! whoever is not asked any more lets go. A link that was opened for one nudge ends soon after it.
+//!
 //! Both ends prove that they know the cluster's secret before a byte of content flows ([`crate::proof`]), and say which
 //! member they are. Frames are JSON behind a length of four bytes and a seal. Nothing that is said here is ever *true*: it
 //! makes the receiver look.
@@ -22,8 +26,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
+use crate::clock::instant_tokio;
 use crate::proof::{Callee, Caller, Challenge, Cluster, Hello, Opener, Proof, Sealer, Session};
 use crate::shell::Mind;
 
@@ -33,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RELINK: Duration = Duration::from_millis(500);
 /// A probe that meets a dying process looks again after this pause, so many times.
 const PROBE_AGAIN: (Duration, u32) = (Duration::from_millis(15), 40);
+/// How often the one who opened a link asks whether the other end still hears it, or hangs up if nobody wants to know.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// A link on which so long nothing was said is nobody's any more.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Longer frames are refused: nobody sends them.
 const FRAME_MAX: usize = 16 << 20;
 /// The same for those who have not proved themselves yet.
@@ -54,6 +63,10 @@ enum Frame {
     Question(Question),
     /// The answer to it.
     Reply(serde_json::Value),
+    /// Whether the receiver still hears.
+    Ping,
+    /// It does.
+    Pong,
     /// The last word of whoever hangs up. A connection that ends without it has broken.
     Bye,
 }
@@ -137,9 +150,9 @@ impl Links {
 
     async fn answer(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let (mut talk, peer) = timeout(PATIENCE, self.admit(stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let (mut talk, peer) = within(PATIENCE, self.admit(stream)).await?;
         loop {
-            match talk.receive().await {
+            match within(SILENCE_MAX, talk.receive()).await {
                 Ok(Frame::Nudge(nudge)) => self.mind.tell(match nudge {
                     Nudge::Jobs(rows) => Event::Heard(rows),
                     Nudge::Orphans(orphans) => Event::Inherited(orphans),
@@ -148,10 +161,11 @@ impl Links {
                 Ok(Frame::Wish(event)) => self.mind.tell(event),
                 Ok(Frame::Question(question)) => {
                     let reply = self.mind.reply(question).await;
-                    talk.send(&Frame::Reply(reply)).await?;
+                    within(PATIENCE, talk.send(&Frame::Reply(reply))).await?;
                 }
+                Ok(Frame::Ping) => within(PATIENCE, talk.send(&Frame::Pong)).await?,
                 Ok(Frame::Bye) => return Ok(()),
-                Ok(Frame::Hello(_) | Frame::Reply(_)) => return Err(strange("out of turn")),
+                Ok(Frame::Hello(_) | Frame::Reply(_) | Frame::Pong) => return Err(strange("out of turn")),
                 Err(error) => {
                     // Whoever watched this node may have died.
                     if let Some(peer) = peer.filter(|peer| self.is_watched(*peer)) {
@@ -171,7 +185,8 @@ impl Links {
     /// Keeps a link to each of these members and reports when one breaks.
     pub fn watch(&self, members: &[Member]) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|member, _| members.contains(member));
+        // A link that was not watched may have ended.
+        open.retain(|member, link| members.contains(member) && !link.frames.is_closed());
         for member in members {
             open.entry(*member).or_insert_with(|| self.open_link(*member, true)).watched = true;
         }
@@ -200,20 +215,19 @@ impl Links {
     fn open_link(&self, to: Member, watched: bool) -> Link {
         let (frames, inbox) = mpsc::unbounded_channel();
         let links = self.clone();
-        tokio::spawn(async move { links.keep(to, inbox, watched).await });
+        tokio::spawn(async move { links.keep(to, inbox).await });
         Link { frames, watched }
     }
 
-    /// Keeps one link until nobody wants it any more. A link that is not watched ends when it breaks.
-    async fn keep(self, to: Member, mut inbox: mpsc::UnboundedReceiver<Frame>, watched: bool) {
+    /// Keeps one link until nobody wants it any more. A link that is not watched ends when it breaks or falls silent.
+    async fn keep(self, to: Member, mut inbox: mpsc::UnboundedReceiver<Frame>) {
         loop {
             let ended = self.run_link(to, &mut inbox).await;
             match ended {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(?to, %error, "a link broke"),
             }
-            let watched = watched || self.is_watched(to);
-            if !watched || inbox.is_closed() {
+            if inbox.is_closed() || !self.is_wanted(to, &mut inbox) {
                 return;
             }
             self.mind.tell(Event::Suspected(to));
@@ -221,37 +235,54 @@ impl Links {
         }
     }
 
+    /// Whether the link is kept though there is nothing to send. If not, it takes no more frames.
+    fn is_wanted(&self, to: Member, inbox: &mut mpsc::UnboundedReceiver<Frame>) -> bool {
+        // Held meanwhile: nobody begins to watch over a link that ends.
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let is_watched = open.get(&to).is_some_and(|link| link.watched);
+        if !is_watched {
+            inbox.close();
+        }
+        is_watched
+    }
+
     async fn run_link(&self, to: Member, inbox: &mut mpsc::UnboundedReceiver<Frame>) -> io::Result<()> {
         let (mut talk, met) = self.call(to).await?;
         if met != Some(to) {
             return Err(strange("another member answers at that address"));
         }
+        let mut ping_at = instant_tokio() + PING_EVERY;
         loop {
             tokio::select! {
                 biased;
                 frame = inbox.recv() => match frame {
-                    Some(frame) => talk.send(&frame).await?,
+                    Some(frame) => within(PATIENCE, talk.send(&frame)).await?,
                     None => {
                         talk.part().await;
                         return Ok(());
                     }
                 },
                 heard = talk.from.read_u8() => return Err(heard.err().unwrap_or_else(|| strange("out of turn"))),
+                () = sleep_until(ping_at), if !inbox.is_closed() => {
+                    if self.is_wanted(to, inbox) {
+                        within(PATIENCE, talk.ping()).await?;
+                    }
+                    ping_at = instant_tokio() + PING_EVERY;
+                }
             }
         }
     }
 
     async fn connect(&self, to: Member) -> io::Result<(TcpStream, Address)> {
         let address = self.addresses.find(to).await.ok_or(io::ErrorKind::NotFound)?;
-        let connect = TcpStream::connect(address.at.as_str());
-        let stream = timeout(PATIENCE, connect).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let stream = within(PATIENCE, TcpStream::connect(address.at.as_str())).await?;
         stream.set_nodelay(true)?;
         Ok((stream, address))
     }
 
     async fn call(&self, to: Member) -> io::Result<(Talk, Option<Member>)> {
         let (stream, address) = self.connect(to).await?;
-        timeout(PATIENCE, self.greet(stream, &address.name)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        within(PATIENCE, self.greet(stream, &address.name)).await
     }
 
     /// Proves itself to the node `callee` and learns as which member it answers.
@@ -328,7 +359,7 @@ impl Links {
                 _ => Err(strange("expected a reply")),
             }
         };
-        let reply = timeout(PATIENCE, reply).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        let reply = within(PATIENCE, reply).await;
         talk.part().await;
         reply
     }
@@ -356,10 +387,19 @@ impl Talk {
         self.to.flush().await
     }
 
+    /// Returns when the other end has answered.
+    async fn ping(&mut self) -> io::Result<()> {
+        self.send(&Frame::Ping).await?;
+        match self.receive().await? {
+            Frame::Pong => Ok(()),
+            _ => Err(strange("expected a pong")),
+        }
+    }
+
     /// Hangs up, so that the other end does not take the end of this connection for a death.
     async fn part(mut self) {
         // Whoever is not there any more to hear it draws its own conclusions.
-        let _ = timeout(PATIENCE, self.send(&Frame::Bye)).await;
+        let _ = within(PATIENCE, self.send(&Frame::Bye)).await;
     }
 
     async fn receive(&mut self) -> io::Result<Frame> {
@@ -370,6 +410,11 @@ impl Talk {
         self.opener.open(&block, &seal).map_err(denied)?;
         Ok(serde_json::from_slice(&block)?)
     }
+}
+
+/// What takes longer is given up.
+async fn within<T>(span: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(span, what).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 fn strange(what: &str) -> io::Error {
@@ -444,6 +489,20 @@ mod tests {
 
     async fn listen() -> TcpListener {
         TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+    }
+
+    #[tokio::test]
+    async fn who_is_watched_has_a_link_though_an_earlier_one_has_ended() {
+        let (first, (second, _inputs, listener)) = pair().await;
+        let (other, at) = (second.me().expect("identified"), listener.local_addr().expect("bound"));
+        drop(listener);
+        first.nudge(other, Nudge::Lists);
+        let frames = first.open.read().expect("nobody panicked")[&other].frames.clone();
+        timeout(PATIENCE, frames.closed()).await.expect("nobody listens, nobody watches: the link ends");
+
+        let listener = TcpListener::bind(at).await.expect("the same port");
+        first.watch(&[other]);
+        timeout(PATIENCE, listener.accept()).await.expect("a link").expect("a caller");
     }
 
     #[tokio::test]
