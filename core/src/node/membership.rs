@@ -325,8 +325,11 @@ impl Node {
     /// A member is dead by the metastore's word: what it held waits for heirs.
     pub(super) fn bury(&mut self, now: Time, member: Member) {
         self.roster.remove(now, member);
-        self.watched.retain(|m| *m != member);
         self.candidates_changed(now);
+        if let Some(me) = self.me {
+            // Not the dead any more, but whom they watched.
+            self.watch(me);
+        }
         self.list_at = now;
     }
 

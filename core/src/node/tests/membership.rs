@@ -223,6 +223,23 @@ fn a_member_that_is_gone_is_looked_into_by_its_watchers() {
 }
 
 #[test]
+fn whom_the_dead_watched_is_watched_by_the_next() {
+    let mind = Mind::with(Settings { watchers: 3, ..Settings::new(Role::All) }, 8);
+    let before = mind.node.watched.clone();
+    let mut added = 0;
+    for dead in &before {
+        let mut mind = mind.clone();
+        mind.step(Event::Suspected(*dead));
+        mind.step(Event::Probed { member: *dead, met: Met::Refused });
+        let orders = mind.answer(is_fence, Answer::Done);
+        let watched = mind.node.roster.watched_by(ME, 3, Timing::kylin().timeout());
+        added += watched.iter().filter(|member| !before.contains(member)).count();
+        assert_eq!(orders[0], Effect::Watch(watched), "{dead:?} died");
+    }
+    assert!(added > 0, "nobody came in anybody's place");
+}
+
+#[test]
 fn a_claim_is_held_by_the_latest_word() {
     let mut mind = Mind::of(2);
     mind.claims[0] = ClaimRow { holder: None, epoch: Epoch(5), ..mind.claims[0] };
@@ -293,10 +310,10 @@ fn whom_this_member_had_fenced_it_watches_no_more_and_tells_the_heirs_how_long_i
     mind.step(Event::Probed { member: m(3), met: Met::Refused });
     mind.now += Span::from_millis(3);
     let orders = mind.answer(is_fence, Answer::Done);
-    assert_eq!(mind.node.watched, [m(2)]);
+    assert_eq!(orders[0], Effect::Watch(vec![m(2)]));
     let (confirmed, fenced) = (Span::from_millis(2), Span::from_millis(3));
     let found = Found { evidence: Evidence::Exited, confirmed, fenced, listed: Span::ZERO };
-    assert_eq!(orders[0], Effect::Note(Note::Fenced { member: m(3), found }));
+    assert_eq!(orders[1], Effect::Note(Note::Fenced { member: m(3), found }));
     assert_eq!(nudged(&orders), [(2, Nudge::Lists)]);
     mind.now += Span::from_millis(5);
     let orphan = JobRow { placed: Some(n(2)), ..running(1, 3, 1) };
