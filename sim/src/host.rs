@@ -59,6 +59,8 @@ pub(crate) struct Process {
     /// Who was registered with ZooKeeper when it looked last.
     pub(crate) registered: BTreeSet<(u32, u32)>,
     pub(crate) wake_at: u64,
+    /// When the last of an operator's wishes is heard.
+    pub(crate) wishes_until: u64,
     /// Reads of jobs that were not answered yet, and when they were sent.
     pub(crate) reading: Vec<(AskId, u64, Vec<JobId>)>,
     /// How many requests were sent since when.
@@ -100,6 +102,7 @@ impl Process {
             leads: BTreeMap::new(),
             registered: BTreeSet::new(),
             wake_at: u64::MAX,
+            wishes_until: 0,
             reading: Vec::new(),
             asked: (0, 0),
         }

@@ -509,9 +509,9 @@ impl World {
     fn happens(&mut self, coming: Coming) {
         match coming {
             Coming::Wake { host, boot } => self.wake(host, boot),
-            Coming::Fact { host, boot, event } => match self.machine(host).map_or(0, |m| m.crawl_us) {
-                0 => self.tell(host, boot, event),
-                late => self.schedule(self.now + late, Coming::Late { host, boot, event }),
+            Coming::Fact { host, boot, event } => match self.heard_at(host, &event) {
+                at if at <= self.now => self.tell(host, boot, event),
+                at => self.schedule(at, Coming::Late { host, boot, event }),
             },
             Coming::Late { host, boot, event } => self.tell(host, boot, event),
             Coming::ToStore { host, boot, id, ask, gives_up } => self.asked(host, boot, id, &ask, gives_up),
@@ -536,6 +536,20 @@ impl World {
                 self.schedule(self.now + LOOK_EVERY_US, Coming::Look);
             }
         }
+    }
+
+    /// When a fact reaches a process, which may be slow. An operator's wishes are heard in the order in which they were said.
+    fn heard_at(&mut self, host: Host, event: &Event) -> u64 {
+        let now = self.now;
+        let Some(machine) = self.machine_mut(host) else { return now };
+        let is_wish = matches!(
+            event,
+            Event::SlotsWished(_) | Event::DrainWished { .. } | Event::DrainUndone | Event::ClaimWished { .. }
+        );
+        let at = now + machine.crawl_us;
+        let Some(process) = machine.process.as_mut().filter(|_| is_wish) else { return at };
+        process.wishes_until = process.wishes_until.max(at);
+        process.wishes_until
     }
 
     fn schedule(&mut self, at: u64, coming: Coming) {
