@@ -15,9 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::Retention;
-use crate::metastore::{Old, Store};
+use crate::metastore::{Old, Store, wall_ms};
 use kirin_core::ask::{Epoch, Target};
-use kirin_shell::clock::wall_ms;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 

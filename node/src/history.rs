@@ -3,13 +3,12 @@
 //! Joins, leaves and fences are rows of their members, written by the transactions that make them so. What is written here
 //! adds what only the acting member knows: takeovers, and the phases, measured on its own clock.
 
-use crate::metastore::{HistoryLine, Store, kinds};
+use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
 use kirin_core::effect::{Found, Note};
 use kirin_core::{Member, Span};
 use serde_json::{Value, json};
 
 use crate::directory::Directory;
-use kirin_shell::clock::wall_ms;
 
 /// Writes notes down.
 #[derive(Clone)]

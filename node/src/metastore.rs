@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
 use kirin_core::{Answer, Ask, JobState, Member, NodeId};
 pub use kirin_shell::report::{EndReport, Publish, StepReport};
-pub use kirin_store::{DocKind, MemberInfo, NewSegment, SegmentState, StoreError};
+pub use kirin_store::{DocKind, MemberInfo, NewSegment, SegmentState, StoreError, wall_ms};
 use kirin_store::{HistoryFilter, HistoryRow, StoreConfig};
 use serde_json::Value;
 use uuid::Uuid;
@@ -196,7 +196,7 @@ pub struct SegmentInfo {
 /// Something that happened.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryLine {
-    /// When, by the wall clock of who wrote it.
+    /// When, by the metastore's clock ([`wall_ms`]).
     pub at_ms: i64,
     /// What.
     pub kind: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::metastore::{Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo};
+use crate::metastore::{Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo, wall_ms};
 use crate::worker::build::BuildSpec;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared, header_text};
 use crate::executor;
-use kirin_shell::clock::wall_ms;
 use kirin_shell::link::Question;
 
 /// How often an action is tried again when the job changes under it.

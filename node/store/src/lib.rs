@@ -60,6 +60,7 @@ mod take;
 mod wire;
 
 pub use ask::{Extra, Publish};
+pub use clock::wall_ms;
 pub use config::{Backend, StoreConfig};
 pub use doc::{Doc, DocKind};
 pub use error::StoreError;

@@ -21,6 +21,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use crate::clock;
 use crate::config::{Backend, StoreConfig};
 use crate::error::{Fault, Nature, StoreError, nature, told};
 use crate::sql::{Sql, Statement};
@@ -72,6 +73,10 @@ pub(crate) struct Lines {
     generation: AtomicU64,
     purpose: Purpose,
 }
+
+/// How long the answer to a person's question may take. What the contract asks is given up sooner where beats are quick, so
+/// that trust does not hang on one slow answer; no trust hangs on these.
+pub(crate) const PEOPLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +237,7 @@ impl Lines {
 
     /// Runs `work` as one transaction within `patience`, again if a conflict rolled it back.
     pub(crate) async fn carry<W: Work>(&self, work: &W, patience: Duration) -> Result<W::Out, Fault> {
-        let deadline = crate::clock::now() + patience;
+        let deadline = clock::now() + patience;
         let late = || StoreError::Late(patience);
         let Ok(permit) = timeout_at(deadline, self.gate.acquire()).await else {
             return Err(Fault::Certain(late()));
@@ -300,7 +305,7 @@ impl Lines {
                 }
             }
             // A conflict, or a connection that had died in the pool before anything was asked of it.
-            if (matches!(fault, Fault::Again(_)) || stale) && crate::clock::now() < deadline {
+            if (matches!(fault, Fault::Again(_)) || stale) && clock::now() < deadline {
                 tries += 1;
                 tracing::debug!(tries, ?fault, "metastore transaction runs again");
                 if !stale {
@@ -335,13 +340,13 @@ impl Lines {
             phase: Phase::Idle,
             committed: false,
             generation: self.generation.load(Ordering::Relaxed),
-            since: crate::clock::now(),
+            since: clock::now(),
             fresh: true,
         })
     }
 
     fn keep(&self, mut line: Line) {
-        line.since = crate::clock::now();
+        line.since = clock::now();
         self.idle.lock().expect("no panic while held").push(line);
     }
 
@@ -398,6 +403,13 @@ impl Opener {
         Ok(Self { target, sql, ask_timeout: config.ask_timeout, writer: Mutex::new(()) })
     }
 
+    fn timeout(&self, purpose: Purpose) -> Duration {
+        match purpose {
+            Purpose::Contract => self.ask_timeout,
+            Purpose::People => self.ask_timeout.max(PEOPLE_TIMEOUT),
+        }
+    }
+
     /// Opens a connection to the primary and prepares the session.
     async fn open(&self, purpose: Purpose) -> Result<Conn, Fault> {
         match &self.target {
@@ -415,7 +427,7 @@ impl Opener {
             Target::MySql(hosts) => {
                 let mut last = None;
                 for options in hosts {
-                    match self.open_mysql(options).await {
+                    match self.open_mysql(options, purpose).await {
                         Ok(conn) => return Ok(conn),
                         Err(error) => last = prefer(last, error),
                     }
@@ -447,7 +459,7 @@ impl Opener {
 
     async fn open_postgres(&self, options: &PgConnectOptions, purpose: Purpose) -> Result<Conn, StoreError> {
         let mut conn = Conn::Postgres(options.connect().await.map_err(|error| told(&error))?);
-        let ms = self.ask_timeout.as_millis().max(1);
+        let ms = self.timeout(purpose).as_millis().max(1);
         // The server gives up when we do, so that a request that we called late is not done much later.
         conn.raw(&format!(
             "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}; SET jit = off; \
@@ -465,25 +477,32 @@ impl Opener {
             .await
             .map_err(|error| told(&error))?;
         }
-        let standby = Statement::once("SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END", Dialect::Postgres, "");
-        let rows = conn.rows(&standby, &[]).await.map_err(|error| told(&error))?;
-        match rows.first().map(|row| row.num::<i64>(0)).transpose()? {
-            Some(0) => Ok(conn),
+        let about = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END, \
+                     CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+        let rows =
+            conn.rows(&Statement::once(about, Dialect::Postgres, ""), &[]).await.map_err(|error| told(&error))?;
+        match rows.first().map(|row| Ok::<_, StoreError>((row.num::<i64>(0)?, row.num::<i64>(1)?))).transpose()? {
+            Some((0, wall_ms)) => {
+                clock::server_says(wall_ms);
+                Ok(conn)
+            }
             _ => Err(StoreError::Standby),
         }
     }
 
-    async fn open_mysql(&self, options: &MySqlConnectOptions) -> Result<Conn, StoreError> {
+    async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<Conn, StoreError> {
         let mut conn = Conn::MySql(options.connect().await.map_err(|error| told(&error))?);
-        let secs = self.ask_timeout.as_secs().max(1);
+        let secs = self.timeout(purpose).as_secs().max(1);
         conn.raw("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map_err(|error| told(&error))?;
         conn.raw(&format!("SET SESSION innodb_lock_wait_timeout = {secs}")).await.map_err(|error| told(&error))?;
-        let about = Statement::once("SELECT VERSION(), CAST(@@global.read_only AS SIGNED)", Dialect::MySql, "");
-        let rows = conn.rows(&about, &[]).await.map_err(|error| told(&error))?;
+        let about =
+            "SELECT VERSION(), CAST(@@global.read_only AS SIGNED), CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+        let rows = conn.rows(&Statement::once(about, Dialect::MySql, ""), &[]).await.map_err(|error| told(&error))?;
         let Some(row) = rows.first() else { return Err(StoreError::Corrupt("no server version".to_owned())) };
         if row.num::<i64>(1)? != 0 {
             return Err(StoreError::Standby);
         }
+        clock::server_says(row.num(2)?);
         // A frozen client must not keep its locks: MariaDB ends idle transactions, MySQL only idle sessions.
         let limit = if row.string(0)?.contains("MariaDB") {
             format!("SET SESSION idle_transaction_timeout = {secs}, SESSION max_statement_time = {secs}")

@@ -12,7 +12,7 @@ use crate::batch::Batches;
 use crate::commit::{Finish, Release, Step};
 use crate::config::StoreConfig;
 use crate::error::{Fault, StoreError};
-use crate::line::{Lines, Opener, Purpose, Work};
+use crate::line::{Lines, Opener, PEOPLE_TIMEOUT, Purpose, Work};
 use crate::migrate::Migrate;
 use crate::sql::{Sql, Statement};
 use crate::submit::{NewJob, Submits, Submitted};
@@ -140,7 +140,7 @@ impl Store {
 
     /// One transaction beside the contract.
     pub(crate) async fn write<W: Work>(&self, work: &W) -> Result<W::Out, StoreError> {
-        self.inner.people.carry(work, self.inner.ask_timeout).await.map_err(Fault::into_error)
+        self.inner.people.carry(work, self.inner.ask_timeout.max(PEOPLE_TIMEOUT)).await.map_err(Fault::into_error)
     }
 
     /// One question beside the contract.
@@ -150,7 +150,11 @@ impl Store {
 
     /// One question whose statement was put together at run time.
     pub(crate) async fn read_of(&self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, StoreError> {
-        self.inner.people.carry(&Question { statement, args }, self.inner.ask_timeout).await.map_err(Fault::into_error)
+        self.inner
+            .people
+            .carry(&Question { statement, args }, self.inner.ask_timeout.max(PEOPLE_TIMEOUT))
+            .await
+            .map_err(Fault::into_error)
     }
 
     pub(crate) fn once(&self, source: &str) -> Statement {

@@ -27,21 +27,30 @@ struct Options {
     /// The database.
     #[arg(long, value_enum, default_value_t = Profile::Postgres)]
     profile: Profile,
-    /// For how long; every kind of fault happens at least once, even if that takes longer.
+    /// For how long.
     #[arg(long, default_value_t = 5)]
     minutes: u64,
+    /// Every kind of fault happens at least once, even if that takes longer.
+    #[arg(long)]
+    each: bool,
     /// Which faults hit whom, and what users do.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Only these faults, by name; several with commas.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// For how long what lasts shall last, in seconds; without it, a little longer than the heart-beat timeout.
+    #[arg(long)]
+    hold: Option<u64>,
     /// `kylin.server.leader-race.heart-beat-timeout`, in seconds.
     #[arg(long, default_value_t = 6)]
     heart_beat_timeout: u64,
     /// `kylin.server.leader-race.heart-beat-interval`, in seconds.
     #[arg(long, default_value_t = 2)]
     heart_beat_interval: u64,
+    /// The program before this one, to which nodes go back and forth: one more fault, "upgrade".
+    #[arg(long)]
+    previous: Option<PathBuf>,
     /// Where everything is written; kept.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -58,7 +67,7 @@ enum Profile {
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     let faults: Vec<Fault> = match options.only.as_slice() {
-        [] => fault::ALL.to_vec(),
+        [] => fault::ALL.into_iter().chain(options.previous.as_ref().map(|_| Fault::Upgrade)).collect(),
         names => names
             .iter()
             .map(|name| {
@@ -71,6 +80,7 @@ fn main() -> anyhow::Result<ExitCode> {
     net::enter()?;
     let program = std::env::current_exe()?.with_file_name("kirin");
     anyhow::ensure!(program.exists(), "{} is not there: cargo build --release -p kirin", program.display());
+    let previous = options.previous.as_ref().map(std::fs::canonicalize).transpose().context("--previous")?;
     let kept = options.dir.is_some();
     let dir = match &options.dir {
         Some(dir) => {
@@ -85,7 +95,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Profile::Mariadb => Backend::MariaDb,
     };
     let beats = (options.heart_beat_timeout, options.heart_beat_interval);
-    let plan = Plan { backend, roles: vec!["all", "all", "job", "query"], beats, program, dir: dir.clone() };
+    let plan = Plan { backend, roles: vec!["all", "all", "job", "query"], beats, program, previous, dir: dir.clone() };
     println!(
         "{backend:?}, a ZooKeeper ensemble and {} nodes; seed {}; {}",
         plan.roles.len(),
@@ -99,9 +109,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let clients = Clients::start(runtime.handle(), &urls, &cluster.login, &sink, &quarters, options.seed)?;
     let done = attack(&mut cluster, &options, &faults)?;
     let said = clients.end(runtime.handle())?;
-    println!("{} jobs were acknowledged, {} requests got no answer", said.submitted.len(), said.errors);
+    let acknowledged = said.submitted.iter().filter(|submitted| submitted.job.is_some()).count();
+    println!("{acknowledged} jobs were acknowledged, {} requests got no answer", said.errors.len());
     let found = check::all(&mut cluster, &said, &done, beats)?;
-    report(&done, &found);
+    report(&done, &found, &said.errors);
     if found.wrong.is_empty() {
         cluster.unmount()?;
         drop(cluster);
@@ -125,10 +136,11 @@ fn main() -> anyhow::Result<ExitCode> {
 fn attack(cluster: &mut Deployment, options: &Options, faults: &[Fault]) -> anyhow::Result<Vec<Done>> {
     let mut dice = StdRng::seed_from_u64(options.seed);
     let until = Instant::now() + Duration::from_secs(60 * options.minutes);
-    let long = Duration::from_secs(options.heart_beat_timeout + options.heart_beat_interval + 2);
+    let long = options.hold.unwrap_or(options.heart_beat_timeout + options.heart_beat_interval + 2);
+    let long = Duration::from_secs(long);
     let mut deck: Vec<Fault> = Vec::new();
     let mut done: Vec<Done> = Vec::new();
-    while Instant::now() < until || done.len() < faults.len() {
+    while Instant::now() < until || options.each && done.len() < faults.len() {
         if deck.is_empty() {
             deck.extend(faults);
             deck.shuffle(&mut dice);
@@ -137,20 +149,20 @@ fn attack(cluster: &mut Deployment, options: &Options, faults: &[Fault]) -> anyh
         let victim = dice.random_range(0..cluster.nodes.len());
         std::thread::sleep(Duration::from_millis(dice.random_range(500..2_500)));
         println!("  {} ({})", fault.name(), cluster.nodes[victim].name);
-        let carried = fault.carry_out(cluster, victim, long);
+        let carried = fault.carry_out(cluster, victim, long, &mut dice);
         done.push(carried.with_context(|| format!("while \"{}\" was carried out", fault.name()))?);
     }
     Ok(done)
 }
 
-fn report(done: &[Done], found: &Findings) {
+fn report(done: &[Done], found: &Findings, errors: &[i64]) {
     let mut classes: BTreeMap<String, Vec<&Done>> = BTreeMap::new();
     for one in done {
         classes.entry(one.fault.name()).or_default().push(one);
     }
     println!(
-        "{:<18} {:>5} {:>15} {:>10} {:>8} {:>8} {:>8}",
-        "fault", "runs", "normal after", "takeovers", "p50 ms", "p99 ms", "max ms"
+        "{:<18} {:>5} {:>15} {:>10} {:>8} {:>8} {:>8} {:>8} {:>12}",
+        "fault", "runs", "normal after", "takeovers", "p50 ms", "p99 ms", "max ms", "errors", "for at most"
     );
     for (name, runs) in classes {
         let normal = runs.iter().map(|one| one.normal_after).max().unwrap_or_default();
@@ -160,14 +172,18 @@ fn report(done: &[Done], found: &Findings) {
             0 => "-".to_owned(),
             len => took[((len as f64 * q) as usize).min(len - 1)].to_string(),
         };
+        let errors: Vec<_> = runs.iter().map(|one| one.errors(errors)).collect();
+        let spans = errors.iter().filter_map(|some| Some(some.last()? - some.first()?));
         println!(
-            "{name:<18} {:>5} {:>13.1} s {:>10} {:>8} {:>8} {:>8}",
+            "{name:<18} {:>5} {:>13.1} s {:>10} {:>8} {:>8} {:>8} {:>8} {:>10.1} s",
             runs.len(),
             normal.as_secs_f64(),
             took.len(),
             at(0.5),
             at(0.99),
-            at(1.0)
+            at(1.0),
+            errors.iter().map(|some| some.len()).sum::<usize>(),
+            spans.max().unwrap_or(0) as f64 / 1_000.0
         );
     }
     println!("false fences: {}", found.false_fences);

@@ -47,8 +47,8 @@ pub struct Remembered {
     pub reads: u64,
     /// Reads that did not show what had been acknowledged through another node.
     pub unseen: Vec<String>,
-    /// Requests that got an error or no answer.
-    pub errors: u64,
+    /// When requests got an error or no answer.
+    pub errors: Vec<i64>,
     /// Answers that had no place: neither done nor a clear refusal.
     pub strange: Vec<String>,
     /// Queries that were answered.
@@ -117,8 +117,9 @@ impl Clients {
         for task in self.tasks {
             runtime.block_on(task)?;
         }
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(remembered.clone())
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        remembered.errors.sort_unstable();
+        Ok(remembered)
     }
 }
 
@@ -256,7 +257,7 @@ impl User {
                     self.remember(|all| all.unseen.push(format!("job {job} through node {}: {failure}", node + 1)));
                     return;
                 }
-                _ => self.remember(|all| all.errors += 1),
+                _ => self.remember(|all| all.errors.push(wall_ms())),
             }
         }
     }
@@ -275,7 +276,7 @@ impl User {
         match timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(_)) | Err(_) => {
-                self.remember(|all| all.errors += 1);
+                self.remember(|all| all.errors.push(wall_ms()));
                 None
             }
         }

@@ -26,6 +26,8 @@ pub const DB: usize = 0;
 /// The hosts of the ensemble.
 pub const ZOOKEEPER: [usize; 3] = [1, 2, 3];
 const FIRST_NODE: usize = 4;
+/// By how much a node's wall clock is off.
+const CLOCK: &str = "clock";
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,7 @@ pub struct Deployment {
     /// A file to which command jobs append who they are.
     pub sink: PathBuf,
     program: PathBuf,
+    previous: Option<PathBuf>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -132,6 +135,8 @@ pub struct Plan {
     pub beats: (u64, u64),
     /// The program `kirin`.
     pub program: PathBuf,
+    /// The one before it, if it is there.
+    pub previous: Option<PathBuf>,
     /// Where everything is written.
     pub dir: PathBuf,
 }
@@ -192,8 +197,8 @@ impl Deployment {
             nodes.push(Node { name, host, process: None, home, url: format!("http://{address}:7070") });
         }
         let login = Login { user: String::new(), password: kirin::config::Secret::default() };
-        let (program, runtime) = (plan.program.clone(), runtime.clone());
-        let mut cluster = Self { net, database, zookeeper, nodes, login, sink, program, runtime };
+        let (program, previous, runtime) = (plan.program.clone(), plan.previous.clone(), runtime.clone());
+        let mut cluster = Self { net, database, zookeeper, nodes, login, sink, program, previous, runtime };
         // The first one makes the cluster, and leaves its password.
         cluster.start_node(0)?;
         let login = cluster.wait("the first node's credentials", |cluster| {
@@ -212,13 +217,60 @@ impl Deployment {
     /// # Errors
     /// If its program can't be started.
     pub fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
-        let node = &mut self.nodes[node];
-        if node.process.as_mut().is_some_and(|process| matches!(process.has_exited(), Ok(None))) {
+        if self.nodes[node].process.as_mut().is_some_and(|process| matches!(process.has_exited(), Ok(None))) {
             return Ok(());
         }
+        self.spawn(node, &self.program.clone(), &[])
+    }
+
+    /// Starts a node with the program before this one, or with this one.
+    ///
+    /// # Errors
+    /// If there is none, or it can't be started.
+    pub fn start_version(&mut self, node: usize, before: bool) -> anyhow::Result<()> {
+        let program = if before { self.previous.clone() } else { Some(self.program.clone()) };
+        self.spawn(node, &program.context("the program before this one is not known: --previous")?, &[])
+    }
+
+    /// Starts a node whose wall clock is off by that; its other clocks are right.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_node_at_time(&mut self, node: usize, off: &str) -> anyhow::Result<()> {
+        self.step_clock(node, off)?;
+        let file = self.nodes[node].home.join(CLOCK).display().to_string();
+        let env =
+            [("FAKETIME_TIMESTAMP_FILE", file.as_str()), ("FAKETIME_NO_CACHE", "1"), ("DONT_FAKE_MONOTONIC", "1")];
+        self.spawn(node, &self.program.clone(), &env)
+    }
+
+    /// From here on the wall clock of a node that was started so is off by that.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn step_clock(&self, node: usize, off: &str) -> anyhow::Result<()> {
+        let file = self.nodes[node].home.join(CLOCK);
+        // Whole at any moment.
+        std::fs::write(file.with_extension("new"), off)?;
+        Ok(std::fs::rename(file.with_extension("new"), file)?)
+    }
+
+    /// Starts a node all clocks of which run at another rate.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_node_at_rate(&mut self, node: usize, rate: &str) -> anyhow::Result<()> {
+        self.spawn(node, &self.program.clone(), &[("FAKETIME", format!("+0 x{rate}").as_str())])
+    }
+
+    fn spawn(&mut self, node: usize, program: &Path, clocks: &[(&str, &str)]) -> anyhow::Result<()> {
+        let node = &mut self.nodes[node];
         let log = std::fs::OpenOptions::new().create(true).append(true).open(node.home.join("node.log"))?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program);
         command.arg("start").arg("--home").arg(&node.home).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        if !clocks.is_empty() {
+            command.env("LD_PRELOAD", faketime()?).envs(clocks.iter().copied());
+        }
         node.process = Some(Server::spawn_at(self.net.host(node.host), command, libc::SIGKILL)?);
         Ok(())
     }
@@ -242,21 +294,22 @@ impl Deployment {
         Ok(())
     }
 
-    /// Lets a node have so many descriptors and no more; those that it has stay. Returns how many it might have before.
+    /// Lets a node have so many descriptors and no more, or as many as the system lets it have; those that it has stay.
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn limit_descriptors(&self, node: usize, most: u64) -> anyhow::Result<u64> {
+    pub fn limit_descriptors(&self, node: usize, most: Option<u64>) -> anyhow::Result<()> {
         let process = self.process(node)?.id();
         let limits = std::fs::read_to_string(format!("/proc/{process}/limits"))?;
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-        let before = line.and_then(|line| line.split_whitespace().next()).context("no limit of open files")?;
+        let hard = line.and_then(|line| line.split_whitespace().nth(1)).context("no limit of open files")?;
+        let most = most.map_or_else(|| hard.to_owned(), |most| most.to_string());
         let done = Command::new("prlimit")
             .args(["--pid", &process.to_string(), &format!("--nofile={most}:")])
             .status()
             .context("prlimit can't be started")?;
         ensure!(done.success(), "prlimit ended with {done}");
-        Ok(before.parse()?)
+        Ok(())
     }
 
     /// The process of a node.
@@ -368,6 +421,13 @@ impl Deployment {
     pub fn recordings(&self, node: usize) -> PathBuf {
         recordings(&self.nodes[node].home)
     }
+}
+
+/// The library that tells a process another time.
+fn faketime() -> anyhow::Result<PathBuf> {
+    let libraries = std::fs::read_dir("/usr/lib")?.flatten();
+    let mut found = libraries.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
+    found.next().context("libfaketime is not there: apt-get install --no-install-recommends libfaketime")
 }
 
 /// A small disk of its own for what a node keeps for itself, seen by this process and its children only.

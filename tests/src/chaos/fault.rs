@@ -3,8 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::bail;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+
 use super::deployment::{DB, Deployment, ZOOKEEPER};
 use crate::servers::postgres::Stop;
+
+/// What fills a node's disk.
+const FILL: &str = "data/fill";
 
 /// A kind of fault. Each is a class of its own in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,10 +65,20 @@ pub enum Fault {
     Descriptors,
     /// The disk of a node's own directory is full.
     DiskFull,
+    /// The wall clock of a node is an hour ahead, an hour late, ten years ahead, ten years late.
+    ClockSteps,
+    /// All clocks of a node run twice as fast.
+    ClockFast,
+    /// All clocks of a node run half as fast.
+    ClockSlow,
+    /// Three faults at once, on different nodes.
+    Several,
+    /// All nodes go to the program before this one, one after the other, and back.
+    Upgrade,
 }
 
-/// All of them.
-pub const ALL: [Fault; 24] = [
+/// All of them that need nothing else.
+pub const ALL: [Fault; 28] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Stop,
@@ -83,6 +101,24 @@ pub const ALL: [Fault; 24] = [
     Fault::KillWorker,
     Fault::StickWorker,
     Fault::Starve,
+    Fault::Descriptors,
+    Fault::DiskFull,
+    Fault::ClockSteps,
+    Fault::ClockFast,
+    Fault::ClockSlow,
+    Fault::Several,
+];
+
+/// Those that begin, last and end, so that several can last at once.
+const LASTING: [Fault; 10] = [
+    Fault::Freeze,
+    Fault::Unplug,
+    Fault::CutDb,
+    Fault::CutDbOneWay,
+    Fault::CutZooKeeper,
+    Fault::CutPeers,
+    Fault::Loss,
+    Fault::Kill,
     Fault::Descriptors,
     Fault::DiskFull,
 ];
@@ -117,7 +153,9 @@ impl Fault {
 
     /// The fault of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        ALL.into_iter().find(|fault| fault.name() == name || fault.name().replace(' ', "-") == name)
+        ALL.into_iter()
+            .chain([Self::Upgrade])
+            .find(|fault| fault.name() == name || fault.name().replace(' ', "-") == name)
     }
 
     /// Whether a node that is hit may rightly be declared dead.
@@ -133,7 +171,12 @@ impl Fault {
             | Self::CutDbOneWay
             | Self::Flap
             | Self::Loss
-            | Self::Starve => true,
+            | Self::Starve
+            | Self::ClockSteps
+            | Self::ClockFast
+            | Self::ClockSlow
+            | Self::Several
+            | Self::Upgrade => true,
             Self::CutZooKeeper
             | Self::CutPeers
             | Self::Halves
@@ -154,22 +197,68 @@ impl Fault {
     ///
     /// # Errors
     /// If it can't be done.
-    pub fn carry_out(self, cluster: &mut Deployment, victim: usize, long: Duration) -> anyhow::Result<Done> {
+    pub fn carry_out(
+        self,
+        cluster: &mut Deployment,
+        victim: usize,
+        long: Duration,
+        dice: &mut StdRng,
+    ) -> anyhow::Result<Done> {
         let from_ms = wall_ms();
         let all: Vec<usize> = (0..cluster.nodes.len()).collect();
         let host = cluster.nodes[victim].host;
-        let other_hosts: Vec<_> = cluster.nodes.iter().map(|node| node.host).filter(|other| *other != host).collect();
         let mut nodes = vec![victim];
         match self {
-            Self::Kill => {
-                cluster.kill_node(victim);
+            lasting if LASTING.contains(&lasting) => {
+                lasting.begin(cluster, victim)?;
+                hold(if lasting == Self::Kill { Duration::from_secs(2) } else { long });
+                lasting.end(cluster, victim)?;
+            }
+            Self::Several => {
+                nodes.clone_from(&all);
+                nodes.shuffle(dice);
+                nodes.truncate(3);
+                let faults: Vec<_> =
+                    nodes.iter().map(|node| (LASTING[dice.random_range(0..LASTING.len())], *node)).collect();
+                if dice.random() {
+                    cluster.lead_away()?;
+                }
+                for (fault, node) in &faults {
+                    println!("    {} ({})", fault.name(), cluster.nodes[*node].name);
+                    fault.begin(cluster, *node)?;
+                }
+                hold(long);
+                for (fault, node) in &faults {
+                    fault.end(cluster, *node)?;
+                }
+            }
+            Self::ClockSteps => {
+                cluster.stop_node(victim)?;
+                cluster.start_node_at_time(victim, "+0")?;
+                for step in ["+1h", "-1h", "+3650d", "-3650d"] {
+                    hold(Duration::from_secs(2));
+                    cluster.step_clock(victim, step)?;
+                }
                 hold(Duration::from_secs(2));
+                cluster.stop_node(victim)?;
                 cluster.start_node(victim)?;
             }
-            Self::Freeze => {
-                cluster.process(victim)?.freeze()?;
+            Self::ClockFast | Self::ClockSlow => {
+                cluster.stop_node(victim)?;
+                cluster.start_node_at_rate(victim, if self == Self::ClockFast { "2" } else { "0.5" })?;
                 hold(long);
-                cluster.process(victim)?.thaw();
+                cluster.stop_node(victim)?;
+                cluster.start_node(victim)?;
+            }
+            Self::Upgrade => {
+                nodes.clone_from(&all);
+                for before in [true, false] {
+                    for node in &all {
+                        cluster.stop_node(*node)?;
+                        cluster.start_version(*node, before)?;
+                        cluster.until_all_up()?;
+                    }
+                }
             }
             Self::Stop => {
                 cluster.stop_node(victim)?;
@@ -191,26 +280,6 @@ impl Fault {
                     hold(Duration::from_millis(pause));
                 }
             }
-            Self::Unplug => {
-                cluster.net.unplug(host)?;
-                hold(long);
-            }
-            Self::CutDb => {
-                cluster.net.part(&[host], &[DB])?;
-                hold(long);
-            }
-            Self::CutDbOneWay => {
-                cluster.net.cut(host, DB)?;
-                hold(long);
-            }
-            Self::CutZooKeeper => {
-                cluster.net.part(&[host], &ZOOKEEPER)?;
-                hold(long);
-            }
-            Self::CutPeers => {
-                cluster.net.part(&[host], &other_hosts)?;
-                hold(long);
-            }
             Self::Halves => {
                 nodes.clone_from(&all);
                 let (some, others): (Vec<_>, Vec<_>) = cluster.nodes.iter().map(|n| n.host).partition(|h| h % 2 == 0);
@@ -224,10 +293,6 @@ impl Fault {
                     cluster.net.heal()?;
                     hold(Duration::from_millis(180));
                 }
-            }
-            Self::Loss => {
-                cluster.net.lose(host, 33)?;
-                hold(long);
             }
             Self::ZooKeeperLeader => {
                 nodes.clear();
@@ -274,18 +339,7 @@ impl Fault {
                     hold(Duration::from_millis(10));
                 }
             }
-            Self::Descriptors => {
-                let before = cluster.limit_descriptors(victim, 4)?;
-                hold(long);
-                cluster.limit_descriptors(victim, before)?;
-            }
-            Self::DiskFull => {
-                let fill = cluster.nodes[victim].home.join("data/fill");
-                // It ends with an error when nothing fits any more: that is what it is for.
-                let _ = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&fill)?);
-                hold(long);
-                std::fs::remove_file(&fill)?;
-            }
+            _ => bail!("{} is carried out nowhere", self.name()),
         }
         cluster.net.heal()?;
         cluster.zookeeper.start_all()?;
@@ -296,7 +350,54 @@ impl Fault {
     }
 }
 
+/// What lasts.
+impl Fault {
+    fn begin(self, cluster: &mut Deployment, victim: usize) -> anyhow::Result<()> {
+        let host = cluster.nodes[victim].host;
+        match self {
+            Self::Kill => cluster.kill_node(victim),
+            Self::Freeze => cluster.process(victim)?.freeze()?,
+            Self::Unplug => cluster.net.unplug(host)?,
+            Self::CutDb => cluster.net.part(&[host], &[DB])?,
+            Self::CutDbOneWay => cluster.net.cut(host, DB)?,
+            Self::CutZooKeeper => cluster.net.part(&[host], &ZOOKEEPER)?,
+            Self::CutPeers => {
+                let others = cluster.nodes.iter().map(|node| node.host).filter(|other| *other != host);
+                let others: Vec<_> = others.collect();
+                cluster.net.part(&[host], &others)?;
+            }
+            Self::Loss => cluster.net.lose(host, 33)?,
+            Self::Descriptors => cluster.limit_descriptors(victim, Some(4))?,
+            Self::DiskFull => {
+                let mut fill = std::fs::File::create(cluster.nodes[victim].home.join(FILL))?;
+                // It ends with an error when nothing fits any more: that is what it is for.
+                let _ = std::io::copy(&mut std::io::repeat(0), &mut fill);
+            }
+            _ => bail!("{} does not last", self.name()),
+        }
+        Ok(())
+    }
+
+    /// The network is healed by whoever carries it out.
+    fn end(self, cluster: &mut Deployment, victim: usize) -> anyhow::Result<()> {
+        match self {
+            Self::Kill => cluster.start_node(victim)?,
+            Self::Freeze => cluster.process(victim)?.thaw(),
+            Self::Descriptors => cluster.limit_descriptors(victim, None)?,
+            Self::DiskFull => std::fs::remove_file(cluster.nodes[victim].home.join(FILL))?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 impl Done {
+    /// The moments at which clients got no answer, from its beginning until all was normal again.
+    pub fn errors<'a>(&self, all: &'a [i64]) -> &'a [i64] {
+        let over_ms = self.until_ms + i64::try_from(self.normal_after.as_millis()).unwrap_or(0);
+        &all[all.partition_point(|at| *at < self.from_ms)..all.partition_point(|at| *at <= over_ms)]
+    }
+
     /// The nodes that might rightly be declared dead because of it.
     pub fn suspects(&self) -> BTreeSet<usize> {
         if self.fault.may_kill() { self.nodes.iter().copied().collect() } else { BTreeSet::new() }
