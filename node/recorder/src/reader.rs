@@ -30,7 +30,9 @@ pub enum Problem {
         found: String,
     },
     /// The state or an event can't be decoded.
-    #[error("entry {seq} of node {node} can't be decoded: {why}")]
+    #[error(
+        "entry {seq} of node {node} can't be decoded: {why}; if another build of kirin wrote it, replay it with that one"
+    )]
     Undecodable {
         /// Of which node.
         node: String,

@@ -103,6 +103,8 @@ pub enum ClientCommand {
     Segment(Segment),
     /// Runs a query
     Sql(SqlArgs),
+    /// Makes the configuration of a load balancer in front of the cluster
+    Lb(LbArgs),
     /// Prints the effective value of a configuration key
     GetProperties(GetPropertiesArgs),
     /// Prints the completions for a shell
@@ -255,6 +257,57 @@ pub enum Cluster {
         #[arg(long)]
         undo: bool,
     },
+}
+
+/// `kirin lb`.
+#[derive(Clone, Debug, Args)]
+pub struct LbArgs {
+    /// The load balancer
+    #[arg(value_enum)]
+    pub balancer: Balancer,
+    /// Where it listens: a port, or an address and a port
+    #[arg(long, default_value = "8080", value_parser = listen)]
+    pub listen: String,
+    /// Which node gets a request: the next one, or the one that gets all of this client (httpd tells clients apart by a
+    /// cookie)
+    #[arg(long, value_enum, default_value_t = Method::RoundRobin)]
+    pub method: Method,
+    /// Writes into this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Writes the file again whenever the members change, until it is stopped
+    #[arg(long, requires = "out")]
+    pub watch: bool,
+    /// What to run when the file has changed, as in "nginx -s reload"
+    #[arg(long, value_name = "COMMAND", requires = "out")]
+    pub reload: Option<String>,
+}
+
+/// Which load balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Balancer {
+    /// nginx.
+    Nginx,
+    /// The Apache HTTP Server.
+    Httpd,
+}
+
+/// Which node gets a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// One after the other.
+    RoundRobin,
+    /// The same for all requests of a client.
+    IpHash,
+}
+
+fn listen(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("*", text));
+    let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-_[]*".contains(c));
+    match port.parse::<u16>() {
+        Ok(1..) if is_plain && !host.is_empty() => Ok(text.to_owned()),
+        _ => Err("a port, or an address and a port, as in 8080 or 127.0.0.1:8080".to_owned()),
+    }
 }
 
 /// `kirin job`.

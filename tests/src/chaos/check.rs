@@ -1,13 +1,14 @@
 //! What must hold afterwards, seen from outside: through the API, in the sink, in the recordings.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
 use super::clients::Remembered;
 use super::deployment::Deployment;
-use super::fault::Done;
+use super::fault::{Done, Fault};
 
 /// How late a step may be seen in the history after the moment that caused it, on a busy machine.
 const SLACK_MS: i64 = 3_000;
@@ -56,7 +57,7 @@ pub fn all(
     for node in 0..cluster.nodes.len() {
         cluster.stop_node(node)?;
     }
-    recordings(cluster, &mut found);
+    recordings(cluster, faults, &mut found);
     Ok(found)
 }
 
@@ -169,10 +170,17 @@ fn history(cluster: &Deployment, faults: &[Done], beats: (u64, u64), found: &mut
     Ok(())
 }
 
-/// Every recording replays to the recorded states.
-fn recordings(cluster: &Deployment, found: &mut Findings) {
+/// Every recording replays to the recorded states. Those of another program don't: its core is another.
+fn recordings(cluster: &Deployment, faults: &[Done], found: &mut Findings) {
+    let upgrades: Vec<_> = faults.iter().filter(|done| done.fault == Fault::Upgrade).collect();
+    let is_own = |path: &Path| {
+        // A file's name begins with the moment of its own.
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let at_ms = name.split('-').next().and_then(|at| at.parse::<i64>().ok()).unwrap_or(0);
+        !upgrades.iter().any(|done| (done.from_ms..=done.until_ms).contains(&at_ms))
+    };
     for node in 0..cluster.nodes.len() {
-        match replay(cluster, node) {
+        match replay(cluster, node, &is_own) {
             Ok(0) => found.wrong.push(format!("{} has recorded nothing", cluster.nodes[node].name)),
             Ok(events) => found.replayed += events,
             Err(error) => found.wrong.push(format!("a recording of {}: {error:#}", cluster.nodes[node].name)),
@@ -180,9 +188,9 @@ fn recordings(cluster: &Deployment, found: &mut Findings) {
     }
 }
 
-fn replay(cluster: &Deployment, node: usize) -> anyhow::Result<u64> {
+fn replay(cluster: &Deployment, node: usize, is_own: &dyn Fn(&Path) -> bool) -> anyhow::Result<u64> {
     let mut events = 0;
-    for path in kirin_recorder::files(&[cluster.recordings(node)])? {
+    for path in kirin_recorder::files(&[cluster.recordings(node)])?.into_iter().filter(|path| is_own(path)) {
         let recording = kirin_recorder::Recording::open(&path).with_context(|| path.display().to_string())?;
         let mut replay = kirin_recorder::Replay::new(&recording);
         while replay.step().with_context(|| path.display().to_string())?.is_some() {

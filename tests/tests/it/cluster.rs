@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::s3::S3;
 
 /// The program under test, built beside this one.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let mut path = std::env::current_exe().expect("this test is a program");
     path.pop();
     path.pop();
@@ -20,7 +20,7 @@ fn program() -> PathBuf {
     path
 }
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan { program: Some(program()), ..Plan::default() }
 }
 

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod discovery;
+mod lb;
 mod s3;
 mod store;
 #[expect(clippy::unwrap_used, reason = "a test")]

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod job;
+mod lb;
 mod local;
 mod model;
 mod project;
@@ -42,6 +43,7 @@ pub(super) async fn run(global: &Global, command: ClientCommand, screen: &mut Sc
             screen.print(&String::from_utf8_lossy(&text))
         }
         ClientCommand::Cluster(command) => cluster::run(session(screen)?, command).await,
+        ClientCommand::Lb(args) => lb::run(session(screen)?, args).await,
         ClientCommand::Job(command) => job::run(session(screen)?, command).await,
         ClientCommand::Project(command) => project::run(session(screen)?, command).await,
         ClientCommand::Table(command) => table::run(session(screen)?, command).await,

@@ -1,0 +1,157 @@
+//! `kirin lb`: the configuration of a load balancer in front of the cluster, made from its members and kept current.
+//!
+//! Failures are noticed by the balancer itself, with the requests that meet them. What may be tried at another node is said
+//! request by request: reads, and queries, which change nothing although they are POSTs. A submit whose answer was lost is
+//! for the client to repeat, with its idempotency key. httpd tries another node only while it has sent nothing.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::super::args::{Balancer, LbArgs, Method};
+use super::super::client::Request;
+use super::super::exit::Failure;
+use super::super::payload::ClusterView;
+use super::Session;
+
+/// How often the members are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(it: Session<'_, '_>, args: LbArgs) -> Result<(), Failure> {
+    let Some(out) = &args.out else {
+        let text = configuration(&args, &members(&it).await?);
+        return it.screen.print(&text);
+    };
+    loop {
+        match members(&it).await {
+            Ok(members) => {
+                if write(out, &configuration(&args, &members))? {
+                    reload(args.reload.as_deref()).await?;
+                    it.screen.print(&format!("{}: {}\n", out.display(), members.join(" ")))?;
+                }
+            }
+            Err(failure) if !args.watch => return Err(failure),
+            // The balancer does without: it goes on with the members that it knows.
+            Err(failure) => tracing::warn!(%failure, "the members can't be looked up; the file stays as it is"),
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Where the members that are up listen, sorted.
+async fn members(it: &Session<'_, '_>) -> Result<Vec<String>, Failure> {
+    let view: ClusterView = it.client.call(Request::get(&["cluster"])).await?;
+    let up = view.members.into_iter().filter(|member| member.state == "up").map(|member| member.address);
+    let mut up: Vec<_> = up.collect();
+    up.sort();
+    up.dedup();
+    // They go into a file that a program with rights reads.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-_[]".contains(c);
+    match up.iter().find(|address| address.is_empty() || !address.chars().all(is_plain)) {
+        Some(odd) => Err(Failure::failed(format!("a member's address is {odd:?}, which is no host and port"))),
+        None if up.is_empty() => Err(Failure::failed("no member is up".to_owned())),
+        None => Ok(up),
+    }
+}
+
+fn configuration(args: &LbArgs, members: &[String]) -> String {
+    match args.balancer {
+        Balancer::Nginx => nginx(args, members),
+        Balancer::Httpd => httpd(args, members),
+    }
+}
+
+fn nginx(args: &LbArgs, members: &[String]) -> String {
+    let servers = members.iter().fold(String::new(), |mut all, member| {
+        // Writing to a string can't fail.
+        let _ = writeln!(all, "    server {member} max_fails=1 fail_timeout=5s;");
+        all
+    });
+    let method = if args.method == Method::IpHash { "    ip_hash;\n" } else { "" };
+    let listen = &args.listen;
+    format!(
+        "# Made by `kirin lb nginx`. Belongs into the http block.
+upstream kirin {{
+    zone kirin 64k;
+{method}{servers}    keepalive 64;
+}}
+server {{
+    listen {listen};
+    client_max_body_size 64m;
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_connect_timeout 1s;
+    proxy_read_timeout 1h;
+    proxy_next_upstream error timeout http_502 http_503;
+    proxy_next_upstream_tries 3;
+    location / {{
+        proxy_pass http://kirin;
+    }}
+    # A query changes nothing: it is tried at another node although it is a POST.
+    location = /kylin/api/query {{
+        proxy_next_upstream error timeout http_502 http_503 non_idempotent;
+        proxy_pass http://kirin;
+    }}
+}}
+"
+    )
+}
+
+fn httpd(args: &LbArgs, members: &[String]) -> String {
+    let sticky = args.method == Method::IpHash;
+    let servers = members.iter().zip(1..).fold(String::new(), |mut all, (member, number)| {
+        let route = if sticky { format!(" route=n{number}") } else { String::new() };
+        let _ = writeln!(all, "    BalancerMember \"http://{member}\" retry=5 connectiontimeout=1 timeout=3600{route}");
+        all
+    });
+    // httpd keeps clients apart by a cookie, not by their address.
+    let (header, stick) = if sticky {
+        let cookie = "ROUTE=.%{BALANCER_WORKER_ROUTE}e; path=/; HttpOnly";
+        (format!("  Header add Set-Cookie \"{cookie}\" env=BALANCER_ROUTE_CHANGED\n"), " stickysession=ROUTE")
+    } else {
+        (String::new(), "")
+    };
+    let listen = &args.listen;
+    let port = listen.rsplit(':').next().unwrap_or(listen);
+    format!(
+        "# Made by `kirin lb httpd`. Needs the modules proxy, proxy_http, proxy_balancer, lbmethod_byrequests, slotmem_shm, headers.
+Listen {listen}
+<VirtualHost *:{port}>
+{header}  <Proxy \"balancer://kirin\">
+{servers}    ProxySet lbmethod=byrequests forcerecovery=On failonstatus=502,503{stick}
+  </Proxy>
+  ProxyPreserveHost On
+  ProxyPass \"/\" \"balancer://kirin/\"
+  ProxyPassReverse \"/\" \"balancer://kirin/\"
+</VirtualHost>
+"
+    )
+}
+
+/// Writes the file if it is not so already, whole at any moment; tells whether it was written.
+fn write(out: &Path, text: &str) -> Result<bool, Failure> {
+    if std::fs::read_to_string(out).is_ok_and(|there| there == text) {
+        return Ok(false);
+    }
+    let new = out.with_extension("new");
+    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, out));
+    written.map(|()| true).map_err(|error| Failure::failed(format!("{} can't be written: {error}", out.display())))
+}
+
+async fn reload(command: Option<&str>) -> Result<(), Failure> {
+    let Some(command) = command else { return Ok(()) };
+    let mut shell = tokio::process::Command::new("/bin/sh");
+    let ended = shell.arg("-c").arg(command).stdin(Stdio::null()).status().await;
+    match ended {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::failed(format!("`{command}` ended with {status}; the file is written"))),
+        Err(error) => Err(Failure::failed(format!("`{command}` can't be started: {error}; the file is written"))),
+    }
+}
