@@ -349,3 +349,15 @@ async fn project(context: &Context, name: &str) -> std::result::Result<crate::me
 }
 
 type Shared = State<Context>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_while_the_metastore_is_away_is_told_to_come_back() {
+        let response = ApiError::from(StoreError::Late(std::time::Duration::from_secs(5))).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

@@ -323,8 +323,12 @@ impl Node {
         self.queue.jobs().filter(here).map(|job| job.row.id).collect()
     }
 
-    /// Writes down where these jobs stand, which have just left this node's queue.
+    /// Writes down where these jobs stand, which have just left this node's queue. A node that was cut off knows the queues of
+    /// long ago, and leaves that to the leader.
     pub(super) fn place_elsewhere(&mut self, now: Time, jobs: &[JobId]) {
+        if !self.lease.is_trusted(now) {
+            return;
+        }
         for id in jobs {
             let Some(row) = self.queue.row(*id).copied().filter(|row| row.state.is_waiting()) else { continue };
             if let Some(node) = self.queue.home(*id).filter(|home| *home != NOWHERE) {

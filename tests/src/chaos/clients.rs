@@ -16,6 +16,8 @@ use super::flights::{PROJECT, Quarter, SQL, is_whole, numbers};
 
 /// How long a user waits for an answer before another node is asked.
 const IMPATIENCE: Duration = Duration::from_secs(3);
+/// A submit that is not acknowledged for so long never is.
+const GIVE_UP_MS: i64 = 30 * 60 * 1_000;
 /// So many users submit.
 const USERS: u64 = 4;
 
@@ -234,7 +236,7 @@ impl User {
                     }
                     return submitted;
                 }
-                None if submitted.tries > 200 => {
+                None if wall_ms() - from_ms > GIVE_UP_MS => {
                     self.remember(|all| all.strange.push(format!("{} was never acknowledged", submitted.key)));
                     return submitted;
                 }

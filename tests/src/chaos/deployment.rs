@@ -384,6 +384,35 @@ impl Deployment {
         })
     }
 
+    /// Without ZooKeeper every node says that its discovery is degraded, and goes on.
+    ///
+    /// # Errors
+    /// If one does not.
+    pub fn expect_degraded(&self) -> anyhow::Result<()> {
+        self.wait("all nodes to say that discovery is degraded", |cluster| {
+            for node in 0..cluster.nodes.len() {
+                let view = cluster.ask(node, &["cluster"], &[])?;
+                let status = &view["discovery"]["status"];
+                ensure!(status == "DEGRADED", "{} says {status}", cluster.nodes[node].name);
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// Without the database every node refuses clearly, and soon.
+    ///
+    /// # Errors
+    /// If one does not.
+    pub fn expect_refusals(&self) -> anyhow::Result<()> {
+        for node in 0..self.nodes.len() {
+            match self.ask(node, &["projects"], &[]) {
+                Err(error) if format!("{error:#}").contains("KE-010000503") => {}
+                other => bail!("{} can't reach its database, and answers {other:?}", self.nodes[node].name),
+            }
+        }
+        Ok(())
+    }
+
     /// Looks again and again until there is something.
     ///
     /// # Errors

@@ -304,6 +304,7 @@ impl Fault {
                 cluster.zookeeper.kill(0);
                 cluster.zookeeper.kill(1);
                 hold(long);
+                cluster.expect_degraded()?;
             }
             Self::DbRestart | Self::DbCrash => {
                 nodes.clear();
@@ -314,6 +315,7 @@ impl Fault {
                 nodes.clear();
                 cluster.database.stop(Stop::Fast)?;
                 hold(long);
+                cluster.expect_refusals()?;
                 cluster.database.resume()?;
             }
             Self::DbHang => {

@@ -234,7 +234,10 @@ fn a_draining_node_gives_its_queue_away() {
     mind.holds(1);
     mind.step(Event::Heard(vec![pending(2), elsewhere(3), pending(4)]));
     let place = |id| Ask::Place { fence: fence(id, 0), node: n(2) };
+    let mut blind = mind.clone();
     assert_eq!(asks(&mind.drains(false)), [Ask::Drain { by: ME }, place(2), place(4)]);
+    blind.wake_after(Timing::kylin().trust_for());
+    assert_eq!(asks(&blind.drains(false)), [Ask::Drain { by: ME }], "the jobs may have been moved meanwhile");
     let mut last = Mind::with(Settings { slots: 1, ..Settings::new(Role::All) }, 2);
     last.members[1].role = Role::Query;
     last.reads_lists();
