@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::metastore::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use crate::metastore::{DocKind, EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::ask::{Fence, JobId};
@@ -291,10 +291,22 @@ impl Attempts {
             Ok(executor) => executor.clone(),
             Err(error) => return Ended::Failed(error),
         };
+        if job.kind == "build" && self.has_no_model(&job).await {
+            let (model, project) = (&job.subject, &job.project);
+            return Ended::Failed(format!(
+                "the project '{project}' has no model '{model}' any more: nobody could use it"
+            ));
+        }
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
         let (mind, store, retry) = (mind.clone(), self.store.clone(), self.retry);
         executor.run(Attempt { fence, by, job, done, dir, log, mind, store, orders, retry }).await
+    }
+
+    /// Whether the model that a build is for is certainly not there.
+    async fn has_no_model(&self, job: &JobInfo) -> bool {
+        let Ok(docs) = self.store.docs(job.row.project).await else { return false };
+        !docs.iter().any(|doc| doc.kind == DocKind::Model && doc.name.eq_ignore_ascii_case(&job.subject))
     }
 
     /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says

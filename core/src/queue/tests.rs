@@ -200,6 +200,10 @@ fn a_node_that_came_and_went_leaves_no_trace() {
     with.set_candidates([(n(1), 2), (n(2), 2), (n(3), 2)].into_iter());
     assert_ne!(digest::of(&with, NOW), without);
     assert_eq!(with.homes_possible().collect::<Vec<_>>(), [n(1), n(2), n(3)]);
+    assert_eq!(
+        with.candidates().iter().map(|c| (c.node, c.slots)).collect::<Vec<_>>(),
+        [1, 2, 3].map(|node| (n(node), 2))
+    );
     with.set_candidates([(n(2), 2), (n(1), 2)].into_iter());
     assert_eq!(digest::of(&with, NOW), without);
     wait(&mut with, job(1));

@@ -24,7 +24,7 @@ pub(crate) fn plan() -> Plan {
     Plan { program: Some(program()), ..Plan::default() }
 }
 
-async fn submit(cluster: &Cluster, node: usize, spec: Value) -> anyhow::Result<String> {
+pub(crate) async fn submit(cluster: &Cluster, node: usize, spec: Value) -> anyhow::Result<String> {
     let body = json!({ "project": "default", "kind": "probe", "spec": spec });
     let made: Value = cluster.nodes[node].client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
     Ok(made["job_id"].as_str().unwrap_or_default().to_owned())
@@ -35,14 +35,14 @@ async fn job(cluster: &Cluster, id: &str) -> anyhow::Result<Value> {
     Ok(node.client()?.call(Request::get(&["jobs", id])).await?)
 }
 
-async fn act(cluster: &Cluster, id: &str, action: &str) -> anyhow::Result<()> {
+pub(crate) async fn act(cluster: &Cluster, id: &str, action: &str) -> anyhow::Result<()> {
     let node = cluster.living().last().expect("a node lives");
     let body = json!({ "job_ids": [id], "action": action });
     let _: Value = node.client()?.call(Request::put(&["jobs", "status"]).body(&body)?).await?;
     Ok(())
 }
 
-async fn until(cluster: &Cluster, id: &str, status: &str) -> anyhow::Result<Value> {
+pub(crate) async fn until(cluster: &Cluster, id: &str, status: &str) -> anyhow::Result<Value> {
     cluster
         .wait(&format!("job {id} to be {status}"), async || {
             let view = job(cluster, id).await?;
@@ -51,7 +51,7 @@ async fn until(cluster: &Cluster, id: &str, status: &str) -> anyhow::Result<Valu
         .await
 }
 
-async fn until_done(cluster: &Cluster, id: &str, steps: usize) -> anyhow::Result<Value> {
+pub(crate) async fn until_done(cluster: &Cluster, id: &str, steps: usize) -> anyhow::Result<Value> {
     cluster
         .wait(&format!("{steps} steps of job {id}"), async || {
             let view = job(cluster, id).await?;

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
 mod cluster;
+mod damage;
 mod discovery;
 mod lb;
 mod s3;

@@ -1,0 +1,101 @@
+//! What is damaged fails alone and says why; everything else flows.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use kirin::cli::client::{Client, Request};
+use kirin::launch::{Cluster, Plan};
+use kirin_tests::chaos::flights::{PROJECT, Quarter, SQL, define, numbers};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::cluster::{act, plan, submit, until, until_done};
+
+/// Does something to the metastore behind everybody's back.
+async fn spoil(dir: &Path, sql: &'static str) -> anyhow::Result<()> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("metastore.db"));
+    let mut conn = options.busy_timeout(std::time::Duration::from_secs(20)).connect().await?;
+    let done = sqlx::raw_sql(sql).execute(&mut conn).await?;
+    ensure!(done.rows_affected() == 1, "{sql}: {} rows", done.rows_affected());
+    Ok(conn.close().await?)
+}
+
+async fn build(client: &Client, quarter: Quarter) -> anyhow::Result<String> {
+    let (start, end) = (quarter.start_ms.to_string(), quarter.end_ms.to_string());
+    let body = json!({ "project": PROJECT, "start": start, "end": end });
+    let made: Value = client.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
+    made["jobs"][0]["job_id"].as_str().map(str::to_owned).context("no job")
+}
+
+async fn ask(client: &Client, sql: &str, raw: bool) -> anyhow::Result<Value> {
+    let body = json!({ "project": PROJECT, "sql": sql, "useIndex": !raw, "forcedToPushDown": raw });
+    Ok(client.call(Request::post(&["query"]).body(&body)?).await?)
+}
+
+/// The parquet files below.
+fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_fails_alone_and_says_why() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let one_at_a_time = ("kylin.job.max-concurrent-jobs".to_owned(), "1".to_owned());
+    let mut cluster = Cluster::start(dir.path(), 1, Plan { settings: vec![one_at_a_time], ..plan() }).await?;
+    let client = cluster.nodes[0].client()?;
+    let quarters = define(client, &dir.path().join("files")).await?;
+    let whole = build(client, quarters[0]).await?;
+    until(&cluster, &whole, "FINISHED").await?;
+
+    // The row of a job that had begun.
+    let torn = submit(&cluster, 0, json!({ "steps": 200, "step_ms": 50 })).await?;
+    until_done(&cluster, &torn, 1).await?;
+    act(&cluster, &torn, "PAUSE").await?;
+    until(&cluster, &torn, "STOPPED").await?;
+    spoil(dir.path(), "UPDATE kirin_job SET spec = '{\"steps\": \"ma' WHERE id = (SELECT MAX(id) FROM kirin_job)")
+        .await?;
+    act(&cluster, &torn, "RESUME").await?;
+    let view = until(&cluster, &torn, "ERROR").await?;
+    ensure!(view["failed_msg"].as_str().is_some_and(|text| !text.is_empty()), "it says why: {view}");
+    let beside = submit(&cluster, 0, json!({ "steps": 2, "step_ms": 10 })).await?;
+    until(&cluster, &beside, "FINISHED").await?;
+
+    // The model of a build that waits behind another job of its project.
+    let body = json!({ "project": PROJECT, "kind": "probe", "spec": { "steps": 2_000, "step_ms": 50 } });
+    let made: Value = client.call(Request::post(&["jobs"]).body(&body)?).await?;
+    let before = made["job_id"].as_str().context("no job")?.to_owned();
+    until_done(&cluster, &before, 1).await?;
+    let orphan = build(client, quarters[1]).await?;
+    spoil(dir.path(), "UPDATE kirin_doc SET name = 'gone' WHERE kind = 'model' AND name = 'flights'").await?;
+    act(&cluster, &before, "DISCARD").await?;
+    let view = until(&cluster, &orphan, "ERROR").await?;
+    ensure!(view["failed_msg"].as_str().is_some_and(|text| text.contains("flights")), "it names the model: {view}");
+    spoil(dir.path(), "UPDATE kirin_doc SET name = 'flights' WHERE kind = 'model' AND name = 'gone'").await?;
+
+    // The files of a segment.
+    let answer = ask(client, SQL, false).await?;
+    ensure!(numbers(&answer) == Some((quarters[0].flights, quarters[0].miles)), "{answer}");
+    let mut built = Vec::new();
+    files(&dir.path().join("warehouse"), &mut built)?;
+    ensure!(!built.is_empty(), "nothing was built");
+    for file in &built {
+        std::fs::write(file, b"PAR1 and nothing that makes sense PAR1")?;
+    }
+    let failed = ask(client, SQL, false).await.expect_err("its files are garbage");
+    ensure!(failed.to_string().contains("KE-"), "{failed}");
+    let raw = ask(client, "SELECT COUNT(*) FROM flights", true).await?;
+    ensure!(raw["results"][0][0].as_str().is_some_and(|count| count.len() > 5), "the raw tables answer: {raw}");
+    let beside = submit(&cluster, 0, json!({ "steps": 2, "step_ms": 10 })).await?;
+    until(&cluster, &beside, "FINISHED").await?;
+    let again = build(client, quarters[2]).await?;
+    until(&cluster, &again, "FINISHED").await?;
+    cluster.stop_all().await
+}
