@@ -14,6 +14,7 @@ use kirin_store::StoreConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::api;
 use crate::auth::password;
@@ -54,80 +55,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
-    let opened = async {
-        let store = open_store(&config).await?;
-        let cluster = found_cluster(&config, &store).await?;
-        anyhow::Ok((store, cluster))
-    };
-    let (store, cluster) = tokio::select! {
-        opened = opened => opened?,
+    let Running { name, address, mind, me, discovery, mut shell } = tokio::select! {
+        running = start(&config, stop.asked.clone()) => running?,
         () = stop.wished() => return Ok(()),
     };
-
-    let http = TcpListener::bind((config.bind.as_str(), config.port))
-        .await
-        .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
-    let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
-        .await
-        .with_context(|| format!("cannot listen on {}:{} (kirin.link.port)", config.bind, config.link_port))?;
-    let port = http.local_addr()?.port();
-    let address = config.advertised_address(port);
-    let name = config.node_name(port);
-    let join = JoinInfo {
-        name: name.clone(),
-        http: address.to_string(),
-        link: format!("{}:{}", link_host(&config), links_at.local_addr()?.port()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    refuse_company(&config, &store, &name).await?;
-
-    let clock = Clock::start();
-    let (mind, inputs) = Mind::new();
-    let directory = Directory::new(store.clone());
-    let (discovery, feeder) = discover(&config, &cluster.id)?;
-    // Clusters that share a directory must not sweep one another's files.
-    let working_dir = config.working_dir.join(&cluster.id);
-    let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
-    let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
-    let attempts = Attempts::new(store.clone(), &working_dir, executors(&config), retry);
-    let outside = outside::Parts {
-        store: store.clone(),
-        join,
-        attempts: attempts.clone(),
-        chores: Chores::new(store.clone(), &working_dir, config.retention),
-        history: History::new(store.clone()),
-        directory: directory.clone(),
-        recorder: recorder(&config, &name),
-    };
-    let (shell, me) =
-        Shell::new(settings(&config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
-    tokio::spawn(links.clone().serve(links_at));
-    if let Some(feeder) = feeder {
-        tokio::spawn(feed(feeder, store.clone(), directory.clone()));
-    }
-    tokio::spawn(heed(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
-    let router = api::router(api::Parts {
-        name: name.clone(),
-        store,
-        mind: mind.clone(),
-        links,
-        directory,
-        attempts,
-        catalogs: Catalogs::new(engine(&config)?),
-        discovery: discovery.clone(),
-        verified: Verified::new(Duration::from_secs(300), 1000),
-        stop: stop.asked.clone(),
-        config: config.clone(),
-    });
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(http, router).await {
-            tracing::error!(%error, "the HTTP API has ended");
-        }
-    });
-    let mut shell = tokio::spawn(shell.run());
-    pid_file.describe(&name, &address.to_string()).context("cannot write the pid file")?;
-    announce(&config, port, &discovery, me.clone()).await;
-    welcome(&config, &name, &address.to_string(), me);
+    pid_file.describe(&name, &address).context("cannot write the pid file")?;
+    welcome(&config, &name, &address, me);
 
     tokio::select! {
         () = stop.wished() => {}
@@ -147,6 +80,89 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     discovery.stop().await;
     Ok(())
+}
+
+/// A node that runs: it listens, and joins as soon as the metastore lets it.
+pub struct Running {
+    name: String,
+    address: String,
+    mind: Mind,
+    me: watch::Receiver<Option<Member>>,
+    discovery: Arc<dyn Discovery>,
+    /// Its loop, which ends when the member has left.
+    pub shell: JoinHandle<()>,
+}
+
+/// Starts a node, and nothing that a process has once: no signals, no log, no files about itself. `stop` hears when a user
+/// of the API wants it to end.
+///
+/// # Errors
+/// What keeps it from starting, with what to do.
+pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::Result<Running> {
+    let store = open_store(config).await?;
+    let cluster = found_cluster(config, &store).await?;
+    let http = TcpListener::bind((config.bind.as_str(), config.port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
+    let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (kirin.link.port)", config.bind, config.link_port))?;
+    let port = http.local_addr()?.port();
+    let address = config.advertised_address(port);
+    let name = config.node_name(port);
+    let join = JoinInfo {
+        name: name.clone(),
+        http: address.to_string(),
+        link: format!("{}:{}", link_host(config), links_at.local_addr()?.port()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    refuse_company(config, &store, &name).await?;
+
+    let clock = Clock::start();
+    let (mind, inputs) = Mind::new();
+    let directory = Directory::new(store.clone());
+    let (discovery, feeder) = discover(config, &cluster.id)?;
+    // Clusters that share a directory must not sweep one another's files.
+    let working_dir = config.working_dir.join(&cluster.id);
+    let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
+    let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
+    let attempts = Attempts::new(store.clone(), &working_dir, executors(config), retry);
+    let outside = outside::Parts {
+        store: store.clone(),
+        join,
+        attempts: attempts.clone(),
+        chores: Chores::new(store.clone(), &working_dir, config.retention),
+        history: History::new(store.clone()),
+        directory: directory.clone(),
+        recorder: recorder(config, &name),
+    };
+    let (shell, me) = Shell::new(settings(config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
+    tokio::spawn(links.clone().serve(links_at));
+    if let Some(feeder) = feeder {
+        tokio::spawn(feed(feeder, store.clone(), directory.clone()));
+    }
+    tokio::spawn(heed(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
+    let router = api::router(api::Parts {
+        name: name.clone(),
+        store,
+        mind: mind.clone(),
+        links,
+        directory,
+        attempts,
+        catalogs: Catalogs::new(engine(config)?),
+        discovery: discovery.clone(),
+        verified: Verified::new(Duration::from_secs(300), 1000),
+        stop,
+        config: config.clone(),
+    });
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(http, router).await {
+            tracing::error!(%error, "the HTTP API has ended");
+        }
+    });
+    announce(config, port, &discovery, me.clone()).await;
+    let shell = tokio::spawn(shell.run());
+    Ok(Running { name, address: address.to_string(), mind, me, discovery, shell })
 }
 
 /// Signals and requests to stop.
