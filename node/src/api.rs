@@ -141,7 +141,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/cluster/nodes/{node}/drain", post(cluster::drain).delete(cluster::undrain))
         .route("/cluster/nodes/{node}/slots", put(cluster::slots))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint"))
-        .route_layer(middleware::from_fn_with_state(context.clone(), login::require));
+        .layer(middleware::from_fn_with_state(context.clone(), login::require));
     open.nest("/kylin/api", api)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(name_the_url))

@@ -9,7 +9,7 @@ use kirin_core::{Member, NodeId};
 use kirin_shell::heed::Roster;
 use kirin_shell::link::{Address, Addresses};
 
-use crate::metastore::{MemberInfo, Store};
+use crate::metastore::{MemberInfo, Store, StoreError};
 
 /// The cached directory of one node.
 #[derive(Clone)]
@@ -34,29 +34,27 @@ impl Directory {
         if let Some(known) = self.known(member) {
             return Some(known);
         }
-        self.refresh().await;
+        if let Err(error) = self.refresh().await {
+            tracing::debug!(%error, "the directory could not be read");
+        }
         self.known(member)
     }
 
     /// Reads the directory again and returns the living members.
-    pub async fn refresh(&self) -> Vec<Arc<MemberInfo>> {
-        match self.store.directory().await {
-            Ok(rows) => {
-                let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.member, Arc::new(row))).collect();
-                let living = rows.values().cloned().collect();
-                let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-                // Names of the dead are kept for people, as long as they are few.
-                if members.len() > 4096 {
-                    members.clear();
-                }
-                members.extend(rows);
-                living
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the directory could not be read");
-                Vec::new()
-            }
+    ///
+    /// # Errors
+    /// If the metastore does not answer; nothing is forgotten then.
+    pub async fn refresh(&self) -> Result<Vec<Arc<MemberInfo>>, StoreError> {
+        let rows = self.store.directory().await?;
+        let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.member, Arc::new(row))).collect();
+        let living = rows.values().cloned().collect();
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        // Names of the dead are kept for people, as long as they are few.
+        if members.len() > 4096 {
+            members.clear();
         }
+        members.extend(rows);
+        Ok(living)
     }
 
     /// Makes sure that the names of these nodes are known, if the metastore knows them.
@@ -86,7 +84,8 @@ impl Directory {
 
 impl Roster for Directory {
     fn living(&self) -> BoxFuture<'_, Vec<(Member, String)>> {
-        async { self.refresh().await.iter().map(|info| (info.member, info.http.clone())).collect() }.boxed()
+        async { self.refresh().await.unwrap_or_default().iter().map(|info| (info.member, info.http.clone())).collect() }
+            .boxed()
     }
 }
 

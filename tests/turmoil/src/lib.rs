@@ -1,4 +1,4 @@
-//! Whole shells of nodes and the links between them, on a simulated network.
+//! Whole shells of nodes and the links between them, and whole nodes with their HTTP API, on a simulated network.
 //!
 //! | module | what is in it |
 //! |---|---|
@@ -6,10 +6,12 @@
 //! | [`truth`] | the metastore that simulated nodes share, and what is known about everybody |
 //! | [`around`] | what is around a simulated node's loop |
 //! | [`links`] | real shells and links; faults from a seed |
+//! | [`api`] | whole nodes, and clients who lose replies |
 //!
 //! The sources under test are compiled here a second time, unchanged, with [`tokio`](../tokio/index.html) as a shim whose
 //! network is turmoil's.
 
+pub mod api;
 pub mod around;
 pub mod links;
 pub mod truth;

@@ -12,6 +12,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use ::tokio::runtime::{Handle, Id};
 
@@ -79,4 +81,13 @@ pub fn is_dead(host: IpAddr) -> bool {
 /// Whether each of two hosts hears the other.
 pub fn is_open(a: IpAddr, b: IpAddr) -> bool {
     !is_cut(a, b) && !is_cut(b, a)
+}
+
+/// Waits for what is done outside of the simulation, on threads that know nothing of it. Simulated time stands still
+/// meanwhile, but never for longer than a second of true time: what is done may itself wait for time to go on.
+pub async fn outside<T>(work: impl Future<Output = T>) -> T {
+    let (_done, end) = mpsc::channel::<()>();
+    // tokio's paused time does not go on by itself while one of tokio's threads is busy.
+    drop(::tokio::task::spawn_blocking(move || end.recv_timeout(Duration::from_secs(1))));
+    work.await
 }

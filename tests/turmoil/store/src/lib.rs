@@ -1,0 +1,120 @@
+//! kirin-store as simulated hosts have it: a request takes time on its way and can be lost, there or on its way back.
+//!
+//! The database is a file and works on threads of its own. It takes no simulated time.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use kirin_core::ask::{Fence, JobId, ProjectId};
+use kirin_core::{Answer, Ask, Member};
+use kirin_sim::dice::Dice;
+pub use kirin_store::*;
+use tokio::kernel;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// The host that stands for the database: who is cut off from it does not reach the database.
+pub const HOST: &str = "n5";
+
+/// How long requests beside the contract wait for an answer, as the real store has it.
+const PEOPLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many requests in a million are lost without any cut, and so many replies.
+const LOST_PPM: u64 = 10_000;
+
+thread_local! {
+    static DICE: RefCell<Dice> = RefCell::new(Dice::new(0, "metastore"));
+}
+
+/// Draws what happens to requests from that seed. One thread runs one simulation.
+pub fn begin(seed: u64) {
+    DICE.set(Dice::new(seed, "metastore"));
+}
+
+/// The metastore, with those requests that nodes use.
+#[derive(Clone)]
+pub struct Store {
+    real: kirin_store::Store,
+    patience: Duration,
+}
+
+/// One request; without an answer it may have been carried out or not.
+async fn ask<T>(patience: Duration, request: impl Future<Output = T>) -> Option<T> {
+    let (here, there) = (kernel::this_host(), turmoil::lookup(HOST));
+    let way = || DICE.with_borrow_mut(|dice| (Duration::from_millis(dice.between(1, 20)), dice.chance(LOST_PPM)));
+    let ((there_takes, is_request_lost), (back_takes, is_reply_lost)) = (way(), way());
+    let given_up = async || {
+        sleep(patience - there_takes - back_takes).await;
+        None
+    };
+    sleep(there_takes).await;
+    if is_request_lost || kernel::is_cut(here, there) {
+        return given_up().await;
+    }
+    let answer = kernel::outside(request).await;
+    sleep(back_takes).await;
+    if is_reply_lost || kernel::is_cut(there, here) {
+        return given_up().await;
+    }
+    Some(answer)
+}
+
+impl Store {
+    /// As the real one.
+    ///
+    /// # Errors
+    /// As the real one.
+    pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let patience = config.ask_timeout;
+        let opened = ask(patience, kirin_store::Store::open(config)).await;
+        Ok(Self { real: opened.unwrap_or(Err(StoreError::Late(patience)))?, patience })
+    }
+
+    /// As the real one.
+    pub async fn ask(&self, request: &Ask, extra: Extra) -> Answer {
+        ask(self.patience, self.real.ask(request, extra)).await.unwrap_or(Answer::Unknown)
+    }
+}
+
+macro_rules! requests {
+    ($($name:ident($($given:ident: $of:ty),*) -> $out:ty;)*) => {
+        impl Store {
+            $(
+                /// As the real one.
+                ///
+                /// # Errors
+                /// As the real one.
+                pub async fn $name(&self, $($given: $of),*) -> Result<$out, StoreError> {
+                    let patience = self.patience.max(PEOPLE_TIMEOUT);
+                    ask(patience, self.real.$name($($given),*)).await.unwrap_or(Err(StoreError::Late(patience)))
+                }
+            )*
+        }
+    };
+}
+
+requests! {
+    catalog_revision(project: ProjectId) -> u64;
+    directory(all: bool) -> Vec<MemberInfo>;
+    doc_drop(project: ProjectId, kind: DocKind, name: &str, seen: u64) -> bool;
+    doc_put(project: ProjectId, kind: DocKind, name: &str, body: &str, seen: u64) -> Option<u64>;
+    docs(project: ProjectId, kind: DocKind) -> Vec<Doc>;
+    history(filter: &HistoryFilter) -> Vec<HistoryRow>;
+    history_add(row: &HistoryRow) -> ();
+    job(id: JobId) -> Option<JobInfo>;
+    job_by_uuid(uuid: Uuid) -> Option<JobInfo>;
+    jobs(filter: &JobFilter) -> JobPage;
+    jobs_by_id(ids: &[JobId]) -> Vec<JobInfo>;
+    progress(fence: Fence, by: Member, text: &str) -> bool;
+    project_add(name: &str, limit: u32, description: &str, settings: &str) -> Option<ProjectId>;
+    project_drop(id: ProjectId) -> bool;
+    projects() -> Vec<Project>;
+    retain_history(before_ms: i64) -> u64;
+    retain_jobs(before_ms: i64) -> u64;
+    retain_members(before_ms: i64) -> u64;
+    segment_drop(id: Uuid) -> bool;
+    segments(project: ProjectId, model: Option<&str>) -> Vec<Segment>;
+    setting(name: &str) -> Option<String>;
+    setting_or(name: &str, value: &str) -> (String, bool);
+    steps(id: JobId) -> Vec<StepInfo>;
+}

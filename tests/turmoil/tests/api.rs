@@ -1,0 +1,39 @@
+//! The HTTP API of whole nodes on a bad network: what was acknowledged is there, once, through every node.
+
+use std::collections::BTreeMap;
+
+use kirin_turmoil::{api, seeds};
+
+/// What has to have been seen over the fixed seeds, so that nothing is checked in vain.
+const SEEN: [&str; 11] = [
+    "accepted",
+    "accepted after retries",
+    "answered",
+    "discarded",
+    "health",
+    "metastore not reached",
+    "no answer",
+    "read",
+    "stranger turned away",
+    "taken over",
+    "why",
+];
+
+#[test]
+fn what_was_acknowledged_is_there_once() {
+    let mut seen = BTreeMap::new();
+    let seeds = seeds(8);
+    let many = seeds.end - seeds.start;
+    for seed in seeds {
+        let home = tempfile::tempdir().unwrap();
+        let ran = api::run(seed, home.path());
+        assert!(ran.wrong.is_empty(), "seed {seed} (KIRIN_TURMOIL_SEED={seed}):\n{}", ran.wrong.join("\n"));
+        for (what, often) in ran.seen {
+            *seen.entry(what).or_insert(0) += often;
+        }
+    }
+    println!("{seen:?}");
+    for what in SEEN {
+        assert!(seen.contains_key(what) || many < 8, "'{what}' was never seen: {seen:?}");
+    }
+}
