@@ -267,13 +267,13 @@ impl Desk {
     async fn look(&self, node: u32, dice: &mut Dice, id: &str) {
         let known = self.known().remove(id);
         let path = format!("/kylin/api/jobs/{id}");
-        match dice.below(4) {
-            0 => {
+        match dice.below(5) {
+            0 | 1 => {
                 if self.get(node, &format!("{path}/why")).await.is_some_and(|why| why["reason"].is_string()) {
                     self.see("why");
                 }
             }
-            1 => drop(self.get(node, &format!("{path}/detail")).await),
+            2 => drop(self.get(node, &format!("{path}/detail")).await),
             _ => {
                 if let (Some(known), Some(job)) = (known, self.get(node, &path).await) {
                     self.compare(node, &BTreeMap::from([(id.to_owned(), known)]), &[job]);
@@ -340,7 +340,7 @@ impl Desk {
             let node = any_node(&mut dice);
             let jobs: Vec<_> = self.told().jobs.values().cloned().collect();
             match (dice.below(12), dice.pick(&jobs)) {
-                (0..4, _) | (_, None) => {
+                (0..3, _) | (_, None) => {
                     let key = format!("key {number}.{n}");
                     self.submit(&mut dice, &key).await;
                     // Who is not sure asks again, somewhere else.
@@ -348,7 +348,7 @@ impl Desk {
                         self.submit(&mut dice, &key).await;
                     }
                 }
-                (4, Some(id)) => self.discard(node, id).await,
+                (3 | 4, Some(id)) => self.discard(node, id).await,
                 (5, _) => drop(self.list(node).await),
                 (6, _) => drop(self.members(node).await),
                 (7, _) => self.set_slots(node, any_node(&mut dice), dice.between(1, 3)).await,
