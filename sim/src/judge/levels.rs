@@ -228,7 +228,10 @@ impl Judge {
     fn look_at_claims(&mut self, scene: &Scene<'_>) {
         let (now, store) = (scene.now, scene.store);
         let up = |m: Member| store.member(m).is_some_and(|row| row.state == MemberState::Up) && store.is_alive(m);
-        let able = store.living().any(|row| row.state == MemberState::Up && row.role.runs_jobs());
+        // One whose process has ended since can't, and perhaps nobody is left to say that it is dead.
+        let able = store
+            .living()
+            .any(|row| row.state == MemberState::Up && row.role.runs_jobs() && scene.process(row.member).is_some());
         let leader = store.claim(Target::Leader).and_then(|claim| claim.holder).filter(|m| up(*m));
         if able && leader.is_none() {
             self.found(now, "holder-leads", "nobody leads".to_owned());
