@@ -1,8 +1,9 @@
 //! The metastore contract of Kirin on SQLite, PostgreSQL and MySQL/MariaDB.
 //!
 //! [`kirin_core::ask`] says what each request means; this crate says it in SQL. A request is one transaction with one
-//! answer, and its deadline is never later than [`StoreConfig::ask_timeout`]. The statements are files under `sql/`, one
-//! each, named by purpose; a dialect has a file of its own only where the dialects differ.
+//! answer, and its deadline is never later than [`StoreConfig::ask_timeout`]; questions of people may take longer. The
+//! statements are files under `sql/`, one each, named by purpose; a dialect has a file of its own only where the dialects
+//! differ.
 //!
 //! # How a write is fenced
 //!
