@@ -540,7 +540,11 @@ impl Node {
             self.stop_all(Why::Drained);
             self.phase = Phase::Draining { until: Time::NEVER, next };
         }
-        let busy = self.asks.values().any(|p| matches!(p.what, What::Take { .. } | What::Place { .. } | What::Drain));
+        // What was handed back is read again, and its heir is told of it: before this member is gone.
+        let busy = self
+            .asks
+            .values()
+            .any(|p| matches!(p.what, What::Take { .. } | What::Place { .. } | What::Drain | What::ReadJobs(_)));
         let runs = !self.attempts.is_empty() && !self.plants.is(Plant::LeavesWhileRunning);
         if runs || busy {
             return;

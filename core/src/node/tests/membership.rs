@@ -428,6 +428,10 @@ fn a_drain_waits_for_what_runs_until_its_end() {
     assert_eq!(others(mind.wake_after(Span::from_micros(1))), [cancel]);
     mind.step(Event::AttemptEnded { fence: at, end: crate::event::End::Stopped });
     let orders = mind.answer(is_release, Answer::Done);
+    assert_eq!(asks(&orders), [Ask::ReadJobs(vec![at.job])], "and nothing of leaving");
+    let row = JobRow { placed: Some(n(2)), epoch: at.epoch, ..pending(1) };
+    let orders = mind.answer(is_read, Answer::Jobs(vec![row]));
+    assert_eq!(nudged(&orders), [(2, Nudge::Jobs(vec![row]))], "its heir knows of it");
     assert!(asks(&orders).iter().any(is_leave));
 }
 
@@ -438,7 +442,8 @@ fn a_drain_waits_for_what_is_being_taken() {
     mind.drains(true);
     let is_leave = |ask: &Ask| matches!(ask, Ask::Leave { .. });
     assert!(!asks(&mind.answer(|ask| matches!(ask, Ask::Drain { .. }), Answer::Done)).iter().any(is_leave));
-    assert!(asks(&mind.answer(is_take, Answer::Refused)).iter().any(is_leave));
+    assert!(!asks(&mind.answer(is_take, Answer::Refused)).iter().any(is_leave));
+    assert!(asks(&mind.answer(is_read, Answer::Unknown)).iter().any(is_leave), "whatever it is now");
 }
 
 #[test]
