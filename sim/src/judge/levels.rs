@@ -61,7 +61,7 @@ impl Judge {
             return;
         }
         if has_free_slot(store, member.node) {
-            self.promise(now, member, ending, jobs);
+            self.promise(scene, member, ending, jobs);
         }
     }
 
@@ -71,11 +71,12 @@ impl Judge {
         let last = if self.last_is_drain { self.disturbed_at[1] } else { self.disturbed_at[2] };
         let recovered = scene.now - last > 2 * self.round();
         if row.state.is_waiting() && scene.is_quiet() && recovered && !alone && has_free_slot(scene.store, by.node) {
-            self.promise(scene.now, by, Ending::HandedOver, vec![(row.id, row.epoch)]);
+            self.promise(scene, by, Ending::HandedOver, vec![(row.id, row.epoch)]);
         }
     }
 
-    fn promise(&mut self, now: u64, member: Member, ending: Ending, jobs: Vec<(JobId, Epoch)>) {
+    fn promise(&mut self, scene: &Scene<'_>, member: Member, ending: Ending, jobs: Vec<(JobId, Epoch)>) {
+        let now = scene.now;
         let slow = |span: Span| span.scaled(100, 100 - 2 * RATE_ERROR_PERCENT).micros();
         let bound = match ending {
             Ending::Exited | Ending::HandedOver => 1_000_000,
@@ -83,6 +84,9 @@ impl Judge {
             Ending::Restarted => 2_000_000,
             Ending::Silent => slow(self.timing.timeout()) + slow(self.timing.interval()) + 1_000_000,
         };
+        // The other version waits longer before it takes what its home does not, and may not have been understood.
+        let other_version = scene.machines.iter().any(|machine| machine.version != 1);
+        let bound = bound + if other_version { 1_000_000 } else { 0 };
         let (disturbances, starts) = (self.disturbances, self.starts);
         self.ends.push(End { member, ending, at: now, due: now + bound, jobs, disturbances, starts });
     }
