@@ -47,7 +47,7 @@ async fn killing_a_node_behind_nginx_fails_no_query() -> anyhow::Result<()> {
     ensure!(lb(&[]).status()?.success(), "there is no configuration");
     let mut server = Command::new(&nginx);
     server.args(["-p", &path, "-c", &format!("{path}/nginx.conf")]);
-    let _nginx = Server::spawn(quiet(server), libc::SIGTERM)?;
+    let _nginx = Nginx(Server::spawn(quiet(server), libc::SIGTERM)?);
 
     let through = Client::new(&[format!("http://{listen}")], Some(login.clone()))?;
     cluster.wait("nginx", async || Ok(through.call::<Value>(Request::get(&["cluster"])).await.ok())).await?;
@@ -118,6 +118,17 @@ async fn queries(client: Client, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) ->
 fn servers_in(own: &std::path::Path) -> anyhow::Result<usize> {
     let text = std::fs::read_to_string(own.join("kirin.conf"))?;
     Ok(text.lines().filter(|line| line.trim().starts_with("server 1")).count())
+}
+
+/// Its master takes its workers along only if it is told to end, not if it is killed.
+struct Nginx(Server);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.0.signal(libc::SIGTERM);
+        // If it does not end, it is killed all the same.
+        let _ = self.0.wait(Duration::from_secs(10));
+    }
 }
 
 /// A server that says nothing here.
