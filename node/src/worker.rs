@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::executor::worker::{FromWorker, ToWorker, Work};
+use crate::plant::Defence;
 use kirin_shell::clock::wall_ms;
 
 pub mod build;
@@ -28,6 +29,9 @@ pub enum Stop {
 /// Makes the kernel kill the child when this process ends, however it ends.
 #[expect(unsafe_code, reason = "pre_exec is the only place from which a child can ask for its parent's death signal")]
 pub fn die_with_parent(command: &mut Command) {
+    if Defence::WorkersEnd.is_missing() {
+        return;
+    }
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe calls are made: prctl, getppid and _exit.
     unsafe {
@@ -103,6 +107,9 @@ fn listen(proceeded: &tokio::sync::mpsc::UnboundedSender<()>) {
         if matches!(serde_json::from_str(&line), Ok(ToWorker::Proceed)) && proceeded.send(()).is_err() {
             return;
         }
+    }
+    if Defence::WorkersEnd.is_missing() {
+        return;
     }
     command::kill_children();
     std::process::exit(ORPHANED);

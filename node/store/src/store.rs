@@ -29,13 +29,13 @@ pub(crate) struct Inner {
     sql: Arc<Sql>,
     ask_timeout: Duration,
     /// For [`kirin_core::Ask::Beat`] alone.
-    beat: Lines,
+    beat: Arc<Lines>,
     /// For what changes members.
-    members: Lines,
+    members: Arc<Lines>,
     /// For the contract's other requests.
-    pub(crate) work: Lines,
+    pub(crate) work: Arc<Lines>,
     /// For people's questions.
-    people: Lines,
+    people: Arc<Lines>,
     batches: Option<Batches>,
 }
 
@@ -54,14 +54,16 @@ impl Store {
         };
         let sql = Arc::new(Sql::new(dialect, &config.identifier, config.planted.as_ref()));
         let opener = Arc::new(Opener::new(config, sql.clone())?);
-        let lines = |count| Lines::new(opener.clone(), count, Purpose::Contract);
+        let lines = |count, purpose| Arc::new(Lines::new(opener.clone(), count, purpose));
+        let people = lines(config.connections.div_ceil(2), Purpose::People);
+        let own = |count| if config.one_pool { people.clone() } else { lines(count, Purpose::Contract) };
         let inner = Arc::new(Inner {
             sql,
             ask_timeout: config.ask_timeout,
-            beat: lines(1),
-            members: lines(1),
-            work: lines(config.connections),
-            people: Lines::new(opener.clone(), config.connections.div_ceil(2), Purpose::People),
+            beat: own(1),
+            members: own(1),
+            work: own(config.connections),
+            people,
             batches: config.batch.then(Batches::default),
         });
         inner.members.carry(&Migrate, config.open_timeout).await.map_err(Fault::into_error)?;
