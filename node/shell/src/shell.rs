@@ -27,6 +27,15 @@ const REPORTS_MIN: usize = 64;
 
 type Look = Box<dyn FnOnce(&mut Node, Time) + Send>;
 
+/// Who is alive, as one node's core has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The members, sorted.
+    pub members: Vec<Member>,
+    /// Since when these and no others.
+    pub since: Time,
+}
+
 /// What comes in through the one channel.
 enum Input {
     Fact(Event),
@@ -39,16 +48,23 @@ enum Input {
 #[derive(Clone)]
 pub struct Mind {
     inputs: mpsc::UnboundedSender<Input>,
+    seen: watch::Receiver<Seen>,
 }
 
 /// The receiving end of a [`Mind`], for the shell.
-pub struct Inputs(mpsc::UnboundedReceiver<Input>);
+pub struct Inputs(mpsc::UnboundedReceiver<Input>, watch::Sender<Seen>);
 
 impl Mind {
     /// A way in, and the end at which the shell listens.
     pub fn new() -> (Self, Inputs) {
         let (inputs, inbox) = mpsc::unbounded_channel();
-        (Self { inputs }, Inputs(inbox))
+        let (sees, seen) = watch::channel(Seen { members: Vec::new(), since: Time::ZERO });
+        (Self { inputs, seen }, Inputs(inbox, sees))
+    }
+
+    /// Who is alive, as the core has it; changes when a member comes or goes, and not with their beats.
+    pub fn seen(&self) -> watch::Receiver<Seen> {
+        self.seen.clone()
     }
 
     fn put(&self, input: Input) {
@@ -146,6 +162,7 @@ pub struct Shell<O> {
     /// With so many reports, those of attempts that are over are dropped.
     forget_at: usize,
     me: watch::Sender<Option<Member>>,
+    seen: watch::Sender<Seen>,
 }
 
 impl<O: Outside> Shell<O> {
@@ -162,9 +179,9 @@ impl<O: Outside> Shell<O> {
     ) -> (Self, watch::Receiver<Option<Member>>) {
         let (me, is) = watch::channel(None);
         let core = Node::start(settings, seed, clock.now());
-        let inbox = inputs.0;
+        let Inputs(inbox, seen) = inputs;
         let (steps, ends) = (BTreeMap::new(), BTreeMap::new());
-        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at: REPORTS_MIN, me }, is)
+        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at: REPORTS_MIN, me, seen }, is)
     }
 
     /// Runs until the member has left.
@@ -214,9 +231,25 @@ impl<O: Outside> Shell<O> {
         };
         tracing::trace!(?now, ?event, "fact");
         self.outside.record(&self.core, now, &event);
+        let is_list = matches!(event, Event::Answered { answer: Answer::Listed { .. }, .. });
         let effects = self.core.step(now, event);
+        if is_list || effects.iter().any(|effect| matches!(effect, Effect::Note(Note::Fenced { .. }))) {
+            self.see(now);
+        }
         self.forget();
         effects
+    }
+
+    /// Tells who is interested if the members are others than before.
+    fn see(&self, now: Time) {
+        let members: Vec<Member> = self.core.view(now).members.iter().map(|peer| peer.row.member).collect();
+        self.seen.send_if_modified(|seen| {
+            let changed = seen.members != members;
+            if changed {
+                *seen = Seen { members, since: now };
+            }
+            changed
+        });
     }
 
     /// Drops now and then what attempts reported that are over: it is sent with no request any more.
