@@ -312,7 +312,7 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
 
 #[cfg(test)]
 mod tests {
-    use kirin_core::{Outcome, Role};
+    use kirin_core::{MemberRow, MemberState, Outcome, Role};
 
     use super::*;
     use crate::link::{Address, Addresses};
@@ -340,12 +340,55 @@ mod tests {
         fn record(&mut self, _: &Node, _: Time, _: &Event) {}
     }
 
-    #[test]
-    fn what_attempts_reported_is_forgotten_with_them() {
+    fn shell() -> (Shell<Nothing>, Mind) {
         let (mind, inputs) = Mind::new();
         let cluster = Cluster { secret: Secret::new("s"), id: "c".to_owned() };
         let links = Links::new(cluster, "a", Arc::new(Nothing), mind.clone());
-        let (mut shell, _me) = Shell::new(Settings::new(Role::All), 1, Clock::start(), Nothing, links, mind, inputs);
+        let settings = Settings::new(Role::All);
+        let (shell, _) = Shell::new(settings, 1, Clock::start(), Nothing, links, mind.clone(), inputs);
+        (shell, mind)
+    }
+
+    #[test]
+    fn who_is_alive_is_told_when_it_changes_and_not_with_every_beat() {
+        let (mut shell, mind) = shell();
+        let mut seen = mind.seen();
+        let [me, other] = [1, 2].map(|node| Member::new(node, 1).expect("an incarnation"));
+        // Beats and lists are the only questions to which this is an answer.
+        let listed = |beat: u64, members: &[Member]| {
+            let row = |member: &Member| MemberRow {
+                member: *member,
+                state: MemberState::Up,
+                role: Role::All,
+                slots: 30,
+                beat,
+            };
+            let members = members.iter().map(row).collect();
+            Answer::Listed { members, claims: Vec::new(), projects: Vec::new() }
+        };
+        let answer = |shell: &mut Shell<Nothing>, effects: Effects, answer: Answer| {
+            let id = effects.iter().find_map(|effect| match effect {
+                Effect::Ask { id, ask: Ask::Join { .. } | Ask::Beat { .. } | Ask::List } => Some(*id),
+                _ => None,
+            });
+            shell.take_in(Input::Fact(Event::Answered { id: id.expect("it asks"), answer }))
+        };
+        let asks = shell.take_in(Input::Fact(Event::Woke));
+        let asks = answer(&mut shell, asks, Answer::Joined(me));
+        assert!(!seen.has_changed().expect("the shell lives"), "nobody is listed yet");
+        answer(&mut shell, asks, listed(1, &[me]));
+        assert_eq!(seen.borrow_and_update().members, [me]);
+        let asks = shell.take_in(Input::Fact(Event::ListsChanged));
+        answer(&mut shell, asks, listed(2, &[me]));
+        assert!(!seen.has_changed().expect("the shell lives"), "only a beat is new");
+        let asks = shell.take_in(Input::Fact(Event::ListsChanged));
+        answer(&mut shell, asks, listed(3, &[me, other]));
+        assert_eq!(seen.borrow_and_update().members, [me, other]);
+    }
+
+    #[test]
+    fn what_attempts_reported_is_forgotten_with_them() {
+        let (mut shell, _mind) = shell();
         for job in 1..=1_000 {
             let fence = Fence { job: JobId(job), epoch: Epoch(1) };
             drop(shell.take_in(Input::StepEnded { fence, step: 0, report: StepReport::default() }));

@@ -199,7 +199,7 @@ pub enum Bench {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
         /// For how long each size of the cluster idles
-        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = when::span)]
+        #[arg(long, value_name = "SPAN", default_value = "90s", value_parser = when::span)]
         idle: std::time::Duration,
         /// The metastore, as in kylin.metadata.url; a database server for more than a few nodes, with two to three
         /// connections for each [default: SQLite in a temporary directory]
