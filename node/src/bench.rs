@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 use kirin_olap::{SegmentRange, demo};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::args::{Bench, Format};
 use crate::cli::client::{Client, Request};
@@ -13,6 +14,7 @@ use crate::config::Secret;
 use crate::launch::{Cluster, Plan};
 use kirin_shell::clock;
 
+mod cluster;
 mod load;
 mod throughput;
 
@@ -23,7 +25,22 @@ const PROJECT: &str = "default";
 /// # Errors
 /// If something can't be started, or what is measured did not work.
 pub async fn run(bench: Bench, format: Format) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // What is dropped takes its processes and its directory along.
+    tokio::select! {
+        done = Box::pin(measure(bench, format)) => done,
+        _ = terminate.recv() => bail!("interrupted"),
+        _ = interrupt.recv() => bail!("interrupted"),
+    }
+}
+
+async fn measure(bench: Bench, format: Format) -> anyhow::Result<()> {
     match bench {
+        Bench::Cluster { nodes, runs, idle, metastore, zookeeper } => {
+            let plan = Plan { metastore, zookeeper, ..Plan::default() };
+            cluster::run(plan, usize::from(nodes), runs, idle, format).await
+        }
         Bench::Takeover { runs, metastore } => takeover(runs, metastore, format).await,
         Bench::Latency { runs, metastore } => latency(runs, metastore, format).await,
         Bench::Load { finished, waiting, metastore } => load::run(finished, waiting, metastore, format).await,

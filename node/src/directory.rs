@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use kirin_core::{Member, NodeId};
 use kirin_shell::heed::Roster;
 use kirin_shell::link::{Address, Addresses};
+use tokio::sync::Mutex;
 
 use crate::metastore::{MemberInfo, Store, StoreError};
 
@@ -16,12 +17,13 @@ use crate::metastore::{MemberInfo, Store, StoreError};
 pub struct Directory {
     store: Store,
     members: Arc<RwLock<BTreeMap<Member, Arc<MemberInfo>>>>,
+    reading: Arc<Mutex<()>>,
 }
 
 impl Directory {
     /// An empty directory over that metastore.
     pub fn new(store: Store) -> Self {
-        Self { store, members: Arc::default() }
+        Self { store, members: Arc::default(), reading: Arc::default() }
     }
 
     /// What is known of the member, without asking anybody.
@@ -31,6 +33,11 @@ impl Directory {
 
     /// What the metastore knows of the member; `None` if it isn't alive or the metastore doesn't answer.
     pub async fn find(&self, member: Member) -> Option<Arc<MemberInfo>> {
+        if let Some(known) = self.known(member) {
+            return Some(known);
+        }
+        // Whoever joins wants to know everybody at once: one reads for all.
+        let _reading = self.reading.lock().await;
         if let Some(known) = self.known(member) {
             return Some(known);
         }

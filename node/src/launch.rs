@@ -82,15 +82,43 @@ impl Cluster {
     }
 
     async fn add(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.spawn(name)?;
+        self.nodes.push(node);
+        self.meet(self.nodes.len() - 1).await
+    }
+
+    /// Starts nodes until there are so many, all at once, and waits until each answers.
+    ///
+    /// # Errors
+    /// If a node does not start; its log is named.
+    pub async fn grow(&mut self, nodes: usize) -> anyhow::Result<()> {
+        let before = self.nodes.len();
+        for number in before + 1..=nodes {
+            let node = self.spawn(&format!("node-{number}"))?;
+            self.nodes.push(node);
+        }
+        for node in before..self.nodes.len() {
+            self.meet(node).await?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, name: &str) -> anyhow::Result<NodeProcess> {
         let home = self.dir.join(name);
         std::fs::create_dir_all(home.join("conf"))?;
         let mut node = NodeProcess { name: name.to_owned(), home, child: None, url: String::new(), client: None };
         self.write_conf(&node)?;
-        node.start(&self.plan).await?;
-        let first = self.nodes.first().unwrap_or(&node);
-        let login = credentials::read(&first.home.join("data"))?.context("the first node left no credentials")?;
+        node.spawn(&self.plan)?;
+        Ok(node)
+    }
+
+    /// Waits until a node that was spawned answers, and keeps its address.
+    async fn meet(&mut self, node: usize) -> anyhow::Result<()> {
+        self.nodes[node].until_up().await?;
+        let login =
+            credentials::read(&self.nodes[0].home.join("data"))?.context("the first node left no credentials")?;
+        let node = &mut self.nodes[node];
         node.client = Some(Client::new(std::slice::from_ref(&node.url), Some(login))?);
-        self.nodes.push(node);
         Ok(())
     }
 
@@ -146,7 +174,8 @@ impl Cluster {
     pub async fn restart(&mut self, node: usize) -> anyhow::Result<()> {
         let process = &mut self.nodes[node];
         let client = process.client.take();
-        process.start(&self.plan).await?;
+        process.spawn(&self.plan)?;
+        process.until_up().await?;
         let login = client.and_then(|client| client.login().cloned());
         process.client = Some(Client::new(std::slice::from_ref(&process.url), login)?);
         Ok(())
@@ -157,14 +186,17 @@ impl Cluster {
     /// # Errors
     /// If it does not end in time.
     pub async fn stop(&mut self, node: usize) -> anyhow::Result<Duration> {
-        let process = &mut self.nodes[node];
-        let from = clock::instant_tokio();
-        let data = process.home.join("data");
-        let mut child = process.child.take().context("no such node runs")?;
-        let (stopped, ended) = tokio::join!(PidFile::stop(&data, PATIENCE), child.wait());
-        stopped?;
-        ensure!(ended?.success(), "{} ended with an error; see {}", process.name, process.log().display());
-        Ok(from.elapsed())
+        self.nodes[node].stop().await
+    }
+
+    /// Stops those that run beyond the first `nodes`, all at once.
+    ///
+    /// # Errors
+    /// If one does not end in time.
+    pub async fn shrink(&mut self, nodes: usize) -> anyhow::Result<()> {
+        let beyond = self.nodes.iter_mut().skip(nodes).filter(|node| node.child.is_some());
+        futures::future::try_join_all(beyond.map(NodeProcess::stop)).await?;
+        Ok(())
     }
 
     /// Waits until every living node sees so many members.
@@ -244,7 +276,7 @@ impl Cluster {
 }
 
 impl NodeProcess {
-    async fn start(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    fn spawn(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = Command::new(plan.program.clone().map_or_else(std::env::current_exe, Ok)?);
         command.arg("start").arg("--home").arg(&self.home).envs(plan.environment.iter().cloned());
@@ -252,10 +284,16 @@ impl NodeProcess {
         if !plan.outlive {
             crate::worker::die_with_parent(&mut command);
         }
-        let mut child = command.spawn().context("cannot start a node")?;
+        self.child = Some(command.spawn().context("cannot start a node")?);
+        Ok(())
+    }
+
+    /// Waits until it tells where its API is.
+    async fn until_up(&mut self) -> anyhow::Result<()> {
         let until = clock::instant_tokio() + PATIENCE;
         let data = self.home.join("data");
         loop {
+            let child = self.child.as_mut().context("it was not started")?;
             if let Some(status) = child.try_wait()? {
                 bail!("{} ended at once ({status}); see {}", self.name, self.log().display());
             }
@@ -265,12 +303,21 @@ impl NodeProcess {
                 && !running.address.is_empty()
             {
                 self.url = format!("http://{}", running.address);
-                self.child = Some(child);
                 return Ok(());
             }
             ensure!(clock::instant_tokio() < until, "{} does not come up; see {}", self.name, self.log().display());
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    async fn stop(&mut self) -> anyhow::Result<Duration> {
+        let from = clock::instant_tokio();
+        let data = self.home.join("data");
+        let mut child = self.child.take().context("no such node runs")?;
+        let (stopped, ended) = tokio::join!(PidFile::stop(&data, PATIENCE), child.wait());
+        stopped?;
+        ensure!(ended?.success(), "{} ended with an error; see {}", self.name, self.log().display());
+        Ok(from.elapsed())
     }
 
     /// What it has said.

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
 use kirin_core::{Answer, Ask, JobState, Member, NodeId};
 pub use kirin_shell::report::{EndReport, Publish, StepReport};
-pub use kirin_store::{DocKind, MemberInfo, NewSegment, SegmentState, StoreError, wall_ms};
+pub use kirin_store::{Counts, DocKind, MemberInfo, NewSegment, SegmentState, StoreError, Traffic, wall_ms};
 use kirin_store::{HistoryFilter, HistoryRow, StoreConfig};
 use serde_json::Value;
 use uuid::Uuid;
@@ -252,6 +252,11 @@ impl Store {
     /// If it can't be reached or used.
     pub async fn open(config: &StoreConfig) -> Read<Self> {
         Ok(Self { inner: kirin_store::Store::open(config).await?, names: Arc::default() })
+    }
+
+    /// How much was asked of the metastore since it was opened.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.traffic()
     }
 
     /// Asks a request of the contract.

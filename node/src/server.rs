@@ -42,8 +42,8 @@ use kirin_shell::{Mind, Shell, heed};
 const REOPEN: Duration = Duration::from_secs(2);
 /// How long the process waits for its member to leave, beyond the drain's own deadline.
 const FAREWELL: Duration = Duration::from_secs(15);
-/// How often the list of members is looked at again for those who ask for servers.
-const FEED_EVERY: Duration = Duration::from_secs(5);
+/// How soon the members are read again for those who ask for servers, if the metastore did not answer.
+const FEED_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs a node until it is told to stop.
 ///
@@ -140,9 +140,11 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     let (shell, me) = Shell::new(settings(config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
     tokio::spawn(links.clone().serve(links_at));
     if let Some(feeder) = feeder {
-        tokio::spawn(feed(feeder, store.clone(), directory.clone()));
+        // What comes from the lists tells the core nothing that it does not know.
+        tokio::spawn(feed(feeder, directory.clone(), mind.clone()));
+    } else {
+        tokio::spawn(heed(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
     }
-    tokio::spawn(heed(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
     let router = api::router(api::Parts {
         name: name.clone(),
         store,
@@ -441,10 +443,12 @@ fn discovery_role(role: Role) -> kirin_discovery::Role {
     }
 }
 
-/// Hands the members in the metastore to those who ask for servers.
-async fn feed(feeder: Feeder, store: Store, directory: Directory) {
+/// Hands the members in the metastore to those who ask for servers. Their names are read when there are others than before:
+/// who is alive, the core knows from its beats.
+async fn feed(feeder: Feeder, directory: Directory, mind: Mind) {
+    let mut seen = mind.seen();
     loop {
-        match store.directory().await {
+        match directory.refresh().await {
             Ok(members) => feeder.feed(members.iter().filter(|info| info.state.is_alive()).filter_map(|info| {
                 let (host, port) = info.http.rsplit_once(':')?;
                 Some(Peer {
@@ -457,10 +461,15 @@ async fn feed(feeder: Feeder, store: Store, directory: Directory) {
                     source: Source::Metastore,
                 })
             })),
-            Err(error) => feeder.failed(&error.to_string()),
+            Err(error) => {
+                feeder.failed(&error.to_string());
+                tokio::time::sleep(FEED_AGAIN).await;
+                continue;
+            }
         }
-        drop(directory.refresh().await);
-        tokio::time::sleep(FEED_EVERY).await;
+        if seen.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -26,7 +26,8 @@ pub enum Stop {
     Vanished(String),
 }
 
-/// Makes the kernel kill the child when this process ends, however it ends.
+/// Makes the kernel kill the child when this process ends, however it ends. The child may have huge pages, which a node does
+/// without.
 #[expect(unsafe_code, reason = "pre_exec is the only place from which a child can ask for its parent's death signal")]
 pub fn die_with_parent(command: &mut Command) {
     if Defence::WorkersEnd.is_missing() {
@@ -39,6 +40,8 @@ pub fn die_with_parent(command: &mut Command) {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(std::io::Error::last_os_error());
             }
+            // This program's allocator has switched them off, and children inherit that. Not every kernel knows them.
+            libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0);
             // The parent may have died before the request was made.
             if u32::try_from(libc::getppid()).ok() != Some(parent) {
                 libc::_exit(ORPHANED);

@@ -23,8 +23,10 @@ pub async fn heed(mut peers: watch::Receiver<Arc<Peers>>, roster: Arc<dyn Roster
     let mut before: Vec<String> = Vec::new();
     while peers.changed().await.is_ok() {
         let now: Vec<String> = peers.borrow_and_update().iter().map(Peer::address).collect();
-        let living = roster.living().await;
-        for vanished in before.iter().filter(|address| !now.contains(address)) {
+        let vanished: Vec<&String> = before.iter().filter(|address| !now.contains(address)).collect();
+        // Who only appears is in the lists, which the core reads; the roster is a question of its own to the metastore.
+        let living = if vanished.is_empty() { Vec::new() } else { roster.living().await };
+        for vanished in vanished {
             if let Some((member, _)) = living.iter().find(|(_, address)| address == vanished) {
                 mind.tell(Event::Suspected(*member));
             }

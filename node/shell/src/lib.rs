@@ -24,4 +24,4 @@ pub mod shell;
 pub use heed::heed;
 pub use link::Links;
 pub use secret::Secret;
-pub use shell::{Inputs, Mind, Outside, Shell};
+pub use shell::{Inputs, Mind, Outside, Seen, Shell};

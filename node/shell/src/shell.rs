@@ -27,6 +27,15 @@ const REPORTS_MIN: usize = 64;
 
 type Look = Box<dyn FnOnce(&mut Node, Time) + Send>;
 
+/// Who is alive, as one node's core has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The members, sorted.
+    pub members: Vec<Member>,
+    /// Since when these and no others.
+    pub since: Time,
+}
+
 /// What comes in through the one channel.
 enum Input {
     Fact(Event),
@@ -39,16 +48,23 @@ enum Input {
 #[derive(Clone)]
 pub struct Mind {
     inputs: mpsc::UnboundedSender<Input>,
+    seen: watch::Receiver<Seen>,
 }
 
 /// The receiving end of a [`Mind`], for the shell.
-pub struct Inputs(mpsc::UnboundedReceiver<Input>);
+pub struct Inputs(mpsc::UnboundedReceiver<Input>, watch::Sender<Seen>);
 
 impl Mind {
     /// A way in, and the end at which the shell listens.
     pub fn new() -> (Self, Inputs) {
         let (inputs, inbox) = mpsc::unbounded_channel();
-        (Self { inputs }, Inputs(inbox))
+        let (sees, seen) = watch::channel(Seen { members: Vec::new(), since: Time::ZERO });
+        (Self { inputs, seen }, Inputs(inbox, sees))
+    }
+
+    /// Who is alive, as the core has it; changes when a member comes or goes, and not with their beats.
+    pub fn seen(&self) -> watch::Receiver<Seen> {
+        self.seen.clone()
     }
 
     fn put(&self, input: Input) {
@@ -146,6 +162,7 @@ pub struct Shell<O> {
     /// With so many reports, those of attempts that are over are dropped.
     forget_at: usize,
     me: watch::Sender<Option<Member>>,
+    seen: watch::Sender<Seen>,
 }
 
 impl<O: Outside> Shell<O> {
@@ -162,9 +179,9 @@ impl<O: Outside> Shell<O> {
     ) -> (Self, watch::Receiver<Option<Member>>) {
         let (me, is) = watch::channel(None);
         let core = Node::start(settings, seed, clock.now());
-        let inbox = inputs.0;
+        let Inputs(inbox, seen) = inputs;
         let (steps, ends) = (BTreeMap::new(), BTreeMap::new());
-        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at: REPORTS_MIN, me }, is)
+        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at: REPORTS_MIN, me, seen }, is)
     }
 
     /// Runs until the member has left.
@@ -214,9 +231,25 @@ impl<O: Outside> Shell<O> {
         };
         tracing::trace!(?now, ?event, "fact");
         self.outside.record(&self.core, now, &event);
+        let is_list = matches!(event, Event::Answered { answer: Answer::Listed { .. }, .. });
         let effects = self.core.step(now, event);
+        if is_list || effects.iter().any(|effect| matches!(effect, Effect::Note(Note::Fenced { .. }))) {
+            self.see(now);
+        }
         self.forget();
         effects
+    }
+
+    /// Tells who is interested if the members are others than before.
+    fn see(&self, now: Time) {
+        let members: Vec<Member> = self.core.view(now).members.iter().map(|peer| peer.row.member).collect();
+        self.seen.send_if_modified(|seen| {
+            let changed = seen.members != members;
+            if changed {
+                *seen = Seen { members, since: now };
+            }
+            changed
+        });
     }
 
     /// Drops now and then what attempts reported that are over: it is sent with no request any more.
@@ -279,7 +312,7 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
 
 #[cfg(test)]
 mod tests {
-    use kirin_core::{Outcome, Role};
+    use kirin_core::{MemberRow, MemberState, Outcome, Role};
 
     use super::*;
     use crate::link::{Address, Addresses};
@@ -307,12 +340,55 @@ mod tests {
         fn record(&mut self, _: &Node, _: Time, _: &Event) {}
     }
 
-    #[test]
-    fn what_attempts_reported_is_forgotten_with_them() {
+    fn shell() -> (Shell<Nothing>, Mind) {
         let (mind, inputs) = Mind::new();
         let cluster = Cluster { secret: Secret::new("s"), id: "c".to_owned() };
         let links = Links::new(cluster, "a", Arc::new(Nothing), mind.clone());
-        let (mut shell, _me) = Shell::new(Settings::new(Role::All), 1, Clock::start(), Nothing, links, mind, inputs);
+        let settings = Settings::new(Role::All);
+        let (shell, _) = Shell::new(settings, 1, Clock::start(), Nothing, links, mind.clone(), inputs);
+        (shell, mind)
+    }
+
+    #[test]
+    fn who_is_alive_is_told_when_it_changes_and_not_with_every_beat() {
+        let (mut shell, mind) = shell();
+        let mut seen = mind.seen();
+        let [me, other] = [1, 2].map(|node| Member::new(node, 1).expect("an incarnation"));
+        // Beats and lists are the only questions to which this is an answer.
+        let listed = |beat: u64, members: &[Member]| {
+            let row = |member: &Member| MemberRow {
+                member: *member,
+                state: MemberState::Up,
+                role: Role::All,
+                slots: 30,
+                beat,
+            };
+            let members = members.iter().map(row).collect();
+            Answer::Listed { members, claims: Vec::new(), projects: Vec::new() }
+        };
+        let answer = |shell: &mut Shell<Nothing>, effects: Effects, answer: Answer| {
+            let id = effects.iter().find_map(|effect| match effect {
+                Effect::Ask { id, ask: Ask::Join { .. } | Ask::Beat { .. } | Ask::List } => Some(*id),
+                _ => None,
+            });
+            shell.take_in(Input::Fact(Event::Answered { id: id.expect("it asks"), answer }))
+        };
+        let asks = shell.take_in(Input::Fact(Event::Woke));
+        let asks = answer(&mut shell, asks, Answer::Joined(me));
+        assert!(!seen.has_changed().expect("the shell lives"), "nobody is listed yet");
+        answer(&mut shell, asks, listed(1, &[me]));
+        assert_eq!(seen.borrow_and_update().members, [me]);
+        let asks = shell.take_in(Input::Fact(Event::ListsChanged));
+        answer(&mut shell, asks, listed(2, &[me]));
+        assert!(!seen.has_changed().expect("the shell lives"), "only a beat is new");
+        let asks = shell.take_in(Input::Fact(Event::ListsChanged));
+        answer(&mut shell, asks, listed(3, &[me, other]));
+        assert_eq!(seen.borrow_and_update().members, [me, other]);
+    }
+
+    #[test]
+    fn what_attempts_reported_is_forgotten_with_them() {
+        let (mut shell, _mind) = shell();
         for job in 1..=1_000 {
             let fence = Fence { job: JobId(job), epoch: Epoch(1) };
             drop(shell.take_in(Input::StepEnded { fence, step: 0, report: StepReport::default() }));

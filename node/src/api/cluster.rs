@@ -7,17 +7,28 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kirin_core::ask::Target;
-use kirin_core::{Answer, Ask, Event, JobState, NodeId, Span};
+use kirin_core::{Answer, Ask, Event, JobState, Member, NodeId, Span};
 use kirin_discovery::Health;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::metastore::Extra;
+use crate::metastore::{Counts, Extra};
 
 use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared};
 
+/// `GET /cluster`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whose {
+    /// Only what this node itself believes.
+    #[serde(default)]
+    own: bool,
+}
+
 /// `GET /cluster`: the one page of truth.
-pub(super) async fn cluster(State(context): Shared) -> Result<Value> {
+pub(super) async fn cluster(State(context): Shared, Params(whose): Params<Whose>) -> Result<Value> {
+    if whose.own {
+        return own(&context).await;
+    }
     let members = context.directory.refresh().await?;
     let view = context
         .mind
@@ -71,6 +82,44 @@ pub(super) async fn cluster(State(context): Shared) -> Result<Value> {
         "waiting": loads.values().map(|load| load.waiting).sum::<u64>(),
         "trust_left_ms": view.trust_left.map(Span::millis),
         "discovery": discovery_json(&context),
+    })))
+}
+
+/// What this node itself believes at this moment, and what it asked of the metastore so far. Nobody else is asked.
+async fn own(context: &Context) -> Result<Value> {
+    let stopping = || ApiError::unavailable("this node is stopping");
+    let (view, now) = context.mind.look(|node, now| (node.view(now), now)).await.ok_or_else(stopping)?;
+    let unchanged_for = now.since(context.mind.seen().borrow().since);
+    let number = |member: Member| json!([member.node.0, member.incarnation.get()]);
+    let leader = view.claims.iter().find(|claim| claim.0 == Target::Leader).and_then(|claim| claim.1);
+    let members = view.members.iter().map(|peer| {
+        json!({
+            "node": context.directory.name(peer.row.member.node),
+            "member": number(peer.row.member),
+            "incarnation": peer.row.member.incarnation.get(),
+            "state": peer.row.state,
+            "role": peer.row.role,
+            "beat": peer.row.beat,
+            "silent_ms": peer.silent_for.millis(),
+            "slots": peer.row.slots,
+        })
+    });
+    let traffic = context.store.traffic();
+    let counts = |counts: Counts| json!({ "statements": counts.statements, "bytes_sent": counts.sent, "bytes_received": counts.received });
+    Ok(Data(json!({
+        "answered_by": context.name,
+        "member": view.me.map(number),
+        "phase": view.phase,
+        "leader": leader.map(|holder| context.directory.name(holder.node)).unwrap_or_default(),
+        "members": members.collect::<Vec<_>>(),
+        "unchanged_us": unchanged_for.micros(),
+        "trust_left_ms": view.trust_left.map(Span::millis),
+        "discovery": discovery_json(context),
+        "metastore": {
+            "connections": traffic.connections,
+            "contract": counts(traffic.contract),
+            "people": counts(traffic.people),
+        },
     })))
 }
 

@@ -202,6 +202,25 @@ pub enum Bench {
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
     },
+    /// Many nodes on this machine: how soon all see who came and who died, what an idle one asks of the metastore, its memory
+    Cluster {
+        /// How many nodes
+        #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(3..=1000))]
+        nodes: u16,
+        /// How many kills, each with a restart
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        /// For how long each size of the cluster idles
+        #[arg(long, value_name = "SPAN", default_value = "90s", value_parser = when::span)]
+        idle: std::time::Duration,
+        /// The metastore, as in kylin.metadata.url; a database server for more than a few nodes, with two to three
+        /// connections for each [default: SQLite in a temporary directory]
+        #[arg(long, value_name = "URL")]
+        metastore: Option<Secret>,
+        /// The ZooKeeper ensemble [default: none]
+        #[arg(long, value_name = "HOST:PORT,…")]
+        zookeeper: Option<String>,
+    },
     /// Trivial jobs a second, each committed durably
     Throughput {
         /// How many jobs
@@ -653,6 +672,7 @@ mod tests {
             "demo --keep --metastore postgres://u@h/d --zookeeper h:2181",
             "bench takeover --runs 5 --metastore sqlite:x -o json",
             "bench latency --runs 5",
+            "bench cluster --nodes 100 --runs 5 --idle 30s --metastore postgres://u@h/d --zookeeper h:2181",
             "bench throughput --jobs 5",
             "completions bash",
             "worker --anything goes 1",
@@ -693,6 +713,7 @@ mod tests {
             "stop --remote --home /h",
             "stop --timeout soon",
             "bench takeover --runs 0",
+            "bench cluster --nodes 2",
             "sql",
             "completions tcl",
         ] {

@@ -58,6 +58,7 @@ mod sql;
 mod store;
 mod submit;
 mod take;
+mod traffic;
 mod wire;
 
 pub use ask::{Extra, Publish};
@@ -73,3 +74,4 @@ pub use segment::{NewSegment, Segment, SegmentState};
 pub use sql::Planted;
 pub use store::Store;
 pub use submit::{NewJob, Submitted};
+pub use traffic::{Counts, Traffic};

@@ -25,10 +25,17 @@ use crate::clock;
 use crate::config::{Backend, StoreConfig};
 use crate::error::{Fault, Nature, StoreError, nature, told};
 use crate::sql::{Sql, Statement};
-use crate::wire::{Arg, Conn, Dialect, Row};
+use crate::traffic::Meters;
+use crate::wire::{Arg, Conn, Dialect, Row, Session};
 
 /// A connection that was idle for longer is asked whether it still lives before a request is entrusted to it.
 const IDLE_MAX: Duration = Duration::from_millis(500);
+
+/// A connection that was idle for so long is closed: a cluster of many nodes must not hold hundreds that nobody uses.
+pub(crate) const KEPT: Duration = Duration::from_secs(60);
+
+/// How long a server may take to say good-bye.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Where a line stands in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +76,15 @@ pub(crate) trait Work: Sync {
 pub(crate) struct Lines {
     opener: Arc<Opener>,
     gate: Semaphore,
-    idle: std::sync::Mutex<Vec<Line>>,
-    generation: AtomicU64,
+    idle: Arc<Idle>,
     purpose: Purpose,
+}
+
+/// Connections that nobody uses at this moment, the one that was used last on top.
+#[derive(Default)]
+struct Idle {
+    lines: std::sync::Mutex<Vec<Line>>,
+    generation: AtomicU64,
 }
 
 /// How long the answer to a person's question may take. What the contract asks is given up sooner where beats are quick, so
@@ -92,6 +105,7 @@ pub(crate) struct Opener {
     target: Target,
     sql: Arc<Sql>,
     ask_timeout: Duration,
+    pub(crate) meters: Arc<Meters>,
     /// SQLite's writers of this process, one at a time, first come first served.
     writer: Mutex<()>,
 }
@@ -226,13 +240,13 @@ impl Line {
 impl Lines {
     /// At most `count` connections, opened when they are needed.
     pub(crate) fn new(opener: Arc<Opener>, count: u32, purpose: Purpose) -> Self {
-        Self {
-            purpose,
-            opener,
-            gate: Semaphore::new(count as usize),
-            idle: std::sync::Mutex::default(),
-            generation: AtomicU64::new(0),
-        }
+        Self { purpose, opener, gate: Semaphore::new(count as usize), idle: Arc::default() }
+    }
+
+    /// At most `count` more, which idle among these: whoever needs one takes what idles, but is never kept waiting by those.
+    pub(crate) fn beside(&self, count: u32) -> Self {
+        let gate = Semaphore::new(count as usize);
+        Self { opener: self.opener.clone(), gate, idle: self.idle.clone(), purpose: self.purpose }
     }
 
     /// Runs `work` as one transaction within `patience`, again if a conflict rolled it back.
@@ -320,9 +334,9 @@ impl Lines {
     /// An idle connection that can be trusted, or a new one.
     async fn line(&self) -> Result<Line, Fault> {
         loop {
-            let idle = self.idle.lock().expect("no panic while held").pop();
+            let idle = self.idle.lines.lock().expect("no panic while held").pop();
             let Some(mut line) = idle else { break };
-            if line.generation != self.generation.load(Ordering::Relaxed) {
+            if line.generation != self.idle.generation.load(Ordering::Relaxed) {
                 continue;
             }
             if line.since.elapsed() > IDLE_MAX && line.dialect() != Dialect::Sqlite && line.conn.ping().await.is_err() {
@@ -339,7 +353,7 @@ impl Lines {
             sql: self.opener.sql.clone(),
             phase: Phase::Idle,
             committed: false,
-            generation: self.generation.load(Ordering::Relaxed),
+            generation: self.idle.generation.load(Ordering::Relaxed),
             since: clock::now(),
             fresh: true,
         })
@@ -347,21 +361,27 @@ impl Lines {
 
     fn keep(&self, mut line: Line) {
         line.since = clock::now();
-        self.idle.lock().expect("no panic while held").push(line);
+        self.idle.lines.lock().expect("no panic while held").push(line);
     }
 
     /// A connection broke: those that idle were probably broken by the same thing.
     fn suspect(&self) {
         if self.opener.sql.dialect != Dialect::Sqlite {
-            self.generation.fetch_add(1, Ordering::Relaxed);
+            self.idle.generation.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Closes what idles.
-    pub(crate) async fn close(&self) {
-        let idle = std::mem::take(&mut *self.idle.lock().expect("no panic while held"));
-        for line in idle {
-            line.conn.close().await;
+    /// Closes what has been idle for at least so long.
+    pub(crate) async fn close(&self, idle_for: Duration) {
+        let old: Vec<Line> = {
+            let mut lines = self.idle.lines.lock().expect("no panic while held");
+            // Those that were kept last are last.
+            let old = lines.partition_point(|line| line.since.elapsed() >= idle_for);
+            lines.drain(..old).collect()
+        };
+        for line in old {
+            // Who does not say good-bye in time is left.
+            let _ = tokio::time::timeout(FAREWELL, line.conn.close()).await;
         }
     }
 }
@@ -400,7 +420,7 @@ impl Opener {
                     .collect::<Result<_, StoreError>>()?,
             ),
         };
-        Ok(Self { target, sql, ask_timeout: config.ask_timeout, writer: Mutex::new(()) })
+        Ok(Self { target, sql, ask_timeout: config.ask_timeout, meters: Arc::default(), writer: Mutex::new(()) })
     }
 
     fn timeout(&self, purpose: Purpose) -> Duration {
@@ -413,7 +433,7 @@ impl Opener {
     /// Opens a connection to the primary and prepares the session.
     async fn open(&self, purpose: Purpose) -> Result<Conn, Fault> {
         match &self.target {
-            Target::Sqlite(path) => self.open_sqlite(path).await,
+            Target::Sqlite(path) => self.open_sqlite(path, purpose).await,
             Target::Postgres(hosts) => {
                 let mut last = None;
                 for options in hosts {
@@ -437,7 +457,7 @@ impl Opener {
         }
     }
 
-    async fn open_sqlite(&self, path: &PathBuf) -> Result<Conn, Fault> {
+    async fn open_sqlite(&self, path: &PathBuf, purpose: Purpose) -> Result<Conn, Fault> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -450,7 +470,7 @@ impl Opener {
             .statement_cache_capacity(256)
             .disable_statement_logging();
         match options.connect().await {
-            Ok(conn) => Ok(Conn::Sqlite(conn)),
+            Ok(conn) => Ok(Conn::new(Session::Sqlite(conn), self.meters.meter(purpose))),
             // Another process is switching the file to WAL or recovering it.
             Err(error) if matches!(nature(&error), Nature::Conflict) => Err(Fault::Again(told(&error))),
             Err(error) => Err(Fault::Certain(StoreError::Unreachable(format!("{}: {error}", path.display())))),
@@ -458,7 +478,8 @@ impl Opener {
     }
 
     async fn open_postgres(&self, options: &PgConnectOptions, purpose: Purpose) -> Result<Conn, StoreError> {
-        let mut conn = Conn::Postgres(options.connect().await.map_err(|error| told(&error))?);
+        let session = Session::Postgres(options.connect().await.map_err(|error| told(&error))?);
+        let mut conn = Conn::new(session, self.meters.meter(purpose));
         let ms = self.timeout(purpose).as_millis().max(1);
         // The server gives up when we do, so that a request that we called late is not done much later.
         conn.raw(&format!(
@@ -491,7 +512,8 @@ impl Opener {
     }
 
     async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<Conn, StoreError> {
-        let mut conn = Conn::MySql(options.connect().await.map_err(|error| told(&error))?);
+        let session = Session::MySql(options.connect().await.map_err(|error| told(&error))?);
+        let mut conn = Conn::new(session, self.meters.meter(purpose));
         let secs = self.timeout(purpose).as_secs().max(1);
         conn.raw("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map_err(|error| told(&error))?;
         conn.raw(&format!("SET SESSION innodb_lock_wait_timeout = {secs}")).await.map_err(|error| told(&error))?;

@@ -1,9 +1,9 @@
 //! The open metastore: which connections there are, and who uses which.
 //!
-//! Beats have a connection of their own, and so has what changes members; neither housekeeping nor people's questions nor
-//! a full pool can make a beat wait.
+//! Beats have a connection of their own, and what changes members may always have one; neither housekeeping nor people's
+//! questions nor a full pool can make them wait. What idles for long is closed, but for the beats': an idle node holds two.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kirin_core::Answer;
@@ -12,11 +12,12 @@ use crate::batch::Batches;
 use crate::commit::{Finish, Release, Step};
 use crate::config::StoreConfig;
 use crate::error::{Fault, StoreError};
-use crate::line::{Lines, Opener, PEOPLE_TIMEOUT, Purpose, Work};
+use crate::line::{KEPT, Lines, Opener, PEOPLE_TIMEOUT, Purpose, Work};
 use crate::migrate::Migrate;
 use crate::sql::{Sql, Statement};
 use crate::submit::{NewJob, Submits, Submitted};
 use crate::take::Take;
+use crate::traffic::{Meters, Traffic};
 use crate::wire::{Arg, Dialect, Row};
 
 /// The metastore. Cheap to clone; all clones share the connections.
@@ -27,6 +28,7 @@ pub struct Store {
 
 pub(crate) struct Inner {
     sql: Arc<Sql>,
+    meters: Arc<Meters>,
     ask_timeout: Duration,
     /// For [`kirin_core::Ask::Beat`] alone.
     beat: Arc<Lines>,
@@ -56,13 +58,19 @@ impl Store {
         let opener = Arc::new(Opener::new(config, sql.clone())?);
         let lines = |count, purpose| Arc::new(Lines::new(opener.clone(), count, purpose));
         let people = lines(config.connections.div_ceil(2), Purpose::People);
-        let own = |count| if config.one_pool { people.clone() } else { lines(count, Purpose::Contract) };
+        let (beat, members, work) = if config.one_pool {
+            (people.clone(), people.clone(), people.clone())
+        } else {
+            let work = lines(config.connections, Purpose::Contract);
+            (lines(1, Purpose::Contract), Arc::new(work.beside(1)), work)
+        };
         let inner = Arc::new(Inner {
             sql,
+            meters: opener.meters.clone(),
             ask_timeout: config.ask_timeout,
-            beat: own(1),
-            members: own(1),
-            work: own(config.connections),
+            beat,
+            members,
+            work,
             people,
             batches: config.batch.then(Batches::default),
         });
@@ -70,13 +78,19 @@ impl Store {
         if let Some(batches) = &inner.batches {
             batches.start(&inner);
         }
+        tokio::spawn(close_idle(Arc::downgrade(&inner)));
         Ok(Self { inner })
+    }
+
+    /// How much was asked of the metastore since it was opened.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.meters.read()
     }
 
     /// Closes the connections that idle; those in use close when they are done.
     pub async fn close(&self) {
-        for lines in [&self.inner.beat, &self.inner.members, &self.inner.work, &self.inner.people] {
-            lines.close().await;
+        for lines in [&self.inner.beat, &self.inner.work, &self.inner.people] {
+            lines.close(Duration::ZERO).await;
         }
     }
 
@@ -175,6 +189,16 @@ impl Inner {
 
     pub(crate) fn ask_timeout(&self) -> Duration {
         self.ask_timeout
+    }
+}
+
+/// Closes connections that nobody used for long, as long as the metastore is open. Those of beats stay.
+async fn close_idle(inner: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(KEPT / 4).await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.work.close(KEPT).await;
+        inner.people.close(KEPT).await;
     }
 }
 

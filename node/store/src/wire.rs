@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, Row as _};
 
 use crate::error::StoreError;
 use crate::sql::Statement;
+use crate::traffic::Meter;
 
 /// Which SQL is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,14 @@ pub(crate) enum Dialect {
     MySql,
 }
 
-/// An open connection.
-pub(crate) enum Conn {
+/// An open connection, and what counts what goes over it.
+pub(crate) struct Conn {
+    session: Session,
+    meter: Meter,
+}
+
+/// A connection to one of the databases.
+pub(crate) enum Session {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
     MySql(MySqlConnection),
@@ -71,62 +78,93 @@ macro_rules! bound {
 }
 
 impl Conn {
+    /// A connection that was just opened.
+    pub(crate) fn new(session: Session, meter: Meter) -> Self {
+        Self { session, meter }
+    }
+
     /// Runs a statement and returns its rows.
     pub(crate) async fn rows(&mut self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, sqlx::Error> {
-        Ok(match self {
-            Self::Sqlite(conn) => {
+        self.meter.asks(args.iter().map(Arg::size).sum());
+        let rows: Vec<Row> = match &mut self.session {
+            Session::Sqlite(conn) => {
                 let query = bound!(sqlx::Sqlite, statement, args, json);
                 query.fetch_all(conn).await?.into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(conn) => {
+            Session::Postgres(conn) => {
                 let query = bound!(sqlx::Postgres, statement, args, arrays);
                 query.fetch_all(conn).await?.into_iter().map(Row::Postgres).collect()
             }
-            Self::MySql(conn) => {
+            Session::MySql(conn) => {
                 let query = bound!(sqlx::MySql, statement, args, json);
                 query.fetch_all(conn).await?.into_iter().map(Row::MySql).collect()
             }
-        })
+        };
+        self.meter.hears(&rows);
+        Ok(rows)
     }
 
     /// Runs a statement and returns how many rows it matched.
     pub(crate) async fn run(&mut self, statement: &Statement, args: &[Arg]) -> Result<u64, sqlx::Error> {
-        Ok(match self {
-            Self::Sqlite(conn) => bound!(sqlx::Sqlite, statement, args, json).execute(conn).await?.rows_affected(),
-            Self::Postgres(conn) => {
+        self.meter.asks(args.iter().map(Arg::size).sum());
+        Ok(match &mut self.session {
+            Session::Sqlite(conn) => bound!(sqlx::Sqlite, statement, args, json).execute(conn).await?.rows_affected(),
+            Session::Postgres(conn) => {
                 bound!(sqlx::Postgres, statement, args, arrays).execute(conn).await?.rows_affected()
             }
-            Self::MySql(conn) => bound!(sqlx::MySql, statement, args, json).execute(conn).await?.rows_affected(),
+            Session::MySql(conn) => bound!(sqlx::MySql, statement, args, json).execute(conn).await?.rows_affected(),
         })
     }
 
     /// Runs a text without arguments and without preparing it: transaction control, session settings, schema.
     pub(crate) async fn raw(&mut self, text: &str) -> Result<(), sqlx::Error> {
+        self.meter.asks(text.len());
         let text = AssertSqlSafe(text.to_owned());
-        match self {
-            Self::Sqlite(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
-            Self::Postgres(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
-            Self::MySql(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
+        match &mut self.session {
+            Session::Sqlite(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
+            Session::Postgres(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
+            Session::MySql(conn) => conn.execute(sqlx::raw_sql(text)).await.map(drop),
         }
     }
 
     /// Whether the other side still answers.
     pub(crate) async fn ping(&mut self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(conn) => conn.ping().await,
-            Self::Postgres(conn) => conn.ping().await,
-            Self::MySql(conn) => conn.ping().await,
+        self.meter.asks(0);
+        match &mut self.session {
+            Session::Sqlite(conn) => conn.ping().await,
+            Session::Postgres(conn) => conn.ping().await,
+            Session::MySql(conn) => conn.ping().await,
         }
     }
 
     /// Says good-bye.
     pub(crate) async fn close(self) {
         // Best effort: the other side notices a closed socket too.
-        let _ = match self {
-            Self::Sqlite(conn) => conn.close().await,
-            Self::Postgres(conn) => conn.close().await,
-            Self::MySql(conn) => conn.close().await,
+        let _ = match self.session {
+            Session::Sqlite(conn) => conn.close().await,
+            Session::Postgres(conn) => conn.close().await,
+            Session::MySql(conn) => conn.close().await,
         };
+    }
+}
+
+impl Arg {
+    /// Bytes of its value.
+    fn size(&self) -> usize {
+        match self {
+            Self::Int(_) => 8,
+            Self::Text(text) => text.as_ref().map_or(0, String::len),
+            Self::Table(table) => table.0.iter().map(Column::size).sum(),
+        }
+    }
+}
+
+impl Column {
+    fn size(&self) -> usize {
+        match self {
+            Self::Int(values) => values.len() * 8,
+            Self::Text(values) => values.iter().flatten().map(String::len).sum(),
+        }
     }
 }
 
@@ -190,6 +228,16 @@ impl Table {
 }
 
 impl Row {
+    /// Bytes of its values as the server sent them; 0 for a file, from which nothing is sent.
+    pub(crate) fn size(&self) -> usize {
+        let of = |value: Result<Option<&[u8]>, sqlx::Error>| value.ok().flatten().map_or(0, <[u8]>::len);
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(row) => (0..row.len()).map(|at| of(row.try_get_unchecked(at))).sum(),
+            Self::MySql(row) => (0..row.len()).map(|at| of(row.try_get_unchecked(at))).sum(),
+        }
+    }
+
     /// The integer in that column, if there is one.
     pub(crate) fn int(&self, at: usize) -> Result<Option<i64>, StoreError> {
         match self {

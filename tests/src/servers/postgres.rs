@@ -63,7 +63,7 @@ impl Postgres {
             bail!("initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         }
         let mut settings = format!(
-            "port={port}\nlisten_addresses='{}'\nunix_socket_directories='{}'\nmax_connections=400\n",
+            "port={port}\nlisten_addresses='{}'\nunix_socket_directories='{}'\nmax_connections=1000\n",
             server.place.address(),
             server.directory.path().display()
         );

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
+mod bench;
 mod cluster;
 mod damage;
 mod discovery;

@@ -52,6 +52,7 @@ on_every_backend! {
     two_clusters_share_a_database
     progress_is_fenced
     a_directory_has_names_and_addresses
+    what_is_asked_is_counted_and_connections_are_few
     texts_survive_unharmed
 }
 
@@ -708,6 +709,27 @@ async fn a_directory_has_names_and_addresses(config: StoreConfig) {
     let all = store.directory(true).await.expect("it is read");
     assert_eq!((all[0].member, all[0].ended_by, all[0].evidence.as_deref()), (a, Some(b), Some("exited")));
     assert!(all[0].ended_ms.is_some());
+}
+
+async fn what_is_asked_is_counted_and_connections_are_few(config: StoreConfig) {
+    let store = open(&config).await;
+    let me = join(&store, "a").await;
+    let before = store.traffic();
+    assert_eq!(before.connections, 1, "what changes members takes what idles");
+    assert!(before.contract.statements > 0 && before.people.statements == 0, "{before:?}");
+    assert!(matches!(store.ask(&Ask::Beat { by: me }, Extra::None).await, Answer::Listed { .. }));
+    assert!(matches!(store.ask(&Ask::ListNode(me.node), Extra::None).await, Answer::Jobs(_)));
+    let after = store.traffic();
+    assert_eq!(after.connections, 2, "beats have a connection of their own, and nobody else needs another");
+    assert!(after.contract.statements >= before.contract.statements + 3, "{after:?}");
+    assert!(after.contract.sent > before.contract.sent, "{after:?}");
+    let is_file = matches!(config.backend, Backend::Sqlite { .. });
+    assert_eq!(after.contract.received > before.contract.received, !is_file, "{after:?}");
+    store.directory(false).await.expect("it is read");
+    assert_eq!(store.traffic().connections, 3);
+    assert!(store.traffic().people.statements > 0);
+    store.close().await;
+    assert_eq!(store.traffic().connections, 0);
 }
 
 async fn texts_survive_unharmed(config: StoreConfig) {

@@ -71,6 +71,11 @@ impl Store {
     }
 
     /// As the real one.
+    pub fn traffic(&self) -> Traffic {
+        self.real.traffic()
+    }
+
+    /// As the real one.
     pub async fn ask(&self, request: &Ask, extra: Extra) -> Answer {
         ask(self.patience, self.real.ask(request, extra)).await.unwrap_or(Answer::Unknown)
     }

@@ -1,0 +1,313 @@
+//! Many nodes on one machine: how soon all see who came and who died, what an idle node asks of the metastore, what memory it
+//! takes.
+//!
+//! What a node sees is what its core has ([`/cluster?own=true`](crate::api)), and since when: each tells for how long its list
+//! has been what it is, so that the measurement need not ask often and does not disturb what it measures. All views count as
+//! equal when each lists exactly those members as which the living nodes say that they run.
+//!
+//! | figure | from | to |
+//! |---|---|---|
+//! | kill | the moment before SIGKILL | the last living node's list became right |
+//! | join | the moment in the member's row, taken before its commit | the same, the newcomer's own list included |
+//! | start | all nodes but the first, which founds the cluster, are started | the same |
+//!
+//! What an idle node asks is counted by the node itself, at its connections; what this program's own questions cost is counted
+//! apart there (a question looks up the password), and does not count.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use hdrhistogram::Histogram;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{micros, quantile};
+use crate::cli::args::Format;
+use crate::cli::client::Request;
+use crate::launch::{Cluster, NodeProcess, PATIENCE, Plan};
+use kirin_shell::clock;
+
+/// Between two looks at those that do not see all yet. They tell since when they do, so this is no part of any figure.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// So many nodes are asked at once.
+const ASKED_AT_ONCE: usize = 8;
+/// After the last change: what it made nodes do is over before idling is measured.
+const SETTLE: Duration = Duration::from_secs(5);
+/// What the nodes are, in turn.
+const MODES: [&str; 3] = ["all", "job", "query"];
+
+type Member = [u64; 2];
+
+/// `GET /cluster?own=true`, as far as it is used.
+#[derive(Debug, Deserialize)]
+struct Own {
+    member: Option<Member>,
+    members: Vec<Listed>,
+    unchanged_us: u64,
+    metastore: Metastore,
+}
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    member: Member,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Metastore {
+    connections: u64,
+    contract: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Counts {
+    statements: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+/// What one node saw when it was asked.
+struct Sight {
+    me: Option<Member>,
+    members: BTreeSet<Member>,
+    since: Instant,
+}
+
+/// Measures.
+///
+/// # Errors
+/// If a node does not start, or some never agree on who is there.
+pub(super) async fn run(plan: Plan, nodes: usize, runs: u32, idle: Duration, format: Format) -> anyhow::Result<()> {
+    let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
+    let load_before = load();
+    let progress = indicatif::ProgressBar::new_spinner()
+        .with_style(indicatif::ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let modes = MODES.iter().cycle().take(nodes).map(|&mode| mode.to_owned()).collect();
+    let say = |text: String| {
+        progress.set_message(text);
+        progress.tick();
+    };
+
+    let mut cluster = Cluster::start(dir.path(), 1, Plan { modes, ..plan }).await?;
+    say(format!("{} nodes start at once", nodes - 1));
+    let from = clock::instant();
+    cluster.grow(nodes).await?;
+    let up = from.elapsed();
+    let started = agreed(&cluster).await?.saturating_duration_since(from);
+
+    // From many to few: who goes is stopped, and what is left has nothing to do with it any more.
+    let mut idled = vec![idled(&cluster, idle, &say).await?];
+    let memory = memory(&cluster)?;
+    let (mut kills, mut joins) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
+    for run in 0..runs {
+        say(format!("kill and join {} of {runs}", run + 1));
+        let victim = run as usize % nodes;
+        let killed = cluster.kill(victim).await?.into_std();
+        kills.record(micros(agreed(&cluster).await?.saturating_duration_since(killed)))?;
+        cluster.restart(victim).await?;
+        let seen = agreed(&cluster).await?;
+        joins.record(micros(seen.saturating_duration_since(joined(&cluster, victim).await?)))?;
+    }
+    for fewer in [nodes / 2, nodes / 4] {
+        if fewer > 0 {
+            say(format!("{} nodes stop", cluster.living().count() - fewer));
+            cluster.shrink(fewer).await?;
+            agreed(&cluster).await?;
+            idled.push(self::idled(&cluster, idle, &say).await?);
+        }
+    }
+    say("the rest stops".to_owned());
+    cluster.shrink(0).await?;
+    progress.finish_and_clear();
+
+    let membership = |histogram: &Histogram<u64>| {
+        json!({
+            "p50_ms": quantile(histogram, 0.5),
+            "p99_ms": quantile(histogram, 0.99),
+            "max_ms": quantile(histogram, 1.0),
+        })
+    };
+    let figures = json!({
+        "nodes": nodes,
+        "runs": runs,
+        "start": { "nodes": nodes - 1, "all_up_ms": millis(up), "all_see_all_ms": millis(started) },
+        "kill": membership(&kills),
+        "join": membership(&joins),
+        "idle": idled,
+        "memory": memory,
+        "load": [load_before, load()],
+    });
+    report(format, &figures);
+    Ok(())
+}
+
+/// Waits until all living nodes see one another and nobody else; the moment at which the last one did.
+async fn agreed(cluster: &Cluster) -> anyhow::Result<Instant> {
+    let living: Vec<&NodeProcess> = cluster.living().collect();
+    let mut sights: Vec<Option<Sight>> = living.iter().map(|_| None).collect();
+    let until = clock::instant() + PATIENCE;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let there: Option<BTreeSet<Member>> = sights.iter().map(|sight| sight.as_ref().and_then(|s| s.me)).collect();
+        let is_right =
+            |sight: &Option<Sight>| sight.as_ref().is_some_and(|sight| Some(&sight.members) == there.as_ref());
+        let wrong: Vec<usize> = (0..living.len()).filter(|at| !is_right(&sights[*at])).collect();
+        if wrong.is_empty() {
+            let last = sights.iter().flatten().map(|sight| sight.since).max();
+            return last.context("no node lives");
+        }
+        if clock::instant() > until {
+            let names: Vec<&str> = wrong.iter().map(|at| living[*at].name.as_str()).collect();
+            bail!("these do not see who is there: {}", names.join(", "));
+        }
+        let seen: Vec<(usize, Sight)> = stream::iter(wrong)
+            .map(async |at| anyhow::Ok((at, sight(living[at]).await?)))
+            .buffer_unordered(ASKED_AT_ONCE)
+            .try_collect()
+            .await?;
+        for (at, sight) in seen {
+            sights[at] = Some(sight);
+        }
+    }
+}
+
+async fn sight(node: &NodeProcess) -> anyhow::Result<Sight> {
+    let own = own(node).await?;
+    // It was said before it was heard: the list is at least so old.
+    let since = clock::instant() - Duration::from_micros(own.unchanged_us);
+    Ok(Sight { me: own.member, members: own.members.into_iter().map(|listed| listed.member).collect(), since })
+}
+
+async fn own(node: &NodeProcess) -> anyhow::Result<Own> {
+    node.client()?
+        .call(Request::get(&["cluster"]).with("own", true))
+        .await
+        .with_context(|| format!("{} was asked what it sees; its log is {}", node.name, node.log().display()))
+}
+
+/// When the node joined, by its row in the metastore.
+async fn joined(cluster: &Cluster, node: usize) -> anyhow::Result<Instant> {
+    let node = &cluster.nodes[node];
+    let view: Value = node.client()?.call(Request::get(&["cluster"])).await?;
+    let row = view["members"].as_array().into_iter().flatten().find(|member| member["node"] == node.name.as_str());
+    let joined_ms = row.and_then(|row| row["joined_at"].as_i64()).context("the node is not in the list")?;
+    // Both ends are on this machine's one clock.
+    let ago = clock::wall_us() - joined_ms * 1000;
+    Ok(clock::instant() - Duration::from_micros(u64::try_from(ago).unwrap_or(0)))
+}
+
+/// What an idle node asks of the metastore in a minute.
+async fn idled(cluster: &Cluster, span: Duration, say: &impl Fn(String)) -> anyhow::Result<Value> {
+    let nodes = cluster.living().count();
+    say(format!("{nodes} nodes idle"));
+    tokio::time::sleep(SETTLE).await;
+    let (from, before) = (clock::instant(), asked(cluster).await?);
+    tokio::time::sleep(span).await;
+    let (elapsed, after) = (from.elapsed(), asked(cluster).await?);
+    let minutes = elapsed.as_secs_f64() / 60.0;
+    let of = |count: fn(&Counts) -> u64| {
+        let each: Vec<u64> =
+            after.iter().zip(&before).map(|(a, b)| count(&a.contract).saturating_sub(count(&b.contract))).collect();
+        #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark fit")]
+        let rate = |count: u64| count as f64 / minutes;
+        #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark fit")]
+        let mean = rate(each.iter().sum()) / each.len().max(1) as f64;
+        json!({ "mean": tenths(mean), "max": tenths(rate(each.iter().copied().max().unwrap_or(0))) })
+    };
+    Ok(json!({
+        "nodes": nodes,
+        "seconds": tenths(elapsed.as_secs_f64()),
+        "statements_per_node_and_minute": of(|counts| counts.statements),
+        "bytes_sent_per_node_and_minute": of(|counts| counts.bytes_sent),
+        "bytes_received_per_node_and_minute": of(|counts| counts.bytes_received),
+        "connections_max": after.iter().map(|metastore| metastore.connections).max(),
+    }))
+}
+
+async fn asked(cluster: &Cluster) -> anyhow::Result<Vec<Metastore>> {
+    let nodes = stream::iter(cluster.living()).map(async |node| anyhow::Ok(own(node).await?.metastore));
+    nodes.buffered(ASKED_AT_ONCE).try_collect().await
+}
+
+/// Memory of the nodes' processes. Pages of the program that all of them share count in each one's resident set; in the
+/// proportional set each page counts once, in equal parts for those who map it.
+fn memory(cluster: &Cluster) -> anyhow::Result<Value> {
+    let (mut pss, mut rss) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
+    for node in cluster.living() {
+        let path = format!("/proc/{}/smaps_rollup", node.pid().context("it does not run")?);
+        let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        pss.record(kib(&rollup, "Pss:")?)?;
+        rss.record(kib(&rollup, "Rss:")?)?;
+    }
+    let mib = |histogram: &Histogram<u64>, q: f64| {
+        #[expect(clippy::cast_precision_loss, reason = "a process's memory in KiB fits")]
+        let mib = histogram.value_at_quantile(q) as f64 / 1024.0;
+        tenths(mib)
+    };
+    Ok(json!({
+        "pss_mib": { "p50": mib(&pss, 0.5), "max": mib(&pss, 1.0) },
+        "rss_mib": { "p50": mib(&rss, 0.5), "max": mib(&rss, 1.0) },
+    }))
+}
+
+fn kib(rollup: &str, field: &str) -> anyhow::Result<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix(field)).context("smaps_rollup has another form")?;
+    line.trim().trim_end_matches(" kB").parse().context("smaps_rollup has another form")
+}
+
+/// The machine's load over the last minute: figures of a busy machine are those of a busy machine.
+fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
+fn millis(span: Duration) -> f64 {
+    tenths(span.as_secs_f64() * 1000.0)
+}
+
+fn tenths(figure: f64) -> f64 {
+    (figure * 10.0).round() / 10.0
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn report(format: Format, figures: &Value) {
+    if format == Format::Json {
+        println!("{figures}");
+        return;
+    }
+    let start = &figures["start"];
+    println!(
+        "{} nodes; load of the machine {}, at the end {}",
+        figures["nodes"], figures["load"][0], figures["load"][1]
+    );
+    println!(
+        "  {} started at once: all answer after {} ms, all see all after {} ms",
+        start["nodes"], start["all_up_ms"], start["all_see_all_ms"]
+    );
+    for (name, what) in
+        [("kill", "kill -9 to all views equal and right"), ("join", "join to all views equal and right")]
+    {
+        let figure = &figures[name];
+        println!(
+            "  {what}, {} times: p50 {} ms, p99 {} ms, max {} ms",
+            figures["runs"], figure["p50_ms"], figure["p99_ms"], figure["max_ms"]
+        );
+    }
+    println!("  of an idle node in a minute:");
+    for row in figures["idle"].as_array().into_iter().flatten() {
+        println!(
+            "    among {:>4}: {} statements (max {}), {} bytes sent, {} received; at most {} connections",
+            row["nodes"].to_string(),
+            row["statements_per_node_and_minute"]["mean"],
+            row["statements_per_node_and_minute"]["max"],
+            row["bytes_sent_per_node_and_minute"]["mean"],
+            row["bytes_received_per_node_and_minute"]["mean"],
+            row["connections_max"],
+        );
+    }
+    let memory = &figures["memory"];
+    println!(
+        "  memory of an idle node: {} MiB (max {}), shared pages counted in parts; resident {} MiB (max {})",
+        memory["pss_mib"]["p50"], memory["pss_mib"]["max"], memory["rss_mib"]["p50"], memory["rss_mib"]["max"]
+    );
+}

@@ -1,0 +1,32 @@
+//! Runs `kirin bench cluster` on a PostgreSQL server and a ZooKeeper ensemble of three: real servers, started privately and
+//! stopped again. Arguments are those of the benchmark: `--nodes 100 --runs 20`.
+//!
+//! The program is the one beside this one: `cargo build --release -p kirin` first.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use kirin_tests::servers::postgres::Postgres;
+use kirin_tests::servers::process::Server;
+use kirin_tests::servers::zookeeper::Ensemble;
+
+/// A benchmark that takes longer is stuck.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+fn main() -> anyhow::Result<()> {
+    let kirin = std::env::current_exe()?.with_file_name("kirin");
+    ensure!(kirin.exists(), "{} is not there: cargo build --release -p kirin", kirin.display());
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut zookeeper = runtime.block_on(Ensemble::of(3).start())?;
+    let postgres = Postgres::start(true)?;
+    let mut command = Command::new(&kirin);
+    command.args(["bench", "cluster", "--metastore", &postgres.database()?]);
+    command.args(["--zookeeper", &zookeeper.connect_string()]).args(std::env::args_os().skip(1));
+    // Told to end when this process dies: it takes its nodes along.
+    let mut bench = Server::spawn(command, libc::SIGTERM).with_context(|| format!("cannot run {}", kirin.display()))?;
+    let status = bench.wait(LONGEST)?;
+    zookeeper.stop()?;
+    ensure!(status.success(), "the benchmark failed: {status}");
+    Ok(())
+}

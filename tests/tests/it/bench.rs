@@ -1,0 +1,33 @@
+//! The benchmark of many nodes, with few: what it prints is complete and makes sense. How fast things are is not its business.
+
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::cluster::program;
+
+#[test]
+fn the_benchmark_of_a_cluster_tells_what_its_nodes_see_ask_and_take() -> anyhow::Result<()> {
+    let out = Command::new(program())
+        .args(["bench", "cluster", "--nodes", "3", "--runs", "2", "--idle", "1s", "--output", "json"])
+        .output()?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let figures: Value = serde_json::from_slice(&out.stdout)?;
+    let number =
+        |path: &str| figures.pointer(path).and_then(Value::as_f64).with_context(|| format!("{path}: {figures}"));
+    for path in ["/start/all_up_ms", "/start/all_see_all_ms", "/kill/p50_ms", "/join/p50_ms"] {
+        ensure!(number(path)? > 0.0, "{path}: {figures}");
+    }
+    for event in ["kill", "join"] {
+        let at = |what| number(&format!("/{event}/{what}_ms"));
+        ensure!(at("p50")? <= at("p99")? && at("p99")? <= at("max")?, "{figures}");
+    }
+    let sizes: Vec<_> = figures["idle"].as_array().into_iter().flatten().map(|row| row["nodes"].as_u64()).collect();
+    ensure!(sizes == [Some(3), Some(1)], "{figures}");
+    // A beat's connection, and at most one for each other purpose.
+    ensure!(number("/idle/0/connections_max")? >= 1.0, "{figures}");
+    ensure!(number("/memory/rss_mib/p50")? >= number("/memory/pss_mib/p50")?, "{figures}");
+    ensure!(number("/memory/pss_mib/p50")? > 1.0, "{figures}");
+    Ok(())
+}
