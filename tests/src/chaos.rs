@@ -8,6 +8,7 @@
 //! | [`fault`] | what is done to them |
 //! | [`flights`] | what users build and query |
 //! | [`clients`] | users, and what they were told |
+//! | [`register`] | sessions that change metadata at once, and whether their answers can be explained |
 //! | [`check`] | what must hold afterwards |
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
@@ -18,3 +19,4 @@ pub mod deployment;
 pub mod fault;
 pub mod flights;
 pub mod net;
+pub mod register;

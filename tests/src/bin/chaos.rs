@@ -16,7 +16,9 @@ use kirin_tests::chaos::check::{self, Findings};
 use kirin_tests::chaos::clients::Clients;
 use kirin_tests::chaos::deployment::{Backend, Deployment, Plan};
 use kirin_tests::chaos::fault::{self, Done, Fault};
+use kirin_tests::chaos::flights;
 use kirin_tests::chaos::net;
+use kirin_tests::chaos::register::{self, Sessions};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -107,11 +109,16 @@ fn main() -> anyhow::Result<ExitCode> {
     let sink = cluster.sink.display().to_string();
     let quarters = cluster.define_flights(&dir.join("nycflights13"))?;
     let clients = Clients::start(runtime.handle(), &urls, &cluster.login, &sink, &quarters, options.seed)?;
+    let source = flights::smallest(&dir.join("nycflights13"))?;
+    let sessions = Sessions::start(runtime.handle(), &urls, &cluster.login, source, options.seed)?;
     let done = attack(&mut cluster, &options, &faults)?;
+    let histories = sessions.end(runtime.handle())?;
     let said = clients.end(runtime.handle())?;
     let acknowledged = said.submitted.iter().filter(|submitted| submitted.job.is_some()).count();
     println!("{acknowledged} jobs were acknowledged, {} requests got no answer", said.errors.len());
-    let found = check::all(&mut cluster, &said, &done, beats)?;
+    let mut found = check::all(&mut cluster, &said, &done, beats)?;
+    let registers = register::check(&histories);
+    found.wrong.extend(registers.wrong.iter().cloned());
     report(&done, &found, &said.errors);
     if found.wrong.is_empty() {
         cluster.unmount()?;
@@ -120,8 +127,15 @@ fn main() -> anyhow::Result<ExitCode> {
             std::fs::remove_dir_all(&dir)?;
         }
         println!(
-            "everything held: {} jobs, {} effects, {} queries, {} events replayed",
-            found.jobs, found.effects, found.queries, found.replayed
+            "everything held: {} jobs, {} effects, {} queries, {} events replayed; {} histories of metadata with {} requests \
+             are linearizable ({} requests without an answer)",
+            found.jobs,
+            found.effects,
+            found.queries,
+            found.replayed,
+            registers.histories,
+            registers.requests,
+            registers.open
         );
         return Ok(ExitCode::SUCCESS);
     }
