@@ -68,13 +68,21 @@ enum Profile {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
+    let backend = match options.profile {
+        Profile::Postgres => Backend::Postgres,
+        Profile::Mariadb => Backend::MariaDb,
+    };
     let faults: Vec<Fault> = match options.only.as_slice() {
-        [] => fault::ALL.into_iter().chain(options.previous.as_ref().map(|_| Fault::Upgrade)).collect(),
+        [] => {
+            let all = fault::ALL.into_iter().filter(|fault| fault.is_for(backend));
+            all.chain(options.previous.as_ref().map(|_| Fault::Upgrade)).collect()
+        }
         names => names
             .iter()
             .map(|name| {
                 let known = || fault::ALL.map(Fault::name).join(", ");
-                Fault::from_name(name).with_context(|| format!("there is no fault \"{name}\"; there are {}", known()))
+                let found = Fault::from_name(name).filter(|fault| fault.is_for(backend));
+                found.with_context(|| format!("there is no fault \"{name}\" on {backend:?}; there are {}", known()))
             })
             .collect::<anyhow::Result<_>>()?,
     };
@@ -92,10 +100,6 @@ fn main() -> anyhow::Result<ExitCode> {
         None => tempfile::Builder::new().prefix("kirin-chaos-").tempdir()?.keep(),
     };
     let runtime = tokio::runtime::Runtime::new()?;
-    let backend = match options.profile {
-        Profile::Postgres => Backend::Postgres,
-        Profile::Mariadb => Backend::MariaDb,
-    };
     let beats = (options.heart_beat_timeout, options.heart_beat_interval);
     let plan = Plan { backend, roles: vec!["all", "all", "job", "query"], beats, program, previous, dir: dir.clone() };
     println!(

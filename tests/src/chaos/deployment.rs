@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::flights::{self, Quarter};
 use super::net::Net;
 use crate::servers::mariadb::MariaDb;
-use crate::servers::postgres::{Postgres, Stop};
+use crate::servers::pair::Pair;
+use crate::servers::postgres::Stop;
 use crate::servers::process::{LOOK_AGAIN, Server};
 use crate::servers::zookeeper::Ensemble;
 
@@ -41,8 +42,8 @@ pub enum Backend {
 /// A database server.
 #[derive(Debug)]
 pub enum Database {
-    /// PostgreSQL.
-    Postgres(Postgres),
+    /// PostgreSQL with a standby.
+    Postgres(Pair),
     /// MariaDB.
     MariaDb(MariaDb),
 }
@@ -54,7 +55,7 @@ impl Database {
     /// If it does not end.
     pub fn stop(&mut self, how: Stop) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(server) => server.stop(how),
+            Self::Postgres(pair) => pair.primary_mut().stop(how),
             Self::MariaDb(server) => server.stop(how),
         }
     }
@@ -65,8 +66,30 @@ impl Database {
     /// If it does not start.
     pub fn resume(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(server) => server.resume(),
+            Self::Postgres(pair) => pair.primary_mut().resume(),
             Self::MariaDb(server) => server.resume(),
+        }
+    }
+
+    /// Kills the primary, and makes its standby the primary.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn fail_over(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(pair) => pair.fail_over(),
+            Self::MariaDb(_) => bail!("there is no standby"),
+        }
+    }
+
+    /// Makes the one that was killed the standby.
+    ///
+    /// # Errors
+    /// If it does not follow.
+    pub fn rejoin(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(pair) => pair.rejoin(),
+            Self::MariaDb(_) => Ok(()),
         }
     }
 
@@ -76,7 +99,7 @@ impl Database {
     /// If it does not stand still.
     pub fn freeze(&self) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(server) => server.freeze(),
+            Self::Postgres(pair) => pair.primary().freeze(),
             Self::MariaDb(server) => server.freeze(),
         }
     }
@@ -84,7 +107,7 @@ impl Database {
     /// It goes on.
     pub fn thaw(&self) {
         match self {
-            Self::Postgres(server) => server.thaw(),
+            Self::Postgres(pair) => pair.primary().thaw(),
             Self::MariaDb(server) => server.thaw(),
         }
     }
@@ -147,16 +170,17 @@ impl Deployment {
     /// # Errors
     /// If a part does not start.
     pub fn start(plan: &Plan, runtime: &tokio::runtime::Handle) -> anyhow::Result<Self> {
-        let net = Net::of(FIRST_NODE + plan.roles.len())?;
+        // The standby's host is the last.
+        let net = Net::of(FIRST_NODE + plan.roles.len() + 1)?;
         let places = ZOOKEEPER.iter().map(|host| net.host(*host).clone()).collect();
         let zookeeper = Ensemble::of(3).at(places).property("zookeeper.cnxTimeout", "500");
         let zookeeper = runtime.block_on(zookeeper.start())?;
         let place = net.host(DB).clone();
         let (database, url) = match plan.backend {
             Backend::Postgres => {
-                let server = Postgres::start_at(place, true)?;
-                let url = server.database()?;
-                (Database::Postgres(server), url)
+                let pair = Pair::start_at(place, net.host(FIRST_NODE + plan.roles.len()).clone())?;
+                let url = pair.database()?;
+                (Database::Postgres(pair), url)
             }
             Backend::MariaDb => {
                 let server = MariaDb::start_at(place, true)?;
@@ -318,6 +342,11 @@ impl Deployment {
     /// If it does not run.
     pub fn process(&self, node: usize) -> anyhow::Result<&Server> {
         self.nodes[node].process.as_ref().with_context(|| format!("{} does not run", self.nodes[node].name))
+    }
+
+    /// The hosts of the database and of its standby.
+    pub fn databases(&self) -> [usize; 2] {
+        [DB, FIRST_NODE + self.nodes.len()]
     }
 
     /// Kills the server that leads the ensemble.

@@ -8,7 +8,7 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use super::deployment::{DB, Deployment, ZOOKEEPER};
+use super::deployment::{Backend, Deployment, ZOOKEEPER};
 use crate::servers::postgres::Stop;
 
 /// What fills a node's disk.
@@ -55,6 +55,8 @@ pub enum Fault {
     DbDown,
     /// The database accepts and never answers for longer than the timeout.
     DbHang,
+    /// The primary of the database is killed, and its standby takes its place.
+    DbFailover,
     /// The worker process of an attempt is killed.
     KillWorker,
     /// The worker process of an attempt stands still for a while.
@@ -78,7 +80,7 @@ pub enum Fault {
 }
 
 /// All of them that need nothing else.
-pub const ALL: [Fault; 28] = [
+pub const ALL: [Fault; 29] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Stop,
@@ -98,6 +100,7 @@ pub const ALL: [Fault; 28] = [
     Fault::DbCrash,
     Fault::DbDown,
     Fault::DbHang,
+    Fault::DbFailover,
     Fault::KillWorker,
     Fault::StickWorker,
     Fault::Starve,
@@ -158,6 +161,11 @@ impl Fault {
             .find(|fault| fault.name() == name || fault.name().replace(' ', "-") == name)
     }
 
+    /// Whether it can be done to this database.
+    pub fn is_for(self, backend: Backend) -> bool {
+        self != Self::DbFailover || backend == Backend::Postgres
+    }
+
     /// Whether a node that is hit may rightly be declared dead.
     pub fn may_kill(self) -> bool {
         match self {
@@ -186,6 +194,7 @@ impl Fault {
             | Self::DbCrash
             | Self::DbDown
             | Self::DbHang
+            | Self::DbFailover
             | Self::KillWorker
             | Self::StickWorker
             | Self::Descriptors
@@ -324,6 +333,10 @@ impl Fault {
                 hold(long);
                 cluster.database.thaw();
             }
+            Self::DbFailover => {
+                nodes.clear();
+                cluster.database.fail_over()?;
+            }
             Self::KillWorker => {
                 cluster.process(victim)?.signal_children(libc::SIGKILL);
             }
@@ -348,6 +361,10 @@ impl Fault {
         let until_ms = wall_ms();
         cluster.until_all_up()?;
         let normal_after = Duration::from_millis(u64::try_from(wall_ms() - until_ms).unwrap_or(0));
+        if self == Self::DbFailover {
+            // The cluster must not need it; the next failover does.
+            cluster.database.rejoin()?;
+        }
         Ok(Done { fault: self, nodes, from_ms, until_ms, normal_after })
     }
 }
@@ -360,8 +377,12 @@ impl Fault {
             Self::Kill => cluster.kill_node(victim),
             Self::Freeze => cluster.process(victim)?.freeze()?,
             Self::Unplug => cluster.net.unplug(host)?,
-            Self::CutDb => cluster.net.part(&[host], &[DB])?,
-            Self::CutDbOneWay => cluster.net.cut(host, DB)?,
+            Self::CutDb => cluster.net.part(&[host], &cluster.databases())?,
+            Self::CutDbOneWay => {
+                for database in cluster.databases() {
+                    cluster.net.cut(host, database)?;
+                }
+            }
             Self::CutZooKeeper => cluster.net.part(&[host], &ZOOKEEPER)?,
             Self::CutPeers => {
                 let others = cluster.nodes.iter().map(|node| node.host).filter(|other| *other != host);

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
 pub mod mariadb;
+pub mod pair;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
