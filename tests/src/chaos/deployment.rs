@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::flights::{self, Quarter};
 use super::net::Net;
+use crate::servers::crowd::Crowd;
 use crate::servers::mariadb::MariaDb;
 use crate::servers::pair::Pair;
 use crate::servers::postgres::Stop;
@@ -90,6 +91,17 @@ impl Database {
         match self {
             Self::Postgres(pair) => pair.rejoin(),
             Self::MariaDb(_) => Ok(()),
+        }
+    }
+
+    /// Takes all its connections: those that are free, and those that others have.
+    ///
+    /// # Errors
+    /// If others keep some.
+    async fn crowd(&self) -> anyhow::Result<Crowd> {
+        match self {
+            Self::Postgres(pair) => Crowd::in_postgres(&pair.primary().url("postgres")).await,
+            Self::MariaDb(server) => Crowd::in_mariadb(&server.url("mysql")).await,
         }
     }
 
@@ -347,6 +359,14 @@ impl Deployment {
     /// The hosts of the database and of its standby.
     pub fn databases(&self) -> [usize; 2] {
         [DB, FIRST_NODE + self.nodes.len()]
+    }
+
+    /// Takes all connections of the database away from the nodes, until the crowd is sent home.
+    ///
+    /// # Errors
+    /// If they keep some.
+    pub fn take_connections(&self) -> anyhow::Result<Crowd> {
+        self.runtime.block_on(self.database.crowd())
     }
 
     /// Kills the server that leads the ensemble.

@@ -57,6 +57,8 @@ pub enum Fault {
     DbHang,
     /// The primary of the database is killed, and its standby takes its place.
     DbFailover,
+    /// Another client takes all connections of the database for longer than the timeout.
+    DbConnections,
     /// The worker process of an attempt is killed.
     KillWorker,
     /// The worker process of an attempt stands still for a while.
@@ -80,7 +82,7 @@ pub enum Fault {
 }
 
 /// All of them that need nothing else.
-pub const ALL: [Fault; 29] = [
+pub const ALL: [Fault; 30] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Stop,
@@ -101,6 +103,7 @@ pub const ALL: [Fault; 29] = [
     Fault::DbDown,
     Fault::DbHang,
     Fault::DbFailover,
+    Fault::DbConnections,
     Fault::KillWorker,
     Fault::StickWorker,
     Fault::Starve,
@@ -195,6 +198,7 @@ impl Fault {
             | Self::DbDown
             | Self::DbHang
             | Self::DbFailover
+            | Self::DbConnections
             | Self::KillWorker
             | Self::StickWorker
             | Self::Descriptors
@@ -336,6 +340,13 @@ impl Fault {
             Self::DbFailover => {
                 nodes.clear();
                 cluster.database.fail_over()?;
+            }
+            Self::DbConnections => {
+                nodes.clear();
+                let crowd = cluster.take_connections()?;
+                hold(long);
+                cluster.expect_refusals()?;
+                drop(crowd);
             }
             Self::KillWorker => {
                 cluster.process(victim)?.signal_children(libc::SIGKILL);
