@@ -63,6 +63,8 @@ pub enum Fault {
     KillWorker,
     /// The worker process of an attempt stands still for a while.
     StickWorker,
+    /// The worker process of an attempt gets no more memory.
+    WorkerOom,
     /// A node gets a tenth of a core.
     Starve,
     /// A node can't open any more files or connections.
@@ -82,7 +84,7 @@ pub enum Fault {
 }
 
 /// All of them that need nothing else.
-pub const ALL: [Fault; 30] = [
+pub const ALL: [Fault; 31] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Stop,
@@ -106,6 +108,7 @@ pub const ALL: [Fault; 30] = [
     Fault::DbConnections,
     Fault::KillWorker,
     Fault::StickWorker,
+    Fault::WorkerOom,
     Fault::Starve,
     Fault::Descriptors,
     Fault::DiskFull,
@@ -201,6 +204,7 @@ impl Fault {
             | Self::DbConnections
             | Self::KillWorker
             | Self::StickWorker
+            | Self::WorkerOom
             | Self::Descriptors
             | Self::DiskFull => false,
         }
@@ -347,6 +351,17 @@ impl Fault {
                 hold(long);
                 cluster.expect_refusals()?;
                 drop(crowd);
+            }
+            Self::WorkerOom => {
+                // A node that has no worker gets one soon: users never rest.
+                let until = Instant::now() + Duration::from_secs(5);
+                let mut hit = 0;
+                while hit == 0 && Instant::now() < until {
+                    hit = cluster.process(victim)?.limit_children("as", 1)?;
+                    hold(Duration::from_millis(20));
+                }
+                println!("    {hit} workers");
+                hold(Duration::from_secs(1));
             }
             Self::KillWorker => {
                 cluster.process(victim)?.signal_children(libc::SIGKILL);
