@@ -8,6 +8,7 @@
 //! | [`fault`] | what is done to them |
 //! | [`flights`] | what users build and query |
 //! | [`clients`] | users, and what they were told |
+//! | [`memory`] | workers that get no more memory |
 //! | [`register`] | sessions that change metadata at once, and whether their answers can be explained |
 //! | [`check`] | what must hold afterwards |
 
@@ -18,5 +19,6 @@ pub mod clients;
 pub mod deployment;
 pub mod fault;
 pub mod flights;
+pub mod memory;
 pub mod net;
 pub mod register;

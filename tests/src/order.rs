@@ -93,10 +93,10 @@ mod tests {
     /// A session asks, is answered, or turns silent: who, and what it would ask or hear.
     type Moment = (usize, bool, u8);
 
+    type Calls = Vec<Call<RegisterOp<u8>, RegisterRet<u8>>>;
+
     /// The same history for both.
-    fn told(
-        moments: &[Moment],
-    ) -> (Vec<Call<RegisterOp<u8>, RegisterRet<u8>>>, LinearizabilityTester<usize, Register<u8>>) {
+    fn told(moments: &[Moment]) -> (Calls, LinearizabilityTester<usize, Register<u8>>) {
         let mut calls: Vec<Call<_, _>> = Vec::new();
         let mut tester = LinearizabilityTester::new(Register(0));
         let mut open: [Option<usize>; 3] = [None; 3];

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
 use super::deployment::{Backend, Deployment, ZOOKEEPER};
+use super::memory;
 use crate::servers::postgres::Stop;
 
 /// What fills a node's disk.
@@ -353,14 +354,8 @@ impl Fault {
                 drop(crowd);
             }
             Self::WorkerOom => {
-                // A node that has no worker gets one soon: users never rest.
-                let until = Instant::now() + Duration::from_secs(5);
-                let mut hit = 0;
-                while hit == 0 && Instant::now() < until {
-                    hit = cluster.process(victim)?.limit_children("as", 1)?;
-                    hold(Duration::from_millis(20));
-                }
-                println!("    {hit} workers");
+                // No more than a job has tries.
+                println!("    {} workers", memory::take_from_workers(cluster.process(victim)?, 2)?);
                 hold(Duration::from_secs(1));
             }
             Self::KillWorker => {

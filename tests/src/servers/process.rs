@@ -79,19 +79,9 @@ impl Server {
         }
     }
 
-    /// Lowers a limit of its children (by the name that prlimit(1) has for it); how many it could be lowered for.
-    ///
-    /// # Errors
-    /// If prlimit can't be started.
-    pub fn limit_children(&self, limit: &str, most: u64) -> anyhow::Result<usize> {
-        let mut limited = 0;
-        for child in children(self.id()) {
-            let (child, limit) = (child.to_string(), format!("--{limit}={most}:"));
-            let done = std::process::Command::new("prlimit").args(["--pid", &child, &limit]).output();
-            // One that is gone can't be limited.
-            limited += usize::from(done.context("prlimit can't be started")?.status.success());
-        }
-        Ok(limited)
+    /// Its children.
+    pub fn children(&self) -> Vec<i32> {
+        children(self.id())
     }
 
     /// Freezes it with all its children, and waits until every thread of them stands still: the signal alone returns
