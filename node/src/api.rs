@@ -234,7 +234,7 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Unreachable(_) | StoreError::Late(_)) {
+        if error.is_outage() {
             return Self::unavailable(error.to_string());
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", error.to_string())

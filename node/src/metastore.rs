@@ -443,15 +443,17 @@ impl Store {
         Ok(self.projects().await?.into_iter().find(|project| project.name.eq_ignore_ascii_case(name)))
     }
 
-    /// Makes a project; false if there is one by that name.
+    /// Makes a project; nothing if there is one by that name.
     ///
     /// # Errors
     /// If the metastore can't be written.
-    pub async fn create_project(&self, name: &str, description: &str, limit: u32) -> Read<bool> {
-        Ok(self.inner.project_add(name, limit, description, "{}").await?.is_some())
+    pub async fn create_project(&self, name: &str, description: &str, limit: u32) -> Read<Option<ProjectInfo>> {
+        let made = self.inner.project_add(name, limit, description, "{}").await?;
+        let (name, description) = (name.to_owned(), description.to_owned());
+        Ok(made.map(|id| ProjectInfo { id, name, description, limit, created_ms: wall_ms() }))
     }
 
-    /// Drops a project; false if it has jobs that are not over.
+    /// Drops a project; false if it has documents or jobs that are not over, or is not there.
     ///
     /// # Errors
     /// If the metastore can't be written.
@@ -499,16 +501,17 @@ impl Store {
     pub async fn catalog_revision(&self, project: &str) -> Read<Option<(ProjectId, u64)>> {
         let known = {
             let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-            names.iter().find(|(_, name)| name.eq_ignore_ascii_case(project)).map(|(id, _)| *id)
+            // A name may have been another project's before: the newest has the greatest number.
+            names.iter().rev().find(|(_, name)| name.eq_ignore_ascii_case(project)).map(|(id, _)| *id)
         };
-        let id = match known {
-            Some(id) => id,
-            None => match self.project(project).await? {
-                Some(found) => found.id,
-                None => return Ok(None),
-            },
-        };
-        Ok(Some((id, self.inner.catalog_revision(id).await?)))
+        if let Some(id) = known
+            && let Some(revision) = self.inner.catalog_revision(id).await?
+        {
+            return Ok(Some((id, revision)));
+        }
+        // Not known here, or dropped since; there may be another one of that name.
+        let Some(found) = self.project(project).await? else { return Ok(None) };
+        Ok(self.inner.catalog_revision(found.id).await?.map(|revision| (found.id, revision)))
     }
 
     /// The segments of a project, of one model or of all.

@@ -210,7 +210,7 @@ async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreErr
     let mut said = false;
     loop {
         match ask().await {
-            Err(error @ (StoreError::Unreachable(_) | StoreError::Late(_))) => {
+            Err(error) if error.is_outage() => {
                 if !said {
                     tracing::warn!(%error, metastore = %config.metastore, "waiting for the metastore");
                     said = true;
@@ -226,9 +226,9 @@ async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreErr
 pub fn store_config(config: &Config) -> StoreConfig {
     use kirin_store::Backend;
     let url = |scheme: &str, server: &config::Server| {
-        let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
-        let mut url = format!("{scheme}://{host}:{}/{}", server.port, server.database);
-        for (at, (key, value)) in server.options.iter().enumerate() {
+        let mut url = format!("{scheme}://{}/{}", server.places(), server.database);
+        let options = server.options.iter().filter(|(key, _)| !config::ROLE.contains(&key.as_str()));
+        for (at, (key, value)) in options.enumerate() {
             url.push(if at == 0 { '?' } else { '&' });
             url.push_str(&format!("{key}={value}"));
         }

@@ -4,6 +4,7 @@
 //! committed. It ends when its input is closed, whatever it is doing: nobody would commit the result.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -17,6 +18,12 @@ pub mod command;
 
 /// Exit code of a worker whose node is gone.
 const ORPHANED: i32 = 75;
+/// Exit code of a worker that can't go on.
+const STOOD_STILL: i32 = 71;
+/// How often a worker looks whether it can go on.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long it may seem that it can't.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
 /// Why a worker stops before its work is done.
 pub enum Stop {
@@ -91,6 +98,12 @@ pub async fn run() -> anyhow::Result<()> {
     let (proceeded, proceed) = tokio::sync::mpsc::unbounded_channel();
     // A thread of its own: however busy the work is, the end of the input is noticed.
     std::thread::spawn(move || listen(&proceeded));
+    tokio::spawn(async {
+        standstill(LOOK_AGAIN, STANDSTILL_MAX).await;
+        eprintln!("no thread can be started: is memory or the number of processes limited?");
+        command::kill_children();
+        std::process::exit(STOOD_STILL);
+    });
     let mut reporter = Reporter { proceed };
     let done = match work.kind.as_str() {
         "build" => build::run(*work, &mut reporter).await,
@@ -118,6 +131,17 @@ fn listen(proceeded: &tokio::sync::mpsc::UnboundedSender<()>) {
     std::process::exit(ORPHANED);
 }
 
+/// Returns when nothing that may block gets a thread any more. Without memory for another thread tokio leaves such work to the
+/// threads that are there, and those that run the tasks never take it: it would wait for ever, and the job with it.
+async fn standstill(look_again: Duration, most: Duration) {
+    loop {
+        tokio::time::sleep(look_again).await;
+        if tokio::time::timeout(most, tokio::task::spawn_blocking(|| ())).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// What both kinds return: the manifests to publish.
 pub type Published = Result<Vec<(String, Value)>, Stop>;
 
@@ -127,4 +151,26 @@ pub type Published = Result<Vec<(String, Value)>, Stop>;
 /// The job's specification is damaged.
 pub fn spec<T: serde::de::DeserializeOwned>(work: &Work) -> Result<T, Stop> {
     T::deserialize(&work.spec).map_err(|e| Stop::Failed(format!("the job's specification can't be read: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standstill_is_noticed_and_nothing_else() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let looks = || standstill(Duration::from_millis(5), Duration::from_secs(2));
+            let fair = tokio::time::timeout(Duration::from_millis(200), looks()).await;
+            assert!(fair.is_err(), "work that may block gets its thread");
+            let (go_on, told) = std::sync::mpsc::channel::<()>();
+            let held = tokio::task::spawn_blocking(move || told.recv());
+            let stuck = tokio::time::timeout(Duration::from_secs(20), looks()).await;
+            assert!(stuck.is_ok(), "the only thread is held");
+            drop(go_on);
+            assert!(held.await.unwrap().is_err());
+        });
+    }
 }

@@ -10,6 +10,8 @@
 //! | [`clients`] | users, and what they were told |
 //! | [`segments`] | watches the files of published segments |
 //! | [`audit`] | watches every job until it is over |
+//! | [`register`] | sessions that change metadata at once, and whether their answers can be explained |
+//! | [`memory`] | workers that get no more memory |
 //! | [`soak`] | what must not grow |
 //! | [`check`], [`ledger`] | what must hold afterwards; what the tables must say |
 
@@ -22,6 +24,8 @@ pub mod deployment;
 pub mod fault;
 pub mod flights;
 pub mod ledger;
+pub mod memory;
 pub mod net;
+pub mod register;
 pub mod segments;
 pub mod soak;

@@ -4,4 +4,5 @@
 pub mod chaos;
 pub mod conformance;
 pub mod logs;
+pub mod order;
 pub mod servers;

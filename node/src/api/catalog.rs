@@ -50,11 +50,10 @@ fn project_json(project: &ProjectInfo) -> Value {
 pub(super) async fn create_project(State(context): Shared, Body(body): Body<NewProject>) -> Result<Value> {
     named("the project's name", &body.name)?;
     let limit = context.config.jobs.per_project;
-    if !context.store.create_project(&body.name, &body.description, limit).await? {
+    let Some(made) = context.store.create_project(&body.name, &body.description, limit).await? else {
         return Err(ApiError::conflict("KE-010001202", format!("there is a project '{}' already", body.name)));
-    }
+    };
     context.mind.tell(kirin_core::Event::ListsChanged);
-    let made = project(&context, &body.name).await?;
     Ok(Data(project_json(&made)))
 }
 
@@ -236,6 +235,13 @@ async fn doc(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str
     })
 }
 
+async fn dropped(context: &Context, project: &ProjectInfo, doc: &Doc) -> Result<Value> {
+    if context.store.drop_doc(project.id, doc.kind, &doc.name, doc.revision).await? {
+        return Ok(Data(json!("")));
+    }
+    Err(ApiError::conflict("KE-010000409", "it changed meanwhile; try again"))
+}
+
 /// `DELETE /tables/{t}`: only one that no model uses.
 pub(super) async fn drop_table(
     State(context): Shared,
@@ -254,8 +260,7 @@ pub(super) async fn drop_table(
         return Err(ApiError::conflict("KE-010000411", format!("table '{name}' is used by model '{}'", model.name))
             .suggest("drop the model first"));
     }
-    context.store.drop_doc(project.id, DocKind::Table, &table.name, table.revision).await?;
-    Ok(Data(json!("")))
+    dropped(&context, &project, &table).await
 }
 
 // --- models ---
@@ -333,8 +338,7 @@ pub(super) async fn drop_model(
         return Err(ApiError::conflict("KE-010000412", format!("model '{name}' has segments"))
             .suggest("discard its jobs and drop its segments first"));
     }
-    context.store.drop_doc(project.id, DocKind::Model, &model.name, model.revision).await?;
-    Ok(Data(json!("")))
+    dropped(&context, &project, &model).await
 }
 
 // --- segments ---

@@ -12,7 +12,10 @@
 //! quotes, where `""` is one quote; `${…}` is substituted inside a single value, so what it yields needs no quotes. In a
 //! plain URL, characters that mean something in URLs are percent-encoded (`%2C`, `%40`).
 //!
-//! There is one host: who holds what is read from the primary only. Does not connect anywhere.
+//! Several hosts may be named, `jdbc:postgresql://h1:5432,h2:5432/kylin?targetServerType=primary`: who holds what is read from
+//! the primary only, so each is asked whether it is that. In Kylin's form such a URL holds a comma, and stands in quotes.
+//!
+//! Does not connect anywhere.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -66,10 +69,8 @@ pub enum Backend {
 /// A database server and how to log in to it. `Debug` leaves out what may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Name or address; an IPv6 address without its brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+    /// Where it may be; the primary among them is meant.
+    pub hosts: Vec<Host>,
     /// The database.
     pub database: String,
     /// The user.
@@ -80,6 +81,15 @@ pub struct Server {
     pub pool_size: u32,
     /// The options after the URL's `?`, user and password excepted.
     pub options: BTreeMap<String, String>,
+}
+
+/// A host on which a database server may be. `Display` writes it as it stands in a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Name or address; an IPv6 address without its brackets.
+    pub name: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// Why the text is refused, without any part of it that could belong to a password.
@@ -197,8 +207,28 @@ impl fmt::Display for Metastore {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Server({}@{}:{}/{})", self.user, self.host, self.port, self.database)
+        write!(f, "Server({}@{}/{})", self.user, listed(&self.hosts), self.database)
     }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.contains(':') {
+            true => write!(f, "[{}]:{}", self.name, self.port),
+            false => write!(f, "{}:{}", self.name, self.port),
+        }
+    }
+}
+
+impl Server {
+    /// Its hosts as they stand in a URL.
+    pub fn places(&self) -> String {
+        listed(&self.hosts)
+    }
+}
+
+fn listed(hosts: &[Host]) -> String {
+    hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn refuse<T>(why: &str) -> Result<T, Refused> {
@@ -257,9 +287,8 @@ fn from_plain_url(identifier: String, text: &str) -> Result<Metastore, Refused> 
         Some(text) => pool_size(&text)?,
         None => DEFAULT_POOL,
     };
-    let host = if parts.host.contains(':') { format!("[{}]", parts.host) } else { parts.host.clone() };
     let scheme = if parts.postgres { "postgresql" } else { "mysql" };
-    let jdbc_base = format!("jdbc:{scheme}://{host}:{}/{}", parts.port, parts.database);
+    let jdbc_base = format!("jdbc:{scheme}://{}/{}", listed(&parts.hosts), parts.database);
     let password = Secret::new(parts.password.take().unwrap_or_default());
     Ok(parts.metastore(identifier, user, password, pool_size, Vec::new(), jdbc_base))
 }
@@ -287,7 +316,7 @@ fn from_parameters(identifier: String, text: &str, expand: Expand<'_>) -> Result
     let Some(plain) = url.strip_prefix("jdbc:") else { return refuse("its url has to start with jdbc:") };
     if plain.starts_with("mysql:replication:") || plain.starts_with("mysql:loadbalance:") || plain.starts_with("h2:") {
         return refuse(
-            "its url has to be jdbc:postgresql://, jdbc:mysql:// or jdbc:mariadb:// with one host, the primary",
+            "its url has to be jdbc:postgresql://, jdbc:mysql:// or jdbc:mariadb:// with the hosts among which the primary is",
         );
     }
     let mut parts = UrlParts::of(plain)?;
@@ -375,11 +404,36 @@ fn pool_size(text: &str) -> Result<u32, Refused> {
     }
 }
 
+/// Options that say which of several hosts is meant, as pgjdbc and libpq spell them. The store looks for the primary by itself.
+pub const ROLE: [&str; 2] = ["targetServerType", "target_session_attrs"];
+
+/// Whether the primary will do.
+fn is_primary(wanted: &str) -> bool {
+    ["primary", "master", "preferPrimary", "any", "read-write"].contains(&wanted)
+}
+
+fn parsed(text: &str) -> Result<Url, Refused> {
+    Url::parse(text).map_err(|_| {
+        Refused(
+            "its URL can't be read: it needs a host, a port that is a number, and percent-encoded special characters"
+                .into(),
+        )
+    })
+}
+
+fn host(url: &Url, postgres: bool) -> Result<Host, Refused> {
+    let name = decoded(url.host_str().unwrap_or_default())?;
+    let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    if name.is_empty() || name.contains([',', '/', '@']) {
+        return refuse("its URL has to name a host, or several with commas between them");
+    }
+    Ok(Host { name, port: url.port().unwrap_or(if postgres { 5_432 } else { 3_306 }) })
+}
+
 /// A database URL taken apart.
 struct UrlParts {
     postgres: bool,
-    host: String,
-    port: u16,
+    hosts: Vec<Host>,
     database: String,
     user: Option<String>,
     password: Option<String>,
@@ -388,32 +442,37 @@ struct UrlParts {
 
 impl UrlParts {
     fn of(text: &str) -> Result<Self, Refused> {
-        let Ok(url) = Url::parse(text) else {
-            return refuse(
-                "its URL can't be read: it needs one host, a port that is a number, and percent-encoded special characters",
-            );
-        };
+        // What reads URLs knows of one host only: it is given the first, and each other one alone.
+        let places = text.find("://").map_or(0, |at| at + 3);
+        let end = text[places..].find(['/', '?', '#']).map_or(text.len(), |at| places + at);
+        let places = text[places..end].rfind('@').map_or(places, |at| places + at + 1);
+        let mut others = text[places..end].split(',');
+        let first = others.next().unwrap_or_default();
+        let url = parsed(&format!("{}{first}{}", &text[..places], &text[end..]))?;
         let postgres = match url.scheme() {
             "postgres" | "postgresql" => true,
             "mysql" | "mariadb" => false,
             _ => return refuse("its database is none of PostgreSQL, MySQL, MariaDB"),
         };
-        let host = decoded(url.host_str().unwrap_or_default())?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let database = decoded(url.path().trim_start_matches('/'))?;
-        if host.is_empty() || host.contains(',') {
-            return refuse("its URL has to name one host, the primary");
+        let mut hosts = vec![host(&url, postgres)?];
+        for other in others {
+            hosts.push(host(&parsed(&format!("{}://{other}/", url.scheme()))?, postgres)?);
         }
+        let database = decoded(url.path().trim_start_matches('/'))?;
         if database.is_empty() || database.contains('/') {
             return refuse("its URL has to name a database, as in //host:port/database");
         }
         let mut options: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         let (user_option, password_option) = (options.remove("user"), options.remove("password"));
+        if let Some((name, wanted)) =
+            options.iter().find(|(name, wanted)| ROLE.contains(&name.as_str()) && !is_primary(wanted))
+        {
+            return refuse(&format!("its {name} is {wanted}, but who holds what is read from the primary only"));
+        }
         let user = (!url.username().is_empty()).then(|| decoded(url.username())).transpose()?;
         Ok(Self {
             postgres,
-            host,
-            port: url.port().unwrap_or(if postgres { 5_432 } else { 3_306 }),
+            hosts,
             database,
             user: user.or(user_option),
             password: url.password().map(decoded).transpose()?.or(password_option),
@@ -430,8 +489,8 @@ impl UrlParts {
         unused: Vec<String>,
         jdbc_base: String,
     ) -> Metastore {
-        let Self { postgres, host, port, database, options, .. } = self;
-        let server = Server { host, port, database, user, password, pool_size, options };
+        let Self { postgres, hosts, database, options, .. } = self;
+        let server = Server { hosts, database, user, password, pool_size, options };
         let backend = if postgres { Backend::Postgres(server) } else { Backend::MySql(server) };
         Metastore { identifier, backend, unused, jdbc_base }
     }
@@ -468,7 +527,7 @@ mod tests {
         assert_eq!(metastore.jdbc_url_base(), "jdbc:postgresql://db1:6432/kylin");
         assert_eq!(metastore.unique_id(), "kylin_meta_jdbc_postgresql___db1_6432_kylin");
         let Backend::Postgres(server) = &metastore.backend else { panic!("{metastore:?}") };
-        assert_eq!((server.host.as_str(), server.port, server.database.as_str()), ("db1", 6_432, "kylin"));
+        assert_eq!((server.places().as_str(), server.database.as_str()), ("db1:6432", "kylin"));
         assert_eq!((server.user.as_str(), server.password.reveal(), server.pool_size), ("kylin", "pa=ss", 50));
         assert_eq!(
             server.options.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("&"),
@@ -484,7 +543,7 @@ mod tests {
             let metastore = parse(&text).unwrap();
             assert!(matches!(metastore.backend, Backend::MySql(_)));
             let server = server(&text);
-            assert_eq!((server.host.as_str(), server.port, server.pool_size), ("::1", 3_306, 3));
+            assert_eq!((server.places().as_str(), server.pool_size), ("[::1]:3306", 3));
             assert!(server.password.is_empty());
         }
     }
@@ -492,10 +551,26 @@ mod tests {
     #[test]
     fn plain_urls() {
         let it = server("postgresql://us%40er:p%2Ca%3Ds%22s@[fe80::1]:5433/k?sslmode=require&maxTotal=7");
-        assert_eq!((it.user.as_str(), it.password.reveal(), it.host.as_str()), ("us@er", "p,a=s\"s", "fe80::1"));
-        assert_eq!((it.port, it.pool_size, it.options.len()), (5_433, 7, 1));
+        assert_eq!((it.user.as_str(), it.password.reveal()), ("us@er", "p,a=s\"s"));
+        assert_eq!((it.places().as_str(), it.pool_size, it.options.len()), ("[fe80::1]:5433", 7, 1));
         assert_eq!(parse("mysql://u@h/d").unwrap().unique_id(), "kylin_metadata_jdbc_mysql___h_3306_d");
         assert_eq!(parse("mine@mariadb://u@h/d").unwrap().identifier, "mine");
+    }
+
+    #[test]
+    fn several_hosts_among_which_the_primary_is() {
+        let text = "k@jdbc,url=\"jdbc:postgresql://db1,[::2]:6432,db3/kylin?targetServerType=primary\",username=u";
+        let metastore = parse(text).unwrap();
+        assert_eq!(server(text).places(), "db1:5432,[::2]:6432,db3:5432");
+        assert_eq!(metastore.jdbc_url_base(), "jdbc:postgresql://db1,[::2]:6432,db3/kylin");
+        assert_eq!(parse(&metastore.revealed()), Ok(metastore));
+        let plain = parse("postgres://u:p%2Cw@h1:1,h2/d?target_session_attrs=read-write").unwrap();
+        assert_eq!(plain.unique_id(), "kylin_metadata_jdbc_postgresql___h1_1_h2_5432_d");
+        assert_eq!(server("mysql://u@h1,h2:7/d").places(), "h1:3306,h2:7");
+        assert!(why("postgres://u@h1,/d").contains("name a host"));
+        assert!(why("postgres://u@h1,h2:x/d").contains("a port that is a number"));
+        let standby = why("postgres://u@h1,h2/d?targetServerType=preferSecondary");
+        assert!(standby.contains("preferSecondary") && standby.contains("primary only"), "{standby}");
     }
 
     #[test]
@@ -528,7 +603,7 @@ mod tests {
         assert!(why("k@jdbc,username=u").contains("url is missing"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h/d").contains("username is missing"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h1:1,h2:2/d,username=u").contains("parameter 2"));
-        assert!(why("k@jdbc,url=\"jdbc:postgresql://h1:1,h2:2/d\",username=u").contains("one host"));
+        assert!(why("k@jdbc,url=jdbc:mysql:replication://h1,h2/d,username=u").contains("the primary is"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h/,username=u").contains("name a database"));
         assert!(why("k@jdbc,url=jdbc:h2:mem:x,username=u").contains("jdbc:mysql://"));
         assert!(why("k@jdbc,url=jdbc:oracle://h/d,username=u").contains("none of"));
@@ -556,7 +631,8 @@ mod tests {
         fn what_is_written_is_read_back(user in "[^\r\n]{1,12}", password in any::<String>(), option in "[^\r\n]{0,12}") {
             prop_assume!(!password.starts_with("ENC("));
             let server = Server {
-                host: "h".into(), port: 1, database: "d".into(), user, password: Secret::new(password), pool_size: 9,
+                hosts: vec![Host { name: "h".into(), port: 1 }], database: "d".into(), user,
+                password: Secret::new(password), pool_size: 9,
                 options: BTreeMap::from([("o".to_owned(), option)]),
             };
             let metastore = Metastore {

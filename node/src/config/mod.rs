@@ -27,7 +27,7 @@ pub mod zookeeper;
 pub use address::{HostPort, StaticServer};
 pub use kind::Memory;
 pub use kirin_shell::Secret;
-pub use metastore::{Backend, Metastore, Server};
+pub use metastore::{Backend, Metastore, ROLE, Server};
 pub use problem::{ConfigErrors, Notice, Notices, Problem};
 pub use zookeeper::{ZkAcl, ZkAuth, ZooKeeper};
 

@@ -82,8 +82,8 @@ pub fn steps(value: &Value) -> Result<Vec<String>, String> {
 /// Runs the programs that have not run.
 pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
     let steps = spec::<CommandSpec>(&work)?.steps();
-    tokio::fs::create_dir_all(&work.dir)
-        .await
+    // Here, and in no other thread, which there might be no memory for.
+    std::fs::create_dir_all(&work.dir)
         .map_err(|e| Stop::Failed(format!("the directory {} can't be made: {e}", work.dir.display())))?;
     for (at, step) in steps.iter().enumerate().skip(work.done.len()) {
         let started_ms = wall_ms();

@@ -87,13 +87,14 @@ impl Store {
         self.write(&Put { project, kind, name, body: None, seen }).await
     }
 
-    /// A number that changes whenever a document or a built segment of the project changes: one indexed read.
+    /// A number that changes whenever a document or a built segment of the project changes: one indexed read. `None` if there
+    /// is no such project.
     ///
     /// # Errors
     /// If the metastore can't be read.
-    pub async fn catalog_revision(&self, project: ProjectId) -> Result<u64, StoreError> {
+    pub async fn catalog_revision(&self, project: ProjectId) -> Result<Option<u64>, StoreError> {
         let rows = self.read(|sql| &sql.catalog_read, args![project.0]).await?;
-        Ok(rows.first().map(|row| row.num(0)).transpose()?.unwrap_or(0))
+        rows.first().map(|row| row.num(0)).transpose()
     }
 }
 

@@ -30,6 +30,14 @@ pub enum StoreError {
     /// The server is a standby or read-only: who holds what is read from the primary only.
     #[error("the metastore server is a standby or read-only; connect to the primary")]
     Standby,
+    /// A server of the past: another one has taken its place, and this one does not know.
+    #[error("the metastore server is on timeline {found}, but one on timeline {seen} has taken its place")]
+    Outdated {
+        /// The timeline that was found.
+        found: i64,
+        /// The newest that was seen.
+        seen: i64,
+    },
     /// A row holds what no version of this program writes.
     #[error("unreadable metastore row: {0}")]
     Corrupt(String),
@@ -61,12 +69,26 @@ impl From<StoreError> for Fault {
     }
 }
 
+impl StoreError {
+    /// Whether it is the metastore that can't be used at the moment: the same request may succeed later.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Late(_) | Self::Standby | Self::Outdated { .. } => true,
+            Self::Config(_) | Self::Refused(_) | Self::Newer { .. } | Self::Corrupt(_) => false,
+        }
+    }
+}
+
 /// What a driver's error says about the statement.
 pub(crate) enum Nature {
     /// The statement was rolled back because of a conflict.
     Conflict,
     /// The server answered and did not do it.
     Denied,
+    /// The server answered that it has no room: no connection is left, or it does not take any yet.
+    Full,
+    /// The server answered that it does not write: it is a standby, or has become one.
+    ReadOnly,
     /// The connection is gone or going: nobody knows.
     Broken,
 }
@@ -83,6 +105,9 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
     if let Some(pg) = db.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         return match pg.code() {
             "40001" | "40P01" | "55P03" => Nature::Conflict,
+            // Too many connections, no memory, no room on its disk.
+            code if code.starts_with("53") => Nature::Full,
+            "25006" => Nature::ReadOnly,
             // The server is shutting down or the session is being ended, perhaps after the commit.
             code if code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25P04" => {
                 Nature::Broken
@@ -94,6 +119,10 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
         return match my.number() {
             // Deadlock, lock wait timeout, record has changed since last read.
             1213 | 1205 | 1020 => Nature::Conflict,
+            // Too many connections, of all or of this user; out of memory or threads for one more.
+            1040 | 1203 | 1226 | 1041 | 1135 => Nature::Full,
+            // `read_only`, and the same in a transaction.
+            1290 | 1792 | 1836 => Nature::ReadOnly,
             // Shutdown, interrupted, connection killed, gone, lost, idle transaction ended.
             1053 | 1317 | 1927 | 2006 | 2013 | 4031 | 1152 | 1184 | 1158..=1161 => Nature::Broken,
             _ => Nature::Denied,
@@ -112,6 +141,7 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
 pub(crate) fn told(error: &sqlx::Error) -> StoreError {
     match nature(error) {
         Nature::Conflict | Nature::Denied => StoreError::Refused(error.to_string()),
-        Nature::Broken => StoreError::Unreachable(error.to_string()),
+        Nature::Full | Nature::Broken => StoreError::Unreachable(error.to_string()),
+        Nature::ReadOnly => StoreError::Standby,
     }
 }

@@ -11,9 +11,11 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use sqlx::ConnectOptions;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
@@ -57,6 +59,8 @@ pub(crate) struct Line {
     committed: bool,
     /// From how many restarts of the server's side we have seen; see [`Lines::suspect`].
     generation: u64,
+    /// Of the server; see [`Opener::timeline`].
+    timeline: i64,
     since: Instant,
     fresh: bool,
 }
@@ -108,6 +112,11 @@ pub(crate) struct Opener {
     pub(crate) meters: Arc<Meters>,
     /// SQLite's writers of this process, one at a time, first come first served.
     writer: Mutex<()>,
+    /// Which of several hosts is asked first whether it is the primary.
+    first: AtomicUsize,
+    /// The newest timeline of the primaries of several hosts. Each standby that is made the primary begins one, so that a
+    /// primary on an older one is what another has taken the place of, and is not believed even though it writes.
+    timeline: AtomicI64,
 }
 
 enum Target {
@@ -230,8 +239,9 @@ impl Line {
     fn fault(&self, error: &sqlx::Error) -> Fault {
         match (nature(error), self.phase) {
             (Nature::Conflict, _) => Fault::Again(told(error)),
-            (Nature::Denied | Nature::Broken, _) if self.committed => Fault::Maybe(told(error)),
-            (Nature::Denied, _) | (Nature::Broken, Phase::Idle | Phase::Open) => Fault::Certain(told(error)),
+            (_, _) if self.committed => Fault::Maybe(told(error)),
+            (Nature::Denied | Nature::Full | Nature::ReadOnly, _) => Fault::Certain(told(error)),
+            (Nature::Broken, Phase::Idle | Phase::Open) => Fault::Certain(told(error)),
             (Nature::Broken, Phase::Deciding) => Fault::Maybe(told(error)),
         }
     }
@@ -269,7 +279,13 @@ impl Lines {
                 None
             };
             let mut line = match timeout_at(deadline, self.line()).await {
-                Ok(line) => line?,
+                Ok(Ok(line)) => line,
+                Ok(Err(Fault::Again(_))) => {
+                    tries += 1;
+                    tokio::time::sleep(pause(tries)).await;
+                    continue;
+                }
+                Ok(Err(fault)) => return Err(fault),
                 Err(_) => return Err(Fault::Certain(late())),
             };
             let fault = match timeout_at(deadline, work.run(&mut line)).await {
@@ -336,7 +352,8 @@ impl Lines {
         loop {
             let idle = self.idle.lines.lock().expect("no panic while held").pop();
             let Some(mut line) = idle else { break };
-            if line.generation != self.idle.generation.load(Ordering::Relaxed) {
+            let is_sound = line.generation == self.idle.generation.load(Ordering::Relaxed);
+            if !is_sound || !self.opener.is_newest(line.timeline) {
                 continue;
             }
             if line.since.elapsed() > IDLE_MAX && line.dialect() != Dialect::Sqlite && line.conn.ping().await.is_err() {
@@ -347,9 +364,10 @@ impl Lines {
             line.committed = false;
             return Ok(line);
         }
-        let conn = self.opener.open(self.purpose).await?;
+        let (conn, timeline) = self.opener.open(self.purpose).await?;
         Ok(Line {
             conn,
+            timeline,
             sql: self.opener.sql.clone(),
             phase: Phase::Idle,
             committed: false,
@@ -368,6 +386,8 @@ impl Lines {
     fn suspect(&self) {
         if self.opener.sql.dialect != Dialect::Sqlite {
             self.idle.generation.fetch_add(1, Ordering::Relaxed);
+            // Another host may be the primary by now, while this one still believes that it is.
+            self.opener.first.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -420,7 +440,15 @@ impl Opener {
                     .collect::<Result<_, StoreError>>()?,
             ),
         };
-        Ok(Self { target, sql, ask_timeout: config.ask_timeout, meters: Arc::default(), writer: Mutex::new(()) })
+        Ok(Self {
+            target,
+            sql,
+            ask_timeout: config.ask_timeout,
+            meters: Arc::default(),
+            writer: Mutex::new(()),
+            first: AtomicUsize::new(0),
+            timeline: AtomicI64::new(0),
+        })
     }
 
     fn timeout(&self, purpose: Purpose) -> Duration {
@@ -430,31 +458,54 @@ impl Opener {
         }
     }
 
-    /// Opens a connection to the primary and prepares the session.
-    async fn open(&self, purpose: Purpose) -> Result<Conn, Fault> {
+    /// Opens a connection to the primary and prepares the session; says on which timeline the server is, if that matters.
+    async fn open(&self, purpose: Purpose) -> Result<(Conn, i64), Fault> {
         match &self.target {
-            Target::Sqlite(path) => self.open_sqlite(path, purpose).await,
+            Target::Sqlite(path) => Ok((self.open_sqlite(path, purpose).await?, 0)),
             Target::Postgres(hosts) => {
-                let mut last = None;
-                for options in hosts {
-                    match self.open_postgres(options, purpose).await {
-                        Ok(conn) => return Ok(conn),
-                        Err(error) => last = prefer(last, error),
-                    }
-                }
-                Err(Fault::Certain(last.unwrap_or_else(no_host)))
+                let many = hosts.len() > 1;
+                self.open_primary(hosts, |host| self.open_postgres(host, purpose, many)).await
             }
-            Target::MySql(hosts) => {
-                let mut last = None;
-                for options in hosts {
-                    match self.open_mysql(options, purpose).await {
-                        Ok(conn) => return Ok(conn),
-                        Err(error) => last = prefer(last, error),
-                    }
+            Target::MySql(hosts) => self.open_primary(hosts, |host| self.open_mysql(host, purpose)).await,
+        }
+    }
+
+    /// Asks the hosts one after the other which of them is the primary, without waiting for one that is silent.
+    async fn open_primary<'a, O, F>(&'a self, hosts: &'a [O], open: impl Fn(&'a O) -> F) -> Result<(Conn, i64), Fault>
+    where
+        F: Future<Output = Result<(Conn, i64), StoreError>>,
+    {
+        let first = self.first.load(Ordering::Relaxed);
+        let mut hosts = (0..hosts.len()).map(|at| (first + at) % hosts.len()).map(|at| (at, &hosts[at]));
+        let mut asked = FuturesUnordered::new();
+        let mut last = None;
+        loop {
+            let next = hosts.next();
+            let is_last = next.is_none();
+            if let Some((at, host)) = next {
+                let answer = open(host);
+                asked.push(async move { (at, answer.await) });
+            }
+            let silence = clock::now() + self.ask_timeout / 4;
+            let answer = match is_last {
+                true => asked.next().await,
+                false => timeout_at(silence, asked.next()).await.unwrap_or(None),
+            };
+            match answer {
+                Some((at, Ok(opened))) => {
+                    self.first.store(at, Ordering::Relaxed);
+                    return Ok(opened);
                 }
-                Err(Fault::Certain(last.unwrap_or_else(no_host)))
+                Some((_, Err(error))) => last = prefer(last, error),
+                None if is_last => return Err(Fault::Certain(last.unwrap_or_else(no_host))),
+                None => {}
             }
         }
+    }
+
+    /// Whether no newer timeline is known.
+    fn is_newest(&self, timeline: i64) -> bool {
+        timeline >= self.timeline.load(Ordering::Relaxed)
     }
 
     async fn open_sqlite(&self, path: &PathBuf, purpose: Purpose) -> Result<Conn, Fault> {
@@ -477,7 +528,12 @@ impl Opener {
         }
     }
 
-    async fn open_postgres(&self, options: &PgConnectOptions, purpose: Purpose) -> Result<Conn, StoreError> {
+    async fn open_postgres(
+        &self,
+        options: &PgConnectOptions,
+        purpose: Purpose,
+        is_one_of_many: bool,
+    ) -> Result<(Conn, i64), StoreError> {
         let session = Session::Postgres(options.connect().await.map_err(|error| told(&error))?);
         let mut conn = Conn::new(session, self.meters.meter(purpose));
         let ms = self.timeout(purpose).as_millis().max(1);
@@ -503,15 +559,29 @@ impl Opener {
         let rows =
             conn.rows(&Statement::once(about, Dialect::Postgres, ""), &[]).await.map_err(|error| told(&error))?;
         match rows.first().map(|row| Ok::<_, StoreError>((row.num::<i64>(0)?, row.num::<i64>(1)?))).transpose()? {
-            Some((0, wall_ms)) => {
-                clock::server_says(wall_ms);
-                Ok(conn)
-            }
-            _ => Err(StoreError::Standby),
+            Some((0, wall_ms)) => clock::server_says(wall_ms),
+            _ => return Err(StoreError::Standby),
         }
+        if !is_one_of_many {
+            return Ok((conn, 0));
+        }
+        // The first eight digits of the name of the file to which it writes. Whoever has no such files is believed.
+        let about =
+            "SELECT CAST(CAST('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) AS BIT(32)) AS BIGINT)";
+        let found = match conn.rows(&Statement::once(about, Dialect::Postgres, ""), &[]).await {
+            Ok(rows) => rows.first().map(|row| row.num::<i64>(0)).transpose()?,
+            Err(error) if matches!(nature(&error), Nature::Denied) => None,
+            Err(error) => return Err(told(&error)),
+        };
+        let Some(found) = found else { return Ok((conn, i64::MAX)) };
+        let seen = self.timeline.fetch_max(found, Ordering::Relaxed);
+        if found < seen {
+            return Err(StoreError::Outdated { found, seen });
+        }
+        Ok((conn, found))
     }
 
-    async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<Conn, StoreError> {
+    async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<(Conn, i64), StoreError> {
         let session = Session::MySql(options.connect().await.map_err(|error| told(&error))?);
         let mut conn = Conn::new(session, self.meters.meter(purpose));
         let secs = self.timeout(purpose).as_secs().max(1);
@@ -532,7 +602,7 @@ impl Opener {
             format!("SET SESSION wait_timeout = {}", secs.max(30))
         };
         conn.raw(&limit).await.map_err(|error| told(&error))?;
-        Ok(conn)
+        Ok((conn, 0))
     }
 }
 
@@ -564,8 +634,10 @@ fn no_host() -> StoreError {
 
 /// Of the errors of several hosts, that which tells most.
 fn prefer(last: Option<StoreError>, error: StoreError) -> Option<StoreError> {
-    match last {
-        Some(StoreError::Standby) => last,
+    match (&last, &error) {
+        (Some(StoreError::Outdated { .. }), _) => last,
+        // A standby is as it should be: what is wrong with the primary is the question.
+        (Some(_), StoreError::Standby) => last,
         _ => Some(error),
     }
 }

@@ -7,6 +7,7 @@ use crate::beat::target_name;
 use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
+use crate::sql::{Sql, Statement};
 use crate::store::Store;
 use crate::wire::{Row, args};
 
@@ -73,8 +74,8 @@ impl Store {
         self.write(&Update { id, description, settings }).await
     }
 
-    /// Drops a project with its documents and segments; its finished jobs stay until retention. `false` if there is no such
-    /// project, or if it has jobs that are not over.
+    /// Drops a project; its finished jobs stay until retention. `false` if there is no such project, or if it has documents
+    /// or jobs that are not over.
     ///
     /// # Errors
     /// If the metastore can't be written.
@@ -99,8 +100,11 @@ impl Work for Add<'_> {
         if find(line, self.name).await?.is_some() {
             return Ok(None);
         }
-        line.run(|sql| &sql.project_add, args![self.name, self.limit, self.description, self.settings, wall_ms()])
-            .await?;
+        let args = args![self.name, self.limit, self.description, self.settings, wall_ms()];
+        if line.run(|sql| &sql.project_add, args).await? == 0 {
+            // Somebody else makes it at the same time, and was faster.
+            return Ok(None);
+        }
         let id = find(line, self.name).await?;
         line.commit().await?;
         Ok(id)
@@ -134,16 +138,18 @@ impl Work for Drop {
     async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
         let id = self.0.0;
         line.begin().await?;
-        // Waits for submits under way, and later ones wait for us.
+        // Waits for submits and documents under way, and later ones wait for us.
         if line.run(|sql| &sql.project_drop, args![id]).await? == 0 {
             return Ok(false);
         }
-        let open = line.rows(|sql| &sql.project_open_jobs, args![id]).await?;
-        if open.first().map(|row| row.num::<i64>(0)).transpose()? != Some(0) {
-            return Ok(false);
+        let left: [fn(&Sql) -> &Statement; 2] = [|sql| &sql.project_open_jobs, |sql| &sql.project_docs];
+        for left in left {
+            let count = line.rows(left, args![id]).await?;
+            if count.first().map(|row| row.num::<i64>(0)).transpose()? != Some(0) {
+                return Ok(false);
+            }
         }
         line.run(|sql| &sql.project_drop_segments, args![id]).await?;
-        line.run(|sql| &sql.project_drop_docs, args![id]).await?;
         line.run(|sql| &sql.project_drop_catalog, args![id]).await?;
         line.run(|sql| &sql.project_drop_claim, args![target_name(Target::Project(self.0))]).await?;
         line.commit().await?;

@@ -369,7 +369,7 @@ statements! {
     all catalog_read;
     each catalog_bump;
     all project_of_job;
-    all project_add;
+    each project_add;
     all project_find;
     all project_list;
     all project_update;
@@ -377,7 +377,7 @@ statements! {
     all project_open_jobs;
     all project_drop;
     all project_drop_claim;
-    all project_drop_docs;
+    all project_docs;
     all project_drop_segments;
     all project_drop_catalog;
     all doc_get;

@@ -17,9 +17,10 @@ use kirin_tests::chaos::check::{self, Findings, Journal};
 use kirin_tests::chaos::clients::Clients;
 use kirin_tests::chaos::deployment::{Backend, Deployment, Plan};
 use kirin_tests::chaos::fault::{self, Done, Fault};
+use kirin_tests::chaos::register::{self, Sessions};
 use kirin_tests::chaos::segments::Watch;
 use kirin_tests::chaos::soak::Samples;
-use kirin_tests::chaos::{ledger, net};
+use kirin_tests::chaos::{flights, ledger, net};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -74,6 +75,15 @@ enum Profile {
     Mariadb,
 }
 
+impl Options {
+    fn backend(&self) -> Backend {
+        match self.profile {
+            Profile::Postgres => Backend::Postgres,
+            Profile::Mariadb => Backend::MariaDb,
+        }
+    }
+}
+
 /// The node that a soak spares, and what keeps within minutes all that is kept for a while.
 const SURVIVOR: usize = 0;
 const FORGETFUL: [(&str, &str); 3] = [
@@ -120,9 +130,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let sink = cluster.sink.display().to_string();
     let quarters = cluster.define_flights(&dir.join("nycflights13"))?;
     let clients = Clients::start(runtime.handle(), &urls, &cluster.login, &sink, &quarters, options.seed)?;
+    let source = flights::smallest(&dir.join("nycflights13"))?;
+    let sessions = Sessions::start(runtime.handle(), &urls, &cluster.login, source, options.seed)?;
     let watch = Watch::begin(runtime.handle(), cluster.metastore.clone());
     let mut noted = Noted::default();
     let done = attack(&mut cluster, &options, &faults, &mut noted)?;
+    let histories = sessions.end(runtime.handle())?;
     let said = clients.end(runtime.handle())?;
     let files = watch.end(runtime.handle())?;
     noted.journal.read_on(&cluster)?;
@@ -131,6 +144,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut found = check::all(&mut cluster, &said, &noted.journal, &done, plan.beats)?;
     found.wrong.extend(noted.wrong);
     found.wrong.extend(files.damaged);
+    let registers = register::check(&histories);
+    found.wrong.extend(registers.wrong);
     report(&done, &found, &said.errors);
     for course in noted.samples.courses() {
         println!("{course}");
@@ -146,8 +161,16 @@ fn main() -> anyhow::Result<ExitCode> {
             std::fs::remove_dir_all(&dir)?;
         }
         println!(
-            "everything held: {} jobs, {} effects, {} queries, {} files of segments, {} events replayed",
-            found.jobs, found.effects, found.queries, files.sound, found.replayed
+            "everything held: {} jobs, {} effects, {} queries, {} files of segments, {} events replayed; {} histories of \
+             metadata with {} requests are linearizable ({} requests without an answer)",
+            found.jobs,
+            found.effects,
+            found.queries,
+            files.sound,
+            found.replayed,
+            registers.histories,
+            registers.requests,
+            registers.open
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -160,7 +183,9 @@ fn main() -> anyhow::Result<ExitCode> {
 
 /// What may happen.
 fn chosen(options: &Options, missing: Option<Defence>) -> anyhow::Result<Vec<Fault>> {
-    let all = || fault::ALL.into_iter().chain(options.previous.as_ref().map(|_| Fault::Upgrade));
+    let backend = options.backend();
+    let ours = || fault::ALL.into_iter().filter(|fault| fault.is_for(backend));
+    let all = || ours().chain(options.previous.as_ref().map(|_| Fault::Upgrade));
     match (options.only.as_slice(), missing) {
         ([], Some(missing)) => Ok(vec![fault::against(missing)]),
         // Where one node has to live on, not all are hit.
@@ -169,7 +194,8 @@ fn chosen(options: &Options, missing: Option<Defence>) -> anyhow::Result<Vec<Fau
             .iter()
             .map(|name| {
                 let known = || fault::ALL.map(Fault::name).join(", ");
-                Fault::from_name(name).with_context(|| format!("there is no fault \"{name}\"; there are {}", known()))
+                let found = Fault::from_name(name).filter(|fault| fault.is_for(backend));
+                found.with_context(|| format!("there is no fault \"{name}\" on {backend:?}; there are {}", known()))
             })
             .collect(),
     }
@@ -183,10 +209,7 @@ fn plan(options: &Options, missing: Option<Defence>, dir: &Path) -> anyhow::Resu
     let program = std::env::current_exe()?.with_file_name(name);
     anyhow::ensure!(program.exists(), "{} is not there: cargo build --release -p kirin{how}", program.display());
     Ok(Plan {
-        backend: match options.profile {
-            Profile::Postgres => Backend::Postgres,
-            Profile::Mariadb => Backend::MariaDb,
-        },
+        backend: options.backend(),
         roles: vec!["all", "all", "job", "query"],
         beats: (options.heart_beat_timeout, options.heart_beat_interval),
         settings: if options.soak { FORGETFUL.map(|(key, value)| (key, value.to_owned())).into() } else { Vec::new() },

@@ -15,8 +15,10 @@ use serde_json::Value;
 
 use super::flights::{self, Quarter};
 use super::net::Net;
+use crate::servers::crowd::Crowd;
 use crate::servers::mariadb::MariaDb;
-use crate::servers::postgres::{Postgres, Stop};
+use crate::servers::pair::Pair;
+use crate::servers::postgres::Stop;
 use crate::servers::process::{LOOK_AGAIN, Server};
 use crate::servers::zookeeper::Ensemble;
 
@@ -47,8 +49,8 @@ pub enum Backend {
 /// A database server.
 #[derive(Debug)]
 pub enum Database {
-    /// PostgreSQL.
-    Postgres(Postgres),
+    /// PostgreSQL with a standby.
+    Postgres(Pair),
     /// MariaDB.
     MariaDb(MariaDb),
 }
@@ -60,7 +62,7 @@ impl Database {
     /// If it does not end.
     pub fn stop(&mut self, how: Stop) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(server) => server.stop(how),
+            Self::Postgres(pair) => pair.primary_mut().stop(how),
             Self::MariaDb(server) => server.stop(how),
         }
     }
@@ -71,7 +73,7 @@ impl Database {
     /// If it does not start.
     pub fn resume(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(server) => server.resume(),
+            Self::Postgres(pair) => pair.primary_mut().resume(),
             Self::MariaDb(server) => server.resume(),
         }
     }
@@ -82,8 +84,41 @@ impl Database {
     /// If the server does not answer or refuses them.
     pub fn query(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         match self {
-            Self::Postgres(server) => server.query(database, sql),
+            Self::Postgres(pair) => pair.primary().query(database, sql),
             Self::MariaDb(server) => server.query(database, sql),
+        }
+    }
+
+    /// Kills the primary, and makes its standby the primary.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn fail_over(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(pair) => pair.fail_over(),
+            Self::MariaDb(_) => bail!("there is no standby"),
+        }
+    }
+
+    /// Makes the one that was killed the standby.
+    ///
+    /// # Errors
+    /// If it does not follow.
+    pub fn rejoin(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(pair) => pair.rejoin(),
+            Self::MariaDb(_) => Ok(()),
+        }
+    }
+
+    /// Takes all its connections: those that are free, and those that others have.
+    ///
+    /// # Errors
+    /// If others keep some.
+    async fn crowd(&self) -> anyhow::Result<Crowd> {
+        match self {
+            Self::Postgres(pair) => Crowd::in_postgres(&pair.primary().url("postgres")).await,
+            Self::MariaDb(server) => Crowd::in_mariadb(&server.url("mysql")).await,
         }
     }
 
@@ -93,7 +128,7 @@ impl Database {
     /// If it does not stand still.
     pub fn freeze(&self) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(server) => server.freeze(),
+            Self::Postgres(pair) => pair.primary().freeze(),
             Self::MariaDb(server) => server.freeze(),
         }
     }
@@ -101,7 +136,7 @@ impl Database {
     /// It goes on.
     pub fn thaw(&self) {
         match self {
-            Self::Postgres(server) => server.thaw(),
+            Self::Postgres(pair) => pair.primary().thaw(),
             Self::MariaDb(server) => server.thaw(),
         }
     }
@@ -175,16 +210,17 @@ impl Deployment {
     /// # Errors
     /// If a part does not start.
     pub fn start(plan: &Plan, runtime: &tokio::runtime::Handle) -> anyhow::Result<Self> {
-        let net = Net::of(FIRST_NODE + plan.roles.len())?;
+        // The standby's host is the last.
+        let net = Net::of(FIRST_NODE + plan.roles.len() + 1)?;
         let places = ZOOKEEPER.iter().map(|host| net.host(*host).clone()).collect();
         let zookeeper = Ensemble::of(3).at(places).property("zookeeper.cnxTimeout", "500");
         let zookeeper = runtime.block_on(zookeeper.start())?;
         let place = net.host(DB).clone();
         let (database, url) = match plan.backend {
             Backend::Postgres => {
-                let server = Postgres::start_at(place, true)?;
-                let url = server.database()?;
-                (Database::Postgres(server), url)
+                let pair = Pair::start_at(place, net.host(FIRST_NODE + plan.roles.len()).clone())?;
+                let url = pair.database()?;
+                (Database::Postgres(pair), url)
             }
             Backend::MariaDb => {
                 let server = MariaDb::start_at(place, true)?;
@@ -228,7 +264,8 @@ impl Deployment {
             }
             nodes.push(Node { name, host, process: None, home, url: format!("http://{address}:7070") });
         }
-        let mut metastore = StoreConfig::new(url.parse()?);
+        let plain = url.split_once('?').map_or(url.as_str(), |(plain, _)| plain);
+        let mut metastore = StoreConfig::new(plain.parse()?);
         metastore.identifier = PREFIX.to_owned();
         let mut cluster = Self {
             net,
@@ -243,7 +280,7 @@ impl Deployment {
             previous: plan.previous.clone(),
             missing: plan.missing,
             runtime: runtime.clone(),
-            database_name: url.rsplit('/').next().unwrap_or_default().to_owned(),
+            database_name: plain.rsplit('/').next().unwrap_or_default().to_owned(),
         };
         // The first one makes the cluster, and leaves its password.
         cluster.start_node(0)?;
@@ -379,6 +416,19 @@ impl Deployment {
     /// If it does not run.
     pub fn process(&self, node: usize) -> anyhow::Result<&Server> {
         self.nodes[node].process.as_ref().with_context(|| format!("{} does not run", self.nodes[node].name))
+    }
+
+    /// The hosts of the database and of its standby.
+    pub fn databases(&self) -> [usize; 2] {
+        [DB, FIRST_NODE + self.nodes.len()]
+    }
+
+    /// Takes all connections of the database away from the nodes, until the crowd is sent home.
+    ///
+    /// # Errors
+    /// If they keep some.
+    pub fn take_connections(&self) -> anyhow::Result<Crowd> {
+        self.runtime.block_on(self.database.crowd())
     }
 
     /// Kills the server that leads the ensemble.

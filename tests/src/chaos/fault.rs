@@ -9,7 +9,8 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use super::deployment::{DB, Deployment, ZOOKEEPER};
+use super::deployment::{Backend, Deployment, ZOOKEEPER};
+use super::memory;
 use crate::servers::postgres::Stop;
 use crate::servers::process::Server;
 
@@ -63,12 +64,18 @@ pub enum Fault {
     DbHang,
     /// Somebody locks a table of the catalog, and a crowd asks one node for what is in it.
     DbLocked,
+    /// The primary of the database is killed, and its standby takes its place.
+    DbFailover,
+    /// Another client takes all connections of the database for longer than the timeout.
+    DbConnections,
     /// The worker process of an attempt is killed.
     KillWorker,
     /// The worker process of an attempt stands still for a while.
     StickWorker,
     /// The worker of a build stands still, on a node that is cut off from the database, and goes on after the takeover.
     LateWorker,
+    /// The worker process of an attempt gets no more memory.
+    WorkerOom,
     /// A node gets a tenth of a core.
     Starve,
     /// A node can't open any more files or connections.
@@ -88,7 +95,7 @@ pub enum Fault {
 }
 
 /// All of them that need nothing else.
-pub const ALL: [Fault; 30] = [
+pub const ALL: [Fault; 33] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Stop,
@@ -109,8 +116,11 @@ pub const ALL: [Fault; 30] = [
     Fault::DbDown,
     Fault::DbHang,
     Fault::DbLocked,
+    Fault::DbFailover,
+    Fault::DbConnections,
     Fault::KillWorker,
     Fault::StickWorker,
+    Fault::WorkerOom,
     Fault::LateWorker,
     Fault::Starve,
     Fault::Descriptors,
@@ -181,6 +191,11 @@ impl Fault {
             .find(|fault| fault.name() == name || fault.name().replace(' ', "-") == name)
     }
 
+    /// Whether it can be done to this database.
+    pub fn is_for(self, backend: Backend) -> bool {
+        self != Self::DbFailover || backend == Backend::Postgres
+    }
+
     /// Whether a node that is hit may rightly be declared dead.
     pub fn may_kill(self) -> bool {
         match self {
@@ -211,8 +226,11 @@ impl Fault {
             | Self::DbDown
             | Self::DbHang
             | Self::DbLocked
+            | Self::DbFailover
+            | Self::DbConnections
             | Self::KillWorker
             | Self::StickWorker
+            | Self::WorkerOom
             | Self::Descriptors
             | Self::DiskFull => false,
         }
@@ -373,6 +391,22 @@ impl Fault {
                 nodes.clear();
                 cluster.lock_catalog(victim, long)?;
             }
+            Self::DbFailover => {
+                nodes.clear();
+                cluster.database.fail_over()?;
+            }
+            Self::DbConnections => {
+                nodes.clear();
+                let crowd = cluster.take_connections()?;
+                hold(long);
+                cluster.expect_refusals()?;
+                drop(crowd);
+            }
+            Self::WorkerOom => {
+                // No more than a job has tries.
+                println!("    {} workers", memory::take_from_workers(cluster.process(victim)?, 2)?);
+                hold(Duration::from_secs(1));
+            }
             Self::KillWorker => {
                 cluster.process(victim)?.signal_children(libc::SIGKILL);
             }
@@ -384,7 +418,8 @@ impl Fault {
             Self::LateWorker => {
                 let (builder, worker) = cluster.stop_a_builder()?;
                 nodes = vec![builder];
-                cluster.net.part(&[cluster.nodes[builder].host], &[DB])?;
+                let databases = cluster.databases();
+                cluster.net.part(&[cluster.nodes[builder].host], &databases)?;
                 hold(long);
                 Server::go_on(worker);
                 // It learns that it is dead only afterwards.
@@ -408,6 +443,10 @@ impl Fault {
         // Whoever was declared dead has joined again, which it does only when all that it ran has ended.
         cluster.mark(THAWED)?;
         let normal_after = Duration::from_millis(u64::try_from(wall_ms() - until_ms).unwrap_or(0));
+        if self == Self::DbFailover {
+            // The cluster must not need it; the next failover does.
+            cluster.database.rejoin()?;
+        }
         Ok(Done { fault: self, nodes, from_ms, until_ms, normal_after })
     }
 }
@@ -420,8 +459,12 @@ impl Fault {
             Self::Kill => cluster.kill_node(victim),
             Self::Freeze => cluster.process(victim)?.freeze()?,
             Self::Unplug => cluster.net.unplug(host)?,
-            Self::CutDb => cluster.net.part(&[host], &[DB])?,
-            Self::CutDbOneWay => cluster.net.cut(host, DB)?,
+            Self::CutDb => cluster.net.part(&[host], &cluster.databases())?,
+            Self::CutDbOneWay => {
+                for database in cluster.databases() {
+                    cluster.net.cut(host, database)?;
+                }
+            }
             Self::CutZooKeeper => cluster.net.part(&[host], &ZOOKEEPER)?,
             Self::CutPeers => {
                 let others = cluster.nodes.iter().map(|node| node.host).filter(|other| *other != host);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use kirin::cli::client::{Client, Request};
-use kirin_olap::{SegmentRange, demo};
+use kirin_olap::{SegmentRange, Source, demo};
 use serde_json::{Value, json};
 
 /// Where the flights are.
@@ -56,6 +56,15 @@ pub async fn define(client: &Client, dir: &Path) -> anyhow::Result<Vec<Quarter>>
         quarters.push(Quarter { start_ms, end_ms, flights, miles });
     }
     Ok(quarters)
+}
+
+/// A table that is read in no time.
+///
+/// # Errors
+/// If the demo has none.
+pub fn smallest(dir: &Path) -> anyhow::Result<Source> {
+    let table = demo::tables(dir).into_iter().find(|table| table.name == "airlines");
+    Ok(table.context("the demo has no airlines")?.source)
 }
 
 /// The moment as SQL wants it.

@@ -2,7 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
+pub mod crowd;
 pub mod mariadb;
+pub mod pair;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

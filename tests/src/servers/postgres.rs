@@ -33,6 +33,7 @@ pub enum Stop {
 }
 
 const START_MAX: Duration = Duration::from_secs(30);
+const CONNECTIONS_MAX: u32 = 1_000;
 
 impl Postgres {
     /// Makes and starts one. `durable` keeps fsync on; without it, it starts and commits faster.
@@ -48,6 +49,14 @@ impl Postgres {
     /// # Errors
     /// If it is not installed or does not start.
     pub fn start_at(place: Place, durable: bool) -> anyhow::Result<Self> {
+        Self::start_with(place, durable, CONNECTIONS_MAX)
+    }
+
+    /// The same, for so many connections.
+    ///
+    /// # Errors
+    /// If it is not installed or does not start.
+    pub fn start_with(place: Place, durable: bool, connections: u32) -> anyhow::Result<Self> {
         let programs = programs()?;
         let owner = user("postgres")?;
         let directory = directory(owner)?;
@@ -62,21 +71,112 @@ impl Postgres {
         if !made.status.success() {
             bail!("initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         }
-        let mut settings = format!(
-            "port={port}\nlisten_addresses='{}'\nunix_socket_directories='{}'\nmax_connections=1000\n",
-            server.place.address(),
-            server.directory.path().display()
-        );
         let access = server.data().join("pg_hba.conf");
-        std::fs::write(&access, std::fs::read_to_string(&access)? + "host all all samenet trust\n")?;
+        let hosts = "host all all samenet trust\nhost replication all samenet trust\n";
+        std::fs::write(&access, std::fs::read_to_string(&access)? + hosts)?;
+        server.set(&format!("max_connections={connections}"))?;
         if !durable {
-            settings.push_str("fsync=off\nfull_page_writes=off\nshared_buffers=64MB\n");
+            server.set("fsync=off\nfull_page_writes=off\nshared_buffers=64MB")?;
         }
-        let file = server.data().join("postgresql.conf");
-        let before = std::fs::read_to_string(&file)?;
-        std::fs::write(&file, before + &settings)?;
+        server.set_place()?;
         server.resume()?;
         Ok(server)
+    }
+
+    /// One that follows `primary`, as it is now.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn follow_at(place: Place, primary: &Self) -> anyhow::Result<Self> {
+        let directory = directory(primary.owner)?;
+        let (programs, owner) = (primary.programs.clone(), primary.owner);
+        let port = free_ports(1)?[0];
+        let mut server = Self { place, directory, programs, owner, port, server: None, databases: AtomicU32::new(0) };
+        server.follow(primary)?;
+        Ok(server)
+    }
+
+    /// Forgets what it has, and follows `primary` from here on. It must not run.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn follow(&mut self, primary: &Self) -> anyhow::Result<()> {
+        if self.data().exists() {
+            std::fs::remove_dir_all(self.data())?;
+        }
+        let copied = self
+            .command("pg_basebackup")
+            .args(["-h", primary.place.address(), "-p", &primary.port.to_string(), "-U", "postgres"])
+            .args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "-D"])
+            .arg(self.data())
+            .output()
+            .context("running pg_basebackup")?;
+        if !copied.status.success() {
+            bail!("pg_basebackup failed: {}", String::from_utf8_lossy(&copied.stderr));
+        }
+        self.set_place()?;
+        let primary = format!("host={} port={} user=postgres", primary.place.address(), primary.port);
+        self.set_by_system(&format!("primary_conninfo='{primary}'\nwal_retrieve_retry_interval='100ms'\n"))?;
+        std::fs::write(self.data().join("standby.signal"), "")?;
+        self.resume()
+    }
+
+    /// Makes it the primary.
+    ///
+    /// # Errors
+    /// If it does not become that.
+    pub fn promote(&self) -> anyhow::Result<()> {
+        self.forget_standby()?;
+        anyhow::ensure!(
+            self.query("postgres", "SELECT pg_reload_conf() AND pg_promote(true, 30)")? == "t",
+            "not promoted"
+        );
+        Ok(())
+    }
+
+    /// From here on it acknowledges what its standby has on its disk as well. Waits until that has all that was acknowledged
+    /// before.
+    ///
+    /// # Errors
+    /// If no standby follows.
+    pub fn wait_for_standby(&self) -> anyhow::Result<()> {
+        self.set_by_system("synchronous_standby_names='*'\n")?;
+        self.query("postgres", "SELECT pg_reload_conf()")?;
+        self.until_standby_has_all()
+    }
+
+    /// Waits until its synchronous standby has what it has itself at this moment.
+    ///
+    /// # Errors
+    /// If no synchronous standby follows.
+    pub fn until_standby_has_all(&self) -> anyhow::Result<()> {
+        let here = self.query("postgres", "SELECT pg_current_wal_flush_lsn()")?;
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn >= '{here}'::pg_lsn"
+        );
+        until("a synchronous standby has everything", START_MAX, || Ok(self.query("postgres", &sql)? == "1"))
+    }
+
+    /// From its next start on it acknowledges without any standby, and follows nobody.
+    pub(super) fn forget_standby(&self) -> anyhow::Result<()> {
+        self.set_by_system("")
+    }
+
+    /// Adds to its settings; they hold from the next start on.
+    fn set(&self, settings: &str) -> anyhow::Result<()> {
+        use std::io::Write as _;
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf"))?;
+        Ok(writeln!(file, "{settings}")?)
+    }
+
+    fn set_place(&self) -> anyhow::Result<()> {
+        let (address, directory) = (self.place.address(), self.directory.path().display());
+        self.set(&format!("port={}\nlisten_addresses='{address}'\nunix_socket_directories='{directory}'", self.port))
+    }
+
+    /// Replaces what ALTER SYSTEM would write.
+    fn set_by_system(&self, settings: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.data().join("postgresql.auto.conf"), settings)?)
     }
 
     /// The server that all tests of this process share.
@@ -116,6 +216,19 @@ impl Postgres {
         Ok(())
     }
 
+    /// Kills all its processes at once.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        // What stands still starts no new ones.
+        self.freeze()?;
+        let mut server = self.server.take().context("it does not run")?;
+        server.signal_children(libc::SIGKILL);
+        server.kill();
+        Ok(())
+    }
+
     /// Freezes all its processes.
     ///
     /// # Errors
@@ -143,7 +256,12 @@ impl Postgres {
 
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@{}:{}/{database}", self.place.address(), self.port)
+        format!("postgres://postgres@{}/{database}", self.host())
+    }
+
+    /// Where it listens, as it stands in a URL.
+    pub fn host(&self) -> String {
+        format!("{}:{}", self.place.address(), self.port)
     }
 
     /// Its port.

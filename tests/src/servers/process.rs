@@ -91,6 +91,11 @@ impl Server {
         send(child, libc::SIGCONT);
     }
 
+    /// Its children.
+    pub fn children(&self) -> Vec<i32> {
+        children(self.id())
+    }
+
     /// Freezes it with all its children, and waits until every thread of them stands still: the signal alone returns
     /// earlier.
     ///

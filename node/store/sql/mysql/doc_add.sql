@@ -1,2 +1,3 @@
+-- The lock keeps the project from being dropped meanwhile.
 INSERT IGNORE INTO {p}_doc (project, kind, name, body, revision, changed_ms)
-SELECT p.id, $2, $3, $4, 1, $5 FROM {p}_project AS p WHERE p.id = $1
+SELECT p.id, $2, $3, $4, 1, $5 FROM {p}_project AS p WHERE p.id = $1 {for_share}

@@ -1,5 +1,6 @@
 //! The metastore when the network and the servers misbehave: deadlines hold, and what is certain is certain.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,11 @@ use kirin_core::ask::{Epoch, Fence, Priority, ProjectId};
 use kirin_core::{Answer, Ask, JobRow, JobState, Member, Outcome, Role};
 use kirin_store::{Backend, Extra, Store, StoreConfig, StoreError};
 use kirin_tests::servers::mariadb::MariaDb;
+use kirin_tests::servers::pair::Pair;
 use kirin_tests::servers::postgres::{Postgres, Stop};
+use kirin_tests::servers::process::Place;
 use kirin_tests::servers::proxy::{TcpProxy, Weather};
+use sqlx::{Connection as _, MySqlConnection, PgConnection};
 
 use super::{On, config, open};
 
@@ -399,6 +403,78 @@ async fn a_read_only_server_is_refused() {
         Err(StoreError::Standby) => {}
         Err(other) => panic!("refused for another reason: {other}"),
         Ok(_) => panic!("opened"),
+    }
+}
+
+/// With several hosts the primary among them is found, whichever it is. One whose place another has taken is not believed when
+/// it comes back as a primary, although it writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_standby_takes_over_and_the_primary_of_the_past_is_not_believed() {
+    let mut pair = Pair::start_at(Place::loopback(), Place::loopback()).expect("two private PostgreSQL start");
+    let mut config = StoreConfig::new(pair.database().expect("a database can be made").parse().expect("a URL"));
+    config.ask_timeout = PATIENCE;
+    let store = open(&config).await;
+    let p = project(&store).await;
+    let before = job(&store, p, 1).await;
+    pair.fail_over().expect("the standby takes over");
+    let accepted = async |key: u128| {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            match submit(&store, p, key).await {
+                Answer::Accepted { row, fresh } => return (row, fresh),
+                other => assert!(Instant::now() < until, "still {other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(accepted(1).await, (before, false), "what was acknowledged is there");
+    accepted(2).await;
+    pair.split().expect("the old primary starts");
+    for key in 3..9 {
+        // All connections break, and whoever opens another asks the other host first.
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kirin'";
+        pair.primary().query("postgres", sql).expect("connections can be ended");
+        accepted(key).await;
+    }
+    let count = "SELECT count(*) FROM kylin_metadata_job";
+    let of = |server: &Postgres| server.query("d0", count).expect("it answers");
+    assert_eq!((of(pair.primary()), of(pair.standby())), ("8".to_owned(), "1".to_owned()));
+}
+
+/// A server that has no connection left is an outage, not a mistake of whoever asks; it is over when it has one again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_a_free_connection_is_unreachable() {
+    let postgres = Postgres::start_with(Place::loopback(), false, 20).expect("a private PostgreSQL starts");
+    let mariadb = MariaDb::start(false).expect("a private MariaDB starts");
+    mariadb.query("", "SET GLOBAL max_connections = 20").expect("it is set");
+    for (database, url) in [(postgres.database(), postgres.url("postgres")), (mariadb.database(), mariadb.url("mysql"))]
+    {
+        let mut config = StoreConfig::new(database.expect("a database can be made").parse().expect("a URL"));
+        config.ask_timeout = PATIENCE;
+        let store = open(&config).await;
+        let p = project(&store).await;
+        // All are of this host: none is pushed out.
+        let mut crowd = Vec::new();
+        loop {
+            let other = match url.starts_with("mysql") {
+                true => MySqlConnection::connect(&url).await.map(|session| Box::new(session) as Box<dyn Any>),
+                false => PgConnection::connect(&url).await.map(|session| Box::new(session) as Box<dyn Any>),
+            };
+            match other {
+                Ok(session) => crowd.push(session),
+                Err(_) => break,
+            }
+        }
+        match Store::open(&config).await {
+            Err(StoreError::Unreachable(_)) => {}
+            Err(other) => panic!("refused for another reason: {other:?}"),
+            Ok(_) => panic!("opened"),
+        }
+        drop(crowd);
+        let until = Instant::now() + Duration::from_secs(20);
+        while !matches!(submit(&store, p, 1).await, Answer::Accepted { .. }) {
+            assert!(Instant::now() < until, "no connection");
+        }
     }
 }
 

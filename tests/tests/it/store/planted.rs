@@ -116,6 +116,7 @@ planted! {
         doc_replace: "AND revision = $6" => "AND $6 = $6" trips beside!(a_document_is_changed_by_whom_has_seen_it);
         doc_drop: "AND revision = $4" => "AND $4 = $4" trips beside!(a_document_is_changed_by_whom_has_seen_it);
         project_open_jobs: "state <= 4" => "state < 0" trips beside!(a_project_with_open_jobs_stays);
+        project_docs: "COUNT(*)" => "0" trips beside!(a_project_with_open_jobs_stays);
     }
     Postgres {
         take: "WHERE m.state = 0" => "WHERE m.state < 9" trips suite!(a_take_needs_a_member_that_is_up);
@@ -152,6 +153,7 @@ planted! {
         project_lock: "{for_update}" => "" trips beside!(of_sixteen_overlapping_submits_one_wins);
         submit: "WHERE q.project IN (SELECT id FROM p)" => "" trips suite!(a_submit_needs_its_project);
         submit: "FOR KEY SHARE" => "" trips beside!(a_project_with_open_jobs_stays);
+        doc_add: "FOR KEY SHARE" => "" trips beside!(a_project_is_made_by_one_and_dropped_when_empty);
     }
     MariaDb {
         take_member: "{for_share}" => "" trips suite!(a_take_comes_before_the_fence_of_its_taker_or_not_at_all);
@@ -163,6 +165,7 @@ planted! {
         member_lock: "{for_update}" => "" trips suite!(two_members_cannot_fence_each_other);
         member_up: "{for_share}" => "" trips suite!(a_claim_comes_before_the_fence_of_its_taker_or_not_at_all);
         submit_projects: "{for_share}" => "" trips beside!(a_project_with_open_jobs_stays);
+        doc_add: "{for_share}" => "" trips beside!(a_project_is_made_by_one_and_dropped_when_empty);
     }
 }
 

@@ -99,7 +99,7 @@ macro_rules! requests {
 }
 
 requests! {
-    catalog_revision(project: ProjectId) -> u64;
+    catalog_revision(project: ProjectId) -> Option<u64>;
     directory(all: bool) -> Vec<MemberInfo>;
     doc_drop(project: ProjectId, kind: DocKind, name: &str, seen: u64) -> bool;
     doc_put(project: ProjectId, kind: DocKind, name: &str, body: &str, seen: u64) -> Option<u64>;

@@ -1,1 +1,0 @@
-INSERT INTO {p}_project (name, job_limit, description, settings, created_ms) VALUES ($1, $2, $3, $4, $5) {or_skip name}

@@ -1,0 +1,1 @@
+SELECT COUNT(*) FROM {p}_doc WHERE project = $1

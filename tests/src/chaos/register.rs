@@ -1,0 +1,450 @@
+//! Metadata as registers, and whether the answers of concurrent sessions about them can be explained at all.
+//!
+//! A project is a register: it is there or not, has a job limit, and may hold a table. It is made and dropped under conditions
+//! (nobody has made it, nothing is left in it), so that a write that is lost, done twice or seen too late shows. Several
+//! sessions work at the same project at once, each request through a node drawn by lot, and write down when they asked and
+//! when they were answered. A request without a certain answer may have happened at any time later, or never.
+//!
+//! Afterwards each project's history must be *linearizable* ([`order`]). The search may take exponential time, so histories are
+//! short and many: a new project for every few requests of each session.
+//!
+//! Not here: whether the metastore's own contract is linearizable; that is told by `tests/tests/it/store/model`.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kirin::cli::client::{Client, Login, Request};
+use kirin::cli::exit::Exit;
+use kirin_olap::Source;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::order::{self, Model};
+
+/// How long a session waits for an answer.
+const IMPATIENCE: Duration = Duration::from_secs(3);
+/// How long they rest when nobody is answered.
+const PAUSE: Duration = Duration::from_millis(500);
+/// So many sessions work at one project at once.
+const SESSIONS: usize = 4;
+/// So many requests each.
+const REQUESTS: usize = 5;
+/// The job limit of a project that nobody has changed: the default of `kylin.job.max-concurrent-jobs`.
+const LIMIT: u32 = 20;
+/// The one table.
+const TABLE: &str = "t";
+/// The first few say enough.
+const WRONG_MAX: usize = 3;
+
+/// What a session asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A project with this mark.
+    Make(u32),
+    /// This job limit.
+    Limit(u32),
+    /// What the project is.
+    Read,
+    /// A table in it.
+    AddTable,
+    /// The table away.
+    DropTable,
+    /// Whether there is a table.
+    Tables,
+    /// The project away, if nothing is left in it.
+    Drop,
+}
+
+/// What a session is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is done.
+    Done,
+    /// The state does not allow it.
+    Refused,
+    /// The project, or the table, is not there.
+    Missing,
+    /// The project's mark and limit.
+    Project(u32, u32),
+    /// Whether there is a table.
+    HasTable(bool),
+}
+
+/// Who asked, and through which node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    session: usize,
+    node: usize,
+}
+
+type Call = order::Call<Op, Heard>;
+
+/// Everything that was asked of one project.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The project's name.
+    pub project: String,
+    /// The requests.
+    pub calls: Vec<(Asker, Call)>,
+}
+
+/// How many histories were looked at, and what is wrong with them.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Histories.
+    pub histories: usize,
+    /// Requests in them.
+    pub requests: usize,
+    /// Requests of which nobody knows whether they happened.
+    pub open: usize,
+    /// What can't be explained, in words.
+    pub wrong: Vec<String>,
+}
+
+/// A project as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Register(Option<Project>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Project {
+    mark: u32,
+    limit: u32,
+    has_table: bool,
+}
+
+impl Register {
+    /// What the next request is told.
+    fn say(&mut self, op: &Op) -> Heard {
+        let Some(project) = &mut self.0 else {
+            return match op {
+                Op::Make(mark) => {
+                    self.0 = Some(Project { mark: *mark, limit: LIMIT, has_table: false });
+                    Heard::Done
+                }
+                _ => Heard::Missing,
+            };
+        };
+        match op {
+            Op::Make(_) => Heard::Refused,
+            Op::Limit(limit) => {
+                project.limit = *limit;
+                Heard::Done
+            }
+            Op::Read => Heard::Project(project.mark, project.limit),
+            Op::AddTable if project.has_table => Heard::Refused,
+            Op::AddTable => {
+                project.has_table = true;
+                Heard::Done
+            }
+            Op::DropTable if !project.has_table => Heard::Missing,
+            Op::DropTable => {
+                project.has_table = false;
+                Heard::Done
+            }
+            Op::Tables => Heard::HasTable(project.has_table),
+            Op::Drop if project.has_table => Heard::Refused,
+            Op::Drop => {
+                self.0 = None;
+                Heard::Done
+            }
+        }
+    }
+}
+
+impl Model for Register {
+    type Op = Op;
+    type Heard = Heard;
+
+    fn goes_on(&mut self, op: &Op, heard: Option<&Heard>) -> bool {
+        let said = self.say(op);
+        let Some(heard) = heard else { return true };
+        // Whoever found the project and then found it gone says that it changed meanwhile.
+        let changed = said == Heard::Missing && !matches!(op, Op::Read | Op::Tables) && *heard == Heard::Refused;
+        said == *heard || changed
+    }
+}
+
+impl History {
+    /// Whether there is an order that explains it.
+    pub fn is_linearizable(&self) -> bool {
+        let calls: Vec<_> = self.calls.iter().map(|(_, call)| call.clone()).collect();
+        order::explains(&Register::default(), &calls)
+    }
+
+    fn told(&self) -> String {
+        let mut text = String::new();
+        for (Asker { session, node }, Call { op, asked_at, heard }) in &self.calls {
+            let (until, heard) = heard
+                .as_ref()
+                .map_or(("…".to_owned(), "?".to_owned()), |(at, heard)| (at.to_string(), format!("{heard:?}")));
+            // Writing to a text never fails.
+            let _ =
+                write!(text, "\n    {asked_at}..{until} session {session} through n{}: {op:?} -> {heard}", node + 1);
+        }
+        text
+    }
+}
+
+/// Looks for an order for each history.
+pub fn check(histories: &[History]) -> Checked {
+    let mut checked = Checked::default();
+    for history in histories.iter().filter(|history| !history.calls.is_empty()) {
+        checked.histories += 1;
+        checked.requests += history.calls.len();
+        checked.open += history.calls.iter().filter(|(_, call)| call.heard.is_none()).count();
+        if checked.wrong.len() < WRONG_MAX && !history.is_linearizable() {
+            checked.wrong.push(format!("no order explains what was heard of {}:{}", history.project, history.told()));
+        }
+    }
+    if checked.histories == 0 {
+        checked.wrong.push("no register was put to the test".to_owned());
+    }
+    checked
+}
+
+/// Sessions at work.
+pub struct Sessions {
+    stop: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<Vec<History>>,
+}
+
+impl Sessions {
+    /// Lets them loose on the nodes at these addresses; `source` is what the table is made of.
+    ///
+    /// # Errors
+    /// If an address is none.
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        urls: &[String],
+        login: &Login,
+        source: Source,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
+        let nodes = urls.iter().map(|url| Client::new(std::slice::from_ref(url), Some(login.clone())));
+        let nodes: Arc<[Client]> = nodes.collect::<Result<_, _>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let task = runtime.spawn(async move {
+            let (mut histories, mut rounds) = (Vec::new(), 0);
+            let mut dice = StdRng::seed_from_u64(seed.wrapping_mul(37));
+            while !stopped.load(Ordering::Relaxed) {
+                let round = Round {
+                    nodes: Arc::clone(&nodes),
+                    project: format!("register-{rounds}"),
+                    source: source.clone(),
+                    ticks: AtomicU64::new(0),
+                    calls: Mutex::default(),
+                };
+                let history = round.play(&mut dice).await;
+                if history.calls.iter().any(|(_, call)| call.heard.is_some()) {
+                    histories.push(history);
+                } else {
+                    // Nobody is answered: that tells nothing, and will be so for a while.
+                    sleep(PAUSE).await;
+                }
+                rounds += 1;
+            }
+            histories
+        });
+        Ok(Self { stop, task })
+    }
+
+    /// Lets them finish what they are at; what they heard.
+    ///
+    /// # Errors
+    /// If one of them broke.
+    pub fn end(self, runtime: &tokio::runtime::Handle) -> anyhow::Result<Vec<History>> {
+        self.stop.store(true, Ordering::Relaxed);
+        Ok(runtime.block_on(self.task)?)
+    }
+}
+
+struct Round {
+    nodes: Arc<[Client]>,
+    project: String,
+    source: Source,
+    ticks: AtomicU64,
+    calls: Mutex<Vec<(Asker, Call)>>,
+}
+
+impl Round {
+    async fn play(self, dice: &mut StdRng) -> History {
+        let sessions = (0..SESSIONS).map(|session| self.work(session, StdRng::seed_from_u64(dice.random())));
+        futures::future::join_all(sessions).await;
+        // What is there in the end, through whichever node.
+        for op in [Op::Read, Op::Tables] {
+            self.call(SESSIONS, dice.random_range(0..self.nodes.len()), op).await;
+        }
+        let mut calls = std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner));
+        calls.sort_by_key(|(_, call)| call.asked_at);
+        // So that lists stay short. It is no part of the history: nobody asks for this name again.
+        for op in [Op::DropTable, Op::Drop, Op::DropTable, Op::Drop] {
+            self.call(SESSIONS, dice.random_range(0..self.nodes.len()), op).await;
+        }
+        History { project: self.project, calls }
+    }
+
+    async fn work(&self, session: usize, mut dice: StdRng) {
+        for number in 0..REQUESTS {
+            let value = (100 + 10 * session + number) as u32;
+            let op = match dice.random_range(0..100) {
+                // All begin with the same: one of them is the first.
+                _ if number == 0 => Op::Make(value),
+                0..10 => Op::Make(value),
+                10..32 => Op::Limit(value),
+                32..55 => Op::Read,
+                55..68 => Op::AddTable,
+                68..77 => Op::DropTable,
+                77..90 => Op::Tables,
+                _ => Op::Drop,
+            };
+            // With a request that may happen at any time later, a session is not one that does one thing after the other.
+            if !self.call(session, dice.random_range(0..self.nodes.len()), op).await {
+                return;
+            }
+            sleep(Duration::from_millis(dice.random_range(0..60))).await;
+        }
+    }
+
+    /// Asks a node, and writes down what came of it; false if that is not known.
+    async fn call(&self, session: usize, node: usize, op: Op) -> bool {
+        let Ok(request) = self.request(&op) else { return false };
+        let asked_at = self.ticks.fetch_add(1, Ordering::SeqCst);
+        let answer = timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await;
+        let heard = match answer {
+            Ok(Ok(answer)) => self.heard(&op, &answer),
+            Ok(Err(failure)) => match failure.exit {
+                Exit::NotFound => Some(Heard::Missing),
+                Exit::Refused => Some(Heard::Refused),
+                // Nothing was sent.
+                Exit::Unreachable if failure.what.starts_with("no node can be reached") => return true,
+                _ => None,
+            },
+            Err(_) => None,
+        };
+        // A question that was not answered tells nothing, and has done nothing.
+        if heard.is_none() && matches!(op, Op::Read | Op::Tables) {
+            return true;
+        }
+        let is_known = heard.is_some();
+        let heard = heard.map(|heard| (self.ticks.fetch_add(1, Ordering::SeqCst), heard));
+        let call = (Asker { session, node }, Call { op, asked_at, heard });
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        is_known
+    }
+
+    fn request(&self, op: &Op) -> Result<Request, kirin::cli::exit::Failure> {
+        let project = self.project.as_str();
+        match op {
+            Op::Make(mark) => {
+                Request::post(&["projects"]).body(&json!({ "name": project, "description": mark.to_string() }))
+            }
+            Op::Limit(limit) => Request::put(&["projects", project, "project_config"])
+                .body(&json!({ "kylin.job.max-concurrent-jobs": limit })),
+            Op::Read => Ok(Request::get(&["projects"]).with("page_size", 100_000)),
+            Op::AddTable => {
+                Request::post(&["tables"]).body(&json!({ "project": project, "name": TABLE, "source": self.source }))
+            }
+            Op::DropTable => Ok(Request::delete(&["tables", TABLE]).with("project", project)),
+            Op::Tables => Ok(Request::get(&["tables"]).with("project", project)),
+            Op::Drop => Ok(Request::delete(&["projects", project])),
+        }
+    }
+
+    fn heard(&self, op: &Op, answer: &Value) -> Option<Heard> {
+        let rows = || answer["value"].as_array();
+        Some(match op {
+            Op::Read => match rows()?.iter().find(|row| row["name"] == self.project) {
+                None => Heard::Missing,
+                Some(row) => Heard::Project(
+                    row["description"].as_str()?.parse().ok()?,
+                    row["override_kylin_properties"]["kylin.job.max-concurrent-jobs"].as_str()?.parse().ok()?,
+                ),
+            },
+            Op::Tables => Heard::HasTable(rows()?.iter().any(|row| row["name"] == TABLE)),
+            _ => Heard::Done,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When it was asked and answered, what, and what was heard; answered at 0 is never.
+    type Told = (u64, u64, Op, Heard);
+
+    fn is_linearizable(calls: &[Told]) -> bool {
+        let call = |(asked_at, answered, op, heard): &Told| {
+            let heard = (*answered > 0).then(|| (*answered, heard.clone()));
+            (Asker { session: 0, node: 0 }, Call { op: op.clone(), asked_at: *asked_at, heard })
+        };
+        History { project: "p".to_owned(), calls: calls.iter().map(call).collect() }.is_linearizable()
+    }
+
+    #[test]
+    fn what_overlaps_may_have_happened_in_either_order() {
+        use {Heard::*, Op::*};
+        let begin = (0, 1, Make(1), Done);
+        for (seen, order) in [(7, "before"), (8, "after")] {
+            let calls = [begin.clone(), (2, 4, Limit(7), Done), (3, 5, Limit(8), Done), (6, 7, Read, Project(1, seen))];
+            assert!(is_linearizable(&calls), "{order}");
+        }
+        // One of two makes it, and the other is told so.
+        assert!(is_linearizable(&[(0, 3, Make(1), Refused), (1, 2, Make(2), Done)]));
+        // It changed meanwhile: found, and gone.
+        assert!(is_linearizable(&[begin, (2, 5, Limit(7), Refused), (3, 4, Drop, Done)]));
+    }
+
+    #[test]
+    fn what_was_not_answered_may_happen_at_any_time_later_or_never() {
+        use {Heard::*, Op::*};
+        let begin = [(0, 1, Make(1), Done), (2, 0, Limit(7), Done)];
+        let read = |at: u64, limit| (at, at + 1, Read, Project(1, limit));
+        assert!(is_linearizable(&[&begin[..], &[read(3, LIMIT), read(5, LIMIT)]].concat()));
+        assert!(is_linearizable(&[&begin[..], &[read(3, LIMIT), read(5, 7)]].concat()));
+        assert!(!is_linearizable(&[&begin[..], &[read(3, 7), read(5, LIMIT)]].concat()), "it can't be undone");
+    }
+
+    #[test]
+    fn broken_histories_are_found() {
+        use {Heard::*, Op::*};
+        let begin = (0, 1, Make(1), Done);
+        let broken: [(&str, &[Told]); 7] = [
+            ("a stale read after an acknowledged write", &[(2, 3, Limit(7), Done), (4, 5, Read, Project(1, LIMIT))]),
+            ("a lost update", &[(2, 4, Limit(7), Done), (3, 5, Limit(8), Done), (6, 7, Read, Project(1, LIMIT))]),
+            ("a project made twice", &[(2, 4, Drop, Done), (5, 7, Make(2), Done), (6, 8, Make(3), Done)]),
+            ("an acknowledged table that is not seen", &[(2, 3, AddTable, Done), (4, 5, Tables, HasTable(false))]),
+            ("a table that went with its project", &[(2, 4, AddTable, Done), (3, 5, Drop, Done)]),
+            ("a project that came back", &[(2, 3, Drop, Done), (4, 5, Read, Project(1, LIMIT))]),
+            (
+                "two readers who disagree on the order",
+                &[(2, 9, Limit(7), Done), (3, 4, Read, Project(1, 7)), (5, 6, Read, Project(1, LIMIT))],
+            ),
+        ];
+        for (what, calls) in broken {
+            assert!(!is_linearizable(&[std::slice::from_ref(&begin), calls].concat()), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_worst_history_of_a_round_is_searched_in_time() {
+        use {Heard::*, Op::*};
+        // All sessions write at once all the time, and then something is read that nobody wrote.
+        let mut calls = vec![(0, 1, Make(1), Done)];
+        for number in 0..REQUESTS as u64 - 1 {
+            for session in 0..SESSIONS {
+                let at = 2 + number * 2 * SESSIONS as u64 + session as u64;
+                calls.push((at, at + SESSIONS as u64, Limit(at as u32), Done));
+            }
+        }
+        calls.push((1_000, 1_001, Read, Project(1, 99_999)));
+        let begun = std::time::Instant::now();
+        assert!(!is_linearizable(&calls));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
+}
