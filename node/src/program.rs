@@ -10,6 +10,9 @@ use crate::config::Config;
 /// Runs it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Worker(_)) {
+        crate::worker::end_with_a_panic();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error)),

@@ -18,6 +18,8 @@ pub mod command;
 
 /// Exit code of a worker whose node is gone.
 const ORPHANED: i32 = 75;
+/// Exit code of a worker that panicked: Rust's own.
+const PANICKED: i32 = 101;
 /// Exit code of a worker that can't go on.
 const STOOD_STILL: i32 = 71;
 /// How often a worker looks whether it can go on.
@@ -84,6 +86,17 @@ fn say(what: &FromWorker) {
     if !said {
         std::process::exit(ORPHANED);
     }
+}
+
+/// Makes a panic of any thread the end of this process, before it has threads. Without memory a runtime may panic half built,
+/// and wait for ever for the threads that it has; or a task ends and others wait for it.
+pub fn end_with_a_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        command::kill_children();
+        std::process::exit(PANICKED);
+    }));
 }
 
 /// Runs one attempt's work; the whole life of the process.

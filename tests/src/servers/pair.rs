@@ -3,9 +3,6 @@
 use super::postgres::Postgres;
 use super::process::Place;
 
-/// Each is a process, so that few are enough when a crowd takes all of them.
-const CONNECTIONS_MAX: u32 = 120;
-
 /// Two servers, one of which is the primary.
 #[derive(Debug)]
 pub struct Pair {
@@ -19,7 +16,7 @@ impl Pair {
     /// # Errors
     /// If one is not installed or does not start.
     pub fn start_at(primary: Place, standby: Place) -> anyhow::Result<Self> {
-        let primary = Postgres::start_with(primary, true, CONNECTIONS_MAX)?;
+        let primary = Postgres::start_at(primary, true)?;
         let standby = Postgres::follow_at(standby, &primary)?;
         primary.wait_for_standby()?;
         Ok(Self { primary, standby })

@@ -20,6 +20,37 @@ async fn spoil(dir: &Path, sql: &'static str) -> anyhow::Result<()> {
     Ok(conn.close().await?)
 }
 
+/// Whatever memory a worker gets, it ends, well or not: one that stood still would hold its job for ever.
+#[test]
+fn a_worker_without_memory_ends() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+    let work = json!({ "work": {
+        "kind": "command", "spec": { "argv": ["/bin/true"] }, "done": [], "dir": std::env::temp_dir(), "job": "j",
+        "epoch": 1, "memory": 1_000_000_000,
+    } });
+    for mebibytes in (64..512).step_by(2) {
+        let mut worker = Command::new("prlimit")
+            .arg(format!("--as={}", mebibytes << 20))
+            .arg(crate::cluster::program())
+            .arg("worker")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("prlimit can be started");
+        let mut input = worker.stdin.take().expect("it has an input");
+        // One that has ended already reads nothing. The other is told that its step is committed.
+        let _ = write!(input, "{work}\n\"proceed\"\n");
+        let until = Instant::now() + Duration::from_secs(60);
+        while worker.try_wait().expect("it can be waited for").is_none() {
+            assert!(Instant::now() < until, "with {mebibytes} MiB it stands still");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 async fn build(client: &Client, quarter: Quarter) -> anyhow::Result<String> {
     let (start, end) = (quarter.start_ms.to_string(), quarter.end_ms.to_string());
     let body = json!({ "project": PROJECT, "start": start, "end": end });
