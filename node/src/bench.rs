@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::args::{Bench, Format};
-use crate::cli::client::Request;
+use crate::cli::client::{Client, Request};
 use crate::config::Secret;
 use crate::launch::{Cluster, Plan};
 use kirin_shell::clock;
 
 mod cluster;
+mod load;
 mod throughput;
 
 const PROJECT: &str = "default";
@@ -42,6 +43,7 @@ async fn measure(bench: Bench, format: Format) -> anyhow::Result<()> {
         }
         Bench::Takeover { runs, metastore } => takeover(runs, metastore, format).await,
         Bench::Latency { runs, metastore } => latency(runs, metastore, format).await,
+        Bench::Load { finished, waiting, metastore } => load::run(finished, waiting, metastore, format).await,
         Bench::Throughput { jobs, metastore, unbatched } => throughput::run(jobs, metastore, unbatched, format).await,
     }
 }
@@ -192,19 +194,9 @@ async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow
     let mut started = Histogram::<u64>::new(3)?;
     // The first few open connections and fill caches.
     for run in 0..runs + 10 {
-        let client = cluster.nodes[run as usize % cluster.nodes.len()].client()?;
-        let body = json!({ "project": PROJECT, "kind": "probe", "spec": {} });
-        let before = clock::wall_us();
-        let made: Value = client.call(Request::post(&["jobs"]).body(&body)?).await?;
-        let job = made["job_id"].as_str().context("the submit names no job")?.to_owned();
-        let at = cluster
-            .wait("the job to end", async || {
-                let detail: Value = client.call(Request::get(&["jobs", &job, "detail"])).await?;
-                Ok(detail[0]["result"]["started_us"].as_i64())
-            })
-            .await?;
+        let took = submit_to_start(&cluster, cluster.nodes[run as usize % cluster.nodes.len()].client()?).await?;
         if run >= 10 {
-            started.record(u64::try_from(at - before).unwrap_or(0))?;
+            started.record(took)?;
         }
     }
     cluster.stop_all().await?;
@@ -216,6 +208,21 @@ async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow
     });
     report(format, "submit to start", &started, &figures);
     Ok(())
+}
+
+/// Microseconds from the moment before the submit of a job to the start of its first step.
+async fn submit_to_start(cluster: &Cluster, client: &Client) -> anyhow::Result<u64> {
+    let body = json!({ "project": PROJECT, "kind": "probe", "spec": {} });
+    let before = clock::wall_us();
+    let made: Value = client.call(Request::post(&["jobs"]).body(&body)?).await?;
+    let job = made["job_id"].as_str().context("the submit names no job")?.to_owned();
+    let at = cluster
+        .wait("the job to end", async || {
+            let detail: Value = client.call(Request::get(&["jobs", &job, "detail"])).await?;
+            Ok(detail[0]["result"]["started_us"].as_i64())
+        })
+        .await?;
+    Ok(u64::try_from(at - before).unwrap_or(0))
 }
 
 fn micros(span: Duration) -> u64 {

@@ -20,8 +20,10 @@ use kirin_core::ask::{Epoch, Target};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-/// Between two sweeps.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// Between two rounds of chores, at most.
+const ROUND_MAX: Duration = Duration::from_secs(600);
+/// A new leader begins so soon: where leaders change often, chores are done all the same.
+const FIRST_ROUND: Duration = Duration::from_secs(10);
 
 /// Between two transactions of forgetting.
 const FORGET_PAUSE: Duration = Duration::from_millis(200);
@@ -49,8 +51,10 @@ impl Chores {
         tracing::info!(epoch = epoch.0, "this node leads");
         let chores = self.clone();
         let task = tokio::spawn(async move {
+            let mut pause = FIRST_ROUND;
             loop {
-                tokio::time::sleep(SWEEP_EVERY).await;
+                tokio::time::sleep(pause).await;
+                pause = chores.every();
                 let done = async { anyhow::Ok((chores.forget().await?, chores.sweep().await?)) };
                 match done.await {
                     Ok((0, 0)) => {}
@@ -77,6 +81,12 @@ impl Chores {
         if let Some(before) = before {
             before.abort();
         }
+    }
+
+    /// Between two rounds: what is kept for a short time has to be looked at often.
+    fn every(&self) -> Duration {
+        let kept = [self.retention.jobs, self.retention.history].into_iter().filter(|kept| !kept.is_zero());
+        kept.min().map_or(ROUND_MAX, |kept| kept / 10).clamp(FIRST_ROUND, ROUND_MAX)
     }
 
     /// Deletes what is older than anybody wants to know. Returns how many rows.

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::metastore::{DocKind, EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use crate::plant::Defence;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::ask::{Fence, JobId};
@@ -266,6 +267,13 @@ impl Attempts {
         }
     }
 
+    /// Stops whatever runs.
+    pub fn stop_all(&self, why: Why) {
+        for orders in self.running().values() {
+            let _ = orders.send(Order::Stop(why));
+        }
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Fence, mpsc::UnboundedSender<Order>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -366,7 +374,8 @@ pub fn job_dir(working_dir: &Path, project: &str, uuid: uuid::Uuid) -> PathBuf {
 }
 
 fn attempt_dir(working_dir: &Path, job: &JobInfo, fence: Fence) -> PathBuf {
-    job_dir(working_dir, &job.project, job.uuid).join(format!("attempt={}", fence.epoch.0))
+    let epoch = if Defence::AttemptPaths.is_missing() { 1 } else { fence.epoch.0 };
+    job_dir(working_dir, &job.project, job.uuid).join(format!("attempt={epoch}"))
 }
 
 /// A step's report, with the times filled in.

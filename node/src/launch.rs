@@ -149,6 +149,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// `kylin.metadata.url` of its nodes.
+    pub fn metastore(&self) -> &str {
+        &self.metastore
+    }
+
     /// Kills the node with SIGKILL. Returns the moment just before.
     ///
     /// # Errors

@@ -10,7 +10,8 @@
 //! | [`metastore`] | the metastore as the node sees it |
 //! | [`api`] | HTTP |
 //! | [`chores`], [`history`] | the leader's sweep; what happened to whom |
-//! | [`config`], [`auth`], [`cli`] | configuration, proofs, command line |
+//! | [`config`], [`auth`], [`cli`], [`program`] | configuration, proofs, command line |
+//! | [`plant`] | defences that `chaos` can take away |
 //! | [`launch`], [`demo`], [`mod@bench`] | clusters of processes on this machine, to show and to measure |
 //!
 //! The decisions are all in [`kirin_core`]: nothing here asks who should run a job.
@@ -29,6 +30,8 @@ pub mod history;
 pub mod launch;
 pub mod metastore;
 pub mod outside;
+pub mod plant;
+pub mod program;
 pub mod replay;
 pub mod server;
 pub mod worker;

@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::executor::Attempts;
 use crate::history::History;
 use crate::metastore::{Extra, JoinInfo, Store};
+use crate::plant::Defence;
 
 /// Everything around one node's loop.
 pub struct Parts {
@@ -62,6 +63,9 @@ impl Outside for Parts {
     }
 
     fn cancel(&self, mind: &Mind, fence: Fence, why: Why) {
+        if why == Why::TrustEnded && Defence::Trust.is_missing() {
+            return;
+        }
         self.attempts.cancel(mind, fence, why);
     }
 
@@ -74,6 +78,9 @@ impl Outside for Parts {
     }
 
     fn note(&self, by: Option<Member>, note: &Note) {
+        if matches!(note, Note::WasFenced(_)) && Defence::Trust.is_missing() {
+            self.attempts.stop_all(Why::Fenced);
+        }
         self.history.write(by, note, &self.directory);
     }
 

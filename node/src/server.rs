@@ -32,6 +32,7 @@ use crate::executor::{Attempts, Executor, Retry};
 use crate::history::History;
 use crate::metastore::{JoinInfo, Store, StoreError};
 use crate::outside;
+use crate::plant::Defence;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
 use kirin_shell::proof::Cluster;
@@ -245,6 +246,14 @@ pub fn store_config(config: &Config) -> StoreConfig {
         store.user = Some(server.user.clone()).filter(|user| !user.is_empty());
         store.password = Some(server.password.reveal().to_owned()).filter(|password| !password.is_empty());
         store.connections = server.pool_size;
+    }
+    store.one_pool = Defence::BeatConnection.is_missing();
+    if Defence::Fences.is_missing() {
+        store.planted = Some(kirin_store::Planted {
+            statement: if matches!(store.backend, Backend::Postgres { .. }) { "step" } else { "step_lock" },
+            part: "j.epoch = q.held AND j.holder_node = q.node AND j.holder_incarnation = q.incarnation AND",
+            instead: "",
+        });
     }
     store
 }

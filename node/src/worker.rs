@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::executor::worker::{FromWorker, ToWorker, Work};
+use crate::plant::Defence;
 use kirin_shell::clock::wall_ms;
 
 pub mod build;
@@ -29,6 +30,9 @@ pub enum Stop {
 /// without.
 #[expect(unsafe_code, reason = "pre_exec is the only place from which a child can ask for its parent's death signal")]
 pub fn die_with_parent(command: &mut Command) {
+    if Defence::WorkersEnd.is_missing() {
+        return;
+    }
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe calls are made: prctl, getppid and _exit.
     unsafe {
@@ -106,6 +110,9 @@ fn listen(proceeded: &tokio::sync::mpsc::UnboundedSender<()>) {
         if matches!(serde_json::from_str(&line), Ok(ToWorker::Proceed)) && proceeded.send(()).is_err() {
             return;
         }
+    }
+    if Defence::WorkersEnd.is_missing() {
+        return;
     }
     command::kill_children();
     std::process::exit(ORPHANED);

@@ -8,13 +8,20 @@
 //! | [`fault`] | what is done to them |
 //! | [`flights`] | what users build and query |
 //! | [`clients`] | users, and what they were told |
-//! | [`check`] | what must hold afterwards |
+//! | [`segments`] | watches the files of published segments |
+//! | [`audit`] | watches every job until it is over |
+//! | [`soak`] | what must not grow |
+//! | [`check`], [`ledger`] | what must hold afterwards; what the tables must say |
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
+pub mod audit;
 pub mod check;
 pub mod clients;
 pub mod deployment;
 pub mod fault;
 pub mod flights;
+pub mod ledger;
 pub mod net;
+pub mod segments;
+pub mod soak;

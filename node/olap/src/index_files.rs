@@ -143,6 +143,16 @@ fn check_length(file: &DataFile) -> Result<(), String> {
     Ok(())
 }
 
+impl DataFile {
+    /// Checks that the file is as it was written.
+    ///
+    /// # Errors
+    /// In what it differs.
+    pub fn verify(&self) -> Result<(), String> {
+        read_verified(self).map(drop)
+    }
+}
+
 fn read_verified(file: &DataFile) -> Result<Bytes, String> {
     check_length(file)?;
     let content = std::fs::read(&file.path).map_err(|e| format!("{} cannot be read: {e}", file.path))?;

@@ -65,7 +65,7 @@ pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, f
     Ok(())
 }
 
-async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatched: bool) -> anyhow::Result<()> {
+pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatched: bool) -> anyhow::Result<()> {
     // Unbatched: one client, one commit each, as a user who waits for each answer. Batched: many clients at once.
     let clients = if unbatched { 1 } else { CLIENTS };
     let each = jobs.div_ceil(clients);

@@ -209,6 +209,18 @@ pub enum Bench {
         #[arg(long, value_name = "HOST:PORT,…")]
         zookeeper: Option<String>,
     },
+    /// How quickly people and jobs are served when very many jobs are in the metastore
+    Load {
+        /// How many jobs that are over
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+        finished: u32,
+        /// How many jobs that wait
+        #[arg(long, default_value_t = 10_000)]
+        waiting: u32,
+        /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
+        #[arg(long, value_name = "URL")]
+        metastore: Option<Secret>,
+    },
     /// Trivial jobs a second, each committed durably
     Throughput {
         /// How many jobs

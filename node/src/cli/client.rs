@@ -41,7 +41,7 @@ pub struct Client {
 }
 
 /// One request, before it is sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     method: Method,
     path: Vec<String>,

@@ -50,6 +50,9 @@ pub struct StoreConfig {
     /// For tests of the tests alone.
     #[doc(hidden)]
     pub planted: Option<Planted>,
+    /// Also for tests of the tests: beats wait for a connection like everything else.
+    #[doc(hidden)]
+    pub one_pool: bool,
 }
 
 impl StoreConfig {
@@ -65,6 +68,7 @@ impl StoreConfig {
             open_timeout: Duration::from_secs(60),
             batch: true,
             planted: None,
+            one_pool: false,
         }
     }
 

@@ -245,26 +245,37 @@ impl Store {
     /// If the metastore can't be read.
     pub async fn jobs(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
         let (wheres, args) = conditions(filter, self.dialect());
-        let count = self.once(&format!("SELECT COUNT(*) FROM {{p}}_job AS j WHERE {wheres}"));
-        let total = self.read_of(&count, &args).await?.first().map(|row| row.num(0)).transpose()?.unwrap_or(0);
-        let (sort, turn) = (
-            match filter.sort {
-                JobSort::Created => "",
-                JobSort::Changed => "j.changed_ms",
-                JobSort::Kind => "j.kind",
-                JobSort::Subject => "j.subject",
-                JobSort::Project => "j.project",
-                JobSort::State => "j.state",
-                JobSort::Duration => "COALESCE(j.ended_ms, j.changed_ms) - COALESCE(j.started_ms, j.created_ms)",
-            },
-            if filter.reverse { " DESC" } else { "" },
-        );
+        // Jobs that are over and those that are not are in indexes of their own.
+        let parts: Vec<&str> = [(OVER, true), (OPEN, false)]
+            .into_iter()
+            .filter(|(_, over)| filter.states.is_empty() || filter.states.iter().any(|s| s.is_final() == *over))
+            .map(|(part, _)| part)
+            .collect();
+        let mut total = 0;
+        for part in &parts {
+            let count = self.once(&format!("SELECT COUNT(*) FROM {{p}}_job AS j WHERE {part} AND {wheres}"));
+            total += self.read_of(&count, &args).await?.first().map(|row| row.num::<u64>(0)).transpose()?.unwrap_or(0);
+        }
+        let turn = if filter.reverse { " DESC" } else { "" };
+        let (limit, offset) = (filter.limit.min(10_000), filter.offset.min(i64::MAX.cast_unsigned() - 10_000));
+        let sort = match filter.sort {
+            JobSort::Created => "",
+            JobSort::Changed => {
+                let page = latest(&parts, &wheres, turn, limit, offset);
+                let jobs =
+                    self.read_of(&self.once(&page), &args).await?.iter().map(job_info).collect::<Result<_, _>>()?;
+                return Ok(JobPage { jobs, total });
+            }
+            JobSort::Kind => "j.kind",
+            JobSort::Subject => "j.subject",
+            JobSort::Project => "j.project",
+            JobSort::State => "j.state",
+            JobSort::Duration => "COALESCE(j.ended_ms, j.changed_ms) - COALESCE(j.started_ms, j.created_ms)",
+        };
+        let only = if let [part] = parts[..] { part } else { "1 = 1" };
         let order = if sort.is_empty() { format!("j.id{turn}") } else { format!("{sort}{turn}, j.id{turn}") };
-        let page = self.once(&format!(
-            "{JOB_INFO} WHERE {wheres} ORDER BY {order} LIMIT {} OFFSET {}",
-            filter.limit.min(10_000),
-            filter.offset.min(i64::MAX.cast_unsigned()),
-        ));
+        let page =
+            self.once(&format!("{JOB_INFO} WHERE {only} AND {wheres} ORDER BY {order} LIMIT {limit} OFFSET {offset}"));
         let jobs = self.read_of(&page, &args).await?.iter().map(job_info).collect::<Result<_, _>>()?;
         Ok(JobPage { jobs, total })
     }
@@ -385,6 +396,31 @@ impl Work for Progress<'_> {
         let hit = line.alone(|sql| &sql.progress, args![job, epoch, node, incarnation, self.text, wall_ms()]).await?;
         Ok(hit > 0)
     }
+}
+
+/// Jobs that never change again, but for their holder who has to let go.
+const OVER: &str = "j.state > 4 AND j.ended_ms IS NOT NULL";
+/// All others.
+const OPEN: &str = "j.state <= 4";
+
+/// A page in the order of the last change, which is the end of what is over: each part gives as many as the page may need,
+/// in the order of its index or, where there are few, sorted.
+fn latest(parts: &[&str], wheres: &str, turn: &str, limit: u64, offset: u64) -> String {
+    let part = |part: &&str| {
+        let at = if *part == OVER { "j.ended_ms" } else { "j.changed_ms" };
+        format!(
+            "SELECT * FROM (SELECT j.id, {at} AS at FROM {{p}}_job AS j WHERE {part} AND {wheres} ORDER BY {at}{turn}, j.id{turn} \
+             LIMIT {}) AS {}",
+            limit + offset,
+            if *part == OVER { "o" } else { "w" },
+        )
+    };
+    let parts: Vec<_> = parts.iter().map(part).collect();
+    let page = format!(
+        "SELECT * FROM ({}) AS u ORDER BY at{turn}, id{turn} LIMIT {limit} OFFSET {offset}",
+        parts.join(" UNION ALL ")
+    );
+    format!("{} JOIN ({page}) AS p ON p.id = j.id ORDER BY p.at{turn}, p.id{turn}", JOB_INFO)
 }
 
 const JOB_INFO: &str = "SELECT j.id, j.project, j.priority, j.state, j.epoch, j.holder_node, j.holder_incarnation, j.placed, \

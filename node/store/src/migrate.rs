@@ -43,9 +43,15 @@ const VERSIONS: &[Version] = &[Version {
         "1/segment_by_model",
         "1/segment_by_job",
     ],
-    sqlite: files!["1/sqlite/job_open", "1/sqlite/job_held"],
-    postgres: files!["1/postgres/job_open", "1/postgres/job_held", "1/postgres/job_storage", "1/postgres/beat_storage"],
-    mysql: files!["1/mysql/job_open", "1/mysql/job_held"],
+    sqlite: files!["1/sqlite/job_open", "1/sqlite/job_held", "1/sqlite/job_over"],
+    postgres: files![
+        "1/postgres/job_open",
+        "1/postgres/job_held",
+        "1/postgres/job_over",
+        "1/postgres/job_storage",
+        "1/postgres/beat_storage"
+    ],
+    mysql: files!["1/mysql/job_open", "1/mysql/job_held", "1/mysql/job_over"],
 }];
 
 /// Brings the schema up to date.

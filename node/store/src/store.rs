@@ -31,13 +31,13 @@ pub(crate) struct Inner {
     meters: Arc<Meters>,
     ask_timeout: Duration,
     /// For [`kirin_core::Ask::Beat`] alone.
-    beat: Lines,
+    beat: Arc<Lines>,
     /// For what changes members.
-    members: Lines,
+    members: Arc<Lines>,
     /// For the contract's other requests.
-    pub(crate) work: Lines,
+    pub(crate) work: Arc<Lines>,
     /// For people's questions.
-    people: Lines,
+    people: Arc<Lines>,
     batches: Option<Batches>,
 }
 
@@ -56,16 +56,18 @@ impl Store {
         };
         let sql = Arc::new(Sql::new(dialect, &config.identifier, config.planted.as_ref()));
         let opener = Arc::new(Opener::new(config, sql.clone())?);
-        let lines = |count| Lines::new(opener.clone(), count, Purpose::Contract);
-        let work = lines(config.connections);
+        let lines = |count, purpose| Lines::new(opener.clone(), count, purpose);
+        let people = Arc::new(lines(config.connections.div_ceil(2), Purpose::People));
+        let own = |lines: Lines| if config.one_pool { people.clone() } else { Arc::new(lines) };
+        let work = lines(config.connections, Purpose::Contract);
         let inner = Arc::new(Inner {
             sql,
             meters: opener.meters.clone(),
             ask_timeout: config.ask_timeout,
-            beat: lines(1),
-            members: work.beside(1),
-            work,
-            people: Lines::new(opener.clone(), config.connections.div_ceil(2), Purpose::People),
+            beat: own(lines(1, Purpose::Contract)),
+            members: own(work.beside(1)),
+            work: own(work),
+            people: people.clone(),
             batches: config.batch.then(Batches::default),
         });
         inner.members.carry(&Migrate, config.open_timeout).await.map_err(Fault::into_error)?;

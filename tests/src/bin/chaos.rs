@@ -6,17 +6,20 @@
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for people, on real time")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use kirin_tests::chaos::check::{self, Findings};
+use kirin::plant::Defence;
+use kirin_tests::chaos::check::{self, Findings, Journal};
 use kirin_tests::chaos::clients::Clients;
 use kirin_tests::chaos::deployment::{Backend, Deployment, Plan};
 use kirin_tests::chaos::fault::{self, Done, Fault};
-use kirin_tests::chaos::net;
+use kirin_tests::chaos::segments::Watch;
+use kirin_tests::chaos::soak::Samples;
+use kirin_tests::chaos::{ledger, net};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -51,6 +54,13 @@ struct Options {
     /// The program before this one, to which nodes go back and forth: one more fault, "upgrade".
     #[arg(long)]
     previous: Option<PathBuf>,
+    /// One node lives through it all, old jobs are soon forgotten, and nothing may grow.
+    #[arg(long)]
+    soak: bool,
+    /// Takes one of the defences away, and wants to see that this is noticed; "all": each of them, one after the other. Needs
+    /// the program `kirin-without`: `cargo build --release -p kirin --features plants --bin kirin-without`.
+    #[arg(long, value_name = "DEFENCE")]
+    without: Option<String>,
     /// Where everything is written; kept.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -64,24 +74,31 @@ enum Profile {
     Mariadb,
 }
 
+/// The node that a soak spares, and what keeps within minutes all that is kept for a while.
+const SURVIVOR: usize = 0;
+const FORGETFUL: [(&str, &str); 3] = [
+    ("kylin.garbage.storage.executable-survival-time-threshold", "2min"),
+    ("kirin.history.retention", "5min"),
+    ("kirin.recorder.limit", "2m"),
+];
+
+/// What was noted between the faults.
+#[derive(Default)]
+struct Noted {
+    journal: Journal,
+    samples: Samples,
+    wrong: Vec<String>,
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    let faults: Vec<Fault> = match options.only.as_slice() {
-        [] => fault::ALL.into_iter().chain(options.previous.as_ref().map(|_| Fault::Upgrade)).collect(),
-        names => names
-            .iter()
-            .map(|name| {
-                let known = || fault::ALL.map(Fault::name).join(", ");
-                Fault::from_name(name).with_context(|| format!("there is no fault \"{name}\"; there are {}", known()))
-            })
-            .collect::<anyhow::Result<_>>()?,
-    };
+    if options.without.as_deref() == Some("all") {
+        return without_each(&options);
+    }
+    let missing = options.without.as_deref().map(defence).transpose()?;
+    let faults = chosen(&options, missing)?;
     // Before the first thread: all of them see the network of this process.
     net::enter()?;
-    let program = std::env::current_exe()?.with_file_name("kirin");
-    anyhow::ensure!(program.exists(), "{} is not there: cargo build --release -p kirin", program.display());
-    let previous = options.previous.as_ref().map(std::fs::canonicalize).transpose().context("--previous")?;
-    let kept = options.dir.is_some();
     let dir = match &options.dir {
         Some(dir) => {
             std::fs::create_dir_all(dir)?;
@@ -90,14 +107,10 @@ fn main() -> anyhow::Result<ExitCode> {
         None => tempfile::Builder::new().prefix("kirin-chaos-").tempdir()?.keep(),
     };
     let runtime = tokio::runtime::Runtime::new()?;
-    let backend = match options.profile {
-        Profile::Postgres => Backend::Postgres,
-        Profile::Mariadb => Backend::MariaDb,
-    };
-    let beats = (options.heart_beat_timeout, options.heart_beat_interval);
-    let plan = Plan { backend, roles: vec!["all", "all", "job", "query"], beats, program, previous, dir: dir.clone() };
+    let plan = plan(&options, missing, &dir)?;
     println!(
-        "{backend:?}, a ZooKeeper ensemble and {} nodes; seed {}; {}",
+        "{:?}, a ZooKeeper ensemble and {} nodes; seed {}; {}",
+        plan.backend,
         plan.roles.len(),
         options.seed,
         dir.display()
@@ -107,33 +120,125 @@ fn main() -> anyhow::Result<ExitCode> {
     let sink = cluster.sink.display().to_string();
     let quarters = cluster.define_flights(&dir.join("nycflights13"))?;
     let clients = Clients::start(runtime.handle(), &urls, &cluster.login, &sink, &quarters, options.seed)?;
-    let done = attack(&mut cluster, &options, &faults)?;
+    let watch = Watch::begin(runtime.handle(), cluster.metastore.clone());
+    let mut noted = Noted::default();
+    let done = attack(&mut cluster, &options, &faults, &mut noted)?;
     let said = clients.end(runtime.handle())?;
+    let files = watch.end(runtime.handle())?;
+    noted.journal.read_on(&cluster)?;
     let acknowledged = said.submitted.iter().filter(|submitted| submitted.job.is_some()).count();
     println!("{acknowledged} jobs were acknowledged, {} requests got no answer", said.errors.len());
-    let found = check::all(&mut cluster, &said, &done, beats)?;
+    let mut found = check::all(&mut cluster, &said, &noted.journal, &done, plan.beats)?;
+    found.wrong.extend(noted.wrong);
+    found.wrong.extend(files.damaged);
     report(&done, &found, &said.errors);
+    for course in noted.samples.courses() {
+        println!("{course}");
+        found.wrong.extend(course.grew.then(|| format!("it grows: {course}")));
+    }
+    cluster.unmount()?;
+    drop(cluster);
+    if let Some(missing) = missing {
+        return Ok(noticed(missing, &found.wrong));
+    }
     if found.wrong.is_empty() {
-        cluster.unmount()?;
-        drop(cluster);
-        if !kept {
+        if options.dir.is_none() {
             std::fs::remove_dir_all(&dir)?;
         }
         println!(
-            "everything held: {} jobs, {} effects, {} queries, {} events replayed",
-            found.jobs, found.effects, found.queries, found.replayed
+            "everything held: {} jobs, {} effects, {} queries, {} files of segments, {} events replayed",
+            found.jobs, found.effects, found.queries, files.sound, found.replayed
         );
         return Ok(ExitCode::SUCCESS);
     }
     for wrong in &found.wrong {
         println!("WRONG {wrong}");
     }
-    println!("logs and recordings are in {}", dir.display());
+    println!("logs are in {}", dir.display());
     Ok(ExitCode::FAILURE)
 }
 
+/// What may happen.
+fn chosen(options: &Options, missing: Option<Defence>) -> anyhow::Result<Vec<Fault>> {
+    let all = || fault::ALL.into_iter().chain(options.previous.as_ref().map(|_| Fault::Upgrade));
+    match (options.only.as_slice(), missing) {
+        ([], Some(missing)) => Ok(vec![fault::against(missing)]),
+        // Where one node has to live on, not all are hit.
+        ([], None) => Ok(all().filter(|fault| !(options.soak && fault.hits_all())).collect()),
+        (names, _) => names
+            .iter()
+            .map(|name| {
+                let known = || fault::ALL.map(Fault::name).join(", ");
+                Fault::from_name(name).with_context(|| format!("there is no fault \"{name}\"; there are {}", known()))
+            })
+            .collect(),
+    }
+}
+
+fn plan(options: &Options, missing: Option<Defence>, dir: &Path) -> anyhow::Result<Plan> {
+    let (name, how) = match missing {
+        Some(_) => ("kirin-without", " --features plants --bin kirin-without"),
+        None => ("kirin", ""),
+    };
+    let program = std::env::current_exe()?.with_file_name(name);
+    anyhow::ensure!(program.exists(), "{} is not there: cargo build --release -p kirin{how}", program.display());
+    Ok(Plan {
+        backend: match options.profile {
+            Profile::Postgres => Backend::Postgres,
+            Profile::Mariadb => Backend::MariaDb,
+        },
+        roles: vec!["all", "all", "job", "query"],
+        beats: (options.heart_beat_timeout, options.heart_beat_interval),
+        settings: if options.soak { FORGETFUL.map(|(key, value)| (key, value.to_owned())).into() } else { Vec::new() },
+        program,
+        previous: options.previous.as_ref().map(std::fs::canonicalize).transpose().context("--previous")?,
+        missing,
+        dir: dir.to_owned(),
+    })
+}
+
+fn defence(name: &str) -> anyhow::Result<Defence> {
+    let names = || Defence::ALL.map(Defence::name).join(", ");
+    let found = Defence::ALL.into_iter().find(|defence| defence.name() == name);
+    found.with_context(|| format!("there is no defence \"{name}\"; there are {}, and all", names()))
+}
+
+/// Whether it was noticed that a defence is missing, and by what.
+fn noticed(missing: Defence, wrong: &[String]) -> ExitCode {
+    let Some(first) = wrong.first() else {
+        println!("without {}: NOTHING was noticed", missing.name());
+        return ExitCode::FAILURE;
+    };
+    println!("without {}: noticed, {} times: {first}", missing.name(), wrong.len());
+    ExitCode::SUCCESS
+}
+
+/// Each defence is taken away in a run of its own, a process with a network of its own.
+fn without_each(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut all = true;
+    for missing in Defence::ALL {
+        let profile = options.profile.to_possible_value().context("it has a name")?;
+        let run = std::process::Command::new(std::env::current_exe()?)
+            .args(["--without", missing.name(), "--profile", profile.get_name()])
+            .args(["--minutes", &options.minutes.to_string(), "--seed", &options.seed.to_string()])
+            .output()?;
+        let told = String::from_utf8_lossy(&run.stdout);
+        match told.lines().rfind(|line| line.starts_with("without ")) {
+            Some(line) => println!("{line}"),
+            None => println!("without {}: the run broke: {}", missing.name(), String::from_utf8_lossy(&run.stderr)),
+        }
+        all &= run.status.success();
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Draws one fault after the other until the time is over and each has happened.
-fn attack(cluster: &mut Deployment, options: &Options, faults: &[Fault]) -> anyhow::Result<Vec<Done>> {
+fn attack(
+    cluster: &mut Deployment,
+    options: &Options,
+    faults: &[Fault],
+    noted: &mut Noted,
+) -> anyhow::Result<Vec<Done>> {
     let mut dice = StdRng::seed_from_u64(options.seed);
     let until = Instant::now() + Duration::from_secs(60 * options.minutes);
     let long = options.hold.unwrap_or(options.heart_beat_timeout + options.heart_beat_interval + 2);
@@ -146,11 +251,17 @@ fn attack(cluster: &mut Deployment, options: &Options, faults: &[Fault]) -> anyh
             deck.shuffle(&mut dice);
         }
         let Some(fault) = deck.pop() else { break };
-        let victim = dice.random_range(0..cluster.nodes.len());
+        let spared = if options.soak && fault.restarts() { SURVIVOR + 1 } else { 0 };
+        let victim = dice.random_range(spared..cluster.nodes.len());
         std::thread::sleep(Duration::from_millis(dice.random_range(500..2_500)));
         println!("  {} ({})", fault.name(), cluster.nodes[victim].name);
         let carried = fault.carry_out(cluster, victim, long, &mut dice);
         done.push(carried.with_context(|| format!("while \"{}\" was carried out", fault.name()))?);
+        noted.journal.read_on(cluster)?;
+        noted.wrong.extend(ledger::check(cluster)?);
+        if options.soak {
+            noted.samples.take(cluster, SURVIVOR)?;
+        }
     }
     Ok(done)
 }

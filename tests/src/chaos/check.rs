@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::clients::Remembered;
 use super::deployment::Deployment;
-use super::fault::{Done, Fault};
+use super::fault::{Done, Fault, THAW, THAWED};
+use super::ledger;
 
 /// How late a step may be seen in the history after the moment that caused it, on a busy machine.
 const SLACK_MS: i64 = 3_000;
@@ -32,13 +33,14 @@ pub struct Findings {
     pub effects: usize,
 }
 
-/// Waits until nothing runs any more, and checks everything.
+/// Checks everything, when all jobs are over.
 ///
 /// # Errors
 /// If it can't be looked at.
 pub fn all(
     cluster: &mut Deployment,
     said: &Remembered,
+    journal: &Journal,
     faults: &[Done],
     beats: (u64, u64),
 ) -> anyhow::Result<Findings> {
@@ -51,9 +53,10 @@ pub fn all(
             said.reads, said.queries
         ));
     }
-    let committed = jobs(cluster, said, &mut found)?;
-    sink(cluster, &committed, &mut found)?;
-    history(cluster, faults, beats, &mut found)?;
+    found.wrong.extend(said.audited.wrong.iter().cloned());
+    sink(cluster, &said.audited.committed, &mut found)?;
+    found.wrong.extend(ledger::check(cluster)?);
+    history(cluster, journal, faults, beats, &mut found);
     for node in 0..cluster.nodes.len() {
         cluster.stop_node(node)?;
     }
@@ -61,53 +64,16 @@ pub fn all(
     Ok(found)
 }
 
-/// The epoch under which each step of a job was committed.
-type Committed = BTreeMap<String, Vec<u64>>;
-
-/// Every acknowledged job reached one final state, and did each step once.
-fn jobs(cluster: &Deployment, said: &Remembered, found: &mut Findings) -> anyhow::Result<Committed> {
-    let mut committed = Committed::new();
-    for submitted in &said.submitted {
-        let Some(id) = &submitted.job else { continue };
-        let view = cluster.wait(&format!("job {id} to end"), |cluster| {
-            let view = cluster.ask(0, &["jobs", id], &[])?;
-            Ok(matches!(view["job_status"].as_str(), Some("FINISHED" | "ERROR" | "DISCARDED")).then_some(view))
-        });
-        let view = match view {
-            Ok(view) => view,
-            Err(error) => {
-                found.wrong.push(format!("job {id} ({}) is lost or hangs: {error:#}", submitted.key));
-                continue;
-            }
-        };
-        match view["job_status"].as_str() {
-            Some("FINISHED") => {}
-            Some("DISCARDED") if submitted.discarded => {}
-            status => {
-                found.wrong.push(format!("job {id} ({}) ended as {status:?}: {}", submitted.key, view["job_error"]))
-            }
-        }
-        let detail = cluster.wait("the steps", |cluster| cluster.ask(0, &["jobs", id, "detail"], &[]).map(Some))?;
-        let steps = detail.as_array().map_or(&[][..], Vec::as_slice);
-        let done: Vec<_> = steps.iter().filter(|step| step["step_status"] == "FINISHED").collect();
-        let epochs: Vec<u64> = done.iter().filter_map(|step| step["epoch"].as_u64()).collect();
-        let numbers: Vec<_> = done.iter().map(|step| step["sequence_id"].as_u64()).collect();
-        if !numbers.is_sorted() || numbers.windows(2).any(|pair| pair[0] == pair[1]) {
-            found.wrong.push(format!("job {id}: its steps are {numbers:?}"));
-        }
-        if !epochs.is_sorted() {
-            found.wrong.push(format!("job {id}: steps were committed under epochs {epochs:?}"));
-        }
-        committed.insert(id.clone(), epochs);
-    }
-    Ok(committed)
-}
-
 /// No effect under a stale epoch after one under a newer, and no step begun again after its commit.
-fn sink(cluster: &Deployment, committed: &Committed, found: &mut Findings) -> anyhow::Result<()> {
+fn sink(cluster: &Deployment, committed: &BTreeMap<String, Vec<u64>>, found: &mut Findings) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&cluster.sink).context("the sink")?;
     let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut thawing = false;
     for line in text.lines() {
+        if line == THAW || line == THAWED {
+            thawing = line == THAW;
+            continue;
+        }
         let words: Vec<_> = line.split(' ').collect();
         let [job, epoch, step, moment] = words[..] else {
             found.wrong.push(format!("the sink has a line \"{line}\""));
@@ -116,7 +82,8 @@ fn sink(cluster: &Deployment, committed: &Committed, found: &mut Findings) -> an
         found.effects += 1;
         let (epoch, step): (u64, usize) = (epoch.parse()?, step.parse()?);
         let newest = newest.entry(job).or_insert(epoch);
-        if epoch < *newest {
+        // A process that stood still can't obey; it is for the target to look at the epoch.
+        if epoch < *newest && !thawing {
             found
                 .wrong
                 .push(format!("job {job}: step {step} has an effect under epoch {epoch} after one under {newest}"));
@@ -132,12 +99,38 @@ fn sink(cluster: &Deployment, committed: &Committed, found: &mut Findings) -> an
     Ok(())
 }
 
-/// Nobody was declared dead without a reason; how long takeovers took.
-fn history(cluster: &Deployment, faults: &[Done], beats: (u64, u64), found: &mut Findings) -> anyhow::Result<()> {
-    let page = cluster.wait("the history", |cluster| {
-        cluster.ask(0, &["cluster", "history"], &[("page_size", "10000".to_owned())]).map(Some)
-    })?;
-    let lines = page["value"].as_array().map_or(&[][..], Vec::as_slice);
+/// The cluster's history, as far as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Journal(BTreeMap<String, Value>);
+
+impl Journal {
+    /// Reads what is new: old history is forgotten.
+    ///
+    /// # Errors
+    /// If nobody tells it.
+    pub fn read_on(&mut self, cluster: &Deployment) -> anyhow::Result<()> {
+        let page = cluster.wait("the history", |cluster| {
+            cluster.ask(0, &["cluster", "history"], &[("page_size", "2000".to_owned())]).map(Some)
+        })?;
+        let lines = page["value"].as_array().cloned().unwrap_or_default();
+        self.0.extend(lines.into_iter().map(|line| (line.to_string(), line)));
+        Ok(())
+    }
+
+    /// Whether there is a line of this kind about the same member, by the same evidence where one is named.
+    fn has(&self, kinds: &[&str], about: &Value) -> bool {
+        let same = |name: &str, line: &Value| line[name] == about[name];
+        self.0.values().any(|line| {
+            kinds.iter().any(|kind| line["event"] == *kind)
+                && same("node", line)
+                && same("incarnation", line)
+                && (about["evidence"].is_null() || same("evidence", line))
+        })
+    }
+}
+
+/// Nobody was declared dead without a reason, and every takeover has one; how long takeovers took.
+fn history(cluster: &Deployment, journal: &Journal, faults: &[Done], beats: (u64, u64), found: &mut Findings) {
     let (timeout_ms, interval_ms) = (beats.0 as i64 * 1_000, beats.1 as i64 * 1_000);
     let culprit = |line: &Value, at: i64| {
         let node = cluster.nodes.iter().position(|node| line["node"] == node.name)?;
@@ -147,17 +140,29 @@ fn history(cluster: &Deployment, faults: &[Done], beats: (u64, u64), found: &mut
             .rev()
             .find(|done| done.suspects().contains(&node) && done.from_ms <= at && done.until_ms >= earliest)
     };
-    for line in lines {
+    for line in journal.0.values() {
         let at = line["at"].as_i64().unwrap_or_default();
-        match line["event"].as_str() {
-            Some("fence") if culprit(line, at).is_none() => {
+        match (line["event"].as_str(), culprit(line, at)) {
+            (Some("fence"), None) => {
                 found.false_fences += 1;
                 found
                     .wrong
                     .push(format!("{} was declared dead ({}) for no reason at {at}", line["node"], line["evidence"]));
             }
-            Some("takeover") => {
-                let Some(done) = culprit(line, at) else { continue };
+            (Some("fence"), Some(done)) => {
+                let (known, right) = (line["evidence"].as_str().unwrap_or_default(), done.fault.evidence());
+                if !right.is_empty() && !right.contains(&known) {
+                    let fault = done.fault.name();
+                    found
+                        .wrong
+                        .push(format!("\"{fault}\": {} was found to be dead as \"{known}\": {line}", line["node"]));
+                }
+            }
+            (Some("takeover"), done) => {
+                if !journal.has(&["fence", "leave", "join"], line) {
+                    found.wrong.push(format!("nothing in the history explains the takeover {line}"));
+                }
+                let Some(done) = done else { continue };
                 let phases = line["phases"].as_array().map_or(&[][..], Vec::as_slice);
                 let first_step = phases.iter().find(|phase| phase["name"] == "first step");
                 let first_step = first_step.and_then(|phase| phase["ms"].as_f64()).unwrap_or_default() as i64;
@@ -167,7 +172,6 @@ fn history(cluster: &Deployment, faults: &[Done], beats: (u64, u64), found: &mut
             _ => {}
         }
     }
-    Ok(())
 }
 
 /// Every recording replays to the recorded states. Those of another program don't: its core is another.

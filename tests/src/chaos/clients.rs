@@ -11,13 +11,16 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use super::audit::{Audited, audit};
 use super::fault::wall_ms;
 use super::flights::{PROJECT, Quarter, SQL, is_whole, numbers};
 
 /// How long a user waits for an answer before another node is asked.
-const IMPATIENCE: Duration = Duration::from_secs(3);
+pub(super) const IMPATIENCE: Duration = Duration::from_secs(3);
 /// A submit that is not acknowledged for so long never is.
 const GIVE_UP_MS: i64 = 30 * 60 * 1_000;
+/// Some steps take longer than a node that is silent counts as alive.
+const LONG: Duration = Duration::from_secs(9);
 /// So many users submit.
 const USERS: u64 = 4;
 
@@ -55,6 +58,8 @@ pub struct Remembered {
     pub strange: Vec<String>,
     /// Queries that were answered.
     pub queries: u64,
+    /// What came of the jobs.
+    pub audited: Audited,
 }
 
 /// Users at work.
@@ -62,6 +67,8 @@ pub struct Clients {
     stop: Arc<AtomicBool>,
     remembered: Arc<Mutex<Remembered>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    stopped: Arc<AtomicBool>,
+    audit: tokio::task::JoinHandle<Audited>,
 }
 
 struct User {
@@ -88,12 +95,15 @@ impl Clients {
         seed: u64,
     ) -> anyhow::Result<Self> {
         let (stop, remembered) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::default()));
+        let clients = || {
+            let one = |url| Client::new(std::slice::from_ref(url), Some(login.clone()));
+            urls.iter().map(one).collect::<Result<Vec<_>, _>>()
+        };
         let mut tasks = Vec::new();
         // Two more than those who submit: one builds and drops segments, one queries them.
         for number in 0..USERS + 2 {
-            let nodes = urls.iter().map(|url| Client::new(std::slice::from_ref(url), Some(login.clone())));
             let user = User {
-                nodes: nodes.collect::<Result<_, _>>()?,
+                nodes: clients()?,
                 names: format!("user{number}"),
                 dice: StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(number)),
                 sink: sink.to_owned(),
@@ -107,10 +117,12 @@ impl Clients {
                 _ => runtime.spawn(user.work()),
             });
         }
-        Ok(Self { stop, remembered, tasks })
+        let stopped = Arc::new(AtomicBool::new(false));
+        let audit = runtime.spawn(audit(clients()?, Arc::clone(&remembered), Arc::clone(&stopped)));
+        Ok(Self { stop, remembered, tasks, stopped, audit })
     }
 
-    /// Lets them finish what they are at, and tells what they remember.
+    /// Lets them finish what they are at, waits until their jobs are over, and tells what they remember.
     ///
     /// # Errors
     /// If one of them broke.
@@ -119,7 +131,10 @@ impl Clients {
         for task in self.tasks {
             runtime.block_on(task)?;
         }
+        self.stopped.store(true, Ordering::Relaxed);
+        let audited = runtime.block_on(self.audit)?;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        remembered.audited = audited;
         remembered.errors.sort_unstable();
         Ok(remembered)
     }
@@ -203,18 +218,21 @@ impl User {
 
     fn job(&mut self) -> (&'static str, Value) {
         let steps = self.dice.random_range(2..6);
+        let is_long = self.dice.random_ratio(1, 10);
         if self.dice.random_ratio(1, 3) {
             // Each program says which step of which job it is, under which epoch, before and after its work.
             let script = "echo \"$KIRIN_JOB $KIRIN_EPOCH $0 begin\" >> \"$1\"; sleep $2; echo \"$KIRIN_JOB $KIRIN_EPOCH $0 end\" >> \"$1\"";
             let steps: Vec<_> = (0..steps)
                 .map(|step: u32| {
                     let pause = f64::from(self.dice.random_range(1..8_u32)) / 10.0;
+                    let pause = if is_long && step == 0 { LONG.as_secs_f64() } else { pause };
                     json!({ "argv": ["/bin/sh", "-c", script, step.to_string(), self.sink, pause.to_string()] })
                 })
                 .collect();
             ("command", json!({ "steps": steps }))
         } else {
-            ("probe", json!({ "steps": steps, "step_ms": self.dice.random_range(50..900) }))
+            let (steps, ms) = if is_long { (1, LONG.as_millis()) } else { (steps, self.dice.random_range(50..900)) };
+            ("probe", json!({ "steps": steps, "step_ms": ms }))
         }
     }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use kirin::cli::client::{Client, Login, Request};
 use kirin::cli::credentials;
+use kirin::plant::{Defence, WITHOUT};
+use kirin_store::StoreConfig;
 use serde_json::Value;
 
 use super::flights::{self, Quarter};
@@ -26,6 +28,10 @@ pub const DB: usize = 0;
 /// The hosts of the ensemble.
 pub const ZOOKEEPER: [usize; 3] = [1, 2, 3];
 const FIRST_NODE: usize = 4;
+/// The prefix of the metastore's tables.
+const PREFIX: &str = "chaos";
+/// So many are a crowd.
+const CROWD: usize = 40;
 /// By how much a node's wall clock is off.
 const CLOCK: &str = "clock";
 
@@ -67,6 +73,17 @@ impl Database {
         match self {
             Self::Postgres(server) => server.resume(),
             Self::MariaDb(server) => server.resume(),
+        }
+    }
+
+    /// Runs statements with the server's own client; what it prints.
+    ///
+    /// # Errors
+    /// If the server does not answer or refuses them.
+    pub fn query(&self, database: &str, sql: &str) -> anyhow::Result<String> {
+        match self {
+            Self::Postgres(server) => server.query(database, sql),
+            Self::MariaDb(server) => server.query(database, sql),
         }
     }
 
@@ -117,11 +134,18 @@ pub struct Deployment {
     pub nodes: Vec<Node>,
     /// The administrator.
     pub login: Login,
+    /// How the metastore is opened.
+    pub metastore: StoreConfig,
     /// A file to which command jobs append who they are.
     pub sink: PathBuf,
+    /// Where segments and logs are.
+    pub working_dir: PathBuf,
     program: PathBuf,
     previous: Option<PathBuf>,
+    missing: Option<Defence>,
     runtime: tokio::runtime::Handle,
+    /// The name of the database.
+    database_name: String,
 }
 
 /// What a cluster is made of.
@@ -137,6 +161,10 @@ pub struct Plan {
     pub program: PathBuf,
     /// The one before it, if it is there.
     pub previous: Option<PathBuf>,
+    /// Further settings of every node.
+    pub settings: Vec<(&'static str, String)>,
+    /// What the nodes lack, if their program can do without.
+    pub missing: Option<Defence>,
     /// Where everything is written.
     pub dir: PathBuf,
 }
@@ -166,6 +194,7 @@ impl Deployment {
         };
         let sink = plan.dir.join("sink");
         std::fs::write(&sink, "")?;
+        let working_dir = plan.dir.join("warehouse");
         let mut nodes = Vec::new();
         for (at, role) in plan.roles.iter().enumerate() {
             let host = FIRST_NODE + at;
@@ -177,8 +206,8 @@ impl Deployment {
             let (timeout, interval) = plan.beats;
             let mut conf = std::fs::File::create(home.join("conf/kylin.properties"))?;
             for (key, value) in [
-                ("kylin.metadata.url", format!("chaos@{url}")),
-                ("kylin.env.hdfs-working-dir", plan.dir.join("warehouse").display().to_string()),
+                ("kylin.metadata.url", format!("{PREFIX}@{url}")),
+                ("kylin.env.hdfs-working-dir", working_dir.display().to_string()),
                 ("kylin.env.zookeeper-connect-string", zookeeper.connect_string()),
                 ("kylin.server.mode", (*role).to_owned()),
                 ("server.address", address.clone()),
@@ -191,14 +220,31 @@ impl Deployment {
                 ("kylin.job.retry-interval", "200".to_owned()),
                 ("kylin.server.leader-race.heart-beat-timeout", timeout.to_string()),
                 ("kylin.server.leader-race.heart-beat-interval", interval.to_string()),
-            ] {
+            ]
+            .into_iter()
+            .chain(plan.settings.iter().cloned())
+            {
                 writeln!(conf, "{key}={value}")?;
             }
             nodes.push(Node { name, host, process: None, home, url: format!("http://{address}:7070") });
         }
-        let login = Login { user: String::new(), password: kirin::config::Secret::default() };
-        let (program, previous, runtime) = (plan.program.clone(), plan.previous.clone(), runtime.clone());
-        let mut cluster = Self { net, database, zookeeper, nodes, login, sink, program, previous, runtime };
+        let mut metastore = StoreConfig::new(url.parse()?);
+        metastore.identifier = PREFIX.to_owned();
+        let mut cluster = Self {
+            net,
+            database,
+            zookeeper,
+            nodes,
+            login: Login { user: String::new(), password: kirin::config::Secret::default() },
+            metastore,
+            sink,
+            working_dir,
+            program: plan.program.clone(),
+            previous: plan.previous.clone(),
+            missing: plan.missing,
+            runtime: runtime.clone(),
+            database_name: url.rsplit('/').next().unwrap_or_default().to_owned(),
+        };
         // The first one makes the cluster, and leaves its password.
         cluster.start_node(0)?;
         let login = cluster.wait("the first node's credentials", |cluster| {
@@ -268,6 +314,9 @@ impl Deployment {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(node.home.join("node.log"))?;
         let mut command = Command::new(program);
         command.arg("start").arg("--home").arg(&node.home).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        if let Some(missing) = self.missing {
+            command.env(WITHOUT, missing.name());
+        }
         if !clocks.is_empty() {
             command.env("LD_PRELOAD", faketime()?).envs(clocks.iter().copied());
         }
@@ -292,6 +341,18 @@ impl Deployment {
         let status = process.wait(PATIENCE)?;
         ensure!(status.success(), "{} ended with {status} when it was told to stop", node.name);
         Ok(())
+    }
+
+    /// Stops the worker of a build, whichever node runs one: the node and the worker.
+    ///
+    /// # Errors
+    /// If nobody builds.
+    pub fn stop_a_builder(&self) -> anyhow::Result<(usize, i32)> {
+        self.wait("a build", |cluster| {
+            let builders = cluster.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.process.as_ref()?)));
+            // What a build does, it does itself; the worker of a command has a child.
+            Ok(builders.filter_map(|(at, process)| Some((at, process.stop_a_child()?))).next())
+        })
     }
 
     /// Lets a node have so many descriptors and no more, or as many as the system lets it have; those that it has stay.
@@ -328,6 +389,87 @@ impl Deployment {
         let runtime = self.runtime.clone();
         runtime.block_on(self.zookeeper.kill_leader())?;
         Ok(())
+    }
+
+    /// Asks the database itself.
+    ///
+    /// # Errors
+    /// If it does not answer or refuses it.
+    pub fn sql(&self, sql: &str) -> anyhow::Result<String> {
+        self.database.query(&self.database_name, sql)
+    }
+
+    /// Writes a line of its own into the sink.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn mark(&self, line: &str) -> anyhow::Result<()> {
+        let mut sink = std::fs::OpenOptions::new().append(true).open(&self.sink)?;
+        Ok(sink.write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    /// Locks a table of the catalog for so long, while a crowd asks a node for what is in it.
+    ///
+    /// # Errors
+    /// If the database does not let it.
+    pub fn lock_catalog(&self, node: usize, span: Duration) -> anyhow::Result<()> {
+        let seconds = span.as_secs();
+        let lock = match self.database {
+            Database::Postgres(_) => {
+                format!("BEGIN; LOCK TABLE {PREFIX}_doc IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep({seconds}); COMMIT")
+            }
+            Database::MariaDb(_) => format!("LOCK TABLES {PREFIX}_doc WRITE; DO SLEEP({seconds}); UNLOCK TABLES"),
+        };
+        let client = self.client(node)?;
+        std::thread::scope(|scope| {
+            let locked = scope.spawn(|| self.sql(&lock));
+            self.runtime.block_on(async {
+                let ask = async || {
+                    let until = tokio::time::Instant::now() + span;
+                    while tokio::time::Instant::now() < until {
+                        let request = Request::get(&["models"]).with("project", flights::PROJECT);
+                        // What it says does not matter, only that it has to be asked.
+                        let _ = tokio::time::timeout_at(until, client.call::<Value>(request)).await;
+                    }
+                };
+                futures::future::join_all((0..CROWD).map(|_| ask())).await;
+            });
+            locked.join().expect("it does not panic").map(drop)
+        })
+    }
+
+    /// How many connections to the database there are, besides the one that asks.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn database_connections(&self) -> anyhow::Result<f64> {
+        let all = match self.database {
+            Database::Postgres(_) => {
+                "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            }
+            Database::MariaDb(_) => {
+                "SELECT COUNT(*) FROM information_schema.processlist WHERE command <> 'Daemon' AND id <> CONNECTION_ID()"
+            }
+        };
+        Ok(self.sql(all)?.parse()?)
+    }
+
+    /// How many connections the ensemble's servers have, and how many entries they keep.
+    ///
+    /// # Errors
+    /// If a server does not answer.
+    pub fn zookeeper_counts(&self) -> anyhow::Result<(f64, f64)> {
+        let (mut connections, mut entries) = (0.0, 0.0);
+        for server in 0..ZOOKEEPER.len() {
+            let told = self.runtime.block_on(self.zookeeper.command(server, "mntr"))?;
+            let number = |name: &str| {
+                let line = told.lines().find_map(|line| line.strip_prefix(name)).context(name.to_owned())?;
+                anyhow::Ok(line.trim().parse::<f64>()?)
+            };
+            connections += number("zk_num_alive_connections")?;
+            entries = number("zk_znode_count")?.max(entries);
+        }
+        Ok((connections, entries))
     }
 
     /// A client of one node and no other.

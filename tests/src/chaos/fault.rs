@@ -4,13 +4,19 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
+use kirin::plant::Defence;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
 use super::deployment::{DB, Deployment, ZOOKEEPER};
 use crate::servers::postgres::Stop;
+use crate::servers::process::Server;
 
+/// Stands in the sink where processes go on that stood still: what they are about to do is done before they can be told.
+pub const THAW: &str = "thaw";
+/// Stands in the sink where nothing of them is left.
+pub const THAWED: &str = "thawed";
 /// What fills a node's disk.
 const FILL: &str = "data/fill";
 
@@ -55,10 +61,14 @@ pub enum Fault {
     DbDown,
     /// The database accepts and never answers for longer than the timeout.
     DbHang,
+    /// Somebody locks a table of the catalog, and a crowd asks one node for what is in it.
+    DbLocked,
     /// The worker process of an attempt is killed.
     KillWorker,
     /// The worker process of an attempt stands still for a while.
     StickWorker,
+    /// The worker of a build stands still, on a node that is cut off from the database, and goes on after the takeover.
+    LateWorker,
     /// A node gets a tenth of a core.
     Starve,
     /// A node can't open any more files or connections.
@@ -78,7 +88,7 @@ pub enum Fault {
 }
 
 /// All of them that need nothing else.
-pub const ALL: [Fault; 28] = [
+pub const ALL: [Fault; 30] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Stop,
@@ -98,8 +108,10 @@ pub const ALL: [Fault; 28] = [
     Fault::DbCrash,
     Fault::DbDown,
     Fault::DbHang,
+    Fault::DbLocked,
     Fault::KillWorker,
     Fault::StickWorker,
+    Fault::LateWorker,
     Fault::Starve,
     Fault::Descriptors,
     Fault::DiskFull,
@@ -108,6 +120,17 @@ pub const ALL: [Fault; 28] = [
     Fault::ClockSlow,
     Fault::Several,
 ];
+
+/// What a cluster can't bear that lacks this defence.
+pub const fn against(missing: Defence) -> Fault {
+    match missing {
+        Defence::Fences => Fault::Freeze,
+        Defence::AttemptPaths => Fault::LateWorker,
+        Defence::Trust => Fault::CutDb,
+        Defence::WorkersEnd => Fault::Kill,
+        Defence::BeatConnection => Fault::DbLocked,
+    }
+}
 
 /// Those that begin, last and end, so that several can last at once.
 const LASTING: [Fault; 10] = [
@@ -171,6 +194,7 @@ impl Fault {
             | Self::CutDbOneWay
             | Self::Flap
             | Self::Loss
+            | Self::LateWorker
             | Self::Starve
             | Self::ClockSteps
             | Self::ClockFast
@@ -186,10 +210,31 @@ impl Fault {
             | Self::DbCrash
             | Self::DbDown
             | Self::DbHang
+            | Self::DbLocked
             | Self::KillWorker
             | Self::StickWorker
             | Self::Descriptors
             | Self::DiskFull => false,
+        }
+    }
+
+    /// Whether the process that is hit ends.
+    pub fn restarts(self) -> bool {
+        matches!(self, Self::Kill | Self::Stop | Self::Loop | Self::ClockSteps | Self::ClockFast | Self::ClockSlow)
+            || self.hits_all()
+    }
+
+    /// Whether it is up to the fault which nodes are hit.
+    pub fn hits_all(self) -> bool {
+        matches!(self, Self::Rolling | Self::Several | Self::Upgrade)
+    }
+
+    /// By what the death of a node is known that it brings about; nothing if that depends.
+    pub fn evidence(self) -> &'static [&'static str] {
+        match self {
+            Self::Kill | Self::Loop => &["exited", "replaced"],
+            Self::Freeze | Self::Unplug | Self::CutDb | Self::CutDbOneWay | Self::LateWorker => &["silent"],
+            _ => &[],
         }
     }
 
@@ -324,6 +369,10 @@ impl Fault {
                 hold(long);
                 cluster.database.thaw();
             }
+            Self::DbLocked => {
+                nodes.clear();
+                cluster.lock_catalog(victim, long)?;
+            }
             Self::KillWorker => {
                 cluster.process(victim)?.signal_children(libc::SIGKILL);
             }
@@ -331,6 +380,15 @@ impl Fault {
                 cluster.process(victim)?.signal_children(libc::SIGSTOP);
                 hold(Duration::from_secs(2));
                 cluster.process(victim)?.signal_children(libc::SIGCONT);
+            }
+            Self::LateWorker => {
+                let (builder, worker) = cluster.stop_a_builder()?;
+                nodes = vec![builder];
+                cluster.net.part(&[cluster.nodes[builder].host], &[DB])?;
+                hold(long);
+                Server::go_on(worker);
+                // It learns that it is dead only afterwards.
+                hold(Duration::from_secs(1));
             }
             Self::Starve => {
                 let until = Instant::now() + long;
@@ -347,6 +405,8 @@ impl Fault {
         cluster.zookeeper.start_all()?;
         let until_ms = wall_ms();
         cluster.until_all_up()?;
+        // Whoever was declared dead has joined again, which it does only when all that it ran has ended.
+        cluster.mark(THAWED)?;
         let normal_after = Duration::from_millis(u64::try_from(wall_ms() - until_ms).unwrap_or(0));
         Ok(Done { fault: self, nodes, from_ms, until_ms, normal_after })
     }
@@ -384,7 +444,10 @@ impl Fault {
     fn end(self, cluster: &mut Deployment, victim: usize) -> anyhow::Result<()> {
         match self {
             Self::Kill => cluster.start_node(victim)?,
-            Self::Freeze => cluster.process(victim)?.thaw(),
+            Self::Freeze => {
+                cluster.mark(THAW)?;
+                cluster.process(victim)?.thaw();
+            }
             Self::Descriptors => cluster.limit_descriptors(victim, None)?,
             Self::DiskFull => std::fs::remove_file(cluster.nodes[victim].home.join(FILL))?,
             _ => {}

@@ -79,6 +79,18 @@ impl Server {
         }
     }
 
+    /// Stops one of its children that has no children itself; which one.
+    pub fn stop_a_child(&self) -> Option<i32> {
+        let child = children(self.id()).into_iter().find(|child| children(*child).is_empty())?;
+        send(child, libc::SIGSTOP);
+        Some(child)
+    }
+
+    /// Lets a process go on.
+    pub fn go_on(child: i32) {
+        send(child, libc::SIGCONT);
+    }
+
     /// Freezes it with all its children, and waits until every thread of them stands still: the signal alone returns
     /// earlier.
     ///

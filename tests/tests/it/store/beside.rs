@@ -465,8 +465,25 @@ async fn pages_of_jobs_can_be_filtered_and_sorted(config: StoreConfig) {
     {
         assert_eq!(page(JobFilter { sort, ..all.clone() }).await.1, 4, "{sort:?}");
     }
+    // The end of what is over is its last change.
+    assert_eq!(act(&store, ids[1].0, Action::Discard).await, Answer::Done);
+    assert_eq!(act(&store, ids[2].0, Action::Pause).await, Answer::Done);
+    let latest = JobFilter { sort: JobSort::Changed, reverse: true, ..all.clone() };
+    let (order, total) = page(latest.clone()).await;
+    let jobs = store.jobs(&latest).await.expect("it is read").jobs;
+    assert!(jobs.is_sorted_by_key(|job| std::cmp::Reverse((job.ended_ms.unwrap_or(job.changed_ms), job.row.id))));
+    assert_eq!((order.len(), total), (4, 4));
+    for (offset, at) in order.iter().enumerate() {
+        let one = JobFilter { limit: 1, offset: offset as u64, ..latest.clone() };
+        assert_eq!(page(one).await, (vec![*at], 4));
+    }
+    let over = JobFilter { states: vec![JobState::Discarded], ..latest.clone() };
+    assert_eq!(page(over).await, (vec![1], 1));
+    let waits = JobFilter { states: vec![JobState::Paused], reverse: false, ..latest };
+    assert_eq!(page(JobFilter { sort: JobSort::Created, ..waits.clone() }).await, (vec![2, 3], 2));
+    assert_eq!(page(waits).await.1, 2);
     assert_eq!(page(JobFilter { sort: JobSort::Kind, ..all.clone() }).await.0, [0, 2, 3, 1]);
-    assert_eq!(page(JobFilter { sort: JobSort::State, reverse: true, ..all }).await.0, [3, 2, 1, 0]);
+    assert_eq!(page(JobFilter { sort: JobSort::State, reverse: true, ..all }).await.0, [1, 3, 2, 0]);
 }
 
 pub(super) async fn a_document_is_changed_by_whom_has_seen_it(config: StoreConfig) {

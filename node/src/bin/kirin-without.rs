@@ -1,0 +1,10 @@
+//! `kirin` without one of its defences (see [`kirin::plant`]), for `chaos --without`. Not for anything else.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    kirin::program::run()
+}

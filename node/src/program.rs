@@ -1,0 +1,38 @@
+//! The program: reads the command line and does what it says.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{self, Cli, Command, Exit, Failure};
+use crate::config::Config;
+
+/// Runs it.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error)),
+    };
+    runtime.block_on(async {
+        let done = match cli.command {
+            Command::Start(args) => match Config::load(&args.sources()) {
+                Ok(config) => Box::pin(crate::server::run(config)).await,
+                Err(errors) => return cli::report(&Failure::new(Exit::Usage, errors.to_string(), String::new())),
+            },
+            Command::Replay(args) => crate::replay::run(&args, cli.global.output),
+            Command::Worker(_) => Box::pin(crate::worker::run()).await,
+            Command::Demo(args) => Box::pin(crate::demo::run(args)).await,
+            Command::Bench(bench) => Box::pin(crate::bench::run(bench, cli.global.output)).await,
+            Command::Client(command) => return Box::pin(cli::run(cli.global, command)).await,
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        }
+    })
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    cli::report(&Failure::new(Exit::Failed, format!("{error:#}"), String::new()))
+}

@@ -1,0 +1,92 @@
+//! Watches the files of published segments, from outside: what a commit has named must stay as it was, whoever else writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use kirin::metastore::Store;
+use kirin_olap::{DataFile, Manifest};
+use kirin_store::StoreConfig;
+use tokio::task::JoinHandle;
+
+use super::flights::PROJECT;
+
+/// So often.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// A watch that is kept.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Seen>,
+}
+
+/// What it saw.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Files that were read and found as they were written.
+    pub sound: u64,
+    /// Those that were not.
+    pub damaged: Vec<String>,
+}
+
+impl Watch {
+    /// Begins to watch through a connection of its own to the metastore.
+    pub fn begin(runtime: &tokio::runtime::Handle, metastore: StoreConfig) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = runtime.spawn(watch(metastore, Arc::clone(&stop)));
+        Self { stop, task }
+    }
+
+    /// Ends the watch.
+    ///
+    /// # Errors
+    /// If it broke.
+    pub fn end(self, runtime: &tokio::runtime::Handle) -> anyhow::Result<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        Ok(runtime.block_on(self.task)?)
+    }
+}
+
+async fn watch(metastore: StoreConfig, stop: Arc<AtomicBool>) -> Seen {
+    let mut seen = Seen::default();
+    let mut store = None;
+    let mut written = BTreeMap::new();
+    while !stop.load(Ordering::Relaxed) {
+        if store.is_none() {
+            store = Store::open(&metastore).await.ok();
+        }
+        let Some(open) = &store else { continue };
+        for (id, manifest) in published(open).await {
+            let files = manifest.layouts.iter().flat_map(|layout| &layout.files);
+            for file in files {
+                match unchanged(file, &mut written) {
+                    Ok(()) => seen.sound += 1,
+                    // Dropped meanwhile: then its files may go.
+                    Err(_) if !published(open).await.iter().any(|(other, _)| *other == id) => break,
+                    Err(what) => seen.damaged.push(format!("segment {id}: {what}")),
+                }
+            }
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+    seen
+}
+
+/// The file's content is what was published, and nobody wrote it again.
+fn unchanged(file: &DataFile, written: &mut BTreeMap<String, SystemTime>) -> Result<(), String> {
+    file.verify()?;
+    let at = std::fs::metadata(&file.path).and_then(|meta| meta.modified()).map_err(|error| error.to_string())?;
+    if *written.entry(file.path.clone()).or_insert(at) == at {
+        return Ok(());
+    }
+    Err(format!("{} was written again after it was published", file.path))
+}
+
+/// What is published; nothing while the metastore does not answer.
+async fn published(store: &Store) -> Vec<(uuid::Uuid, Manifest)> {
+    let Ok(Some(project)) = store.project(PROJECT).await else { return Vec::new() };
+    let segments = store.segments(project.id, None).await.unwrap_or_default();
+    let manifest = |manifest| serde_json::from_value(manifest).ok();
+    segments.into_iter().filter_map(|segment| Some((segment.id, manifest(segment.manifest?)?))).collect()
+}
