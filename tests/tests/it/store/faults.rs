@@ -177,8 +177,8 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
     let (store, straight, proxy) = behind(on).await;
     let (project, me) = (project(&straight).await, join(&store, "a").await);
     let mut told = (0, 0, 0);
-    // How much a whole take says, from a new connection on.
-    proxy.cut();
+    // How much a whole take says, from a new connection on: none idles that it could take.
+    store.close().await;
     recovered(&store, me).await;
     let before = proxy.carried();
     let row = job(&straight, project, 0).await;
