@@ -10,7 +10,7 @@ use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
 use kirin_core::{Answer, Ask, JobState, Member, NodeId};
 pub use kirin_shell::report::{EndReport, Publish, StepReport};
 pub use kirin_store::{Counts, DocKind, MemberInfo, NewSegment, SegmentState, StoreError, Traffic, wall_ms};
-use kirin_store::{HistoryFilter, HistoryRow, StoreConfig};
+use kirin_store::{HistoryFilter, HistoryRow, Load, StoreConfig};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -330,6 +330,14 @@ impl Store {
             Some(job) => self.job_info(job).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// How many jobs each node runs and has on its queue.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn loads(&self) -> Read<BTreeMap<NodeId, Load>> {
+        self.inner.loads().await
     }
 
     /// A page of jobs, and how many there are in all.

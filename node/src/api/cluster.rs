@@ -1,18 +1,17 @@
 //! The cluster: members, who holds what, history, health.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kirin_core::ask::Target;
-use kirin_core::{Answer, Ask, Event, JobState, Member, NodeId, Span};
+use kirin_core::{Event, Member, Span};
 use kirin_discovery::Health;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::metastore::{Counts, Extra};
+use crate::metastore::Counts;
 
 use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared};
 
@@ -35,7 +34,7 @@ pub(super) async fn cluster(State(context): Shared, Params(whose): Params<Whose>
         .look(|node, now| node.view(now))
         .await
         .ok_or_else(|| ApiError::unavailable("this node is stopping"))?;
-    let loads = loads(&context).await?;
+    let loads = context.store.loads().await?;
     let mut value = Vec::new();
     for info in &members {
         let peer = view.members.iter().find(|peer| peer.row.member == info.member);
@@ -121,28 +120,6 @@ async fn own(context: &Context) -> Result<Value> {
             "people": counts(traffic.people),
         },
     })))
-}
-
-#[derive(Clone, Copy, Default)]
-struct Load {
-    running: u64,
-    waiting: u64,
-}
-
-/// What each node runs and has on its queue, as it is committed.
-async fn loads(context: &Context) -> std::result::Result<BTreeMap<NodeId, Load>, ApiError> {
-    let Answer::Jobs(rows) = context.store.ask(&Ask::ListJobs, Extra::None).await else {
-        return Err(ApiError::unavailable("the jobs can't be listed"));
-    };
-    let mut loads: BTreeMap<NodeId, Load> = BTreeMap::new();
-    for row in rows {
-        match (row.state, row.holder, row.placed) {
-            (JobState::Running, Some(holder), _) => loads.entry(holder.node).or_default().running += 1,
-            (state, None, Some(node)) if state.is_waiting() => loads.entry(node).or_default().waiting += 1,
-            _ => {}
-        }
-    }
-    Ok(loads)
 }
 
 fn discovery_json(context: &Context) -> Value {

@@ -1,5 +1,7 @@
 //! Jobs as people see them: pages, one job with its steps and attempts, progress; and how a job's row is read.
 
+use std::collections::BTreeMap;
+
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, Priority, ProjectId};
 use kirin_core::{JobState, Member, MemberState, NodeId, Role};
 use uuid::Uuid;
@@ -88,6 +90,15 @@ pub enum JobSort {
     State,
     /// By the time from the first attempt's begin to the last change or end.
     Duration,
+}
+
+/// What one node has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Jobs that it runs.
+    pub running: u64,
+    /// Jobs that wait on its queue.
+    pub waiting: u64,
 }
 
 /// A page of jobs.
@@ -278,6 +289,15 @@ impl Store {
             self.once(&format!("{JOB_INFO} WHERE {only} AND {wheres} ORDER BY {order} LIMIT {limit} OFFSET {offset}"));
         let jobs = self.read_of(&page, &args).await?.iter().map(job_info).collect::<Result<_, _>>()?;
         Ok(JobPage { jobs, total })
+    }
+
+    /// How many jobs each node runs and has on its queue.
+    ///
+    /// # Errors
+    /// If the metastore can't be read.
+    pub async fn loads(&self) -> Result<BTreeMap<NodeId, Load>, StoreError> {
+        let rows = self.read(|sql| &sql.loads, &[]).await?;
+        rows.iter().map(|row| Ok((NodeId(row.num(0)?), Load { running: row.num(1)?, waiting: row.num(2)? }))).collect()
     }
 
     /// One job by its number.

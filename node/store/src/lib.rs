@@ -67,7 +67,7 @@ pub use config::{Backend, StoreConfig};
 pub use doc::{Doc, DocKind};
 pub use error::StoreError;
 pub use history::{HistoryFilter, HistoryRow};
-pub use job::{AttemptEnd, AttemptInfo, JobFilter, JobInfo, JobPage, JobSort, MemberInfo, StepInfo};
+pub use job::{AttemptEnd, AttemptInfo, JobFilter, JobInfo, JobPage, JobSort, Load, MemberInfo, StepInfo};
 pub use project::Project;
 pub use segment::{NewSegment, Segment, SegmentState};
 #[doc(hidden)]

@@ -20,7 +20,7 @@ use sqlx::ConnectOptions;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock;
@@ -80,6 +80,8 @@ pub(crate) trait Work: Sync {
 pub(crate) struct Lines {
     opener: Arc<Opener>,
     gate: Semaphore,
+    /// Connections that are being opened, also for requests that gave up meanwhile.
+    opening: Arc<Semaphore>,
     idle: Arc<Idle>,
     purpose: Purpose,
 }
@@ -250,13 +252,15 @@ impl Line {
 impl Lines {
     /// At most `count` connections, opened when they are needed.
     pub(crate) fn new(opener: Arc<Opener>, count: u32, purpose: Purpose) -> Self {
-        Self { purpose, opener, gate: Semaphore::new(count as usize), idle: Arc::default() }
+        let [gate, opening] = [(); 2].map(|()| Semaphore::new(count as usize));
+        Self { purpose, opener, gate, opening: Arc::new(opening), idle: Arc::default() }
     }
 
     /// At most `count` more, which idle among these: whoever needs one takes what idles, but is never kept waiting by those.
     pub(crate) fn beside(&self, count: u32) -> Self {
-        let gate = Semaphore::new(count as usize);
-        Self { opener: self.opener.clone(), gate, idle: self.idle.clone(), purpose: self.purpose }
+        let [gate, opening] = [(); 2].map(|()| Semaphore::new(count as usize));
+        let (opener, idle) = (self.opener.clone(), self.idle.clone());
+        Self { opener, gate, opening: Arc::new(opening), idle, purpose: self.purpose }
     }
 
     /// Runs `work` as one transaction within `patience`, again if a conflict rolled it back.
@@ -349,9 +353,44 @@ impl Lines {
 
     /// An idle connection that can be trusted, or a new one.
     async fn line(&self) -> Result<Line, Fault> {
+        if let Some(line) = self.idle_line().await {
+            return Ok(line);
+        }
+        let opening = self.opening.clone().acquire_owned().await.expect("it is never closed");
+        // One that somebody else had wanted may be there by now.
+        if let Some(line) = self.idle_line().await {
+            return Ok(line);
+        }
+        let (tell, told) = oneshot::channel();
+        let (opener, idle, purpose) = (self.opener.clone(), self.idle.clone(), self.purpose);
+        // It goes on when this request gives up: a server that is behind with its visitors must not be called on again and
+        // again by the same ones, none of whom waits long enough.
+        tokio::spawn(async move {
+            let _opening = opening;
+            let patience = opener.ask_timeout.max(PEOPLE_TIMEOUT);
+            let opened = match timeout_at(clock::now() + patience, opener.open(purpose)).await {
+                Ok(opened) => opened.map(|(conn, timeline)| Line {
+                    conn,
+                    timeline,
+                    sql: opener.sql.clone(),
+                    phase: Phase::Idle,
+                    committed: false,
+                    generation: idle.generation.load(Ordering::Relaxed),
+                    since: clock::now(),
+                    fresh: true,
+                }),
+                Err(_) => Err(Fault::Certain(StoreError::Late(patience))),
+            };
+            if let Err(Ok(unwanted)) = tell.send(opened) {
+                idle.lines.lock().expect("no panic while held").push(unwanted);
+            }
+        });
+        told.await.unwrap_or_else(|_| Err(Fault::Certain(StoreError::Unreachable("the runtime is ending".to_owned()))))
+    }
+
+    async fn idle_line(&self) -> Option<Line> {
         loop {
-            let idle = self.idle.lines.lock().expect("no panic while held").pop();
-            let Some(mut line) = idle else { break };
+            let mut line = self.idle.lines.lock().expect("no panic while held").pop()?;
             let is_sound = line.generation == self.idle.generation.load(Ordering::Relaxed);
             if !is_sound || !self.opener.is_newest(line.timeline) {
                 continue;
@@ -362,19 +401,8 @@ impl Lines {
             }
             line.fresh = false;
             line.committed = false;
-            return Ok(line);
+            return Some(line);
         }
-        let (conn, timeline) = self.opener.open(self.purpose).await?;
-        Ok(Line {
-            conn,
-            timeline,
-            sql: self.opener.sql.clone(),
-            phase: Phase::Idle,
-            committed: false,
-            generation: self.idle.generation.load(Ordering::Relaxed),
-            since: clock::now(),
-            fresh: true,
-        })
     }
 
     fn keep(&self, mut line: Line) {

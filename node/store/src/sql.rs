@@ -333,6 +333,7 @@ statements! {
     all jobs_by_id;
     all jobs_by_uuid;
     all jobs_of_node;
+    all loads;
     each submit;
     all submit_projects;
     all place;

@@ -3,10 +3,11 @@
 //! The database is a file and works on threads of its own. It takes no simulated time.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kirin_core::ask::{Fence, JobId, ProjectId};
-use kirin_core::{Answer, Ask, Member};
+use kirin_core::{Answer, Ask, Member, NodeId};
 use kirin_sim::dice::Dice;
 pub use kirin_store::*;
 use tokio::kernel;
@@ -110,6 +111,7 @@ requests! {
     job_by_uuid(uuid: Uuid) -> Option<JobInfo>;
     jobs(filter: &JobFilter) -> JobPage;
     jobs_by_id(ids: &[JobId]) -> Vec<JobInfo>;
+    loads() -> BTreeMap<NodeId, Load>;
     progress(fence: Fence, by: Member, text: &str) -> bool;
     project_add(name: &str, limit: u32, description: &str, settings: &str) -> Option<ProjectId>;
     project_drop(id: ProjectId) -> bool;
