@@ -14,7 +14,7 @@ pub fn run(data: &[u8]) {
     let base = Path::new("/base");
     let Ok(metastore) = Metastore::parse(text, &verbatim, base) else { return };
     if let Backend::Postgres(server) | Backend::MySql(server) = &metastore.backend {
-        assert!(!server.host.is_empty() && !server.database.is_empty(), "{metastore:?}");
+        assert!(!server.hosts.is_empty() && !server.database.is_empty(), "{metastore:?}");
         let password = format!("{}", server.password.reveal());
         // A short one is a part of many words.
         if password.len() > 6 && !text.replacen(&password, "", 1).contains(&password) {

@@ -36,11 +36,14 @@ impl Crowd {
             let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                        WHERE backend_type = 'client backend' AND client_addr <> inet_client_addr()";
             let ended: i64 = sqlx::query_scalar(sql).fetch_one(&mut sessions[0]).await?;
+            // Whose place is free now must not get it back.
             quiet = if ended == 0 { quiet + 1 } else { 0 };
             if quiet == QUIET {
                 return Ok(Self { _sessions: Box::new(sessions) });
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            if quiet > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         }
         bail!("others always get a connection again")
     }
@@ -68,7 +71,9 @@ impl Crowd {
             if quiet == QUIET {
                 return Ok(Self { _sessions: Box::new(sessions) });
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            if quiet > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
             for other in others {
                 // One that is gone by itself can't be ended.
                 let kill = sqlx::AssertSqlSafe(format!("KILL CONNECTION {other}"));
