@@ -603,7 +603,7 @@ mod tests {
         assert!(why("k@jdbc,username=u").contains("url is missing"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h/d").contains("username is missing"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h1:1,h2:2/d,username=u").contains("parameter 2"));
-        assert!(why("k@jdbc,url=jdbc:mysql:replication://h1,h2/d,username=u").contains("the primary is"));
+        assert!(why("k@jdbc,url=\"jdbc:mysql:replication://h1,h2/d\",username=u").contains("the primary is"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h/,username=u").contains("name a database"));
         assert!(why("k@jdbc,url=jdbc:h2:mem:x,username=u").contains("jdbc:mysql://"));
         assert!(why("k@jdbc,url=jdbc:oracle://h/d,username=u").contains("none of"));

@@ -96,7 +96,7 @@ impl Server {
         children(self.id())
     }
 
-    /// Freezes it with all its children, and waits until every thread of them stands still: the signal alone returns
+    /// Freezes it with all that it has started, and waits until every thread of them stands still: the signal alone returns
     /// earlier.
     ///
     /// # Errors
@@ -104,19 +104,19 @@ impl Server {
     pub fn freeze(&self) -> anyhow::Result<()> {
         // The parent first, so that it makes no more children meanwhile.
         self.signal_all(libc::SIGSTOP);
-        let all = || std::iter::once(self.id()).chain(children(self.id()));
+        let all = || std::iter::once(self.id()).chain(descendants(self.id()));
         until("the server stands still", STANDSTILL_MAX, || Ok(all().all(stands_still)))
     }
 
-    /// Lets it and its children go on.
+    /// Lets it go on, and all that it has started.
     pub fn thaw(&self) {
         self.signal_all(libc::SIGCONT);
     }
 
     fn signal_all(&self, signal: libc::c_int) {
         send(self.id(), signal);
-        for child in children(self.id()) {
-            send(child, signal);
+        for process in descendants(self.id()) {
+            send(process, signal);
         }
     }
 
@@ -213,6 +213,17 @@ fn stands_still(process: i32) -> bool {
         // `pid (name) state …`; the name may contain anything.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 'Z']))
     })
+}
+
+/// Its children, theirs and so on: parents before their children.
+fn descendants(parent: i32) -> Vec<i32> {
+    let mut all = children(parent);
+    let mut at = 0;
+    while let Some(process) = all.get(at).copied() {
+        all.extend(children(process));
+        at += 1;
+    }
+    all
 }
 
 fn children(parent: i32) -> Vec<i32> {
