@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use kirin_tests::servers::postgres::Postgres;
-use kirin_tests::servers::process::Server;
+use kirin_tests::servers::process::{Server, beside};
 use kirin_tests::servers::zookeeper::Ensemble;
 
 /// A benchmark that takes longer is stuck.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 fn main() -> anyhow::Result<()> {
-    let kirin = std::env::current_exe()?.with_file_name("kirin");
-    ensure!(kirin.exists(), "{} is not there: cargo build --release -p kirin", kirin.display());
+    let kirin = beside("kirin", "cargo build --release -p kirin")?;
     let runtime = tokio::runtime::Runtime::new()?;
     let mut zookeeper = runtime.block_on(Ensemble::of(3).start())?;
     let postgres = Postgres::start(true)?;

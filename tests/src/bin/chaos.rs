@@ -21,6 +21,7 @@ use kirin_tests::chaos::register::{self, Sessions};
 use kirin_tests::chaos::segments::Watch;
 use kirin_tests::chaos::soak::Samples;
 use kirin_tests::chaos::{flights, ledger, net};
+use kirin_tests::servers::process::beside;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -202,12 +203,10 @@ fn chosen(options: &Options, missing: Option<Defence>) -> anyhow::Result<Vec<Fau
 }
 
 fn plan(options: &Options, missing: Option<Defence>, dir: &Path) -> anyhow::Result<Plan> {
-    let (name, how) = match missing {
-        Some(_) => ("kirin-without", " --features plants --bin kirin-without"),
-        None => ("kirin", ""),
+    let program = match missing {
+        Some(_) => beside("kirin-without", "cargo build --release -p kirin --features plants --bin kirin-without")?,
+        None => beside("kirin", "cargo build --release -p kirin")?,
     };
-    let program = std::env::current_exe()?.with_file_name(name);
-    anyhow::ensure!(program.exists(), "{} is not there: cargo build --release -p kirin{how}", program.display());
     Ok(Plan {
         backend: options.backend(),
         roles: vec!["all", "all", "job", "query"],

@@ -1,6 +1,6 @@
 //! What must hold afterwards, seen from outside: through the API, in the sink, in the recordings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -54,7 +54,8 @@ pub fn all(
         ));
     }
     found.wrong.extend(said.audited.wrong.iter().cloned());
-    sink(cluster, &said.audited.committed, &mut found)?;
+    let text = std::fs::read_to_string(&cluster.sink).context("the sink")?;
+    sink(&text, &said.audited.committed, &mut found);
     found.wrong.extend(ledger::check(cluster)?);
     history(cluster, journal, faults, beats, &mut found);
     for node in 0..cluster.nodes.len() {
@@ -65,25 +66,34 @@ pub fn all(
 }
 
 /// No effect under a stale epoch after one under a newer, and no step begun again after its commit.
-fn sink(cluster: &Deployment, committed: &BTreeMap<String, Vec<u64>>, found: &mut Findings) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&cluster.sink).context("the sink")?;
+fn sink(text: &str, committed: &BTreeMap<String, Vec<u64>>, found: &mut Findings) {
     let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut thawing = false;
+    let mut thawing = BTreeSet::new();
     for line in text.lines() {
-        if line == THAW || line == THAWED {
-            thawing = line == THAW;
-            continue;
-        }
         let words: Vec<_> = line.split(' ').collect();
-        let [job, epoch, step, moment] = words[..] else {
+        match words[..] {
+            [THAW, node] => {
+                thawing.insert(node);
+                continue;
+            }
+            [THAWED] => {
+                thawing.clear();
+                continue;
+            }
+            _ => {}
+        }
+        let [job, epoch, step, moment, node] = words[..] else {
             found.wrong.push(format!("the sink has a line \"{line}\""));
             continue;
         };
         found.effects += 1;
-        let (epoch, step): (u64, usize) = (epoch.parse()?, step.parse()?);
+        let (Ok(epoch), Ok(step)) = (epoch.parse::<u64>(), step.parse::<usize>()) else {
+            found.wrong.push(format!("the sink has a line \"{line}\""));
+            continue;
+        };
         let newest = newest.entry(job).or_insert(epoch);
         // A process that stood still can't obey; it is for the target to look at the epoch.
-        if epoch < *newest && !thawing {
+        if epoch < *newest && !thawing.contains(node) {
             found
                 .wrong
                 .push(format!("job {job}: step {step} has an effect under epoch {epoch} after one under {newest}"));
@@ -96,7 +106,6 @@ fn sink(cluster: &Deployment, committed: &BTreeMap<String, Vec<u64>>, found: &mu
             found.wrong.push(format!("job {job}: step {step} was begun under epoch {epoch}, but committed under {by}"));
         }
     }
-    Ok(())
 }
 
 /// The cluster's history, as far as it was read.
@@ -159,7 +168,7 @@ fn history(cluster: &Deployment, journal: &Journal, faults: &[Done], beats: (u64
                 }
             }
             (Some("takeover"), done) => {
-                if !journal.has(&["fence", "leave", "join"], line) {
+                if !journal.has(&["fence", "leave"], line) {
                     found.wrong.push(format!("nothing in the history explains the takeover {line}"));
                 }
                 let Some(done) = done else { continue };
@@ -202,4 +211,44 @@ fn replay(cluster: &Deployment, node: usize, is_own: &dyn Fn(&Path) -> bool) -> 
         }
     }
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of_sink(lines: &[&str], committed: &[u64]) -> Vec<String> {
+        let mut found = Findings::default();
+        sink(&lines.join("\n"), &BTreeMap::from([("j".to_owned(), committed.to_vec())]), &mut found);
+        found.wrong
+    }
+
+    #[test]
+    fn late_effects_are_wrong_but_from_those_who_stood_still() {
+        let taken_over = ["j 1 0 begin n1", "j 2 0 begin n2", "j 2 0 end n2"];
+        assert_eq!(of_sink(&taken_over, &[2]), [""; 0]);
+        let late = "j 1 0 end n1";
+        assert_eq!(of_sink(&[taken_over.as_slice(), &[late]].concat(), &[2]).len(), 1);
+        assert_eq!(of_sink(&[taken_over.as_slice(), &["thaw n1", late, "thawed"]].concat(), &[2]).len(), 0);
+        assert_eq!(of_sink(&[taken_over.as_slice(), &["thaw n3", late, "thawed"]].concat(), &[2]).len(), 1);
+        assert_eq!(of_sink(&[taken_over.as_slice(), &["thaw n1", "thawed", late]].concat(), &[2]).len(), 1);
+        assert_eq!(of_sink(&taken_over, &[1]).len(), 1, "begun again after its commit");
+        assert_eq!(of_sink(&["j 1 0"], &[]).len(), 1, "no line that a job writes");
+    }
+
+    #[test]
+    fn a_takeover_without_a_death_is_not_explained() {
+        let line = |event, evidence: Option<&str>| json!({ "event": event, "node": "n1", "incarnation": 3, "evidence": evidence });
+        let takeover = line("takeover", Some("silent"));
+        let explained = |lines: &[Value]| {
+            let lines = lines.iter().map(|line| (line.to_string(), line.clone()));
+            Journal(lines.collect()).has(&["fence", "leave"], &takeover)
+        };
+        assert!(explained(&[line("fence", Some("silent"))]));
+        assert!(!explained(&[line("fence", Some("exited"))]), "by another evidence");
+        assert!(!explained(&[line("join", None)]));
+        assert!(!explained(&[]));
+    }
 }

@@ -221,7 +221,7 @@ impl User {
         let is_long = self.dice.random_ratio(1, 10);
         if self.dice.random_ratio(1, 3) {
             // Each program says which step of which job it is, under which epoch, before and after its work.
-            let script = "echo \"$KIRIN_JOB $KIRIN_EPOCH $0 begin\" >> \"$1\"; sleep $2; echo \"$KIRIN_JOB $KIRIN_EPOCH $0 end\" >> \"$1\"";
+            let script = "echo \"$KIRIN_JOB $KIRIN_EPOCH $0 begin $CHAOS_NODE\" >> \"$1\"; sleep $2; echo \"$KIRIN_JOB $KIRIN_EPOCH $0 end $CHAOS_NODE\" >> \"$1\"";
             let steps: Vec<_> = (0..steps)
                 .map(|step: u32| {
                     let pause = f64::from(self.dice.random_range(1..8_u32)) / 10.0;

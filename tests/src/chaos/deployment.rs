@@ -351,6 +351,8 @@ impl Deployment {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(node.home.join("node.log"))?;
         let mut command = Command::new(program);
         command.arg("start").arg("--home").arg(&node.home).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // What it starts inherits it: the sink tells who wrote.
+        command.env("CHAOS_NODE", &node.name);
         if let Some(missing) = self.missing {
             command.env(WITHOUT, missing.name());
         }

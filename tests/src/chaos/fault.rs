@@ -14,7 +14,8 @@ use super::memory;
 use crate::servers::postgres::Stop;
 use crate::servers::process::Server;
 
-/// Stands in the sink where processes go on that stood still: what they are about to do is done before they can be told.
+/// Stands in the sink, with the node, where its processes go on that stood still: what they are about to do is done before
+/// they can be told.
 pub const THAW: &str = "thaw";
 /// Stands in the sink where nothing of them is left.
 pub const THAWED: &str = "thawed";
@@ -488,7 +489,7 @@ impl Fault {
         match self {
             Self::Kill => cluster.start_node(victim)?,
             Self::Freeze => {
-                cluster.mark(THAW)?;
+                cluster.mark(&format!("{THAW} {}", cluster.nodes[victim].name))?;
                 cluster.process(victim)?.thaw();
             }
             Self::Descriptors => cluster.limit_descriptors(victim, None)?,

@@ -251,6 +251,16 @@ pub fn program(candidates: &[&str], package: &str) -> anyhow::Result<PathBuf> {
     bail!("{} not found: apt-get install --no-install-recommends {package}", candidates.join(" or "))
 }
 
+/// A program that was built beside this one.
+///
+/// # Errors
+/// If it is not there, with how to build it.
+pub fn beside(name: &str, build: &str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    anyhow::ensure!(program.exists(), "{} is not there: {build}", program.display());
+    Ok(program)
+}
+
 /// Picks free loopback ports.
 ///
 /// They lie below the range from which the kernel takes ports for outgoing connections, so nobody gets one by chance while its server
