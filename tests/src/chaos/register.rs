@@ -23,10 +23,9 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::order::{self, Model};
+use super::clients::IMPATIENCE;
+use crate::order::{self, Search};
 
-/// How long a session waits for an answer.
-const IMPATIENCE: Duration = Duration::from_secs(3);
 /// How long they rest when nobody is answered.
 const PAUSE: Duration = Duration::from_millis(500);
 /// So many sessions work at one project at once.
@@ -81,7 +80,14 @@ pub struct Asker {
     node: usize,
 }
 
-type Call = order::Call<Op, Heard>;
+/// A request of a session.
+#[derive(Clone, Debug)]
+pub struct Call {
+    op: Op,
+    asked_at: u64,
+    /// When it was answered, and what; nothing if nobody knows what came of it.
+    heard: Option<(u64, Heard)>,
+}
 
 /// Everything that was asked of one project.
 #[derive(Clone, Debug)]
@@ -107,7 +113,7 @@ pub struct Checked {
 
 /// A project as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Register(Option<Project>);
+pub struct Register(Option<Project>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Project {
@@ -155,15 +161,22 @@ impl Register {
     }
 }
 
-impl Model for Register {
-    type Op = Op;
-    type Heard = Heard;
+impl order::Call for Call {
+    type Model = Register;
 
-    fn goes_on(&mut self, op: &Op, heard: Option<&Heard>) -> bool {
-        let said = self.say(op);
-        let Some(heard) = heard else { return true };
+    fn asked_at(&self) -> u64 {
+        self.asked_at
+    }
+
+    fn answered_at(&self) -> Option<u64> {
+        Some(self.heard.as_ref()?.0)
+    }
+
+    fn happens(&self, _: u8, register: &mut Register, _: &[&Self]) -> bool {
+        let said = register.say(&self.op);
+        let Some((_, heard)) = &self.heard else { return true };
         // Whoever found the project and then found it gone says that it changed meanwhile.
-        let changed = said == Heard::Missing && !matches!(op, Op::Read | Op::Tables) && *heard == Heard::Refused;
+        let changed = said == Heard::Missing && !matches!(self.op, Op::Read | Op::Tables) && *heard == Heard::Refused;
         said == *heard || changed
     }
 }
@@ -172,7 +185,7 @@ impl History {
     /// Whether there is an order that explains it.
     pub fn is_linearizable(&self) -> bool {
         let calls: Vec<_> = self.calls.iter().map(|(_, call)| call.clone()).collect();
-        order::explains(&Register::default(), &calls)
+        Search::new(&calls, &|_| true).finds(&Register::default())
     }
 
     fn told(&self) -> String {

@@ -14,10 +14,11 @@ use kirin_core::Answer;
 use kirin_sim::store::Store as Model;
 use kirin_store::Planted;
 use kirin_tests::conformance::Contract as _;
+use kirin_tests::order::Search;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 
-use super::order::{Call, Search};
+use super::order::Call;
 use super::sequential::{agreed, tell};
 use super::server::Server;
 use super::wish::{Known, Wish, limits, name, posts, takes, two_join, wishes};

@@ -1,11 +1,5 @@
-//! Is there an order of concurrent calls that explains what was heard?
-//!
-//! The calls of a history overlap in real time. It is *linearizable* if each call can be given one moment between its
-//! request and its answer such that the model, asked in the order of the moments, answers what was heard and ends where the
-//! server ended. The search is Wing and Gong's with Lowe's memory, as Porcupine does it: of the calls that may come next try
-//! each, and never look twice at the same state of the model with the same calls left. A call whose answer says that it
-//! changed nothing goes first, as soon as that is the right answer: whatever order explains the rest still does. (The tester of stateright
-//! has no such memory, so that saying "there is none" would take it for ever, and that is what a test has to say.)
+//! What concurrent calls of the contract mean to the model, for the search for an order that explains them
+//! ([`kirin_tests::order`]).
 //!
 //! What the contract says of moments is taken at its word:
 //!
@@ -14,11 +8,10 @@
 //! - "Full" counts takes that share the transaction, though they are granted a moment later. (Calls of the same project that
 //!   overlap are counted here, since nobody tells which of them share a transaction.)
 
-use std::collections::HashSet;
-
 use kirin_core::ask::ProjectId;
 use kirin_core::{Answer, Ask, ProjectRow};
 use kirin_sim::store::Store as Model;
+use kirin_tests::order;
 
 use super::follow;
 
@@ -33,8 +26,17 @@ pub(super) struct Call {
     pub(super) answered_at: u64,
 }
 
-impl Call {
-    /// How many moments it has.
+impl order::Call for Call {
+    type Model = Model;
+
+    fn asked_at(&self) -> u64 {
+        self.asked_at
+    }
+
+    fn answered_at(&self) -> Option<u64> {
+        Some(self.answered_at)
+    }
+
     fn moments(&self) -> u8 {
         match (&self.ask, &self.heard) {
             (Ask::Beat { .. }, Answer::Listed { .. })
@@ -43,7 +45,6 @@ impl Call {
         }
     }
 
-    /// Whether its next moment leaves everything as it is, whenever it is.
     fn changes_nothing(&self, past: u8) -> bool {
         match &self.heard {
             Answer::Refused | Answer::Full | Answer::Jobs(_) | Answer::Accepted { fresh: false, .. } => true,
@@ -53,9 +54,7 @@ impl Call {
         }
     }
 
-    /// Whether its next moment can be this one; the model goes on. `granted` says how many takes of a project that overlap
-    /// with this call are granted later.
-    fn happens(&self, past: u8, model: &mut Model, granted: impl Fn(ProjectId) -> u32) -> bool {
+    fn happens(&self, past: u8, model: &mut Model, open: &[&Self]) -> bool {
         match (&self.ask, &self.heard) {
             (Ask::Beat { .. }, Answer::Listed { .. }) if past == 0 => {
                 matches!(follow(model, &self.ask, &self.heard), Answer::Listed { .. })
@@ -72,7 +71,7 @@ impl Call {
                 let take = Ask::Take { fence: *fence, by: *by, in_order: false };
                 let mut counted = model.clone();
                 if let Some(row) = model.job(fence.job) {
-                    let limit = model.load(row.project).1.saturating_sub(granted(row.project));
+                    let limit = model.load(row.project).1.saturating_sub(self.granted(row.project, model, open));
                     counted.add_project(ProjectRow { id: row.project, limit });
                 }
                 follow(&mut counted, &take, &self.heard) == Answer::Full
@@ -82,69 +81,22 @@ impl Call {
             _ => follow(model, &self.ask, &self.heard) == self.heard,
         }
     }
+}
+
+impl Call {
+    /// How many takes of the project that overlap with this call are granted later.
+    fn granted(&self, project: ProjectId, model: &Model, open: &[&Self]) -> u32 {
+        let is_such = |other: &&&Self| match (&other.ask, &other.heard) {
+            (Ask::Take { fence, .. }, Answer::Granted { .. }) => {
+                self.overlaps(other) && model.job(fence.job).is_some_and(|row| row.project == project)
+            }
+            _ => false,
+        };
+        open.iter().filter(is_such).map(|_| 1).sum()
+    }
 
     /// Whether both were under way at once.
     fn overlaps(&self, other: &Self) -> bool {
         self.asked_at < other.answered_at && other.asked_at < self.answered_at
-    }
-}
-
-/// The search; what it explained at best is kept for people.
-pub(super) struct Search<'a> {
-    calls: &'a [Call],
-    is_end: &'a dyn Fn(&Model) -> bool,
-    seen: HashSet<(Vec<u8>, Model)>,
-    path: Vec<usize>,
-    pub(super) best: Vec<usize>,
-}
-
-impl<'a> Search<'a> {
-    /// A search for an order of these calls after which the model is as `is_end` wants it.
-    pub(super) fn new(calls: &'a [Call], is_end: &'a dyn Fn(&Model) -> bool) -> Self {
-        Self { calls, is_end, seen: HashSet::new(), path: Vec::new(), best: Vec::new() }
-    }
-
-    /// Whether there is one that begins at this model.
-    pub(super) fn finds(&mut self, begin: &Model) -> bool {
-        self.goes_on(&mut vec![0; self.calls.len()], begin)
-    }
-
-    fn goes_on(&mut self, past: &mut Vec<u8>, model: &Model) -> bool {
-        let calls = self.calls;
-        if self.path.len() > self.best.len() {
-            self.best.clone_from(&self.path);
-        }
-        let open = || calls.iter().enumerate().filter(|(at, call)| past[*at] < call.moments());
-        let Some(first_answer) = open().map(|(_, call)| call.answered_at).min() else { return (self.is_end)(model) };
-        let mut next = Vec::new();
-        for (at, call) in open().filter(|(_, call)| call.asked_at < first_answer) {
-            let mut after = model.clone();
-            let granted = |project| {
-                let is_such = |(_, other): &(usize, &Call)| match (&other.ask, &other.heard) {
-                    (Ask::Take { fence, .. }, Answer::Granted { .. }) => {
-                        call.overlaps(other) && model.job(fence.job).is_some_and(|row| row.project == project)
-                    }
-                    _ => false,
-                };
-                open().filter(is_such).map(|_| 1).sum()
-            };
-            if call.happens(past[at], &mut after, granted) {
-                if call.changes_nothing(past[at]) {
-                    next = vec![(at, after)];
-                    break;
-                }
-                next.push((at, after));
-            }
-        }
-        for (at, after) in next {
-            past[at] += 1;
-            self.path.push(at);
-            if self.seen.insert((past.clone(), after.clone())) && self.goes_on(past, &after) {
-                return true;
-            }
-            self.path.pop();
-            past[at] -= 1;
-        }
-        false
     }
 }
