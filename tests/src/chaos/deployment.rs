@@ -510,7 +510,9 @@ impl Deployment {
     ///
     /// # Errors
     /// If a server does not answer.
-    pub fn zookeeper_counts(&self) -> anyhow::Result<(f64, f64)> {
+    pub fn zookeeper_counts(&mut self) -> anyhow::Result<(f64, f64)> {
+        // Nodes are well while two servers serve; here the third counts.
+        self.runtime.block_on(self.zookeeper.until_serving())?;
         let (mut connections, mut entries) = (0.0, 0.0);
         for server in 0..ZOOKEEPER.len() {
             let told = self.runtime.block_on(self.zookeeper.command(server, "mntr"))?;

@@ -41,7 +41,7 @@ impl Samples {
     ///
     /// # Errors
     /// If something can't be asked.
-    pub fn take(&mut self, cluster: &Deployment, survivor: usize) -> anyhow::Result<()> {
+    pub fn take(&mut self, cluster: &mut Deployment, survivor: usize) -> anyhow::Result<()> {
         let process = cluster.process(survivor)?.id();
         let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
         let number = |name: &str| {
