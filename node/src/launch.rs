@@ -29,6 +29,8 @@ pub struct Plan {
     pub zookeeper: Option<String>,
     /// `kylin.server.mode` of each node; `all` for those beyond the list.
     pub modes: Vec<String>,
+    /// `server.port` of each node, which it has after a restart, too; any free one for those beyond the list.
+    pub ports: Vec<u16>,
     /// Further settings of every node.
     pub settings: Vec<(String, String)>,
     /// Further environment of every node.
@@ -128,7 +130,7 @@ impl Cluster {
         let mut lines = vec![
             ("kylin.metadata.url".to_owned(), self.metastore.clone()),
             ("kylin.env.hdfs-working-dir".to_owned(), self.dir.join("warehouse").display().to_string()),
-            ("server.port".to_owned(), "0".to_owned()),
+            ("server.port".to_owned(), self.plan.ports.get(self.nodes.len()).copied().unwrap_or(0).to_string()),
             ("server.address".to_owned(), "127.0.0.1".to_owned()),
             ("spring.cloud.zookeeper.discovery.instance-host".to_owned(), "127.0.0.1".to_owned()),
             ("kirin.node.name".to_owned(), node.name.clone()),
@@ -165,6 +167,11 @@ impl Cluster {
         process.wait().await?;
         self.nodes[node].child = None;
         Ok(at)
+    }
+
+    /// With what program nodes are started from here on.
+    pub fn set_program(&mut self, program: &Path) {
+        self.plan.program = Some(program.to_owned());
     }
 
     /// Starts a node that was killed or stopped.

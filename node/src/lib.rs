@@ -8,7 +8,7 @@
 //! | [`executor`], [`worker`] | what runs attempts; the worker process |
 //! | [`catalog`] | what queries see |
 //! | [`metastore`] | the metastore as the node sees it |
-//! | [`api`] | HTTP |
+//! | [`http`], [`api`] | HTTP: how it begins and ends; what it answers |
 //! | [`chores`], [`history`] | the leader's sweep; what happened to whom |
 //! | [`config`], [`auth`], [`cli`], [`program`] | configuration, proofs, command line |
 //! | [`plant`] | defences that `chaos` can take away |
@@ -27,6 +27,7 @@ pub mod demo;
 pub mod directory;
 pub mod executor;
 pub mod history;
+pub mod http;
 pub mod launch;
 pub mod metastore;
 pub mod outside;

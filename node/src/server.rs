@@ -30,6 +30,7 @@ use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
 use crate::executor::{Attempts, Executor, Retry};
 use crate::history::History;
+use crate::http::Http;
 use crate::metastore::{JoinInfo, Store, StoreError};
 use crate::outside;
 use crate::plant::Defence;
@@ -56,7 +57,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
-    let Running { name, address, mind, me, discovery, mut shell } = tokio::select! {
+    let Running { name, address, mind, me, discovery, http, mut shell } = tokio::select! {
         running = start(&config, stop.asked.clone()) => running?,
         () = stop.wished() => return Ok(()),
     };
@@ -68,16 +69,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = &mut shell => anyhow::bail!("the node's loop has ended unexpectedly"),
     }
     tracing::info!("stopping: handing over what runs");
+    http.keep_no_connections();
     // Off the list before the first job moves, so that nobody is sent here any more.
     if let Err(error) = discovery.withdraw().await {
         tracing::debug!(%error, "could not be withdrawn from discovery");
     }
     let within = config.jobs.drain_timeout;
     mind.tell(Event::DrainWished { within: span(within), leave: true });
+    let ended = async {
+        tokio::select! {
+            _ = &mut shell => {}
+            () = tokio::time::sleep(within + FAREWELL) => tracing::warn!("the metastore did not hear the farewell"),
+        }
+        // It answers to the last: others may be gone, too.
+        http.end().await;
+    };
     tokio::select! {
-        _ = &mut shell => {}
+        () = ended => {}
         () = stop.wished() => tracing::warn!("told to stop once more: ending at once"),
-        () = tokio::time::sleep(within + FAREWELL) => tracing::warn!("the metastore did not hear the farewell"),
     }
     discovery.stop().await;
     Ok(())
@@ -90,6 +99,7 @@ pub struct Running {
     mind: Mind,
     me: watch::Receiver<Option<Member>>,
     discovery: Arc<dyn Discovery>,
+    http: Http,
     /// Its loop, which ends when the member has left.
     pub shell: JoinHandle<()>,
 }
@@ -102,13 +112,13 @@ pub struct Running {
 pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::Result<Running> {
     let store = open_store(config).await?;
     let cluster = found_cluster(config, &store).await?;
-    let http = TcpListener::bind((config.bind.as_str(), config.port))
+    let http_at = TcpListener::bind((config.bind.as_str(), config.port))
         .await
         .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
     let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
         .await
         .with_context(|| format!("cannot listen on {}:{} (kirin.link.port)", config.bind, config.link_port))?;
-    let port = http.local_addr()?.port();
+    let port = http_at.local_addr()?.port();
     let address = config.advertised_address(port);
     let name = config.node_name(port);
     let join = JoinInfo {
@@ -158,14 +168,10 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         stop,
         config: config.clone(),
     });
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(http, router).await {
-            tracing::error!(%error, "the HTTP API has ended");
-        }
-    });
+    let http = Http::serve(http_at, router);
     announce(config, port, &discovery, me.clone()).await;
     let shell = tokio::spawn(shell.run());
-    Ok(Running { name, address: address.to_string(), mind, me, discovery, shell })
+    Ok(Running { name, address: address.to_string(), mind, me, discovery, http, shell })
 }
 
 /// Signals and requests to stop.

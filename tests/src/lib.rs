@@ -3,6 +3,7 @@
 
 pub mod chaos;
 pub mod conformance;
+pub mod load;
 pub mod logs;
 pub mod order;
 pub mod servers;

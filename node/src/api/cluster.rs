@@ -251,7 +251,8 @@ pub(super) async fn stop(State(context): Shared) -> Result<Value> {
     Ok(Data(json!("")))
 }
 
-/// `GET /health`: what a load balancer asks. 200 as long as this node can answer queries.
+/// `GET /health`: what a load balancer asks. 200 as long as this node can answer queries; one that drains still can, but whoever
+/// asks has others.
 pub(super) async fn health(State(context): State<Context>) -> Response {
     let looked = tokio::time::timeout(Duration::from_secs(1), context.mind.look(|node, now| node.view(now))).await;
     let view = looked.ok().flatten();

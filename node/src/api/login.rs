@@ -30,13 +30,17 @@ pub(super) async fn require(
     let phc = if known { context.store.setting(ADMIN_HASH).await? } else { None };
     let is_right = match &phc {
         Some(phc) if context.verified.remembers(ADMIN, &password, phc, kirin_shell::clock::instant()) => true,
-        // Argon2 takes its time on purpose: not on the threads that serve others.
-        _ => tokio::task::spawn_blocking(move || {
-            context.verified.check(ADMIN, &password, phc.as_deref(), kirin_shell::clock::instant())
-        })
-        .await
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?,
+        _ => {
+            let turn = context.verified.turn(ADMIN, &password, phc.as_deref().unwrap_or_default());
+            let _turn = turn.lock().await;
+            // Argon2 takes its time on purpose: not on the threads that serve others.
+            tokio::task::spawn_blocking(move || {
+                context.verified.check(ADMIN, &password, phc.as_deref(), kirin_shell::clock::instant())
+            })
+            .await
+            .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
+            .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
+        }
     };
     if !is_right {
         return Err(denied("user name or password is wrong"));

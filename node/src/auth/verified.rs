@@ -6,7 +6,7 @@
 //! are remembered: guessing stays as slow as argon2 makes it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, Mac};
@@ -23,12 +23,17 @@ pub struct Verified {
     keep: Duration,
     capacity: usize,
     until: Mutex<BTreeMap<[u8; 32], Instant>>,
+    turns: Mutex<BTreeMap<[u8; 32], Weak<Turn>>>,
 }
+
+/// Who has it locked verifies.
+type Turn = tokio::sync::Mutex<()>;
 
 impl Verified {
     /// Remembers at most `capacity` credentials, each for `keep`.
     pub fn new(keep: Duration, capacity: usize) -> Self {
-        Self { key: rand::rng().random(), keep, capacity: capacity.max(1), until: Mutex::default() }
+        let (until, turns) = (Mutex::default(), Mutex::default());
+        Self { key: rand::rng().random(), keep, capacity: capacity.max(1), until, turns }
     }
 
     /// Whether the password is right: from memory, else by argon2 (which blocks). `phc` is the user's stored hash, `None`
@@ -52,6 +57,17 @@ impl Verified {
     pub fn remembers(&self, user: &str, password: &Secret, phc: &str, now: Instant) -> bool {
         let digest = self.digest(user, password, phc);
         self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).is_some_and(|&until| now < until)
+    }
+
+    /// Who shares credentials takes turns in verifying them: a node that has just started is asked by everybody at once, and
+    /// all but the first find them remembered.
+    pub fn turn(&self, user: &str, password: &Secret, phc: &str) -> Arc<Turn> {
+        let digest = self.digest(user, password, phc);
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = turns.get(&digest).and_then(Weak::upgrade).unwrap_or_default();
+        turns.insert(digest, Arc::downgrade(&turn));
+        turn
     }
 
     /// Forgets everything.
@@ -118,6 +134,17 @@ mod tests {
         }
         let kept = |user| verified.remembers(user, &Secret::new("p"), "h", start + Duration::from_secs(3));
         assert_eq!([kept("a"), kept("b"), kept("c")], [false, true, true]);
+    }
+
+    #[test]
+    fn only_who_brings_the_same_takes_turns() {
+        let verified = Verified::new(Duration::from_secs(60), 2);
+        let turn = |user, password| verified.turn(user, &Secret::new(password), "h");
+        let (one, same, other) = (turn("u", "p"), turn("u", "p"), turn("u", "q"));
+        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
+        drop((one, same, other));
+        let _last = turn("v", "p");
+        assert_eq!(verified.turns.lock().unwrap().len(), 1, "who is done is forgotten");
     }
 
     #[test]

@@ -312,6 +312,9 @@ pub struct LbArgs {
     /// What to run when the file has changed, as in "nginx -s reload"
     #[arg(long, value_name = "COMMAND", requires = "out")]
     pub reload: Option<String>,
+    /// With --watch: for how long a member stays in the file that is away, as in a restart
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = when::span)]
+    pub keep: std::time::Duration,
 }
 
 /// Which load balancer.

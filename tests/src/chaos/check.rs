@@ -44,18 +44,13 @@ pub fn all(
     faults: &[Done],
     beats: (u64, u64),
 ) -> anyhow::Result<Findings> {
-    let mut found = Findings { jobs: said.submitted.len(), queries: said.queries, ..Findings::default() };
-    found.wrong.extend(said.unseen.iter().map(|what| format!("acknowledged and not seen: {what}")));
-    found.wrong.extend(said.strange.iter().cloned());
+    let mut found = jobs(said, &std::fs::read_to_string(&cluster.sink).context("the sink")?);
     if said.reads == 0 || said.queries == 0 {
         found.wrong.push(format!(
             "{} reads and {} queries were answered: nothing was put to the test",
             said.reads, said.queries
         ));
     }
-    found.wrong.extend(said.audited.wrong.iter().cloned());
-    let text = std::fs::read_to_string(&cluster.sink).context("the sink")?;
-    sink(&text, &said.audited.committed, &mut found);
     found.wrong.extend(ledger::check(cluster)?);
     history(cluster, journal, faults, beats, &mut found);
     for node in 0..cluster.nodes.len() {
@@ -63,6 +58,16 @@ pub fn all(
     }
     recordings(cluster, faults, &mut found);
     Ok(found)
+}
+
+/// Checks what came of the users' jobs.
+pub fn jobs(said: &Remembered, text_of_sink: &str) -> Findings {
+    let mut found = Findings { jobs: said.submitted.len(), queries: said.queries, ..Findings::default() };
+    found.wrong.extend(said.unseen.iter().map(|what| format!("acknowledged and not seen: {what}")));
+    found.wrong.extend(said.strange.iter().cloned());
+    found.wrong.extend(said.audited.wrong.iter().cloned());
+    sink(text_of_sink, &said.audited.committed, &mut found);
+    found
 }
 
 /// No effect under a stale epoch after one under a newer, and no step begun again after its commit.

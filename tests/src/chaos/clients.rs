@@ -82,7 +82,8 @@ struct User {
 }
 
 impl Clients {
-    /// Lets users loose on the nodes at these addresses.
+    /// Lets users loose on the nodes at these addresses. If there are quarters, one of them builds and drops those, and one
+    /// queries them.
     ///
     /// # Errors
     /// If an address is none.
@@ -100,8 +101,7 @@ impl Clients {
             urls.iter().map(one).collect::<Result<Vec<_>, _>>()
         };
         let mut tasks = Vec::new();
-        // Two more than those who submit: one builds and drops segments, one queries them.
-        for number in 0..USERS + 2 {
+        for number in 0..USERS + if quarters.is_empty() { 0 } else { 2 } {
             let user = User {
                 nodes: clients()?,
                 names: format!("user{number}"),

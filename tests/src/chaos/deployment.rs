@@ -31,7 +31,7 @@ pub const DB: usize = 0;
 pub const ZOOKEEPER: [usize; 3] = [1, 2, 3];
 const FIRST_NODE: usize = 4;
 /// The prefix of the metastore's tables.
-const PREFIX: &str = "chaos";
+pub(super) const PREFIX: &str = "chaos";
 /// So many are a crowd.
 const CROWD: usize = 40;
 /// By how much a node's wall clock is off.

@@ -1,27 +1,27 @@
 //! What the metastore's tables must say, asked in SQL of the database itself. No clock is compared.
 
-use super::deployment::Deployment;
+use super::deployment::{Deployment, PREFIX};
 
-/// Rows that must not be there: what they would mean, and how they are found.
+/// Rows that must not be there: what they would mean, and how they are found. `@` stands before the names of tables.
 const NEVER: [(&str, &str); 4] = [
     (
         "a step was committed by an attempt after another had taken the job over without it (job, step, epoch)",
-        "SELECT s.job, s.idx, s.epoch FROM chaos_step s JOIN chaos_attempt a ON a.job = s.job \
+        "SELECT s.job, s.idx, s.epoch FROM @step s JOIN @attempt a ON a.job = s.job \
          WHERE a.epoch > s.epoch AND a.from_step <= s.idx",
     ),
     (
         "a step was committed by an attempt that is not the job's last, which began before it (job, step, epoch)",
-        "SELECT s.job, s.idx, s.epoch FROM chaos_step s JOIN chaos_job j ON j.id = s.job \
+        "SELECT s.job, s.idx, s.epoch FROM @step s JOIN @job j ON j.id = s.job \
          WHERE j.epoch > s.epoch AND j.from_step <= s.idx",
     ),
     (
         "a segment is published, but not by the last attempt at its job (segment, job, epoch)",
-        "SELECT s.id, s.job, s.epoch FROM chaos_segment s JOIN chaos_job j ON j.uuid = s.job \
+        "SELECT s.id, s.job, s.epoch FROM @segment s JOIN @job j ON j.uuid = s.job \
          WHERE s.state = 1 AND (j.state <> 6 OR j.epoch <> s.epoch)",
     ),
     (
         "a job's counter of steps and its steps differ (job, counter, steps)",
-        "SELECT j.id, j.steps, COUNT(s.idx) FROM chaos_job j LEFT JOIN chaos_step s ON s.job = j.id \
+        "SELECT j.id, j.steps, COUNT(s.idx) FROM @job j LEFT JOIN @step s ON s.job = j.id \
          GROUP BY j.id, j.steps HAVING j.steps <> COUNT(s.idx)",
     ),
 ];
@@ -31,9 +31,17 @@ const NEVER: [(&str, &str); 4] = [
 /// # Errors
 /// If the database can't be asked.
 pub fn check(cluster: &Deployment) -> anyhow::Result<Vec<String>> {
+    check_in(PREFIX, |sql| cluster.sql(sql))
+}
+
+/// The same, in tables with this prefix.
+///
+/// # Errors
+/// If the database can't be asked.
+pub fn check_in(prefix: &str, ask: impl Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     for (what, sql) in NEVER {
-        let rows = cluster.sql(sql)?;
+        let rows = ask(&sql.replace('@', &format!("{prefix}_")))?;
         wrong.extend(rows.lines().map(|row| format!("{what}: {}", row.replace('\t', "|"))));
     }
     Ok(wrong)

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 
+pub mod balancer;
 pub mod crowd;
 pub mod mariadb;
 pub mod pair;

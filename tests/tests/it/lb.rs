@@ -1,138 +1,118 @@
-//! A real nginx in front of real nodes, with the configuration that `kirin lb` makes.
+//! Real load balancers in front of real nodes, with the configuration that `kirin lb` makes.
 
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use kirin::cli::client::{Client, Request};
 use kirin::cli::credentials;
-use kirin::launch::Cluster;
-use kirin_tests::servers::process::{Server, free_ports, program as server_program};
-use serde_json::{Value, json};
+use kirin::launch::{Cluster, Plan};
+use kirin_tests::load::{Load, Question, Tally};
+use kirin_tests::servers::balancer::{Asked, Balancer, Kind};
+use kirin_tests::servers::process::free_ports;
+use serde_json::json;
 
 use crate::cluster::{plan, program};
 
+const NODES: usize = 3;
 /// Requests a second.
 const RATE: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_a_node_behind_nginx_fails_no_query() -> anyhow::Result<()> {
+    let tally = kill_each(Kind::Nginx, "round-robin").await?;
+    ensure!(tally.repeated == 0, "{} requests were for the clients to repeat", tally.repeated);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_the_node_to_which_nginx_sends_a_client_fails_none_of_its_queries() -> anyhow::Result<()> {
+    let tally = kill_each(Kind::Nginx, "ip-hash").await?;
+    ensure!(tally.repeated == 0, "{} requests were for the clients to repeat", tally.repeated);
+    Ok(())
+}
+
+/// httpd tries another node only as long as it has sent nothing, or waits for `100 Continue` and hears nothing. What a node
+/// was about to answer when it died is for the client to repeat: it finds its connection closed, or is told 502 if this was
+/// the first request on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_a_node_behind_httpd_fails_no_query_that_is_sent_again() -> anyhow::Result<()> {
+    let tally = kill_each(Kind::Httpd, "round-robin").await?;
+    // At most those that were under way at one of the kills.
+    ensure!(tally.repeated < tally.times.len() / 20, "{} of {} were repeated", tally.repeated, tally.times.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut cluster = Cluster::start(dir.path(), 3, plan()).await?;
-    let login = credentials::read(&cluster.nodes[0].home().join("data"))?.context("the first node's credentials")?;
-    let port = free_ports(1)?[0];
-    let (own, listen) = (dir.path().join("nginx"), format!("127.0.0.1:{port}"));
-    std::fs::create_dir(&own)?;
-    let path = own.display().to_string();
-    // What any nginx has around such a file, with everything below a directory of its own.
-    let temp =
-        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path {path}/{what};"));
-    let around = format!(
-        "daemon off; user root; pid {path}/pid; error_log {path}/error.log; worker_processes 1;\n\
-         events {{ worker_connections 512; }}\nhttp {{ access_log {path}/access.log; {}\ninclude {path}/kirin.conf; }}\n",
-        temp.join(" ")
-    );
-    std::fs::write(own.join("nginx.conf"), around)?;
+    let (mut cluster, mut balancer) = behind(Kind::Nginx, "round-robin", dir.path()).await?;
+    balancer.keep_current("1h")?;
+    let load = load(&cluster, &balancer)?;
+    ask(&load, RATE).await?;
+    for node in 0..NODES {
+        cluster.stop(node).await?;
+        cluster.restart(node).await?;
+        cluster.wait_for_members(NODES).await?;
+        ask(&load, RATE / 2).await?;
+    }
+    let tally = load.end().await?.remove(0);
+    ensure!(tally.failed.is_empty() && tally.repeated == 0, "{:?}, {} repeated", tally.failed.first(), tally.repeated);
+    ensure!(balancer.changes() == 0, "a rolling restart changed the file {} times", balancer.changes());
 
-    let nginx = server_program(&["/usr/sbin/nginx"], "nginx-light")?;
-    let urls: Vec<_> = cluster.nodes.iter().map(|node| node.url.clone()).collect();
-    let lb = |more: &[&str]| {
-        let mut lb = Command::new(program());
-        lb.args(["--url", &urls.join(","), "lb", "nginx", "--listen", &listen, "--out"]).arg(own.join("kirin.conf"));
-        lb.args(more).env("KIRIN_USER", &login.user).env("KIRIN_PASSWORD", login.password.reveal());
-        quiet(lb)
-    };
-    ensure!(lb(&[]).status()?.success(), "there is no configuration");
-    let mut server = Command::new(&nginx);
-    server.args(["-p", &path, "-c", &format!("{path}/nginx.conf")]);
-    let _nginx = Nginx(Server::spawn(quiet(server), libc::SIGTERM)?);
-
-    let through = Client::new(&[format!("http://{listen}")], Some(login.clone()))?;
-    cluster.wait("nginx", async || Ok(through.call::<Value>(Request::get(&["cluster"])).await.ok())).await?;
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let load = tokio::spawn(queries(through, Arc::clone(&stop), Arc::clone(&sent)));
-    let so_many_more = async |count: u64| {
-        let from = sent.load(Ordering::Relaxed);
-        until(|| sent.load(Ordering::Relaxed) >= from + count).await
-    };
-    so_many_more(RATE).await?;
+    balancer.keep_current("100ms")?;
+    let away = cluster.nodes[1].url.trim_start_matches("http://").to_owned();
     cluster.kill(1).await?;
-    so_many_more(2 * RATE).await?;
+    let is_listed = || anyhow::Ok(balancer.members()?.contains(&away));
+    cluster.wait("the file without the dead node", async || Ok((!is_listed()?).then_some(()))).await?;
     cluster.restart(1).await?;
-    cluster.wait_for_members(3).await?;
-    so_many_more(RATE).await?;
-    stop.store(true, Ordering::Relaxed);
-    let failed = load.await?;
-    ensure!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), sent.load(Ordering::Relaxed), failed.first());
-
-    // Kept current. Not under load: a reload closes idle connections, and a client may be about to use one.
-    ensure!(servers_in(&own)? == 3, "three servers at first");
-    let reload = format!("{} -p {path} -c {path}/nginx.conf -s reload", nginx.display());
-    let _lb = Server::spawn(lb(&["--watch", "--reload", &reload]), libc::SIGKILL)?;
-    cluster.kill(2).await?;
-    cluster.wait("the file without the dead node", async || Ok((servers_in(&own)? == 2).then_some(()))).await?;
-    cluster.restart(2).await?;
-    cluster.wait("the file with it again", async || Ok((servers_in(&own)? == 3).then_some(()))).await?;
+    cluster.wait("the file with it again", async || Ok(is_listed()?.then_some(()))).await?;
     cluster.stop_all().await
 }
 
-/// Waits until it is so.
-async fn until(so: impl Fn() -> bool) -> anyhow::Result<()> {
-    let until = tokio::time::Instant::now() + Duration::from_secs(60);
-    while !so() {
+/// Kills each node under load, and starts it again.
+async fn kill_each(kind: Kind, method: &'static str) -> anyhow::Result<Tally> {
+    let dir = tempfile::tempdir()?;
+    let (mut cluster, balancer) = behind(kind, method, dir.path()).await?;
+    let load = load(&cluster, &balancer)?;
+    ask(&load, RATE).await?;
+    for node in 0..NODES {
+        cluster.kill(node).await?;
+        ask(&load, RATE / 2).await?;
+        cluster.restart(node).await?;
+        cluster.wait_for_members(NODES).await?;
+        ask(&load, RATE / 2).await?;
+    }
+    let tally = load.end().await?.remove(0);
+    let (failed, all) = (&tally.failed, tally.times.len());
+    ensure!(failed.is_empty(), "{} of {all} failed: {:?}", failed.len(), failed.first());
+    cluster.stop_all().await?;
+    Ok(tally)
+}
+
+async fn behind(kind: Kind, method: &'static str, dir: &Path) -> anyhow::Result<(Cluster, Balancer)> {
+    let plan = Plan { ports: free_ports(NODES)?, ..plan() };
+    let cluster = Cluster::start(dir, NODES, plan).await?;
+    let login = credentials::read(&cluster.nodes[0].home().join("data"))?.context("the first node's credentials")?;
+    let urls = cluster.nodes.iter().map(|node| node.url.clone()).collect();
+    let balancer = Balancer::start(kind, method, Asked { program: program(), urls, login })?;
+    Ok((cluster, balancer))
+}
+
+fn load(cluster: &Cluster, balancer: &Balancer) -> anyhow::Result<Load> {
+    let login = cluster.nodes[0].client()?.login().context("a login")?;
+    let questions = vec![
+        Question::read("/kylin/api/projects", "/data/total_size", json!(1)),
+        Question::query("default", "SELECT 1 + 1 AS two", json!([["2"]])),
+    ];
+    Load::start(&balancer.url(), login, questions, RATE, 1, balancer.lost())
+}
+
+/// Waits until so many more were sent.
+async fn ask(load: &Load, more: u64) -> anyhow::Result<()> {
+    let (until, from) = (tokio::time::Instant::now() + Duration::from_secs(60), load.sent());
+    while load.sent() < from + more {
         ensure!(tokio::time::Instant::now() < until, "the queries have come to a halt");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
-}
-
-/// Queries and reads at an even rate, each sent once; returns what failed.
-async fn queries(client: Client, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> Vec<String> {
-    let mut tick = tokio::time::interval(Duration::from_millis(1_000 / RATE));
-    let mut open = tokio::task::JoinSet::new();
-    let client = Arc::new(client);
-    let mut failed = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        tick.tick().await;
-        let (client, number) = (Arc::clone(&client), sent.fetch_add(1, Ordering::Relaxed));
-        open.spawn(async move {
-            let request = if number.is_multiple_of(2) {
-                Request::get(&["projects"])
-            } else {
-                Request::post(&["query"]).body(&json!({ "project": "default", "sql": "SELECT 1 + 1 AS two" }))?
-            };
-            client.call::<Value>(request).await
-        });
-        while let Some(Ok(done)) = open.try_join_next() {
-            failed.extend(done.err().map(|failure| failure.to_string()));
-        }
-    }
-    for done in open.join_all().await {
-        failed.extend(done.err().map(|failure| failure.to_string()));
-    }
-    failed
-}
-
-fn servers_in(own: &std::path::Path) -> anyhow::Result<usize> {
-    let text = std::fs::read_to_string(own.join("kirin.conf"))?;
-    Ok(text.lines().filter(|line| line.trim().starts_with("server 1")).count())
-}
-
-/// Its master takes its workers along only if it is told to end, not if it is killed.
-struct Nginx(Server);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        self.0.signal(libc::SIGTERM);
-        // If it does not end, it is killed all the same.
-        let _ = self.0.wait(Duration::from_secs(10));
-    }
-}
-
-/// A server that says nothing here.
-fn quiet(mut command: Command) -> Command {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
 }

@@ -2,8 +2,14 @@
 //!
 //! Failures are noticed by the balancer itself, with the requests that meet them. What may be tried at another node is said
 //! request by request: reads, and queries, which change nothing although they are POSTs. A submit whose answer was lost is
-//! for the client to repeat, with its idempotency key. httpd tries another node only while it has sent nothing.
+//! for the client to repeat, with its idempotency key. httpd tries another node only while it has sent nothing, or no body
+//! yet: before one it waits for the node's `100 Continue`.
+//!
+//! The file changes as seldom as it can, because a reload closes clients' connections, and on one of them a request may be
+//! under way. A member that is there for the first time is added at once. One that drains stays: it answers as before. And
+//! one that is away stays for a while: the first request that it refuses goes elsewhere, and a restart is soon over.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -14,6 +20,7 @@ use super::super::client::Request;
 use super::super::exit::Failure;
 use super::super::payload::ClusterView;
 use super::Session;
+use kirin_shell::clock;
 
 /// How often the members are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -23,17 +30,30 @@ pub(super) async fn run(it: Session<'_, '_>, args: LbArgs) -> Result<(), Failure
         let text = configuration(&args, &members(&it).await?);
         return it.screen.print(&text);
     };
+    let (mut seen, mut is_stale) = (BTreeMap::new(), false);
     loop {
         match members(&it).await {
             Ok(members) => {
-                if write(out, &configuration(&args, &members))? {
-                    reload(args.reload.as_deref()).await?;
-                    it.screen.print(&format!("{}: {}\n", out.display(), members.join(" ")))?;
+                let now = clock::instant();
+                seen.extend(members.into_iter().map(|member| (member, now)));
+                seen.retain(|_, at| now.duration_since(*at) <= args.keep);
+                let listed: Vec<_> = seen.keys().cloned().collect();
+                if write(out, &configuration(&args, &listed))? {
+                    it.screen.print(&format!("{}: {}\n", out.display(), listed.join(" ")))?;
+                    is_stale = true;
                 }
             }
             Err(failure) if !args.watch => return Err(failure),
             // The balancer does without: it goes on with the members that it knows.
             Err(failure) => tracing::warn!(%failure, "the members can't be looked up; the file stays as it is"),
+        }
+        if is_stale {
+            match reload(args.reload.as_deref()).await {
+                Ok(()) => is_stale = false,
+                Err(failure) if !args.watch => return Err(failure),
+                // It may not run yet.
+                Err(failure) => tracing::warn!(%failure, "to be tried again"),
+            }
         }
         if !args.watch {
             return Ok(());
@@ -42,11 +62,11 @@ pub(super) async fn run(it: Session<'_, '_>, args: LbArgs) -> Result<(), Failure
     }
 }
 
-/// Where the members that are up listen, sorted.
+/// Where the members listen that answer requests, sorted.
 async fn members(it: &Session<'_, '_>) -> Result<Vec<String>, Failure> {
     let view: ClusterView = it.client.call(Request::get(&["cluster"])).await?;
-    let up = view.members.into_iter().filter(|member| member.state == "up").map(|member| member.address);
-    let mut up: Vec<_> = up.collect();
+    let answer = view.members.into_iter().filter(|member| matches!(member.state.as_str(), "up" | "draining"));
+    let mut up: Vec<_> = answer.map(|member| member.address).collect();
     up.sort();
     up.dedup();
     // They go into a file that a program with rights reads.
@@ -66,9 +86,10 @@ fn configuration(args: &LbArgs, members: &[String]) -> String {
 }
 
 fn nginx(args: &LbArgs, members: &[String]) -> String {
+    // A node that has refused is left alone for a moment only: in a rolling restart the next one goes when it is back.
     let servers = members.iter().fold(String::new(), |mut all, member| {
         // Writing to a string can't fail.
-        let _ = writeln!(all, "    server {member} max_fails=1 fail_timeout=5s;");
+        let _ = writeln!(all, "    server {member} max_fails=1 fail_timeout=1s;");
         all
     });
     let method = if args.method == Method::IpHash { "    ip_hash;\n" } else { "" };
@@ -108,7 +129,10 @@ fn httpd(args: &LbArgs, members: &[String]) -> String {
     let sticky = args.method == Method::IpHash;
     let servers = members.iter().zip(1..).fold(String::new(), |mut all, (member, number)| {
         let route = if sticky { format!(" route=n{number}") } else { String::new() };
-        let _ = writeln!(all, "    BalancerMember \"http://{member}\" retry=5 connectiontimeout=1 timeout=3600{route}");
+        let _ = writeln!(
+            all,
+            "    BalancerMember \"http://{member}\" retry=1 connectiontimeout=1 ping=1 timeout=3600{route}"
+        );
         all
     });
     // httpd keeps clients apart by a cookie, not by their address.

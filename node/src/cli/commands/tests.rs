@@ -272,22 +272,20 @@ async fn completions_know_the_commands() {
 const THREE: &str = r#"{ "leader": "a", "members": [
     { "node": "b", "state": "up", "address": "10.0.0.2:7070" },
     { "node": "a", "state": "up", "address": "10.0.0.1:7070" },
-    { "node": "c", "state": "draining", "address": "10.0.0.3:7070" } ] }"#;
+    { "node": "c", "state": "draining", "address": "10.0.0.3:7070" },
+    { "node": "d", "state": "left", "address": "10.0.0.4:7070" } ] }"#;
 
 #[tokio::test]
-async fn a_load_balancer_gets_the_members_that_are_up() {
+async fn a_load_balancer_gets_the_members_that_answer() {
     let node = Node::default().on("GET /cluster", THREE);
     let text = node.prints(&["lb", "nginx", "--listen", "127.0.0.1:8081", "--method", "ip-hash"]).await;
     let servers: Vec<_> = text.lines().filter(|line| line.trim().starts_with("server 10.")).map(str::trim).collect();
-    assert_eq!(
-        servers,
-        ["server 10.0.0.1:7070 max_fails=1 fail_timeout=5s;", "server 10.0.0.2:7070 max_fails=1 fail_timeout=5s;"]
-    );
+    assert_eq!(servers, [1, 2, 3].map(|node| format!("server 10.0.0.{node}:7070 max_fails=1 fail_timeout=1s;")));
     assert!(text.contains("    ip_hash;\n") && text.contains("listen 127.0.0.1:8081;"), "{text}");
     assert!(!node.prints(&["lb", "nginx"]).await.contains("ip_hash"));
     let text = node.prints(&["lb", "httpd", "--method", "ip-hash"]).await;
     assert!(text.contains("BalancerMember \"http://10.0.0.2:7070\"") && text.contains("route=n2"), "{text}");
-    assert!(text.contains("stickysession=ROUTE") && !text.contains("10.0.0.3"), "{text}");
+    assert!(text.contains("stickysession=ROUTE") && !text.contains("10.0.0.4"), "{text}");
 }
 
 #[tokio::test]
@@ -297,7 +295,7 @@ async fn a_load_balancers_file_is_written_when_it_changes_and_then_something_is_
     let reload = format!("echo x >> {}", ran.display());
     let line = ["lb", "nginx", "--out", file.to_str().unwrap(), "--reload", &reload];
     let node = Node::default().on("GET /cluster", THREE);
-    assert!(node.prints(&line).await.contains("10.0.0.1:7070 10.0.0.2:7070"));
+    assert!(node.prints(&line).await.contains("10.0.0.1:7070 10.0.0.2:7070 10.0.0.3:7070\n"));
     assert_eq!(node.prints(&line).await, "", "nothing has changed");
     assert_eq!(std::fs::read_to_string(&ran).unwrap(), "x\n");
     assert!(std::fs::read_to_string(&file).unwrap().contains("server 10.0.0.2:7070"));

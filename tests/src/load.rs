@@ -1,0 +1,227 @@
+//! Requests at an even rate over connections as clients have them, each timed from the moment when it should have been sent:
+//! whoever waits longer does not ask less.
+//!
+//! What is asked changes nothing, so a client may ask again without a second thought (RFC 9110, 9.2.2), and does so once:
+//! where its connection was closed before there was an answer, and where the load balancer says that it has lost one.
+
+#![expect(clippy::disallowed_methods, reason = "real requests take real time")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use kirin::cli::client::Login;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+/// So many clients take turns, each with an address of its own. They keep their connections, but for the last one.
+const CLIENTS: usize = 5;
+/// Nobody waits longer.
+const IMPATIENCE: Duration = Duration::from_secs(10);
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    method: Method,
+    path: &'static str,
+    body: Option<Value>,
+    /// A part of the answer, which must always be the same.
+    part: &'static str,
+    expected: Value,
+}
+
+impl Question {
+    /// A read.
+    pub fn read(path: &'static str, part: &'static str, expected: Value) -> Self {
+        Self { method: Method::GET, path, body: None, part, expected }
+    }
+
+    /// A query.
+    pub fn query(project: &str, sql: &str, results: Value) -> Self {
+        let body = serde_json::json!({ "project": project, "sql": sql });
+        let path = "/kylin/api/query";
+        Self { method: Method::POST, path, body: Some(body), part: "/data/results", expected: results }
+    }
+}
+
+/// What came of the requests of one phase.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// How long they took, in microseconds, from when they should have been sent.
+    pub times: Histogram<u64>,
+    /// How many were sent again.
+    pub repeated: u64,
+    /// What was not answered in the end, in words.
+    pub failed: Vec<String>,
+}
+
+/// Requests under way.
+pub struct Load {
+    phase: Arc<AtomicUsize>,
+    sent: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<anyhow::Result<Vec<Tally>>>,
+}
+
+struct Clients {
+    http: Vec<reqwest::Client>,
+    url: String,
+    login: Login,
+    questions: Vec<Question>,
+    lost: Option<StatusCode>,
+}
+
+impl Load {
+    /// Asks so many times a second, in `phases` that are told apart. `lost` is what the load balancer answers if it has sent
+    /// a request and got no answer.
+    ///
+    /// # Errors
+    /// If there can't be clients.
+    pub fn start(
+        url: &str,
+        login: &Login,
+        questions: Vec<Question>,
+        rate: u64,
+        phases: usize,
+        lost: Option<StatusCode>,
+    ) -> anyhow::Result<Self> {
+        let http = (0..CLIENTS).map(|number| {
+            let address = IpAddr::V4(Ipv4Addr::new(127, 0, u8::try_from(number).unwrap_or(0), 1));
+            let client = reqwest::Client::builder().local_address(address).timeout(IMPATIENCE).no_proxy();
+            if keeps(number) { client } else { client.pool_max_idle_per_host(0) }.build()
+        });
+        let http = http.collect::<Result<_, _>>()?;
+        let clients = Clients { http, url: url.to_owned(), login: login.clone(), questions, lost };
+        let (phase, sent, stop) = (Arc::default(), Arc::default(), Arc::default());
+        let task = ask_on(
+            Arc::new(clients),
+            Duration::from_secs(1) / u32::try_from(rate)?,
+            phases,
+            (Arc::clone(&phase), Arc::clone(&sent), Arc::clone(&stop)),
+        );
+        Ok(Self { phase, sent, stop, task: tokio::spawn(task) })
+    }
+
+    /// What is sent from here on counts in that phase.
+    pub fn set_phase(&self, phase: usize) {
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    /// How many were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Asks no more; what came of each phase.
+    ///
+    /// # Errors
+    /// If the load broke.
+    pub async fn end(self) -> anyhow::Result<Vec<Tally>> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await?
+    }
+}
+
+type Controls = (Arc<AtomicUsize>, Arc<AtomicU64>, Arc<AtomicBool>);
+
+async fn ask_on(
+    clients: Arc<Clients>,
+    every: Duration,
+    phases: usize,
+    (phase, sent, stop): Controls,
+) -> anyhow::Result<Vec<Tally>> {
+    let none = Tally { times: Histogram::new(3)?, repeated: 0, failed: Vec::new() };
+    let mut tallies = vec![none; phases];
+    let mut open = JoinSet::new();
+    let mut due = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        sleep_until(due).await;
+        let (clients, phase) = (Arc::clone(&clients), phase.load(Ordering::Relaxed));
+        let number = usize::try_from(sent.fetch_add(1, Ordering::Relaxed))?;
+        open.spawn(async move {
+            let (repeated, outcome) = clients.ask(number).await;
+            (phase, due.elapsed(), repeated, outcome)
+        });
+        due += every;
+        while let Some(done) = open.try_join_next() {
+            note(&mut tallies, done?)?;
+        }
+    }
+    while let Some(done) = open.join_next().await {
+        note(&mut tallies, done?)?;
+    }
+    Ok(tallies)
+}
+
+type Done = (usize, Duration, bool, Result<(), String>);
+
+fn note(tallies: &mut [Tally], (phase, took, repeated, outcome): Done) -> anyhow::Result<()> {
+    let tally = &mut tallies[phase];
+    tally.times.record(u64::try_from(took.as_micros())?)?;
+    tally.repeated += u64::from(repeated);
+    tally.failed.extend(outcome.err());
+    Ok(())
+}
+
+fn keeps(client: usize) -> bool {
+    client + 1 < CLIENTS
+}
+
+enum Heard {
+    Answer(StatusCode, Value),
+    /// The connection was closed instead.
+    Nothing(reqwest::Error),
+}
+
+impl Clients {
+    /// Whether it was sent again, and what came of it.
+    async fn ask(&self, number: usize) -> (bool, Result<(), String>) {
+        let question = &self.questions[number % self.questions.len()];
+        // All clients ask all questions.
+        let client = number / self.questions.len() % CLIENTS;
+        let first = self.send(client, question).await;
+        let again = match &first {
+            Heard::Answer(status, _) => Some(*status) == self.lost,
+            Heard::Nothing(error) => !error.is_timeout() && !error.is_connect(),
+        };
+        if !again {
+            return (false, question.check(first));
+        }
+        (true, question.check(self.send(client, question).await))
+    }
+
+    async fn send(&self, client: usize, question: &Question) -> Heard {
+        let mut request = self.http[client].request(question.method.clone(), format!("{}{}", self.url, question.path));
+        request = request.basic_auth(&self.login.user, Some(self.login.password.reveal()));
+        if let Some(body) = &question.body {
+            request = request.json(body);
+        }
+        if !keeps(client) {
+            request = request.header(reqwest::header::CONNECTION, "close");
+        }
+        match request.send().await {
+            Ok(response) => {
+                let status = response.status();
+                match response.bytes().await {
+                    Ok(body) => Heard::Answer(status, serde_json::from_slice(&body).unwrap_or_default()),
+                    Err(error) => Heard::Nothing(error),
+                }
+            }
+            Err(error) => Heard::Nothing(error),
+        }
+    }
+}
+
+impl Question {
+    fn check(&self, heard: Heard) -> Result<(), String> {
+        match heard {
+            Heard::Answer(StatusCode::OK, body) if body.pointer(self.part) == Some(&self.expected) => Ok(()),
+            Heard::Answer(status, body) => Err(format!("{} {}: {status} {body}", self.method, self.path)),
+            Heard::Nothing(error) => Err(format!("{} {}: {error:?}", self.method, self.path)),
+        }
+    }
+}
