@@ -80,8 +80,8 @@ impl Load {
     /// a request and got no answer.
     ///
     /// # Errors
-    /// If there can't be clients.
-    pub fn start(
+    /// If one of the questions is not answered at the very beginning.
+    pub async fn start(
         url: &str,
         login: &Login,
         questions: Vec<Question>,
@@ -96,6 +96,9 @@ impl Load {
         });
         let http = http.collect::<Result<_, _>>()?;
         let clients = Clients { http, url: url.to_owned(), login: login.clone(), questions, lost };
+        for number in 0..clients.questions.len() {
+            clients.ask(number).await.1.map_err(anyhow::Error::msg)?;
+        }
         let (phase, sent, stop) = (Arc::default(), Arc::default(), Arc::default());
         let task = ask_on(
             Arc::new(clients),

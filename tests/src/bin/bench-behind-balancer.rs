@@ -100,12 +100,13 @@ fn main() -> anyhow::Result<ExitCode> {
         None => vec![Phase::Nothing, Phase::Drain, Phase::Restart, Phase::Kill],
         Some(_) => vec![Phase::Nothing, Phase::Drain, Phase::Downgrade, Phase::Upgrade, Phase::Kill],
     };
+    let through = [balancer.url()];
+    let start = Load::start(&through[0], &login, questions, options.rate, phases.len(), balancer.lost());
+    let load = runtime.block_on(start)?;
     let sink = dir.path().join("sink");
     std::fs::write(&sink, "")?;
-    let through = [balancer.url()];
     let users = Clients::start(runtime.handle(), &through, &login, &sink.display().to_string(), &[], options.seed)?;
     let tallies = runtime.block_on(async {
-        let load = Load::start(&balancer.url(), &login, questions, options.rate, phases.len(), balancer.lost())?;
         for round in 1..=options.rounds {
             println!("round {round}");
             for (number, phase) in phases.iter().enumerate() {

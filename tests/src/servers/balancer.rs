@@ -165,6 +165,7 @@ impl Balancer {
             Kind::Httpd => {
                 let modules = [
                     "mpm_event",
+                    "authz_core",
                     "proxy",
                     "proxy_http",
                     "slotmem_shm",

@@ -47,7 +47,7 @@ async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> 
     let dir = tempfile::tempdir()?;
     let (mut cluster, mut balancer) = behind(Kind::Nginx, "round-robin", dir.path()).await?;
     balancer.keep_current("1h")?;
-    let load = load(&cluster, &balancer)?;
+    let load = load(&cluster, &balancer).await?;
     ask(&load, RATE).await?;
     for node in 0..NODES {
         cluster.stop(node).await?;
@@ -73,7 +73,7 @@ async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> 
 async fn kill_each(kind: Kind, method: &'static str) -> anyhow::Result<Tally> {
     let dir = tempfile::tempdir()?;
     let (mut cluster, balancer) = behind(kind, method, dir.path()).await?;
-    let load = load(&cluster, &balancer)?;
+    let load = load(&cluster, &balancer).await?;
     ask(&load, RATE).await?;
     for node in 0..NODES {
         cluster.kill(node).await?;
@@ -98,13 +98,13 @@ async fn behind(kind: Kind, method: &'static str, dir: &Path) -> anyhow::Result<
     Ok((cluster, balancer))
 }
 
-fn load(cluster: &Cluster, balancer: &Balancer) -> anyhow::Result<Load> {
+async fn load(cluster: &Cluster, balancer: &Balancer) -> anyhow::Result<Load> {
     let login = cluster.nodes[0].client()?.login().context("a login")?;
     let questions = vec![
         Question::read("/kylin/api/projects", "/data/total_size", json!(1)),
         Question::query("default", "SELECT 1 + 1 AS two", json!([["2"]])),
     ];
-    Load::start(&balancer.url(), login, questions, RATE, 1, balancer.lost())
+    Load::start(&balancer.url(), login, questions, RATE, 1, balancer.lost()).await
 }
 
 /// Waits until so many more were sent.
