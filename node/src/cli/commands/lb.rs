@@ -131,7 +131,7 @@ fn httpd(args: &LbArgs, members: &[String]) -> String {
         let route = if sticky { format!(" route=n{number}") } else { String::new() };
         let _ = writeln!(
             all,
-            "    BalancerMember \"http://{member}\" retry=1 connectiontimeout=1 ping=1 timeout=3600{route}"
+            "    BalancerMember \"http://{member}\" retry=1 connectiontimeout=1 ping=5 timeout=3600{route}"
         );
         all
     });
