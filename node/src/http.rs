@@ -18,10 +18,8 @@ use axum::serve::Listener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// Nothing has come for so long: nothing will.
+/// Nothing has come for so long, and nobody waited: nothing will, and what was answered is written.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long that is waited for. Whoever goes on asking over a connection that it keeps in spite of all is no load balancer.
-const QUIET_WITHIN: Duration = Duration::from_secs(1);
 /// How long an answer may take that somebody waits for.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -64,31 +62,26 @@ impl Http {
     pub async fn end(&self) {
         self.keep_no_connections();
         self.close.send_replace(true);
+        let traffic = &self.traffic;
         let quiet = async {
-            let mut come = None;
-            while come != Some(self.traffic.come.load(Ordering::Relaxed)) {
-                come = Some(self.traffic.come.load(Ordering::Relaxed));
+            loop {
+                let (come, open) = (traffic.come.load(Ordering::Relaxed), traffic.open.load(Ordering::Relaxed));
                 sleep(QUIET).await;
+                if open == 0 && come == traffic.come.load(Ordering::Relaxed) {
+                    return;
+                }
             }
         };
-        // Whoever goes on asking is cut off.
-        let _ = tokio::time::timeout(QUIET_WITHIN, quiet).await;
-        let answered = async {
-            while self.traffic.open.load(Ordering::Relaxed) > 0 {
-                // The time in which an answer is written, too.
-                sleep(QUIET).await;
-            }
-        };
-        if tokio::time::timeout(ANSWERED_WITHIN, answered).await.is_err() {
+        if tokio::time::timeout(ANSWERED_WITHIN, quiet).await.is_err() {
             tracing::warn!("requests are given up that take too long");
         }
     }
 }
 
 async fn pass(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
-    let traffic = Open::of(traffic);
+    let open = Open::of(traffic);
     let mut response = next.run(request).await;
-    if traffic.0.is_last.load(Ordering::Relaxed) {
+    if open.0.is_last.load(Ordering::Relaxed) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 /// So many clients take turns, each with an address of its own. They keep their connections, but for the last one.
 const CLIENTS: usize = 5;
 /// Nobody waits longer.
-const IMPATIENCE: Duration = Duration::from_secs(10);
+const IMPATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked.
 #[derive(Clone, Debug)]

@@ -158,7 +158,7 @@ impl Balancer {
                 let root = if user("root")?.is_some() { "user root;" } else { "" };
                 format!(
                     "daemon off; {root} pid {own}/pid; error_log {own}/error.log; worker_processes 2;\n\
-                     events {{ worker_connections 512; }}\n\
+                     events {{ worker_connections 4096; }}\n\
                      http {{ access_log off; {temp}\ninclude {own}/kirin.conf; }}\n"
                 )
             }

@@ -10,12 +10,16 @@ use kirin_tests::load::{Load, Question, Tally};
 use kirin_tests::servers::balancer::{Asked, Balancer, Kind};
 use kirin_tests::servers::process::free_ports;
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use crate::cluster::{plan, program};
 
 const NODES: usize = 3;
 /// Requests a second.
 const RATE: u64 = 200;
+
+/// One after the other: each asks as much as a small machine can answer.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_a_node_behind_nginx_fails_no_query() -> anyhow::Result<()> {
@@ -44,6 +48,7 @@ async fn killing_a_node_behind_httpd_fails_no_query_that_is_sent_again() -> anyh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let dir = tempfile::tempdir()?;
     let (mut cluster, mut balancer) = behind(Kind::Nginx, "round-robin", dir.path()).await?;
     balancer.keep_current("1h")?;
@@ -71,6 +76,7 @@ async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> 
 
 /// Kills each node under load, and starts it again.
 async fn kill_each(kind: Kind, method: &'static str) -> anyhow::Result<Tally> {
+    let _turn = TURN.lock().await;
     let dir = tempfile::tempdir()?;
     let (mut cluster, balancer) = behind(kind, method, dir.path()).await?;
     let load = load(&cluster, &balancer).await?;
@@ -100,10 +106,9 @@ async fn behind(kind: Kind, method: &'static str, dir: &Path) -> anyhow::Result<
 
 async fn load(cluster: &Cluster, balancer: &Balancer) -> anyhow::Result<Load> {
     let login = cluster.nodes[0].client()?.login().context("a login")?;
-    let questions = vec![
-        Question::read("/kylin/api/projects", "/data/total_size", json!(1)),
-        Question::query("default", "SELECT 1 + 1 AS two", json!([["2"]])),
-    ];
+    let read = Question::read("/kylin/api/projects", "/data/total_size", json!(1));
+    let query = Question::query("default", "SELECT 1 + 1 AS two", json!([["2"]]));
+    let questions = vec![read.clone(), read.clone(), read, query];
     Load::start(&balancer.url(), login, questions, RATE, 1, balancer.lost()).await
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Failures are noticed by the balancer itself, with the requests that meet them. What may be tried at another node is said
 //! request by request: reads, and queries, which change nothing although they are POSTs. A submit whose answer was lost is
-//! for the client to repeat, with its idempotency key. httpd tries another node only while it has sent nothing, or no body
-//! yet: before one it waits for the node's `100 Continue`.
+//! for the client to repeat, with its idempotency key. httpd tries another node only if it could send nothing, or if a node
+//! does not say `100 Continue`, for which it waits before it sends a body.
 //!
 //! The file changes as seldom as it can, because a reload closes clients' connections, and on one of them a request may be
 //! under way. A member that is there for the first time is added at once. One that drains stays: it answers as before. And
