@@ -60,6 +60,10 @@ impl Http {
 
     /// Listens no more; returns when everybody who asked has an answer, or has waited too long for it.
     pub async fn end(&self) {
+        self.end_within(ANSWERED_WITHIN).await;
+    }
+
+    async fn end_within(&self, patience: Duration) {
         self.keep_no_connections();
         self.close.send_replace(true);
         let traffic = &self.traffic;
@@ -72,7 +76,7 @@ impl Http {
                 }
             }
         };
-        if tokio::time::timeout(ANSWERED_WITHIN, quiet).await.is_err() {
+        if tokio::time::timeout(patience, quiet).await.is_err() {
             tracing::warn!("requests are given up that take too long");
         }
     }
@@ -187,12 +191,12 @@ mod tests {
         ending.await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_never_gets_an_answer_does_not_keep_the_node() {
         let (http, _gate, address) = serve().await;
         let mut open = TcpStream::connect(address).await.unwrap();
         ask(&mut open, &http).await;
-        http.end().await;
+        http.end_within(2 * QUIET).await;
         assert_eq!(http.traffic.open.load(Ordering::Relaxed), 1);
         drop(open);
         while http.traffic.open.load(Ordering::Relaxed) > 0 {
