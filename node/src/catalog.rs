@@ -19,6 +19,8 @@ use crate::api::ApiError;
 pub struct Catalogs {
     engine: Engine,
     open: Arc<Mutex<BTreeMap<ProjectId, Opened>>>,
+    /// Whoever has it locked opens one.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone)]
@@ -33,7 +35,7 @@ type Checked<T> = std::result::Result<T, ApiError>;
 impl Catalogs {
     /// Catalogs whose queries that engine answers.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, open: Arc::default() }
+        Self { engine, open: Arc::default(), opening: Arc::default() }
     }
 
     /// The engine.
@@ -64,6 +66,14 @@ impl Catalogs {
         };
         if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
             return Ok(opened);
+        }
+        let turn = self.opening.try_lock();
+        if turn.is_err() {
+            // A node that has just started is asked by everybody at once: one opens it for all, if it can.
+            drop(self.opening.lock().await);
+            if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
+                return Ok(opened);
+            }
         }
         // Read after the revision: what is read may be newer than its number, and is then read once more.
         let catalog = read(store, id).await?;
