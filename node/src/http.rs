@@ -149,9 +149,9 @@ mod tests {
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: n1\r\n\r\n";
 
     /// Serves a question that is answered once the semaphore lets it.
-    async fn serve() -> (Http, Arc<Semaphore>, std::net::SocketAddr) {
+    async fn serve() -> (Http, Arc<Semaphore>, String) {
         let (listener, gate) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(Semaphore::new(0)));
-        let (address, pass) = (listener.local_addr().unwrap(), Arc::clone(&gate));
+        let (address, pass) = (listener.local_addr().unwrap().to_string(), Arc::clone(&gate));
         let answer = move || async move { pass.acquire().await.map(|_| "yes").unwrap_or_default() };
         (Http::serve(listener, Router::new().route("/", get(answer))), gate, address)
     }
@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    async fn until_refused(address: std::net::SocketAddr) {
+    async fn until_refused(address: &str) {
         while TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;
         }
@@ -174,10 +174,10 @@ mod tests {
     async fn who_has_asked_is_answered_and_nobody_else_is_let_in() {
         let (http, gate, address) = serve().await;
         let (mut open, mut idle) =
-            (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+            (TcpStream::connect(&address).await.unwrap(), TcpStream::connect(&address).await.unwrap());
         ask(&mut open, &http).await;
         let ending = tokio::spawn(async move { http.end().await });
-        until_refused(address).await;
+        until_refused(&address).await;
         // Over a connection that was open.
         idle.write_all(ASK).await.unwrap();
         assert!(!ending.is_finished());
@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn who_never_gets_an_answer_does_not_keep_the_node() {
         let (http, _gate, address) = serve().await;
-        let mut open = TcpStream::connect(address).await.unwrap();
+        let mut open = TcpStream::connect(&address).await.unwrap();
         ask(&mut open, &http).await;
         http.end_within(2 * QUIET).await;
         assert_eq!(http.traffic.open.load(Ordering::Relaxed), 1);
