@@ -12,6 +12,7 @@
 //! What a request means is all here; what travels along for people (names, addresses, texts, wall time) is not the core's
 //! business and is added by the shell.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::failure::Evidence;
@@ -133,6 +134,61 @@ impl JobRow {
     }
 }
 
+/// With a beat: if the lists still sum up to `census`, only the beats of these members are wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Brief {
+    /// What the asker's lists sum up to.
+    pub census: Census,
+    /// Whose beats are wanted, sorted.
+    pub of: Vec<Member>,
+}
+
+/// What the lists say, but for the beats, in sums that a database computes as it reads them. Lists that differ in a state,
+/// a holder or an epoch have different sums; that two of many changes make up for each other is possible, and delays news
+/// until the next change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Census {
+    /// How many members, Σ of node · incarnation, and Σ of node · (state + 2 · role + 8 · slots); up is 0, draining 1, the
+    /// roles count from 0: all, job, query.
+    pub members: [u64; 3],
+    /// How many claims, Σ of the epochs, and Σ of holder's node · epoch.
+    pub claims: [u64; 3],
+    /// How many projects, Σ of their ids, and Σ of id · limit.
+    pub projects: [u64; 3],
+}
+
+impl Census {
+    /// What these lists sum up to.
+    pub fn of(members: &[MemberRow], claims: &[ClaimRow], projects: &[ProjectRow]) -> Self {
+        let member = |row: &MemberRow| {
+            let node = u64::from(row.member.node.0);
+            let state = u64::from(row.state == MemberState::Draining);
+            let role = match row.role {
+                Role::All => 0,
+                Role::Job => 1,
+                Role::Query => 2,
+            };
+            [1, node * u64::from(row.member.incarnation.get()), node * (state + 2 * role + 8 * u64::from(row.slots))]
+        };
+        let claim = |row: &ClaimRow| {
+            let holder = row.holder.map_or(0, |holder| u64::from(holder.node.0));
+            [1, row.epoch.0, holder.wrapping_mul(row.epoch.0)]
+        };
+        let project = |row: &ProjectRow| [1, u64::from(row.id.0), u64::from(row.id.0) * u64::from(row.limit)];
+        Self {
+            members: sum(members.iter().map(member)),
+            claims: sum(claims.iter().map(claim)),
+            projects: sum(projects.iter().map(project)),
+        }
+    }
+}
+
+fn sum(rows: impl Iterator<Item = [u64; 3]>) -> [u64; 3] {
+    rows.fold([0; 3], |all, row| core::array::from_fn(|at| all[at].wrapping_add(row[at])))
+}
+
 /// A request to the metastore: one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -146,10 +202,13 @@ pub enum Ask {
         slots: u32,
     },
     /// `beat = beat + 1` where the member is alive, and then, perhaps a moment later, read the lists: they may lack the
-    /// member already. Answer: [`Answer::Listed`], or [`Answer::Refused`] if the member isn't alive.
+    /// member already. Answer: [`Answer::Listed`], or [`Answer::Beats`] if that is enough, or [`Answer::Refused`] if the
+    /// member isn't alive.
     Beat {
         /// Who beats.
         by: Member,
+        /// When a few beats are enough; the lists of a large cluster are long.
+        brief: Option<Box<Brief>>,
     },
     /// Read the lists without beating. Answer: [`Answer::Listed`].
     List,
@@ -312,6 +371,9 @@ pub enum Answer {
         /// The projects and their limits.
         projects: Vec<ProjectRow>,
     },
+    /// The lists are as the beat's census says, and these are the beats: of those that were asked for and are alive, sorted
+    /// by member.
+    Beats(Vec<(Member, u64)>),
     /// Jobs, sorted by id.
     Jobs(Vec<JobRow>),
     /// The job was accepted; `fresh` is false if the key was known.

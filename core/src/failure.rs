@@ -82,6 +82,8 @@ pub(crate) struct Peer {
     pub(crate) row: MemberRow,
     /// When this observer first saw the beat that the row shows.
     pub(crate) changed_at: Time,
+    /// Whether the observer reads its beat each time, and not only with the lists: only then can it be called silent.
+    pub(crate) observed: bool,
 }
 
 /// A member that is not listed any more, and what was held against it.
@@ -120,6 +122,15 @@ impl Roster {
         asked_at < self.not_before
     }
 
+    /// Whether the observer was blind until this read.
+    fn read(&mut self, asked_at: Time, blind_after: Span) -> bool {
+        let blind =
+            self.read.is_none_or(|read| asked_at.since(read) > blind_after) && !self.plants.is(Plant::BlindCounts);
+        self.read = Some(asked_at);
+        self.not_before = asked_at;
+        blind
+    }
+
     /// Takes over a list (sorted by member). Returns the members that are gone since the last one, and whether anything but
     /// beats changed.
     pub(crate) fn listed(
@@ -129,10 +140,7 @@ impl Roster {
         rows: &[MemberRow],
         blind_after: Span,
     ) -> (Vec<Gone>, bool) {
-        let blind =
-            self.read.is_none_or(|read| asked_at.since(read) > blind_after) && !self.plants.is(Plant::BlindCounts);
-        self.read = Some(asked_at);
-        self.not_before = asked_at;
+        let blind = self.read(asked_at, blind_after);
         let same = self.peers.len() == rows.len() && self.peers.iter().zip(rows).all(|(p, r)| p.row.member == r.member);
         if same {
             let mut changed = false;
@@ -149,11 +157,42 @@ impl Roster {
         for row in rows {
             let known = before.binary_search_by_key(&row.member, |p| p.row.member).ok().map(|at| before[at]);
             let stands = known.filter(|peer| peer.row.beat == row.beat && !blind);
-            self.peers.push(Peer { row: *row, changed_at: stands.map_or(now, |peer| peer.changed_at) });
+            let changed_at = stands.map_or(now, |peer| peer.changed_at);
+            self.peers.push(Peer { row: *row, changed_at, observed: true });
         }
         before.retain(|p| self.get(p.row.member).is_none());
         let gone = before.iter().map(|p| (p.row.member, self.suspicions.remove(&p.row.member))).collect();
         (gone, true)
+    }
+
+    /// Takes over the beats of those that are observed (sorted by member); all else is as it was.
+    pub(crate) fn beats(&mut self, asked_at: Time, now: Time, beats: &[(Member, u64)], blind_after: Span) {
+        let blind = self.read(asked_at, blind_after);
+        for peer in &mut self.peers {
+            let beat = beats.binary_search_by_key(&peer.row.member, |beat| beat.0).ok().map(|at| beats[at].1);
+            if blind || beat.is_some_and(|beat| beat != peer.row.beat) {
+                peer.changed_at = now;
+            }
+            peer.row.beat = beat.unwrap_or(peer.row.beat);
+        }
+    }
+
+    /// Observes from now on those of which `me` is one of the first `observers` rendezvous neighbours, and itself: as many
+    /// as need not watch a member now, but may have to when others are gone, and then know since when it has been silent.
+    pub(crate) fn observe(&mut self, me: Member, observers: usize) {
+        let all = self.peers.len() <= observers + 1;
+        let nodes: Vec<_> = self.peers.iter().map(|peer| peer.row.member.node).collect();
+        for peer in &mut self.peers {
+            let nodes = nodes.iter().copied();
+            peer.observed =
+                all || peer.row.member == me || is_neighbour(peer.row.member.node, me.node, nodes, observers);
+        }
+    }
+
+    /// Those that are observed, sorted; `None` if that is everybody.
+    pub(crate) fn observed(&self) -> Option<Vec<Member>> {
+        let some = self.peers.iter().any(|peer| !peer.observed);
+        some.then(|| self.peers.iter().filter(|peer| peer.observed).map(|peer| peer.row.member).collect())
     }
 
     pub(crate) fn peers(&self) -> &[Peer] {
@@ -207,24 +246,15 @@ impl Roster {
 
     /// Whether, by the last list, the member has been silent for `timeout`.
     fn is_silent(&self, peer: &Peer, timeout: Span) -> bool {
-        self.read.is_some_and(|asked| asked.since(peer.changed_at) >= timeout)
+        peer.observed && self.read.is_some_and(|asked| asked.since(peer.changed_at) >= timeout)
     }
 
     /// The members that `me` watches: those of which it is one of the first `watchers` rendezvous neighbours.
     pub(crate) fn watched_by(&self, me: Member, watchers: usize, timeout: Span) -> Vec<Member> {
         let able = |p: &&Peer| p.row.member == me || !self.is_silent(p, timeout);
-        let others = self.peers.iter().filter(|p| p.row.member != me);
-        others
-            .filter(|watched| {
-                let key = u64::from(watched.row.member.node.0) | 1 << 40;
-                let mine = placement::score(key, me.node);
-                let before = self.peers.iter().filter(able).filter(|p| {
-                    p.row.member.node != watched.row.member.node && placement::score(key, p.row.member.node) > mine
-                });
-                before.count() < watchers
-            })
-            .map(|p| p.row.member)
-            .collect()
+        let able: Vec<_> = self.peers.iter().filter(able).map(|p| p.row.member.node).collect();
+        let others = self.peers.iter().filter(|p| p.row.member != me && p.observed).map(|p| p.row.member);
+        others.filter(|other| is_neighbour(other.node, me.node, able.iter().copied(), watchers)).collect()
     }
 
     /// How many members have been silent for `timeout`, watched or not.
@@ -254,6 +284,13 @@ impl Roster {
         let dead = self.suspicions.iter().filter(|(member, s)| **member != me && s.evidence.is_some()).count();
         (dead as u32, others as u32)
     }
+}
+
+/// Whether, among `nodes`, `me` is one of the first so many rendezvous neighbours of that node.
+fn is_neighbour(of: NodeId, me: NodeId, nodes: impl Iterator<Item = NodeId>, count: usize) -> bool {
+    let key = u64::from(of.0) | 1 << 40;
+    let mine = placement::score(key, me);
+    nodes.filter(|node| *node != of && placement::score(key, *node) > mine).take(count).count() < count
 }
 
 impl Suspicion {
@@ -352,6 +389,44 @@ mod tests {
             reader.listed(s(71), s(72), &rows, BLIND_AFTER);
             assert_eq!(changed_at(&reader, 1), Some(s(72)), "it was blind for a second too long");
         }
+    }
+
+    #[test]
+    fn beats_of_a_few_say_nothing_of_the_others() {
+        let rows: Vec<_> = (1..=6).map(|node| row(node, 7)).collect();
+        let mut roster = roster(s(0), &rows);
+        roster.observe(m(1), 5);
+        assert_eq!(roster.observed(), None, "that is everybody");
+        roster.observe(m(1), 2);
+        let observed = roster.observed().expect("not everybody");
+        assert!(observed.contains(&m(1)) && observed.len() < 6, "{observed:?}");
+        let other = rows.iter().map(|row| row.member).find(|member| !observed.contains(member)).expect("there is one");
+        let beats: Vec<_> = observed.iter().map(|member| (*member, if member.node.0 == 1 { 8 } else { 7 })).collect();
+        roster.beats(s(30), s(31), &beats, BLIND_AFTER);
+        assert!(!roster.is_outdated(s(30)) && roster.is_outdated(s(29)));
+        let seen = |roster: &Roster, of: Member| roster.get(of).map(|peer| (peer.row.beat, peer.changed_at));
+        assert_eq!((seen(&roster, m(1)), seen(&roster, other)), (Some((8, s(31))), Some((7, s(0)))));
+        roster.beats(s(60), s(61), &beats, BLIND_AFTER);
+        assert_eq!(roster.silent_count(TIMEOUT), observed.len() - 1, "of the others nothing is known");
+        assert!(roster.watched_by(m(1), 6, TIMEOUT).iter().all(|member| observed.contains(member)));
+        roster.beats(s(96), s(97), &beats, BLIND_AFTER);
+        assert_eq!(seen(&roster, other), Some((7, s(97))), "blind for a second too long");
+        assert_eq!(roster.silent_count(TIMEOUT), 0);
+    }
+
+    #[test]
+    fn everybody_has_so_many_observers_and_those_that_watch_are_among_them() {
+        let rows: Vec<_> = (1..=40).map(|node| row(node, 7)).collect();
+        let mut observers = BTreeMap::<Member, u32>::new();
+        for me in rows.iter().map(|row| row.member) {
+            let mut roster = roster(s(0), &rows);
+            let watched = roster.watched_by(me, 3, TIMEOUT);
+            roster.observe(me, 16);
+            assert_eq!(roster.watched_by(me, 3, TIMEOUT), watched);
+            let others = roster.observed().expect("not everybody").into_iter().filter(|member| *member != me);
+            others.for_each(|member| *observers.entry(member).or_default() += 1);
+        }
+        assert!(observers.len() == 40 && observers.values().all(|count| *count == 16), "{observers:?}");
     }
 
     #[test]

@@ -18,7 +18,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::ask::{Answer, Ask, ClaimRow, Epoch, Fence, JobId, Target};
+use crate::ask::{Answer, Ask, Census, ClaimRow, Epoch, Fence, JobId, Target};
 use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge, Why};
 use crate::event::Event;
 use crate::failure::{Evidence, Roster};
@@ -53,6 +53,8 @@ pub struct Settings {
     pub steal_after: Span,
     /// How many rendezvous neighbours watch a member.
     pub watchers: usize,
+    /// How many read its beat each time; in a cluster of no more, all do. At least as many as watch.
+    pub observers: usize,
     /// Whether jobs start in strict order over all nodes, instead of per node.
     pub in_order: bool,
     /// Whether only the elected leader runs jobs while the others stand by (Kylin's schedulers 0 and 100).
@@ -69,6 +71,7 @@ impl Settings {
             poll_every: Span::from_secs(10),
             steal_after: Span::from_millis(500),
             watchers: 3,
+            observers: 16,
             in_order: false,
             leader_only: false,
         }
@@ -225,6 +228,8 @@ pub struct Node {
     watched: Vec<Member>,
     /// The only node that runs jobs, if `leader_only` is set.
     engine: Option<NodeId>,
+    /// What the last lists sum up to, if they were read.
+    census: Option<Census>,
     silence_at: Time,
     /// How many members were silent when it was decided whom to watch.
     silent_count: usize,
@@ -274,6 +279,7 @@ impl Node {
             roster: Roster::default(),
             watched: Vec::new(),
             engine: None,
+            census: None,
             silence_at: Time::NEVER,
             silent_count: 0,
             suspects_itself: false,

@@ -41,6 +41,7 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Jobs(jobs) if jobs.len() > 8 => format!("{} jobs", jobs.len()),
         Answer::Jobs(jobs) => format!("jobs: {}", rows(jobs)),
         Answer::Listed { members, .. } => format!("lists, {} members", members.len()),
+        Answer::Beats(beats) => format!("beats of {} members", beats.len()),
         Answer::Granted { epoch, steps } => format!("granted, epoch {}, {steps} steps done", epoch.0),
         Answer::Accepted { row, .. } => format!("accepted {}", fence(row.fence())),
         other => format!("{other:?}").to_lowercase(),

@@ -39,8 +39,8 @@ pub struct View {
 pub struct PeerView {
     /// Its row.
     pub row: MemberRow,
-    /// For how long its beat has not changed.
-    pub silent_for: Span,
+    /// For how long its beat has not changed; in a large cluster a node knows that of a few.
+    pub silent_for: Option<Span>,
     /// How many attempts it runs.
     pub running: u32,
     /// How many jobs it runs or has on its queue.
@@ -64,7 +64,7 @@ impl Node {
     pub fn view(&self, now: Time) -> View {
         let members = self.roster.peers().iter().map(|peer| PeerView {
             row: peer.row,
-            silent_for: now.since(peer.changed_at),
+            silent_for: peer.observed.then(|| now.since(peer.changed_at)),
             running: self.queue.running_on(peer.row.member.node),
             load: self.queue.load(peer.row.member.node),
         });

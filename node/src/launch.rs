@@ -211,7 +211,7 @@ impl Cluster {
                     .as_array()
                     .into_iter()
                     .flatten()
-                    .filter(|m| m["state"] == "up" && !m["silent_ms"].is_null());
+                    .filter(|m| m["state"] == "up" && !m["beat"].is_null());
                 Ok((up.count() == count && view["leader"] != "").then_some(()))
             })
             .await?;

@@ -7,6 +7,8 @@ use core::fmt;
 
 pub use kirin_core::plant::Plant as CorePlant;
 
+use crate::draw::Profile;
+
 /// A rule that is broken, somewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plant {
@@ -22,6 +24,8 @@ pub enum Plant {
     BeatNotScoped,
     /// The metastore fences for silence though the member beat meanwhile.
     FenceIgnoresBeat,
+    /// The metastore says that the lists are as they were, without summing them up.
+    CensusNotTaken,
     /// The metastore believes a witness that is not alive itself.
     FenceByTheDead,
     /// A takeover keeps the epoch.
@@ -95,9 +99,20 @@ const fn planting(
     Planting { name, plant, breaks, rule, history }
 }
 
+impl Planting {
+    /// In which runs it is looked for.
+    pub const fn profile(&self) -> Profile {
+        match self.plant {
+            // What only large clusters do.
+            Plant::CensusNotTaken => Profile::Crowd,
+            _ => Profile::Swarm,
+        }
+    }
+}
+
 impl Plant {
     /// All of them.
-    pub const ALL: [Planting; 55] = [
+    pub const ALL: [Planting; 56] = [
         // --- the metastore's statements ---
         planting(
             "take-not-fenced",
@@ -147,6 +162,13 @@ impl Plant {
             "the metastore fences for silence though the member beat meanwhile",
             "no-false-takeover",
             "quartz#847, quartznet#2817: a peer is recovered before its own check-in, check-then-act",
+        ),
+        planting(
+            "census-not-taken",
+            Self::CensusNotTaken,
+            "the metastore says that the lists are as they were, without summing them up",
+            "holder-leads",
+            "our own shortened beats; Eureka's clients compare a hash code of the whole registry with each delta",
         ),
         planting(
             "epoch-kept",

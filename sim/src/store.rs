@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kirin_core::ask::{Epoch, Fence, JobId, Priority, ProjectId};
+use kirin_core::ask::{Brief, Census, Epoch, Fence, JobId, Priority, ProjectId};
 use kirin_core::job::{Action, JobEvent, JobState};
 use kirin_core::{
     Answer, Ask, ClaimRow, Evidence, Member, MemberRow, MemberState, NodeId, Outcome, ProjectRow, Role, Target,
@@ -159,10 +159,10 @@ impl Store {
         let any_life = self.planted(Plant::BeatNotScoped);
         match ask {
             Ask::Join { role, slots } => self.join(name, *role, *slots),
-            Ask::Beat { by } => match self.members.get_mut(by).filter(|row| row.state.is_alive() || any_life) {
+            Ask::Beat { by, brief } => match self.members.get_mut(by).filter(|row| row.state.is_alive() || any_life) {
                 Some(row) => {
                     row.beat += 1;
-                    self.lists()
+                    brief.as_deref().and_then(|brief| self.beats(brief)).unwrap_or_else(|| self.lists())
                 }
                 None => Answer::Refused,
             },
@@ -288,6 +288,19 @@ impl Store {
             claims: self.claims.values().copied().collect(),
             projects: self.projects().collect(),
         }
+    }
+
+    /// What the lists sum up to.
+    pub fn census(&self) -> Census {
+        let (members, claims) = (self.living().copied().collect::<Vec<_>>(), self.claims.values().copied());
+        Census::of(&members, &claims.collect::<Vec<_>>(), &self.projects().collect::<Vec<_>>())
+    }
+
+    /// The beats that are enough if the lists are what the asker believes.
+    pub fn beats(&self, brief: &Brief) -> Option<Answer> {
+        let is_same = self.census() == brief.census;
+        let beats = self.living().filter(|row| brief.of.contains(&row.member)).map(|row| (row.member, row.beat));
+        (is_same || self.planted(Plant::CensusNotTaken)).then(|| Answer::Beats(beats.collect()))
     }
 
     fn join(&mut self, node: NodeId, role: Role, slots: u32) -> Answer {

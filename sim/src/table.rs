@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::draw::Profile;
 use crate::plant::{Plant, Planting};
 use crate::rule::RULES;
 use crate::search::Script;
@@ -22,7 +23,7 @@ pub fn seeds(threads: usize) -> BTreeMap<&'static str, Option<u64>> {
     let work = || {
         let mut found = Vec::new();
         while let Some(planting) = Plant::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let seed = (1..=SEEDS_MAX).find(|seed| Script::of_seed(*seed).trips(planting));
+            let seed = (1..=SEEDS_MAX).find(|seed| Script::drawn(*seed, planting.profile()).trips(planting));
             found.push((planting.name, seed));
         }
         found
@@ -57,12 +58,16 @@ pub fn rewrite(document: &str, seeds: &BTreeMap<&str, Option<u64>>) -> Result<St
 
 fn row(planting: &Planting, seed: u64) -> String {
     let Planting { name, breaks, rule, history, .. } = planting;
-    format!("| `{name}` | {breaks} | {history} | `{rule}` | {seed} |\n")
+    let profile = match Profile::ALL.iter().find(|(_, profile)| *profile == planting.profile()) {
+        Some((name, profile)) if *profile != Profile::Swarm => format!(" --profile {name}"),
+        _ => String::new(),
+    };
+    format!("| `{name}` | {breaks} | {history} | `{rule}` | {seed}{profile} |\n")
 }
 
 /// The seeds that the document names.
 pub fn read(document: &str) -> BTreeMap<String, u64> {
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
-    let seed = |rest: &str| rest.trim_end_matches(" |").rsplit_once("| ").and_then(|(_, seed)| seed.parse().ok());
+    let seed = |rest: &str| rest.rsplit_once(" |")?.0.rsplit_once("| ")?.1.split(' ').next()?.parse().ok();
     rows.filter_map(|(name, rest)| Some((name.to_owned(), seed(rest)?))).collect()
 }

@@ -599,10 +599,11 @@ impl World {
             timing: setup.timing,
             in_order: setup.in_order,
             leader_only: setup.leader_only,
-            // The other version looks more often, waits longer, and watches fewer.
+            // The other version looks more often, waits longer, watches fewer, and reads no more beats than it must.
             poll_every: if version == 1 { usual.poll_every } else { usual.poll_every.scaled(1, 2) },
             steal_after: if version == 1 { usual.steal_after } else { usual.steal_after.scaled(2, 1) },
             watchers: if version == 1 { usual.watchers } else { usual.watchers - 1 },
+            observers: if version == 1 { usual.observers } else { usual.watchers - 1 },
             ..usual
         };
         let seed = setup.seed ^ u64::from(host.0) << 32 ^ u64::from(boot);
@@ -734,6 +735,7 @@ impl World {
             Answer::Full => 4,
             Answer::Jobs(rows) => (rows.len() as u64) << 8 | 5,
             Answer::Listed { members, .. } => (members.len() as u64) << 8 | 6,
+            Answer::Beats(beats) => (beats.len() as u64) << 8 | 8,
             _ => 7,
         });
         answer
@@ -749,7 +751,7 @@ impl World {
 
     /// A planted bug: whoever beats calls dead those whose last beat is old by its own wall clock.
     fn compare_wall_clocks(&mut self, host: Host, ask: &Ask) {
-        let (Ask::Beat { by }, now) = (ask, self.now.cast_signed()) else { return };
+        let (Ask::Beat { by, .. }, now) = (ask, self.now.cast_signed()) else { return };
         let wall = |world: &Self, node: NodeId| world.machine(host_of(node)).map_or(0, |m| m.wall_us) + now;
         self.wall_beats.insert(*by, wall(self, by.node));
         let timeout = self.setup.timing.timeout().micros().cast_signed();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::{BoxFuture, join_all};
-use kirin_core::ask::{Epoch, Fence, JobId, Priority, ProjectId};
+use kirin_core::ask::{Brief, Census, Epoch, Fence, JobId, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::{
     Action, Answer, Ask, ClaimRow, Evidence, JobRow, JobState, Member, MemberRow, MemberState, NodeId, Outcome,
@@ -299,7 +299,7 @@ case! {
         let other = c.join("b").await;
         let fence = c.running(first).await;
         let second = c.join("a").await;
-        assert_eq!(c.ask(Ask::Beat { by: first }).await, Answer::Refused);
+        assert_eq!(c.ask(Ask::Beat { by: first, brief: None }).await, Answer::Refused);
         assert_eq!(c.member(first).await, None);
         assert!(c.member(other).await.is_some(), "other nodes stay");
         assert_eq!(c.read(fence.job).await.holder, Some(first), "what runs waits for an heir");
@@ -318,7 +318,7 @@ case! {
         assert!(is_granted(&c.claim(Target::Project(q), 0, b).await));
         assert!(is_granted(&c.claim(Target::Leader, 0, a).await));
         for beat in 1..4 {
-            let (members, claims, projects) = listed(c.ask(Ask::Beat { by: a }).await);
+            let (members, claims, projects) = listed(c.ask(Ask::Beat { by: a, brief: None }).await);
             let state = MemberState::Up;
             assert_eq!(members, [
                 MemberRow { member: a, state, role: Role::All, slots: 100, beat },
@@ -334,17 +334,69 @@ case! {
 }
 
 case! {
+    /// Where the lists still are what the asker believes, the beats of those whom it names are the answer; each change of the
+    /// lists brings the lists.
+    a_beat_is_answered_briefly_while_the_lists_are_the_same(c) {
+        let (a, b, w) = (c.join("a").await, c.join_as("b", Role::Job, 5).await, c.join("w").await);
+        let (p, _) = (c.project(3).await, c.project(0).await);
+        assert!(is_granted(&c.claim(Target::Leader, 0, a).await));
+        assert!(is_granted(&c.claim(Target::Project(p), 0, b).await));
+        listed(c.ask(Ask::Beat { by: b, brief: None }).await);
+        let stranger = Member::new(9_999, 1).expect("an incarnation");
+        let of = vec![a, b, stranger];
+        let brief = async |of: &[Member]| {
+            let (members, claims, projects) = c.lists().await;
+            Some(Box::new(Brief { census: Census::of(&members, &claims, &projects), of: of.to_vec() }))
+        };
+        let beat = async |brief: &Option<Box<Brief>>| c.ask(Ask::Beat { by: a, brief: brief.clone() }).await;
+        let seen = brief(&of).await;
+        assert_eq!(beat(&seen).await, Answer::Beats(vec![(a, 1), (b, 1)]));
+        assert_eq!(c.ask(Ask::Beat { by: a, brief: brief(&[]).await }).await, Answer::Beats(Vec::new()));
+        listed(c.ask(Ask::Beat { by: b, brief: None }).await);
+        assert_eq!(beat(&seen).await, Answer::Beats(vec![(a, 3), (b, 2)]), "beats are no change");
+
+        let changes = [
+            Ask::SetSlots { member: b, slots: 6 },
+            Ask::SetLimit { project: p, limit: 4 },
+            Ask::Claim { target: Target::Leader, epoch: Epoch(1), by: w, force: true },
+            Ask::Yield { target: Target::Leader, epoch: Epoch(2), by: w },
+            Ask::Drain { by: b },
+            Ask::Fence { member: w, evidence: Evidence::Exited, beat: None, by: a },
+            Ask::Join { role: Role::Query, slots: 0 },
+        ];
+        for change in changes {
+            let seen = brief(&of).await;
+            assert!(matches!(beat(&seen).await, Answer::Beats(_)));
+            match &change {
+                Ask::Join { .. } => drop(c.join("w").await),
+                change => assert!(matches!(c.ask(change.clone()).await, Answer::Done | Answer::Granted { .. })),
+            }
+            let (members, claims, projects) = listed(beat(&seen).await);
+            let seen = Census::of(&members, &claims, &projects);
+            let again = Ask::Beat { by: a, brief: Some(Box::new(Brief { census: seen, of: Vec::new() })) };
+            assert_eq!(c.ask(again).await, Answer::Beats(Vec::new()), "after {change:?}");
+        }
+        assert_eq!(c.ask(Ask::Leave { by: b }).await, Answer::Done);
+        let seen = brief(&of).await;
+        let Answer::Beats(beats) = beat(&seen).await else { panic!("the lists are the same") };
+        assert!(matches!(beats.as_slice(), [(one, _)] if *one == a), "who is not alive has no beat: {beats:?}");
+        assert_eq!(c.ask(Ask::Leave { by: a }).await, Answer::Done);
+        assert_eq!(beat(&seen).await, Answer::Refused);
+    }
+}
+
+case! {
     /// Whoever left, was fenced or never joined is refused, and nothing is counted.
     a_member_that_is_not_alive_cannot_beat(c) {
         let (a, b, w) = (c.join("a").await, c.join("b").await, c.join("w").await);
         assert_eq!(c.ask(Ask::Drain { by: a }).await, Answer::Done);
-        listed(c.ask(Ask::Beat { by: a }).await);
+        listed(c.ask(Ask::Beat { by: a, brief: None }).await);
         assert_eq!(c.ask(Ask::Leave { by: a }).await, Answer::Done);
-        assert_eq!(c.ask(Ask::Beat { by: a }).await, Answer::Refused);
+        assert_eq!(c.ask(Ask::Beat { by: a, brief: None }).await, Answer::Refused);
         c.exited(b, w).await;
-        assert_eq!(c.ask(Ask::Beat { by: b }).await, Answer::Refused);
+        assert_eq!(c.ask(Ask::Beat { by: b, brief: None }).await, Answer::Refused);
         let stranger = Member::new(w.node.0, w.incarnation.get() + 1).expect("not zero");
-        assert_eq!(c.ask(Ask::Beat { by: stranger }).await, Answer::Refused);
+        assert_eq!(c.ask(Ask::Beat { by: stranger, brief: None }).await, Answer::Refused);
         let (members, ..) = c.lists().await;
         assert_eq!(members.iter().map(|row| (row.member, row.beat)).collect::<Vec<_>>(), [(w, 0)]);
     }
@@ -354,7 +406,7 @@ case! {
     /// Reading the lists leaves every beat as it is.
     a_list_does_not_beat(c) {
         let a = c.join("a").await;
-        listed(c.ask(Ask::Beat { by: a }).await);
+        listed(c.ask(Ask::Beat { by: a, brief: None }).await);
         c.lists().await;
         assert_eq!(c.member(a).await.map(|row| row.beat), Some(1));
     }
@@ -395,7 +447,7 @@ case! {
         let w = c.join("w").await;
         for (node, evidence) in [("a", Evidence::Exited), ("b", Evidence::Replaced), ("c", Evidence::Left)] {
             let member = c.join(node).await;
-            listed(c.ask(Ask::Beat { by: member }).await);
+            listed(c.ask(Ask::Beat { by: member, brief: None }).await);
             let fence = Ask::Fence { member, evidence, beat: Some(0), by: w };
             assert_eq!(c.ask(fence.clone()).await, Answer::Done);
             assert_eq!(c.member(member).await, None);
@@ -409,16 +461,16 @@ case! {
     /// Whoever beat meanwhile is not silent, and silence without a beat is no evidence.
     a_fence_for_silence_needs_the_beat_that_was_seen(c) {
         let (a, w) = (c.join("a").await, c.join("w").await);
-        listed(c.ask(Ask::Beat { by: a }).await);
+        listed(c.ask(Ask::Beat { by: a, brief: None }).await);
         let fence = |beat| Ask::Fence { member: a, evidence: Evidence::Silent, beat, by: w };
         for beat in [Some(0), Some(2), None] {
             assert_eq!(c.ask(fence(beat)).await, Answer::Refused);
             assert!(c.member(a).await.is_some());
         }
-        listed(c.ask(Ask::Beat { by: a }).await);
+        listed(c.ask(Ask::Beat { by: a, brief: None }).await);
         assert_eq!(c.ask(fence(Some(1))).await, Answer::Refused);
         assert_eq!(c.ask(fence(Some(2))).await, Answer::Done);
-        assert_eq!(c.ask(Ask::Beat { by: a }).await, Answer::Refused);
+        assert_eq!(c.ask(Ask::Beat { by: a, brief: None }).await, Answer::Refused);
         assert_eq!(c.ask(fence(Some(2))).await, Answer::Done, "it isn't alive already");
     }
 }
@@ -1315,7 +1367,7 @@ case! {
             let a = c.join(&format!("n{round}")).await;
             let beat = {
                 let c = c.clone();
-                async move { c.ask(Ask::Beat { by: a }).await }
+                async move { c.ask(Ask::Beat { by: a, brief: None }).await }
             };
             let fence = {
                 let c = c.clone();

@@ -1,9 +1,10 @@
 //! Joining, beating, evidence, fencing, claims.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Claim, Next, Node, Phase, What};
-use crate::ask::{Answer, Ask, ClaimRow, Epoch, MemberRow, ProjectRow, Target};
+use crate::ask::{Answer, Ask, Brief, Census, ClaimRow, Epoch, MemberRow, ProjectRow, Target};
 use crate::effect::{Effect, Found, Note, Nudge, Why};
 use crate::event::Met;
 use crate::failure::{Evidence, Suspicion};
@@ -34,8 +35,12 @@ impl Node {
         let Some(by) = self.me.filter(|_| self.is_member()) else { return };
         if self.lease.beat_at() <= now {
             self.lease.sent();
+            // Whoever wants the lists gets them.
+            let is_enough = self.list_at == Time::NEVER;
+            let observed = self.roster.observed().filter(|_| is_enough);
+            let brief = observed.zip(self.census).map(|(of, census)| Box::new(Brief { census, of }));
             self.list_at = Time::NEVER;
-            self.ask(now, What::Beat, Ask::Beat { by });
+            self.ask(now, What::Beat, Ask::Beat { by, brief });
         }
         if self.claim_at <= now {
             self.tend_claims(now);
@@ -76,6 +81,10 @@ impl Node {
             Answer::Listed { members, claims, projects } => {
                 self.lease.renewed(if self.plants.is(Plant::LeaseFromAnswer) { now } else { asked_at });
                 self.listed(now, asked_at, &members, &claims, &projects);
+            }
+            Answer::Beats(beats) => {
+                self.lease.renewed(if self.plants.is(Plant::LeaseFromAnswer) { now } else { asked_at });
+                self.beats_read(now, asked_at, &beats);
             }
             Answer::Refused => self.was_fenced(now),
             _ if self.plants.is(Plant::RenewalGivesUp) => {}
@@ -128,6 +137,7 @@ impl Node {
         (self.queue.plants, self.roster.plants) = (self.plants, self.plants);
         self.watched.clear();
         self.engine = None;
+        self.census = None;
         self.trusted = false;
     }
 
@@ -144,32 +154,54 @@ impl Node {
             self.list_at = now;
             return;
         }
-        let timing = self.settings.timing;
-        let blind_after = timing.interval() + timing.retry_every().scaled(2, 1);
         let is_first = self.roster.peers().is_empty();
-        let (gone, changed) = self.roster.listed(asked_at, now, members, blind_after);
+        let (gone, changed) = self.roster.listed(asked_at, now, members, self.blind_after());
         if self.queue.set_limits(projects) {
             self.stirred = true;
         }
+        self.census = Some(Census::of(members, claims, projects));
         self.compare_me(now, me);
         if changed {
+            self.roster.observe(me, self.settings.observers);
             self.candidates_changed(now);
         }
         for (member, suspicion) in gone.iter().filter(|(m, _)| *m != me) {
             self.lost(now, *member, *suspicion);
         }
-        let silent_count = self.roster.silent_count(timing.timeout());
-        if changed || silent_count != self.silent_count {
-            self.silent_count = silent_count;
-            self.watch(me);
-        }
+        self.heard_beats(now, me, changed);
         self.claims_listed(now, claims, projects);
-        self.silence_at = now;
         if is_first {
             self.poll_at = now;
             // The others learn of this member at once, not with their next beat.
             self.nudge_all(&Nudge::Lists);
         }
+    }
+
+    /// The lists are as they were.
+    fn beats_read(&mut self, now: Time, asked_at: Time, beats: &[(Member, u64)]) {
+        let Some(me) = self.me else { return };
+        if self.roster.is_outdated(asked_at) {
+            self.list_at = now;
+            return;
+        }
+        self.roster.beats(asked_at, now, beats, self.blind_after());
+        self.heard_beats(now, me, false);
+    }
+
+    /// Beats are known anew: who watches whom depends on who is silent.
+    fn heard_beats(&mut self, now: Time, me: Member, changed: bool) {
+        let silent_count = self.roster.silent_count(self.settings.timing.timeout());
+        if changed || silent_count != self.silent_count {
+            self.silent_count = silent_count;
+            self.watch(me);
+        }
+        self.silence_at = now;
+    }
+
+    /// After so long without a read that succeeded it is not known who was silent.
+    fn blind_after(&self) -> Span {
+        let timing = self.settings.timing;
+        timing.interval() + timing.retry_every().scaled(2, 1)
     }
 
     /// What the list says of this member, and what this node wants it to say.

@@ -49,7 +49,7 @@ pub(super) async fn cluster(State(context): Shared, Params(whose): Params<Whose>
             "address": info.http,
             "version": info.version,
             "beat": peer.map(|peer| peer.row.beat),
-            "silent_ms": peer.map(|peer| peer.silent_for.millis()),
+            "silent_ms": peer.and_then(|peer| peer.silent_for).map(Span::millis),
             "running": load.running,
             "waiting": load.waiting,
             "slots": info.slots,
@@ -99,7 +99,7 @@ async fn own(context: &Context) -> Result<Value> {
             "state": peer.row.state,
             "role": peer.row.role,
             "beat": peer.row.beat,
-            "silent_ms": peer.silent_for.millis(),
+            "silent_ms": peer.silent_for.map(Span::millis),
             "slots": peer.row.slots,
         })
     });

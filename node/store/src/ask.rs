@@ -103,7 +103,7 @@ impl Store {
                 let (role, slots) = (*role, *slots);
                 self.members(&Join { role, slots, name: node, link, http, version }).await
             }
-            Ask::Beat { by } => self.beats(&Beat(*by)).await,
+            Ask::Beat { by, brief } => self.beats(&Beat { by: *by, brief: brief.as_deref() }).await,
             Ask::List => self.looks(&List).await,
             Ask::Drain { by } => self.members(&Drain(*by)).await,
             Ask::Leave { by } => self.members(&Leave(*by)).await,

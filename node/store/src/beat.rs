@@ -3,7 +3,7 @@
 //! Whatever ends a member does the same three things in one transaction: its `beat` row goes, its `member` row says why,
 //! and what it held in another state than RUNNING is let go.
 
-use kirin_core::ask::{Epoch, ProjectId};
+use kirin_core::ask::{Brief, Census, Epoch, ProjectId};
 use kirin_core::failure::Evidence;
 use kirin_core::{Answer, ClaimRow, Member, MemberRow, MemberState, NodeId, ProjectRow, Role, Target};
 
@@ -54,15 +54,27 @@ impl Work for Join<'_> {
 }
 
 /// [`kirin_core::Ask::Beat`].
-pub(crate) struct Beat(pub(crate) Member);
+pub(crate) struct Beat<'a> {
+    pub(crate) by: Member,
+    pub(crate) brief: Option<&'a Brief>,
+}
 
-impl Work for Beat {
+impl Work for Beat<'_> {
     type Out = Answer;
 
     async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        let beaten = line.alone(|sql| &sql.beat, args![self.0.node.0, self.0.incarnation.get()]).await?;
+        let beaten = line.alone(|sql| &sql.beat, args![self.by.node.0, self.by.incarnation.get()]).await?;
         if beaten == 0 {
             return Ok(Answer::Refused);
+        }
+        if let Some(brief) = self.brief {
+            let of = Table::default()
+                .ints(brief.of.iter().map(|member| i64::from(member.node.0)))
+                .ints(brief.of.iter().map(|member| i64::from(member.incarnation.get())));
+            let rows = line.rows(|sql| &sql.beat_brief, args![of]).await?;
+            if let Some(beats) = beats(&rows, &brief.census)? {
+                return Ok(beats);
+            }
         }
         Ok(listed(&line.rows(|sql| &sql.list, &[]).await?)?)
     }
@@ -78,6 +90,22 @@ impl Work for List {
     async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
         Ok(listed(&line.rows(|sql| &sql.list, &[]).await?)?)
     }
+}
+
+/// The beats, if the lists still sum up to that.
+fn beats(rows: &[Row], census: &Census) -> Result<Option<Answer>, StoreError> {
+    let (mut now, mut beats) = (Census::default(), Vec::new());
+    for row in rows {
+        let sums = || Ok([row.num(1)?, row.num(2)?, row.num(3)?]);
+        match row.num::<u8>(0)? {
+            0 => now.members = sums()?,
+            1 => now.claims = sums()?,
+            2 => now.projects = sums()?,
+            _ => beats.push((member(row.num(1)?, row.num(2)?)?, row.num(3)?)),
+        }
+    }
+    beats.sort_unstable();
+    Ok((now == *census).then_some(Answer::Beats(beats)))
 }
 
 fn listed(rows: &[Row]) -> Result<Answer, StoreError> {

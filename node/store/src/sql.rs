@@ -11,6 +11,7 @@
 //! | `{for_update}`, `{for_share}` | the lock clause of a read; nothing on SQLite, whose writers exclude each other |
 //! | `{uuid …}`, `{text …}` | from text to the type of uuid columns, and back |
 //! | `{or_skip column}` | an insert that meets its key does nothing; `column` is part of that key |
+//! | `{whole}` | the type to which a sum is cast |
 //! | `{serial}`, `{long}`, `{int}`, `{small}`, `{name}`, `{body}`, `{guid}`, `{end}` | column types and table options |
 
 use std::collections::BTreeMap;
@@ -148,6 +149,8 @@ impl Reader<'_> {
             ),
             "long" => by_dialect("INTEGER", "bigint", "BIGINT"),
             "int" => by_dialect("INTEGER", "integer", "INT"),
+            // What a sum is cast to: the databases make it wider, one with decimals.
+            "whole" => by_dialect("INTEGER", "bigint", "SIGNED"),
             "small" => by_dialect("INTEGER", "smallint", "SMALLINT"),
             "name" => by_dialect("TEXT", "text", "VARCHAR(190)"),
             "body" => by_dialect("TEXT", "text", "MEDIUMTEXT"),
@@ -321,6 +324,7 @@ statements! {
     all member_slots;
     all beat_add;
     all beat;
+    all beat_brief;
     all beat_end;
     all beat_end_if;
     all list;

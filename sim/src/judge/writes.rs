@@ -40,7 +40,7 @@ impl Before {
             _ => None,
         };
         let alive = match ask {
-            Ask::Beat { by } | Ask::Leave { by } | Ask::Drain { by } => store.is_alive(*by),
+            Ask::Beat { by, .. } | Ask::Leave { by } | Ask::Drain { by } => store.is_alive(*by),
             Ask::Fence { member, .. } => store.is_alive(*member),
             _ => false,
         };
@@ -57,11 +57,14 @@ impl Judge {
         }
         match (ask, answer) {
             (Ask::Join { .. }, Answer::Joined(me)) => self.joined(scene, *me),
-            (Ask::Beat { by }, Answer::Listed { .. }) => {
+            (Ask::Beat { by, .. }, Answer::Listed { .. } | Answer::Beats(_)) => {
                 if !before.alive {
                     self.found(now, "stale-fence-refused", format!("{by:?} is dead and its beat counts"));
                 }
                 self.beats.insert(*by, now);
+                if matches!(answer, Answer::Beats(_)) {
+                    self.count("beats of a few were enough");
+                }
             }
             (Ask::Beat { .. }, Answer::Refused) => self.count("beat of the dead refused"),
             (Ask::Leave { by }, Answer::Done) => {

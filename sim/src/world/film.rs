@@ -525,6 +525,7 @@ fn push_ask(lane: &mut Lane, sent: u64, ask: &Ask, answer: Option<&Answer>, now:
     let said = match answer {
         None => "never answered".to_owned(),
         Some(Answer::Listed { members, .. }) => format!("listed {} members", members.len()),
+        Some(Answer::Beats(beats)) => format!("beats of {} members", beats.len()),
         Some(answer) => format!("{answer:?}").split([' ', '{', '(']).next().unwrap_or_default().to_lowercase(),
     };
     let took = if answer.is_some() { format!(" after {:.1} ms", (now - sent) as f64 / 1e3) } else { String::new() };

@@ -566,7 +566,7 @@ impl Deployment {
             for node in 0..all {
                 let view = cluster.ask(node, &["cluster"], &[])?;
                 let members = view["members"].as_array().map_or(&[][..], Vec::as_slice);
-                let up = members.iter().filter(|m| m["state"] == "up" && !m["silent_ms"].is_null()).count();
+                let up = members.iter().filter(|m| m["state"] == "up" && !m["beat"].is_null()).count();
                 if up != all || view["leader"] == "" || view["discovery"]["status"] != "UP" {
                     bail!(
                         "{} sees {up} of {all}, leader {}, discovery {}",

@@ -398,7 +398,11 @@ impl Fault {
             }
             Self::DbConnections => {
                 nodes.clear();
+                // Whose connection is ended would be back before the crowd has taken its place.
+                let hosts: Vec<_> = cluster.nodes.iter().map(|node| node.host).collect();
+                cluster.net.part(&hosts, &cluster.databases())?;
                 let crowd = cluster.take_connections()?;
+                cluster.net.heal()?;
                 hold(long);
                 cluster.expect_refusals()?;
                 drop(crowd);

@@ -163,7 +163,7 @@ impl Truth {
                 self.joined_at.insert(*member, at);
                 self.beat_at.insert(*member, at);
             }
-            (Ask::Beat { by }, Answer::Listed { .. }) => drop(self.beat_at.insert(*by, at)),
+            (Ask::Beat { by, .. }, Answer::Listed { .. } | Answer::Beats(_)) => drop(self.beat_at.insert(*by, at)),
             (Ask::Fence { member, evidence, .. }, Answer::Done) if before => self.fenced(at, *member, *evidence),
             (Ask::CommitStep { fence, step, .. }, Answer::Done) => {
                 let is_first = self.committed.insert((fence.job, *step));

@@ -75,7 +75,7 @@ fn what_a_list_says_of_this_member_is_put_right() {
     assert_eq!(mind.step(Event::SlotsWished(5)), [], "it is so");
 
     mind.members.remove(0);
-    assert_eq!(asks(&mind.reads_lists()), [Ask::Beat { by: ME }], "dead, it seems: the next beat tells");
+    assert_eq!(asks(&mind.reads_lists()), [Ask::Beat { by: ME, brief: None }], "dead, it seems: the next beat tells");
 }
 
 #[test]
@@ -293,12 +293,12 @@ fn a_claim_of_somebody_else_is_not_given_back() {
 #[test]
 fn a_beat_that_failed_is_tried_again_at_once_and_then_often() {
     let mut mind = Mind::of(2);
-    assert_eq!(asks(&mind.wake_after(Span::from_secs(30)))[0], Ask::Beat { by: ME });
-    assert_eq!(asks(&mind.answer(is_beat, Answer::Failed)), [Ask::Beat { by: ME }]);
+    assert_eq!(asks(&mind.wake_after(Span::from_secs(30)))[0], Ask::Beat { by: ME, brief: None });
+    assert_eq!(asks(&mind.answer(is_beat, Answer::Failed)), [Ask::Beat { by: ME, brief: None }]);
     assert_eq!(asks(&mind.answer(is_beat, Answer::Unknown)), []);
     let again = Timing::kylin().retry_every();
     assert_eq!(mind.node.deadline(), (mind.now + again, Timer::Beat));
-    assert_eq!(asks(&mind.wake_after(again)), [Ask::Beat { by: ME }]);
+    assert_eq!(asks(&mind.wake_after(again)), [Ask::Beat { by: ME, brief: None }]);
 }
 
 #[test]
@@ -454,4 +454,79 @@ fn a_drain_that_is_undone_ends_in_a_new_incarnation() {
     assert_eq!(mind.node.view(mind.now).phase, "draining", "it stays so");
     let orders = mind.step(Event::DrainUndone);
     assert_eq!(asks(&orders), [Ask::Join { role: Role::All, slots: 30 }]);
+}
+
+/// Every node but one watches few of these.
+fn in_a_large_cluster() -> Mind {
+    Mind::with(Settings { observers: 4, ..Settings::new(Role::All) }, 12)
+}
+
+/// An interval passes. It must want the beats of a few, and these members don't beat.
+fn brief_beat(mind: &mut Mind, silent: &[u32]) -> Effects {
+    mind.wake_after(mind.node.settings.timing.interval());
+    let brief = mind.open.iter().find_map(|(_, ask)| match ask {
+        Ask::Beat { brief, .. } => brief.clone(),
+        _ => None,
+    });
+    let brief = brief.expect("a few beats are enough");
+    assert_eq!(brief.census, Census::of(&mind.members, &mind.claims, &mind.projects));
+    assert!(brief.of.contains(&ME) && brief.of.len() < 12, "{:?}", brief.of);
+    mind.members.iter_mut().filter(|row| !silent.contains(&row.member.node.0)).for_each(|row| row.beat += 1);
+    let beats = mind.members.iter().filter(|row| brief.of.contains(&row.member)).map(|row| (row.member, row.beat));
+    let beats = Answer::Beats(beats.collect());
+    mind.answer(is_beat, beats)
+}
+
+#[test]
+fn in_a_large_cluster_a_beat_brings_a_few_beats_and_keeps_the_trust() {
+    let mut mind = in_a_large_cluster();
+    let (others, watched) = (mind.node.roster.observed().expect("not everybody"), mind.node.watched.clone());
+    for _ in 0..5 {
+        assert_eq!(asks(&brief_beat(&mut mind, &[])), []);
+        assert!(mind.node.lease.is_trusted(mind.now));
+    }
+    assert_eq!((mind.node.roster.observed(), &mind.node.watched), (Some(others.clone()), &watched));
+    let known = |member: &Member| {
+        mind.node.view(mind.now).members.iter().any(|peer| peer.row.member == *member && peer.silent_for.is_some())
+    };
+    assert!(mind.members.iter().all(|row| known(&row.member) == others.contains(&row.member)));
+}
+
+#[test]
+fn in_a_large_cluster_who_is_watched_and_silent_is_fenced_by_the_beat_that_was_seen() {
+    let mut mind = in_a_large_cluster();
+    let silent = mind.node.watched[0];
+    brief_beat(&mut mind, &[]);
+    brief_beat(&mut mind, &[silent.node.0]);
+    let orders = brief_beat(&mut mind, &[silent.node.0]);
+    let fence = Ask::Fence { member: silent, evidence: Evidence::Silent, beat: Some(2), by: ME };
+    assert_eq!(asks(&orders), [fence]);
+}
+
+#[test]
+fn in_a_large_cluster_who_wants_the_lists_gets_them_with_the_beat() {
+    let mut mind = in_a_large_cluster();
+    mind.now += mind.node.settings.timing.interval();
+    assert_eq!(asks(&mind.step(Event::ListsChanged))[0], Ask::Beat { by: ME, brief: None });
+    mind.members.retain(|row| row.member != m(12));
+    let lists = mind.lists();
+    mind.answer(is_beat, lists);
+    assert!(!mind.node.roster.is_alive(m(12)));
+    let census = Census::of(&mind.members, &mind.claims, &mind.projects);
+    assert_eq!(mind.node.census, Some(census));
+}
+
+#[test]
+fn in_a_large_cluster_beats_that_are_older_than_a_death_make_it_look_again() {
+    let mut mind = in_a_large_cluster();
+    let dead = mind.node.watched[0];
+    mind.wake_after(mind.node.settings.timing.interval());
+    mind.now += Span::from_millis(1);
+    mind.step(Event::Exited(dead));
+    mind.answer(|ask| matches!(ask, Ask::Fence { .. }), Answer::Done);
+    assert!(asks(&mind.step(Event::Woke)).is_empty() && mind.open.iter().any(|(_, ask)| *ask == Ask::List));
+    mind.members.retain(|row| row.member != dead);
+    mind.reads_lists();
+    assert_eq!(asks(&mind.answer(is_beat, Answer::Beats(vec![(dead, 9)]))), [Ask::List]);
+    assert!(!mind.node.roster.is_alive(dead));
 }

@@ -802,7 +802,7 @@ async fn what_is_asked_is_counted_and_connections_are_few(config: StoreConfig) {
     let before = store.traffic();
     assert_eq!(before.connections, 1, "what changes members takes what idles");
     assert!(before.contract.statements > 0 && before.people.statements == 0, "{before:?}");
-    assert!(matches!(store.ask(&Ask::Beat { by: me }, Extra::None).await, Answer::Listed { .. }));
+    assert!(matches!(store.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await, Answer::Listed { .. }));
     assert!(matches!(store.ask(&Ask::ListNode(me.node), Extra::None).await, Answer::Jobs(_)));
     let after = store.traffic();
     assert_eq!(after.connections, 2, "beats have a connection of their own, and nobody else needs another");

@@ -75,7 +75,7 @@ async fn read(store: &Store, row: &JobRow) -> JobRow {
 async fn recovered(store: &Store, by: Member) {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        match store.ask(&Ask::Beat { by }, Extra::None).await {
+        match store.ask(&Ask::Beat { by, brief: None }, Extra::None).await {
             Answer::Listed { .. } => return,
             Answer::Failed | Answer::Unknown if Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(20)).await
@@ -93,7 +93,8 @@ async fn a_server_that_never_answers_is_given_up_in_time(on: On) {
     for round in 0..2 {
         // First on open connections, then on connections that are never greeted.
         let begun = Instant::now();
-        let (take, beat) = (Ask::Take { fence: row.fence(), by: me, in_order: false }, Ask::Beat { by: me });
+        let (take, beat) =
+            (Ask::Take { fence: row.fence(), by: me, in_order: false }, Ask::Beat { by: me, brief: None });
         let contract = async {
             let answers = tokio::join!(
                 store.ask(&beat, Extra::None),
@@ -114,7 +115,10 @@ async fn a_server_that_never_answers_is_given_up_in_time(on: On) {
             assert_eq!((beat, take), (Answer::Failed, Answer::Failed), "nothing was sent");
         }
     }
-    assert_eq!(straight.ask(&Ask::Beat { by: me }, Extra::None).await, straight.ask(&Ask::List, Extra::None).await);
+    assert_eq!(
+        straight.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await,
+        straight.ask(&Ask::List, Extra::None).await
+    );
     proxy.cut();
     proxy.set(Weather::Fair);
     recovered(&store, me).await;
@@ -133,7 +137,7 @@ async fn a_lost_reply_is_unknown_and_the_next_read_tells(on: On) {
         let take = Ask::Take { fence: first.fence(), by: me, in_order: false };
         let Answer::Granted { epoch, .. } = store.ask(&take, Extra::None).await else { panic!("not granted") };
         // Open connections, so that there is something to send on.
-        let (beat, list) = (Ask::Beat { by: me }, Ask::ListJobs);
+        let (beat, list) = (Ask::Beat { by: me, brief: None }, Ask::ListJobs);
         tokio::join!(
             store.ask(&beat, Extra::None),
             store.ask(&list, Extra::None),
@@ -242,7 +246,7 @@ async fn restarts(config: StoreConfig, mut stop: impl FnMut(Stop), mut resume: i
         stop(how);
         let begun = Instant::now();
         let answers = [
-            store.ask(&Ask::Beat { by: me }, Extra::None).await,
+            store.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await,
             store.ask(&Ask::Take { fence: row.fence(), by: me, in_order: false }, Extra::None).await,
         ];
         assert!(answers.iter().all(|answer| matches!(answer, Answer::Failed | Answer::Unknown)), "{answers:?}");
@@ -256,7 +260,7 @@ async fn restarts(config: StoreConfig, mut stop: impl FnMut(Stop), mut resume: i
     }
     freeze(true);
     let begun = Instant::now();
-    let beat = store.ask(&Ask::Beat { by: me }, Extra::None).await;
+    let beat = store.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await;
     assert!(matches!(beat, Answer::Failed | Answer::Unknown), "{beat:?}");
     assert!(begun.elapsed() < PATIENCE * 2);
     freeze(false);
@@ -502,12 +506,16 @@ async fn a_busy_file_is_waited_for() {
     let mut other = sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.expect("it opens");
     other.execute("BEGIN IMMEDIATE").await.expect("it locks");
     let begun = Instant::now();
-    assert_eq!(store.ask(&Ask::Beat { by: me }, Extra::None).await, Answer::Failed, "not within its deadline");
+    assert_eq!(
+        store.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await,
+        Answer::Failed,
+        "not within its deadline"
+    );
     assert!((PATIENCE / 2..PATIENCE * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert!(matches!(store.ask(&Ask::List, Extra::None).await, Answer::Listed { .. }), "readers don't wait");
     let beat = {
         let store = store.clone();
-        tokio::spawn(async move { store.ask(&Ask::Beat { by: me }, Extra::None).await })
+        tokio::spawn(async move { store.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await })
     };
     other.execute("ROLLBACK").await.expect("it ends");
     assert!(matches!(beat.await.expect("no panic"), Answer::Listed { .. }));

@@ -39,7 +39,7 @@ impl order::Call for Call {
 
     fn moments(&self) -> u8 {
         match (&self.ask, &self.heard) {
-            (Ask::Beat { .. }, Answer::Listed { .. })
+            (Ask::Beat { .. }, Answer::Listed { .. } | Answer::Beats(_))
             | (Ask::Take { in_order: true, .. }, Answer::Granted { .. } | Answer::Full) => 2,
             _ => 1,
         }
@@ -48,7 +48,7 @@ impl order::Call for Call {
     fn changes_nothing(&self, past: u8) -> bool {
         match &self.heard {
             Answer::Refused | Answer::Full | Answer::Jobs(_) | Answer::Accepted { fresh: false, .. } => true,
-            Answer::Listed { .. } => past + 1 == self.moments(),
+            Answer::Listed { .. } | Answer::Beats(_) => past + 1 == self.moments(),
             Answer::Granted { .. } => past + 1 < self.moments(),
             _ => false,
         }
@@ -56,10 +56,13 @@ impl order::Call for Call {
 
     fn happens(&self, past: u8, model: &mut Model, open: &[&Self]) -> bool {
         match (&self.ask, &self.heard) {
-            (Ask::Beat { .. }, Answer::Listed { .. }) if past == 0 => {
-                matches!(follow(model, &self.ask, &self.heard), Answer::Listed { .. })
+            (Ask::Beat { .. }, Answer::Listed { .. } | Answer::Beats(_)) if past == 0 => {
+                matches!(follow(model, &self.ask, &self.heard), Answer::Listed { .. } | Answer::Beats(_))
             }
             (Ask::Beat { .. }, Answer::Listed { .. }) => follow(model, &Ask::List, &self.heard) == self.heard,
+            (Ask::Beat { brief: Some(brief), .. }, Answer::Beats(_)) => {
+                model.beats(brief).as_ref() == Some(&self.heard)
+            }
             (Ask::Take { in_order: true, .. }, Answer::Granted { .. } | Answer::Full) if past == 0 => {
                 follow(&mut model.clone(), &self.ask, &self.heard) != Answer::Refused
             }

@@ -117,6 +117,7 @@ fn is_in_the_contract(plant: Plant) -> bool {
         | Plant::LimitIgnored
         | Plant::PlacesLeak
         | Plant::DiscardedKept
+        | Plant::CensusNotTaken
         | Plant::OrderIgnored => true,
         // It breaks the change to another server, which is no request.
         Plant::FailoverLosesCommits

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use kirin_core::ask::{Epoch, Fence, JobId, JobRow, Priority, ProjectId};
+use kirin_core::ask::{Brief, Census, Epoch, Fence, JobId, JobRow, Priority, ProjectId};
 use kirin_core::{Action, Answer, Ask, Evidence, JobState, Member, NodeId, Outcome, ProjectRow, Role, Target};
 use kirin_sim::store::Store as Model;
 use proptest::prelude::*;
@@ -80,7 +80,18 @@ impl Known {
         let mut ask = wish.ask.clone();
         match &mut ask {
             Ask::Join { .. } | Ask::List | Ask::ListJobs => {}
-            Ask::Beat { by } | Ask::Drain { by } | Ask::Leave { by } | Ask::SetSlots { member: by, .. } => {
+            Ask::Beat { by, brief } => {
+                *by = self.member(*by, None);
+                if let Some(brief) = brief {
+                    let mut of: Vec<_> = brief.of.iter().map(|member| self.member(*member, None)).collect();
+                    of.sort_unstable();
+                    of.dedup();
+                    // What somebody believes who has just read the lists, or one who has not.
+                    let census = if brief.census == Census::default() { self.model.census() } else { brief.census };
+                    **brief = Brief { census, of };
+                }
+            }
+            Ask::Drain { by } | Ask::Leave { by } | Ask::SetSlots { member: by, .. } => {
                 *by = self.member(*by, None);
             }
             Ask::Fence { member, beat, by, .. } => {
@@ -224,10 +235,15 @@ where
     proptest::option::of(of)
 }
 
+fn beats_of() -> impl Strategy<Value = Box<Brief>> {
+    let census = select(vec![Census::default(), Census { members: [1; 3], ..Census::default() }]);
+    (census, proptest::collection::vec(member(), 0..3)).prop_map(|(census, of)| Box::new(Brief { census, of }))
+}
+
 fn about_members() -> impl Strategy<Value = Ask> {
     let evidence = vec![Evidence::Silent, Evidence::Exited, Evidence::Left, Evidence::Replaced];
     prop_oneof![
-        4 => member().prop_map(|by| Ask::Beat { by }),
+        3 => (member(), maybe(beats_of())).prop_map(|(by, brief)| Ask::Beat { by, brief }),
         1 => member().prop_map(|by| Ask::Drain { by }),
         1 => member().prop_map(|by| Ask::Leave { by }),
         3 => (member(), select(evidence), maybe(number()), member())
