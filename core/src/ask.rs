@@ -401,3 +401,33 @@ pub enum Answer {
     /// It may or may not have happened: the reply was lost or late. The next read tells.
     Unknown,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_census_is_the_sums_that_the_databases_compute() {
+        let member = |node, incarnation, state, role, slots| MemberRow {
+            member: Member::new(node, incarnation).expect("an incarnation"),
+            state,
+            role,
+            slots,
+            beat: 77,
+        };
+        let claim = |target, holder, epoch| ClaimRow { target, holder, epoch: Epoch(epoch) };
+        let members =
+            [member(3, 2, MemberState::Draining, Role::Query, 5), member(7, 4, MemberState::Up, Role::Job, 2)];
+        let claims = [
+            claim(Target::Leader, Member::new(3, 2), 9),
+            claim(Target::Project(ProjectId(1)), None, 2),
+            claim(Target::Project(ProjectId(2)), Member::new(7, 4), 5),
+        ];
+        let projects = [ProjectRow { id: ProjectId(4), limit: 6 }, ProjectRow { id: ProjectId(5), limit: 0 }];
+        let census = Census::of(&members, &claims, &projects);
+        assert_eq!(census.members, [2, 6 + 28, 3 * (1 + 4 + 40) + 7 * (2 + 16)]);
+        assert_eq!(census.claims, [3, 16, 27 + 35]);
+        assert_eq!(census.projects, [2, 9, 24]);
+        assert_eq!(Census::of(&[], &[], &[]), Census::default());
+    }
+}

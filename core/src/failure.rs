@@ -180,12 +180,10 @@ impl Roster {
     /// Observes from now on those of which `me` is one of the first `observers` rendezvous neighbours, and itself: as many
     /// as need not watch a member now, but may have to when others are gone, and then know since when it has been silent.
     pub(crate) fn observe(&mut self, me: Member, observers: usize) {
-        let all = self.peers.len() <= observers + 1;
         let nodes: Vec<_> = self.peers.iter().map(|peer| peer.row.member.node).collect();
         for peer in &mut self.peers {
             let nodes = nodes.iter().copied();
-            peer.observed =
-                all || peer.row.member == me || is_neighbour(peer.row.member.node, me.node, nodes, observers);
+            peer.observed = peer.row.member == me || is_neighbour(peer.row.member.node, me.node, nodes, observers);
         }
     }
 

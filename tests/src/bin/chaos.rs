@@ -148,7 +148,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let registers = register::check(&histories);
     found.wrong.extend(registers.wrong);
     report(&done, &found, &said.errors);
-    for course in noted.samples.courses() {
+    let courses = noted.samples.courses();
+    found
+        .wrong
+        .extend((options.soak && courses.is_empty()).then(|| "too little was counted to say what grows".to_owned()));
+    for course in courses {
         println!("{course}");
         found.wrong.extend(course.grew.then(|| format!("it grows: {course}")));
     }
@@ -281,8 +285,11 @@ fn attack(
         done.push(carried.with_context(|| format!("while \"{}\" was carried out", fault.name()))?);
         noted.journal.read_on(cluster)?;
         noted.wrong.extend(ledger::check(cluster)?);
-        if options.soak {
-            noted.samples.take(cluster, SURVIVOR)?;
+        // On a busy machine a server may be slow to tell its numbers; those after the next fault do.
+        if options.soak
+            && let Err(error) = noted.samples.take(cluster, SURVIVOR)
+        {
+            println!("    not counted: {error:#}");
         }
     }
     Ok(done)
