@@ -109,6 +109,7 @@ impl Chores {
                 tokio::time::sleep(FORGET_PAUSE).await;
             }
         }
+        self.store.sum_up().await?;
         Ok(rows)
     }
 

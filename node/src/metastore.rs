@@ -586,6 +586,14 @@ impl Store {
         self.inner.history_add(&row).await
     }
 
+    /// Keeps the counting of what is over quick.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn sum_up(&self) -> Read<()> {
+        self.inner.sum_up().await
+    }
+
     /// Deletes some of what ended before that moment; tells how many.
     ///
     /// # Errors

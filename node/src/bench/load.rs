@@ -59,12 +59,14 @@ async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> 
     let client = cluster.nodes[0].client()?;
     let open =
         Request::get(&["jobs"]).with("project", PROJECT).with("statuses", "PENDING,RUNNING").with("page_size", 1);
-    cluster
-        .wait("the jobs to end", async || {
+    let mut left = u64::from(finished);
+    while left > 0 {
+        let fewer = cluster.wait("jobs to end", async || {
             let page: Value = client.call(open.clone()).await?;
-            Ok((page["total_size"] == 0).then_some(()))
-        })
-        .await?;
+            Ok(page["total_size"].as_u64().filter(|open| *open < left))
+        });
+        left = fewer.await?;
+    }
     let full = json!({ "kylin.job.max-concurrent-jobs": 0 });
     let _: Value = client.call(Request::put(&["projects", PROJECT, "project_config"]).body(&full)?).await?;
     throughput::submit(store, project, waiting, false).await?;

@@ -1,7 +1,7 @@
--- How many jobs each node runs, and how many wait on its queue.
+-- How many jobs each node runs, and how many wait on its queue. What is over is neither.
 SELECT COALESCE(holder_node, placed),
   COUNT(CASE WHEN holder_node IS NOT NULL AND state = 2 THEN 1 END),
   COUNT(CASE WHEN holder_node IS NULL AND state IN (0, 1) THEN 1 END)
 FROM {p}_job
-WHERE (state <= 4 OR holder_node IS NOT NULL) AND COALESCE(holder_node, placed) IS NOT NULL
+WHERE state <= 4 AND COALESCE(holder_node, placed) IS NOT NULL
 GROUP BY COALESCE(holder_node, placed)

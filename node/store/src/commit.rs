@@ -1,7 +1,7 @@
 //! What an attempt writes under its fence: a step, its end, the job handed back. And what changes a job from outside: a
 //! place on a queue, a user's action.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kirin_core::ask::Fence;
 use kirin_core::job::JobEvent;
@@ -14,6 +14,7 @@ use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::job::{AttemptEnd, state_number};
 use crate::line::{Line, Work};
+use crate::over::Over;
 use crate::wire::{Dialect, Row, Table, args};
 
 /// One [`kirin_core::Ask::CommitStep`].
@@ -175,6 +176,13 @@ impl Work for Finishes<'_> {
             line.run(|sql| &sql.finish_write, args![write]).await?;
             let ended = done.iter().map(|finish| (finish.fence, finish.by, finish.end()));
             add_attempts(line, &rows, ended, now).await?;
+            let projects: BTreeMap<u64, i64> =
+                rows.iter().map(|row| Ok((row.num(0)?, row.num(3)?))).collect::<Result<_, StoreError>>()?;
+            let mut over = Over::default();
+            for finish in done.iter().filter(|finish| finish.outcome != Outcome::Failed) {
+                over.add(projects[&finish.fence.job.0], finish.state(), 1);
+            }
+            over.write(line).await?;
             hit
         };
         if touching {
@@ -309,7 +317,7 @@ impl Work for Act {
                 dead = Some(held);
             }
         }
-        let owner = row.string(4)?;
+        let (owner, project) = (row.string(4)?, row.num(5)?);
         let restart = i64::from(self.action == Action::Restart);
         let cleared = i64::from(dead.is_some());
         let hit = line
@@ -334,6 +342,11 @@ impl Work for Act {
                 line.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
             }
             Action::Resume | Action::Pause => {}
+        }
+        if next.is_final() {
+            let mut over = Over::default();
+            over.add(project, state_number(next), 1);
+            over.write(line).await?;
         }
         line.commit().await?;
         Ok(Answer::Done)

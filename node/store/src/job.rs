@@ -210,6 +210,18 @@ impl Default for JobFilter {
     }
 }
 
+impl JobFilter {
+    /// Whether it asks for nothing but what [`crate::over`] keeps counts of.
+    fn is_kept_count(&self) -> bool {
+        let Self { kinds, subject, key, created_from_ms, created_until_ms, .. } = self;
+        kinds.is_empty()
+            && subject.is_none()
+            && key.is_none()
+            && created_from_ms.is_none()
+            && created_until_ms.is_none()
+    }
+}
+
 impl AttemptEnd {
     /// As its row says it.
     pub(crate) const fn number(self) -> i64 {
@@ -264,15 +276,21 @@ impl Store {
             .collect();
         let mut total = 0;
         for part in &parts {
-            let count = self.once(&format!("SELECT COUNT(*) FROM {{p}}_job AS j WHERE {part} AND {wheres}"));
-            total += self.read_of(&count, &args).await?.first().map(|row| row.num::<u64>(0)).transpose()?.unwrap_or(0);
+            let count = if *part == OVER && filter.is_kept_count() {
+                let integer = if self.dialect() == Dialect::Postgres { "BIGINT" } else { "SIGNED" };
+                format!("SELECT COALESCE(CAST(SUM(j.jobs) AS {integer}), 0) FROM {{p}}_over AS j WHERE {wheres}")
+            } else {
+                format!("SELECT COUNT(*) FROM {{p}}_job AS j WHERE {part} AND {wheres}")
+            };
+            let rows = self.read_of(&self.once(&count), &args).await?;
+            total += rows.first().map(|row| row.num::<u64>(0)).transpose()?.unwrap_or(0);
         }
         let turn = if filter.reverse { " DESC" } else { "" };
         let (limit, offset) = (filter.limit.min(10_000), filter.offset.min(i64::MAX.cast_unsigned() - 10_000));
         let sort = match filter.sort {
-            JobSort::Created => "",
-            JobSort::Changed => {
-                let page = latest(&parts, &wheres, turn, limit, offset);
+            JobSort::Created if parts != [OPEN] => "",
+            JobSort::Created | JobSort::Changed => {
+                let page = merged(&parts, &wheres, filter.sort, turn, limit, offset);
                 let jobs =
                     self.read_of(&self.once(&page), &args).await?.iter().map(job_info).collect::<Result<_, _>>()?;
                 return Ok(JobPage { jobs, total });
@@ -423,11 +441,17 @@ const OVER: &str = "j.state > 4 AND j.ended_ms IS NOT NULL";
 /// All others.
 const OPEN: &str = "j.state <= 4";
 
-/// A page in the order of the last change, which is the end of what is over: each part gives as many as the page may need,
-/// in the order of its index or, where there are few, sorted.
-fn latest(parts: &[&str], wheres: &str, turn: &str, limit: u64, offset: u64) -> String {
+/// A page in the order of acceptance or of the last change, which is the end of what is over: each part gives as many as the
+/// page may need, in the order of its index or, where there are few, sorted.
+fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, limit: u64, offset: u64) -> String {
     let part = |part: &&str| {
-        let at = if *part == OVER { "j.ended_ms" } else { "j.changed_ms" };
+        let at = match (sort, *part == OVER) {
+            // A sum, so that nobody looks for the few that are open along the index of all ids.
+            (JobSort::Created, false) => "j.id + 0",
+            (JobSort::Created, true) => "j.id",
+            (_, false) => "j.changed_ms",
+            (_, true) => "j.ended_ms",
+        };
         format!(
             "SELECT * FROM (SELECT j.id, {at} AS at FROM {{p}}_job AS j WHERE {part} AND {wheres} ORDER BY {at}{turn}, j.id{turn} \
              LIMIT {}) AS {}",

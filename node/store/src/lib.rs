@@ -50,6 +50,7 @@ mod history;
 mod job;
 mod line;
 mod migrate;
+mod over;
 mod project;
 mod retention;
 mod segment;

@@ -572,15 +572,18 @@ impl Opener {
         ))
         .await
         .map_err(|error| told(&error))?;
+        // Every statement goes by the index that was made for it, whatever the statistics say or do not say yet. A bitmap
+        // scan would not mark the dead entries that a busy queue leaves in its indexes; workers take longer to start than
+        // what they save.
+        conn.raw(
+            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_mergejoin = off; \
+             SET max_parallel_workers_per_gather = 0",
+        )
+        .await
+        .map_err(|error| told(&error))?;
         if purpose == Purpose::Contract {
-            // Every statement of the contract goes by an index, whatever the statistics say or do not say yet, and is
-            // planned once. A bitmap scan would not mark the dead entries that a busy queue leaves in its indexes.
-            conn.raw(
-                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; \
-                 SET enable_mergejoin = off",
-            )
-            .await
-            .map_err(|error| told(&error))?;
+            // Those of the contract are planned once.
+            conn.raw("SET plan_cache_mode = force_generic_plan").await.map_err(|error| told(&error))?;
         }
         let about = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END, \
                      CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";

@@ -33,6 +33,7 @@ const VERSIONS: &[Version] = &[Version {
         "1/claim",
         "1/project",
         "1/job",
+        "1/over",
         "1/step",
         "1/attempt",
         "1/segment",

@@ -3,6 +3,7 @@
 
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
+use crate::over::Over;
 use crate::sql::Statement;
 use crate::store::Store;
 use crate::wire::args;
@@ -39,7 +40,7 @@ impl Work for OldJobs {
     type Out = u64;
 
     async fn run(&self, line: &mut Line) -> Result<u64, Fault> {
-        // A job that is over and not held never changes again, so nothing needs to be locked.
+        // A job that is over and not held never changes again.
         let ids: Vec<i64> = (line.rows(|sql| &sql.retain_jobs, args![self.0]).await?.iter())
             .map(|row| row.num(0))
             .collect::<Result<_, _>>()?;
@@ -48,11 +49,20 @@ impl Work for OldJobs {
         }
         let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
         line.begin().await?;
+        // Whoever forgets the same ones waits here and finds them gone: each is counted once.
+        let found = format!("SELECT project, state FROM {{p}}_job WHERE id IN ({list}) ORDER BY id {{for_update}}");
+        let found = Statement::once(&found, line.dialect(), &line.sql.prefix);
+        let found = line.rows_of(&found, &[]).await?;
+        let mut over = Over::default();
+        for job in &found {
+            over.add(job.num(0)?, job.num(1)?, -1);
+        }
+        over.write(line).await?;
         for (table, column) in [("step", "job"), ("attempt", "job"), ("job", "id")] {
             delete(line, &format!("DELETE FROM {{p}}_{table} WHERE {column} IN ({list})")).await?;
         }
         line.commit().await?;
-        Ok(ids.len() as u64)
+        Ok(found.len() as u64)
     }
 }
 
@@ -96,7 +106,7 @@ impl Work for OldMembers {
     }
 }
 
-async fn delete(line: &mut Line, source: &str) -> Result<(), Fault> {
+pub(crate) async fn delete(line: &mut Line, source: &str) -> Result<(), Fault> {
     let text = Statement::once(source, line.dialect(), &line.sql.prefix.clone()).text;
     line.raw(&text).await
 }

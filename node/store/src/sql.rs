@@ -398,6 +398,8 @@ statements! {
     all attempts;
     all directory;
     all progress;
+    all over_add;
+    all over_lock;
     all retain_jobs;
     all retain_history;
     all retain_members;

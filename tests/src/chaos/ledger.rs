@@ -3,7 +3,7 @@
 use super::deployment::{Deployment, PREFIX};
 
 /// Rows that must not be there: what they would mean, and how they are found. `@` stands before the names of tables.
-const NEVER: [(&str, &str); 4] = [
+const NEVER: [(&str, &str); 5] = [
     (
         "a step was committed by an attempt after another had taken the job over without it (job, step, epoch)",
         "SELECT s.job, s.idx, s.epoch FROM @step s JOIN @attempt a ON a.job = s.job \
@@ -23,6 +23,12 @@ const NEVER: [(&str, &str); 4] = [
         "a job's counter of steps and its steps differ (job, counter, steps)",
         "SELECT j.id, j.steps, COUNT(s.idx) FROM @job j LEFT JOIN @step s ON s.job = j.id \
          GROUP BY j.id, j.steps HAVING j.steps <> COUNT(s.idx)",
+    ),
+    (
+        "the kept count of what is over is wrong (project, state, by how many)",
+        "SELECT c.project, c.state, SUM(c.jobs) FROM (SELECT project, state, jobs FROM @over \
+         UNION ALL SELECT project, state, -1 FROM @job WHERE state > 4) c \
+         GROUP BY c.project, c.state HAVING SUM(c.jobs) <> 0",
     ),
 ];
 

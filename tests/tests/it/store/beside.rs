@@ -49,6 +49,7 @@ on_every_backend! {
     a_project_with_open_jobs_stays
     a_project_is_made_by_one_and_dropped_when_empty
     old_things_are_forgotten_in_bites
+    what_is_over_is_counted_exactly
     many_submits_share_a_statement
     two_clusters_share_a_database
     progress_is_fenced
@@ -676,6 +677,58 @@ async fn old_things_are_forgotten_in_bites(config: StoreConfig) {
     store.history_add(&HistoryRow { kind: "y".into(), ..HistoryRow::default() }).await.expect("it is written");
     assert_eq!(store.retain_history(6).await.expect("it is written"), 1);
     assert_eq!(store.history(&HistoryFilter::default()).await.expect("it is read").len(), 1);
+}
+
+pub(super) async fn what_is_over_is_counted_exactly(mut config: StoreConfig) {
+    // Each end by itself, so that there is much to add up.
+    config.batch = false;
+    let stores = Arc::new([open(&config).await, open(&config).await, open(&config).await]);
+    let store = &stores[0];
+    let p = store.project_add("p", 1_000, "", "{}").await.expect("it is made").expect("its name is new");
+    let q = store.project_add("q", 1_000, "", "{}").await.expect("it is made").expect("its name is new");
+    let a = join(store, "a").await;
+    let jobs: Vec<NewJob> = (0..240).map(|at| new(if at % 7 == 0 { q } else { p })).collect();
+    let accepted = store.submit_many(&jobs).await.expect("they are written");
+    let ends = accepted.into_iter().enumerate().map(|(at, job)| {
+        let stores = stores.clone();
+        tokio::spawn(async move {
+            let store = &stores[at % 3];
+            let Submitted::Accepted { row, .. } = job else { panic!("a submit was answered by {job:?}") };
+            let fence = take(store, row.id, a).await;
+            let outcome = [Outcome::Succeeded, Outcome::Failed, Outcome::Vanished][at / 3 % 3];
+            let end = finish(store, fence, a, outcome, Vec::new());
+            let discard = Ask::Act { fence, state: JobState::Running, action: Action::Discard };
+            if at % 4 == 0 {
+                let _ = tokio::join!(end, stores[(at + 1) % 3].ask(&discard, Extra::None));
+            } else {
+                end.await;
+            }
+        })
+    });
+    for end in futures::future::join_all(ends).await {
+        end.expect("it ends");
+    }
+    totals_are_right(store, &[p, q]).await;
+    let sums = (0..6).map(|at| stores[at % 3].sum_up());
+    futures::future::try_join_all(sums).await.expect("they are written");
+    totals_are_right(store, &[p, q]).await;
+    let forgotten = (0..6).map(|at| stores[at % 3].retain_jobs(i64::MAX));
+    let forgotten: u64 = futures::future::try_join_all(forgotten).await.expect("they are written").iter().sum();
+    assert!(forgotten > 80, "{forgotten} were forgotten");
+    totals_are_right(store, &[p, q]).await;
+    assert_eq!(store.jobs(&JobFilter::default()).await.expect("it is read").total, 240 - forgotten);
+}
+
+/// Whatever a list is asked for, it says how many there are.
+async fn totals_are_right(store: &Store, projects: &[ProjectId]) {
+    for project in projects.iter().copied().map(Some).chain([None]) {
+        for state in JobState::ALL.into_iter().map(Some).chain([None]) {
+            let states = state.into_iter().collect();
+            let all = JobFilter { project, states, limit: 10_000, ..JobFilter::default() };
+            let page = store.jobs(&all).await.expect("it is read");
+            assert_eq!(page.total, page.jobs.len() as u64, "{project:?} {state:?}");
+        }
+    }
 }
 
 async fn many_submits_share_a_statement(config: StoreConfig) {

@@ -105,6 +105,7 @@ planted! {
         release_lock: "AND j.epoch = q.held" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release_lock: "AND j.holder_node = q.node" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release_lock: "AND j.holder_incarnation = q.incarnation" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
+        over_add: "q.jobs FROM" => "q.jobs + 1 FROM" trips beside!(what_is_over_is_counted_exactly);
         submit: "WHERE q.project IN (SELECT id FROM {p}_project)" => "WHERE 1 = 1" trips suite!(a_submit_needs_its_project);
         segment_overlap: "s.start_ms < q.end_at" => "1 = 0" trips beside!(ranges_of_a_model_never_overlap);
         segment_publish: "AND (j.state = 1 OR j.job = {uuid q.owner})" => "" trips beside!(publishing_is_one_fenced_commit);
@@ -144,6 +145,8 @@ planted! {
         finish: "AND j.holder_node = q.node" => "" trips suite!(a_finish_is_scoped_by_job_epoch_holder_and_state);
         finish: "AND j.holder_incarnation = q.incarnation" => "" trips suite!(a_finish_is_scoped_by_job_epoch_holder_and_state);
         finish: "AND j.state = 2" => "" trips suite!(a_finish_is_scoped_by_job_epoch_holder_and_state);
+        finish: "FROM hit WHERE state > 4" => "FROM hit" trips beside!(what_is_over_is_counted_exactly);
+        over_lock: "{for_update}" => "" trips beside!(what_is_over_is_counted_exactly);
         release: "AND j.epoch = q.held" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release: "AND j.holder_node = q.node" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release: "AND j.holder_incarnation = q.incarnation" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
@@ -161,6 +164,7 @@ planted! {
         project_lock: "{for_update}" => "" trips suite!(a_limit_is_exact_for_sixteen_takers);
         step_lock: "{for_update}" => "" trips suite!(a_step_is_committed_once_by_sixteen_zombies);
         finish_lock: "{for_update}" => "" trips suite!(a_finish_and_a_takeover_exclude_each_other);
+        over_lock: "{for_update}" => "" trips beside!(what_is_over_is_counted_exactly);
         release_lock: "{for_update}" => "" trips suite!(a_release_is_done_once_by_sixteen_zombies);
         member_lock: "{for_update}" => "" trips suite!(two_members_cannot_fence_each_other);
         member_up: "{for_share}" => "" trips suite!(a_claim_comes_before_the_fence_of_its_taker_or_not_at_all);

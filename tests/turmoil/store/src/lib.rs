@@ -124,4 +124,5 @@ requests! {
     setting(name: &str) -> Option<String>;
     setting_or(name: &str, value: &str) -> (String, bool);
     steps(id: JobId) -> Vec<StepInfo>;
+    sum_up() -> ();
 }
