@@ -234,8 +234,8 @@ pub enum Ask {
         /// Who says so. It must be alive itself, else refused.
         by: Member,
     },
-    /// Take a claim where its epoch is the one seen, its holder is not alive (or `by` itself gave it back), and `by` is
-    /// up. `force` takes it from a living holder too. Answer: [`Answer::Granted`] with epoch + 1, or refused.
+    /// Take a claim where its epoch is the one seen, its holder is not alive (or `by` itself gave it back), `by` is up, and
+    /// the project exists. `force` takes it from a living holder too. Answer: [`Answer::Granted`] with epoch + 1, or refused.
     Claim {
         /// What.
         target: Target,

@@ -79,7 +79,13 @@ impl Catalogs {
         let catalog = read(store, id).await?;
         let snapshot = self.engine.open(catalog.clone())?;
         let opened = Opened { revision, catalog: Arc::new(catalog), snapshot };
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, opened.clone());
+        // A new one comes seldom: a moment to forget those whose projects are gone.
+        let living = if self.cached(id).is_none() { Some(store.projects().await?) } else { None };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(living) = living {
+            open.retain(|id, _| living.iter().any(|project| project.id == *id));
+        }
+        open.insert(id, opened.clone());
         Ok(opened)
     }
 

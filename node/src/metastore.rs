@@ -432,7 +432,13 @@ impl Store {
     pub async fn projects(&self) -> Read<Vec<ProjectInfo>> {
         let projects = self.inner.projects().await?;
         let names = projects.iter().map(|project| (project.id, project.name.clone()));
-        self.names.write().unwrap_or_else(PoisonError::into_inner).extend(names);
+        let mut known = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        // Those of dropped projects are kept for people, as long as they are few.
+        if known.len() > 4096 {
+            known.clear();
+        }
+        known.extend(names);
+        drop(known);
         let info = |project: kirin_store::Project| ProjectInfo {
             id: project.id,
             name: project.name,
@@ -574,7 +580,6 @@ impl Store {
     /// If the metastore can't be written.
     pub async fn append_history(&self, line: HistoryLine) -> Read<()> {
         let row = HistoryRow {
-            id: 0,
             at_ms: line.at_ms,
             kind: line.kind,
             member: line.member,
@@ -582,6 +587,7 @@ impl Store {
             by: line.by,
             evidence: line.evidence,
             detail: Some(line.detail.to_string()),
+            ..HistoryRow::default()
         };
         self.inner.history_add(&row).await
     }
@@ -616,29 +622,17 @@ impl Store {
     pub async fn history(&self, limit: u32) -> Read<Vec<HistoryLine>> {
         let filter = HistoryFilter { limit: limit.saturating_mul(2), ..HistoryFilter::default() };
         let mut written = Vec::new();
-        let mut uuids: BTreeMap<JobId, Option<Uuid>> = BTreeMap::new();
         for row in self.inner.history(&filter).await? {
-            let mut line = HistoryLine {
+            written.push(HistoryLine {
                 at_ms: row.at_ms,
                 kind: row.kind,
                 member: row.member,
                 job: row.job,
-                job_uuid: None,
+                job_uuid: row.uuid,
                 by: row.by,
                 evidence: row.evidence,
                 detail: row.detail.as_deref().and_then(|text| json(text).ok()).unwrap_or_default(),
-            };
-            if let Some(job) = line.job {
-                line.job_uuid = match uuids.get(&job) {
-                    Some(uuid) => *uuid,
-                    None => {
-                        let uuid = self.inner.job(job).await?.map(|job| job.uuid);
-                        uuids.insert(job, uuid);
-                        uuid
-                    }
-                };
-            }
-            written.push(line);
+            });
         }
         let (measured, mut lines): (Vec<_>, Vec<_>) = written.into_iter().partition(|line| line.kind == kinds::FENCED);
         let everybody = self.everybody().await?;

@@ -360,6 +360,11 @@ impl Store {
     fn claim_for(&mut self, target: Target, epoch: Epoch, by: Member, force: bool) -> Answer {
         let before = self.claims.get(&target).copied().unwrap_or(ClaimRow { target, holder: None, epoch: Epoch(0) });
         let is_held = before.holder.is_some_and(|holder| self.is_alive(holder));
+        if let Target::Project(project) = target
+            && !self.projects.contains_key(&project)
+        {
+            return Answer::Refused;
+        }
         let fenced = !self.planted(Plant::ClaimNotFenced);
         if fenced && (before.epoch != epoch || is_held && !force) || !self.is_up(by) {
             return Answer::Refused;

@@ -1183,6 +1183,7 @@ case! {
             Ask::Drain { by: stranger },
             Ask::Leave { by: stranger },
             Ask::Yield { target: Target::Leader, epoch: Epoch(0), by: a },
+            Ask::Claim { target: Target::Project(ProjectId(77_777)), epoch: Epoch(0), by: a, force: true },
             Ask::SetSlots { member: stranger, slots: 1 },
         ] {
             assert_eq!(c.ask(ask).await, Answer::Refused);

@@ -390,7 +390,17 @@ impl Node {
     // --- claims ---
 
     fn claims_listed(&mut self, now: Time, rows: &[ClaimRow], projects: &[ProjectRow]) {
-        for row in rows {
+        let exists = |target: Target| match target {
+            Target::Leader => true,
+            Target::Project(id) => projects.binary_search_by_key(&id, |project| project.id).is_ok(),
+        };
+        // With a project its claim is gone.
+        for (target, _) in
+            self.claims.extract_if(.., |target, _| !exists(*target)).filter(|(_, claim)| claim.leads.is_some())
+        {
+            self.out.push(Effect::Resign(target));
+        }
+        for row in rows.iter().filter(|row| exists(row.target)) {
             let claim = self.claims.entry(row.target).or_insert(Claim {
                 row: *row,
                 vacant_since: None,

@@ -6,7 +6,7 @@ use kirin_core::{Answer, Member, Target};
 use crate::beat::{done_if, target_name};
 use crate::error::Fault;
 use crate::line::{Line, Work};
-use crate::wire::args;
+use crate::wire::{Table, args};
 
 /// [`kirin_core::Ask::Claim`].
 pub(crate) struct Claim {
@@ -26,6 +26,13 @@ impl Work for Claim {
         line.begin().await?;
         if line.rows(|sql| &sql.member_up, args![node, incarnation]).await?.is_empty() {
             return Ok(Answer::Refused);
+        }
+        // A claim that comes after the end of its project would stay for ever.
+        if let Target::Project(project) = self.target {
+            let project = Table::default().ints([i64::from(project.0)]);
+            if line.rows(|sql| &sql.submit_projects, args![project]).await?.is_empty() {
+                return Ok(Answer::Refused);
+            }
         }
         if seen == 0 {
             line.run(|sql| &sql.claim_add, args![&target]).await?;

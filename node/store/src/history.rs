@@ -2,12 +2,14 @@
 
 use kirin_core::Member;
 use kirin_core::ask::JobId;
+use uuid::Uuid;
 
 use crate::beat::holder;
 use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
 use crate::store::Store;
+use crate::submit::uuid;
 use crate::wire::{Arg, Row, args};
 
 /// Something that happened.
@@ -23,6 +25,8 @@ pub struct HistoryRow {
     pub member: Option<Member>,
     /// Which job it concerns.
     pub job: Option<JobId>,
+    /// Its public name, if it is not forgotten; ignored when the row is written.
+    pub uuid: Option<Uuid>,
     /// Who did it or says so.
     pub by: Option<Member>,
     /// How it is known.
@@ -83,8 +87,9 @@ impl Store {
             wheres.push_str(&format!(" AND h.id < ${}", args.len()));
         }
         let page = self.once(&format!(
-            "SELECT h.id, h.at_ms, h.kind, h.node, h.incarnation, h.job, h.by_node, h.by_incarnation, h.evidence, h.detail \
-             FROM {{p}}_history AS h WHERE {wheres} ORDER BY h.id DESC LIMIT {}",
+            "SELECT h.id, h.at_ms, h.kind, h.node, h.incarnation, h.job, h.by_node, h.by_incarnation, h.evidence, h.detail, \
+             {{text j.uuid}} FROM (SELECT * FROM {{p}}_history AS h WHERE {wheres} ORDER BY h.id DESC LIMIT {}) AS h \
+             LEFT JOIN {{p}}_job AS j ON j.id = h.job ORDER BY h.id DESC",
             filter.limit.min(10_000)
         ));
         self.read_of(&page, &args).await?.iter().map(history).collect()
@@ -127,6 +132,7 @@ fn history(row: &Row) -> Result<HistoryRow, StoreError> {
         kind: row.string(2)?,
         member: holder(row, 3)?,
         job: row.opt(5)?.map(JobId),
+        uuid: row.text(10)?.as_deref().map(uuid).transpose()?,
         by: holder(row, 6)?,
         evidence: row.text(8)?,
         detail: row.text(9)?,

@@ -9,10 +9,22 @@ use anyhow::Context as _;
 
 use super::deployment::Deployment;
 
-/// The tables, all of them.
-const TABLES: [&str; 13] = [
-    "node", "member", "beat", "claim", "project", "job", "step", "attempt", "segment", "doc", "catalog", "setting",
-    "history",
+/// The tables, all of them, and what is said of them.
+const TABLES: [(&str, &str); 14] = [
+    ("node", "rows of nodes"),
+    ("member", "rows of members"),
+    ("beat", "rows of beats"),
+    ("claim", "rows of claims"),
+    ("project", "rows of projects"),
+    ("job", "rows of jobs"),
+    ("over", "rows of counts"),
+    ("step", "rows of steps"),
+    ("attempt", "rows of attempts"),
+    ("segment", "rows of segments"),
+    ("doc", "rows of tables and models"),
+    ("catalog", "rows of catalogs"),
+    ("setting", "rows of settings"),
+    ("history", "rows of history"),
 ];
 /// By so much the last third may be above the middle third, as a part of it…
 const GROWTH_MAX: f64 = 0.10;
@@ -52,8 +64,9 @@ impl Samples {
         self.add("its threads", number("Threads")?);
         self.add("its descriptors", std::fs::read_dir(format!("/proc/{process}/fd"))?.count() as f64);
         self.add("connections to the database", cluster.database_connections()?);
-        let counts = TABLES.map(|table| format!("(SELECT COUNT(*) FROM chaos_{table})"));
-        self.add("rows in the database", cluster.sql(&format!("SELECT {}", counts.join(" + ")))?.parse()?);
+        for (table, name) in TABLES {
+            self.add(name, cluster.sql(&format!("SELECT COUNT(*) FROM chaos_{table}"))?.parse()?);
+        }
         let (sessions, znodes) = cluster.zookeeper_counts()?;
         self.add("connections to ZooKeeper", sessions);
         self.add("znodes", znodes);

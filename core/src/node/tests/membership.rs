@@ -530,3 +530,19 @@ fn in_a_large_cluster_beats_that_are_older_than_a_death_make_it_look_again() {
     assert_eq!(asks(&mind.answer(is_beat, Answer::Beats(vec![(dead, 9)]))), [Ask::List]);
     assert!(!mind.node.roster.is_alive(dead));
 }
+
+#[test]
+fn with_a_project_its_claim_is_forgotten_and_given_up() {
+    let mut mind = Mind::of(2);
+    let (target, epoch) = (Target::Project(ProjectId(2)), Epoch(2));
+    let row = mind.claims.iter().position(|row| row.target == target).expect("it is claimed");
+    mind.claims[row] = ClaimRow { target, holder: Some(ME), epoch };
+    assert!(others(mind.reads_lists()).contains(&Effect::Lead { target, epoch }));
+    mind.projects.retain(|project| project.id != ProjectId(2));
+    // The row may outlive the project for a moment.
+    let orders = mind.reads_lists();
+    assert_eq!(others(orders), [Effect::Resign(target)]);
+    assert!(!mind.node.claims.contains_key(&target) && mind.node.claims.contains_key(&Target::Leader));
+    mind.claims.remove(row);
+    assert_eq!(others(mind.reads_lists()), []);
+}

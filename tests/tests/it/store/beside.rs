@@ -571,6 +571,12 @@ async fn history_is_paged_backwards(config: StoreConfig) {
     assert_eq!(page.iter().map(|row| row.detail.as_deref()).collect::<Vec<_>>(), [Some("{\"at\":1}")]);
     let of_job = HistoryFilter { job: Some(JobId(9)), limit: 1, ..HistoryFilter::default() };
     assert_eq!(store.history(&of_job).await.expect("it is read").len(), 1);
+    assert_eq!(all[1].uuid, None, "there is no such job");
+    let job = accepted(&store, new(project(&store, "p").await)).await;
+    store.history_add(&HistoryRow { job: Some(job), ..HistoryRow::default() }).await.expect("it is written");
+    let last = store.history(&HistoryFilter { limit: 1, ..HistoryFilter::default() }).await.expect("it is read");
+    let known = store.job(job).await.expect("it is read").expect("it was accepted");
+    assert_eq!((last[0].job, last[0].uuid), (Some(job), Some(known.uuid)));
 }
 
 pub(super) async fn a_project_with_open_jobs_stays(config: StoreConfig) {
