@@ -1491,7 +1491,7 @@ case! {
         let w = c.join("w").await;
         for round in 0..12 {
             let a = c.join(&format!("n{round}")).await;
-            let target = Target::Project(ProjectId(round + 1));
+            let target = Target::Project(c.project(1).await);
             let claim = {
                 let c = c.clone();
                 tokio::spawn(async move { c.claim(target, 0, a).await })
