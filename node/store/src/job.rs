@@ -277,8 +277,7 @@ impl Store {
         let mut total = 0;
         for part in &parts {
             let count = if *part == OVER && filter.is_kept_count() {
-                let integer = if self.dialect() == Dialect::Postgres { "BIGINT" } else { "SIGNED" };
-                format!("SELECT COALESCE(CAST(SUM(j.jobs) AS {integer}), 0) FROM {{p}}_over AS j WHERE {wheres}")
+                format!("SELECT CAST(COALESCE(SUM(j.jobs), 0) AS {{whole}}) FROM {{p}}_over AS j WHERE {wheres}")
             } else {
                 format!("SELECT COUNT(*) FROM {{p}}_job AS j WHERE {part} AND {wheres}")
             };
