@@ -51,6 +51,15 @@ impl Catalogs {
         Ok(self.opened(store, project).await?.catalog)
     }
 
+    /// The same, and a revision that changes before anything else in it does: for whoever writes because of what it says.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn at_revision(&self, store: &Store, project: &str) -> Checked<(Arc<Catalog>, u64)> {
+        let opened = self.opened(store, project).await?;
+        Ok((opened.catalog, opened.revision))
+    }
+
     /// The same, ready to be queried.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
 use kirin_core::{Answer, Ask, JobState, Member, NodeId};
 pub use kirin_shell::report::{EndReport, Publish, StepReport};
 pub use kirin_store::{Counts, DocKind, MemberInfo, NewSegment, SegmentState, StoreError, Traffic, wall_ms};
-use kirin_store::{HistoryFilter, HistoryRow, Load, StoreConfig};
+use kirin_store::{HistoryFilter, HistoryRow, Load, Seen, StoreConfig};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -492,20 +492,29 @@ impl Store {
         Ok(docs)
     }
 
-    /// Writes a new definition; false if there is one by that name.
+    /// Writes a new definition; false if there is one by that name, or the catalog is not at that revision any more.
     ///
     /// # Errors
     /// If the metastore can't be written.
-    pub async fn add_doc(&self, project: ProjectId, kind: DocKind, name: &str, value: &Value) -> Read<bool> {
-        Ok(self.inner.doc_put(project, kind, name, &value.to_string(), 0).await?.is_some())
+    pub async fn add_doc(
+        &self,
+        project: ProjectId,
+        kind: DocKind,
+        name: &str,
+        value: &Value,
+        catalog: Option<u64>,
+    ) -> Read<bool> {
+        let seen = Seen { revision: 0, catalog };
+        Ok(self.inner.doc_put(project, kind, name, &value.to_string(), seen).await?.is_some())
     }
 
-    /// Drops a definition; false if it changed meanwhile.
+    /// Drops a definition; false if it changed meanwhile, or the catalog is not at that revision any more.
     ///
     /// # Errors
     /// If the metastore can't be written.
-    pub async fn drop_doc(&self, project: ProjectId, kind: DocKind, name: &str, revision: u64) -> Read<bool> {
-        self.inner.doc_drop(project, kind, name, revision).await
+    pub async fn drop_doc(&self, project: ProjectId, doc: &Doc, catalog: u64) -> Read<bool> {
+        let seen = Seen { revision: doc.revision, catalog: Some(catalog) };
+        self.inner.doc_drop(project, doc.kind, &doc.name, seen).await
     }
 
     /// The project's number, and a number that changes with everything that queries see.

@@ -15,6 +15,9 @@ use crate::worker::build::BuildSpec;
 
 type Checked<T> = std::result::Result<T, ApiError>;
 
+/// A writer who looks at more than it writes tries again when others were faster. Each time one of them has got on.
+const TRIES_MAX: usize = 16;
+
 // --- projects ---
 
 /// `POST /projects`.
@@ -207,7 +210,9 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
     let described = context.catalogs.engine().describe(&source).await.map_err(|e| ApiError::bad(e.to_string()))?;
     let table = Table { name: body.name, source, columns: described.columns };
     let value = serde_json::to_value(&table).map_err(|e| ApiError::bad(e.to_string()))?;
-    put_new(&context, &project, DocKind::Table, &table.name, &value).await?;
+    if !put_new(&context, &project, DocKind::Table, &table.name, &value, None).await? {
+        return Err(changed());
+    }
     let skipped: Vec<_> = described.skipped.iter().map(|(name, why)| json!({ "name": name, "reason": why })).collect();
     Ok(Data(json!({
         "name": table.name,
@@ -218,12 +223,28 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
     })))
 }
 
-async fn put_new(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str, value: &Value) -> Checked<()> {
-    if context.store.add_doc(project.id, kind, name, value).await? {
-        return Ok(());
+/// Whether it is written; not if the catalog has moved on.
+async fn put_new(
+    context: &Context,
+    project: &ProjectInfo,
+    kind: DocKind,
+    name: &str,
+    value: &Value,
+    catalog: Option<u64>,
+) -> Checked<bool> {
+    if context.store.add_doc(project.id, kind, name, value, catalog).await? {
+        return Ok(true);
+    }
+    let docs = context.store.docs(project.id).await?;
+    if !docs.iter().any(|doc| doc.kind == kind && doc.name.eq_ignore_ascii_case(name)) {
+        return Ok(false);
     }
     let what = if kind == DocKind::Table { "table" } else { "model" };
     Err(ApiError::conflict("KE-010000410", format!("there is a {what} '{name}' already")).suggest("drop it first"))
+}
+
+fn changed() -> ApiError {
+    ApiError::conflict("KE-010000409", "it changed meanwhile; try again")
 }
 
 async fn doc(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str) -> Checked<Doc> {
@@ -235,13 +256,6 @@ async fn doc(context: &Context, project: &ProjectInfo, kind: DocKind, name: &str
     })
 }
 
-async fn dropped(context: &Context, project: &ProjectInfo, doc: &Doc) -> Result<Value> {
-    if context.store.drop_doc(project.id, doc.kind, &doc.name, doc.revision).await? {
-        return Ok(Data(json!("")));
-    }
-    Err(ApiError::conflict("KE-010000409", "it changed meanwhile; try again"))
-}
-
 /// `DELETE /tables/{t}`: only one that no model uses.
 pub(super) async fn drop_table(
     State(context): Shared,
@@ -249,18 +263,23 @@ pub(super) async fn drop_table(
     Params(params): Params<OfProject>,
 ) -> Result<Value> {
     let project = project(&context, &params.project).await?;
-    let table = doc(&context, &project, DocKind::Table, &name).await?;
-    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
     let uses = |model: &&Model| {
         std::iter::once(&model.fact)
             .chain(model.lookups.iter().map(|l| &l.table))
             .any(|t| t.eq_ignore_ascii_case(&name))
     };
-    if let Some(model) = catalog.models.iter().find(uses) {
-        return Err(ApiError::conflict("KE-010000411", format!("table '{name}' is used by model '{}'", model.name))
-            .suggest("drop the model first"));
+    for _ in 0..TRIES_MAX {
+        let (catalog, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
+        let table = doc(&context, &project, DocKind::Table, &name).await?;
+        if let Some(model) = catalog.models.iter().find(uses) {
+            return Err(ApiError::conflict("KE-010000411", format!("table '{name}' is used by model '{}'", model.name))
+                .suggest("drop the model first"));
+        }
+        if context.store.drop_doc(project.id, &table, revision).await? {
+            return Ok(Data(json!("")));
+        }
     }
-    dropped(&context, &project, &table).await
+    Err(changed())
 }
 
 // --- models ---
@@ -303,11 +322,15 @@ pub(super) async fn add_model(State(context): Shared, Body(body): Body<NewModel>
     let project = project(&context, &body.project).await?;
     let model: Model = serde_json::from_value(body.model).map_err(|e| ApiError::bad(format!("the model: {e}")))?;
     named("the model's name", &model.name)?;
-    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
-    model.validate(&catalog.tables).map_err(|e| ApiError::bad(e.to_string()))?;
     let value = serde_json::to_value(&model).map_err(|e| ApiError::bad(e.to_string()))?;
-    put_new(&context, &project, DocKind::Model, &model.name, &value).await?;
-    Ok(Data(model_json(&model)))
+    for _ in 0..TRIES_MAX {
+        let (catalog, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
+        model.validate(&catalog.tables).map_err(|e| ApiError::bad(e.to_string()))?;
+        if put_new(&context, &project, DocKind::Model, &model.name, &value, Some(revision)).await? {
+            return Ok(Data(model_json(&model)));
+        }
+    }
+    Err(changed())
 }
 
 /// `GET /models/{m}`.
@@ -333,12 +356,18 @@ pub(super) async fn drop_model(
     Params(params): Params<OfProject>,
 ) -> Result<Value> {
     let project = project(&context, &params.project).await?;
-    let model = doc(&context, &project, DocKind::Model, &name).await?;
-    if !context.store.segments(project.id, Some(&model.name)).await?.is_empty() {
-        return Err(ApiError::conflict("KE-010000412", format!("model '{name}' has segments"))
-            .suggest("discard its jobs and drop its segments first"));
+    for _ in 0..TRIES_MAX {
+        let (_, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
+        let model = doc(&context, &project, DocKind::Model, &name).await?;
+        if !context.store.segments(project.id, Some(&model.name)).await?.is_empty() {
+            return Err(ApiError::conflict("KE-010000412", format!("model '{name}' has segments"))
+                .suggest("discard its jobs and drop its segments first"));
+        }
+        if context.store.drop_doc(project.id, &model, revision).await? {
+            return Ok(Data(json!("")));
+        }
     }
-    dropped(&context, &project, &model).await
+    Err(changed())
 }
 
 // --- segments ---

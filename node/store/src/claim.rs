@@ -30,7 +30,7 @@ impl Work for Claim {
         // A claim that comes after the end of its project would stay for ever.
         if let Target::Project(project) = self.target {
             let project = Table::default().ints([i64::from(project.0)]);
-            if line.rows(|sql| &sql.submit_projects, args![project]).await?.is_empty() {
+            if line.rows(|sql| &sql.project_share, args![project]).await?.is_empty() {
                 return Ok(Answer::Refused);
             }
         }

@@ -30,6 +30,21 @@ pub struct Doc {
     pub changed_ms: i64,
 }
 
+/// What a writer has seen, and what must still be so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The document's revision; 0: there was none.
+    pub revision: u64,
+    /// The revision of the project's catalog ([`Store::catalog_revision`]), for whoever decides by other documents, too.
+    pub catalog: Option<u64>,
+}
+
+impl From<u64> for Seen {
+    fn from(revision: u64) -> Self {
+        Self { revision, catalog: None }
+    }
+}
+
 impl DocKind {
     /// The word in the metastore.
     pub const fn name(self) -> &'static str {
@@ -59,8 +74,8 @@ impl Store {
         rows.iter().map(doc).collect()
     }
 
-    /// Writes a document where its revision still is `seen` (0: where there is none). The new revision, or `None` if
-    /// somebody else was faster or the project does not exist.
+    /// Writes a document where all is as `seen`. The new revision, or `None` if somebody else was faster or the project does
+    /// not exist.
     ///
     /// # Errors
     /// If the metastore can't be written, or the name is too long.
@@ -70,21 +85,28 @@ impl Store {
         kind: DocKind,
         name: &str,
         body: &str,
-        seen: u64,
+        seen: impl Into<Seen>,
     ) -> Result<Option<u64>, StoreError> {
+        let seen = seen.into();
         if name.is_empty() || name.chars().count() > 180 {
             return Err(StoreError::Config(format!("the name {name:?} must have 1 to 180 characters")));
         }
         let hit = self.write(&Put { project, kind, name, body: Some(body), seen }).await?;
-        Ok(hit.then_some(seen + 1))
+        Ok(hit.then_some(seen.revision + 1))
     }
 
-    /// Drops a document where its revision still is `seen`.
+    /// Drops a document where all is as `seen`.
     ///
     /// # Errors
     /// If the metastore can't be written.
-    pub async fn doc_drop(&self, project: ProjectId, kind: DocKind, name: &str, seen: u64) -> Result<bool, StoreError> {
-        self.write(&Put { project, kind, name, body: None, seen }).await
+    pub async fn doc_drop(
+        &self,
+        project: ProjectId,
+        kind: DocKind,
+        name: &str,
+        seen: impl Into<Seen>,
+    ) -> Result<bool, StoreError> {
+        self.write(&Put { project, kind, name, body: None, seen: seen.into() }).await
     }
 
     /// A number that changes whenever a document or a built segment of the project changes: one indexed read. `None` if there
@@ -93,8 +115,7 @@ impl Store {
     /// # Errors
     /// If the metastore can't be read.
     pub async fn catalog_revision(&self, project: ProjectId) -> Result<Option<u64>, StoreError> {
-        let rows = self.read(|sql| &sql.catalog_read, args![project.0]).await?;
-        rows.first().map(|row| row.num(0)).transpose()
+        revision(&self.read(|sql| &sql.catalog_read, args![project.0]).await?)
     }
 }
 
@@ -103,14 +124,14 @@ struct Put<'a> {
     kind: DocKind,
     name: &'a str,
     body: Option<&'a str>,
-    seen: u64,
+    seen: Seen,
 }
 
 impl Work for Put<'_> {
     type Out = bool;
 
     async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
-        let (project, kind, seen) = (self.project.0, self.kind.name(), self.seen.cast_signed());
+        let (project, kind, seen) = (self.project.0, self.kind.name(), self.seen.revision.cast_signed());
         line.begin().await?;
         let hit = match self.body {
             None => line.run(|sql| &sql.doc_drop, args![project, kind, self.name, seen]).await?,
@@ -124,10 +145,20 @@ impl Work for Put<'_> {
         if hit == 0 {
             return Ok(false);
         }
+        // All who change the catalog wait for each other here: what is read next is ours, or nobody's any more.
         line.run(|sql| &sql.catalog_bump, args![project]).await?;
+        if let Some(before) = self.seen.catalog
+            && revision(&line.rows(|sql| &sql.catalog_read, args![project]).await?)? != Some(before + 1)
+        {
+            return Ok(false);
+        }
         line.commit().await?;
         Ok(true)
     }
+}
+
+fn revision(rows: &[Row]) -> Result<Option<u64>, StoreError> {
+    rows.first().map(|row| row.num(0)).transpose()
 }
 
 fn doc(row: &Row) -> Result<Doc, StoreError> {

@@ -65,7 +65,7 @@ mod wire;
 pub use ask::{Extra, Publish};
 pub use clock::wall_ms;
 pub use config::{Backend, StoreConfig};
-pub use doc::{Doc, DocKind};
+pub use doc::{Doc, DocKind, Seen};
 pub use error::StoreError;
 pub use history::{HistoryFilter, HistoryRow};
 pub use job::{AttemptEnd, AttemptInfo, JobFilter, JobInfo, JobPage, JobSort, Load, MemberInfo, StepInfo};

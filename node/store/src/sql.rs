@@ -339,7 +339,7 @@ statements! {
     all jobs_of_node;
     all loads;
     each submit;
-    all submit_projects;
+    all project_share;
     all place;
     all act_read;
     all act;

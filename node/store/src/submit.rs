@@ -149,13 +149,13 @@ impl Submits<'_> {
         projects.dedup();
         let [NewJob { segments, .. }] = self.0 else {
             if line.dialect() == Dialect::MySql {
-                line.rows(|sql| &sql.submit_projects, args![Table::default().ints(projects)]).await?;
+                line.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
             }
             return Ok(None);
         };
         if segments.is_empty() {
             if line.dialect() == Dialect::MySql {
-                line.rows(|sql| &sql.submit_projects, args![Table::default().ints(projects)]).await?;
+                line.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
             }
             return Ok(None);
         }
@@ -206,7 +206,7 @@ async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId
         line.rollback().await?;
         line.begin().await?;
         line.rows(
-            |sql| &sql.submit_projects,
+            |sql| &sql.project_share,
             args![Table::default().ints(jobs.iter().map(|job| i64::from(job.project.0)))],
         )
         .await?;

@@ -10,10 +10,11 @@
 //!
 //! Not here: whether the metastore's own contract is linearizable; that is told by `tests/tests/it/store/model`.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kirin::cli::client::{Client, Login, Request};
 use kirin::cli::exit::Exit;
@@ -28,6 +29,8 @@ use crate::order::{self, Search};
 
 /// How long they rest when nobody is answered.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A request that was not answered has happened after so long, or never does.
+const LATE: Duration = Duration::from_secs(60);
 /// So many sessions work at one project at once.
 const SESSIONS: usize = 4;
 /// So many requests each.
@@ -242,7 +245,7 @@ impl Sessions {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let task = runtime.spawn(async move {
-            let (mut histories, mut rounds) = (Vec::new(), 0);
+            let (mut histories, mut rounds, mut left) = (Vec::new(), 0, VecDeque::new());
             let mut dice = StdRng::seed_from_u64(seed.wrapping_mul(37));
             while !stopped.load(Ordering::Relaxed) {
                 let round = Round {
@@ -253,6 +256,7 @@ impl Sessions {
                     calls: Mutex::default(),
                 };
                 let history = round.play(&mut dice).await;
+                let is_certain = history.calls.iter().all(|(_, call)| call.heard.is_some());
                 if history.calls.iter().any(|(_, call)| call.heard.is_some()) {
                     histories.push(history);
                 } else {
@@ -260,6 +264,14 @@ impl Sessions {
                     sleep(PAUSE).await;
                 }
                 rounds += 1;
+                // So that lists stay short: nobody asks for this name again. What was not answered may still happen.
+                let is_over = is_certain && round.clear(&mut dice).await;
+                left.extend((!is_over).then(|| (Instant::now() + LATE, round)));
+                if let Some((_, late)) = left.pop_front_if(|(due, _)| *due <= Instant::now())
+                    && !late.clear(&mut dice).await
+                {
+                    left.push_back((Instant::now() + LATE, late));
+                }
             }
             histories
         });
@@ -285,7 +297,7 @@ struct Round {
 }
 
 impl Round {
-    async fn play(self, dice: &mut StdRng) -> History {
+    async fn play(&self, dice: &mut StdRng) -> History {
         let sessions = (0..SESSIONS).map(|session| self.work(session, StdRng::seed_from_u64(dice.random())));
         futures::future::join_all(sessions).await;
         // What is there in the end, through whichever node.
@@ -294,11 +306,19 @@ impl Round {
         }
         let mut calls = std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner));
         calls.sort_by_key(|(_, call)| call.asked_at);
-        // So that lists stay short. It is no part of the history: nobody asks for this name again.
-        for op in [Op::DropTable, Op::Drop, Op::DropTable, Op::Drop] {
+        History { project: self.project.clone(), calls }
+    }
+
+    /// Drops the project; whether it is gone for certain.
+    async fn clear(&self, dice: &mut StdRng) -> bool {
+        for op in [Op::DropTable, Op::Drop] {
             self.call(SESSIONS, dice.random_range(0..self.nodes.len()), op).await;
         }
-        History { project: self.project, calls }
+        // It is no part of the history.
+        let calls = std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner));
+        calls.last().is_some_and(|(_, Call { op, heard, .. })| {
+            *op == Op::Drop && matches!(heard, Some((_, Heard::Done | Heard::Missing)))
+        })
     }
 
     async fn work(&self, session: usize, mut dice: StdRng) {

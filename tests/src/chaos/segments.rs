@@ -53,6 +53,7 @@ async fn watch(metastore: StoreConfig, stop: Arc<AtomicBool>) -> Seen {
     let mut store = None;
     let mut written = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(EVERY).await;
         if store.is_none() {
             store = Store::open(&metastore).await.ok();
         }
@@ -68,7 +69,6 @@ async fn watch(metastore: StoreConfig, stop: Arc<AtomicBool>) -> Seen {
                 }
             }
         }
-        tokio::time::sleep(EVERY).await;
     }
     seen
 }

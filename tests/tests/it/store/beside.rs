@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kirin_core::ask::{Epoch, Fence, JobId, ProjectId};
-use kirin_core::{Action, Answer, Ask, Evidence, JobState, Member, Outcome, Role};
+use kirin_core::{Action, Answer, Ask, Evidence, JobState, Member, Outcome, Role, Target};
 use kirin_store::{
     AttemptEnd, Backend, DocKind, Extra, HistoryFilter, HistoryRow, JobFilter, JobSort, NewJob, NewSegment, Publish,
-    SegmentState, Store, StoreConfig, StoreError, Submitted,
+    Seen, SegmentState, Store, StoreConfig, StoreError, Submitted,
 };
 use uuid::Uuid;
 
@@ -44,9 +44,11 @@ on_every_backend! {
     every_attempt_is_on_record
     pages_of_jobs_can_be_filtered_and_sorted
     a_document_is_changed_by_whom_has_seen_it
+    a_document_may_depend_on_the_others
     the_first_start_has_one_winner
     history_is_paged_backwards
     a_project_with_open_jobs_stays
+    a_claim_comes_before_the_end_of_its_project_or_not_at_all
     a_project_is_made_by_one_and_dropped_when_empty
     old_things_are_forgotten_in_bites
     what_is_over_is_counted_exactly
@@ -526,6 +528,33 @@ pub(super) async fn a_document_is_changed_by_whom_has_seen_it(config: StoreConfi
     assert_eq!(store.doc_put(nowhere, DocKind::Table, "t", "", 0).await.expect("it is written"), None);
 }
 
+/// A model needs its table: whoever writes one of them has seen the other.
+pub(super) async fn a_document_may_depend_on_the_others(config: StoreConfig) {
+    let store = open(&config).await;
+    for round in 0..8 {
+        let p = project(&store, &format!("p{round}")).await;
+        assert_eq!(store.doc_put(p, DocKind::Table, "t", "", 0).await.expect("it is written"), Some(1));
+        let before = store.catalog_revision(p).await.expect("it is read").expect("the project exists");
+        let (ours, theirs) = (store.clone(), store.clone());
+        let (table, model) = (Seen { revision: 1, catalog: Some(before) }, Seen { revision: 0, catalog: Some(before) });
+        let (dropped, added) = tokio::join!(
+            tokio::spawn(async move { ours.doc_drop(p, DocKind::Table, "t", table).await.expect("it is written") }),
+            tokio::spawn(async move { theirs.doc_put(p, DocKind::Model, "m", "", model).await.expect("it is written") }),
+        );
+        let (dropped, added) = (dropped.expect("no panic"), added.expect("no panic"));
+        assert_ne!(dropped, added.is_some(), "one of them has seen what is so");
+        let left = |kind| store.docs(p, kind);
+        let tables = left(DocKind::Table).await.expect("they are read").len();
+        let models = left(DocKind::Model).await.expect("they are read").len();
+        assert_eq!((tables, models), if dropped { (0, 0) } else { (1, 1) });
+        assert_eq!(store.catalog_revision(p).await.expect("it is read"), Some(before + 1), "refused writes do not count");
+        let late = Seen { revision: 0, catalog: Some(before) };
+        assert_eq!(store.doc_put(p, DocKind::Model, "late", "", late).await.expect("it is written"), None);
+        let late = Seen { catalog: Some(before + 1), ..late };
+        assert_eq!(store.doc_put(p, DocKind::Model, "late", "", late).await.expect("it is written"), Some(1));
+    }
+}
+
 async fn the_first_start_has_one_winner(config: StoreConfig) {
     let stores = Arc::new([open(&config).await, open(&config).await, open(&config).await]);
     let tasks = (0..16).map(|at| {
@@ -614,6 +643,29 @@ pub(super) async fn a_project_with_open_jobs_stays(config: StoreConfig) {
         let answers = futures::future::join_all(submits).await;
         let accepted = answers.iter().filter(|answer| matches!(answer, Ok(Submitted::Accepted { .. }))).count();
         assert!(!dropped || accepted == 0, "dropped, and {accepted} jobs accepted");
+    }
+}
+
+/// One that came later would stay for ever.
+pub(super) async fn a_claim_comes_before_the_end_of_its_project_or_not_at_all(config: StoreConfig) {
+    let store = open(&config).await;
+    let a = join(&store, "a").await;
+    for round in 0..8 {
+        let p = project(&store, &format!("p{round}")).await;
+        let target = Target::Project(p);
+        let claim = |_| {
+            let store = store.clone();
+            let claim = Ask::Claim { target, epoch: Epoch(0), by: a, force: false };
+            tokio::spawn(async move { store.ask(&claim, Extra::None).await })
+        };
+        let claims: Vec<_> = (0..6).map(claim).collect();
+        assert!(store.project_drop(p).await.expect("it is written"));
+        for answer in futures::future::join_all(claims).await {
+            let answer = answer.expect("no panic");
+            assert!(matches!(answer, Answer::Granted { .. } | Answer::Refused), "{answer:?}");
+        }
+        let Answer::Listed { claims, .. } = store.ask(&Ask::List, Extra::None).await else { panic!("no lists") };
+        assert_eq!(claims, [], "the project is gone");
     }
 }
 

@@ -116,6 +116,7 @@ planted! {
         progress: "AND state = 2" => "" trips beside!(progress_is_fenced);
         doc_replace: "AND revision = $6" => "AND $6 = $6" trips beside!(a_document_is_changed_by_whom_has_seen_it);
         doc_drop: "AND revision = $4" => "AND $4 = $4" trips beside!(a_document_is_changed_by_whom_has_seen_it);
+        catalog_bump: "revision + 1" => "revision" trips beside!(a_document_may_depend_on_the_others);
         project_open_jobs: "state <= 4" => "state < 0" trips beside!(a_project_with_open_jobs_stays);
         project_docs: "COUNT(*)" => "0" trips beside!(a_project_with_open_jobs_stays);
     }
@@ -156,6 +157,7 @@ planted! {
         project_lock: "{for_update}" => "" trips beside!(of_sixteen_overlapping_submits_one_wins);
         submit: "WHERE q.project IN (SELECT id FROM p)" => "" trips suite!(a_submit_needs_its_project);
         submit: "FOR KEY SHARE" => "" trips beside!(a_project_with_open_jobs_stays);
+        project_share: "{for_share}" => "" trips beside!(a_claim_comes_before_the_end_of_its_project_or_not_at_all);
         doc_add: "FOR KEY SHARE" => "" trips beside!(a_project_is_made_by_one_and_dropped_when_empty);
     }
     MariaDb {
@@ -168,7 +170,8 @@ planted! {
         release_lock: "{for_update}" => "" trips suite!(a_release_is_done_once_by_sixteen_zombies);
         member_lock: "{for_update}" => "" trips suite!(two_members_cannot_fence_each_other);
         member_up: "{for_share}" => "" trips suite!(a_claim_comes_before_the_fence_of_its_taker_or_not_at_all);
-        submit_projects: "{for_share}" => "" trips beside!(a_project_with_open_jobs_stays);
+        project_share: "{for_share}" => "" trips beside!(a_project_with_open_jobs_stays);
+        project_share: "{for_share}" => "" trips beside!(a_claim_comes_before_the_end_of_its_project_or_not_at_all);
         doc_add: "{for_share}" => "" trips beside!(a_project_is_made_by_one_and_dropped_when_empty);
     }
 }

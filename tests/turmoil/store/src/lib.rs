@@ -102,8 +102,8 @@ macro_rules! requests {
 requests! {
     catalog_revision(project: ProjectId) -> Option<u64>;
     directory(all: bool) -> Vec<MemberInfo>;
-    doc_drop(project: ProjectId, kind: DocKind, name: &str, seen: u64) -> bool;
-    doc_put(project: ProjectId, kind: DocKind, name: &str, body: &str, seen: u64) -> Option<u64>;
+    doc_drop(project: ProjectId, kind: DocKind, name: &str, seen: Seen) -> bool;
+    doc_put(project: ProjectId, kind: DocKind, name: &str, body: &str, seen: Seen) -> Option<u64>;
     docs(project: ProjectId, kind: DocKind) -> Vec<Doc>;
     history(filter: &HistoryFilter) -> Vec<HistoryRow>;
     history_add(row: &HistoryRow) -> ();
