@@ -74,6 +74,34 @@ async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> 
     cluster.stop_all().await
 }
 
+/// While no node can answer, clients are told so, and when to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_no_node_answers_the_balancer_says_when_to_come_again() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
+    for kind in [Kind::Nginx, Kind::Httpd] {
+        let dir = tempfile::tempdir()?;
+        let (mut cluster, balancer) = behind(kind, "round-robin", dir.path()).await?;
+        let login = cluster.nodes[0].client()?.login().context("a login")?.clone();
+        cluster.stop_all().await?;
+        let client = reqwest::Client::new();
+        // The first ones are sent to nodes, and nobody knows what came of them.
+        let refused = cluster.wait("a refusal", async || {
+            let asked = client.post(format!("{}/kylin/api/projects", balancer.url())).json(&json!({ "name": "p" }));
+            let answer = asked.basic_auth(&login.user, Some(login.password.reveal())).send().await?;
+            ensure!(answer.status().is_server_error(), "{kind:?} answered {}", answer.status());
+            Ok((answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE).then_some(answer))
+        });
+        let refused = refused.await?;
+        let wait = refused.headers().get(reqwest::header::RETRY_AFTER).context("no Retry-After")?.clone();
+        ensure!(wait == "1", "{kind:?}: come again after {wait:?}");
+        if kind == Kind::Nginx {
+            let body: serde_json::Value = refused.json().await?;
+            ensure!(body["error_code"] == "KE-010000503", "{body}");
+        }
+    }
+    Ok(())
+}
+
 /// Kills each node under load, and starts it again.
 async fn kill_each(kind: Kind, method: &'static str) -> anyhow::Result<Tally> {
     let _turn = TURN.lock().await;

@@ -85,6 +85,9 @@ fn configuration(args: &LbArgs, members: &[String]) -> String {
     }
 }
 
+/// What nginx says for nodes that it does not ask, as they would.
+const NOBODY: &str = r#"{"code":"999","data":null,"msg":"KE-010000503: no node of the cluster answers","exception":"no node of the cluster answers","stacktrace":null,"suggestion":"try again with the same idempotency key","error_code":"KE-010000503"}"#;
+
 fn nginx(args: &LbArgs, members: &[String]) -> String {
     // A node that has refused is left alone for a moment only: in a rolling restart the next one goes when it is back.
     let servers = members.iter().fold(String::new(), |mut all, member| {
@@ -96,6 +99,10 @@ fn nginx(args: &LbArgs, members: &[String]) -> String {
     let listen = &args.listen;
     format!(
         "# Made by `kirin lb nginx`. Belongs into the http block.
+map $upstream_addr $kirin_had_none {{
+    default 0;
+    \"~(^|, )kirin$\" 1;
+}}
 upstream kirin {{
     zone kirin 64k;
 {method}{servers}    keepalive 64;
@@ -112,6 +119,7 @@ server {{
     proxy_read_timeout 1h;
     proxy_next_upstream error timeout http_502 http_503;
     proxy_next_upstream_tries 3;
+    error_page 502 = @unanswered;
     location / {{
         proxy_pass http://kirin;
     }}
@@ -119,6 +127,15 @@ server {{
     location = /kylin/api/query {{
         proxy_next_upstream error timeout http_502 http_503 non_idempotent;
         proxy_pass http://kirin;
+    }}
+    # Each node has refused a moment ago, and none was asked: that is no answer lost, and soon over.
+    location @unanswered {{
+        default_type application/json;
+        if ($kirin_had_none) {{
+            add_header Retry-After 1 always;
+            return 503 '{NOBODY}';
+        }}
+        return 502;
     }}
 }}
 "
@@ -151,6 +168,7 @@ Listen {listen}
 {header}  <Proxy \"balancer://kirin\">
 {servers}    ProxySet lbmethod=byrequests forcerecovery=On failonstatus=502,503{stick}
   </Proxy>
+  Header always setifempty Retry-After 1 \"expr=%{{REQUEST_STATUS}} == 503\"
   ProxyPreserveHost On
   ProxyPass \"/\" \"balancer://kirin/\"
   ProxyPassReverse \"/\" \"balancer://kirin/\"
