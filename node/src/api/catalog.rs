@@ -272,8 +272,11 @@ pub(super) async fn drop_table(
         let (catalog, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
         let table = doc(&context, &project, DocKind::Table, &name).await?;
         if let Some(model) = catalog.models.iter().find(uses) {
-            return Err(ApiError::conflict("KE-010000411", format!("table '{name}' is used by model '{}'", model.name))
-                .suggest("drop the model first"));
+            return Err(ApiError::conflict(
+                "KE-010000411",
+                format!("table '{name}' is used by model '{}'", model.name),
+            )
+            .suggest("drop the model first"));
         }
         if context.store.drop_doc(project.id, &table, revision).await? {
             return Ok(Data(json!("")));

@@ -539,7 +539,9 @@ pub(super) async fn a_document_may_depend_on_the_others(config: StoreConfig) {
         let (table, model) = (Seen { revision: 1, catalog: Some(before) }, Seen { revision: 0, catalog: Some(before) });
         let (dropped, added) = tokio::join!(
             tokio::spawn(async move { ours.doc_drop(p, DocKind::Table, "t", table).await.expect("it is written") }),
-            tokio::spawn(async move { theirs.doc_put(p, DocKind::Model, "m", "", model).await.expect("it is written") }),
+            tokio::spawn(
+                async move { theirs.doc_put(p, DocKind::Model, "m", "", model).await.expect("it is written") }
+            ),
         );
         let (dropped, added) = (dropped.expect("no panic"), added.expect("no panic"));
         assert_ne!(dropped, added.is_some(), "one of them has seen what is so");
@@ -547,7 +549,11 @@ pub(super) async fn a_document_may_depend_on_the_others(config: StoreConfig) {
         let tables = left(DocKind::Table).await.expect("they are read").len();
         let models = left(DocKind::Model).await.expect("they are read").len();
         assert_eq!((tables, models), if dropped { (0, 0) } else { (1, 1) });
-        assert_eq!(store.catalog_revision(p).await.expect("it is read"), Some(before + 1), "refused writes do not count");
+        assert_eq!(
+            store.catalog_revision(p).await.expect("it is read"),
+            Some(before + 1),
+            "refused writes do not count"
+        );
         let late = Seen { revision: 0, catalog: Some(before) };
         assert_eq!(store.doc_put(p, DocKind::Model, "late", "", late).await.expect("it is written"), None);
         let late = Seen { catalog: Some(before + 1), ..late };
