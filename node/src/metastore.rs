@@ -502,9 +502,9 @@ impl Store {
         kind: DocKind,
         name: &str,
         value: &Value,
-        catalog: Option<u64>,
+        catalog: u64,
     ) -> Read<bool> {
-        let seen = Seen { revision: 0, catalog };
+        let seen = Seen { revision: 0, catalog: Some(catalog) };
         Ok(self.inner.doc_put(project, kind, name, &value.to_string(), seen).await?.is_some())
     }
 

@@ -4,7 +4,7 @@ use crate::metastore::{Doc, DocKind, Extra, NewSegment, ProjectInfo, SegmentInfo
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use kirin_core::{Answer, Ask};
-use kirin_olap::{BuildJob, Format, Model, SegmentRange, Source, Table};
+use kirin_olap::{BuildJob, Catalog, Format, Model, SegmentRange, Source, Table};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -52,9 +52,14 @@ fn project_json(project: &ProjectInfo) -> Value {
 /// `POST /projects`.
 pub(super) async fn create_project(State(context): Shared, Body(body): Body<NewProject>) -> Result<Value> {
     named("the project's name", &body.name)?;
+    let exists = |name| ApiError::conflict("KE-010001202", format!("there is a project '{name}' already"));
+    // The metastore tells upper from lower case, those who name a project don't.
+    if let Some(other) = context.store.project(&body.name).await? {
+        return Err(exists(other.name));
+    }
     let limit = context.config.jobs.per_project;
     let Some(made) = context.store.create_project(&body.name, &body.description, limit).await? else {
-        return Err(ApiError::conflict("KE-010001202", format!("there is a project '{}' already", body.name)));
+        return Err(exists(body.name));
     };
     context.mind.tell(kirin_core::Event::ListsChanged);
     Ok(Data(project_json(&made)))
@@ -210,9 +215,7 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
     let described = context.catalogs.engine().describe(&source).await.map_err(|e| ApiError::bad(e.to_string()))?;
     let table = Table { name: body.name, source, columns: described.columns };
     let value = serde_json::to_value(&table).map_err(|e| ApiError::bad(e.to_string()))?;
-    if !put_new(&context, &project, DocKind::Table, &table.name, &value, None).await? {
-        return Err(changed());
-    }
+    put_new(&context, &project, DocKind::Table, &table.name, &value, |_| Ok(())).await?;
     let skipped: Vec<_> = described.skipped.iter().map(|(name, why)| json!({ "name": name, "reason": why })).collect();
     Ok(Data(json!({
         "name": table.name,
@@ -223,24 +226,49 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
     })))
 }
 
-/// Whether it is written; not if the catalog has moved on.
+/// Writes a new definition, if the catalog is so that it may be.
 async fn put_new(
     context: &Context,
     project: &ProjectInfo,
     kind: DocKind,
     name: &str,
     value: &Value,
-    catalog: Option<u64>,
-) -> Checked<bool> {
-    if context.store.add_doc(project.id, kind, name, value, catalog).await? {
-        return Ok(true);
+    may_be: impl Fn(&Catalog) -> Checked<()>,
+) -> Checked<()> {
+    for _ in 0..TRIES_MAX {
+        let (catalog, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
+        may_be(&catalog)?;
+        // Damaged ones are not in the catalog.
+        let docs = context.store.docs(project.id).await?;
+        if docs.iter().any(|doc| doc.kind == kind && doc.name.eq_ignore_ascii_case(name)) {
+            let what = if kind == DocKind::Table { "table" } else { "model" };
+            return Err(ApiError::conflict("KE-010000410", format!("there is a {what} '{name}' already"))
+                .suggest("drop it first"));
+        }
+        if context.store.add_doc(project.id, kind, name, value, revision).await? {
+            return Ok(());
+        }
     }
-    let docs = context.store.docs(project.id).await?;
-    if !docs.iter().any(|doc| doc.kind == kind && doc.name.eq_ignore_ascii_case(name)) {
-        return Ok(false);
+    Err(changed())
+}
+
+/// Drops a definition, if the catalog is so that nothing needs it.
+async fn drop_old(
+    context: &Context,
+    project: &ProjectInfo,
+    kind: DocKind,
+    name: &str,
+    may_go: impl Fn(&Catalog, &[SegmentInfo]) -> Checked<()>,
+) -> Result<Value> {
+    for _ in 0..TRIES_MAX {
+        let (catalog, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
+        let doc = doc(context, project, kind, name).await?;
+        may_go(&catalog, &context.store.segments(project.id, Some(&doc.name)).await?)?;
+        if context.store.drop_doc(project.id, &doc, revision).await? {
+            return Ok(Data(json!("")));
+        }
     }
-    let what = if kind == DocKind::Table { "table" } else { "model" };
-    Err(ApiError::conflict("KE-010000410", format!("there is a {what} '{name}' already")).suggest("drop it first"))
+    Err(changed())
 }
 
 fn changed() -> ApiError {
@@ -268,21 +296,12 @@ pub(super) async fn drop_table(
             .chain(model.lookups.iter().map(|l| &l.table))
             .any(|t| t.eq_ignore_ascii_case(&name))
     };
-    for _ in 0..TRIES_MAX {
-        let (catalog, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
-        let table = doc(&context, &project, DocKind::Table, &name).await?;
-        if let Some(model) = catalog.models.iter().find(uses) {
-            return Err(ApiError::conflict(
-                "KE-010000411",
-                format!("table '{name}' is used by model '{}'", model.name),
-            )
-            .suggest("drop the model first"));
-        }
-        if context.store.drop_doc(project.id, &table, revision).await? {
-            return Ok(Data(json!("")));
-        }
-    }
-    Err(changed())
+    let may_go = |catalog: &Catalog, _: &[SegmentInfo]| {
+        let Some(model) = catalog.models.iter().find(uses) else { return Ok(()) };
+        let text = format!("table '{name}' is used by model '{}'", model.name);
+        Err(ApiError::conflict("KE-010000411", text).suggest("drop the model first"))
+    };
+    drop_old(&context, &project, DocKind::Table, &name, may_go).await
 }
 
 // --- models ---
@@ -326,14 +345,9 @@ pub(super) async fn add_model(State(context): Shared, Body(body): Body<NewModel>
     let model: Model = serde_json::from_value(body.model).map_err(|e| ApiError::bad(format!("the model: {e}")))?;
     named("the model's name", &model.name)?;
     let value = serde_json::to_value(&model).map_err(|e| ApiError::bad(e.to_string()))?;
-    for _ in 0..TRIES_MAX {
-        let (catalog, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
-        model.validate(&catalog.tables).map_err(|e| ApiError::bad(e.to_string()))?;
-        if put_new(&context, &project, DocKind::Model, &model.name, &value, Some(revision)).await? {
-            return Ok(Data(model_json(&model)));
-        }
-    }
-    Err(changed())
+    let may_be = |catalog: &Catalog| model.validate(&catalog.tables).map_err(|e| ApiError::bad(e.to_string()));
+    put_new(&context, &project, DocKind::Model, &model.name, &value, may_be).await?;
+    Ok(Data(model_json(&model)))
 }
 
 /// `GET /models/{m}`.
@@ -359,18 +373,14 @@ pub(super) async fn drop_model(
     Params(params): Params<OfProject>,
 ) -> Result<Value> {
     let project = project(&context, &params.project).await?;
-    for _ in 0..TRIES_MAX {
-        let (_, revision) = context.catalogs.at_revision(&context.store, &project.name).await?;
-        let model = doc(&context, &project, DocKind::Model, &name).await?;
-        if !context.store.segments(project.id, Some(&model.name)).await?.is_empty() {
-            return Err(ApiError::conflict("KE-010000412", format!("model '{name}' has segments"))
-                .suggest("discard its jobs and drop its segments first"));
+    let may_go = |_: &Catalog, segments: &[SegmentInfo]| {
+        if segments.is_empty() {
+            return Ok(());
         }
-        if context.store.drop_doc(project.id, &model, revision).await? {
-            return Ok(Data(json!("")));
-        }
-    }
-    Err(changed())
+        Err(ApiError::conflict("KE-010000412", format!("model '{name}' has segments"))
+            .suggest("discard its jobs and drop its segments first"))
+    };
+    drop_old(&context, &project, DocKind::Model, &name, may_go).await
 }
 
 // --- segments ---

@@ -7,6 +7,7 @@ mod cluster;
 mod damage;
 mod discovery;
 mod lb;
+mod metadata;
 mod s3;
 mod store;
 #[expect(clippy::unwrap_used, reason = "a test")]
