@@ -47,6 +47,9 @@ struct Options {
     /// For how long what lasts shall last, in seconds; without it, a little longer than the heart-beat timeout.
     #[arg(long)]
     hold: Option<u64>,
+    /// How many nodes there are.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..=ROLES.len() as i64))]
+    nodes: u8,
     /// `kylin.server.leader-race.heart-beat-timeout`, in seconds.
     #[arg(long, default_value_t = 6)]
     heart_beat_timeout: u64,
@@ -85,6 +88,8 @@ impl Options {
     }
 }
 
+/// What the nodes are, as many as there are.
+const ROLES: [&str; 7] = ["all", "all", "job", "query", "job", "all", "query"];
 /// The node that a soak spares, and what keeps within minutes all that is kept for a while.
 const SURVIVOR: usize = 0;
 const FORGETFUL: [(&str, &str); 3] = [
@@ -213,7 +218,7 @@ fn plan(options: &Options, missing: Option<Defence>, dir: &Path) -> anyhow::Resu
     };
     Ok(Plan {
         backend: options.backend(),
-        roles: vec!["all", "all", "job", "query"],
+        roles: ROLES[..usize::from(options.nodes)].to_vec(),
         beats: (options.heart_beat_timeout, options.heart_beat_interval),
         settings: if options.soak { FORGETFUL.map(|(key, value)| (key, value.to_owned())).into() } else { Vec::new() },
         program,
