@@ -86,11 +86,12 @@ impl Store {
             args.push(before.cast_signed().into());
             wheres.push_str(&format!(" AND h.id < ${}", args.len()));
         }
+        args.push(filter.limit.min(10_000).into());
         let page = self.once(&format!(
             "SELECT h.id, h.at_ms, h.kind, h.node, h.incarnation, h.job, h.by_node, h.by_incarnation, h.evidence, h.detail, \
-             {{text j.uuid}} FROM (SELECT * FROM {{p}}_history AS h WHERE {wheres} ORDER BY h.id DESC LIMIT {}) AS h \
+             {{text j.uuid}} FROM (SELECT * FROM {{p}}_history AS h WHERE {wheres} ORDER BY h.id DESC LIMIT ${}) AS h \
              LEFT JOIN {{p}}_job AS j ON j.id = h.job ORDER BY h.id DESC",
-            filter.limit.min(10_000)
+            args.len()
         ));
         self.read_of(&page, &args).await?.iter().map(history).collect()
     }

@@ -267,7 +267,7 @@ impl Store {
     /// # Errors
     /// If the metastore can't be read.
     pub async fn jobs(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
-        let (wheres, args) = conditions(filter, self.dialect());
+        let (wheres, mut args) = conditions(filter, self.dialect());
         // Jobs that are over and those that are not are in indexes of their own.
         let parts: Vec<&str> = [(OVER, true), (OPEN, false)]
             .into_iter()
@@ -286,10 +286,13 @@ impl Store {
         }
         let turn = if filter.reverse { " DESC" } else { "" };
         let (limit, offset) = (filter.limit.min(10_000), filter.offset.min(i64::MAX.cast_unsigned() - 10_000));
+        args.extend([limit, offset].map(|number| Arg::from(number.cast_signed())));
+        let window = format!("LIMIT ${} OFFSET ${}", args.len() - 1, args.len());
         let sort = match filter.sort {
             JobSort::Created if parts != [OPEN] => "",
             JobSort::Created | JobSort::Changed => {
-                let page = merged(&parts, &wheres, filter.sort, turn, limit, offset);
+                args.push((limit + offset).cast_signed().into());
+                let page = merged(&parts, &wheres, filter.sort, turn, &window, args.len());
                 let jobs =
                     self.read_of(&self.once(&page), &args).await?.iter().map(job_info).collect::<Result<_, _>>()?;
                 return Ok(JobPage { jobs, total });
@@ -302,8 +305,7 @@ impl Store {
         };
         let only = if let [part] = parts[..] { part } else { "1 = 1" };
         let order = if sort.is_empty() { format!("j.id{turn}") } else { format!("{sort}{turn}, j.id{turn}") };
-        let page =
-            self.once(&format!("{JOB_INFO} WHERE {only} AND {wheres} ORDER BY {order} LIMIT {limit} OFFSET {offset}"));
+        let page = self.once(&format!("{JOB_INFO} WHERE {only} AND {wheres} ORDER BY {order} {window}"));
         let jobs = self.read_of(&page, &args).await?.iter().map(job_info).collect::<Result<_, _>>()?;
         Ok(JobPage { jobs, total })
     }
@@ -313,7 +315,8 @@ impl Store {
     /// # Errors
     /// If the metastore can't be read.
     pub async fn loads(&self) -> Result<BTreeMap<NodeId, Load>, StoreError> {
-        let rows = self.read(|sql| &sql.loads, &[]).await?;
+        // It reads an index alone.
+        let rows = self.read_afresh(|sql| &sql.loads, &[]).await?;
         rows.iter().map(|row| Ok((NodeId(row.num(0)?), Load { running: row.num(1)?, waiting: row.num(2)? }))).collect()
     }
 
@@ -442,7 +445,7 @@ const OPEN: &str = "j.state <= 4";
 
 /// A page in the order of acceptance or of the last change, which is the end of what is over: each part gives as many as the
 /// page may need, in the order of its index or, where there are few, sorted.
-fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, limit: u64, offset: u64) -> String {
+fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, window: &str, reach: usize) -> String {
     let part = |part: &&str| {
         let at = match (sort, *part == OVER) {
             // A sum, so that nobody looks for the few that are open along the index of all ids.
@@ -453,16 +456,12 @@ fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, limit: u64, o
         };
         format!(
             "SELECT * FROM (SELECT j.id, {at} AS at FROM {{p}}_job AS j WHERE {part} AND {wheres} ORDER BY {at}{turn}, j.id{turn} \
-             LIMIT {}) AS {}",
-            limit + offset,
+             LIMIT ${reach}) AS {}",
             if *part == OVER { "o" } else { "w" },
         )
     };
     let parts: Vec<_> = parts.iter().map(part).collect();
-    let page = format!(
-        "SELECT * FROM ({}) AS u ORDER BY at{turn}, id{turn} LIMIT {limit} OFFSET {offset}",
-        parts.join(" UNION ALL ")
-    );
+    let page = format!("SELECT * FROM ({}) AS u ORDER BY at{turn}, id{turn} {window}", parts.join(" UNION ALL "));
     format!("{} JOIN ({page}) AS p ON p.id = j.id ORDER BY p.at{turn}, p.id{turn}", JOB_INFO)
 }
 

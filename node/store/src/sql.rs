@@ -52,6 +52,11 @@ impl Statement {
     pub(crate) fn once(source: &str, dialect: Dialect, prefix: &str) -> Self {
         Self { keep: false, ..Self::read(source, dialect, prefix) }
     }
+
+    /// The same, not kept prepared.
+    pub(crate) fn unkept(&self) -> Self {
+        Self { text: self.text.clone(), order: self.order.clone(), keep: false }
+    }
 }
 
 /// How many parameters each table argument takes on PostgreSQL: one per column.

@@ -164,6 +164,15 @@ impl Store {
         self.read_of(statement(&self.inner.sql), args).await
     }
 
+    /// The same, not kept prepared: planned for what is there now.
+    pub(crate) async fn read_afresh(
+        &self,
+        statement: fn(&Sql) -> &Statement,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.read_of(&statement(&self.inner.sql).unkept(), args).await
+    }
+
     /// One question whose statement was put together at run time.
     pub(crate) async fn read_of(&self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, StoreError> {
         self.inner

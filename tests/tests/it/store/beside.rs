@@ -890,7 +890,16 @@ async fn texts_survive_unharmed(config: StoreConfig) {
     job.spec = format!("{{\"text\":\"{}\",\"nul\":null}}", "é\u{1F600}".repeat(3000));
     let id = accepted(&store, job.clone()).await;
     let info = store.job(id).await.expect("it is read").expect("it exists");
-    assert_eq!((info.subject, info.spec), (job.subject, job.spec));
+    assert_eq!((info.subject, info.spec), (job.subject.clone(), job.spec));
+    // Asked for, too: as the whole, as a part, and what would end a literal or stand for an argument.
+    let any = JobFilter::default();
+    let whole = JobFilter { subject: Some(job.subject.clone()), ..any.clone() };
+    let part = |key: &str| JobFilter { key: Some(key.to_owned()), ..any.clone() };
+    for (filter, count) in
+        [(whole, 1), (part("🛫 'QUOTED'"), 1), (part("\\"), 1), (part("?' OR 1 = 1 -- "), 0), (part("_"), 0)]
+    {
+        assert_eq!(store.jobs(&filter).await.expect("it is read").total, count, "{filter:?}");
+    }
     let mut long = new(p);
     long.subject = "ж".repeat(1000);
     let id = accepted(&store, long).await;
