@@ -31,6 +31,7 @@ use kirin_shell::Mind;
 
 mod catalog;
 mod cluster;
+mod door;
 mod jobs;
 mod login;
 mod query;
@@ -141,6 +142,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/cluster/nodes/{node}/drain", post(cluster::drain).delete(cluster::undrain))
         .route("/cluster/nodes/{node}/slots", put(cluster::slots))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint"))
+        // Inside the login: a stranger's body is not read.
+        .layer(middleware::from_fn(door::look))
         .layer(middleware::from_fn_with_state(context.clone(), login::require));
     open.nest("/kylin/api", api)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -236,6 +239,13 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_outage() {
             return Self::unavailable(error.to_string());
+        }
+        match error {
+            StoreError::TooLarge { .. } => {
+                return Self::new(StatusCode::PAYLOAD_TOO_LARGE, "KE-010000413", error.to_string());
+            }
+            StoreError::Refused(_) => return Self::bad(error.to_string()),
+            _ => {}
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", error.to_string())
     }

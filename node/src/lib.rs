@@ -32,6 +32,7 @@ pub mod launch;
 pub mod metastore;
 pub mod outside;
 pub mod plant;
+mod private;
 pub mod program;
 pub mod replay;
 pub mod server;

@@ -70,6 +70,8 @@ pub struct SubmitInfo {
 pub struct JobInfo {
     /// The contract's part.
     pub row: JobRow,
+    /// What is wrong with its row, if it does not parse.
+    pub broken: Option<String>,
     /// Its public id.
     pub uuid: Uuid,
     /// Its project's name.
@@ -245,6 +247,16 @@ fn json(text: &str) -> Read<Value> {
     serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("no JSON: {e}")))
 }
 
+fn submit_extra(info: SubmitInfo) -> kirin_store::Extra {
+    kirin_store::Extra::Submit {
+        kind: info.kind,
+        subject: info.subject,
+        submitter: info.submitter,
+        spec: info.spec.to_string(),
+        segments: info.reserve,
+    }
+}
+
 impl Store {
     /// Opens the metastore and brings its schema up to date.
     ///
@@ -265,13 +277,7 @@ impl Store {
         let raw = match extra {
             Extra::None => Raw::None,
             Extra::Join(JoinInfo { name, http, link, version }) => Raw::Join { node: name, link, http, version },
-            Extra::Submit(info) => Raw::Submit {
-                kind: info.kind,
-                subject: info.subject,
-                submitter: info.submitter,
-                spec: info.spec.to_string(),
-                segments: info.reserve,
-            },
+            Extra::Submit(info) => submit_extra(info),
             Extra::Step(report) => Raw::CommitStep {
                 name: report.name.clone(),
                 result: Some(report.result.to_string()),
@@ -289,6 +295,14 @@ impl Store {
             },
         };
         self.inner.ask(ask, raw).await
+    }
+
+    /// Accepts a job, as [`Store::ask`] does, and says why the metastore refuses it for certain.
+    ///
+    /// # Errors
+    /// If the metastore will never accept this job; what may succeed later is an answer.
+    pub async fn submit(&self, ask: &Ask, info: SubmitInfo) -> Read<Answer> {
+        self.inner.ask_or_say_why(ask, submit_extra(info)).await
     }
 
     /// The living members.
@@ -332,6 +346,14 @@ impl Store {
         }
     }
 
+    /// Discards a job whatever its row holds; false if there is none.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn discard_by_force(&self, uuid: Uuid) -> Read<bool> {
+        self.inner.discard_by_force(uuid).await
+    }
+
     /// How many jobs each node runs and has on its queue.
     ///
     /// # Errors
@@ -371,6 +393,7 @@ impl Store {
         Ok(JobInfo {
             project: self.project_name(job.row.project).await?,
             row: job.row,
+            broken: job.broken,
             uuid: job.uuid,
             kind: job.kind,
             subject: job.subject,

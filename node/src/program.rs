@@ -10,6 +10,9 @@ use crate::config::Config;
 /// Runs it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Start(_) | Command::Worker(_) | Command::Demo(_)) {
+        crate::private::mask();
+    }
     if matches!(cli.command, Command::Worker(_)) {
         crate::worker::end_with_a_panic();
     }

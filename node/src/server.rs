@@ -34,6 +34,7 @@ use crate::http::Http;
 use crate::metastore::{JoinInfo, Store, StoreError};
 use crate::outside;
 use crate::plant::Defence;
+use crate::private;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
 use kirin_shell::proof::Cluster;
@@ -54,6 +55,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     log_to_stderr(&config.log_level)?;
     for line in config.notices.to_string().lines().filter(|line| !line.is_empty()) {
         tracing::warn!("{line}");
+    }
+    let file = match &config.metastore.backend {
+        config::Backend::Sqlite { path } => Some(path.as_path()),
+        config::Backend::Postgres(_) | config::Backend::MySql(_) => None,
+    };
+    for path in private::close(&private::files(&config.data_dir, file))? {
+        tracing::warn!("'{}' could be read by other users; its mode was changed", path.display());
     }
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
@@ -231,15 +239,7 @@ async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreErr
 /// How the configuration wants the metastore opened.
 pub fn store_config(config: &Config) -> StoreConfig {
     use kirin_store::Backend;
-    let url = |scheme: &str, server: &config::Server| {
-        let mut url = format!("{scheme}://{}/{}", server.places(), server.database);
-        let options = server.options.iter().filter(|(key, _)| !config::ROLE.contains(&key.as_str()));
-        for (at, (key, value)) in options.enumerate() {
-            url.push(if at == 0 { '?' } else { '&' });
-            url.push_str(&format!("{key}={value}"));
-        }
-        url
-    };
+    let url = |scheme: &str, server: &config::Server| format!("{scheme}://{}/{}", server.places(), server.database);
     let (backend, server) = match &config.metastore.backend {
         config::Backend::Sqlite { path } => (Backend::Sqlite { path: path.clone() }, None),
         config::Backend::Postgres(server) => (Backend::Postgres { url: url("postgres", server) }, Some(server)),
@@ -252,6 +252,9 @@ pub fn store_config(config: &Config) -> StoreConfig {
         store.user = Some(server.user.clone()).filter(|user| !user.is_empty());
         store.password = Some(server.password.reveal().to_owned()).filter(|password| !password.is_empty());
         store.connections = server.pool_size;
+        store.tls = Some(server.meant.tls.clone());
+        store.schema.clone_from(&server.meant.schema);
+        store.named_statements = !server.meant.unnamed_statements;
     }
     store.one_pool = Defence::BeatConnection.is_missing();
     if Defence::Fences.is_missing() {
@@ -363,10 +366,19 @@ fn physical_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// What no worker may find in its environment.
+fn secrets(config: &Config) -> Vec<kirin_shell::Secret> {
+    match &config.metastore.backend {
+        config::Backend::Sqlite { .. } => Vec::new(),
+        config::Backend::Postgres(server) | config::Backend::MySql(server) => vec![server.password.clone()],
+    }
+}
+
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
-    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(Worker::build(memory(config))), Arc::new(Probe)];
+    let mut executors: Vec<Arc<dyn Executor>> =
+        vec![Arc::new(Worker::build(memory(config), secrets(config))), Arc::new(Probe)];
     if config.jobs.commands {
-        executors.push(Arc::new(Worker::command(memory(config))));
+        executors.push(Arc::new(Worker::command(memory(config), secrets(config))));
     }
     executors
 }

@@ -59,7 +59,7 @@ pub const RULES: [Rule; 25] = [
     Rule {
         name: "nothing-lost",
         says: "what was acknowledged exists, as far as it had come",
-        sometimes: &["reply lost", "late request", "failed over", "hung request landed"],
+        sometimes: &["reply lost", "late request", "failed over", "hung request landed", "result refused for certain"],
     },
     Rule {
         name: "no-step-done-twice",

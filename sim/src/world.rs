@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kirin_core::ask::{Fence, JobId, ProjectId};
 use kirin_core::{
-    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, ProjectRow, Settings, Span,
-    Time,
+    Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, Outcome, ProjectRow,
+    Settings, Span, Time,
 };
 
 use crate::act::{Act, Host, Outage, Work};
@@ -210,6 +210,8 @@ pub struct World {
     zookeeper: Ensemble,
     machines: Vec<Machine>,
     works: BTreeMap<JobId, Work>,
+    /// Attempts whose next result the metastore can't store.
+    denied: BTreeSet<Fence>,
     /// The hosts at which a client finds somebody to talk to; looked up again when one may have changed.
     serving: Option<Vec<Host>>,
     clients: Vec<Client>,
@@ -271,6 +273,7 @@ impl World {
             zookeeper: Ensemble::default(),
             machines: machines.collect(),
             works: BTreeMap::new(),
+            denied: BTreeSet::new(),
             serving: None,
             clients: Vec::new(),
             judge: Judge::new(&setup),
@@ -721,6 +724,19 @@ pub(crate) const fn host_of(node: NodeId) -> Host {
 /// A transaction, and what the judge needs to know to judge it.
 impl World {
     fn transact(&mut self, host: Host, ask: &Ask) -> Answer {
+        if let Ask::CommitStep { fence, by, .. } = ask
+            && self.denied.remove(fence)
+        {
+            // A result that the metastore can't store ends the job instead, under the same fence.
+            let end = Ask::Finish { fence: *fence, by: *by, outcome: Outcome::Failed };
+            return match self.transact(host, &end) {
+                Answer::Done => {
+                    self.judge.count("result refused for certain");
+                    Answer::Refused
+                }
+                answer => answer,
+            };
+        }
         let before = Before::of(ask, &self.store);
         let answer = self.store.ask(NodeId(host.0), ask);
         self.judge.after(&scene!(self), host, ask, &before, &answer);

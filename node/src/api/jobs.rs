@@ -110,7 +110,7 @@ pub(super) async fn accept(
         spec: job.spec,
         reserve: job.reserve,
     };
-    match context.store.ask(&ask, Extra::Submit(info)).await {
+    match context.store.submit(&ask, info).await? {
         Answer::Accepted { row, fresh } => {
             if fresh {
                 context.mind.tell(Event::Told(vec![row]));
@@ -351,7 +351,8 @@ fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
         "epoch": job.row.epoch.0,
         "node": job.row.holder.map(|holder| context.directory.name(holder.node)).unwrap_or_default(),
         "placed": job.row.placed.map(|node| context.directory.name(node)),
-        "failed_msg": job.failure,
+        "failed_msg": job.broken.as_ref().or(job.failure.as_ref()),
+        "broken": job.broken.is_some(),
         "version": 0,
     })
 }
@@ -511,6 +512,9 @@ pub(super) struct Act {
     action: String,
     #[serde(default)]
     statuses: Vec<String>,
+    /// With DISCARD of named jobs: also those whose row does not parse.
+    #[serde(default)]
+    force: bool,
 }
 
 /// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD, of each job that is named, or of all in a project.
@@ -544,9 +548,22 @@ pub(super) async fn act(State(context): Shared, Body(body): Body<Act>) -> Result
         let filter = JobFilter { project: Some(project), states, limit: 10_000, ..JobFilter::default() };
         jobs = context.store.jobs(&filter).await?.0;
     }
+    if body.force && (action != Action::Discard || body.job_ids.is_empty()) {
+        return Err(ApiError::bad("force goes with DISCARD of the jobs in job_ids"));
+    }
     let mut changed: Vec<JobRow> = Vec::new();
     let mut refused: BTreeMap<String, String> = BTreeMap::new();
     for job in jobs {
+        if let Some(broken) = &job.broken {
+            if !body.force {
+                let why =
+                    format!("as its row in the metastore is broken ({broken}); only `discard --force` is possible");
+                refused.insert(job.uuid.to_string(), why);
+            } else if context.store.discard_by_force(job.uuid).await? {
+                tracing::warn!(job = %job.uuid, broken, "broken job discarded by force");
+            }
+            continue;
+        }
         match act_on(&context, job.row, action).await? {
             Ok(row) => changed.push(row),
             Err(why) => drop(refused.insert(job.uuid.to_string(), why)),

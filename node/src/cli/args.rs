@@ -379,7 +379,13 @@ pub enum Job {
     /// Starts jobs again from their first step
     Restart(JobIds),
     /// Gives jobs up, for good
-    Discard(JobIds),
+    Discard {
+        #[command(flatten)]
+        jobs: JobIds,
+        /// Also jobs whose row in the metastore is broken
+        #[arg(long)]
+        force: bool,
+    },
     /// Says why a job does not run
     Why {
         /// The job

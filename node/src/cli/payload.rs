@@ -360,6 +360,9 @@ pub struct ActionBody<'a> {
     pub job_ids: &'a [String],
     /// RESUME, PAUSE, RESTART or DISCARD.
     pub action: &'a str,
+    /// With DISCARD: also jobs whose row is broken.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// `POST /models/{m}/segments`; moments are milliseconds as text, as in Kylin.

@@ -26,6 +26,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use url::Url;
 
 use super::substitute::Unresolved;
+use super::url_options::{self, Meant};
 use kirin_shell::Secret;
 
 /// The identifier when none is given; Kylin's own default.
@@ -81,6 +82,8 @@ pub struct Server {
     pub pool_size: u32,
     /// The options after the URL's `?`, user and password excepted.
     pub options: BTreeMap<String, String>,
+    /// What the options mean, once they are [understood](Metastore::understood).
+    pub meant: Meant,
 }
 
 /// A host on which a database server may be. `Display` writes it as it stands in a URL.
@@ -152,6 +155,22 @@ impl Metastore {
         }
     }
 
+    /// Reads the options of the URL, and the files that they name; relative ones start at `base`.
+    ///
+    /// # Errors
+    /// [`Refused`] if an option is not understood.
+    pub fn understood(mut self, base: &Path) -> Result<Self, Refused> {
+        let (server, read): (_, fn(&BTreeMap<String, String>, &Path) -> Result<Meant, String>) = match &mut self.backend
+        {
+            Backend::Sqlite { .. } => return Ok(self),
+            Backend::Postgres(server) => (server, url_options::postgres),
+            Backend::MySql(server) => (server, url_options::mysql),
+        };
+        server.meant = read(&server.options, base).map_err(Refused)?;
+        self.unused.extend(server.meant.unused.iter().cloned());
+        Ok(self)
+    }
+
     /// The JDBC URL up to its `?`: what tells one metastore from another with the same identifier.
     pub fn jdbc_url_base(&self) -> &str {
         &self.jdbc_base
@@ -160,7 +179,13 @@ impl Metastore {
     /// `<identifier>_<JDBC URL up to "?">` with every character that is no letter, digit or `_` replaced by `_`:
     /// the name under which Kylin 5 keeps a cluster in ZooKeeper.
     pub fn unique_id(&self) -> String {
-        let full = format!("{}_{}", self.identifier, self.jdbc_base);
+        let schema = match &self.backend {
+            Backend::Postgres(server) => server.options.get("currentSchema"),
+            Backend::Sqlite { .. } | Backend::MySql(_) => None,
+        };
+        // Another schema of the same database is another cluster.
+        let schema = schema.map(|schema| format!("_{schema}")).unwrap_or_default();
+        let full = format!("{}_{}{schema}", self.identifier, self.jdbc_base);
         full.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
     }
 
@@ -405,7 +430,7 @@ fn pool_size(text: &str) -> Result<u32, Refused> {
 }
 
 /// Options that say which of several hosts is meant, as pgjdbc and libpq spell them. The store looks for the primary by itself.
-pub const ROLE: [&str; 2] = ["targetServerType", "target_session_attrs"];
+const ROLE: [&str; 2] = ["targetServerType", "target_session_attrs"];
 
 /// Whether the primary will do.
 fn is_primary(wanted: &str) -> bool {
@@ -462,7 +487,13 @@ impl UrlParts {
         if database.is_empty() || database.contains('/') {
             return refuse("its URL has to name a database, as in //host:port/database");
         }
-        let mut options: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+        let mut options = BTreeMap::new();
+        for (name, value) in url.query_pairs().into_owned() {
+            if options.contains_key(&name) {
+                return refuse(&format!("its URL has the option {name} twice"));
+            }
+            options.insert(name, value);
+        }
         let (user_option, password_option) = (options.remove("user"), options.remove("password"));
         if let Some((name, wanted)) =
             options.iter().find(|(name, wanted)| ROLE.contains(&name.as_str()) && !is_primary(wanted))
@@ -490,7 +521,7 @@ impl UrlParts {
         jdbc_base: String,
     ) -> Metastore {
         let Self { postgres, hosts, database, options, .. } = self;
-        let server = Server { hosts, database, user, password, pool_size, options };
+        let server = Server { hosts, database, user, password, pool_size, options, meant: Meant::default() };
         let backend = if postgres { Backend::Postgres(server) } else { Backend::MySql(server) };
         Metastore { identifier, backend, unused, jdbc_base }
     }
@@ -633,7 +664,7 @@ mod tests {
             let server = Server {
                 hosts: vec![Host { name: "h".into(), port: 1 }], database: "d".into(), user,
                 password: Secret::new(password), pool_size: 9,
-                options: BTreeMap::from([("o".to_owned(), option)]),
+                options: BTreeMap::from([("o".to_owned(), option)]), meant: Meant::default(),
             };
             let metastore = Metastore {
                 identifier: "k".into(), backend: Backend::Postgres(server), unused: Vec::new(),

@@ -22,12 +22,13 @@ pub mod problem;
 pub mod properties;
 mod reader;
 pub mod substitute;
+pub mod url_options;
 pub mod zookeeper;
 
 pub use address::{HostPort, StaticServer};
 pub use kind::Memory;
 pub use kirin_shell::Secret;
-pub use metastore::{Backend, Metastore, ROLE, Server};
+pub use metastore::{Backend, Metastore, Server};
 pub use problem::{ConfigErrors, Notice, Notices, Problem};
 pub use zookeeper::{ZkAcl, ZkAuth, ZooKeeper};
 
@@ -437,7 +438,8 @@ fn metastore(r: &mut Reader<'_>, home: &Path, data_dir: &Path) -> Option<Metasto
     };
     let substitutes = r.substitutes;
     let expand = |text: &str| -> Result<String, Unresolved> { substitutes.expand(KEY, text) };
-    Metastore::parse(&entry.value, &expand, home).map_err(|refused| r.refuse(KEY, refused.to_string())).ok()
+    let read = Metastore::parse(&entry.value, &expand, home).and_then(|metastore| metastore.understood(home));
+    read.map_err(|refused| r.refuse(KEY, refused.to_string())).ok()
 }
 
 /// A remote file system of Kylin's is not an error, since a file made for Kylin is to be accepted, but is said aloud.

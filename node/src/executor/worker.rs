@@ -8,9 +8,12 @@
 //! waited for.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
+use crate::config::keys::looks_secret;
 use crate::metastore::{EndReport, Publish, StepReport};
 use futures::future::BoxFuture;
+use kirin_shell::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -85,19 +88,29 @@ pub struct Worker {
     kind: &'static str,
     external: bool,
     memory: u64,
+    /// What no worker may find in its environment.
+    secrets: Arc<[Secret]>,
     steps: fn(&Value) -> Result<Vec<String>, String>,
+}
+
+/// How a worker process is started.
+#[derive(Clone)]
+struct Start {
+    kind: &'static str,
+    memory: u64,
+    secrets: Arc<[Secret]>,
 }
 
 impl Worker {
     /// Builds of indexes, in processes that may take so many bytes of memory.
-    pub fn build(memory: u64) -> Self {
+    pub fn build(memory: u64, secrets: Vec<Secret>) -> Self {
         // All that a build does is to write files below its attempt's own path and to commit under its fence.
-        Self { kind: "build", external: false, memory, steps: crate::worker::build::steps }
+        Self { kind: "build", external: false, memory, secrets: secrets.into(), steps: crate::worker::build::steps }
     }
 
     /// Programs of the user.
-    pub fn command(memory: u64) -> Self {
-        Self { kind: "command", external: true, memory, steps: crate::worker::command::steps }
+    pub fn command(memory: u64, secrets: Vec<Secret>) -> Self {
+        Self { kind: "command", external: true, memory, secrets: secrets.into(), steps: crate::worker::command::steps }
     }
 }
 
@@ -115,14 +128,14 @@ impl Executor for Worker {
     }
 
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended> {
-        let (kind, memory) = (self.kind, self.memory);
-        Box::pin(async move { run(attempt, kind, memory).await })
+        let start = Start { kind: self.kind, memory: self.memory, secrets: self.secrets.clone() };
+        Box::pin(async move { run(attempt, &start).await })
     }
 }
 
-async fn run(mut attempt: Attempt, kind: &str, memory: u64) -> Ended {
+async fn run(mut attempt: Attempt, start: &Start) -> Ended {
     loop {
-        let ended = run_once(&mut attempt, kind, memory).await;
+        let ended = run_once(&mut attempt, start).await;
         match &ended {
             Ended::Failed(failure) if attempt.try_again(failure).await => {}
             _ => return ended,
@@ -130,8 +143,19 @@ async fn run(mut attempt: Attempt, kind: &str, memory: u64) -> Ended {
     }
 }
 
-async fn run_once(attempt: &mut Attempt, kind: &str, memory: u64) -> Ended {
-    let mut process = match Process::start(attempt, kind, memory).await {
+/// Whether a variable of the node's environment is no business of its workers: it holds a secret of the node's
+/// configuration, or its name says that it is one. Builds read tables in S3, with credentials from the environment.
+fn is_withheld(name: &str, value: &str, kind: &str, secrets: &[Secret]) -> bool {
+    // A short password may be a part of anything.
+    let is_in = |secret: &str| value == secret || secret.len() >= 6 && value.contains(secret);
+    let holds = secrets.iter().map(Secret::reveal).any(|secret| !secret.is_empty() && is_in(secret));
+    let name = name.to_ascii_uppercase();
+    let is_for_tables = kind == "build" && name.starts_with("AWS_");
+    holds || !is_for_tables && (looks_secret(&name.replace('_', ".")) || looks_secret(&name))
+}
+
+async fn run_once(attempt: &mut Attempt, start: &Start) -> Ended {
+    let mut process = match Process::start(attempt, start).await {
         Ok(process) => process,
         Err(error) => {
             // That is this node's trouble, not the job's: it is handed back, for whoever can.
@@ -154,9 +178,15 @@ struct Process {
 }
 
 impl Process {
-    async fn start(attempt: &Attempt, kind: &str, memory: u64) -> std::io::Result<Self> {
+    async fn start(attempt: &Attempt, start: &Start) -> std::io::Result<Self> {
+        let Start { kind, memory, ref secrets } = *start;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        for (name, value) in std::env::vars_os() {
+            if is_withheld(&name.to_string_lossy(), &value.to_string_lossy(), kind, secrets) {
+                command.env_remove(name);
+            }
+        }
         // A worker that has children of its own must have the time to take them along: it ends when its input is closed,
         // and the program that it runs dies with it.
         if kind == "build" {
@@ -271,4 +301,32 @@ async fn tell(to: &mut ChildStdin, what: &ToWorker) -> std::io::Result<()> {
     line.push(b'\n');
     to.write_all(&line).await?;
     to.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_do_not_inherit_the_secrets_of_their_node() {
+        let secrets = [Secret::new("hunter2"), Secret::new("")];
+        let withheld = |name: &str, value: &str, kind: &str| is_withheld(name, value, kind, &secrets);
+        for kind in ["build", "command"] {
+            assert!(withheld("META", "hunter2", kind), "{kind}");
+            assert!(withheld("URL", "postgres://u:hunter2@h/d", kind), "{kind}");
+            assert!(withheld("DB_PASSWORD", "of another database", kind), "{kind}");
+            assert!(withheld("PGPASSWORD", "x", kind), "{kind}");
+            assert!(withheld("API_ACCESS_KEY", "x", kind), "{kind}");
+            for name in ["PATH", "HOME", "JAVA_HOME", "LANG", "TMPDIR", "AWS_REGION"] {
+                assert!(!withheld(name, "/usr", kind), "{name} {kind}");
+            }
+        }
+        assert!(withheld("AWS_SECRET_ACCESS_KEY", "x", "command"));
+        assert!(!withheld("AWS_SECRET_ACCESS_KEY", "x", "build"), "tables may be in S3");
+        assert!(
+            !is_withheld("PATH", "/bin:k", "command", &[Secret::new("k")]),
+            "short passwords are parts of anything"
+        );
+        assert!(is_withheld("P", "k", "command", &[Secret::new("k")]));
+    }
 }

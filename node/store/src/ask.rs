@@ -1,7 +1,7 @@
 //! The contract's front door: a request, what travels along with it, and its answer.
 
-use kirin_core::ask::{JobId, JobRow};
-use kirin_core::{Answer, Ask, NodeId};
+use kirin_core::ask::{Fence, JobId, JobRow};
+use kirin_core::{Answer, Ask, Member, NodeId, Outcome};
 use uuid::Uuid;
 
 use crate::beat::{Beat, Drain, FenceMember, Join, Leave, List, SetSlots, done_if};
@@ -14,7 +14,10 @@ use crate::segment::NewSegment;
 use crate::store::Store;
 use crate::submit::{NewJob, Submitted};
 use crate::take::Take;
-use crate::wire::{Table, args};
+use crate::wire::{Row, Table, args};
+
+/// A longer reason for a failure is cut: it is for people, and a program's whole output is in its log.
+const FAILURE_MAX: usize = 16_000;
 
 /// What travels along with a request: texts, addresses and wall time, for people and for executors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,19 +87,39 @@ impl Store {
     /// # Panics
     /// If an [`Ask::Join`] comes without [`Extra::Join`]: a member without a name is a bug.
     pub async fn ask(&self, ask: &Ask, extra: Extra) -> Answer {
-        match self.answer(ask, extra).await {
-            Ok(answer) => answer,
-            Err(fault) => {
+        self.ask_or_say_why(ask, extra).await.unwrap_or(Answer::Failed)
+    }
+
+    /// The same, for a request of a person, who is told what is wrong with it.
+    ///
+    /// # Errors
+    /// If the metastore refuses what the request brings, for certain ([`StoreError::is_final`]).
+    ///
+    /// # Panics
+    /// As [`Store::ask`].
+    pub async fn ask_or_say_why(&self, ask: &Ask, extra: Extra) -> Result<Answer, StoreError> {
+        let fault = match self.answer(ask, extra).await {
+            Ok(answer) => return Ok(answer),
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::Certain(error) if error.is_final() => {
+                tracing::warn!(?ask, %error, "metastore request refused for certain");
+                Err(error)
+            }
+            Fault::Again(_) | Fault::Certain(_) => {
                 tracing::debug!(?ask, ?fault, "metastore request failed");
-                match fault {
-                    Fault::Again(_) | Fault::Certain(_) => Answer::Failed,
-                    Fault::Maybe(_) => Answer::Unknown,
-                }
+                Ok(Answer::Failed)
+            }
+            Fault::Maybe(_) => {
+                tracing::debug!(?ask, ?fault, "metastore request failed");
+                Ok(Answer::Unknown)
             }
         }
     }
 
     async fn answer(&self, ask: &Ask, extra: Extra) -> Result<Answer, Fault> {
+        let begun = crate::clock::now();
         match ask {
             Ask::Join { role, slots } => {
                 let Extra::Join { node, link, http, version } = &extra else { panic!("a join needs its node's name") };
@@ -145,7 +168,8 @@ impl Store {
                     commit.name = crate::submit::short(&name);
                     (commit.result, commit.started_ms, commit.ended_ms) = (result, started_ms, ended_ms);
                 }
-                self.commits(commit).await
+                let answer = self.commits(commit).await;
+                self.or_end(*fence, *by, answer, begun).await
             }
             Ask::Finish { fence, by, outcome } => {
                 let mut finish = Finish {
@@ -157,9 +181,11 @@ impl Store {
                     publish: Vec::new(),
                 };
                 if let Extra::Finish { failure, result, publish } = extra {
-                    (finish.failure, finish.result, finish.publish) = (failure, result, publish);
+                    (finish.result, finish.publish) = (result, publish);
+                    finish.failure = failure.map(|text| crate::submit::printable(&text, FAILURE_MAX));
                 }
-                self.finishes(finish).await
+                let answer = self.finishes(finish).await;
+                self.or_end(*fence, *by, answer, begun).await
             }
             Ask::Release { fence, by, placed } => {
                 self.releases(Release { fence: *fence, by: *by, placed: *placed }).await
@@ -173,11 +199,54 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What an attempt brings and the metastore refuses for certain is refused again however often it is asked: the job
+    /// ends in ERROR with the reason, under the same fence. To the attempt this is a job that was changed from outside, so
+    /// the answer is [`Answer::Refused`], and the row tells the rest.
+    async fn or_end(
+        &self,
+        fence: Fence,
+        by: Member,
+        answer: Result<Answer, Fault>,
+        begun: tokio::time::Instant,
+    ) -> Result<Answer, Fault> {
+        let error = match answer {
+            Err(Fault::Certain(error)) if error.is_final() => error,
+            answer => return answer,
+        };
+        tracing::warn!(job = fence.job.0, epoch = fence.epoch.0, %error, "job fails: its result is refused");
+        let failure = format!("the metastore can't store what the job brought: {error}");
+        let finish = Finish {
+            fence,
+            by,
+            outcome: Outcome::Failed,
+            failure: Some(crate::submit::printable(&failure, FAILURE_MAX)),
+            result: None,
+            publish: Vec::new(),
+        };
+        let deadline = begun + self.ask_timeout();
+        match tokio::time::timeout_at(deadline, Box::pin(self.finishes(finish))).await {
+            Ok(Ok(Answer::Done)) => Ok(Answer::Refused),
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::Maybe(StoreError::Late(self.ask_timeout()))),
+        }
+    }
+}
+
 /// The three requests that read jobs.
 enum Jobs<'a> {
     Open,
     These(&'a [JobId]),
     OfNode(NodeId),
+}
+
+fn parsed(row: &Row) -> Option<JobRow> {
+    job_row(row)
+        .inspect_err(|error| {
+            let id = row.int(0).ok().flatten();
+            tracing::debug!(id, %error, "broken job row passed over: it can be discarded by force");
+        })
+        .ok()
 }
 
 impl Work for Jobs<'_> {
@@ -193,7 +262,8 @@ impl Work for Jobs<'_> {
             }
             Self::OfNode(node) => line.rows(|sql| &sql.jobs_of_node, args![node.0]).await?,
         };
-        let mut jobs: Vec<JobRow> = rows.iter().map(job_row).collect::<Result<_, StoreError>>()?;
+        // One row that does not parse must not keep the others from being seen.
+        let mut jobs: Vec<JobRow> = rows.iter().filter_map(parsed).collect();
         jobs.sort_unstable_by_key(|job| job.id);
         jobs.dedup_by_key(|job| job.id);
         Ok(Answer::Jobs(jobs))

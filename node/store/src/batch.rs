@@ -4,6 +4,10 @@
 //! for the same job never share a transaction, so that each meets what the other left. Every request has an answer of its
 //! own and a deadline of its own: one that still waits for its turn when its time is up certainly did not happen, and
 //! neither did one that had waited for so long that its transaction would have been cut short.
+//!
+//! A transaction that the metastore refuses because of what one of its requests brings is split in two, and so on until
+//! that request is alone: it is told why, and the others do not notice. A batch stays below what the server takes in one
+//! statement.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -22,6 +26,12 @@ use crate::take::{Take, Takes};
 
 /// More do not make a transaction cheaper per request, only longer.
 const BATCH_MAX: usize = 1000;
+
+/// Nor do more bytes, and a server takes only so many at once.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// About how many bytes the numbers of a request are in a statement.
+const ROW: usize = 200;
 
 /// How long after its deadline a transaction may take to say how it ended.
 const LAST_WORD: Duration = Duration::from_millis(50);
@@ -53,6 +63,9 @@ pub(crate) trait Request: Clone + Send + Sync + 'static {
 
     /// Whether it needs a transaction for itself.
     fn alone(&self) -> bool;
+
+    /// About how many bytes it adds to a statement.
+    fn size(&self) -> usize;
 
     /// One transaction for all of them.
     fn carry(
@@ -161,20 +174,36 @@ async fn drive<R: Request>(inner: Weak<Inner>, mut receiver: mpsc::UnboundedRece
         }
         let Some(inner) = inner.upgrade() else { return };
         let patience = inner.ask_timeout();
-        let batch = next(&mut queue, crate::clock::now() + patience / 4, patience);
-        let Some(deadline) = batch.iter().map(|waiting| waiting.deadline).min() else { continue };
-        let requests: Vec<R> = batch.iter().map(|waiting| waiting.request.clone()).collect();
-        let answers = R::carry(&inner, &requests, deadline.saturating_duration_since(crate::clock::now())).await;
+        let bytes_max = BATCH_BYTES_MAX.min(inner.work.packet_max() / 4);
+        let batch = next(&mut queue, crate::clock::now() + patience / 4, patience, bytes_max);
+        carry(&inner, batch).await;
+    }
+}
+
+/// Carries the requests out and answers them.
+async fn carry<R: Request>(inner: &Inner, batch: Vec<Waiting<R>>) {
+    let mut parts = vec![batch];
+    while let Some(mut part) = parts.pop() {
+        let Some(deadline) = part.iter().map(|waiting| waiting.deadline).min() else { continue };
+        let requests: Vec<R> = part.iter().map(|waiting| waiting.request.clone()).collect();
+        let answers = R::carry(inner, &requests, deadline.saturating_duration_since(crate::clock::now())).await;
         tracing::trace!(requests = requests.len(), "metastore batch");
         match answers {
             Ok(answers) => {
-                for (waiting, answer) in batch.into_iter().zip(answers) {
+                for (waiting, answer) in part.into_iter().zip(answers) {
                     // Whoever gave up waiting has dropped its end.
                     let _ = waiting.reply.send(Ok(answer));
                 }
             }
+            // Nothing of it happened, and one of them is to blame.
+            Err(Fault::Certain(error)) if error.is_final() && part.len() > 1 => {
+                tracing::debug!(requests = part.len(), %error, "metastore batch is split");
+                let rest = part.split_off(part.len() / 2);
+                parts.push(rest);
+                parts.push(part);
+            }
             Err(fault) => {
-                for waiting in batch {
+                for waiting in part {
                     let _ = waiting.reply.send(Err(fault.again()));
                 }
             }
@@ -184,12 +213,21 @@ async fn drive<R: Request>(inner: Weak<Inner>, mut receiver: mpsc::UnboundedRece
 
 /// The requests of the next transaction, in order of arrival. What can't be part of it stays in the queue; what must end
 /// before `soonest` is given up.
-fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>, soonest: Instant, patience: Duration) -> Vec<Waiting<R>> {
+fn next<R: Request>(
+    queue: &mut VecDeque<Waiting<R>>,
+    soonest: Instant,
+    patience: Duration,
+    bytes_max: usize,
+) -> Vec<Waiting<R>> {
     let mut batch: Vec<Waiting<R>> = Vec::new();
+    let mut bytes = 0;
     let mut subjects = BTreeSet::new();
     let mut left = VecDeque::new();
     while let Some(waiting) = queue.pop_front() {
-        let full = batch.len() >= BATCH_MAX || batch.first().is_some_and(|first| first.request.alone());
+        let size = waiting.request.size();
+        let full = batch.len() >= BATCH_MAX
+            || !batch.is_empty() && bytes + size > bytes_max
+            || batch.first().is_some_and(|first| first.request.alone());
         let fits =
             !full && (batch.is_empty() || !waiting.request.alone()) && !subjects.contains(&waiting.request.subject());
         if !fits {
@@ -208,6 +246,7 @@ fn next<R: Request>(queue: &mut VecDeque<Waiting<R>>, soonest: Instant, patience
         let begun = waiting.stage.compare_exchange(QUEUED, UNDER_WAY, Ordering::SeqCst, Ordering::SeqCst);
         if begun.is_ok() {
             subjects.insert(waiting.request.subject());
+            bytes += size;
             batch.push(waiting);
         }
     }
@@ -227,6 +266,10 @@ impl Request for Take {
         self.in_order
     }
 
+    fn size(&self) -> usize {
+        ROW
+    }
+
     async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
         inner.work.carry(&Takes(requests), patience).await
     }
@@ -241,6 +284,10 @@ impl Request for Step {
 
     fn alone(&self) -> bool {
         false
+    }
+
+    fn size(&self) -> usize {
+        ROW + self.name.len() + self.result.as_ref().map_or(0, String::len)
     }
 
     async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
@@ -259,6 +306,11 @@ impl Request for Finish {
         self.touches_segments()
     }
 
+    fn size(&self) -> usize {
+        let texts = [&self.failure, &self.result].into_iter().flatten().map(String::len).sum::<usize>();
+        ROW + texts + self.publish.iter().map(|publish| ROW + publish.manifest.len()).sum::<usize>()
+    }
+
     async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
         inner.work.carry(&Finishes(requests), patience).await
     }
@@ -273,6 +325,10 @@ impl Request for Release {
 
     fn alone(&self) -> bool {
         false
+    }
+
+    fn size(&self) -> usize {
+        ROW
     }
 
     async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Answer>, Fault> {
@@ -291,6 +347,10 @@ impl Request for NewJob {
         !self.segments.is_empty()
     }
 
+    fn size(&self) -> usize {
+        ROW + [&self.kind, &self.subject, &self.submitter, &self.spec].into_iter().map(String::len).sum::<usize>()
+    }
+
     async fn carry(inner: &Inner, requests: &[Self], patience: Duration) -> Result<Vec<Submitted>, Fault> {
         inner.work.carry(&Submits(requests), patience).await
     }
@@ -302,6 +362,8 @@ impl Fault {
         let told = |error: &StoreError| match error {
             StoreError::Late(patience) => StoreError::Late(*patience),
             StoreError::Refused(why) => StoreError::Refused(why.clone()),
+            StoreError::TooLarge { bytes, limit } => StoreError::TooLarge { bytes: *bytes, limit: *limit },
+            StoreError::Unusable(why) => StoreError::Unusable(why.clone()),
             other => StoreError::Unreachable(other.to_string()),
         };
         match self {

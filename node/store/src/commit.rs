@@ -353,6 +353,33 @@ impl Work for Act {
     }
 }
 
+/// [`crate::Store::discard_by_force`].
+pub(crate) struct DiscardByForce(pub(crate) Uuid);
+
+impl Work for DiscardByForce {
+    type Out = bool;
+
+    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+        let (owner, now) = (self.0.to_string(), wall_ms());
+        line.begin().await?;
+        let rows = line.rows(|sql| &sql.force_read, args![&owner]).await?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        let (job, state, project) = (row.num::<i64>(0)?, row.num::<i64>(1)?, row.num::<i64>(2)?);
+        let was_over = (5..=7).contains(&state) && row.int(3)?.is_some();
+        line.run(|sql| &sql.discard_by_force, args![job, now]).await?;
+        line.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
+        let mut over = Over::default();
+        let known = if (0..=i64::from(u32::MAX)).contains(&project) { project } else { 0 };
+        if was_over {
+            over.add(project, state, -1);
+        }
+        over.add(known, state_number(JobState::Discarded), 1);
+        over.write(line).await?;
+        line.commit().await?;
+        Ok(true)
+    }
+}
+
 /// A job's public name as the database spells it.
 pub(crate) fn spelled(uuid: u128) -> String {
     Uuid::from_u128(uuid).to_string()

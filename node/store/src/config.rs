@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::StoreError;
 use crate::sql::Planted;
+use crate::tls::Tls;
 
 /// Which database, and where.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +40,13 @@ pub struct StoreConfig {
     pub user: Option<String>,
     /// Its password, if the URL has none. Never printed.
     pub password: Option<String>,
+    /// Whether connections to a server are encrypted; if it is missing, the URL says so.
+    pub tls: Option<Tls>,
+    /// The schema that holds the tables, on PostgreSQL; the user's own search path if it is missing.
+    pub schema: Option<String>,
+    /// Whether statements have names on the server. Without them each is parsed again, and a pooler may move a session
+    /// between transactions.
+    pub named_statements: bool,
     /// How many connections at most, besides those for beats.
     pub connections: u32,
     /// The deadline of every request; must be shorter than the trust window.
@@ -63,6 +71,9 @@ impl StoreConfig {
             identifier: "kylin_metadata".to_owned(),
             user: None,
             password: None,
+            tls: None,
+            schema: None,
+            named_statements: true,
             connections: 10,
             ask_timeout: Duration::from_secs(5),
             open_timeout: Duration::from_secs(60),

@@ -11,9 +11,20 @@ pub enum StoreError {
     /// The server can't be reached, or the connection broke.
     #[error("the metastore can't be reached: {0}")]
     Unreachable(String),
-    /// The server said no.
-    #[error("the metastore refused a statement: {0}")]
+    /// The server refused what this request brings, for certain: the same request never succeeds.
+    #[error("the metastore refused the request: {0}")]
     Refused(String),
+    /// The request is larger than what the metastore takes, for certain.
+    #[error("the request needs {bytes} bytes, but the metastore takes at most {limit} in one statement")]
+    TooLarge {
+        /// Bytes of the statement's arguments.
+        bytes: usize,
+        /// The most that the server takes.
+        limit: usize,
+    },
+    /// The server answered and can't do its work, whatever the request brings: a missing table or privilege.
+    #[error("the metastore can't be used: {0}")]
+    Unusable(String),
     /// No reply within the deadline.
     #[error("the metastore did not answer within {0:?}")]
     Late(Duration),
@@ -74,8 +85,18 @@ impl StoreError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Late(_) | Self::Standby | Self::Outdated { .. } => true,
-            Self::Config(_) | Self::Refused(_) | Self::Newer { .. } | Self::Corrupt(_) => false,
+            Self::Config(_)
+            | Self::Refused(_)
+            | Self::TooLarge { .. }
+            | Self::Unusable(_)
+            | Self::Newer { .. }
+            | Self::Corrupt(_) => false,
         }
+    }
+
+    /// Whether the cause is what this request brings: the same request never succeeds, another one may.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::TooLarge { .. })
     }
 }
 
@@ -83,8 +104,10 @@ impl StoreError {
 pub(crate) enum Nature {
     /// The statement was rolled back because of a conflict.
     Conflict,
-    /// The server answered and did not do it.
+    /// The server answered and did not do it, because of what the request brings.
     Denied,
+    /// The server answered and can't do it, whatever the request brings.
+    Unusable,
     /// The server answered that it has no room: no connection is left, or it does not take any yet.
     Full,
     /// The server answered that it does not write: it is a standby, or has become one.
@@ -99,6 +122,9 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
         return match error {
             // Raised on this side, after or before the server did its part: the values do not fit the statement.
             sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Nature::Denied,
+            // The server does not encrypt, or its certificate is refused: waiting does not help.
+            sqlx::Error::Tls(_) => Nature::Unusable,
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Nature::Unusable,
             _ => Nature::Broken,
         };
     };
@@ -107,10 +133,19 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             "40001" | "40P01" | "55P03" => Nature::Conflict,
             // Too many connections, no memory, no room on its disk.
             code if code.starts_with("53") => Nature::Full,
+            // `statement_timeout`, or an administrator: it was rolled back.
+            "57014" => Nature::Full,
             "25006" => Nature::ReadOnly,
             // The server is shutting down or the session is being ended, perhaps after the commit.
             code if code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25P04" => {
                 Nature::Broken
+            }
+            // Privileges, missing tables, an aborted transaction, prepared statements that are gone, damage.
+            code if ["0A", "25", "26", "28", "3D", "3F", "42", "55", "57", "58", "F0", "XX"]
+                .iter()
+                .any(|class| code.starts_with(class)) =>
+            {
+                Nature::Unusable
             }
             _ => Nature::Denied,
         };
@@ -125,6 +160,25 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             1290 | 1792 | 1836 => Nature::ReadOnly,
             // Shutdown, interrupted, connection killed, gone, lost, idle transaction ended.
             1053 | 1317 | 1927 | 2006 | 2013 | 4031 | 1152 | 1184 | 1158..=1161 => Nature::Broken,
+            // `max_statement_time` and `max_execution_time`: it was rolled back. No room on its disk.
+            1969 | 3024 | 1021 | 1114 => Nature::Full,
+            // Files and memory; privileges; missing databases, tables and columns; syntax; prepared statements.
+            1004..=1019
+            | 1023..=1030
+            | 1037
+            | 1038
+            | 1044..=1046
+            | 1049
+            | 1054
+            | 1064
+            | 1105
+            | 1141..=1147
+            | 1194
+            | 1195
+            | 1227
+            | 1243
+            | 1370
+            | 1461 => Nature::Unusable,
             _ => Nature::Denied,
         };
     }
@@ -133,14 +187,32 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
         Some(code) if matches!(code & 0xff, 5 | 6) => Nature::Conflict,
         // I/O errors leave open whether the commit reached the disk.
         Some(code) if code & 0xff == 10 => Nature::Broken,
-        _ => Nature::Denied,
+        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE.
+        Some(code) if matches!(code & 0xff, 18 | 19 | 20 | 25) => Nature::Denied,
+        // SQLITE_FULL: rolled back.
+        Some(code) if code & 0xff == 13 => Nature::Full,
+        _ => Nature::Unusable,
     }
+}
+
+/// A statement that was not sent, because the server would not take it.
+#[derive(Debug, thiserror::Error)]
+#[error("{bytes} bytes are more than the {limit} that the server takes")]
+pub(crate) struct Oversize {
+    pub(crate) bytes: usize,
+    pub(crate) limit: usize,
 }
 
 /// The driver's error as ours. Driver errors never carry the password: it is not part of any message.
 pub(crate) fn told(error: &sqlx::Error) -> StoreError {
+    if let sqlx::Error::Encode(why) = error
+        && let Some(Oversize { bytes, limit }) = why.downcast_ref()
+    {
+        return StoreError::TooLarge { bytes: *bytes, limit: *limit };
+    }
     match nature(error) {
         Nature::Conflict | Nature::Denied => StoreError::Refused(error.to_string()),
+        Nature::Unusable => StoreError::Unusable(error.to_string()),
         Nature::Full | Nature::Broken => StoreError::Unreachable(error.to_string()),
         Nature::ReadOnly => StoreError::Standby,
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::beat::{holder, member, member_state, role};
 use crate::clock::wall_ms;
+use crate::commit::DiscardByForce;
 use crate::error::{Fault, StoreError};
 use crate::line::{Line, Work};
 use crate::store::Store;
@@ -19,6 +20,9 @@ use crate::wire::{Arg, Dialect, Row, Table, args};
 pub struct JobInfo {
     /// The contract's part.
     pub row: JobRow,
+    /// What is wrong with its row, if it does not parse: then the contract's part is not its own, and no node sees the job.
+    /// It can be [discarded by force](Store::discard_by_force).
+    pub broken: Option<String>,
     /// Its public name.
     pub uuid: Uuid,
     /// What kind of job.
@@ -317,7 +321,9 @@ impl Store {
     pub async fn loads(&self) -> Result<BTreeMap<NodeId, Load>, StoreError> {
         // It reads an index alone.
         let rows = self.read_afresh(|sql| &sql.loads, &[]).await?;
-        rows.iter().map(|row| Ok((NodeId(row.num(0)?), Load { running: row.num(1)?, waiting: row.num(2)? }))).collect()
+        // A queue of no node belongs to jobs whose row does not parse.
+        let rows = rows.iter().filter(|row| row.num::<u32>(0).is_ok());
+        rows.map(|row| Ok((NodeId(row.num(0)?), Load { running: row.num(1)?, waiting: row.num(2)? }))).collect()
     }
 
     /// One job by its number.
@@ -346,6 +352,15 @@ impl Store {
     pub async fn job_by_uuid(&self, uuid: Uuid) -> Result<Option<JobInfo>, StoreError> {
         let one = self.once(&format!("{JOB_INFO} WHERE j.uuid = {{uuid $1}}"));
         self.read_of(&one, args![uuid.to_string()]).await?.first().map(job_info).transpose()
+    }
+
+    /// Discards a job whatever its row holds, and gives back what it reserved; whoever holds it finds its fence stale.
+    /// `false` if there is no such job. For rows that no longer parse: what runs is discarded with [`kirin_core::Ask::Act`].
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn discard_by_force(&self, uuid: Uuid) -> Result<bool, StoreError> {
+        self.write(&DiscardByForce(uuid)).await
     }
 
     /// The committed steps of a job, in order.
@@ -470,8 +485,13 @@ const JOB_INFO: &str = "SELECT j.id, j.project, j.priority, j.state, j.epoch, j.
      j.created_ms, j.started_ms, j.ended_ms, j.changed_ms FROM {p}_job AS j";
 
 fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
+    let (contract, broken) = match job_row(row) {
+        Ok(contract) => (contract, None),
+        Err(error) => (placeholder(row)?, Some(error.to_string())),
+    };
     Ok(JobInfo {
-        row: job_row(row)?,
+        row: contract,
+        broken,
         uuid: uuid(&row.string(10)?)?,
         kind: row.string(11)?,
         subject: row.string(12)?,
@@ -480,10 +500,25 @@ fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
         progress: row.text(15)?,
         failure: row.text(16)?,
         result: row.text(17)?,
-        created_ms: row.num(18)?,
+        created_ms: row.int(18)?.unwrap_or(0),
         started_ms: row.int(19)?,
         ended_ms: row.int(20)?,
-        changed_ms: row.num(21)?,
+        changed_ms: row.int(21)?.unwrap_or(0),
+    })
+}
+
+/// What stands for the contract's part of a row that does not parse: as much of it as does.
+fn placeholder(row: &Row) -> Result<JobRow, StoreError> {
+    Ok(JobRow {
+        id: JobId(row.int(0)?.unwrap_or(0).cast_unsigned()),
+        project: ProjectId(row.num(1).unwrap_or(0)),
+        priority: Priority(row.num(2).unwrap_or(4)),
+        state: JobState::Error,
+        epoch: Epoch(row.num(4).unwrap_or(0)),
+        holder: None,
+        placed: None,
+        steps: row.num(8).unwrap_or(0),
+        external: false,
     })
 }
 

@@ -59,6 +59,7 @@ mod sql;
 mod store;
 mod submit;
 mod take;
+mod tls;
 mod traffic;
 mod wire;
 
@@ -75,4 +76,5 @@ pub use segment::{NewSegment, Segment, SegmentState};
 pub use sql::Planted;
 pub use store::Store;
 pub use submit::{NewJob, Submitted};
+pub use tls::{Tls, TlsMode};
 pub use traffic::{Counts, Traffic};

@@ -36,6 +36,12 @@ const IDLE_MAX: Duration = Duration::from_millis(500);
 /// A connection that was idle for so long is closed: a cluster of many nodes must not hold hundreds that nobody uses.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
 
+/// PostgreSQL and SQLite take about a gigabyte in one statement.
+const PACKET_MAX: usize = 1_000_000_000 - PACKET_MARGIN;
+
+/// Of a packet, for what surrounds the values.
+const PACKET_MARGIN: usize = 4_096;
+
 /// How long a server may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -110,12 +116,16 @@ pub(crate) enum Purpose {
 pub(crate) struct Opener {
     target: Target,
     sql: Arc<Sql>,
+    schema: Option<String>,
+    named_statements: bool,
     ask_timeout: Duration,
     pub(crate) meters: Arc<Meters>,
     /// SQLite's writers of this process, one at a time, first come first served.
     writer: Mutex<()>,
     /// Which of several hosts is asked first whether it is the primary.
     first: AtomicUsize,
+    /// The most bytes that the server takes in one statement, as far as it is known.
+    packet: AtomicUsize,
     /// The newest timeline of the primaries of several hosts. Each standby that is made the primary begins one, so that a
     /// primary on an older one is what another has taken the place of, and is not believed even though it writes.
     timeline: AtomicI64,
@@ -171,14 +181,22 @@ impl Line {
     /// Reads, inside or outside of a transaction.
     pub(crate) async fn rows(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
         let sql = self.sql.clone();
-        let rows = self.conn.rows(statement(&sql), args).await;
-        rows.map_err(|error| self.fault(&error))
+        self.rows_of(statement(&sql), args).await
     }
 
     /// Reads with a statement that was put together at run time.
     pub(crate) async fn rows_of(&mut self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
-        let rows = self.conn.rows(statement, args).await;
-        rows.map_err(|error| self.fault(&error))
+        // A statement is parsed and executed in two round trips: only a transaction keeps a pooler's session for both.
+        let bracketed = self.conn.is_pooled() && self.phase == Phase::Idle;
+        if bracketed {
+            self.begin().await?;
+        }
+        let rows = self.conn.rows(statement, args).await.map_err(|error| self.fault(&error))?;
+        if bracketed {
+            self.raw("COMMIT").await?;
+            self.phase = Phase::Idle;
+        }
+        Ok(rows)
     }
 
     /// Writes inside a transaction; tells how many rows matched.
@@ -211,11 +229,15 @@ impl Line {
         Ok(rows)
     }
 
+    fn is_bracketed(&self) -> bool {
+        self.dialect() == Dialect::Sqlite || self.conn.is_pooled()
+    }
+
     /// A server commits a lone statement by itself, in one round trip. On SQLite it is bracketed: waiting for the file's
-    /// lock is a part of BEGIN, where giving up is certain.
+    /// lock is a part of BEGIN, where giving up is certain. Behind a pooler as well: see [`Line::rows_of`].
     async fn before_alone(&mut self) -> Result<(), Fault> {
         debug_assert_eq!(self.phase, Phase::Idle);
-        if self.dialect() == Dialect::Sqlite {
+        if self.is_bracketed() {
             return self.begin().await;
         }
         self.phase = Phase::Deciding;
@@ -223,7 +245,7 @@ impl Line {
     }
 
     async fn after_alone(&mut self) -> Result<(), Fault> {
-        if self.dialect() == Dialect::Sqlite {
+        if self.is_bracketed() {
             return self.commit().await;
         }
         self.phase = Phase::Idle;
@@ -242,7 +264,7 @@ impl Line {
         match (nature(error), self.phase) {
             (Nature::Conflict, _) => Fault::Again(told(error)),
             (_, _) if self.committed => Fault::Maybe(told(error)),
-            (Nature::Denied | Nature::Full | Nature::ReadOnly, _) => Fault::Certain(told(error)),
+            (Nature::Denied | Nature::Unusable | Nature::Full | Nature::ReadOnly, _) => Fault::Certain(told(error)),
             (Nature::Broken, Phase::Idle | Phase::Open) => Fault::Certain(told(error)),
             (Nature::Broken, Phase::Deciding) => Fault::Maybe(told(error)),
         }
@@ -261,6 +283,11 @@ impl Lines {
         let [gate, opening] = [(); 2].map(|()| Semaphore::new(count as usize));
         let (opener, idle) = (self.opener.clone(), self.idle.clone());
         Self { opener, gate, opening: Arc::new(opening), idle, purpose: self.purpose }
+    }
+
+    /// The most bytes that the server takes in one statement.
+    pub(crate) fn packet_max(&self) -> usize {
+        self.opener.packet.load(Ordering::Relaxed)
     }
 
     /// Runs `work` as one transaction within `patience`, again if a conflict rolled it back.
@@ -327,7 +354,7 @@ impl Lines {
                         self.keep(line);
                     }
                 }
-                Fault::Certain(StoreError::Refused(_)) => {
+                Fault::Certain(StoreError::Refused(_) | StoreError::TooLarge { .. } | StoreError::Unusable(_)) => {
                     line.phase = Phase::Open;
                     if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
                         self.keep(line);
@@ -410,6 +437,33 @@ impl Lines {
         self.idle.lines.lock().expect("no panic while held").push(line);
     }
 
+    /// Refuses a pooler that moves sessions between transactions, unless statements have no names: two connections that
+    /// have the same session at the same time give it away.
+    pub(crate) async fn refuse_pooler(&self, other: &Self) -> Result<(), Fault> {
+        if self.opener.sql.dialect != Dialect::Postgres || !self.opener.named_statements {
+            return Ok(());
+        }
+        let (mut first, mut second) = (self.line().await?, other.line().await?);
+        let session = Statement::once("SELECT CAST(pg_backend_pid() AS BIGINT)", Dialect::Postgres, "");
+        let mut sessions = Vec::new();
+        for line in [&mut first, &mut second] {
+            line.begin().await?;
+            let rows = line.rows_of(&session, &[]).await?;
+            line.rollback().await?;
+            sessions.push(rows.first().map(|row| row.num::<i64>(0)).transpose()?);
+        }
+        if sessions[0] == sessions[1] {
+            return Err(Fault::Certain(StoreError::Config(
+                "a connection pooler in front of PostgreSQL moves sessions between transactions, where prepared statements \
+                 get lost: add prepareThreshold=0 to the URL, or set its pool_mode to session"
+                    .to_owned(),
+            )));
+        }
+        self.keep(first);
+        other.keep(second);
+        Ok(())
+    }
+
     /// A connection broke: those that idle were probably broken by the same thing.
     fn suspect(&self) {
         if self.opener.sql.dialect != Dialect::Sqlite {
@@ -449,7 +503,14 @@ impl Opener {
                         if let Some(password) = &config.password {
                             options = options.password(password);
                         }
-                        Ok(options.application_name("kirin").statement_cache_capacity(256).disable_statement_logging())
+                        if let Some(tls) = &config.tls {
+                            options = tls.postgres(options);
+                        }
+                        if let Some(address) = bare_v6(&url) {
+                            options = options.host(address);
+                        }
+                        let kept = if config.named_statements { 256 } else { 0 };
+                        Ok(options.application_name("kirin").statement_cache_capacity(kept).disable_statement_logging())
                     })
                     .collect::<Result<_, StoreError>>()?,
             ),
@@ -463,6 +524,12 @@ impl Opener {
                         if let Some(password) = &config.password {
                             options = options.password(password);
                         }
+                        if let Some(tls) = &config.tls {
+                            options = tls.mysql(options);
+                        }
+                        if let Some(address) = bare_v6(&url) {
+                            options = options.host(address);
+                        }
                         Ok(options.charset("utf8mb4").statement_cache_capacity(256).disable_statement_logging())
                     })
                     .collect::<Result<_, StoreError>>()?,
@@ -471,10 +538,13 @@ impl Opener {
         Ok(Self {
             target,
             sql,
+            schema: config.schema.clone(),
+            named_statements: config.named_statements,
             ask_timeout: config.ask_timeout,
             meters: Arc::default(),
             writer: Mutex::new(()),
             first: AtomicUsize::new(0),
+            packet: AtomicUsize::new(PACKET_MAX),
             timeline: AtomicI64::new(0),
         })
     }
@@ -549,7 +619,7 @@ impl Opener {
             .statement_cache_capacity(256)
             .disable_statement_logging();
         match options.connect().await {
-            Ok(conn) => Ok(Conn::new(Session::Sqlite(conn), self.meters.meter(purpose))),
+            Ok(conn) => Ok(Conn::new(Session::Sqlite(conn), self.meters.meter(purpose), PACKET_MAX)),
             // Another process is switching the file to WAL or recovering it.
             Err(error) if matches!(nature(&error), Nature::Conflict) => Err(Fault::Again(told(&error))),
             Err(error) => Err(Fault::Certain(StoreError::Unreachable(format!("{}: {error}", path.display())))),
@@ -563,7 +633,10 @@ impl Opener {
         is_one_of_many: bool,
     ) -> Result<(Conn, i64), StoreError> {
         let session = Session::Postgres(options.connect().await.map_err(|error| told(&error))?);
-        let mut conn = Conn::new(session, self.meters.meter(purpose));
+        let mut conn = Conn::new(session, self.meters.meter(purpose), PACKET_MAX);
+        if !self.named_statements {
+            conn.forget_statements();
+        }
         let ms = self.timeout(purpose).as_millis().max(1);
         // The server gives up when we do, so that a request that we called late is not done much later.
         conn.raw(&format!(
@@ -585,6 +658,12 @@ impl Opener {
             // Those of the contract are planned once.
             conn.raw("SET plan_cache_mode = force_generic_plan").await.map_err(|error| told(&error))?;
         }
+        if !self.named_statements {
+            conn.raw("BEGIN").await.map_err(|error| told(&error))?;
+        }
+        if let Some(schema) = &self.schema {
+            go_to_schema(&mut conn, schema).await?;
+        }
         let about = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END, \
                      CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
         let rows =
@@ -592,6 +671,9 @@ impl Opener {
         match rows.first().map(|row| Ok::<_, StoreError>((row.num::<i64>(0)?, row.num::<i64>(1)?))).transpose()? {
             Some((0, wall_ms)) => clock::server_says(wall_ms),
             _ => return Err(StoreError::Standby),
+        }
+        if !self.named_statements {
+            conn.raw("COMMIT").await.map_err(|error| told(&error))?;
         }
         if !is_one_of_many {
             return Ok((conn, 0));
@@ -601,7 +683,7 @@ impl Opener {
             "SELECT CAST(CAST('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) AS BIT(32)) AS BIGINT)";
         let found = match conn.rows(&Statement::once(about, Dialect::Postgres, ""), &[]).await {
             Ok(rows) => rows.first().map(|row| row.num::<i64>(0)).transpose()?,
-            Err(error) if matches!(nature(&error), Nature::Denied) => None,
+            Err(error) if matches!(nature(&error), Nature::Denied | Nature::Unusable) => None,
             Err(error) => return Err(told(&error)),
         };
         let Some(found) = found else { return Ok((conn, i64::MAX)) };
@@ -614,18 +696,26 @@ impl Opener {
 
     async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<(Conn, i64), StoreError> {
         let session = Session::MySql(options.connect().await.map_err(|error| told(&error))?);
-        let mut conn = Conn::new(session, self.meters.meter(purpose));
+        let mut conn = Conn::new(session, self.meters.meter(purpose), PACKET_MAX);
         let secs = self.timeout(purpose).as_secs().max(1);
         conn.raw("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map_err(|error| told(&error))?;
         conn.raw(&format!("SET SESSION innodb_lock_wait_timeout = {secs}")).await.map_err(|error| told(&error))?;
-        let about =
-            "SELECT VERSION(), CAST(@@global.read_only AS SIGNED), CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+        let about = "SELECT VERSION(), CAST(@@global.read_only AS SIGNED), CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED), \
+             CAST(@@max_allowed_packet AS SIGNED)";
         let rows = conn.rows(&Statement::once(about, Dialect::MySql, ""), &[]).await.map_err(|error| told(&error))?;
         let Some(row) = rows.first() else { return Err(StoreError::Corrupt("no server version".to_owned())) };
         if row.num::<i64>(1)? != 0 {
             return Err(StoreError::Standby);
         }
         clock::server_says(row.num(2)?);
+        // A server ends the connection on a packet that is too large: it must not be sent.
+        let packet = row.num::<usize>(3)?.saturating_sub(PACKET_MARGIN).min(PACKET_MAX);
+        conn.limit(packet);
+        self.packet.store(packet, Ordering::Relaxed);
+        // A text that does not fit its column is refused, not cut.
+        conn.raw("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+            .await
+            .map_err(|error| told(&error))?;
         // A frozen client must not keep its locks: MariaDB ends idle transactions, MySQL only idle sessions.
         let limit = if row.string(0)?.contains("MariaDB") {
             format!("SET SESSION idle_transaction_timeout = {secs}, SESSION max_statement_time = {secs}")
@@ -637,6 +727,25 @@ impl Opener {
     }
 }
 
+/// Sets the search path, and makes sure that its first schema is there: PostgreSQL passes over a missing one, and the next
+/// may hold another cluster.
+async fn go_to_schema(conn: &mut Conn, path: &str) -> Result<(), StoreError> {
+    let set = Statement::once(
+        "SELECT set_config('search_path', $1, false), COALESCE(CAST(to_regnamespace($2) AS text), '')",
+        Dialect::Postgres,
+        "",
+    );
+    let first = path.split(',').next().unwrap_or(path).trim();
+    let rows = conn.rows(&set, &[Arg::from(path), Arg::from(first)]).await.map_err(|error| told(&error))?;
+    let found = rows.first().map(|row| row.string(1)).transpose()?.unwrap_or_default();
+    if found.is_empty() {
+        return Err(StoreError::Config(format!(
+            "currentSchema: there is no schema {first} in the database: create it"
+        )));
+    }
+    Ok(())
+}
+
 /// A URL per host: `scheme://user@a,b:1/db` names two.
 fn hosts(url: &str) -> impl Iterator<Item = String> + '_ {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -644,6 +753,14 @@ fn hosts(url: &str) -> impl Iterator<Item = String> + '_ {
     let (user, places) = authority.rsplit_once('@').map_or(("", authority), |(user, places)| (user, places));
     let at = if user.is_empty() { "" } else { "@" };
     places.split(',').map(move |place| format!("{scheme}://{user}{at}{place}{path}"))
+}
+
+/// The IPv6 address of a URL's only host, without its brackets: the driver would look for a host of that name with them.
+fn bare_v6(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    place.strip_prefix('[')?.split(']').next()
 }
 
 fn has_user(url: &str) -> bool {

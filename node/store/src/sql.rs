@@ -349,6 +349,8 @@ statements! {
     all act_read;
     all act;
     all act_steps;
+    all force_read;
+    all discard_by_force;
     all attempt_add;
     all project_lock;
     embedded take_scope;

@@ -74,6 +74,10 @@ impl Store {
             people,
             batches: config.batch.then(Batches::default),
         });
+        tokio::time::timeout(config.open_timeout, inner.members.refuse_pooler(&inner.beat))
+            .await
+            .map_err(|_| StoreError::Late(config.open_timeout))?
+            .map_err(Fault::into_error)?;
         inner.members.carry(&Migrate, config.open_timeout).await.map_err(Fault::into_error)?;
         if let Some(batches) = &inner.batches {
             batches.start(&inner);
@@ -106,6 +110,7 @@ impl Store {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        jobs.iter().try_for_each(NewJob::checked)?;
         self.inner.work.carry(&Submits(jobs), self.inner.ask_timeout).await.map_err(Fault::into_error)
     }
 
@@ -151,7 +156,12 @@ impl Store {
     }
 
     pub(crate) async fn submits(&self, job: NewJob) -> Result<Submitted, Fault> {
+        job.checked()?;
         Batches::submit(&self.inner, job).await
+    }
+
+    pub(crate) fn ask_timeout(&self) -> Duration {
+        self.inner.ask_timeout
     }
 
     /// One transaction beside the contract.

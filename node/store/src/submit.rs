@@ -14,6 +14,12 @@ use crate::line::{Line, Work};
 use crate::segment::NewSegment;
 use crate::wire::{Dialect, Table, args};
 
+/// The most characters of a name.
+const NAME_MAX: usize = 180;
+
+/// The most bytes of a specification: what MySQL's MEDIUMTEXT holds.
+const BODY_MAX: usize = (1 << 24) - 1;
+
 /// A job to be accepted: the contract's part and what travels along for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
@@ -70,6 +76,23 @@ impl NewJob {
             spec: "{}".to_owned(),
             segments: Vec::new(),
         }
+    }
+
+    /// Refuses what does not fit its columns, alike on every database: MySQL would cut it, PostgreSQL can't store a NUL.
+    pub(crate) fn checked(&self) -> Result<(), StoreError> {
+        for (name, text) in [("kind", &self.kind), ("subject", &self.subject), ("submitter", &self.submitter)] {
+            let chars = text.chars().count();
+            if chars > NAME_MAX {
+                return Err(StoreError::Refused(format!("its {name} has {chars} characters, at most {NAME_MAX} fit")));
+            }
+            if text.contains('\0') {
+                return Err(StoreError::Refused(format!("its {name} holds a NUL character")));
+            }
+        }
+        if self.spec.len() > BODY_MAX {
+            return Err(StoreError::TooLarge { bytes: self.spec.len(), limit: BODY_MAX });
+        }
+        Ok(())
     }
 
     const fn state(&self) -> JobState {
@@ -184,9 +207,9 @@ fn table(jobs: &[NewJob]) -> Table {
         .ints(jobs.iter().map(|job| i64::from(job.external)))
         .ints(jobs.iter().map(|job| state_number(job.state())))
         .ints(jobs.iter().map(|_| now))
-        .texts(jobs.iter().map(|job| short(&job.kind)))
-        .texts(jobs.iter().map(|job| short(&job.subject)))
-        .texts(jobs.iter().map(|job| short(&job.submitter)))
+        .texts(jobs.iter().map(|job| job.kind.clone()))
+        .texts(jobs.iter().map(|job| job.subject.clone()))
+        .texts(jobs.iter().map(|job| job.submitter.clone()))
         .texts(jobs.iter().map(|job| job.spec.clone()))
 }
 
@@ -281,5 +304,10 @@ pub(crate) fn uuid(text: &str) -> Result<Uuid, StoreError> {
 
 /// Names fit their columns on every dialect.
 pub(crate) fn short(text: &str) -> String {
-    text.chars().take(180).collect()
+    printable(text, NAME_MAX)
+}
+
+/// The first so many characters of a text for people. PostgreSQL stores every character but one.
+pub(crate) fn printable(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

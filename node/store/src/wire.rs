@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row as _};
 
-use crate::error::StoreError;
+use crate::error::{Oversize, StoreError};
 use crate::sql::Statement;
 use crate::traffic::Meter;
 
@@ -26,6 +26,10 @@ pub(crate) enum Dialect {
 pub(crate) struct Conn {
     session: Session,
     meter: Meter,
+    /// The most bytes of a statement.
+    limit: usize,
+    /// Whether statements are kept prepared.
+    keeps: bool,
 }
 
 /// A connection to one of the databases.
@@ -118,12 +122,44 @@ fn push_literal(text: &mut String, value: &str) {
 
 impl Conn {
     /// A connection that was just opened.
-    pub(crate) fn new(session: Session, meter: Meter) -> Self {
-        Self { session, meter }
+    pub(crate) fn new(session: Session, meter: Meter, limit: usize) -> Self {
+        Self { session, meter, limit, keeps: true }
+    }
+
+    /// From here on, statements of more bytes are refused before they are sent.
+    pub(crate) fn limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// From here on, no statement is kept prepared.
+    pub(crate) fn forget_statements(&mut self) {
+        self.keeps = false;
+    }
+
+    /// Whether a pooler may give it another session after each transaction.
+    pub(crate) const fn is_pooled(&self) -> bool {
+        !self.keeps
+    }
+
+    fn fits(&self, statement: &Statement, args: &[Arg]) -> Result<(), sqlx::Error> {
+        // No value grows more than sixfold on its way, and few are so large that they have to be written to be measured.
+        if statement.text.len() + args.iter().map(|arg| 64 + 8 * arg.size()).sum::<usize>() <= self.limit {
+            return Ok(());
+        }
+        let bytes = match &self.session {
+            Session::MySql(_) if !statement.keep => spelled_out(statement, args).len(),
+            Session::MySql(_) | Session::Sqlite(_) => args.iter().map(Arg::written).sum(),
+            Session::Postgres(_) => args.iter().map(Arg::size).sum(),
+        };
+        if bytes <= self.limit {
+            return Ok(());
+        }
+        Err(sqlx::Error::Encode(Box::new(Oversize { bytes, limit: self.limit })))
     }
 
     /// Runs a statement and returns its rows.
     pub(crate) async fn rows(&mut self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, sqlx::Error> {
+        self.fits(statement, args)?;
         self.meter.asks(args.iter().map(Arg::size).sum());
         let rows: Vec<Row> = match &mut self.session {
             Session::Sqlite(conn) => {
@@ -131,7 +167,7 @@ impl Conn {
                 query.fetch_all(conn).await?.into_iter().map(Row::Sqlite).collect()
             }
             Session::Postgres(conn) => {
-                let query = bound!(sqlx::Postgres, statement, args, arrays);
+                let query = bound!(sqlx::Postgres, statement, args, arrays).persistent(statement.keep && self.keeps);
                 query.fetch_all(conn).await?.into_iter().map(Row::Postgres).collect()
             }
             Session::MySql(conn) => {
@@ -149,12 +185,15 @@ impl Conn {
 
     /// Runs a statement and returns how many rows it matched.
     pub(crate) async fn run(&mut self, statement: &Statement, args: &[Arg]) -> Result<u64, sqlx::Error> {
+        self.fits(statement, args)?;
         self.meter.asks(args.iter().map(Arg::size).sum());
         Ok(match &mut self.session {
             Session::Sqlite(conn) => bound!(sqlx::Sqlite, statement, args, json).execute(conn).await?.rows_affected(),
-            Session::Postgres(conn) => {
-                bound!(sqlx::Postgres, statement, args, arrays).execute(conn).await?.rows_affected()
-            }
+            Session::Postgres(conn) => bound!(sqlx::Postgres, statement, args, arrays)
+                .persistent(statement.keep && self.keeps)
+                .execute(conn)
+                .await?
+                .rows_affected(),
             Session::MySql(conn) => bound!(sqlx::MySql, statement, args, json).execute(conn).await?.rows_affected(),
         })
     }
@@ -198,6 +237,14 @@ impl Arg {
             Self::Int(_) => 8,
             Self::Text(text) => text.as_ref().map_or(0, String::len),
             Self::Table(table) => table.0.iter().map(Column::size).sum(),
+        }
+    }
+
+    /// Bytes of its value where a table is a JSON text.
+    fn written(&self) -> usize {
+        match self {
+            Self::Int(_) | Self::Text(_) => self.size(),
+            Self::Table(table) => table.json().len(),
         }
     }
 }

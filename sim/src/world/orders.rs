@@ -179,7 +179,13 @@ impl World {
             Some(Outcome::Failed)
         } else if work.fails > 0 {
             work.fails -= 1;
-            Some(Outcome::Failed)
+            if work.fails > 0 {
+                // It succeeds, but the metastore can't store what it brought.
+                self.denied.insert(fence);
+                None
+            } else {
+                Some(Outcome::Failed)
+            }
         } else {
             None
         };

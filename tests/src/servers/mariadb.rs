@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::postgres::Stop;
-use super::process::{Place, Server, directory, free_ports, program, until, user};
+use super::process::{Place, Server, directory, free_ports, private_copy, program, until, user};
 
 /// A MariaDB server in a temporary directory, on a port of its own, user `root` without password.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct MariaDb {
     owner: Option<(u32, u32)>,
     port: u16,
     durable: bool,
+    encrypted: bool,
     server: Option<Server>,
     databases: AtomicU32,
 }
@@ -44,7 +45,16 @@ impl MariaDb {
         let owner = user("mysql")?;
         let directory = directory(owner)?;
         let port = free_ports(1)?[0];
-        let mut server = Self { place, directory, owner, port, durable, server: None, databases: AtomicU32::new(0) };
+        let mut server = Self {
+            place,
+            directory,
+            owner,
+            port,
+            durable,
+            encrypted: false,
+            server: None,
+            databases: AtomicU32::new(0),
+        };
         let made = server
             .command(&install)
             .arg("--no-defaults")
@@ -90,6 +100,10 @@ impl MariaDb {
             // Its `root` may come from this machine only, and the hosts of a network of ours are others.
             command.arg("--skip-grant-tables");
         }
+        if self.encrypted {
+            command.arg(format!("--ssl-cert={}", path.join("tls.crt").display()));
+            command.arg(format!("--ssl-key={}", path.join("tls.key").display()));
+        }
         if !self.durable {
             command.args([
                 "--innodb-flush-log-at-trx-commit=0",
@@ -104,6 +118,19 @@ impl MariaDb {
             let log = std::fs::read_to_string(path.join("log")).unwrap_or_default();
             log.lines().rev().take(20).collect::<Vec<_>>().join("\n")
         })
+    }
+
+    /// From here on it encrypts connections, with this certificate and key, and takes no others.
+    ///
+    /// # Errors
+    /// If it does not start again.
+    pub fn encrypt(&mut self, certificate: &std::path::Path, key: &std::path::Path) -> anyhow::Result<()> {
+        self.stop(Stop::Fast)?;
+        private_copy(certificate, &self.directory.path().join("tls.crt"), self.owner)?;
+        private_copy(key, &self.directory.path().join("tls.key"), self.owner)?;
+        self.encrypted = true;
+        self.resume()?;
+        self.query("", "SET GLOBAL require_secure_transport = ON").map(drop)
     }
 
     /// Stops it.

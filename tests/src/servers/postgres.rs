@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::process::{Place, Server, directory, free_ports, program, until, user};
+use super::process::{Place, Server, directory, free_ports, private_copy, program, until, user};
 
 /// A PostgreSQL server in a temporary directory, on a port of its own, superuser `postgres` without password.
 #[derive(Debug)]
@@ -199,6 +199,18 @@ impl Postgres {
         self.server = Some(Server::spawn_at(&self.place, command, libc::SIGQUIT).context("starting postgres")?);
         let ready = || -> anyhow::Result<bool> { Ok(self.query("postgres", "SELECT 1").is_ok()) };
         until("PostgreSQL answers", START_MAX, ready).with_context(|| self.log())
+    }
+
+    /// From here on it encrypts the connections of who wants that, with this certificate and key.
+    ///
+    /// # Errors
+    /// If it does not start again.
+    pub fn encrypt(&mut self, certificate: &std::path::Path, key: &std::path::Path) -> anyhow::Result<()> {
+        self.stop(Stop::Fast)?;
+        private_copy(certificate, &self.data().join("server.crt"), self.owner)?;
+        private_copy(key, &self.data().join("server.key"), self.owner)?;
+        self.set("ssl=on")?;
+        self.resume()
     }
 
     /// Stops it.

@@ -327,6 +327,20 @@ pub fn directory(owner: Option<(u32, u32)>) -> anyhow::Result<tempfile::TempDir>
     Ok(directory)
 }
 
+/// Copies a file for `owner` alone to read.
+///
+/// # Errors
+/// If it can't be written.
+pub fn private_copy(from: &std::path::Path, to: &std::path::Path, owner: Option<(u32, u32)>) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::copy(from, to)?;
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o600))?;
+    if let Some((uid, gid)) = owner {
+        std::os::unix::fs::chown(to, Some(uid), Some(gid))?;
+    }
+    Ok(())
+}
+
 /// Asks until it is so, or fails after `patience`.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod damage;
 mod discovery;
 mod lb;
 mod metadata;
+mod properties;
 mod s3;
 mod store;
 #[expect(clippy::unwrap_used, reason = "a test")]

@@ -29,12 +29,12 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Job) -> Result<(), Fai
         Job::Show { id } => show(&mut it, &id).await,
         Job::Log { id, step } => log(&mut it, &id, step.as_deref()).await,
         Job::Wait { ids, timeout } => wait(&mut it, &ids, timeout).await,
-        Job::Pause(jobs) => act(&mut it, &jobs, "PAUSE", "paused").await,
-        Job::Resume(jobs) => act(&mut it, &jobs, "RESUME", "resumed").await,
-        Job::Restart(jobs) => act(&mut it, &jobs, "RESTART", "restarted").await,
-        Job::Discard(jobs) => {
+        Job::Pause(jobs) => act(&mut it, &jobs, "PAUSE", "paused", false).await,
+        Job::Resume(jobs) => act(&mut it, &jobs, "RESUME", "resumed", false).await,
+        Job::Restart(jobs) => act(&mut it, &jobs, "RESTART", "restarted", false).await,
+        Job::Discard { jobs, force } => {
             it.screen.confirm(&format!("{} will be given up, for good.", jobs.ids.join(", ")), jobs.yes)?;
-            act(&mut it, &jobs, "DISCARD", "discarded").await
+            act(&mut it, &jobs, "DISCARD", "discarded", force).await
         }
         Job::Why { id } => {
             let data = it.client.raw(Request::get(&["jobs", &id, "why"])).await?;
@@ -168,8 +168,8 @@ fn chosen<'a>(steps: &'a [StepView], named: Option<&str>) -> Option<&'a StepView
     }
 }
 
-async fn act(it: &mut Session<'_, '_>, jobs: &JobIds, action: &str, said: &str) -> Result<(), Failure> {
-    let request = Request::put(&["jobs", "status"]).body(&ActionBody { job_ids: &jobs.ids, action })?;
+async fn act(it: &mut Session<'_, '_>, jobs: &JobIds, action: &str, said: &str, force: bool) -> Result<(), Failure> {
+    let request = Request::put(&["jobs", "status"]).body(&ActionBody { job_ids: &jobs.ids, action, force })?;
     it.done(request, &format!("{} {said}", jobs.ids.join(", "))).await
 }
 

@@ -5,6 +5,9 @@ mod contract;
 mod faults;
 mod model;
 mod planted;
+mod pooler;
+mod refusals;
+mod tls;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};

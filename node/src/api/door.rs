@@ -1,0 +1,111 @@
+//! What no request may bring, for every field of every endpoint alike: NUL characters, halves of surrogate pairs, texts
+//! that are not UTF-8, bodies that are too large.
+//!
+//! The metastores differ in what they store. PostgreSQL refuses a NUL in any text, and a request that is refused there
+//! costs a transaction first. So a request is looked at before any handler reads it. Ranges of numbers are not looked at
+//! here: they are part of the types that the handlers read.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+
+use super::{ApiError, BODY_MAX};
+
+/// Refuses such requests with 400 or 413, and lets the others in.
+pub(super) async fn look(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let uri = &parts.uri;
+    for (place, text) in [("path", uri.path()), ("query string", uri.query().unwrap_or_default())] {
+        if let Err(what) = look_at_uri(text) {
+            return ApiError::bad(format!("the {place} holds {what}")).into_response();
+        }
+    }
+    let Ok(bytes) = to_bytes(body, BODY_MAX).await else {
+        let text = format!("the body is larger than {BODY_MAX} bytes, or was cut off");
+        return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "KE-010000413", text).into_response();
+    };
+    if let Err((at, what)) = look_at_json(&bytes) {
+        return ApiError::bad(format!("the body holds {what} at byte {at}")).into_response();
+    }
+    next.run(Request::from_parts(parts, Body::from(bytes))).await
+}
+
+fn look_at_uri(text: &str) -> Result<(), &'static str> {
+    match percent_decode_str(text).decode_utf8() {
+        Err(_) => Err("a percent-encoded part that is not UTF-8"),
+        Ok(text) if text.contains('\0') => Err("a NUL character (%00)"),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Looks at the escapes of a JSON text. A NUL that is not escaped is refused by whatever reads the text as JSON.
+fn look_at_json(bytes: &[u8]) -> Result<(), (usize, &'static str)> {
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'\\' || byte == 0)) {
+        at += found;
+        if bytes[at] == 0 {
+            return Err((at, "a NUL character"));
+        }
+        match unit(bytes, at) {
+            Some(0) => return Err((at, "a NUL character (\\u0000)")),
+            Some(0xd800..=0xdbff) => {
+                if !matches!(unit(bytes, at + 6), Some(0xdc00..=0xdfff)) {
+                    return Err((at, "half of a surrogate pair"));
+                }
+                at += 12;
+            }
+            Some(0xdc00..=0xdfff) => return Err((at, "half of a surrogate pair")),
+            Some(_) => at += 6,
+            // Another escape, also of a backslash.
+            None => at += 2,
+        }
+    }
+    Ok(())
+}
+
+/// The UTF-16 unit that is escaped at this place.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |value, &byte| {
+        let digit = u16::try_from(char::from(byte).to_digit(16)?).ok()?;
+        Some(value << 4 | digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nul_and_halves_of_surrogate_pairs_are_found_wherever_they_stand() {
+        let what = |text: &str| look_at_json(text.as_bytes()).err();
+        assert_eq!(what(r#"{"subject":"a\u0000b"}"#), Some((13, "a NUL character (\\u0000)")));
+        assert_eq!(what(r#"{"a\u0000":1}"#), Some((3, "a NUL character (\\u0000)")));
+        assert_eq!(what(r#"{"a":[{"b":"\\\u0000"}]}"#), Some((14, "a NUL character (\\u0000)")));
+        assert_eq!(what("{\"a\":\"\0\"}"), Some((6, "a NUL character")));
+        for half in [r#""\ud800""#, r#""\uD800x""#, r#""\udc00""#, r#""\ud800\ud800""#, r#""\uDBFF\n""#, r#""\ud83d"#] {
+            assert_eq!(what(half), Some((1, "half of a surrogate pair")), "{half}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_let_in() {
+        for text in
+            [r#""\\u0000""#, r#""\ud83d\ude00""#, r#""\u0001\n\"""#, r#""\\\\u0000 \u00001""#, "", "{}", r"\", r"\u00"]
+        {
+            let expected = text.contains(r"\u00001");
+            assert_eq!(look_at_json(text.as_bytes()).is_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_and_query_strings_are_looked_at() {
+        assert_eq!(look_at_uri("key=%00"), Err("a NUL character (%00)"));
+        assert_eq!(look_at_uri("subject=a%00"), Err("a NUL character (%00)"));
+        assert_eq!(look_at_uri("key=%ff"), Err("a percent-encoded part that is not UTF-8"));
+        assert_eq!(look_at_uri("key=%25%30%30&b=%C3%A4"), Ok(()));
+    }
+}

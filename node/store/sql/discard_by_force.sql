@@ -1,0 +1,14 @@
+-- Whatever the row holds: the epoch grows, so that nobody's fence fits any more, and what does not parse is put right.
+UPDATE {p}_job
+SET state = 5,
+  epoch = CASE WHEN epoch < 0 THEN 1 ELSE epoch + 1 END,
+  holder_node = NULL,
+  holder_incarnation = NULL,
+  placed = NULL,
+  steps = CASE WHEN steps < 0 OR steps > 1000000 THEN 0 ELSE steps END,
+  priority = CASE WHEN priority < 0 OR priority > 4 THEN 4 ELSE priority END,
+  external = CASE WHEN external < 0 OR external > 1 THEN 1 ELSE external END,
+  project = CASE WHEN project < 0 OR project > 4294967295 THEN 0 ELSE project END,
+  ended_ms = $2,
+  changed_ms = $2
+WHERE id = $1
