@@ -89,6 +89,7 @@ pub fn read_as_every_request(body: &[u8]) -> usize {
         reads::<catalog::NewModel>,
         reads::<catalog::Build>,
         reads::<catalog::Refresh>,
+        reads::<catalog::Verify>,
         reads::<jobs::Submit>,
         reads::<jobs::Act>,
         reads::<query::Query>,
@@ -121,6 +122,7 @@ pub fn router(parts: Parts) -> Router {
                 .put(catalog::refresh_segment)
                 .delete(catalog::drop_segments),
         )
+        .route("/models/{model}/segments/verification", post(catalog::verify_segments))
         .route("/jobs", get(jobs::list).post(jobs::submit))
         .route("/jobs/status", put(jobs::act))
         .route("/jobs/{job}", get(jobs::show))
@@ -245,6 +247,17 @@ impl From<kirin_olap::Error> for ApiError {
     fn from(error: kirin_olap::Error) -> Self {
         // Kylin's clients expect 500 for a query that fails.
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-010000500", error.to_string())
+    }
+}
+
+impl From<crate::verification::Error> for ApiError {
+    fn from(error: crate::verification::Error) -> Self {
+        use crate::verification::Error;
+        match error {
+            Error::Store(error) => error.into(),
+            Error::Olap(error) => error.into(),
+            Error::Manifest(..) => Self::conflict("KE-010022201", error.to_string()),
+        }
     }
 }
 

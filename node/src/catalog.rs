@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::metastore::{DocKind, SegmentState, Store};
+use crate::metastore::{DocKind, SegmentState, Store, StoreError};
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
 use serde_json::Value;
@@ -104,7 +104,7 @@ impl Catalogs {
 }
 
 /// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
-async fn read(store: &Store, project: ProjectId) -> Checked<Catalog> {
+pub(crate) async fn read(store: &Store, project: ProjectId) -> Result<Catalog, StoreError> {
     let mut catalog = Catalog::default();
     for doc in store.docs(project).await? {
         match doc.kind {

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use crate::config::Retention;
 use crate::metastore::{Old, Store, wall_ms};
+use crate::verification::{self, Schedule};
 use kirin_core::ask::{Epoch, Target};
+use kirin_olap::Engine;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -33,6 +35,7 @@ const FORGET_PAUSE: Duration = Duration::from_millis(200);
 pub struct Chores {
     store: Store,
     retention: Retention,
+    verification: Option<(Engine, Schedule)>,
     working_dir: Arc<Path>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -40,7 +43,14 @@ pub struct Chores {
 impl Chores {
     /// Nothing to do yet.
     pub fn new(store: Store, working_dir: &Path, retention: Retention) -> Self {
-        Self { store, retention, working_dir: working_dir.into(), task: Arc::default() }
+        Self { store, retention, verification: None, working_dir: working_dir.into(), task: Arc::default() }
+    }
+
+    /// Verifies published segments, too, if the schedule says so.
+    #[must_use]
+    pub fn verifying(mut self, engine: Engine, schedule: Schedule) -> Self {
+        self.verification = Some((engine, schedule)).filter(|(_, schedule)| !schedule.every.is_zero());
+        self
     }
 
     /// This member holds the claim.
@@ -62,6 +72,12 @@ impl Chores {
                         tracing::info!(rows, files, "forgot what is old, swept what nothing refers to")
                     }
                     Err(error) => tracing::warn!(%error, "the chores are left for the next time"),
+                }
+                let Some((engine, schedule)) = &chores.verification else { continue };
+                match verification::verify_all(&chores.store, engine, *schedule).await {
+                    Ok(None) => {}
+                    Ok(Some(wrong)) => tracing::info!(wrong, "verified all segments"),
+                    Err(error) => tracing::warn!(%error, "the segments are verified at the next round"),
                 }
             }
         });
@@ -85,8 +101,14 @@ impl Chores {
 
     /// Between two rounds: what is kept for a short time has to be looked at often.
     fn every(&self) -> Duration {
-        let kept = [self.retention.jobs, self.retention.history].into_iter().filter(|kept| !kept.is_zero());
-        kept.min().map_or(ROUND_MAX, |kept| kept / 10).clamp(FIRST_ROUND, ROUND_MAX)
+        let verify = self.verification.as_ref().map_or(Duration::ZERO, |(_, schedule)| schedule.every);
+        let spans = [self.retention.jobs, self.retention.history, verify];
+        spans
+            .into_iter()
+            .filter(|span| !span.is_zero())
+            .min()
+            .map_or(ROUND_MAX, |span| span / 10)
+            .clamp(FIRST_ROUND, ROUND_MAX)
     }
 
     /// Deletes what is older than anybody wants to know. Returns how many rows.

@@ -557,6 +557,14 @@ impl Store {
         Ok(self.inner.segments(project, model).await?.into_iter().map(info).collect())
     }
 
+    /// Replaces the manifest of a segment; false if it was dropped or published again since it was read.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn annotate_segment(&self, read: &SegmentInfo, manifest: &Value) -> Read<bool> {
+        self.inner.segment_annotate(read.id, read.job, read.epoch, &manifest.to_string()).await
+    }
+
     /// Drops a segment that can be read; false if it can't be dropped.
     ///
     /// # Errors
@@ -581,6 +589,14 @@ impl Store {
     /// If the metastore can't be written.
     pub async fn put_setting_if_absent(&self, name: &str, value: &str) -> Read<String> {
         Ok(self.inner.setting_or(name, value).await?.0)
+    }
+
+    /// Writes a setting.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn put_setting(&self, name: &str, value: &str) -> Read<()> {
+        self.inner.setting_put(name, value).await
     }
 
     /// Appends a line to the history.

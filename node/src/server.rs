@@ -138,11 +138,13 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
     let attempts = Attempts::new(store.clone(), &working_dir, executors(config), retry);
+    let engine = engine(config)?;
     let outside = outside::Parts {
         store: store.clone(),
         join,
         attempts: attempts.clone(),
-        chores: Chores::new(store.clone(), &working_dir, config.retention),
+        chores: Chores::new(store.clone(), &working_dir, config.retention)
+            .verifying(engine.clone(), config.verification),
         history: History::new(store.clone()),
         directory: directory.clone(),
         recorder: recorder(config, &name),
@@ -162,7 +164,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         links,
         directory,
         attempts,
-        catalogs: Catalogs::new(engine(config)?),
+        catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
         verified: Verified::new(Duration::from_secs(300), 1000),
         stop,

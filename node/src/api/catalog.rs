@@ -405,9 +405,12 @@ fn range_of(segment: &SegmentInfo) -> SegmentRange {
 fn segment_json(segment: &SegmentInfo) -> Value {
     let manifest = segment.manifest.as_ref();
     let number = |key: &str| manifest.and_then(|m| m.get(key)).and_then(Value::as_u64).unwrap_or(0);
-    let status = match segment.state {
-        SegmentState::New => "NEW",
-        SegmentState::Ready => "READY",
+    let wrong = manifest.and_then(|m| m.get("wrong")).and_then(Value::as_str);
+    let status = match (segment.state, wrong) {
+        (SegmentState::New, _) => "NEW",
+        (SegmentState::Ready, None) => "READY",
+        // As Kylin calls a segment that is there and that queries must not trust.
+        (SegmentState::Ready, Some(_)) => "WARNING",
     };
     json!({
         "id": segment.id.to_string(),
@@ -422,6 +425,7 @@ fn segment_json(segment: &SegmentInfo) -> Value {
         "bytes_size": number("bytes"),
         "epoch": segment.epoch.0,
         "job_id": segment.job.to_string(),
+        "wrong": wrong,
     })
 }
 
@@ -581,6 +585,45 @@ async fn chosen(
             .suggest("see `kirin segment list`"));
     }
     Ok(rows)
+}
+
+/// `POST /models/{m}/segments/verification`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    #[serde(default = "default_project")]
+    project: String,
+    /// Which; all that are READY if none are named.
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
+    /// Whether groups are compared with the source tables, too.
+    #[serde(default)]
+    deep: bool,
+}
+
+/// `POST /models/{m}/segments/verification`: checks what is published, and keeps queries from what is wrong.
+pub(super) async fn verify_segments(
+    State(context): Shared,
+    Path(name): Path<String>,
+    Body(verify): Body<Verify>,
+) -> Result<Value> {
+    let project = project(&context, &verify.project).await?;
+    let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
+    let model = model_of(&catalog.models, &name)?;
+    let rows = if verify.ids.is_empty() && verify.names.is_empty() {
+        context.store.segments(project.id, Some(&model.name)).await?
+    } else {
+        chosen(&context, &project, model, &verify.ids, &verify.names).await?
+    };
+    let mut segments = vec![];
+    for row in rows {
+        let engine = context.catalogs.engine();
+        let verified = crate::verification::verify(&context.store, engine, &catalog, row, verify.deep).await?;
+        segments.extend(verified.as_ref().map(crate::verification::shown));
+    }
+    Ok(Data(json!({ "segments": segments })))
 }
 
 /// `DELETE /models/{m}/segments`.

@@ -570,6 +570,16 @@ pub enum Segment {
         /// The model
         model: String,
     },
+    /// Verifies published segments; queries do not use one that is wrong
+    Verify {
+        /// The model
+        model: String,
+        /// The segments' ids; all if none is given
+        ids: Vec<String>,
+        /// Compares each group with the source tables, too; takes about as long as a build
+        #[arg(long)]
+        deep: bool,
+    },
     /// Drops segments
     Drop {
         /// The model

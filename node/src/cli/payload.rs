@@ -270,6 +270,37 @@ payloads! {
         /// Its indexes.
         indexes: Vec<Value>,
     }
+    /// `POST /models/{m}/segments/verification`.
+    VerificationView {
+        /// One for each verified segment.
+        segments: Vec<VerifiedView>,
+    }
+    /// A verified segment.
+    VerifiedView {
+        /// Its id.
+        id: String,
+        /// Its name.
+        name: String,
+        /// Indexes that were checked.
+        indexes: u64,
+        /// Groups in them.
+        groups: u64,
+        /// What is wrong.
+        problems: Vec<ProblemView>,
+        /// Files that cannot be read.
+        unreadable: Vec<String>,
+        /// What could not be compared.
+        unchecked: Vec<String>,
+        /// Why queries do not use it.
+        wrong: Option<String>,
+    }
+    /// Something wrong in a segment.
+    ProblemView {
+        /// The index.
+        layout: u64,
+        /// What is wrong with it.
+        problem: String,
+    }
     /// A segment.
     SegmentView {
         /// Its id.
@@ -375,6 +406,17 @@ pub struct BuildBody<'a> {
     pub priority: u8,
     /// Submitting twice under one key makes one job.
     pub idempotency_key: &'a str,
+}
+
+/// `POST /models/{m}/segments/verification`.
+#[derive(Debug, Serialize)]
+pub struct VerifyBody<'a> {
+    /// The project.
+    pub project: &'a str,
+    /// Which segments; all if none is named.
+    pub ids: Vec<String>,
+    /// Whether groups are compared with the source tables, too.
+    pub deep: bool,
 }
 
 /// `POST /query` and `POST /query/explain`.

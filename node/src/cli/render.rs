@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::payload::{
     ClusterView, HistoryView, JobView, MemberView, ModelView, Page, ProjectView, QueryView, SegmentView, StepView,
-    TableView, WhyView,
+    TableView, VerificationView, WhyView,
 };
 use super::when::{Moment, readable};
 
@@ -303,6 +303,30 @@ pub fn segments(segments: &[SegmentView], color: bool) -> String {
         "No segments. Build one with `kirin segment build MODEL`.\n".into()
     } else {
         columns.render(color)
+    }
+}
+
+/// `segment verify`.
+pub fn verification(view: &VerificationView, color: bool) -> String {
+    let mut columns = Columns::new(&["ID", "NAME", "INDEXES", "GROUPS", "RESULT"]).right(&["INDEXES", "GROUPS"]);
+    let mut details = String::new();
+    for it in &view.segments {
+        let result = match (it.problems.is_empty(), it.unreadable.is_empty(), &it.wrong) {
+            (false, ..) => "wrong",
+            (true, false, _) => "unreadable",
+            (true, true, Some(_)) => "marked wrong before",
+            (true, true, None) => "right",
+        };
+        columns.row([it.id.clone(), it.name.clone(), it.indexes.to_string(), it.groups.to_string(), result.to_owned()]);
+        let problems = it.problems.iter().map(|p| format!("index {}: {}", p.layout, p.problem));
+        let unchecked = it.unchecked.iter().map(|text| format!("not compared: {text}"));
+        for line in problems.chain(it.unreadable.iter().cloned()).chain(unchecked) {
+            details.push_str(&format!("{}: {line}\n", it.name));
+        }
+    }
+    match view.segments.is_empty() {
+        true => "No segment to verify.\n".into(),
+        false => columns.render(color) + &details,
     }
 }
 

@@ -166,6 +166,18 @@ pub const KEYS: &[Key] = &[
         "for how long the cluster's history is kept; 0 keeps it for ever",
     )
     .or("90d"),
+    Key::new(
+        "kirin.segment.verify-every",
+        span(Unit::Secs, 0, 36_500 * DAY),
+        "how often the leader verifies every published segment; 0 switches it off",
+    )
+    .or("0"),
+    Key::new(
+        "kirin.segment.verify-deep",
+        Kind::Flag,
+        "whether it compares each group with the source tables, too, which costs as much as building",
+    )
+    .or("false"),
     Key::new("kylin.job.retry-interval", span(Unit::Millis, 0, DAY), "how long to wait before that").or("30000"),
     Key::new("kirin.job.drain-timeout", span(Unit::Secs, 0, DAY), "how long a stopping node waits for step boundaries")
         .or("30s"),

@@ -375,6 +375,7 @@ statements! {
     all segment_unreserve;
     all segment_list;
     all segment_get;
+    all segment_annotate;
     all segment_drop;
     all catalog_read;
     each catalog_bump;

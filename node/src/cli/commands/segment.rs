@@ -2,8 +2,8 @@
 
 use super::super::args::Segment;
 use super::super::client::{Request, decode};
-use super::super::exit::Failure;
-use super::super::payload::{BuildBody, SegmentView, Submitted};
+use super::super::exit::{Exit, Failure};
+use super::super::payload::{BuildBody, SegmentView, Submitted, VerificationView, VerifyBody};
 use super::super::render;
 use super::{Session, job};
 
@@ -35,6 +35,22 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(),
             job::submitted(&mut it, &data, &submitted, wait).await
         }
         Segment::List { model } => it.list::<SegmentView>(&["models", &model, "segments"], render::segments).await,
+        Segment::Verify { model, ids, deep } => {
+            let body = VerifyBody { project: it.project, ids, deep };
+            let request = Request::post(&["models", &model, "segments", "verification"]).body(&body)?.repeatable();
+            let data = it.client.raw(request).await?;
+            let view: VerificationView = decode(&data)?;
+            it.screen.show(&data, |color| Ok(render::verification(&view, color)))?;
+            let bad = view.segments.iter().filter(|s| !(s.problems.is_empty() && s.unreadable.is_empty())).count();
+            match bad {
+                0 => Ok(()),
+                _ => Err(Failure::new(
+                    Exit::Failed,
+                    format!("{bad} segment(s) of {model} are wrong or cannot be read"),
+                    "Queries do not use a wrong segment. Refresh it to build it again.",
+                )),
+            }
+        }
         Segment::Drop { model, ids, yes } => {
             it.screen.confirm(&format!("{} segment(s) of {model} will be dropped.", ids.len()), yes)?;
             let mut request =

@@ -110,6 +110,7 @@ planted! {
         segment_overlap: "s.start_ms < q.end_at" => "1 = 0" trips beside!(ranges_of_a_model_never_overlap);
         segment_publish: "AND (j.state = 1 OR j.job = {uuid q.owner})" => "" trips beside!(publishing_is_one_fenced_commit);
         segment_unreserve: "AND state = 0" => "AND state = 1" trips beside!(what_will_never_be_published_is_given_back);
+        segment_annotate: "AND job = {uuid $2}" => "AND {uuid $2} = {uuid $2}" trips beside!(a_refresh_replaces_the_manifest);
         segment_drop: "AND state = 1" => "" trips beside!(what_will_never_be_published_is_given_back);
         progress: "AND epoch = $2" => "AND $2 = $2" trips beside!(progress_is_fenced);
         progress: "AND holder_node = $3" => "AND $3 = $3" trips beside!(progress_is_fenced);
