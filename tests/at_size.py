@@ -1,4 +1,4 @@
-"""Compares what `cargo run -p kirin-olap --example at_size` built and answered with DuckDB, group by group.
+"""Compares what `cargo run -p kirin-tests --bin at-size` built and answered with DuckDB, group by group.
 
 usage: at_size.py < OUTPUT
 Reads one JSON object a line from standard input. Exits with 1 if anything differs.

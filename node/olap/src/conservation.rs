@@ -24,11 +24,14 @@
 
 use crate::error::{Error, Result};
 use crate::star::{Partial, PartialKind};
+use datafusion::arrow::array::types::ByteViewType;
 use datafusion::arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimestampMicrosecondType,
 };
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, GenericByteViewArray, MAX_INLINE_VIEW_LEN, PrimitiveArray, RecordBatch,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
@@ -403,19 +406,38 @@ fn each_hash(values: &dyn Array, mut f: impl FnMut(usize, u64)) -> Result<()> {
         }
         DataType::Float32 => each::<Float32Type>(values, |i, v| f(i, mix(float_bits(f64::from(v))))),
         DataType::Float64 => each::<Float64Type>(values, |i, v| f(i, mix(float_bits(v)))),
-        DataType::Utf8View => {
-            let array = values.as_string_view();
-            let hash = |i: usize| XxHash64::oneshot(0, array.value(i).as_bytes());
-            (0..array.len()).filter(|i| array.is_valid(*i)).for_each(|i| f(i, hash(i)));
-        }
-        DataType::BinaryView => {
-            let array = values.as_binary_view();
-            let hash = |i: usize| XxHash64::oneshot(0, array.value(i));
-            (0..array.len()).filter(|i| array.is_valid(*i)).for_each(|i| f(i, hash(i)));
-        }
+        DataType::Utf8View => each_view_hash(values.as_string_view(), |text| text.as_bytes(), f),
+        DataType::BinaryView => each_view_hash(values.as_binary_view(), |bytes| bytes, f),
         other => return Err(Error::Execution(format!("cannot take a fingerprint of {other}"))),
     }
     Ok(())
+}
+
+/// Texts are the expensive values. A short one lies in its view, zero-padded, so the view stands for it. A longer one is
+/// hashed once as long as the same view comes again, as it does for dictionary-encoded columns.
+fn each_view_hash<T: ByteViewType + ?Sized>(
+    array: &GenericByteViewArray<T>,
+    bytes: impl Fn(&T::Native) -> &[u8],
+    mut f: impl FnMut(usize, u64),
+) {
+    const SLOTS: usize = 256;
+    let mut known = vec![(0u128, 0u64); SLOTS];
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    for (i, view) in array.views().iter().enumerate() {
+        if nulls.is_some_and(|nulls| nulls.is_null(i)) {
+            continue;
+        }
+        let short = mix(*view as u64 ^ mix((*view >> 64) as u64));
+        if *view as u32 <= MAX_INLINE_VIEW_LEN {
+            f(i, short);
+            continue;
+        }
+        let (last, hash) = &mut known[short as usize % SLOTS];
+        if last != view {
+            (*last, *hash) = (*view, XxHash64::oneshot(0, bytes(array.value(i))));
+        }
+        f(i, *hash);
+    }
 }
 
 /// One pattern for both zeros and one for all NaNs, as they are one group each.

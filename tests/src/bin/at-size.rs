@@ -2,7 +2,7 @@
 //! everything with DuckDB.
 //!
 //! ```sh
-//! cargo run --release -p kirin-olap --example at_size -- DIR --rows 3000000 --builds 10
+//! cargo run --release -p kirin-tests --bin at-size -- DIR --rows 3000000 --builds 10
 //! ```
 //!
 //! Writes the generated tables to DIR, builds a model of eight dimensions again and again with plans of different widths
@@ -10,13 +10,14 @@
 //! Prints one JSON object a line: `{"table": …}`, `{"build": …, "layouts": {ID: [FILE…]}}` and
 //! `{"query": SQL, "threads": …, "memory": …, "index": …, "rows": …}` or the error instead of the rows.
 
-use anyhow::{Context, Result, ensure};
-use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
-use datafusion::parquet::arrow::ArrowWriter;
+use anyhow::{Context as _, Result, ensure};
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use clap::Parser;
 use kirin_olap::{
     BuildJob, Cancel, Catalog, Engine, EngineConfig, Manifest, Model, QueryOptions, Segment, SegmentRange, Source,
     StepResult, Table, plan,
 };
+use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,19 +27,22 @@ use std::sync::Arc;
 const DISTINCT: [u64; 7] = [10, 4, 25, 5, 100, 3, 8];
 const MIB: usize = 1 << 20;
 
+/// What is built, and how often.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Where tables and indexes are written
+    dir: PathBuf,
+    /// Rows of the fact table
+    #[arg(long, default_value_t = 3_000_000)]
+    rows: u64,
+    /// Builds in a row
+    #[arg(long, default_value_t = 10)]
+    builds: usize,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1);
-    let dir = PathBuf::from(args.next().context("usage: at_size DIR [--rows N] [--builds N]")?);
-    let (mut rows, mut builds) = (3_000_000u64, 10usize);
-    while let Some(flag) = args.next() {
-        let value = args.next().with_context(|| format!("{flag} needs a number"))?;
-        match flag.as_str() {
-            "--rows" => rows = value.parse()?,
-            "--builds" => builds = value.parse()?,
-            _ => anyhow::bail!("unknown option {flag}; use --rows or --builds"),
-        }
-    }
+    let Args { dir, rows, builds } = Args::parse();
     std::fs::create_dir_all(&dir)?;
     let tables = vec![facts(&dir, rows).await?, places(&dir).await?];
     let model = model()?;
