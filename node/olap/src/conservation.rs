@@ -29,9 +29,7 @@ use datafusion::arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimestampMicrosecondType,
 };
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, GenericByteViewArray, MAX_INLINE_VIEW_LEN, PrimitiveArray, RecordBatch,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, PrimitiveArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
@@ -421,6 +419,8 @@ fn each_view_hash<T: ByteViewType + ?Sized>(
     mut f: impl FnMut(usize, u64),
 ) {
     const SLOTS: usize = 256;
+    // As Arrow's format has it; the low 32 bits of a view are the length.
+    const INLINE_LENGTH: u32 = 12;
     let mut known = vec![(0u128, 0u64); SLOTS];
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     for (i, view) in array.views().iter().enumerate() {
@@ -428,7 +428,7 @@ fn each_view_hash<T: ByteViewType + ?Sized>(
             continue;
         }
         let short = mix(*view as u64 ^ mix((*view >> 64) as u64));
-        if *view as u32 <= MAX_INLINE_VIEW_LEN {
+        if *view as u32 <= INLINE_LENGTH {
             f(i, short);
             continue;
         }
