@@ -1,4 +1,4 @@
-//! Every key, declared once: the parser, the messages and the README's table all read this.
+//! Every key, declared once: the parser, the messages and the table in `docs/` all read this.
 //!
 //! [`KEYS`] are the keys that Kirin obeys. [`KYLIN_ONLY`] are keys and families of Kylin's that change nothing here, with
 //! the reason where it matters. [`PASSTHROUGH`] prefixes are handed on verbatim. Anything else is unknown.
@@ -71,7 +71,7 @@ const HOST: Kind = Kind::Text("a host name or an IP address, without a port");
 const SERVERS: Kind = Kind::Text("host:port, comma separated");
 const DAY: u64 = 86_400;
 
-/// The keys that Kirin obeys, grouped as the README shows them.
+/// The keys that Kirin obeys, grouped as `docs/src/reference/configuration.md` shows them.
 pub const KEYS: &[Key] = &[
     // The node and its addresses.
     Key::new("kylin.server.mode", Kind::Word(&["all", "job", "query"]), "what the node does: jobs, queries or both")
@@ -377,7 +377,7 @@ pub fn looks_secret(name: &str) -> bool {
     words.iter().any(|word| name.contains(word))
 }
 
-/// The configuration table of the README, in Markdown.
+/// The table of `docs/src/reference/configuration.md`.
 pub fn markdown() -> String {
     let mut out = String::from("| key | default | allowed | meaning |\n|---|---|---|---|\n");
     for key in KEYS {

@@ -253,19 +253,20 @@ fn a_conf_directory_that_is_named_has_to_exist() {
     assert_eq!(home.problem(), "nowhere: there is no such directory");
 }
 
-/// The README's table is generated from the keys: `UPDATE_README=1 cargo test -p kirin readme` writes it anew.
+/// The table of `docs/src/reference/configuration.md` is generated from the keys: `UPDATE_DOCS=1 cargo test -p kirin
+/// configuration_page` writes it.
 #[test]
-fn the_readme_lists_every_key() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = readme.split_once("<!-- configuration").expect("the README has a place for the table");
+fn the_configuration_page_lists_every_key() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/configuration.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (head, rest) = page.split_once("<!-- configuration").expect("the page has a place for the table");
     let (marker, rest) = rest.split_once("-->\n").unwrap();
     let (_, tail) = rest.split_once("<!-- end of configuration -->").unwrap();
     let fresh =
         format!("{head}<!-- configuration{marker}-->\n{}<!-- end of configuration -->{tail}", super::keys::markdown());
-    if std::env::var_os("UPDATE_README").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &fresh).unwrap();
         return;
     }
-    assert!(readme == fresh, "the table is out of date: UPDATE_README=1 cargo test -p kirin readme");
+    assert!(page == fresh, "the table is out of date: UPDATE_DOCS=1 cargo test -p kirin configuration_page");
 }
