@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 mod damage;
 mod discovery;
+mod docs;
 mod lb;
 mod metadata;
 mod s3;
