@@ -229,7 +229,7 @@ async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_says
     newer.announce().await;
     observer.until_sees(&["all:2"]).await;
     newer.until_up().await;
-    older.until_degraded("another process is registered under this node's id").await;
+    older.until_degraded("another process has registered under this node's id").await;
     assert_eq!(older.sees(), ["all:2"]);
     newer.discovery.stop().await;
     observer.until_sees(&["all:1"]).await;
@@ -319,7 +319,7 @@ async fn starting_stopping_and_withdrawing_do_not_wait_for_a_zookeeper_that_is_n
     assert_eq!(idle.withdraw().await, Ok(()), "there is nothing to withdraw");
     idle.stop().await;
     let node = Node::start(kylin5(&settings(&zk.connect_string())), Role::All, 1).await;
-    node.until_degraded("no ZooKeeper server can be reached").await;
+    node.until_degraded("cannot reach any ZooKeeper server").await;
     node.discovery.stop().await;
     assert!(begun.elapsed() < PATIENCE / 10, "{:?}", begun.elapsed());
     assert_eq!(CLUSTER.len() + "/kylin//services".len(), SERVICES.len());
