@@ -1,4 +1,4 @@
-//! `kirin bench`: what the README claims, measured on this machine.
+//! `kirin bench`: measures the figures of the documentation on this machine.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ const PROJECT: &str = "default";
 /// Runs a benchmark.
 ///
 /// # Errors
-/// If something can't be started, or what is measured did not work.
+/// If a process cannot be started, or a measured operation fails.
 pub async fn run(bench: Bench, format: Format) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // What is dropped takes its processes and its directory along.
+    // Dropping the cluster ends its processes and deletes its directory.
     tokio::select! {
         done = Box::pin(measure(bench, format)) => done,
         _ = terminate.recv() => bail!("interrupted"),
@@ -48,7 +48,7 @@ async fn measure(bench: Bench, format: Format) -> anyhow::Result<()> {
     }
 }
 
-/// From kill -9 of the node that runs a build to the heir's first committed step; and of a graceful stop.
+/// Measures from kill -9 of the node that runs a build to the heir's first committed step; and a graceful stop.
 async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 3, Plan { metastore, ..Plan::default() }).await?;
@@ -91,7 +91,10 @@ async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyho
         "handover_max_ms": quantile(&handed, 1.0),
     });
     report(format, "kill -9 to the heir's first committed step", &taken, &figures);
-    ensure!(lost == 0 && duplicates == 0, "{lost} jobs were lost and {duplicates} steps or publishes were done twice");
+    ensure!(
+        lost == 0 && duplicates == 0,
+        "{lost} jobs were lost, and {duplicates} steps or publications were repeated"
+    );
     Ok(())
 }
 
@@ -114,7 +117,7 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
     let (victim, epoch) = cluster
         .wait("the build to run", async || {
             let view: Value = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
-            ensure!(view["job_status"] != "FINISHED", "the build was over before it could be hit");
+            ensure!(view["job_status"] != "FINISHED", "the build ended before the kill");
             let done =
                 view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED").count();
             let node = view["node"].as_str().and_then(|name| cluster.place(name));
@@ -155,7 +158,7 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
     Ok(Taken { first_step, finished, duplicates })
 }
 
-/// A graceful stop under a job: microseconds from the end of the stopped node's last step to the start of the heir's first.
+/// A graceful stop during a job: microseconds from the end of the stopped node's last step to the start of the heir's first.
 async fn one_handover(cluster: &mut Cluster, run: usize) -> anyhow::Result<u64> {
     let submitter = &cluster.nodes[run % cluster.nodes.len()];
     let body = json!({ "project": PROJECT, "kind": "probe", "spec": { "steps": 60, "step_ms": 20 } });
@@ -178,8 +181,9 @@ async fn one_handover(cluster: &mut Cluster, run: usize) -> anyhow::Result<u64> 
         })
         .await?;
     ensure!(steps.len() == 60, "{} of 60 steps are committed", steps.len());
-    let first = steps.iter().position(|step| step["epoch"].as_u64() > Some(1)).context("the job was over too soon")?;
-    // Both ends of the gap are on this machine's one clock.
+    let first =
+        steps.iter().position(|step| step["epoch"].as_u64() > Some(1)).context("the job ended before the stop")?;
+    // Both times are from this machine's clock.
     let moment = |step: &Value| step["result"]["started_us"].as_i64().unwrap_or(0);
     let last_end = moment(&steps[first - 1]) + 20_000;
     cluster.restart(stopped).await?;
@@ -192,7 +196,7 @@ async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 3, Plan { metastore, ..Plan::default() }).await?;
     let mut started = Histogram::<u64>::new(3)?;
-    // The first few open connections and fill caches.
+    // The first few jobs open connections and fill caches.
     for run in 0..runs + 10 {
         let took = submit_to_start(&cluster, cluster.nodes[run as usize % cluster.nodes.len()].client()?).await?;
         if run >= 10 {

@@ -1,7 +1,7 @@
-//! `kirin demo`: the main job on real data, with a node killed under a running build.
+//! `kirin demo`: builds and queries on real data, with a node killed during a build.
 //!
-//! It is a user of the cluster like any other: three node processes, one metastore, everything over HTTP. It ends well only
-//! if every check held.
+//! The demo uses the cluster as any user does: three node processes, one metastore, everything over HTTP. It succeeds only if
+//! every check holds.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::launch::{Cluster, Plan};
 use kirin_shell::clock;
 
 const PROJECT: &str = "demo";
-/// The kill comes when so many steps are committed and at least so many are left.
+/// The kill comes when at least this many steps are committed, and at least this many are left.
 const KILL_WINDOW: (u64, u64) = (1, 5);
 
-/// What is asked of the built indexes, and of the raw tables for comparison.
+/// The queries, which are answered from the indexes and from the raw tables.
 const QUERIES: [(&str, &str); 4] = [
     (
         "delay by airline",
@@ -40,7 +40,7 @@ const QUERIES: [(&str, &str); 4] = [
     ("all flights", "SELECT COUNT(*) AS flights, SUM(distance) AS miles, AVG(arr_delay) AS late FROM flights"),
 ];
 
-/// What the kill and the takeover looked like.
+/// The kill and the takeover, as observed.
 struct Takeover {
     job: String,
     victim: String,
@@ -56,13 +56,13 @@ struct Takeover {
 /// Runs the demo.
 ///
 /// # Errors
-/// If a check did not hold, or something could not be started.
+/// If a check fails, or a process cannot be started.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-demo-").tempdir()?;
     let keep = args.keep;
     let done = play(&dir, args).await;
     if keep || done.is_err() {
-        // What went wrong is told by the logs of the nodes.
+        // The logs of the nodes tell what went wrong.
         let dir = dir.keep();
         say(&format!("Everything is below {}", dir.display()));
     }
@@ -88,7 +88,7 @@ async fn play(dir: &tempfile::TempDir, args: DemoArgs) -> anyhow::Result<()> {
     title("Four builds, submitted through three nodes");
     let jobs = submit(&cluster).await?;
     let takeover = kill_under_a_build(&mut cluster, &jobs).await?;
-    title("The builds end");
+    title("The builds finish");
     for job in &jobs {
         finish(&cluster, job).await?;
     }
@@ -123,7 +123,7 @@ async fn define(cluster: &Cluster, data: &std::path::Path) -> anyhow::Result<()>
     let first = cluster.nodes[0].client()?;
     let _: Value = first.call(Request::post(&["projects"]).body(&json!({ "name": PROJECT }))?).await?;
     for (at, table) in demo::tables(data).into_iter().enumerate() {
-        // Any node will do.
+        // Every node accepts requests.
         let node = &cluster.nodes[at % cluster.nodes.len()];
         let body = json!({ "project": PROJECT, "name": table.name, "source": table.source });
         let made: Value = node.client()?.call(Request::post(&["tables"]).body(&body)?).await?;
@@ -163,7 +163,7 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
     let (least, left) = KILL_WINDOW;
     let hit = cluster
         .wait("a build in the middle of its steps", async || {
-            // On an idle machine a build is over in a moment: as long as one runs it is looked at again at once.
+            // On an idle machine a build takes a moment, so the demo polls without a pause while one runs.
             loop {
                 let client = cluster.nodes[0].client()?;
                 let views = try_join_all(jobs.iter().map(|job| job_of(client, job))).await?;
@@ -181,7 +181,7 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
         })
         .await?;
     let (job, victim, done, total, epoch) = hit;
-    let at = cluster.place(&victim).with_context(|| format!("{victim} is none of our nodes"))?;
+    let at = cluster.place(&victim).with_context(|| format!("{victim} is not a node of this demo"))?;
     let pid = cluster.nodes[at].pid().unwrap_or_default();
     let killed = cluster.kill(at).await?;
     say(&format!("  {victim} (process {pid}) was killed while it ran job {job}, {done} of {total} steps committed"));
@@ -279,7 +279,7 @@ async fn compare(cluster: &Cluster) -> anyhow::Result<Vec<Compared>> {
     for (at, (name, sql)) in QUERIES.into_iter().enumerate() {
         let node = nodes[at % nodes.len()];
         let ask = async |body: Value| -> anyhow::Result<(Value, f64)> {
-            // The first answer warms up what any later question would find warm.
+            // The first query fills the caches.
             let _: Value = node.client()?.call(Request::post(&["query"]).body(&body)?).await?;
             let mut best = f64::MAX;
             let mut answer = Value::Null;
@@ -310,7 +310,7 @@ async fn compare(cluster: &Cluster) -> anyhow::Result<Vec<Compared>> {
     Ok(compared)
 }
 
-/// Equal row for row; averages are compared as numbers, since sums of floats depend on their order.
+/// Compares row by row. Numbers may differ by rounding, because sums of floats depend on their order.
 fn is_same(a: &Value, b: &Value) -> bool {
     let (Some(a), Some(b)) = (a.as_array(), b.as_array()) else { return false };
     let cell = |a: &Value, b: &Value| {
@@ -379,7 +379,7 @@ async fn closing_table(
         );
         table.push((answer.title, what));
     }
-    table.push(("least speed-up", format!("{fastest:.0} times")));
+    table.push(("smallest speed-up", format!("{fastest:.0} times")));
     for (what, value) in table {
         say(&format!("  {what:22} {value}"));
     }

@@ -1,7 +1,7 @@
-//! The cluster's history: what happened to whom, why, and how long each phase took.
+//! The cluster's history: joins, leaves, fences and takeovers, with evidence and the duration of each phase.
 //!
-//! Joins, leaves and fences are rows of their members, written by the transactions that make them so. What is written here
-//! adds what only the acting member knows: takeovers, and the phases, measured on its own clock.
+//! Joins, leaves and fences are recorded by the transactions that perform them. This module adds what only the acting member
+//! knows: takeovers, and the phases, measured on its own clock.
 
 use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
 use kirin_core::effect::{Found, Note};
@@ -10,25 +10,25 @@ use serde_json::{Value, json};
 
 use crate::directory::Directory;
 
-/// Writes notes down.
+/// Appends notes to the history.
 #[derive(Clone)]
 pub struct History {
     store: Store,
 }
 
 impl History {
-    /// The history in that metastore.
+    /// The history in this metastore.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
 
-    /// Logs the note and, if people will want to know later, appends it.
+    /// Logs a note, and appends it to the history if it belongs there.
     pub fn write(&self, by: Option<Member>, note: &Note, directory: &Directory) {
         let Some(line) = line(by, note, directory) else { return };
         let store = self.store.clone();
         tokio::spawn(async move {
             if let Err(error) = store.append_history(line).await {
-                tracing::warn!(%error, "a line of history is lost");
+                tracing::warn!(%error, "cannot append to the history");
             }
         });
     }
@@ -39,7 +39,7 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
     let mut line = HistoryLine { at_ms: wall_ms(), by, ..HistoryLine::default() };
     match note {
         Note::TookOver { fence, from, found, taken, first_step, from_step } => {
-            tracing::info!(?fence, from = name(from), ?found, ?taken, ?first_step, from_step, "took a job over");
+            tracing::info!(?fence, from = name(from), ?found, ?taken, ?first_step, from_step, "took over a job");
             let mut phases = found.map_or_else(Vec::new, |found| of_finding(&found));
             phases.push(phase("claimed", *taken));
             phases.push(phase("first step", *first_step));
@@ -50,7 +50,7 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
             line.detail = json!({ "epoch": fence.epoch.0, "from_step": from_step, "phases": phases });
         }
         Note::HandedOver { fence, steps } => {
-            tracing::info!(?fence, steps, "handed a job over");
+            tracing::info!(?fence, steps, "handed over a job");
             line.kind = kinds::HANDED_OVER.to_owned();
             line.member = by;
             line.job = Some(fence.job);
@@ -64,23 +64,29 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
             line.detail = json!({ "phases": of_finding(found) });
         }
         Note::WasFenced(me) => {
-            tracing::warn!(?me, "this member was fenced: stopping what runs, joining again");
+            tracing::warn!(?me, "this member was fenced; stopping its attempts and joining again");
             return None;
         }
         Note::TrustEnded => {
-            tracing::warn!("the metastore was not reached for too long: nothing is started until it answers");
+            tracing::warn!(
+                "trust ended: no contact with the metastore for too long; starting nothing until it answers"
+            );
             return None;
         }
         Note::TrustRestored => {
-            tracing::info!("the metastore answers");
+            tracing::info!("trust restored: the metastore answers");
             return None;
         }
         Note::Refused(fence) => {
-            tracing::info!(?fence, "a write was refused: the job has changed hands or state");
+            tracing::info!(?fence, "a write was refused because the job's holder or state has changed");
             return None;
         }
         Note::SuspectsItself { dead, of } => {
-            tracing::error!(dead, of, "most of the cluster looks dead at once: waiting for the metastore's word");
+            tracing::error!(
+                dead,
+                of,
+                "most of the cluster looks dead at once, so this node may be at fault; waiting for the metastore"
+            );
             line.kind = "suspects itself".to_owned();
             line.member = by;
             line.detail = json!({ "dead": dead, "of": of });
@@ -100,7 +106,7 @@ fn phase(name: &str, span: Span) -> Value {
     json!({ "name": name, "ms": ms })
 }
 
-/// A line as the API shows it.
+/// A line of the history in the API's form.
 pub fn json(directory: &Directory, line: HistoryLine) -> Value {
     let name = |member: Option<Member>| member.map(|member| directory.name(member.node)).unwrap_or_default();
     json!({

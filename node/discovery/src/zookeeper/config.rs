@@ -207,7 +207,7 @@ fn parse_acl_entry(position: usize, entry: &str) -> Result<Acl, Error> {
         "world" if id != "anyone" => return Err(wrong("the only id of the scheme world is anyone")),
         "digest" if !id.contains(':') => return Err(wrong("write digest:user:hash:permissions")),
         "world" | "digest" | "auth" | "ip" | "sasl" | "x509" => {}
-        _ => return Err(wrong("the scheme is none of world, auth, digest, ip, sasl, x509")),
+        _ => return Err(wrong("the scheme must be world, auth, digest, ip, sasl or x509")),
     }
     let mut permission = Permission::NONE;
     for letter in letters.chars() {
