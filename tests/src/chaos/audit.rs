@@ -1,7 +1,6 @@
-//! Looks after every job that was acknowledged until it is over, and then whether it went as it must: one final state, each
-//! step once, under epochs that only grow.
+//! Follows every acknowledged job until it has ended, and checks it: one final state, each step once, epochs that only grow.
 //!
-//! This happens while the cluster is attacked, because jobs that are over are forgotten some time later.
+//! Jobs are checked during the attack, because ended jobs are deleted after a while.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,19 +15,19 @@ use tokio::time::{sleep, timeout};
 use super::clients::{IMPATIENCE, Remembered, Submitted};
 use super::deployment::PATIENCE;
 
-/// Between two looks at what is open.
+/// The interval between polls of open jobs.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// What came of the jobs.
+/// The results of all jobs.
 #[derive(Clone, Debug, Default)]
 pub struct Audited {
     /// The epoch under which each step of a job was committed.
     pub committed: BTreeMap<String, Vec<u64>>,
-    /// What must not be.
+    /// Violations.
     pub wrong: Vec<String>,
 }
 
-/// Goes on until the users have stopped and all jobs are over, or nothing comes to an end any more.
+/// Runs until the users have stopped and all jobs have ended, or until no further job ends.
 pub(super) async fn audit(nodes: Vec<Client>, remembered: Arc<Mutex<Remembered>>, stopped: Arc<AtomicBool>) -> Audited {
     let mut audited = Audited::default();
     let mut open: Vec<Submitted> = Vec::new();
@@ -66,7 +65,7 @@ pub(super) async fn audit(nodes: Vec<Client>, remembered: Arc<Mutex<Remembered>>
 }
 
 impl Audited {
-    /// Whether the job is over and was looked at.
+    /// Whether the job has ended and was checked.
     async fn look(&mut self, node: &Client, submitted: &Submitted) -> bool {
         let Some(id) = &submitted.job else { return true };
         let about = format!("job {id} ({})", submitted.key);

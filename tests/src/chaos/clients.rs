@@ -1,5 +1,4 @@
-//! Users of the cluster, who submit and read through all nodes while it is attacked, and remember everything that they were
-//! told.
+//! Users that submit and read through all nodes during the attack, and record every answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,54 +14,54 @@ use super::audit::{Audited, audit};
 use super::fault::wall_ms;
 use super::flights::{PROJECT, Quarter, SQL, is_whole, numbers};
 
-/// How long a user waits for an answer before another node is asked.
+/// How long a user waits for an answer before trying another node.
 pub(super) const IMPATIENCE: Duration = Duration::from_secs(3);
-/// A submit that is not acknowledged for so long never is.
+/// How long a submit is repeated before it counts as failed.
 const GIVE_UP_MS: i64 = 30 * 60 * 1_000;
-/// Some steps take longer than a node that is silent counts as alive.
+/// The duration of long steps: longer than the heart-beat timeout.
 const LONG: Duration = Duration::from_secs(9);
-/// So many users submit.
+/// The number of users that submit.
 const USERS: u64 = 4;
 
-/// What a user asked for, and was told.
+/// A submit and its answer.
 #[derive(Clone, Debug)]
 pub struct Submitted {
     /// The idempotency key.
     pub key: String,
-    /// What kind of job.
+    /// The kind of the job.
     pub kind: &'static str,
-    /// The job's public id, once it was acknowledged.
+    /// The job's public id, once it is acknowledged.
     pub job: Option<String>,
-    /// When it was asked for first.
+    /// The time of the first request.
     pub from_ms: i64,
-    /// When it was acknowledged.
+    /// The time of the acknowledgement.
     pub acknowledged_ms: i64,
-    /// How often it was asked for.
+    /// The number of requests.
     pub tries: u32,
-    /// Whether somebody discarded it.
+    /// Whether a user discarded it.
     pub discarded: bool,
 }
 
-/// Everything that the users remember.
+/// The records of all users.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
-    /// What was submitted.
+    /// The submits.
     pub submitted: Vec<Submitted>,
-    /// A request that was answered, and when; reads of jobs that were acknowledged before.
+    /// The number of answered reads of acknowledged jobs.
     pub reads: u64,
-    /// Reads that did not show what had been acknowledged through another node.
+    /// Reads that did not show a job that had been acknowledged through another node.
     pub unseen: Vec<String>,
-    /// When requests got an error or no answer.
+    /// The times of requests with an error or no answer.
     pub errors: Vec<i64>,
-    /// Answers that had no place: neither done nor a clear refusal.
+    /// Invalid answers: neither a success nor a clear refusal.
     pub strange: Vec<String>,
-    /// Queries that were answered.
+    /// The number of answered queries.
     pub queries: u64,
-    /// What came of the jobs.
+    /// The results of the jobs.
     pub audited: Audited,
 }
 
-/// Users at work.
+/// The running users.
 pub struct Clients {
     stop: Arc<AtomicBool>,
     remembered: Arc<Mutex<Remembered>>,
@@ -82,11 +81,10 @@ struct User {
 }
 
 impl Clients {
-    /// Lets users loose on the nodes at these addresses. If there are quarters, one of them builds and drops those, and one
-    /// queries them.
+    /// Starts users on the nodes at these addresses. If there are quarters, one user builds and drops them, and one queries them.
     ///
     /// # Errors
-    /// If an address is none.
+    /// If an address is invalid.
     pub fn start(
         runtime: &tokio::runtime::Handle,
         urls: &[String],
@@ -122,10 +120,10 @@ impl Clients {
         Ok(Self { stop, remembered, tasks, stopped, audit })
     }
 
-    /// Lets them finish what they are at, waits until their jobs are over, and tells what they remember.
+    /// Lets users finish their current request, waits until their jobs have ended, and returns the records.
     ///
     /// # Errors
-    /// If one of them broke.
+    /// If a user's task panicked.
     pub fn end(self, runtime: &tokio::runtime::Handle) -> anyhow::Result<Remembered> {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
@@ -141,7 +139,7 @@ impl Clients {
 }
 
 impl User {
-    /// Builds one quarter after the other, and drops what is there.
+    /// Builds one quarter after the other, and drops built ones.
     async fn build(mut self) {
         let segments = ["models", "flights", "segments"];
         while !self.stop.load(Ordering::Relaxed) {
@@ -162,7 +160,7 @@ impl User {
                 self.remember(|all| all.submitted.push(submitted));
             }
             sleep(Duration::from_millis(self.dice.random_range(500..3_000))).await;
-            // One that is still being built can't be dropped, and is left alone.
+            // A segment that is being built cannot be dropped.
             let page = self.ask(Request::get(&segments).with("project", PROJECT).with("page_size", 100)).await;
             let all = page.map(|page| page["value"].as_array().cloned().unwrap_or_default()).unwrap_or_default();
             let ready: Vec<_> =
@@ -174,13 +172,13 @@ impl User {
         }
     }
 
-    /// Asks how much there is: always whole segments.
+    /// Queries count and sum, which must consist of whole segments.
     async fn query(mut self) {
         let body = json!({ "project": PROJECT, "sql": SQL });
         while !self.stop.load(Ordering::Relaxed) {
             let node = self.dice.random_range(0..self.nodes.len());
             let Ok(request) = Request::post(&["query"]).body(&body) else { return };
-            // While no segment is there, no index answers: that is an error, and a true one.
+            // Without a segment, no index answers; the error is correct.
             if let Ok(Ok(answer)) = timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
                 let whole = numbers(&answer).is_some_and(|numbers| is_whole(&self.quarters, numbers));
                 self.remember(|all| {
@@ -220,7 +218,7 @@ impl User {
         let steps = self.dice.random_range(2..6);
         let is_long = self.dice.random_ratio(1, 10);
         if self.dice.random_ratio(1, 3) {
-            // Each program says which step of which job it is, under which epoch, before and after its work.
+            // Each program records its step, job and epoch before and after its work.
             let script = "echo \"$KIRIN_JOB $KIRIN_EPOCH $0 begin $CHAOS_NODE\" >> \"$1\"; sleep $2; echo \"$KIRIN_JOB $KIRIN_EPOCH $0 end $CHAOS_NODE\" >> \"$1\"";
             let steps: Vec<_> = (0..steps)
                 .map(|step: u32| {
@@ -236,7 +234,7 @@ impl User {
         }
     }
 
-    /// Submits until it is acknowledged, through whichever node.
+    /// Submits through any node until the job is acknowledged.
     async fn submit(&mut self, key: String) -> Submitted {
         let (kind, spec) = self.job();
         let body = json!({ "project": "default", "kind": kind, "spec": spec, "idempotency_key": key });
@@ -263,7 +261,7 @@ impl User {
         }
     }
 
-    /// What was acknowledged is seen through any node that answers.
+    /// Checks that an acknowledged job is visible through every node that answers.
     async fn read(&mut self, job: &str) {
         for _ in 0..3 {
             let node = self.dice.random_range(0..self.nodes.len());
@@ -285,12 +283,12 @@ impl User {
     async fn discard(&mut self, job: &str) -> bool {
         let body = json!({ "job_ids": [job], "action": "DISCARD" });
         let Ok(request) = Request::put(&["jobs", "status"]).body(&body) else { return false };
-        // Without an answer it may have happened.
+        // Without an answer, the action may have happened.
         self.ask(request).await;
         true
     }
 
-    /// Asks a node drawn by lot.
+    /// Sends a request to a random node.
     async fn ask(&mut self, request: Request) -> Option<Value> {
         let node = self.dice.random_range(0..self.nodes.len());
         match timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
