@@ -1,8 +1,9 @@
-//! Checks README.md and the book without any dependency: links, anchors, the table of contents, paths in the source tree.
+//! Checks README.md and the book without any dependency: links, anchors, the table of contents, paths in the source tree, and
+//! that the reference lists every endpoint and error code of the API.
 //!
 //! What the commands in the documentation do is checked by `tests/tests/it/docs.rs`, which runs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -13,6 +14,26 @@ const README_LINES_MAX: usize = 150;
 fn root() -> PathBuf {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR"));
     docs.parent().expect("the crate is in a folder of the repository").to_owned()
+}
+
+/// The text of every source file of the node, without its unit tests.
+fn sources() -> Vec<String> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root().join("node")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("a readable entry").path();
+            let is_test =
+                path.file_name().is_some_and(|name| name == "tests.rs" || name == "tests" || name == "target");
+            if path.is_dir() && !is_test {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
+                let text = fs::read_to_string(&path).expect("a readable source");
+                sources.push(text.split("#[cfg(test)]").next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    sources
 }
 
 /// README.md, CHANGELOG.md and every page of the book, as paths relative to the root.
@@ -167,6 +188,32 @@ fn the_table_of_contents_lists_every_page_once() {
         .filter(|page| page.starts_with("docs/src") && page.file_name().is_some_and(|name| name != "SUMMARY.md"))
         .collect();
     assert_eq!(listed, written);
+}
+
+#[test]
+fn the_reference_lists_every_endpoint() {
+    let reference = fs::read_to_string(root().join("docs/src/reference/rest.md")).expect("a reference");
+    let sources = sources();
+    let routes = sources.iter().flat_map(|source| source.split(".route(").skip(1));
+    let paths: Vec<_> = routes.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next()).collect();
+    let missing: Vec<_> = paths.iter().filter(|path| !reference.contains(&format!("{path}`"))).collect();
+    assert!(missing.is_empty(), "docs/src/reference/rest.md does not list {missing:?}");
+    assert!(paths.len() > 20, "only {} routes were found: the check does not read the sources", paths.len());
+}
+
+#[test]
+fn the_reference_lists_every_error_code() {
+    let reference = fs::read_to_string(root().join("docs/src/reference/errors.md")).expect("a reference");
+    let sources = sources();
+    let rests = sources.iter().flat_map(|source| source.split("KE-").skip(1));
+    let codes: BTreeSet<_> = rests.filter_map(|rest| rest.get(..9)).filter(|code| is_number(code)).collect();
+    let missing: Vec<_> = codes.iter().filter(|code| !reference.contains(&format!("`KE-{code}`"))).collect();
+    assert!(missing.is_empty(), "docs/src/reference/errors.md does not list {missing:?}");
+    assert!(codes.len() > 10, "only {} codes were found: the check does not read the sources", codes.len());
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[test]
