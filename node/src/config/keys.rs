@@ -175,10 +175,15 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "kirin.segment.verify-deep",
         Kind::Flag,
-        "whether it compares each group with the source tables, too, which costs as much as building",
+        "whether this verification also compares each group with the source tables, which costs as much as building",
     )
     .or("false"),
-    Key::new("kylin.job.retry-interval", span(Unit::Millis, 0, DAY), "how long to wait before that").or("30000"),
+    Key::new(
+        "kylin.job.retry-interval",
+        span(Unit::Millis, 0, DAY),
+        "how long to wait before a failed step is tried again",
+    )
+    .or("30000"),
     Key::new("kirin.job.drain-timeout", span(Unit::Secs, 0, DAY), "how long a stopping node waits for step boundaries")
         .or("30s"),
     Key::new(
