@@ -107,11 +107,17 @@ pub fn read_as_every_request(body: &[u8]) -> usize {
 pub fn router(parts: Parts) -> Router {
     let context = Context(Arc::new(parts));
     let (for_all, with_login) = routes::routers();
+    let unknown = async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint");
+    let other_method =
+        async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "KE-010000405", "the endpoint has no such method");
     let with_login = with_login
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint"))
+        .fallback(unknown)
+        .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(context.clone(), login::require));
     for_all
+        .method_not_allowed_fallback(other_method)
         .nest(routes::BASE, with_login)
+        .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(name_the_url))
         .with_state(context)
