@@ -17,7 +17,6 @@ use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, St
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
 use serde::Serialize;
 use serde_json::json;
 
@@ -34,8 +33,10 @@ mod cluster;
 mod jobs;
 mod login;
 mod query;
+mod routes;
 
 pub use login::ADMIN_HASH;
+pub use routes::endpoints;
 
 /// Larger bodies are refused.
 const BODY_MAX: usize = 8 << 20;
@@ -105,46 +106,18 @@ pub fn read_as_every_request(body: &[u8]) -> usize {
 /// All routes.
 pub fn router(parts: Parts) -> Router {
     let context = Context(Arc::new(parts));
-    let open = Router::new().route("/health", get(cluster::health)).route("/kylin/api/health", get(cluster::health));
-    let api = Router::new()
-        .route("/user/authentication", get(login::authentication).post(login::authentication))
-        .route("/projects", get(catalog::projects).post(catalog::create_project))
-        .route("/projects/{project}", delete(catalog::drop_project))
-        .route("/projects/{project}/project_config", put(catalog::configure_project))
-        .route("/tables", get(catalog::tables).post(catalog::add_table))
-        .route("/tables/{table}", delete(catalog::drop_table))
-        .route("/models", get(catalog::models).post(catalog::add_model))
-        .route("/models/{model}", get(catalog::model).delete(catalog::drop_model))
-        .route(
-            "/models/{model}/segments",
-            get(catalog::segments)
-                .post(catalog::build_segment)
-                .put(catalog::refresh_segment)
-                .delete(catalog::drop_segments),
-        )
-        .route("/models/{model}/segments/verification", post(catalog::verify_segments))
-        .route("/jobs", get(jobs::list).post(jobs::submit))
-        .route("/jobs/status", put(jobs::act))
-        .route("/jobs/{job}", get(jobs::show))
-        .route("/jobs/{job}/detail", get(jobs::detail))
-        .route("/jobs/{job}/why", get(jobs::why))
-        .route("/jobs/{job}/steps/{step}/log", get(jobs::log))
-        .route("/jobs/{job}/steps/{step}/output", get(jobs::output))
-        .route("/query", post(query::query))
-        .route("/query/explain", post(query::explain))
-        .route("/query/tables_and_columns", get(query::tables_and_columns))
-        .route("/tables_and_columns", get(query::tables_and_columns))
-        .route("/epoch", post(cluster::claim))
-        .route("/system/servers", get(cluster::servers))
-        .route("/system/host", get(cluster::host))
-        .route("/system/stop", post(cluster::stop))
-        .route("/cluster", get(cluster::cluster))
-        .route("/cluster/history", get(cluster::history))
-        .route("/cluster/nodes/{node}/drain", post(cluster::drain).delete(cluster::undrain))
-        .route("/cluster/nodes/{node}/slots", put(cluster::slots))
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint"))
+    let (for_all, with_login) = routes::routers();
+    let unknown = async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint");
+    let other_method =
+        async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "KE-010000405", "the endpoint has no such method");
+    let with_login = with_login
+        .fallback(unknown)
+        .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(context.clone(), login::require));
-    open.nest("/kylin/api", api)
+    for_all
+        .method_not_allowed_fallback(other_method)
+        .nest(routes::BASE, with_login)
+        .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(name_the_url))
         .with_state(context)

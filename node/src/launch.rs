@@ -302,7 +302,7 @@ impl NodeProcess {
         loop {
             let child = self.child.as_mut().context("it was not started")?;
             if let Some(status) = child.try_wait()? {
-                bail!("{} ended at once ({status}); see {}", self.name, self.log().display());
+                bail!("{} ended at once ({status}): {}", self.name, self.last_words());
             }
             let pid = child.id().and_then(|id| i32::try_from(id).ok());
             if let Ok(running) = PidFile::running(&data)
@@ -325,6 +325,18 @@ impl NodeProcess {
         stopped?;
         ensure!(ended?.success(), "{} ended with an error; see {}", self.name, self.log().display());
         Ok(from.elapsed())
+    }
+
+    /// The end of its log. The log itself may be in a directory that goes with the cluster.
+    fn last_words(&self) -> String {
+        const LINES: usize = 10;
+        match std::fs::read_to_string(self.log()) {
+            Ok(log) => {
+                let lines: Vec<_> = log.lines().collect();
+                lines[lines.len().saturating_sub(LINES)..].join("\n")
+            }
+            Err(error) => format!("cannot read {}: {error}", self.log().display()),
+        }
     }
 
     /// What it has said.

@@ -104,6 +104,13 @@ pub struct Running {
     pub shell: JoinHandle<()>,
 }
 
+impl Running {
+    /// Where its API is, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
 /// Starts a node, and nothing that a process has once: no signals, no log, no files about itself. `stop` hears when a user
 /// of the API wants it to end.
 ///

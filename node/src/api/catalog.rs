@@ -52,7 +52,10 @@ fn project_json(project: &ProjectInfo) -> Value {
 /// `POST /projects`.
 pub(super) async fn create_project(State(context): Shared, Body(body): Body<NewProject>) -> Result<Value> {
     named("the project's name", &body.name)?;
-    let exists = |name| ApiError::conflict("KE-010001202", format!("there is a project '{name}' already"));
+    let exists = |name| {
+        ApiError::conflict("KE-010001202", format!("there is a project '{name}' already"))
+            .suggest("choose another name")
+    };
     // The metastore tells upper from lower case, those who name a project don't.
     if let Some(other) = context.store.project(&body.name).await? {
         return Err(exists(other.name));
@@ -549,11 +552,9 @@ pub(super) async fn refresh_segment(
     let catalog = context.catalogs.catalog(&context.store, &project.name).await?;
     let model = model_of(&catalog.models, &name)?.clone();
     let rows = chosen(&context, &project, &model, &body.ids, &body.names).await?;
+    all_ready(&rows)?;
     let mut jobs = Vec::new();
     for row in rows {
-        if row.state != SegmentState::Ready {
-            return Err(ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id)));
-        }
         let range = range_of(&row);
         let build = NewBuild {
             model: model.clone(),
@@ -570,6 +571,16 @@ pub(super) async fn refresh_segment(
     Ok(Data(json!({ "jobs": jobs })))
 }
 
+/// Refuses a request before it does anything, if one of its segments is being built.
+fn all_ready(rows: &[SegmentInfo]) -> Checked<()> {
+    rows.iter().find(|row| row.state != SegmentState::Ready).map_or(Ok(()), |row| Err(being_built(row)))
+}
+
+fn being_built(row: &SegmentInfo) -> ApiError {
+    ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id))
+        .suggest("wait for its job, or discard it")
+}
+
 async fn chosen(
     context: &Context,
     project: &ProjectInfo,
@@ -577,6 +588,9 @@ async fn chosen(
     ids: &[String],
     names: &[String],
 ) -> Checked<Vec<SegmentInfo>> {
+    if ids.is_empty() && names.is_empty() {
+        return Err(ApiError::bad("no segment is named").suggest("name segments in ids or names"));
+    }
     let rows = context.store.segments(project.id, Some(&model.name)).await?;
     let wanted = |row: &SegmentInfo| ids.contains(&row.id.to_string()) || names.contains(&range_of(row).segment_name());
     let rows: Vec<_> = rows.into_iter().filter(wanted).collect();
@@ -654,10 +668,10 @@ pub(super) async fn drop_segments(
     } else {
         chosen(&context, &project, &model, &list(&params.ids), &list(&params.names)).await?
     };
+    all_ready(&rows)?;
     for row in &rows {
-        if row.state != SegmentState::Ready || !context.store.drop_segment(row.id).await? {
-            return Err(ApiError::conflict("KE-010022203", format!("segment {} is being built", row.id))
-                .suggest("discard its job first"));
+        if !context.store.drop_segment(row.id).await? {
+            return Err(being_built(row));
         }
     }
     Ok(Data(json!("")))

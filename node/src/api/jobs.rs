@@ -341,7 +341,8 @@ fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
         "total_duration": (over - job.created_ms).max(0),
         "wait_time": wait,
         "step_ratio": if total == 0 { 0.0 } else { done / total as f64 },
-        "progress": f64::from(job.progress) / 10.0,
+        // The last report of a worker may be older than its end.
+        "progress": if job.row.state == JobState::Succeed { 100.0 } else { f64::from(job.progress) / 10.0 },
         "data_range_start": range_start,
         "data_range_end": range_end,
         "steps": steps,
@@ -559,7 +560,11 @@ pub(super) async fn act(State(context): Shared, Body(body): Body<Act>) -> Result
         None => Ok(Data(json!(""))),
         Some((id, why)) => {
             let others = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
-            Err(ApiError::conflict("KE-010032211", format!("can't {} job {id}, {why}{others}", action.name())))
+            let mut allowed: Vec<_> = action.allowed_in().map(|state| status(state, false)).collect();
+            allowed.dedup();
+            Err(ApiError::conflict("KE-010032211", format!("can't {} job {id}, {why}{others}", action.name())).suggest(
+                format!("{} is for jobs in status {}; see `kirin job show ID`", action.name(), allowed.join(", ")),
+            ))
         }
     }
 }
