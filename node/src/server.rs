@@ -36,7 +36,7 @@ use crate::outside;
 use crate::plant::Defence;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
-use kirin_shell::proof::Cluster;
+use kirin_shell::handshake::Cluster;
 use kirin_shell::{Mind, Shell, heed};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.

@@ -315,8 +315,8 @@ mod tests {
     use kirin_core::{MemberRow, MemberState, Outcome, Role};
 
     use super::*;
+    use crate::handshake::Cluster;
     use crate::link::{Address, Addresses};
-    use crate::proof::Cluster;
     use crate::secret::Secret;
 
     struct Nothing;

@@ -21,7 +21,7 @@ use crate::outside;
 use crate::server::store_config;
 use kirin_shell::Links;
 use kirin_shell::clock::{self, Clock};
-use kirin_shell::proof::Cluster;
+use kirin_shell::handshake::Cluster;
 use kirin_shell::{Mind, Shell};
 
 /// Concurrent attempts with group commit.
