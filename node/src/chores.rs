@@ -245,7 +245,14 @@ mod tests {
         let project = store.project("p").await.expect("read").expect("there").id;
         let mut jobs = Vec::new();
         for key in 1..=2 {
-            let submit = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+            let submit = Ask::Submit {
+                project,
+                priority: Priority(3),
+                placed: None,
+                external: false,
+                needs: kirin_core::Capabilities::NONE,
+                key,
+            };
             let answer = store.ask(&submit, Extra::Submit(SubmitInfo::default())).await;
             let Answer::Accepted { row, .. } = answer else { panic!("{answer:?}") };
             let logs = dir.path().join("p/jobs").join(uuid::Uuid::from_u128(key).to_string()).join("log");

@@ -28,7 +28,7 @@ use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
-use crate::executor::{Attempts, Executor, Retry};
+use crate::executor::{Attempts, BUILD, COMMAND, Executor, Retry};
 use crate::history::History;
 use crate::http::Http;
 use crate::metastore::{JoinInfo, Store, StoreError};
@@ -338,6 +338,7 @@ fn link_host(config: &Config) -> String {
 pub fn settings(config: &Config) -> Settings {
     Settings {
         slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
+        can: if config.jobs.commands { BUILD.or(COMMAND) } else { BUILD },
         timing: config.timing,
         in_order: config.jobs.queue == QueueOrder::Global,
         leader_only: matches!(config.scheduler, Scheduler::LeaderOnly | Scheduler::OneEngine),
@@ -373,11 +374,8 @@ fn physical_memory() -> Option<u64> {
 }
 
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
-    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(Worker::build(memory(config))), Arc::new(Probe)];
-    if config.jobs.commands {
-        executors.push(Arc::new(Worker::command(memory(config))));
-    }
-    executors
+    let memory = memory(config);
+    vec![Arc::new(Worker::build(memory)), Arc::new(Worker::command(memory)), Arc::new(Probe)]
 }
 
 fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {

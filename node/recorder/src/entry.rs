@@ -25,7 +25,7 @@ use kirin_core::{Event, Time};
 use twox_hash::XxHash64;
 
 /// Incremented with each change of the columns or of the core's encoding.
-pub(crate) const FORMAT: &str = "2";
+pub(crate) const FORMAT: &str = "3";
 
 /// The head of a part, stored as the schema's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,7 @@ pub const fn name(event: &Event) -> &'static str {
         Event::DrainUndone => "drain undone",
         Event::ClaimWished { .. } => "claim wished",
         Event::SlotsWished(_) => "slots wished",
+        Event::CanChanged(_) => "can changed",
     }
 }
 

@@ -56,6 +56,7 @@ mod tests {
                 placed: None,
                 steps: 0,
                 external: false,
+                needs: kirin_core::Capabilities::NONE,
             };
             let (at, event) = (Time::from_micros(n * 1000), Event::Told(vec![row]));
             recorder.record(&core, at, 0, &event);

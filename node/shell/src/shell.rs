@@ -361,6 +361,7 @@ mod tests {
                 state: MemberState::Up,
                 role: Role::All,
                 slots: 30,
+                can: kirin_core::Capabilities::ALL,
                 beat,
             };
             let members = members.iter().map(row).collect();

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared, header_text};
-use crate::executor;
+use crate::executor::{self, capability_names};
 use kirin_shell::link::Question;
 
 /// How often an action is tried again when the job changes under it.
@@ -94,13 +94,14 @@ pub(super) async fn accept(
     let executor = context.attempts.executor(job.kind).map_err(ApiError::bad)?;
     executor.steps(&job.spec).map_err(ApiError::bad)?;
     let key = job_key(project.id, job.key.as_deref());
-    let placing = key.as_u64_pair().1;
-    let placed = context.mind.look(move |node, _| node.place(placing)).await.flatten();
+    let (placing, needs) = (key.as_u64_pair().1, executor.needs());
+    let placed = context.mind.look(move |node, _| node.place(placing, needs)).await.flatten();
     let ask = Ask::Submit {
         project: project.id,
         priority: Priority(job.priority),
         placed,
         external: executor.is_external(),
+        needs,
         key: key.as_u128(),
     };
     let info = SubmitInfo {
@@ -442,6 +443,11 @@ pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Resul
             "no_job_node",
             "no node that is up runs jobs".to_owned(),
             "a node with kylin.server.mode=all or job, and slots".to_owned(),
+        ),
+        Some(Blocked::NoNodeCan { needs }) => (
+            "no_node_can",
+            format!("no node can run it: no job node that is up is able to run: {}", capability_names(needs)),
+            "a job node that is able to (for commands: kirin.command.enabled=true)".to_owned(),
         ),
         Some(Blocked::ProjectFull { limit, running }) => (
             "project_full",

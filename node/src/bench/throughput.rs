@@ -76,7 +76,14 @@ pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatch
         tasks.push(tokio::spawn(async move {
             for _ in 0..count {
                 let key = uuid::Uuid::now_v7().as_u128();
-                let ask = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+                let ask = Ask::Submit {
+                    project,
+                    priority: Priority(3),
+                    placed: None,
+                    external: false,
+                    needs: kirin_core::Capabilities::NONE,
+                    key,
+                };
                 let info = SubmitInfo {
                     kind: "probe".to_owned(),
                     subject: "bench".to_owned(),

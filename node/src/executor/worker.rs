@@ -11,6 +11,7 @@ use std::process::Stdio;
 
 use crate::metastore::{EndReport, Publish, StepReport};
 use futures::future::BoxFuture;
+use kirin_core::Capabilities;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -89,6 +90,7 @@ const LOG_WITHIN: std::time::Duration = std::time::Duration::from_millis(500);
 pub struct Worker {
     kind: &'static str,
     external: bool,
+    needs: Capabilities,
     memory: u64,
     steps: fn(&Value) -> Result<Vec<String>, String>,
 }
@@ -97,12 +99,12 @@ impl Worker {
     /// Builds of indexes, in processes that may take so many bytes of memory.
     pub fn build(memory: u64) -> Self {
         // All that a build does is to write files below its attempt's own path and to commit under its fence.
-        Self { kind: "build", external: false, memory, steps: crate::worker::build::steps }
+        Self { kind: "build", external: false, needs: super::BUILD, memory, steps: crate::worker::build::steps }
     }
 
     /// Programs of the user.
     pub fn command(memory: u64) -> Self {
-        Self { kind: "command", external: true, memory, steps: crate::worker::command::steps }
+        Self { kind: "command", external: true, needs: super::COMMAND, memory, steps: crate::worker::command::steps }
     }
 }
 
@@ -113,6 +115,10 @@ impl Executor for Worker {
 
     fn is_external(&self) -> bool {
         self.external
+    }
+
+    fn needs(&self) -> Capabilities {
+        self.needs
     }
 
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String> {

@@ -327,6 +327,7 @@ statements! {
     all member_up;
     all member_shared;
     all member_slots;
+    all member_can;
     all beat_add;
     all beat;
     all beat_brief;

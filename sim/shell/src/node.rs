@@ -311,8 +311,15 @@ type State = Option<(JobId, JobState)>;
 /// As the production API does it.
 async fn accept(submission: Submission, node: NodeId, database: &Client, mind: &Mind) -> State {
     let Submission { project, priority, external, key } = submission;
-    let placed = mind.look(move |node, _| node.place(key)).await.flatten();
-    let ask = Ask::Submit { project, priority, placed, external, key: u128::from(key) };
+    let placed = mind.look(move |node, _| node.place(key, kirin_core::Capabilities::NONE)).await.flatten();
+    let ask = Ask::Submit {
+        project,
+        priority,
+        placed,
+        external,
+        needs: kirin_core::Capabilities::NONE,
+        key: u128::from(key),
+    };
     let Answer::Accepted { row, fresh } = database.ask(node, ask, Card::default(), None).await else { return None };
     if fresh {
         mind.tell(Event::Told(vec![row]));

@@ -395,6 +395,7 @@ impl World<'_> {
             priority: Priority(3),
             placed: None,
             external: false,
+            needs: kirin_core::Capabilities::NONE,
             key: u128::from(self.submitted),
         };
         let answer = self.desk.truth.look().ask(self.now(), NodeId(host), &ask);

@@ -67,7 +67,7 @@ async fn join(store: &Store, node: &str) -> Member {
         http: format!("http://{node}:2"),
         version: "0.1".to_owned(),
     };
-    match store.ask(&Ask::Join { role: Role::All, slots: 3 }, extra).await {
+    match store.ask(&Ask::Join { role: Role::All, slots: 3, can: kirin_core::Capabilities::ALL }, extra).await {
         Answer::Joined(member) => member,
         other => panic!("a join was answered by {other:?}"),
     }
@@ -348,6 +348,7 @@ async fn what_travels_along_is_kept(config: StoreConfig) {
         priority: kirin_core::ask::Priority(2),
         placed: None,
         external: true,
+        needs: kirin_core::Capabilities::NONE,
         key: key.as_u128(),
     };
     let extra = Extra::Submit {
