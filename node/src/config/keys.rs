@@ -27,11 +27,23 @@ pub struct Key {
     pub secret: bool,
     /// Whether a change needs a restart; otherwise the API changes it at run time.
     pub restart: bool,
+    /// Where Kirin reads the key but does nothing with it yet: for which value (any, if empty), and what happens instead.
+    pub not_yet: Option<(&'static str, &'static str)>,
 }
 
 impl Key {
     const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self { name, aliases: &[], kind, default: None, default_about: "", about, secret: false, restart: true }
+        Self {
+            name,
+            aliases: &[],
+            kind,
+            default: None,
+            default_about: "",
+            about,
+            secret: false,
+            restart: true,
+            not_yet: None,
+        }
     }
 
     const fn or(mut self, default: &'static str) -> Self {
@@ -54,6 +66,11 @@ impl Key {
         self
     }
 
+    const fn not_yet(mut self, value: &'static str, instead: &'static str) -> Self {
+        self.not_yet = Some((value, instead));
+        self
+    }
+
     const fn live(mut self) -> Self {
         self.restart = false;
         self
@@ -70,6 +87,7 @@ const SLOTS: Kind = Kind::Count { min: 0, max: 100_000 };
 const HOST: Kind = Kind::Text("a host name or an IP address, without a port");
 const SERVERS: Kind = Kind::Text("host:port, comma separated");
 const DAY: u64 = 86_400;
+const NO_SSH: &str = "nothing is done over ssh";
 
 /// The keys that Kirin obeys, grouped as `docs/src/reference/configuration.md` shows them.
 pub const KEYS: &[Key] = &[
@@ -191,15 +209,19 @@ pub const KEYS: &[Key] = &[
         Kind::Word(&["0", "2", "100"]),
         "an older scheduler: 0 one engine, 2 one lock per job, 100 leader only",
     )
-    .or_derived("Multi-Active"),
+    .or_derived("Multi-Active")
+    .not_yet("2", "no lock per job is taken in ZooKeeper; jobs run as with Multi-Active"),
     Key::new("kirin.command.enabled", Kind::Flag, "whether jobs may run arbitrary commands on this node").or("false"),
     Key::new(
         "kylin.job.ssh-username",
         Kind::Text("a user name"),
         "login between nodes, to stop what a dead node left running; not used yet",
-    ),
-    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "its password; not used yet").secret(),
-    Key::new("kylin.job.remote-ssh-port", PORT, "its port; not used yet").or("22"),
+    )
+    .not_yet("", NO_SSH),
+    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "its password; not used yet")
+        .secret()
+        .not_yet("", NO_SSH),
+    Key::new("kylin.job.remote-ssh-port", PORT, "its port; not used yet").or("22").not_yet("", NO_SSH),
     // Discovery.
     Key::new(
         "kylin.env.zookeeper-connect-string",

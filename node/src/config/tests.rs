@@ -83,9 +83,13 @@ fn a_file_made_for_kylin_is_accepted_unchanged() {
     assert_eq!(config.notices.unknown, []);
     assert_eq!(config.notices.repeated, []);
     let ignored = config.notices.to_string();
-    for expected in
-        ["spring.session.store-type (sessions are not served yet", "hdfs:// is not served", "kylin.query.force-limit"]
-    {
+    for expected in [
+        "spring.session.store-type (sessions are not served yet",
+        "hdfs:// is not served",
+        "kylin.query.force-limit",
+        "kylin.job.ssh-password (nothing is done over ssh)",
+        "kylin.storage.columnar.spark-conf.spark.gluten.sql.columnar.libpath (nothing runs on Spark)",
+    ] {
         assert!(ignored.contains(expected), "{expected} in\n{ignored}");
     }
 }
@@ -107,6 +111,14 @@ fn no_file_at_all_is_a_node_of_its_own_on_loopback() {
     assert!(!config.jobs.commands, "running commands has to be switched on");
     assert!(config.notices.is_empty());
     assert_eq!(config.query.memory, Memory::Percent(50));
+}
+
+#[test]
+fn a_setting_that_has_no_effect_yet_is_listed_at_start() {
+    let unsupported = |text: &str| Home::new(text).load().notices.unsupported;
+    let lock_per_job = unsupported("kylin.job.scheduler.default=2\n");
+    assert_eq!(lock_per_job[0].about, "no lock per job is taken in ZooKeeper; jobs run as with Multi-Active");
+    assert_eq!(unsupported("kylin.job.scheduler.default=100\n"), []);
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn is_in_the_contract(plant: Plant) -> bool {
         | Plant::PlacesLeak
         | Plant::DiscardedKept
         | Plant::CensusNotTaken
+        | Plant::GrantedToIncapable
         | Plant::OrderIgnored => true,
         // It breaks the change to another server, which is no request.
         Plant::FailoverLosesCommits

@@ -241,7 +241,7 @@ where
 }
 
 fn beats_of() -> impl Strategy<Value = Box<Brief>> {
-    let census = select(vec![Census::default(), Census { members: [1; 3], ..Census::default() }]);
+    let census = select(vec![Census::default(), Census { members: [1; 4], ..Census::default() }]);
     (census, proptest::collection::vec(member(), 0..3)).prop_map(|(census, of)| Box::new(Brief { census, of }))
 }
 
