@@ -6,7 +6,9 @@
 use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
 use kirin_core::effect::{Found, Note};
 use kirin_core::{Member, Span};
-use serde_json::{Value, json};
+use kirin_wire::{HistoryView, PhaseView};
+use serde::Deserialize as _;
+use serde_json::json;
 
 use crate::directory::Directory;
 
@@ -95,32 +97,33 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
     Some(line)
 }
 
-fn of_finding(found: &Found) -> Vec<Value> {
+fn of_finding(found: &Found) -> Vec<PhaseView> {
     vec![phase("confirmed", found.confirmed), phase("fenced", found.fenced), phase("listed", found.listed)]
 }
 
-fn phase(name: &str, span: Span) -> Value {
+fn phase(name: &str, span: Span) -> PhaseView {
     // Milliseconds with three decimals; an f64 holds a span of 285 years to the microsecond.
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let ms = span.micros() as f64 / 1000.0;
-    json!({ "name": name, "ms": ms })
+    PhaseView { name: name.to_owned(), ms }
 }
 
 /// A line of the history in the API's form.
-pub fn json(directory: &Directory, line: HistoryLine) -> Value {
+pub fn view(directory: &Directory, line: HistoryLine) -> HistoryView {
     let name = |member: Option<Member>| member.map(|member| directory.name(member.node)).unwrap_or_default();
-    json!({
-        "at": line.at_ms,
-        "event": line.kind,
-        "node": name(line.member),
-        "incarnation": line.member.map_or(0, |member| member.incarnation.get()),
-        "by": name(line.by),
-        "reason": reason(line.evidence.as_deref()),
-        "evidence": line.evidence,
-        "job_id": line.job_uuid.map(|uuid| uuid.to_string()),
-        "phases": line.detail.get("phases").cloned().unwrap_or_else(|| json!([])),
-        "detail": line.detail,
-    })
+    let phases = line.detail.get("phases").and_then(|phases| Vec::<PhaseView>::deserialize(phases).ok());
+    HistoryView {
+        at: line.at_ms,
+        event: line.kind,
+        node: name(line.member),
+        incarnation: line.member.map_or(0, |member| member.incarnation.get()),
+        by: name(line.by),
+        reason: reason(line.evidence.as_deref()).to_owned(),
+        evidence: line.evidence,
+        job_id: line.job_uuid.map(|uuid| uuid.to_string()),
+        phases: phases.unwrap_or_default(),
+        detail: line.detail,
+    }
 }
 
 fn reason(evidence: Option<&str>) -> &'static str {

@@ -5,11 +5,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
+use kirin_client::{Client, Request};
+use kirin_wire::ClusterView;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::cli::client::{Client, Request};
 use crate::cli::credentials;
 use crate::cli::pid_file::PidFile;
 use crate::config::Secret;
@@ -213,13 +213,9 @@ impl Cluster {
     pub async fn wait_for_members(&self, count: usize) -> anyhow::Result<()> {
         for node in self.living() {
             self.wait(&format!("{} to see {count} members", node.name), async || {
-                let view: Value = node.client()?.call(Request::get(&["cluster"])).await?;
-                let up = view["members"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter(|m| m["state"] == "up" && !m["beat"].is_null());
-                Ok((up.count() == count && view["leader"] != "").then_some(()))
+                let view: ClusterView = node.client()?.call(Request::get(&["cluster"])).await?;
+                let up = view.members.iter().filter(|member| member.state == "up" && member.beat.is_some());
+                Ok((up.count() == count && !view.leader.is_empty()).then_some(()))
             })
             .await?;
         }

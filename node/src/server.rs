@@ -21,7 +21,6 @@ use crate::auth::password;
 use crate::auth::verified::Verified;
 use crate::catalog::Catalogs;
 use crate::chores::Chores;
-use crate::cli::client::Login;
 use crate::cli::pid_file::PidFile;
 use crate::cli::{ADMIN, credentials};
 use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
@@ -300,7 +299,7 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
 fn greet_admin(config: &Config, password: Secret) -> anyhow::Result<()> {
     println!("The cluster is new. Log in as {ADMIN} with the password {}", password.reveal());
     println!("It is shown this once; only its hash is kept in the metastore.");
-    let login = Login { user: ADMIN.to_owned(), password };
+    let login = kirin_client::Login::new(ADMIN, password.reveal());
     let path = credentials::write(&config.data_dir, &login).context("cannot write the credentials file")?;
     println!("Commands on this machine find it in {}.", path.display());
     Ok(())

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Catalog, Engine, Verification};
-use serde_json::{Value, json};
+use kirin_wire::{ProblemView, VerifiedView};
+use serde_json::json;
 
 use crate::metastore::{SegmentInfo, SegmentState, Store, StoreError, wall_ms};
 
@@ -135,16 +136,16 @@ async fn ready(store: &Store, project: ProjectId) -> Result<Vec<SegmentInfo>, St
 }
 
 /// A verified segment as the API shows it.
-pub fn shown(verified: &Verified) -> Value {
+pub fn view(verified: Verified) -> VerifiedView {
     let Verified { segment, found, wrong } = verified;
-    json!({
-        "id": segment.id.to_string(),
-        "name": crate::catalog::range(segment.start_ms, segment.end_ms).segment_name(),
-        "indexes": found.indexes,
-        "groups": found.groups,
-        "problems": found.problems.iter().map(|p| json!({ "layout": p.layout, "problem": p.problem })).collect::<Vec<_>>(),
-        "unreadable": found.unreadable,
-        "unchecked": found.unchecked,
-        "wrong": wrong,
-    })
+    VerifiedView {
+        id: segment.id.to_string(),
+        name: crate::catalog::range(segment.start_ms, segment.end_ms).segment_name(),
+        indexes: found.indexes as u64,
+        groups: found.groups,
+        problems: found.problems.into_iter().map(|p| ProblemView { layout: p.layout, problem: p.problem }).collect(),
+        unreadable: found.unreadable,
+        unchecked: found.unchecked,
+        wrong,
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use kirin::cli::client::Login;
+use kirin_client::Login;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::{JoinHandle, JoinSet};
@@ -200,7 +200,7 @@ impl Clients {
 
     async fn send(&self, client: usize, question: &Question) -> Heard {
         let mut request = self.http[client].request(question.method.clone(), format!("{}{}", self.url, question.path));
-        request = request.basic_auth(&self.login.user, Some(self.login.password.reveal()));
+        request = request.basic_auth(self.login.user(), Some(self.login.password()));
         if let Some(body) = &question.body {
             request = request.json(body);
         }

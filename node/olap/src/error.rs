@@ -67,7 +67,7 @@ pub enum Error {
     #[error("{0}")]
     Sql(String),
     /// No index covers the query and push-down is off.
-    #[error("No realization found for this query and push-down is off.{}\nTurn push-down on for the query (\"push_down\": true) or the project to answer from the raw tables, or build an index that covers it.", reasons.iter().map(|r| format!("\n  - {r}")).collect::<String>())]
+    #[error("No realization found for this query and push-down is off.{}\nTurn push-down on to answer from the raw tables, or build an index that covers the query.", reasons.iter().map(|r| format!("\n  - {r}")).collect::<String>())]
     NoRealization {
         /// One line per index that was considered.
         reasons: Vec<String>,

@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use hdrhistogram::Histogram;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{micros, quantile};
 use crate::cli::args::Format;
-use crate::cli::client::Request;
 use crate::launch::{Cluster, NodeProcess, PATIENCE, Plan};
+use kirin_client::Request;
 use kirin_shell::clock;
+use kirin_wire::{ClusterView, CountsView, MemberNumbers, OwnView, TrafficView};
 
 /// The interval between polls of nodes whose list is not correct yet. Nodes report since when it is, so the interval does not
 /// affect any figure.
@@ -39,34 +39,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// The roles of the nodes, in turn.
 const MODES: [&str; 3] = ["all", "job", "query"];
 
-type Member = [u64; 2];
-
-/// The fields of `GET /cluster?own=true` that are used.
-#[derive(Debug, Deserialize)]
-struct Own {
-    member: Option<Member>,
-    members: Vec<Listed>,
-    unchanged_us: u64,
-    metastore: Metastore,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listed {
-    member: Member,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Metastore {
-    connections: u64,
-    contract: Counts,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Counts {
-    statements: u64,
-    bytes_sent: u64,
-    bytes_received: u64,
-}
+type Member = MemberNumbers;
 
 /// The view of one node when it was polled.
 struct Sight {
@@ -180,7 +153,7 @@ async fn sight(node: &NodeProcess) -> anyhow::Result<Sight> {
     Ok(Sight { me: own.member, members: own.members.into_iter().map(|listed| listed.member).collect(), since })
 }
 
-async fn own(node: &NodeProcess) -> anyhow::Result<Own> {
+async fn own(node: &NodeProcess) -> anyhow::Result<OwnView> {
     node.client()?
         .call(Request::get(&["cluster"]).with("own", true))
         .await
@@ -190,9 +163,9 @@ async fn own(node: &NodeProcess) -> anyhow::Result<Own> {
 /// The time at which the node joined, from its row in the metastore.
 async fn joined(cluster: &Cluster, node: usize) -> anyhow::Result<Instant> {
     let node = &cluster.nodes[node];
-    let view: Value = node.client()?.call(Request::get(&["cluster"])).await?;
-    let row = view["members"].as_array().into_iter().flatten().find(|member| member["node"] == node.name.as_str());
-    let joined_ms = row.and_then(|row| row["joined_at"].as_i64()).context("the node is not in the list")?;
+    let view: ClusterView = node.client()?.call(Request::get(&["cluster"])).await?;
+    let row = view.members.iter().find(|member| member.node == node.name);
+    let joined_ms = row.context("the node is not in the list")?.joined_at;
     // Both times are from this machine's clock.
     let ago = clock::wall_us() - joined_ms * 1000;
     Ok(clock::instant() - Duration::from_micros(u64::try_from(ago).unwrap_or(0)))
@@ -207,7 +180,7 @@ async fn idled(cluster: &Cluster, span: Duration, say: &impl Fn(String)) -> anyh
     tokio::time::sleep(span).await;
     let (elapsed, after) = (from.elapsed(), asked(cluster).await?);
     let minutes = elapsed.as_secs_f64() / 60.0;
-    let of = |count: fn(&Counts) -> u64| {
+    let of = |count: fn(&CountsView) -> u64| {
         let each: Vec<u64> =
             after.iter().zip(&before).map(|(a, b)| count(&a.contract).saturating_sub(count(&b.contract))).collect();
         #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark fit")]
@@ -226,7 +199,7 @@ async fn idled(cluster: &Cluster, span: Duration, say: &impl Fn(String)) -> anyh
     }))
 }
 
-async fn asked(cluster: &Cluster) -> anyhow::Result<Vec<Metastore>> {
+async fn asked(cluster: &Cluster) -> anyhow::Result<Vec<TrafficView>> {
     let nodes = stream::iter(cluster.living()).map(async |node| anyhow::Ok(own(node).await?.metastore));
     nodes.buffered(ASKED_AT_ONCE).try_collect().await
 }

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use super::{micros, quantile, throughput};
 use crate::chores::Chores;
 use crate::cli::args::Format;
-use crate::cli::client::Request;
 use crate::config::{Config, Retention, Secret, Sources};
 use crate::launch::{Cluster, Plan};
 use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
 use crate::server::store_config;
+use kirin_client::Request;
 use kirin_shell::clock;
+use kirin_wire::{ClusterView, Done, JobView, Page, ProjectConfig};
 
 const PROJECT: &str = "crowded";
 /// Lines of history besides those of the cluster itself.
@@ -62,13 +63,13 @@ async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> 
     let mut left = u64::from(finished);
     while left > 0 {
         let fewer = cluster.wait("jobs to end", async || {
-            let page: Value = client.call(open.clone()).await?;
-            Ok(page["total_size"].as_u64().filter(|open| *open < left))
+            let page: Page<JobView> = client.call(open.clone()).await?;
+            Ok(Some(page.total_size).filter(|open| *open < left))
         });
         left = fewer.await?;
     }
-    let full = json!({ "kylin.job.max-concurrent-jobs": 0 });
-    let _: Value = client.call(Request::put(&["projects", PROJECT, "project_config"]).body(&full)?).await?;
+    let full = ProjectConfig { limit: 0 };
+    let _: Done = client.call(Request::put(&["projects", PROJECT, "project_config"]).body(&full)?).await?;
     throughput::submit(store, project, waiting, false).await?;
     let lines = futures::stream::iter(0..HISTORY).map(|_| {
         let detail = json!({ "phases": [] });
@@ -140,9 +141,8 @@ async fn forget(cluster: &Cluster, store: &Store, dir: &std::path::Path) -> anyh
     let now = Retention { jobs: Duration::from_millis(1), history: Duration::from_millis(1) };
     let chores = Chores::new(store.clone(), dir, now);
     let silence = async || {
-        let view: Value = cluster.nodes[0].client()?.call(Request::get(&["cluster"])).await?;
-        let members = view["members"].as_array().into_iter().flatten();
-        anyhow::Ok(members.filter_map(|member| member["silent_ms"].as_u64()).max().unwrap_or(0))
+        let view: ClusterView = cluster.nodes[0].client()?.call(Request::get(&["cluster"])).await?;
+        anyhow::Ok(view.members.iter().filter_map(|member| member.silent_ms).max().unwrap_or(0))
     };
     let mut silent_before = 0;
     for _ in 0..100 {
@@ -157,7 +157,7 @@ async fn forget(cluster: &Cluster, store: &Store, dir: &std::path::Path) -> anyh
             silent = silence().await?.max(silent);
             let client = cluster.nodes[1].client()?;
             let from = clock::instant();
-            let _: Value = client.call(Request::get(&["jobs"]).with("project", PROJECT)).await?;
+            let _: Page<JobView> = client.call(Request::get(&["jobs"]).with("project", PROJECT)).await?;
             list.record(micros(from.elapsed()))?;
             start.record(super::submit_to_start(cluster, client).await?)?;
             anyhow::Ok(())

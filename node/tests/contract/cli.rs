@@ -161,8 +161,10 @@ async fn definitions(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a model", &of(&["model", "show", "typed"])).await?;
     suite.cli("an unknown model", &of(&["model", "show", "nothing"])).await?;
     suite.cli("an unknown model", &of(&["model", "drop", "nothing", "--yes"])).await?;
+    suite.cli("without a terminal and without --yes", &of(&["model", "drop", "piped"])).await?;
     suite.cli("a model without segments", &of(&["model", "drop", "piped", "--yes"])).await?;
     suite.cli("a table that a model uses", &of(&["table", "drop", "sales", "--yes"])).await?;
+    suite.cli("without a terminal and without --yes", &of(&["table", "drop", "sales"])).await?;
     Ok(())
 }
 
@@ -209,6 +211,7 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
     let ids: Vec<_> = listed["value"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
     ensure!(ids.len() == 2, "{listed}");
     suite.cli("an unknown segment", &of(&["segment", "drop", "typed", "nothing", "--yes"])).await?;
+    suite.cli("without a terminal and without --yes", &of(&["segment", "drop", "typed", "nothing"])).await?;
     suite.cli("two segments", &["segment", "drop", "typed", ids[0], ids[1], "--yes", "--project", "cli"]).await?;
     let left = suite.data("GET /models/typed/segments?project=cli").await?;
     for id in left["value"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()) {
@@ -304,6 +307,7 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a job that runs", &["job", "resume", &endless]).await?;
     suite.cli("a job that runs", &["job", "restart", &endless]).await?;
     suite.cli("an unknown job", &["job", "restart", "nothing"]).await?;
+    suite.cli("without a terminal and without --yes", &["job", "discard", "nothing"]).await?;
     suite.cli("two jobs", &["job", "discard", &endless, &failed, "--yes"]).await?;
     suite.cli("a job that is over", &["job", "discard", &done, "--yes"]).await?;
     suite.until_job(&endless, "DISCARDED").await?;

@@ -1,6 +1,6 @@
 //! A case for every endpoint: what succeeds, and what is commonly refused.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::suite::{Answer, Login, Suite, model};
@@ -43,6 +43,11 @@ async fn projects(suite: &mut Suite) -> anyhow::Result<()> {
     suite.http_with("a project of that name exists", "POST /projects", shop).await?;
     suite.http_with("in another case, too", "POST /projects", json!({ "name": "SHOP" })).await?;
     suite.http_with("a name that is not allowed", "POST /projects", json!({ "name": "a shop" })).await?;
+    let limited = json!({ "name": "typo", "override_kylin_properties": { "kylin.job.max-concurrent-jobs": "5" } });
+    suite.http_with("with a limit", "POST /projects", limited).await?;
+    suite.ask("DELETE /projects/typo", None, Login::Admin).await?;
+    let other = json!({ "name": "typo", "override_kylin_properties": { "kylin.query.timeout": "5" } });
+    suite.http_with("a setting that a project does not have", "POST /projects", other).await?;
     suite.http_with("no name", "POST /projects", json!({ "description": "" })).await?;
     suite.http_with("a misspelt field", "POST /projects", json!({ "name": "typo", "descripton": "" })).await?;
     // Nothing is left of it, whether it was accepted or not.
@@ -184,6 +189,14 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
     suite.http("a full project", &format!("GET /jobs/{waiting}/why")).await?;
     suite.ask("PUT /projects/shop/project_config", Some(&limit(5)), Login::Admin).await?;
     suite.until_job(&waiting, "FINISHED").await?;
+    let both = json!({ "project": "shop", "type": "REFRESH", "ids": [segment, new], "idempotency_key": "both" });
+    let refreshed = suite.ask(refresh, Some(&both.to_string()), Login::Admin).await?.1;
+    for (at, name) in ["job:first of two", "job:second of two"].into_iter().enumerate() {
+        let job = id(&refreshed, &format!("/jobs/{at}/job_id"))?;
+        suite.names.add(&job, name);
+        suite.until_job(&job, "FINISHED").await?;
+    }
+    suite.http_with("the same key again is the same two jobs", refresh, both).await?;
     let verify = "POST /models/by_shop/segments/verification";
     suite.http_with("all segments", verify, json!({ "project": "shop" })).await?;
     let one = json!({ "project": "shop", "ids": [segment], "deep": true });
@@ -390,7 +403,14 @@ async fn drops(suite: &mut Suite) -> anyhow::Result<()> {
     suite.http("an unknown table", "DELETE /tables/nothing?project=shop").await?;
     suite.http("of an unknown project", "DELETE /tables/shops?project=nowhere").await?;
     suite.http("a project that is not empty", "DELETE /projects/shop").await?;
-    suite.http("a model that has segments", "DELETE /models/by_shop?project=shop").await?;
+    let limit = |n: u32| json!({ "kylin.job.max-concurrent-jobs": n }).to_string();
+    suite.ask("PUT /projects/shop/project_config", Some(&limit(0)), Login::Admin).await?;
+    let march = json!({ "project": "shop", "start": "1362096000000", "end": "1364774400000" }).to_string();
+    let built = suite.ask("POST /models/by_shop/segments", Some(&march), Login::Admin).await?.1;
+    suite.names.add(&id(&built, "/segment_id")?, "segment:march");
+    suite.http("a model of which a segment is being built", "DELETE /models/by_shop?project=shop").await?;
+    suite.ask("PUT /projects/shop/project_config", Some(&limit(5)), Login::Admin).await?;
+    suite.until_job(&id(&built, "/jobs/0/job_id")?, "FINISHED").await?;
     suite.http("an unknown model", "DELETE /models/nothing?project=shop").await?;
     let segments = suite.data("GET /models/by_shop/segments?project=shop").await?;
     let ids: Vec<_> = segments["value"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
@@ -398,9 +418,13 @@ async fn drops(suite: &mut Suite) -> anyhow::Result<()> {
     suite.http("an unknown segment", &format!("{drop}&ids=nothing")).await?;
     suite.http("no segment is named", drop).await?;
     suite.http("of an unknown model", "DELETE /models/nothing/segments?project=shop&purge=true").await?;
-    suite.http("two segments, separated by a comma", &format!("{drop}&ids={}", ids.join(","))).await?;
+    ensure!(ids.len() == 3, "a model that can't be dropped keeps its segments: {segments}");
+    suite.http("a segment by its id", &format!("{drop}&ids={}", ids[0])).await?;
+    suite.http("two segments, separated by a comma", &format!("{drop}&ids={}", ids[1..].join(","))).await?;
     suite.http("all that there are", &format!("{drop}&purge=true")).await?;
-    suite.http("a model", "DELETE /models/by_shop?project=shop").await?;
+    let built = suite.ask("POST /models/by_shop/segments", Some(&march), Login::Admin).await?.1;
+    suite.until_job(&id(&built, "/jobs/0/job_id")?, "FINISHED").await?;
+    suite.http("a model with its segments", "DELETE /models/by_shop?project=shop").await?;
     for table in ["sales", "shops"] {
         suite.http("a table", &format!("DELETE /tables/{table}?project=shop")).await?;
     }

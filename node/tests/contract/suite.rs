@@ -111,12 +111,12 @@ impl Suite {
         let mut names = Names::default();
         names.add(&address, "address");
         names.add(&root.display().to_string(), "dir");
-        names.add(login.password.reveal(), "password");
+        names.add(login.password(), "password");
         let suite = Self {
             dir,
             _node: running,
             address,
-            password: login.password.reveal().to_owned(),
+            password: login.password().to_owned(),
             http: reqwest::Client::builder().no_proxy().build()?,
             stop,
             names,

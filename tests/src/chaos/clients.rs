@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kirin::cli::client::{Client, Login, Request};
+use kirin_client::{Client, Kind, Login, Request};
+use kirin_wire::{BuildRequest, Done, JobAction, JobView, Page, QueryRequest, QueryView, SegmentView, Submit};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -144,16 +146,15 @@ impl User {
         let segments = ["models", "flights", "segments"];
         while !self.stop.load(Ordering::Relaxed) {
             let quarter = self.quarters[self.dice.random_range(0..self.quarters.len())];
-            let (start, end) = (quarter.start_ms.to_string(), quarter.end_ms.to_string());
-            let body = json!({ "project": PROJECT, "start": start, "end": end });
+            let body = BuildRequest::new(PROJECT, (quarter.start_ms, quarter.end_ms));
             let from_ms = wall_ms();
             let made = match Request::post(&segments).body(&body) {
-                Ok(request) => self.ask(request).await,
+                Ok(request) => self.ask::<kirin_wire::Submitted>(request).await,
                 Err(_) => return,
             };
             if let Some(made) = made {
-                let job = made["jobs"][0]["job_id"].as_str().map(str::to_owned);
-                let key = format!("quarter at {start}");
+                let job = Some(made.first().to_owned()).filter(|job| !job.is_empty());
+                let key = format!("quarter at {}", quarter.start_ms);
                 let acknowledged_ms = wall_ms();
                 let submitted =
                     Submitted { key, kind: "build", job, from_ms, acknowledged_ms, tries: 1, discarded: false };
@@ -161,30 +162,29 @@ impl User {
             }
             sleep(Duration::from_millis(self.dice.random_range(500..3_000))).await;
             // A segment that is being built cannot be dropped.
-            let page = self.ask(Request::get(&segments).with("project", PROJECT).with("page_size", 100)).await;
-            let all = page.map(|page| page["value"].as_array().cloned().unwrap_or_default()).unwrap_or_default();
-            let ready: Vec<_> =
-                all.iter().filter(|s| s["status"] == "READY").filter_map(|s| s["id"].as_str()).collect();
+            let list = Request::get(&segments).with("project", PROJECT).with("page_size", 100);
+            let all = self.ask::<Page<SegmentView>>(list).await.unwrap_or_default().value;
+            let ready: Vec<_> = all.iter().filter(|row| row.status == "READY").map(|row| row.id.as_str()).collect();
             if ready.len() > 2 {
                 let id = ready[self.dice.random_range(0..ready.len())];
-                self.ask(Request::delete(&segments).with("project", PROJECT).with("ids", id)).await;
+                self.ask::<Done>(Request::delete(&segments).with("project", PROJECT).with("ids", id)).await;
             }
         }
     }
 
     /// Queries count and sum, which must consist of whole segments.
     async fn query(mut self) {
-        let body = json!({ "project": PROJECT, "sql": SQL });
+        let body = QueryRequest::new(PROJECT, SQL);
         while !self.stop.load(Ordering::Relaxed) {
             let node = self.dice.random_range(0..self.nodes.len());
             let Ok(request) = Request::post(&["query"]).body(&body) else { return };
             // Without a segment, no index answers; the error is correct.
-            if let Ok(Ok(answer)) = timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
+            if let Ok(Ok(answer)) = timeout(IMPATIENCE, self.nodes[node].call::<QueryView>(request)).await {
                 let whole = numbers(&answer).is_some_and(|numbers| is_whole(&self.quarters, numbers));
                 self.remember(|all| {
                     all.queries += 1;
                     if !whole {
-                        all.strange.push(format!("node {} answered {}", node + 1, answer["results"]));
+                        all.strange.push(format!("node {} answered {:?}", node + 1, answer.results));
                     }
                 });
             }
@@ -237,18 +237,18 @@ impl User {
     /// Submits through any node until the job is acknowledged.
     async fn submit(&mut self, key: String) -> Submitted {
         let (kind, spec) = self.job();
-        let body = json!({ "project": "default", "kind": kind, "spec": spec, "idempotency_key": key });
+        let body = Submit::new("default", kind, spec).key(key.clone());
         let from_ms = wall_ms();
         let mut submitted = Submitted { key, kind, job: None, from_ms, acknowledged_ms: 0, tries: 0, discarded: false };
         loop {
             submitted.tries += 1;
             let Ok(request) = Request::post(&["jobs"]).body(&body) else { return submitted };
-            match self.ask(request).await {
+            match self.ask::<kirin_wire::Submitted>(request).await {
                 Some(made) => {
-                    submitted.job = made["job_id"].as_str().map(str::to_owned);
+                    submitted.job = Some(made.job_id.clone()).filter(|job| !job.is_empty());
                     submitted.acknowledged_ms = wall_ms();
                     if submitted.job.is_none() {
-                        self.remember(|all| all.strange.push(format!("a submit was answered with {made}")));
+                        self.remember(|all| all.strange.push(format!("a submit was answered with {made:?}")));
                     }
                     return submitted;
                 }
@@ -265,13 +265,13 @@ impl User {
     async fn read(&mut self, job: &str) {
         for _ in 0..3 {
             let node = self.dice.random_range(0..self.nodes.len());
-            let call = self.nodes[node].call::<Value>(Request::get(&["jobs", job]));
+            let call = self.nodes[node].call::<JobView>(Request::get(&["jobs", job]));
             match timeout(IMPATIENCE, call).await {
                 Ok(Ok(_)) => {
                     self.remember(|all| all.reads += 1);
                     return;
                 }
-                Ok(Err(failure)) if failure.exit == kirin::cli::exit::Exit::NotFound => {
+                Ok(Err(failure)) if failure.kind == Kind::NotFound => {
                     self.remember(|all| all.unseen.push(format!("job {job} through node {}: {failure}", node + 1)));
                     return;
                 }
@@ -281,17 +281,17 @@ impl User {
     }
 
     async fn discard(&mut self, job: &str) -> bool {
-        let body = json!({ "job_ids": [job], "action": "DISCARD" });
+        let body = JobAction { job_ids: vec![job.to_owned()], action: "DISCARD".to_owned(), ..JobAction::default() };
         let Ok(request) = Request::put(&["jobs", "status"]).body(&body) else { return false };
         // Without an answer, the action may have happened.
-        self.ask(request).await;
+        self.ask::<Done>(request).await;
         true
     }
 
     /// Sends a request to a random node.
-    async fn ask(&mut self, request: Request) -> Option<Value> {
+    async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Option<T> {
         let node = self.dice.random_range(0..self.nodes.len());
-        match timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
+        match timeout(IMPATIENCE, self.nodes[node].call(request)).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(_)) | Err(_) => {
                 self.remember(|all| all.errors.push(wall_ms()));

@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use kirin::cli::client::{Client, Login, Request};
 use kirin::cli::credentials;
 use kirin::plant::{Defence, WITHOUT};
+use kirin_client::{Client, Login, Request};
 use kirin_store::StoreConfig;
+use kirin_wire::Code;
 use serde_json::Value;
 
 use super::flights::{self, Quarter};
@@ -272,7 +273,7 @@ impl Deployment {
             database,
             zookeeper,
             nodes,
-            login: Login { user: String::new(), password: kirin::config::Secret::default() },
+            login: Login::new("", ""),
             metastore,
             sink,
             working_dir,
@@ -605,7 +606,7 @@ impl Deployment {
     pub fn expect_refusals(&self) -> anyhow::Result<()> {
         for node in 0..self.nodes.len() {
             match self.ask(node, &["projects"], &[]) {
-                Err(error) if format!("{error:#}").contains("KE-010000503") => {}
+                Err(error) if format!("{error:#}").contains(Code::Unavailable.as_str()) => {}
                 other => bail!("{} is cut off from its database and answers {other:?}", self.nodes[node].name),
             }
         }

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use kirin::cli::client::{Client, Request};
+use kirin::demo::{new_model, new_table};
+use kirin_client::{Client, Request};
 use kirin_olap::{SegmentRange, Source, demo};
-use serde_json::{Value, json};
+use kirin_wire::{ModelView, NewProject, ProjectView, QueryRequest, QueryView, TableAdded};
 
 /// The project of the flights.
 pub const PROJECT: &str = "flights";
@@ -33,14 +34,12 @@ pub struct Quarter {
 /// If the node refuses something.
 pub async fn define(client: &Client, dir: &Path) -> anyhow::Result<Vec<Quarter>> {
     demo::write_files(dir)?;
-    let _: Value = client.call(Request::post(&["projects"]).body(&json!({ "name": PROJECT }))?).await?;
+    let project = NewProject { name: PROJECT.to_owned(), ..NewProject::default() };
+    let _: ProjectView = client.call(Request::post(&["projects"]).body(&project)?).await?;
     for table in demo::tables(dir) {
-        let body = json!({ "project": PROJECT, "name": table.name, "source": table.source });
-        let _: Value = client.call(Request::post(&["tables"]).body(&body)?).await?;
+        let _: TableAdded = client.call(Request::post(&["tables"]).body(&new_table(PROJECT, table)?)?).await?;
     }
-    let mut model = serde_json::to_value(demo::model())?;
-    model["project"] = PROJECT.into();
-    let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
+    let _: ModelView = client.call(Request::post(&["models"]).body(&new_model(PROJECT)?)?).await?;
     let mut quarters = Vec::new();
     for months in demo::months().chunks(3) {
         let (Some(SegmentRange::Time { start_ms, .. }), Some(SegmentRange::Time { end_ms, .. })) =
@@ -50,9 +49,9 @@ pub async fn define(client: &Client, dir: &Path) -> anyhow::Result<Vec<Quarter>>
         };
         let (from, until) = (text(start_ms), text(end_ms));
         let sql = format!("{SQL} WHERE time_hour >= TIMESTAMP '{from}' AND time_hour < TIMESTAMP '{until}'");
-        let body = json!({ "project": PROJECT, "sql": sql, "useIndex": false, "forcedToPushDown": true });
-        let answer: Value = client.call(Request::post(&["query"]).body(&body)?).await?;
-        let (flights, miles) = numbers(&answer).with_context(|| format!("the raw tables say {answer}"))?;
+        let body = QueryRequest::new(PROJECT, sql).raw();
+        let answer: QueryView = client.call(Request::post(&["query"]).body(&body)?).await?;
+        let (flights, miles) = numbers(&answer).with_context(|| format!("the raw tables say {:?}", answer.results))?;
         quarters.push(Quarter { start_ms, end_ms, flights, miles });
     }
     Ok(quarters)
@@ -74,10 +73,11 @@ fn text(ms: i64) -> String {
 }
 
 /// The count and the sum of an answer to [`SQL`].
-pub fn numbers(answer: &Value) -> Option<(i64, i64)> {
-    let row = answer["results"][0].as_array()?;
+pub fn numbers(answer: &QueryView) -> Option<(i64, i64)> {
+    let row = answer.results.first()?;
     // The sum of no rows is NULL.
-    let number = |cell: &Value| cell.as_str().map_or(Some(0.0), |text| text.parse::<f64>().ok()).map(|n| n as i64);
+    let number =
+        |cell: &Option<String>| cell.as_ref().map_or(Some(0.0), |text| text.parse::<f64>().ok()).map(|n| n as i64);
     Some((number(row.first()?)?, number(row.get(1)?)?))
 }
 

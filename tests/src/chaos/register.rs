@@ -16,8 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kirin::cli::client::{Client, Login, Request};
-use kirin::cli::exit::Exit;
+use kirin_client::{Client, Kind, Login, Request};
 use kirin_olap::Source;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -350,11 +349,11 @@ impl Round {
         let answer = timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await;
         let heard = match answer {
             Ok(Ok(answer)) => self.heard(&op, &answer),
-            Ok(Err(failure)) => match failure.exit {
-                Exit::NotFound => Some(Heard::Missing),
-                Exit::Refused => Some(Heard::Refused),
+            Ok(Err(failure)) => match failure.kind {
+                Kind::NotFound => Some(Heard::Missing),
+                Kind::Refused => Some(Heard::Refused),
                 // Nothing was sent.
-                Exit::Unreachable if failure.what.starts_with("no node can be reached") => return true,
+                Kind::Unreachable if failure.what.starts_with("no node can be reached") => return true,
                 _ => None,
             },
             Err(_) => None,
@@ -370,7 +369,7 @@ impl Round {
         is_known
     }
 
-    fn request(&self, op: &Op) -> Result<Request, kirin::cli::exit::Failure> {
+    fn request(&self, op: &Op) -> Result<Request, kirin_client::Error> {
         let project = self.project.as_str();
         match op {
             Op::Make(mark) => {

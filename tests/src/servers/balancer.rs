@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use kirin::cli::client::Login;
+use kirin_client::Login;
 use reqwest::StatusCode;
 
 use super::process::{Server, directory, free_ports, program, until, user};
@@ -132,7 +132,7 @@ impl Balancer {
         let mut lb = Command::new(&self.asked.program);
         lb.args(["--url", &self.asked.urls.join(","), "lb", kind, "--listen", &self.listen, "--method", self.method]);
         lb.arg("--out").arg(self.path("kirin.conf")).args(more);
-        lb.env("KIRIN_USER", &self.asked.login.user).env("KIRIN_PASSWORD", self.asked.login.password.reveal());
+        lb.env("KIRIN_USER", self.asked.login.user()).env("KIRIN_PASSWORD", self.asked.login.password());
         lb.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         Ok(lb)
     }

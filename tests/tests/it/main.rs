@@ -4,6 +4,7 @@
 
 mod bench;
 mod cluster;
+mod contract;
 mod damage;
 mod discovery;
 mod docs;

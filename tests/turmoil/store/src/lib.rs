@@ -126,5 +126,6 @@ requests! {
     setting_or(name: &str, value: &str) -> (String, bool);
     setting_put(name: &str, value: &str) -> ();
     steps(id: JobId) -> Vec<StepInfo>;
+    submit_many(jobs: &[NewJob]) -> Vec<Submitted>;
     sum_up() -> ();
 }
