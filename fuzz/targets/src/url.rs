@@ -15,7 +15,7 @@ pub fn run(data: &[u8]) {
     let Ok(metastore) = Metastore::parse(text, &verbatim, base) else { return };
     if let Backend::Postgres(server) | Backend::MySql(server) = &metastore.backend {
         assert!(!server.hosts.is_empty() && !server.database.is_empty(), "{metastore:?}");
-        let password = format!("{}", server.password.reveal());
+        let password = server.password.reveal().to_owned();
         // A short password is part of many words.
         if password.len() > 6 && !text.replacen(&password, "", 1).contains(&password) {
             let shown = format!("{metastore} {metastore:?} {}", metastore.unique_id());
