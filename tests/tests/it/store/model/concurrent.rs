@@ -124,11 +124,22 @@ fn differ(server: &Server, config: Config, drawn: &impl Strategy<Value = Drawn>)
     })
 }
 
-fn an_order_explains(on: On) {
-    for batch in [true, false] {
-        let server = Server::open(on, |config| config.batch = batch);
-        agreed(differ(&server, cases(24), &drawn()));
+/// Runs a test on a stack of 64 MiB. The search goes one call deeper for each request of a history, and without
+/// optimization each call holds copies of the model.
+fn deep(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(test).expect("a thread starts");
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
     }
+}
+
+fn an_order_explains(on: On) {
+    deep(move || {
+        for batch in [true, false] {
+            let server = Server::open(on, |config| config.batch = batch);
+            agreed(differ(&server, cases(24), &drawn()));
+        }
+    });
 }
 
 #[test]
@@ -160,9 +171,11 @@ const RACES: [(On, u32, Planted); 2] = [
 
 #[test]
 fn no_order_explains_a_server_without_its_locks() {
-    for (on, places, planted) in RACES {
-        let server = Server::open(on, |config| (config.planted, config.batch) = (Some(planted), false));
-        let once = Config { cases: 300, max_shrink_iters: 0, ..cases(300) };
-        assert!(differ(&server, once, &crowd(places)).is_err(), "{planted:?} was not found");
-    }
+    deep(|| {
+        for (on, places, planted) in RACES {
+            let server = Server::open(on, |config| (config.planted, config.batch) = (Some(planted), false));
+            let once = Config { cases: 300, max_shrink_iters: 0, ..cases(300) };
+            assert!(differ(&server, once, &crowd(places)).is_err(), "{planted:?} was not found");
+        }
+    });
 }
