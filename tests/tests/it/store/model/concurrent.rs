@@ -22,7 +22,7 @@ use super::order::Call;
 use super::sequential::{agreed, tell};
 use super::server::Server;
 use super::wish::{Known, Wish, limits, name, posts, takes, two_join, wishes};
-use super::{cases, follow, looks};
+use super::{cases, deep, follow, looks};
 use crate::store::{Clients, On};
 
 /// What is drawn: limits, what happens before, and what each client wants.
@@ -122,15 +122,6 @@ fn differ(server: &Server, config: Config, drawn: &impl Strategy<Value = Drawn>)
         }
         Ok(())
     })
-}
-
-/// Runs a test on a stack of 64 MiB. The search goes one call deeper for each request of a history, and without
-/// optimization each call holds copies of the model.
-fn deep(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(test).expect("a thread starts");
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 fn an_order_explains(on: On) {
