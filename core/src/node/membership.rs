@@ -419,7 +419,7 @@ impl Node {
                 (claim.row, claim.known_at) = (*row, claim.known_at.max(asked_at));
             }
         }
-        // A row that is gone is held by nobody. The epoch is remembered: under it the claim is put back.
+        // A missing row counts as vacant. The epoch is remembered, and the claim is put back after it.
         let gone = |claim: &&mut Claim| {
             asked_at >= claim.known_at && rows.binary_search_by_key(&claim.row.target, |row| row.target).is_err()
         };
