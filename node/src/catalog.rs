@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::metastore::{DocKind, SegmentState, Store};
+use crate::metastore::{DocKind, SegmentState, Store, StoreError};
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
 use serde_json::Value;
@@ -70,8 +70,7 @@ impl Catalogs {
 
     async fn opened(&self, store: &Store, project: &str) -> Checked<Opened> {
         let Some((id, revision)) = store.catalog_revision(project).await? else {
-            return Err(ApiError::not_found("KE-010001201", format!("there is no project '{project}'"))
-                .suggest("see `kirin project list`, or make it with `kirin project create`"));
+            return Err(ApiError::no_project(project));
         };
         if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
             return Ok(opened);
@@ -104,7 +103,7 @@ impl Catalogs {
 }
 
 /// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
-async fn read(store: &Store, project: ProjectId) -> Checked<Catalog> {
+pub(crate) async fn read(store: &Store, project: ProjectId) -> Result<Catalog, StoreError> {
     let mut catalog = Catalog::default();
     for doc in store.docs(project).await? {
         match doc.kind {
@@ -136,7 +135,7 @@ pub fn ends(range: &SegmentRange) -> (i64, i64) {
 }
 
 /// The ends of a segment that covers everything.
-pub const FULL: (i64, i64) = (0, i64::MAX);
+pub const FULL: (i64, i64) = kirin_wire::FULL_RANGE;
 
 fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> Option<T> {
     match serde_json::from_value(value) {

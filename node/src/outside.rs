@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::ask::{Epoch, Fence, Target};
 use kirin_core::effect::{Note, Why};
-use kirin_core::{Answer, Ask, Event, Member, Node, Time};
+use kirin_core::{Answer, Ask, Event, Member, Node, Time, Timing};
 use kirin_recorder::Recorder;
 use kirin_shell::clock::wall_ms;
 use kirin_shell::report::Report;
@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::executor::Attempts;
 use crate::history::History;
 use crate::metastore::{Extra, JoinInfo, Store};
+use crate::namesake;
 use crate::plant::Defence;
 
 /// Everything around one node's loop.
@@ -23,6 +24,8 @@ pub struct Parts {
     pub store: Store,
     /// Who this node says it is when it joins.
     pub join: JoinInfo,
+    /// The cluster's timeout and this node's interval of beats.
+    pub timing: Timing,
     /// The attempts that run here.
     pub attempts: Attempts,
     /// Cluster-wide chores, for as long as this member leads.
@@ -44,7 +47,14 @@ impl Outside for Parts {
             (_, None) => Extra::None,
         };
         let store = self.store.clone();
+        let joins = matches!(ask, Ask::Join { .. }).then(|| (self.join.clone(), self.timing));
         async move {
+            if let Some((join, timing)) = joins
+                && let Some(namesake) = namesake::alive(&store, &join, timing).await
+            {
+                tracing::error!("{namesake}");
+                return Answer::Refused;
+            }
             let answer = store.ask(&ask, extra).await;
             if matches!(answer, Answer::Failed | Answer::Unknown) {
                 tracing::debug!(?ask, ?answer, "the metastore did not answer");

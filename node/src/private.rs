@@ -17,7 +17,7 @@ const OTHERS: u32 = 0o077;
 const STICKY: u32 = 0o1000;
 
 /// From here on, files of this process and its children are 0600, directories 0700.
-pub fn mask() {
+pub(crate) fn mask() {
     rustix::process::umask(Mode::from_raw_mode(OTHERS));
 }
 
@@ -26,7 +26,7 @@ pub fn mask() {
 ///
 /// # Errors
 /// If one stays open.
-pub fn close(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn close(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut closed = Vec::new();
     for path in paths {
         let open = close_one(path).with_context(|| {
@@ -55,7 +55,7 @@ fn close_one(path: &Path) -> io::Result<bool> {
 }
 
 /// The files of a node that hold what others must not read.
-pub fn files(data_dir: &Path, metastore: Option<&Path>) -> Vec<PathBuf> {
+pub(crate) fn files(data_dir: &Path, metastore: Option<&Path>) -> Vec<PathBuf> {
     let mut files = vec![data_dir.to_owned()];
     if let Some(metastore) = metastore {
         for suffix in ["", "-wal", "-shm"] {

@@ -21,23 +21,23 @@ use crate::auth::password;
 use crate::auth::verified::Verified;
 use crate::catalog::Catalogs;
 use crate::chores::Chores;
-use crate::cli::client::Login;
 use crate::cli::pid_file::PidFile;
 use crate::cli::{ADMIN, credentials};
 use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
-use crate::executor::{Attempts, Executor, Retry};
+use crate::executor::{Attempts, BUILD, COMMAND, Executor, Retry};
 use crate::history::History;
 use crate::http::Http;
 use crate::metastore::{JoinInfo, Store, StoreError};
+use crate::namesake;
 use crate::outside;
 use crate::plant::Defence;
 use crate::private;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
-use kirin_shell::proof::Cluster;
+use kirin_shell::handshake::Cluster;
 use kirin_shell::{Mind, Shell, heed};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
@@ -112,6 +112,13 @@ pub struct Running {
     pub shell: JoinHandle<()>,
 }
 
+impl Running {
+    /// Where its API is, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
 /// Starts a node, and nothing that a process has once: no signals, no log, no files about itself. `stop` hears when a user
 /// of the API wants it to end.
 ///
@@ -136,6 +143,9 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     refuse_company(config, &store, &name).await?;
+    if let Some(namesake) = namesake::alive(&store, &join, config.timing).await {
+        anyhow::bail!("{namesake}");
+    }
 
     let clock = Clock::start();
     let (mind, inputs) = Mind::new();
@@ -146,11 +156,14 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
     let attempts = Attempts::new(store.clone(), &working_dir, executors(config), retry);
+    let engine = engine(config)?;
     let outside = outside::Parts {
         store: store.clone(),
         join,
+        timing: config.timing,
         attempts: attempts.clone(),
-        chores: Chores::new(store.clone(), &working_dir, config.retention),
+        chores: Chores::new(store.clone(), &working_dir, config.retention)
+            .verifying(engine.clone(), config.verification),
         history: History::new(store.clone()),
         directory: directory.clone(),
         recorder: recorder(config, &name),
@@ -170,9 +183,10 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         links,
         directory,
         attempts,
-        catalogs: Catalogs::new(engine(config)?),
+        catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
         verified: Verified::new(Duration::from_secs(300), 1000),
+        ready: api::Ready::default(),
         stop,
         config: config.clone(),
     });
@@ -294,7 +308,7 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
 fn greet_admin(config: &Config, password: Secret) -> anyhow::Result<()> {
     println!("The cluster is new. Log in as {ADMIN} with the password {}", password.reveal());
     println!("It is shown this once; only its hash is kept in the metastore.");
-    let login = Login { user: ADMIN.to_owned(), password };
+    let login = kirin_client::Login::new(ADMIN, password.reveal());
     let path = credentials::write(&config.data_dir, &login).context("cannot write the credentials file")?;
     println!("Commands on this machine find it in {}.", path.display());
     Ok(())
@@ -332,6 +346,7 @@ fn link_host(config: &Config) -> String {
 pub fn settings(config: &Config) -> Settings {
     Settings {
         slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
+        can: if config.jobs.commands { BUILD.or(COMMAND) } else { BUILD },
         timing: config.timing,
         in_order: config.jobs.queue == QueueOrder::Global,
         leader_only: matches!(config.scheduler, Scheduler::LeaderOnly | Scheduler::OneEngine),
@@ -375,12 +390,8 @@ fn secrets(config: &Config) -> Vec<kirin_shell::Secret> {
 }
 
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
-    let mut executors: Vec<Arc<dyn Executor>> =
-        vec![Arc::new(Worker::build(memory(config), secrets(config))), Arc::new(Probe)];
-    if config.jobs.commands {
-        executors.push(Arc::new(Worker::command(memory(config), secrets(config))));
-    }
-    executors
+    let (memory, secrets) = (memory(config), secrets(config));
+    vec![Arc::new(Worker::build(memory, secrets.clone())), Arc::new(Worker::command(memory, secrets)), Arc::new(Probe)]
 }
 
 fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {

@@ -9,6 +9,7 @@
 
 mod answer;
 mod build;
+mod conservation;
 pub mod demo;
 mod engine;
 mod error;
@@ -18,6 +19,7 @@ mod model;
 mod partition;
 mod plan;
 mod plan_cache;
+mod plant;
 mod rewrite;
 mod segment;
 mod snapshot;
@@ -27,9 +29,11 @@ mod star;
 mod stopwatch;
 mod stores;
 mod table;
+mod verify;
 
 pub use answer::{ColumnMeta, QueryAnswer};
 pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
+pub use conservation::{Total, Totals};
 pub use engine::{Described, Engine, EngineConfig};
 pub use error::{Error, Result};
 pub use model::{
@@ -37,8 +41,10 @@ pub use model::{
     Partition,
 };
 pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
+pub use plant::Plant;
 pub use segment::{Catalog, DataFile, LayoutData, Manifest, Segment, SegmentRange};
 pub use snapshot::{AggregationExplain, Explain, QueryOptions, Realization, RejectedIndex, Snapshot};
 pub use source::SourceFile;
 pub use sql_type::java_sql_type;
 pub use table::{Column, CsvOptions, Format, Source, Table};
+pub use verify::{Problem, Verification};

@@ -148,7 +148,8 @@ impl Snapshot {
                 }
                 None => None,
             };
-            models.push(Realizable::new(star, segments, unusable));
+            let (wrong, segments) = segments.into_iter().partition(|s| s.manifest.wrong.is_some());
+            models.push(Realizable::new(star, segments, wrong, unusable));
         }
         let raw: Vec<_> = tables.values().cloned().collect();
         let state = engine.session(&raw)?;

@@ -5,32 +5,31 @@
 //! costs a transaction first. So a request is looked at before any handler reads it. Ranges of numbers are not looked at
 //! here: they are part of the types that the handlers read.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
-use super::{ApiError, BODY_MAX};
+use super::{ApiError, body};
 
 /// Refuses such requests with 400 or 413, and lets the others in.
 pub(super) async fn look(request: Request, next: Next) -> Response {
+    match looked_at(request).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn looked_at(request: Request) -> Result<Request, ApiError> {
     let (parts, body) = request.into_parts();
     let uri = &parts.uri;
     for (place, text) in [("path", uri.path()), ("query string", uri.query().unwrap_or_default())] {
-        if let Err(what) = look_at_uri(text) {
-            return ApiError::bad(format!("the {place} holds {what}")).into_response();
-        }
+        look_at_uri(text).map_err(|what| ApiError::bad(format!("the {place} holds {what}")))?;
     }
-    let Ok(bytes) = to_bytes(body, BODY_MAX).await else {
-        let text = format!("the body is larger than {BODY_MAX} bytes, or was cut off");
-        return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "KE-010000413", text).into_response();
-    };
-    if let Err((at, what)) = look_at_json(&bytes) {
-        return ApiError::bad(format!("the body holds {what} at byte {at}")).into_response();
-    }
-    next.run(Request::from_parts(parts, Body::from(bytes))).await
+    let bytes = body::bytes(Request::from_parts(parts.clone(), body), &()).await?;
+    look_at_json(&bytes).map_err(|(at, what)| ApiError::bad(format!("the body holds {what} at byte {at}")))?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 fn look_at_uri(text: &str) -> Result<(), &'static str> {

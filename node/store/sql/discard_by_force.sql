@@ -8,6 +8,7 @@ SET state = 5,
   steps = CASE WHEN steps < 0 OR steps > 1000000 THEN 0 ELSE steps END,
   priority = CASE WHEN priority < 0 OR priority > 4 THEN 4 ELSE priority END,
   external = CASE WHEN external < 0 OR external > 1 THEN 1 ELSE external END,
+  needs = CASE WHEN needs < 0 OR needs > 4294967295 THEN 0 ELSE needs END,
   project = CASE WHEN project < 0 OR project > 4294967295 THEN 0 ELSE project END,
   ended_ms = $2,
   changed_ms = $2

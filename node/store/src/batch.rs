@@ -362,6 +362,7 @@ impl Fault {
         let told = |error: &StoreError| match error {
             StoreError::Late(patience) => StoreError::Late(*patience),
             StoreError::Refused(why) => StoreError::Refused(why.clone()),
+            StoreError::Busy(why) => StoreError::Busy(why.clone()),
             StoreError::TooLarge { bytes, limit } => StoreError::TooLarge { bytes: *bytes, limit: *limit },
             StoreError::Unusable(why) => StoreError::Unusable(why.clone()),
             other => StoreError::Unreachable(other.to_string()),

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The server can't be reached, or the connection broke.
     #[error("the metastore can't be reached: {0}")]
     Unreachable(String),
+    /// The request was in the way of others until its time was up: it may succeed later.
+    #[error("the metastore is busy: {0}")]
+    Busy(String),
     /// The server refused what this request brings, for certain: the same request never succeeds.
     #[error("the metastore refused the request: {0}")]
     Refused(String),
@@ -84,7 +87,7 @@ impl StoreError {
     /// Whether it is the metastore that can't be used at the moment: the same request may succeed later.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Late(_) | Self::Standby | Self::Outdated { .. } => true,
+            Self::Unreachable(_) | Self::Busy(_) | Self::Late(_) | Self::Standby | Self::Outdated { .. } => true,
             Self::Config(_)
             | Self::Refused(_)
             | Self::TooLarge { .. }
@@ -131,6 +134,8 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
     if let Some(pg) = db.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         return match pg.code() {
             "40001" | "40P01" | "55P03" => Nature::Conflict,
+            // Whether the statement was carried out is not known.
+            "40003" => Nature::Broken,
             // Too many connections, no memory, no room on its disk.
             code if code.starts_with("53") => Nature::Full,
             // `statement_timeout`, or an administrator: it was rolled back.
@@ -140,14 +145,15 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             code if code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25P04" => {
                 Nature::Broken
             }
-            // Privileges, missing tables, an aborted transaction, prepared statements that are gone, damage.
-            code if ["0A", "25", "26", "28", "3D", "3F", "42", "55", "57", "58", "F0", "XX"]
+            // What a value does: cardinality, data, constraints, triggers, limits of the program.
+            code if ["21", "22", "23", "27", "38", "39", "44", "54", "P0"]
                 .iter()
                 .any(|class| code.starts_with(class)) =>
             {
-                Nature::Unusable
+                Nature::Denied
             }
-            _ => Nature::Denied,
+            // Privileges, missing tables, an aborted transaction, prepared statements that are gone, damage.
+            _ => Nature::Unusable,
         };
     }
     if let Some(my) = db.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
@@ -162,24 +168,44 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             1053 | 1317 | 1927 | 2006 | 2013 | 4031 | 1152 | 1184 | 1158..=1161 => Nature::Broken,
             // `max_statement_time` and `max_execution_time`: it was rolled back. No room on its disk.
             1969 | 3024 | 1021 | 1114 => Nature::Full,
-            // Files and memory; privileges; missing databases, tables and columns; syntax; prepared statements.
-            1004..=1019
-            | 1023..=1030
-            | 1037
-            | 1038
-            | 1044..=1046
-            | 1049
-            | 1054
-            | 1064
-            | 1105
-            | 1141..=1147
-            | 1194
-            | 1195
-            | 1227
-            | 1243
-            | 1370
-            | 1461 => Nature::Unusable,
-            _ => Nature::Denied,
+            // What a value does: duplicates, nulls, foreign keys, checks, signals of triggers, ranges, lengths, characters, JSON.
+            // And a table, column or index that exists, of which migrations know what it means.
+            1022
+            | 1048
+            | 1050
+            | 1060..=1062
+            | 1118
+            | 1153
+            | 1169
+            | 1216
+            | 1217
+            | 1264
+            | 1265
+            | 1292
+            | 1301
+            | 1364
+            | 1365
+            | 1366
+            | 1367
+            | 1406
+            | 1411
+            | 1441
+            | 1451
+            | 1452
+            | 1557
+            | 1586
+            | 1642..=1644
+            | 1690
+            | 3140
+            | 3141
+            | 3156
+            | 3819
+            | 3854
+            | 4025
+            | 4037
+            | 4038 => Nature::Denied,
+            // Files and memory; privileges; missing tables and columns; prepared statements; a cluster that is not ready.
+            _ => Nature::Unusable,
         };
     }
     match db.code().and_then(|code| code.parse::<i64>().ok()) {
@@ -211,7 +237,8 @@ pub(crate) fn told(error: &sqlx::Error) -> StoreError {
         return StoreError::TooLarge { bytes: *bytes, limit: *limit };
     }
     match nature(error) {
-        Nature::Conflict | Nature::Denied => StoreError::Refused(error.to_string()),
+        Nature::Conflict => StoreError::Busy(error.to_string()),
+        Nature::Denied => StoreError::Refused(error.to_string()),
         Nature::Unusable => StoreError::Unusable(error.to_string()),
         Nature::Full | Nature::Broken => StoreError::Unreachable(error.to_string()),
         Nature::ReadOnly => StoreError::Standby,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, Priority, ProjectId};
-use kirin_core::{JobState, Member, MemberState, NodeId, Role};
+use kirin_core::{Capabilities, JobState, Member, MemberState, NodeId, Role};
 use uuid::Uuid;
 
 use crate::beat::{holder, member, member_state, role};
@@ -180,6 +180,8 @@ pub struct MemberInfo {
     pub role: Role,
     /// How many attempts it runs at once.
     pub slots: u32,
+    /// What it is able to run.
+    pub can: Capabilities,
     /// Where its peers reach it.
     pub link: String,
     /// Where clients reach it.
@@ -422,6 +424,7 @@ impl Store {
                 ended_ms: row.int(10)?,
                 ended_by: holder(row, 11)?,
                 evidence: row.text(13)?,
+                can: Capabilities(row.num(14)?),
             })
         };
         rows.iter().map(info).collect()
@@ -481,7 +484,7 @@ fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, window: &str,
 }
 
 const JOB_INFO: &str = "SELECT j.id, j.project, j.priority, j.state, j.epoch, j.holder_node, j.holder_incarnation, j.placed, \
-     j.steps, j.external, {text j.uuid}, j.kind, j.subject, j.submitter, j.spec, j.progress, j.failure, j.result, \
+     j.steps, j.external, j.needs, {text j.uuid}, j.kind, j.subject, j.submitter, j.spec, j.progress, j.failure, j.result, \
      j.created_ms, j.started_ms, j.ended_ms, j.changed_ms FROM {p}_job AS j";
 
 fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
@@ -492,18 +495,18 @@ fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
     Ok(JobInfo {
         row: contract,
         broken,
-        uuid: uuid(&row.string(10)?)?,
-        kind: row.string(11)?,
-        subject: row.string(12)?,
-        submitter: row.string(13)?,
-        spec: row.string(14)?,
-        progress: row.text(15)?,
-        failure: row.text(16)?,
-        result: row.text(17)?,
-        created_ms: row.int(18)?.unwrap_or(0),
-        started_ms: row.int(19)?,
-        ended_ms: row.int(20)?,
-        changed_ms: row.int(21)?.unwrap_or(0),
+        uuid: uuid(&row.string(11)?)?,
+        kind: row.string(12)?,
+        subject: row.string(13)?,
+        submitter: row.string(14)?,
+        spec: row.string(15)?,
+        progress: row.text(16)?,
+        failure: row.text(17)?,
+        result: row.text(18)?,
+        created_ms: row.int(19)?.unwrap_or(0),
+        started_ms: row.int(20)?,
+        ended_ms: row.int(21)?,
+        changed_ms: row.int(22)?.unwrap_or(0),
     })
 }
 
@@ -519,10 +522,11 @@ fn placeholder(row: &Row) -> Result<JobRow, StoreError> {
         placed: None,
         steps: row.num(8).unwrap_or(0),
         external: false,
+        needs: Capabilities(row.num(10).unwrap_or(0)),
     })
 }
 
-/// The contract's part of a job, in the first ten columns.
+/// The contract's part of a job, in the first eleven columns.
 pub(crate) fn job_row(row: &Row) -> Result<JobRow, StoreError> {
     let state: usize = row.num(3)?;
     Ok(JobRow {
@@ -535,6 +539,7 @@ pub(crate) fn job_row(row: &Row) -> Result<JobRow, StoreError> {
         placed: row.opt(7)?.map(NodeId),
         steps: row.num(8)?,
         external: row.num::<u8>(9)? != 0,
+        needs: Capabilities(row.num(10)?),
     })
 }
 

@@ -144,9 +144,10 @@ impl Line {
 
     /// Begins a transaction that will write.
     pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
+        let pooled = self.conn.begin_when_pooled();
         let text = match self.dialect() {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
-            Dialect::Postgres => "BEGIN",
+            Dialect::Postgres => pooled.as_deref().unwrap_or("BEGIN"),
             Dialect::MySql => "START TRANSACTION",
         };
         self.raw(text).await?;
@@ -634,29 +635,13 @@ impl Opener {
     ) -> Result<(Conn, i64), StoreError> {
         let session = Session::Postgres(options.connect().await.map_err(|error| told(&error))?);
         let mut conn = Conn::new(session, self.meters.meter(purpose), PACKET_MAX);
-        if !self.named_statements {
-            conn.forget_statements();
-        }
-        let ms = self.timeout(purpose).as_millis().max(1);
-        // The server gives up when we do, so that a request that we called late is not done much later.
-        conn.raw(&format!(
-            "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}; SET jit = off; \
-             SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on"
-        ))
-        .await
-        .map_err(|error| told(&error))?;
-        // Every statement goes by the index that was made for it, whatever the statistics say or do not say yet. A bitmap
-        // scan would not mark the dead entries that a busy queue leaves in its indexes; workers take longer to start than
-        // what they save.
-        conn.raw(
-            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_mergejoin = off; \
-             SET max_parallel_workers_per_gather = 0",
-        )
-        .await
-        .map_err(|error| told(&error))?;
-        if purpose == Purpose::Contract {
-            // Those of the contract are planned once.
-            conn.raw("SET plan_cache_mode = force_generic_plan").await.map_err(|error| told(&error))?;
+        if self.named_statements {
+            conn.raw(&self.postgres_settings(purpose, "")).await.map_err(|error| told(&error))?;
+            conn.raw("SET default_transaction_isolation = 'read committed'").await.map_err(|error| told(&error))?;
+        } else {
+            // Each transaction may be in another session of the server, and others may be in this one later.
+            let settings = self.postgres_settings(purpose, "LOCAL ");
+            conn.is_pooled_with(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {settings}"));
         }
         if !self.named_statements {
             conn.raw("BEGIN").await.map_err(|error| told(&error))?;
@@ -692,6 +677,30 @@ impl Opener {
             return Err(StoreError::Outdated { found, seen });
         }
         Ok((conn, found))
+    }
+
+    /// The settings of a session, or of one transaction.
+    fn postgres_settings(&self, purpose: Purpose, scope: &str) -> String {
+        let ms = self.timeout(purpose).as_millis().max(1);
+        let mut settings = vec![
+            // The server gives up when we do, so that a request that we called late is not done much later.
+            format!("statement_timeout = {ms}"),
+            format!("idle_in_transaction_session_timeout = {ms}"),
+            "synchronous_commit = on".to_owned(),
+            "jit = off".to_owned(),
+            // Every statement goes by the index that was made for it, whatever the statistics say or do not say yet. A bitmap
+            // scan would not mark the dead entries that a busy queue leaves in its indexes; workers take longer to start than
+            // what they save.
+            "enable_seqscan = off".to_owned(),
+            "enable_bitmapscan = off".to_owned(),
+            "enable_mergejoin = off".to_owned(),
+            "max_parallel_workers_per_gather = 0".to_owned(),
+        ];
+        if purpose == Purpose::Contract {
+            // Those of the contract are planned once.
+            settings.push("plan_cache_mode = force_generic_plan".to_owned());
+        }
+        settings.into_iter().map(|setting| format!("SET {scope}{setting}")).collect::<Vec<_>>().join("; ")
     }
 
     async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<(Conn, i64), StoreError> {

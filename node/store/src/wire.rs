@@ -28,8 +28,8 @@ pub(crate) struct Conn {
     meter: Meter,
     /// The most bytes of a statement.
     limit: usize,
-    /// Whether statements are kept prepared.
-    keeps: bool,
+    /// With a pooler that may give it another session after each transaction: how a transaction begins.
+    pooled: Option<std::sync::Arc<str>>,
 }
 
 /// A connection to one of the databases.
@@ -123,7 +123,7 @@ fn push_literal(text: &mut String, value: &str) {
 impl Conn {
     /// A connection that was just opened.
     pub(crate) fn new(session: Session, meter: Meter, limit: usize) -> Self {
-        Self { session, meter, limit, keeps: true }
+        Self { session, meter, limit, pooled: None }
     }
 
     /// From here on, statements of more bytes are refused before they are sent.
@@ -131,14 +131,19 @@ impl Conn {
         self.limit = bytes;
     }
 
-    /// From here on, no statement is kept prepared.
-    pub(crate) fn forget_statements(&mut self) {
-        self.keeps = false;
+    /// From here on, no statement is kept prepared, and transactions begin with this text.
+    pub(crate) fn is_pooled_with(&mut self, begin: &str) {
+        self.pooled = Some(begin.into());
+    }
+
+    /// With a pooler: how a transaction begins.
+    pub(crate) fn begin_when_pooled(&self) -> Option<std::sync::Arc<str>> {
+        self.pooled.clone()
     }
 
     /// Whether a pooler may give it another session after each transaction.
     pub(crate) const fn is_pooled(&self) -> bool {
-        !self.keeps
+        self.pooled.is_some()
     }
 
     fn fits(&self, statement: &Statement, args: &[Arg]) -> Result<(), sqlx::Error> {
@@ -167,7 +172,8 @@ impl Conn {
                 query.fetch_all(conn).await?.into_iter().map(Row::Sqlite).collect()
             }
             Session::Postgres(conn) => {
-                let query = bound!(sqlx::Postgres, statement, args, arrays).persistent(statement.keep && self.keeps);
+                let query =
+                    bound!(sqlx::Postgres, statement, args, arrays).persistent(statement.keep && self.pooled.is_none());
                 query.fetch_all(conn).await?.into_iter().map(Row::Postgres).collect()
             }
             Session::MySql(conn) => {
@@ -190,7 +196,7 @@ impl Conn {
         Ok(match &mut self.session {
             Session::Sqlite(conn) => bound!(sqlx::Sqlite, statement, args, json).execute(conn).await?.rows_affected(),
             Session::Postgres(conn) => bound!(sqlx::Postgres, statement, args, arrays)
-                .persistent(statement.keep && self.keeps)
+                .persistent(statement.keep && self.pooled.is_none())
                 .execute(conn)
                 .await?
                 .rows_affected(),

@@ -6,3 +6,4 @@ mod building;
 mod demo;
 mod differential;
 mod shop;
+mod verifying;

@@ -2,24 +2,23 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
 use super::super::args::Table;
-use super::super::client::{Request, decode};
 use super::super::exit::Failure;
-use super::super::payload::TableView;
 use super::super::render;
 use super::Session;
+use kirin_client::{Request, decode};
+use kirin_wire::{Given, NewTable, TableView};
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Table) -> Result<(), Failure> {
     match command {
         Table::Add { name, source } => {
-            let body = json!({ "project": it.project, "name": name, "source": whole(&source) });
+            let source = Given::Location(whole(&source));
+            let body = NewTable { project: it.project.to_owned(), name: name.clone(), source };
             it.done(Request::post(&["tables"]).body(&body)?, &format!("table {name} added")).await
         }
         Table::List => it.list::<TableView>(&["tables"], |tables, _| render::tables(tables)).await,
         Table::Show { name } => {
-            let data = it.named(&["tables"], "table", &name).await?;
+            let data = it.table(&name).await?;
             it.screen.show(&data, |_| Ok(render::table(&decode(&data)?)))
         }
         Table::Drop { name, yes } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use kirin_core::ask::Fence;
-use kirin_core::{Answer, Ask, JobState, Outcome, Role};
+use kirin_core::{Answer, Ask, Capabilities, JobState, Outcome, Role};
 use kirin_store::{Backend, Extra, JobFilter, NewJob, Store, StoreConfig, StoreError, Submitted};
 use kirin_tests::servers::postgres::Postgres;
 use kirin_tests::servers::process::{Place, Server, directory, free_ports, program, until, user};
@@ -78,7 +78,9 @@ async fn without_names_for_statements_a_pooler_that_moves_sessions_will_do() {
     let project = stores[0].project_add("p", 1000, "", "{}").await.expect("it is made").expect("its name is new");
     let text = String::new;
     let extra = Extra::Join { node: "a".to_owned(), link: text(), http: text(), version: text() };
-    let Answer::Joined(by) = stores[0].ask(&Ask::Join { role: Role::All, slots: 99 }, extra).await else {
+    let Answer::Joined(by) =
+        stores[0].ask(&Ask::Join { role: Role::All, slots: 99, can: Capabilities::ALL }, extra).await
+    else {
         panic!("it joins")
     };
     // More at once than there are sessions, each a life of its own.

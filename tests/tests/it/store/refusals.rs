@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use kirin_core::ask::{Fence, JobId, Priority, ProjectId};
-use kirin_core::{Answer, Ask, JobState, Member, Outcome, Role};
+use kirin_core::{Answer, Ask, Capabilities, JobState, Member, Outcome, Role};
 use kirin_store::{Backend, Extra, JobFilter, NewJob, Publish, Store, StoreConfig, StoreError, Submitted};
 use kirin_tests::servers::mariadb::MariaDb;
 use kirin_tests::servers::postgres::Postgres;
@@ -17,14 +17,15 @@ async fn project(store: &Store) -> ProjectId {
 async fn join(store: &Store) -> Member {
     let text = String::new;
     let extra = Extra::Join { node: "a".to_owned(), link: text(), http: text(), version: text() };
-    match store.ask(&Ask::Join { role: Role::All, slots: 9 }, extra).await {
+    match store.ask(&Ask::Join { role: Role::All, slots: 9, can: Capabilities::ALL }, extra).await {
         Answer::Joined(member) => member,
         other => panic!("a join was answered by {other:?}"),
     }
 }
 
 async fn running(store: &Store, project: ProjectId, by: Member, key: u128) -> Fence {
-    let ask = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+    let ask =
+        Ask::Submit { project, priority: Priority(3), placed: None, external: false, needs: Capabilities::NONE, key };
     let Answer::Accepted { row, .. } = store.ask(&ask, Extra::None).await else { panic!("it is accepted") };
     match store.ask(&Ask::Take { fence: row.fence(), by, in_order: false }, Extra::None).await {
         Answer::Granted { epoch, .. } => Fence { job: row.id, epoch },

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kirin_core::ask::{Fence, JobId, ProjectId};
+use kirin_core::ask::{Epoch, Fence, JobId, ProjectId};
 use kirin_core::{Answer, Ask, Member, NodeId};
 use kirin_sim::dice::Dice;
 pub use kirin_store::*;
@@ -80,6 +80,14 @@ impl Store {
     pub async fn ask(&self, request: &Ask, extra: Extra) -> Answer {
         ask(self.patience, self.real.ask(request, extra)).await.unwrap_or(Answer::Unknown)
     }
+
+    /// As the real one.
+    ///
+    /// # Errors
+    /// As the real one.
+    pub async fn ask_or_say_why(&self, request: &Ask, extra: Extra) -> Result<Answer, StoreError> {
+        ask(self.patience, self.real.ask_or_say_why(request, extra)).await.unwrap_or(Ok(Answer::Unknown))
+    }
 }
 
 macro_rules! requests {
@@ -102,6 +110,7 @@ macro_rules! requests {
 requests! {
     catalog_revision(project: ProjectId) -> Option<u64>;
     directory(all: bool) -> Vec<MemberInfo>;
+    discard_by_force(uuid: Uuid) -> bool;
     doc_drop(project: ProjectId, kind: DocKind, name: &str, seen: Seen) -> bool;
     doc_put(project: ProjectId, kind: DocKind, name: &str, body: &str, seen: Seen) -> Option<u64>;
     docs(project: ProjectId, kind: DocKind) -> Vec<Doc>;
@@ -119,10 +128,13 @@ requests! {
     retain_history(before_ms: i64) -> u64;
     retain_jobs(before_ms: i64) -> u64;
     retain_members(before_ms: i64) -> u64;
+    segment_annotate(id: Uuid, job: Uuid, epoch: Epoch, manifest: &str) -> bool;
     segment_drop(id: Uuid) -> bool;
     segments(project: ProjectId, model: Option<&str>) -> Vec<Segment>;
     setting(name: &str) -> Option<String>;
     setting_or(name: &str, value: &str) -> (String, bool);
+    setting_put(name: &str, value: &str) -> ();
     steps(id: JobId) -> Vec<StepInfo>;
+    submit_many(jobs: &[NewJob]) -> Vec<Submitted>;
     sum_up() -> ();
 }
