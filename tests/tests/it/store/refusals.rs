@@ -163,7 +163,10 @@ async fn a_step_that_is_refused_for_certain_ends_its_job_in_error() {
 async fn batches_stay_below_what_the_server_takes_and_what_is_too_large_alone_is_told_so() {
     let server = MariaDb::start(false).expect("a private MariaDB starts");
     server.query("", "SET GLOBAL max_allowed_packet = 1048576").expect("it is set");
-    let store = open(&StoreConfig::new(server.database().expect("a database").parse().expect("a URL"))).await;
+    let mut config = StoreConfig::new(server.database().expect("a database").parse().expect("a URL"));
+    // Thirty transactions of a quarter of a megabyte, on a machine that may be busy.
+    config.ask_timeout = std::time::Duration::from_secs(60);
+    let store = open(&config).await;
     let (project, by) = (project(&store).await, join(&store).await);
     let job = |key, bytes| NewJob { spec: format!("\"{}\"", "x".repeat(bytes)), ..NewJob::new(project, key) };
     for answer in join_all((1..=60).map(|key| store.submit(job(key, 100_000)))).await {
