@@ -738,6 +738,10 @@ impl World {
             return match self.transact(host, &end) {
                 Answer::Done => {
                     self.judge.count("result refused for certain");
+                    // Between two steps an executor only waits, and there is no next step.
+                    if let Some(process) = self.machine_mut(host).and_then(|machine| machine.process.as_mut()) {
+                        process.runs.remove(fence);
+                    }
                     Answer::Refused
                 }
                 answer => answer,
