@@ -160,13 +160,18 @@ impl Metastore {
     /// # Errors
     /// [`Refused`] if an option is not understood.
     pub fn understood(mut self, base: &Path) -> Result<Self, Refused> {
-        let (server, read): (_, fn(&BTreeMap<String, String>, &Path) -> Result<Meant, String>) = match &mut self.backend
-        {
+        let (server, meant) = match &mut self.backend {
             Backend::Sqlite { .. } => return Ok(self),
-            Backend::Postgres(server) => (server, url_options::postgres),
-            Backend::MySql(server) => (server, url_options::mysql),
+            Backend::Postgres(server) => {
+                let meant = url_options::postgres(&server.options, base);
+                (server, meant)
+            }
+            Backend::MySql(server) => {
+                let meant = url_options::mysql(&server.options, base);
+                (server, meant)
+            }
         };
-        server.meant = read(&server.options, base).map_err(Refused)?;
+        server.meant = meant.map_err(Refused)?;
         self.unused.extend(server.meant.unused.iter().cloned());
         Ok(self)
     }
