@@ -136,6 +136,8 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             "40001" | "40P01" | "55P03" => Nature::Conflict,
             // Whether the statement was carried out is not known.
             "40003" => Nature::Broken,
+            // A duplicate key is no fault of the request: another one was quicker.
+            "23505" => Nature::Unusable,
             // Too many connections, no memory, no room on its disk.
             code if code.starts_with("53") => Nature::Full,
             // `statement_timeout`, or an administrator: it was rolled back.
@@ -168,15 +170,14 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             1053 | 1317 | 1927 | 2006 | 2013 | 4031 | 1152 | 1184 | 1158..=1161 => Nature::Broken,
             // `max_statement_time` and `max_execution_time`: it was rolled back. No room on its disk.
             1969 | 3024 | 1021 | 1114 => Nature::Full,
-            // What a value does: duplicates, nulls, foreign keys, checks, signals of triggers, ranges, lengths, characters, JSON.
+            // What a value does: nulls, foreign keys, checks, signals of triggers, ranges, lengths, characters, JSON.
             // And a table, column or index that exists, of which migrations know what it means.
-            1022
-            | 1048
+            1048
             | 1050
-            | 1060..=1062
+            | 1060
+            | 1061
             | 1118
             | 1153
-            | 1169
             | 1216
             | 1217
             | 1264
@@ -192,8 +193,6 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             | 1441
             | 1451
             | 1452
-            | 1557
-            | 1586
             | 1642..=1644
             | 1690
             | 3140
@@ -204,7 +203,8 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             | 4025
             | 4037
             | 4038 => Nature::Denied,
-            // Files and memory; privileges; missing tables and columns; prepared statements; a cluster that is not ready.
+            // Duplicate keys, as another request was quicker; files and memory; privileges; missing tables and columns; prepared
+            // statements; a cluster that is not ready.
             _ => Nature::Unusable,
         };
     }
@@ -213,6 +213,8 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
         Some(code) if matches!(code & 0xff, 5 | 6) => Nature::Conflict,
         // I/O errors leave open whether the commit reached the disk.
         Some(code) if code & 0xff == 10 => Nature::Broken,
+        // SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE: another request was quicker.
+        Some(1555 | 2067) => Nature::Unusable,
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE.
         Some(code) if matches!(code & 0xff, 18 | 19 | 20 | 25) => Nature::Denied,
         // SQLITE_FULL: rolled back.
