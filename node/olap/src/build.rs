@@ -6,11 +6,12 @@
 //! pinned by *Detect Source* (a changed one fails the build rather than mixing two states), and index files carry
 //! checksums.
 //!
-//! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (BIGINT, wrapping like SQL engine sums here) and
-//! of decimals. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
+//! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (of BIGINT as a wide DECIMAL) and of
+//! decimals; a sum that does not fit is an error. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
 
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
+use crate::exact::exact;
 use crate::index_files::{self, IndexTable, Owner};
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
@@ -316,7 +317,8 @@ impl Build<'_> {
             let aggregate = match (partial.kind, parent.is_some()) {
                 (PartialKind::Rows, false) => expr_fn::count(lit(1i64)),
                 (PartialKind::Count, false) => expr_fn::count(source),
-                (PartialKind::Rows | PartialKind::Count, true) | (PartialKind::Sum, _) => expr_fn::sum(source),
+                (PartialKind::Rows | PartialKind::Count, true) => expr_fn::sum(source),
+                (PartialKind::Sum, _) => expr_fn::sum(cast(source, partial.sql_type.arrow())),
                 (PartialKind::Min, _) => expr_fn::min(source),
                 (PartialKind::Max, _) => expr_fn::max(source),
             };
@@ -376,7 +378,7 @@ impl Build<'_> {
         let unwritable =
             |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
         std::fs::create_dir_all(&dir).map_err(unwritable)?;
-        let physical = state.create_physical_plan(&plan).await?;
+        let physical = state.create_physical_plan(&exact(plan)?).await?;
         let written = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
         for (i, stream) in execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate() {

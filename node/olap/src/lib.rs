@@ -9,11 +9,16 @@
 
 mod answer;
 mod build;
+mod csv;
 pub mod demo;
 mod engine;
 mod error;
+mod exact;
+mod floats;
 mod index_files;
 mod index_scan;
+mod infer;
+mod listing;
 mod model;
 mod partition;
 mod plan;
@@ -22,11 +27,13 @@ mod rewrite;
 mod segment;
 mod snapshot;
 mod source;
+mod sql;
 mod sql_type;
 mod star;
 mod stopwatch;
 mod stores;
 mod table;
+mod times;
 
 pub use answer::{ColumnMeta, QueryAnswer};
 pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
@@ -38,7 +45,7 @@ pub use model::{
 };
 pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
 pub use segment::{Catalog, DataFile, LayoutData, Manifest, Segment, SegmentRange};
-pub use snapshot::{AggregationExplain, Explain, QueryOptions, Realization, RejectedIndex, Snapshot};
+pub use snapshot::{AggregationExplain, Broken, Explain, QueryOptions, Realization, RejectedIndex, Snapshot};
 pub use source::SourceFile;
 pub use sql_type::java_sql_type;
 pub use table::{Column, CsvOptions, Format, Source, Table};

@@ -136,14 +136,23 @@ fn default_project() -> String {
 /// `GET /tables`.
 pub(super) async fn tables(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<Value>> {
     let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
+    let broken = context.catalogs.broken(&context.store, &params.project).await?;
     let all = catalog.tables.iter().map(|table| {
-        json!({
+        let mut shown = json!({
             "name": table.name,
             "database": "DEFAULT",
             "source": table.source,
             "columns": table.columns.iter().map(|c| json!({ "name": c.name, "type": c.type_name, "datatype": c.type_name })).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(broken) = broken.iter().find(|b| b.kind == "table" && b.name == table.name) {
+            shown["broken"] = broken.problem.clone().into();
+        }
+        shown
     });
+    // Their definitions cannot even be read.
+    let unread = broken.iter().filter(|b| b.kind == "table" && !catalog.tables.iter().any(|t| t.name == b.name));
+    let unread = unread.map(|b| json!({ "name": b.name, "database": "DEFAULT", "columns": [], "broken": b.problem }));
+    let all = all.chain(unread);
     Ok(Data(Page::cut(all.collect(), params.paging.page_offset, params.paging.page_size.max(100))))
 }
 
@@ -154,6 +163,18 @@ pub(super) struct NewTable {
     project: String,
     name: String,
     source: Given,
+    /// Types that are declared instead of inferred.
+    #[serde(default)]
+    columns: Vec<Declared>,
+}
+
+/// A column with the type that it shall have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    name: String,
+    #[serde(rename = "type", alias = "type_name")]
+    type_name: String,
 }
 
 /// A source in full, or where it is: then its files' names say what they are.
@@ -171,10 +192,9 @@ impl Given {
             Self::Location(location) => location,
         };
         if !location.starts_with("file://") && location.contains("://") {
-            let format = match location.to_ascii_lowercase().rsplit_once('.') {
-                Some((_, "parquet")) => Format::Parquet,
-                Some((_, "csv")) => Format::Csv,
-                _ => {
+            let format = match Format::of_file_name(&location) {
+                Some(format) => format,
+                None => {
                     return Err(ApiError::bad(format!("{location} does not say what its files are")).suggest(format!(
                         "name them with a pattern, as in {}/*.parquet",
                         location.trim_end_matches('/')
@@ -184,14 +204,9 @@ impl Given {
             return Ok(Source { format, location, csv: None });
         }
         let path = std::path::Path::new(location.strip_prefix("file://").unwrap_or(&location));
-        let names: Vec<_> = match std::fs::read_dir(path) {
-            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-            Err(_) => vec![path.to_owned()],
-        };
-        let has = |wanted: &str| {
-            names.iter().any(|name| name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted)))
-        };
-        let format = match (has("parquet"), has("csv")) {
+        let mut formats = Vec::new();
+        formats_at(path, &mut formats);
+        let format = match (formats.contains(&Format::Parquet), formats.contains(&Format::Csv)) {
             (true, false) => Format::Parquet,
             (false, true) => Format::Csv,
             (true, true) => {
@@ -199,11 +214,29 @@ impl Given {
                     .suggest("name one of them with a pattern, as in dir/*.parquet"));
             }
             (false, false) => {
-                return Err(ApiError::bad(format!("{location} is no .parquet or .csv file, nor a directory with any"))
-                    .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}"));
+                return Err(ApiError::bad(format!(
+                    "{location} is not a .parquet, .csv or .tsv file, nor a directory with any"
+                ))
+                .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}"));
             }
         };
         Ok(Source { format, location, csv: None })
+    }
+}
+
+/// The formats of a file, or of the files in a directory and its `key=value` directories.
+fn formats_at(path: &std::path::Path, formats: &mut Vec<Format>) {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        formats.extend(path.file_name().and_then(|name| Format::of_file_name(name.to_str()?)));
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match Format::of_file_name(&name) {
+            Some(format) if !name.starts_with(['.', '_']) => formats.push(format),
+            None if name.contains('=') => formats_at(&entry.path(), formats),
+            _ => {}
+        }
     }
 }
 
@@ -213,7 +246,14 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
     let project = project(&context, &body.project).await?;
     let source = body.source.source()?;
     let described = context.catalogs.engine().describe(&source).await.map_err(|e| ApiError::bad(e.to_string()))?;
-    let table = Table { name: body.name, source, columns: described.columns };
+    let mut table = Table { name: body.name, source, columns: described.columns };
+    for declared in body.columns {
+        let column = table.columns.iter_mut().find(|c| c.name.to_lowercase() == declared.name.to_lowercase());
+        let unknown = || ApiError::bad(format!("there is no column '{}' in the source", declared.name));
+        column.ok_or_else(unknown)?.type_name = declared.type_name;
+    }
+    // What is accepted can be opened.
+    context.catalogs.engine().check(&table).await.map_err(|e| ApiError::bad(e.to_string()))?;
     let value = serde_json::to_value(&table).map_err(|e| ApiError::bad(e.to_string()))?;
     put_new(&context, &project, DocKind::Table, &table.name, &value, |_| Ok(())).await?;
     let skipped: Vec<_> = described.skipped.iter().map(|(name, why)| json!({ "name": name, "reason": why })).collect();
@@ -223,6 +263,7 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
         "files": described.files,
         "columns": table.columns.iter().map(|c| json!({ "name": c.name, "type": c.type_name })).collect::<Vec<_>>(),
         "skipped_columns": skipped,
+        "notes": described.notes,
     })))
 }
 

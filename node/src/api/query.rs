@@ -20,6 +20,8 @@ pub(super) struct Query {
     forced_to_push_down: Option<bool>,
     /// False asks the raw tables, for comparison.
     use_index: Option<bool>,
+    /// False refuses an answer that lacks rows of ranges that are not built.
+    partial: Option<bool>,
     query_id: Option<String>,
 }
 
@@ -37,6 +39,8 @@ fn options(context: &Context, query: &Query) -> QueryOptions {
         offset: usize::try_from(query.offset).unwrap_or(usize::MAX),
         push_down: query.forced_to_push_down.unwrap_or(context.config.query.push_down),
         use_index: query.use_index.unwrap_or(true),
+        partial: query.partial.unwrap_or(true),
+        timeout_ms: u64::try_from(context.config.query.timeout.as_millis()).ok(),
     }
 }
 
@@ -83,7 +87,7 @@ fn answer_json(context: &Context, query: &Query, answer: &QueryAnswer) -> Value 
         "isException": false,
         "exceptionMessage": null,
         "duration": answer.millis,
-        "partial": answer.rows.len() as u64 >= limit,
+        "partial": answer.rows.len() as u64 >= limit || answer.is_partial(),
         "pushDown": answer.push_down,
         "queryId": query.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         "server": context.name,

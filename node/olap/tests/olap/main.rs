@@ -5,4 +5,6 @@ mod answering;
 mod building;
 mod demo;
 mod differential;
+mod faults;
 mod shop;
+mod sources;
