@@ -66,8 +66,15 @@ fn step(c: &mut Criterion) {
 
 fn place(c: &mut Criterion) {
     let mut group = c.benchmark_group("place");
-    let on: Vec<_> =
-        (1..=1_000).map(|node| Candidate { node: NodeId(node), slots: 30, load: 7 + node % 3, running: 0 }).collect();
+    let on: Vec<_> = (1..=1_000)
+        .map(|node| Candidate {
+            node: NodeId(node),
+            slots: 30,
+            can: kirin_core::Capabilities::ALL,
+            load: 7 + node % 3,
+            running: 0,
+        })
+        .collect();
     let mut key = 0;
     group.bench_function("one job on 1,000 nodes", |bench| {
         bench.iter(|| {

@@ -15,6 +15,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::capability::Capabilities;
 use crate::failure::Evidence;
 use crate::job::{Action, JobState, Outcome};
 use crate::member::{Member, MemberState, NodeId, Role};
@@ -76,6 +77,9 @@ pub struct MemberRow {
     pub role: Role,
     /// How many attempts it runs at once (`kylin.job.node-max-concurrent-jobs`), 0 for none.
     pub slots: u32,
+    /// What it is able to run.
+    #[cfg_attr(feature = "serde", serde(default = "any"))]
+    pub can: Capabilities,
     /// Its heart-beat counter.
     pub beat: u64,
 }
@@ -125,6 +129,9 @@ pub struct JobRow {
     /// Whether an attempt has side effects that the metastore can't refuse (external processes): such an attempt is
     /// killed when trust ends.
     pub external: bool,
+    /// What a node must be able to run to take it. Older versions do not send it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub needs: Capabilities,
 }
 
 impl JobRow {
@@ -150,9 +157,9 @@ pub struct Brief {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Census {
-    /// How many members, Σ of node · incarnation, and Σ of node · (state + 2 · role + 8 · slots); up is 0, draining 1, the
-    /// roles count from 0: all, job, query.
-    pub members: [u64; 3],
+    /// How many members, Σ of node · incarnation, Σ of node · (state + 2 · role + 8 · slots), and Σ of node · capabilities;
+    /// up is 0, draining 1, the roles count from 0: all, job, query.
+    pub members: [u64; 4],
     /// How many claims, Σ of the epochs, and Σ of holder's node · epoch.
     pub claims: [u64; 3],
     /// How many projects, Σ of their ids, and Σ of id · limit.
@@ -170,7 +177,9 @@ impl Census {
                 Role::Job => 1,
                 Role::Query => 2,
             };
-            [1, node * u64::from(row.member.incarnation.get()), node * (state + 2 * role + 8 * u64::from(row.slots))]
+            let incarnation = u64::from(row.member.incarnation.get());
+            let what = state + 2 * role + 8 * u64::from(row.slots);
+            [1, node * incarnation, node * what, node * u64::from(row.can.0)]
         };
         let claim = |row: &ClaimRow| {
             let holder = row.holder.map_or(0, |holder| u64::from(holder.node.0));
@@ -185,8 +194,14 @@ impl Census {
     }
 }
 
-fn sum(rows: impl Iterator<Item = [u64; 3]>) -> [u64; 3] {
-    rows.fold([0; 3], |all, row| core::array::from_fn(|at| all[at].wrapping_add(row[at])))
+/// What a member of an older version, which does not say, is able to run.
+#[cfg(feature = "serde")]
+const fn any() -> Capabilities {
+    Capabilities::ALL
+}
+
+fn sum<const N: usize>(rows: impl Iterator<Item = [u64; N]>) -> [u64; N] {
+    rows.fold([0; N], |all, row| core::array::from_fn(|at| all[at].wrapping_add(row[at])))
 }
 
 /// A request to the metastore: one transaction.
@@ -200,6 +215,9 @@ pub enum Ask {
         role: Role,
         /// How many attempts it runs at once.
         slots: u32,
+        /// What it is able to run.
+        #[cfg_attr(feature = "serde", serde(default = "any"))]
+        can: Capabilities,
     },
     /// `beat = beat + 1` where the member is alive, and then, perhaps a moment later, read the lists: they may lack the
     /// member already. Answer: [`Answer::Listed`], or [`Answer::Beats`] if that is enough, or [`Answer::Refused`] if the
@@ -235,7 +253,7 @@ pub enum Ask {
         by: Member,
     },
     /// Take a claim where its epoch is the one seen, its holder is not alive (or `by` itself gave it back), `by` is up, and
-    /// the project exists. `force` takes it from a living holder too. Answer: [`Answer::Granted`] with epoch + 1, or refused.
+    /// the project exists. A claim without a row (never held, or its row was deleted) is put back under the epoch seen. `force` takes it from a living holder too. Answer: [`Answer::Granted`] with epoch + 1, or refused.
     Claim {
         /// What.
         target: Target,
@@ -274,6 +292,9 @@ pub enum Ask {
         placed: Option<NodeId>,
         /// See [`JobRow::external`].
         external: bool,
+        /// See [`JobRow::needs`].
+        #[cfg_attr(feature = "serde", serde(default))]
+        needs: Capabilities,
         /// The idempotency key.
         key: u128,
     },
@@ -285,7 +306,7 @@ pub enum Ask {
         node: NodeId,
     },
     /// Take a job: READY, PENDING or RUNNING → RUNNING, holder = `by`, placed = its node, epoch + 1, where the epoch is the one seen,
-    /// nobody alive holds it and `by` is up; and where the project's limit allows one more RUNNING job if the job isn't
+    /// nobody alive holds it, `by` is up and is able to run it; and where the project's limit allows one more RUNNING job if the job isn't
     /// RUNNING already. Takeover is this same transition. Answer: [`Answer::Granted`], [`Answer::Full`] if only the
     /// limit stands against it, or refused. The limit is never exceeded; but a place that gets free while takes of one
     /// project are under way may be missed, and an earlier job that comes meanwhile may be passed over.
@@ -295,8 +316,8 @@ pub enum Ask {
         /// For whom.
         by: Member,
         /// Whether, if the job waits, an earlier one (by priority, then id) of the same cluster that could be taken as
-        /// well stands against it: one that waits, that nobody holds and whose project isn't full. Strict FIFO over all
-        /// nodes.
+        /// well stands against it: one that waits, that nobody holds, that `by` is able to run and whose project isn't
+        /// full. Strict FIFO over all nodes.
         in_order: bool,
     },
     /// Commit the result of the step numbered `step` (from 0), where state is RUNNING, holder and epoch match, and
@@ -346,6 +367,13 @@ pub enum Ask {
         member: Member,
         /// How many.
         slots: u32,
+    },
+    /// Change what a member is able to run. Answer: done or refused if it isn't alive.
+    SetCan {
+        /// Whose.
+        member: Member,
+        /// All that it is able to run.
+        can: Capabilities,
     },
     /// Change how many jobs of a project run at once. Answer: done or refused if there is no such project.
     SetLimit {
@@ -408,16 +436,17 @@ mod tests {
 
     #[test]
     fn a_census_is_the_sums_that_the_databases_compute() {
-        let member = |node, incarnation, state, role, slots| MemberRow {
+        let member = |node, incarnation, state, role, slots, can| MemberRow {
             member: Member::new(node, incarnation).expect("an incarnation"),
             state,
             role,
             slots,
+            can: Capabilities(can),
             beat: 77,
         };
         let claim = |target, holder, epoch| ClaimRow { target, holder, epoch: Epoch(epoch) };
         let members =
-            [member(3, 2, MemberState::Draining, Role::Query, 5), member(7, 4, MemberState::Up, Role::Job, 2)];
+            [member(3, 2, MemberState::Draining, Role::Query, 5, 6), member(7, 4, MemberState::Up, Role::Job, 2, 1)];
         let claims = [
             claim(Target::Leader, Member::new(3, 2), 9),
             claim(Target::Project(ProjectId(1)), None, 2),
@@ -425,7 +454,7 @@ mod tests {
         ];
         let projects = [ProjectRow { id: ProjectId(4), limit: 6 }, ProjectRow { id: ProjectId(5), limit: 0 }];
         let census = Census::of(&members, &claims, &projects);
-        assert_eq!(census.members, [2, 6 + 28, 3 * (1 + 4 + 40) + 7 * (2 + 16)]);
+        assert_eq!(census.members, [2, 6 + 28, 3 * (1 + 4 + 40) + 7 * (2 + 16), 3 * 6 + 7]);
         assert_eq!(census.claims, [3, 16, 27 + 35]);
         assert_eq!(census.projects, [2, 9, 24]);
         assert_eq!(Census::of(&[], &[], &[]), Census::default());

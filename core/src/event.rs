@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::ask::{Answer, Fence, JobRow, Target};
+use crate::capability::Capabilities;
 use crate::effect::{AskId, Orphans};
 use crate::job::Outcome;
 use crate::member::Member;
@@ -72,6 +73,8 @@ pub enum Event {
     },
     /// An operator wants this node to run so many attempts at once.
     SlotsWished(u32),
+    /// The shell found out what this node is able to run at present.
+    CanChanged(Capabilities),
 }
 
 /// What a probe met at a member's address.

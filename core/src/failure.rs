@@ -148,7 +148,8 @@ impl Roster {
                 if peer.row.beat != row.beat || blind {
                     peer.changed_at = now;
                 }
-                changed |= (peer.row.state, peer.row.slots, peer.row.role) != (row.state, row.slots, row.role);
+                let what = |row: &MemberRow| (row.state, row.slots, row.role, row.can);
+                changed |= what(&peer.row) != what(row);
                 peer.row = *row;
             }
             return (Vec::new(), changed);
@@ -311,6 +312,7 @@ impl Suspicion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Capabilities;
     use crate::member::{MemberState, Role};
 
     const TIMEOUT: Span = Span::from_secs(60);
@@ -325,7 +327,7 @@ mod tests {
     }
 
     fn row(node: u32, beat: u64) -> MemberRow {
-        MemberRow { member: m(node), state: MemberState::Up, role: Role::All, slots: 4, beat }
+        MemberRow { member: m(node), state: MemberState::Up, role: Role::All, slots: 4, can: Capabilities::ALL, beat }
     }
 
     fn roster(at: Time, rows: &[MemberRow]) -> Roster {
@@ -353,6 +355,7 @@ mod tests {
             MemberRow { state: MemberState::Draining, ..row(2, 7) },
             MemberRow { role: Role::Query, ..row(2, 7) },
             MemberRow { slots: 5, ..row(2, 7) },
+            MemberRow { can: Capabilities::NONE, ..row(2, 7) },
         ] {
             assert!(roster.listed(s(31), s(32), &[row(1, 8), other], BLIND_AFTER).1, "{other:?}");
             assert_eq!(roster.get(m(2)).map(|peer| peer.row), Some(other));

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`time`], [`timing`] | monotonic time of one incarnation; the heart-beat settings and what follows from them |
 //! | [`member`] | identities: node, incarnation, member, role |
+//! | [`capability`] | what a node is able to run, what a job requires |
 //! | [`lease`] | when a holder trusts itself, when it beats and retries |
 //! | [`failure`] | the four kinds of evidence of death |
 //! | [`job`] | the job's states: one `match` over (state, event) |
@@ -24,6 +25,7 @@
 extern crate alloc;
 
 pub mod ask;
+pub mod capability;
 pub mod digest;
 pub mod effect;
 pub mod event;
@@ -44,6 +46,7 @@ pub mod timing;
 pub mod view;
 
 pub use ask::{Answer, Ask, ClaimRow, JobRow, MemberRow, ProjectRow, Target};
+pub use capability::Capabilities;
 pub use effect::{AskId, Effect, Effects, Note};
 pub use event::Event;
 pub use failure::Evidence;

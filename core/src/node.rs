@@ -19,6 +19,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ask::{Answer, Ask, Census, ClaimRow, Epoch, Fence, JobId, Target};
+use crate::capability::Capabilities;
 use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge, Why};
 use crate::event::Event;
 use crate::failure::{Evidence, Roster};
@@ -36,7 +37,7 @@ mod membership;
 
 pub(crate) use attempts::Attempt;
 
-/// How a node behaves; fixed for one run, but for the slots.
+/// How a node behaves; fixed for one run, but for the slots and the capabilities.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
@@ -44,6 +45,8 @@ pub struct Settings {
     pub role: Role,
     /// How many attempts it runs at once (`kylin.job.node-max-concurrent-jobs`).
     pub slots: u32,
+    /// What it is able to run.
+    pub can: Capabilities,
     /// The heart-beat settings.
     pub timing: Timing,
     /// How often the list of jobs is read again, as the net under the nudges (`kylin.job.scheduler.poll-interval-second`).
@@ -67,6 +70,7 @@ impl Settings {
         Self {
             role,
             slots: 30,
+            can: Capabilities::ALL,
             timing: Timing::kylin(),
             poll_every: Span::from_secs(10),
             steal_after: Span::from_millis(500),
@@ -185,6 +189,7 @@ pub(crate) enum What {
         node: NodeId,
     },
     Slots,
+    Can,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -199,10 +204,18 @@ struct Pending {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Claim {
     pub(crate) row: ClaimRow,
+    /// A list that was asked for earlier may be older than the row.
+    pub(crate) known_at: Time,
     pub(crate) vacant_since: Option<Time>,
     pub(crate) asked: bool,
     /// Under which epoch this member does the chores, if it does.
     pub(crate) leads: Option<Epoch>,
+}
+
+impl Claim {
+    pub(crate) const fn new(row: ClaimRow, known_at: Time) -> Self {
+        Self { row, known_at, vacant_since: None, asked: false, leads: None }
+    }
 }
 
 /// An orphan that a peer said this node is the heir of.
@@ -342,6 +355,7 @@ impl Node {
             Event::DrainUndone => self.drain_undone(),
             Event::ClaimWished { target, force } => self.claim_wished(now, target, force),
             Event::SlotsWished(slots) => self.slots_wished(now, slots),
+            Event::CanChanged(can) => self.can_changed(now, can),
         }
         self.tend(now);
         core::mem::take(&mut self.out)
@@ -377,9 +391,10 @@ impl Node {
         due
     }
 
-    /// The node on whose queue a job that is about to be accepted goes. `key` is any number that differs between jobs.
-    pub fn place(&self, key: u64) -> Option<NodeId> {
-        self.queue.place(key ^ self.seed)
+    /// The node on whose queue a job that is about to be accepted goes, given what the job requires. `key` is any number
+    /// that differs between jobs.
+    pub fn place(&self, key: u64, needs: Capabilities) -> Option<NodeId> {
+        self.queue.place(key ^ self.seed, needs)
     }
 
     /// How many attempts it runs at once.
@@ -517,7 +532,7 @@ impl Node {
             What::Release { fence } => self.released(now, fence, &answer),
             What::Place { fence, node } => self.placed(now, fence, node, &answer),
             // The list shows whether it is so.
-            What::Slots => self.list_at = now,
+            What::Slots | What::Can => self.list_at = now,
         }
     }
 

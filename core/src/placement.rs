@@ -10,6 +10,7 @@
 use alloc::vec::Vec;
 
 use crate::ask::JobId;
+use crate::capability::Capabilities;
 use crate::member::NodeId;
 
 /// A node that may be chosen.
@@ -20,6 +21,8 @@ pub struct Candidate {
     pub node: NodeId,
     /// How many attempts it runs at once: its weight. Never 0.
     pub slots: u32,
+    /// What it is able to run.
+    pub can: Capabilities,
     /// How many jobs it runs or has on its queue.
     pub load: u32,
     /// How many of them it runs.
@@ -82,7 +85,9 @@ mod tests {
     use alloc::vec;
 
     fn nodes(n: u32, slots: u32) -> Vec<Candidate> {
-        (1..=n).map(|node| Candidate { node: NodeId(node), slots, load: 0, running: 0 }).collect()
+        (1..=n)
+            .map(|node| Candidate { node: NodeId(node), slots, can: Capabilities::ALL, load: 0, running: 0 })
+            .collect()
     }
 
     fn place_all(jobs: core::ops::Range<u64>, on: &mut [Candidate]) -> Vec<(u64, NodeId)> {
@@ -156,7 +161,7 @@ mod tests {
         assert_eq!(order.len(), 3);
         assert_eq!(choose(7, &[]), None);
         assert_eq!(
-            choose(7, &[Candidate { node: NodeId(9), slots: 1, load: 50, running: 0 }]),
+            choose(7, &[Candidate { node: NodeId(9), slots: 1, can: Capabilities::ALL, load: 50, running: 0 }]),
             Some(NodeId(9)),
             "alone, all is fair"
         );

@@ -34,6 +34,10 @@ pub enum Plant {
     HeadOfLine,
     /// A node of the role query takes jobs.
     QueryTakes,
+    /// A node takes jobs that it is not able to run.
+    IncapableTakes,
+    /// A node that drains begins what it is granted.
+    BeginsWhileDraining,
     /// A node begins more attempts than it has slots.
     Hoards,
     /// Lists of jobs are read once, and what waits elsewhere is never looked at: news alone moves jobs.
@@ -58,6 +62,10 @@ pub enum Plant {
     NotSticky,
     /// A member that is granted a claim which another held does not go to work.
     LeaderIdle,
+    /// A member goes on to believe in a claim whose row is gone.
+    BelievesWithoutRow,
+    /// An older list takes a member back to an earlier holder of a claim.
+    ClaimGoesBack,
     /// A member goes on with its chores when it does not hold the claim any more.
     LeadsForEver,
 }

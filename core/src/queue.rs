@@ -13,6 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::ask::{JobId, JobRow, Priority, ProjectId, ProjectRow};
+use crate::capability::Capabilities;
 use crate::job::JobState;
 use crate::member::{Member, NodeId};
 use crate::placement::{self, Candidate};
@@ -41,6 +42,11 @@ pub enum Blocked {
     Taking,
     /// No node that is up runs jobs.
     NoJobNode,
+    /// No node that is up and runs jobs has every capability that the job requires.
+    NoNodeCan {
+        /// What the job requires.
+        needs: Capabilities,
+    },
     /// Its project runs as many jobs as it may (`kylin.job.max-concurrent-jobs`).
     ProjectFull {
         /// The limit.
@@ -71,6 +77,9 @@ pub enum Blocked {
 
 /// The order of a queue: what was started already, then by priority, then by age.
 type Rank = (bool, Priority, JobId);
+
+/// Jobs on one queue that may start or not for the same reasons, but for their rank.
+type Group = (ProjectId, Capabilities);
 
 /// Whether the job was not started yet, so that it needs a place in its project.
 fn is_fresh(row: &JobRow) -> bool {
@@ -116,7 +125,7 @@ pub const NOWHERE: NodeId = NodeId(0);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Queue {
     jobs: BTreeMap<JobId, Job>,
-    waiting: BTreeMap<NodeId, BTreeMap<ProjectId, BTreeSet<Rank>>>,
+    waiting: BTreeMap<NodeId, BTreeMap<Group, BTreeSet<Rank>>>,
     waiting_len: usize,
     /// The nodes that may be a home, sorted, with their loads.
     candidates: Vec<Candidate>,
@@ -180,28 +189,36 @@ impl Queue {
     }
 
     fn counts(&self, node: NodeId) -> Candidate {
-        let other = || self.others.get(&node).copied().unwrap_or(Candidate { node, slots: 0, load: 0, running: 0 });
+        let other = || self.others.get(&node).copied().unwrap_or(nothing(node));
         self.candidate(node).map_or_else(other, |at| self.candidates[at])
     }
 
-    /// The node on which a job with this key would be placed if it were accepted at this moment.
-    pub fn place(&self, key: u64) -> Option<NodeId> {
+    /// The node on which a job with this key that requires `needs` would be placed if it were accepted at this moment.
+    pub fn place(&self, key: u64, needs: Capabilities) -> Option<NodeId> {
         if self.plants.is(Plant::IgnoresLoad) {
-            return self.candidates.iter().map(|c| c.node).max_by_key(|node| placement::score(key, *node));
+            return self.homes_possible(needs).max_by_key(|node| placement::score(key, *node));
         }
-        placement::choose(key, &self.candidates)
+        self.choose(key, |candidate| candidate.can.covers(needs))
+    }
+
+    /// The fair share is that of the candidates that are considered.
+    fn choose(&self, key: u64, considered: impl Fn(&Candidate) -> bool) -> Option<NodeId> {
+        if self.candidates.iter().all(&considered) {
+            return placement::choose(key, &self.candidates);
+        }
+        let some: Vec<_> = self.candidates.iter().filter(|candidate| considered(candidate)).copied().collect();
+        placement::choose(key, &some)
     }
 
     /// The same for a job that ought to start at once: only nodes with a free slot are considered, if there are any.
-    pub(crate) fn place_to_start(&self, key: u64) -> Option<NodeId> {
-        let is_free = |candidate: &&Candidate| candidate.running < candidate.slots;
-        let free: Vec<_> = self.candidates.iter().filter(is_free).copied().collect();
-        if free.is_empty() { self.place(key) } else { placement::choose(key, &free) }
+    pub(crate) fn place_to_start(&self, key: u64, needs: Capabilities) -> Option<NodeId> {
+        let free = self.choose(key, |candidate| candidate.running < candidate.slots && candidate.can.covers(needs));
+        free.or_else(|| self.place(key, needs))
     }
 
-    /// The nodes on whose queues a job may be placed.
-    pub fn homes_possible(&self) -> impl Iterator<Item = NodeId> {
-        self.candidates.iter().map(|candidate| candidate.node)
+    /// The nodes on whose queues a job that requires `needs` may be placed.
+    pub fn homes_possible(&self, needs: Capabilities) -> impl Iterator<Item = NodeId> {
+        self.candidates.iter().filter(move |candidate| candidate.can.covers(needs)).map(|candidate| candidate.node)
     }
 
     /// The same with their slots and loads, sorted by node.
@@ -221,6 +238,9 @@ impl Queue {
         if self.candidates.is_empty() {
             return Some(Blocked::NoJobNode);
         }
+        if self.homes_possible(job.row.needs).next().is_none() {
+            return Some(Blocked::NoNodeCan { needs: job.row.needs });
+        }
         if !self.may_start(job.row.project, is_fresh(&job.row)) {
             let limit = self.limits.get(&job.row.project).copied().unwrap_or(0);
             return Some(Blocked::ProjectFull { limit, running: self.running(job.row.project) });
@@ -234,7 +254,7 @@ impl Queue {
             }
             return Some(Blocked::Elsewhere { node: home });
         }
-        match self.head(home) {
+        match self.head(home, Capabilities::ALL) {
             Some(next) if next != id => Some(Blocked::Behind { next }),
             _ if free == 0 => {
                 let slots = self.candidate(me).map_or(0, |at| self.candidates[at].slots);
@@ -244,14 +264,15 @@ impl Queue {
         }
     }
 
-    /// The next job to start on the queue of `home`, passing over projects that are full.
-    pub fn head(&self, home: NodeId) -> Option<JobId> {
-        self.head_rank(home).map(|rank| rank.2)
+    /// The next job to start on the queue of `home` at a node that is able to run `can`, passing over projects that are
+    /// full.
+    pub fn head(&self, home: NodeId, can: Capabilities) -> Option<JobId> {
+        self.head_rank(home, can).map(|rank| rank.2)
     }
 
-    /// The next job to start in the whole cluster.
-    pub fn head_of_all(&self) -> Option<JobId> {
-        self.waiting.keys().filter_map(|home| self.head_rank(*home)).min().map(|rank| rank.2)
+    /// The next job of the whole cluster to start at a node that is able to run `can`.
+    pub fn head_of_all(&self, can: Capabilities) -> Option<JobId> {
+        self.waiting.keys().filter_map(|home| self.head_rank(*home, can)).min().map(|rank| rank.2)
     }
 
     /// The job that was accepted last of those that may start on the queue of `home`.
@@ -261,16 +282,15 @@ impl Queue {
         self.jobs.values().rev().find(at_home).map(|job| job.row.id)
     }
 
-    fn head_rank(&self, home: NodeId) -> Option<Rank> {
-        let projects = self.waiting.get(&home)?;
+    fn head_rank(&self, home: NodeId, can: Capabilities) -> Option<Rank> {
+        let groups = self.waiting.get(&home)?.iter().filter(|((_, needs), _)| can.covers(*needs));
         if self.plants.is(Plant::HeadOfLine) {
             let (project, rank) =
-                projects.iter().filter_map(|(p, ranks)| Some((*p, *ranks.first()?))).min_by_key(|f| f.1)?;
+                groups.filter_map(|((p, _), ranks)| Some((*p, *ranks.first()?))).min_by_key(|f| f.1)?;
             return self.may_start(project, rank.0).then_some(rank);
         }
-        projects
-            .iter()
-            .filter_map(|(project, ranks)| {
+        groups
+            .filter_map(|((project, _), ranks)| {
                 let rank = *ranks.first()?;
                 self.may_start(*project, rank.0).then_some(rank)
             })
@@ -326,22 +346,26 @@ impl Queue {
     }
 
     /// Sets the nodes that may be a home; loads are kept.
-    pub(crate) fn set_candidates(&mut self, nodes: impl Iterator<Item = (NodeId, u32)>) {
+    pub(crate) fn set_candidates(&mut self, nodes: impl Iterator<Item = (NodeId, u32, Capabilities)>) {
         let before = core::mem::take(&mut self.candidates);
         let mut others: BTreeMap<NodeId, Candidate> = before.into_iter().map(|c| (c.node, c)).collect();
         others.extend(core::mem::take(&mut self.others));
-        for (node, slots) in nodes {
-            let known = others.remove(&node).unwrap_or(Candidate { node, slots, load: 0, running: 0 });
-            self.candidates.push(Candidate { slots, ..known });
+        for (node, slots, can) in nodes {
+            let known = others.remove(&node).unwrap_or(nothing(node));
+            self.candidates.push(Candidate { slots, can, ..known });
         }
         self.candidates.sort_unstable_by_key(|c| c.node);
         others.retain(|_, other| other.load > 0);
         self.others = others;
     }
 
-    /// Whether a waiting job may stand there.
-    pub(crate) fn may_be_home(&self, node: NodeId) -> bool {
-        self.candidate(node).is_some() || node == NOWHERE && self.candidates.is_empty()
+    /// Whether a waiting job that requires `needs` may stand there.
+    pub(crate) fn may_be_home(&self, node: NodeId, needs: Capabilities) -> bool {
+        self.is_home(node, needs) || node == NOWHERE && self.homes_possible(needs).next().is_none()
+    }
+
+    fn is_home(&self, node: NodeId, needs: Capabilities) -> bool {
+        self.candidate(node).is_some_and(|at| self.candidates[at].can.covers(needs))
     }
 
     pub(crate) fn candidate(&self, node: NodeId) -> Option<usize> {
@@ -369,8 +393,7 @@ impl Queue {
                     Stage::Waiting { home } | Stage::Taking { home } => Some(home),
                     Stage::Held { .. } | Stage::Idle => None,
                 });
-                let mut home =
-                    [row.placed, old_home].into_iter().flatten().find(|node| self.candidate(*node).is_some());
+                let mut home = [row.placed, old_home].into_iter().flatten().find(|node| self.is_home(*node, row.needs));
                 if self.plants.is(Plant::NotSticky) {
                     home = None;
                 }
@@ -380,7 +403,7 @@ impl Queue {
                     (None, _) => {
                         // Not to be weighed against itself.
                         self.remove(row.id);
-                        let home = self.place(placement::key(row.id)).unwrap_or(NOWHERE);
+                        let home = self.place(placement::key(row.id), row.needs).unwrap_or(NOWHERE);
                         return self.enter(Job {
                             row,
                             stage: Stage::Waiting { home },
@@ -397,7 +420,7 @@ impl Queue {
         let waits_since = if stays { before.waits_since } else { now };
         let job = Job { row, stage, known_at: now, waits_since };
         let counts_alike = stays
-            && (before.row.project, before.row.priority) == (row.project, row.priority)
+            && (before.row.project, before.row.priority, before.row.needs) == (row.project, row.priority, row.needs)
             && is_fresh(&before.row) == is_fresh(&row);
         if !counts_alike {
             self.recount(&before, &job);
@@ -459,10 +482,10 @@ impl Queue {
             Stage::Waiting { home } => {
                 let rank = (is_fresh(row), row.priority, row.id);
                 if add {
-                    self.waiting.entry(home).or_default().entry(row.project).or_default().insert(rank);
+                    self.waiting.entry(home).or_default().entry((row.project, row.needs)).or_default().insert(rank);
                     self.waiting_len += 1;
                 } else {
-                    self.drop_rank(home, row.project, rank);
+                    self.drop_rank(home, (row.project, row.needs), rank);
                 }
                 self.weigh(home, false, add);
             }
@@ -479,17 +502,17 @@ impl Queue {
         }
     }
 
-    fn drop_rank(&mut self, home: NodeId, project: ProjectId, rank: Rank) {
-        let Some(projects) = self.waiting.get_mut(&home) else { return };
-        if let Some(ranks) = projects.get_mut(&project) {
+    fn drop_rank(&mut self, home: NodeId, group: Group, rank: Rank) {
+        let Some(groups) = self.waiting.get_mut(&home) else { return };
+        if let Some(ranks) = groups.get_mut(&group) {
             if ranks.remove(&rank) {
                 self.waiting_len -= 1;
             }
             if ranks.is_empty() {
-                projects.remove(&project);
+                groups.remove(&group);
             }
         }
-        if projects.is_empty() {
+        if groups.is_empty() {
             self.waiting.remove(&home);
         }
     }
@@ -504,12 +527,17 @@ impl Queue {
         if let Some(at) = self.candidate(node) {
             return change(&mut self.candidates[at]);
         }
-        let other = self.others.entry(node).or_insert(Candidate { node, slots: 0, load: 0, running: 0 });
+        let other = self.others.entry(node).or_insert(nothing(node));
         change(other);
         if other.load == 0 {
             self.others.remove(&node);
         }
     }
+}
+
+/// A node of which nothing is known.
+const fn nothing(node: NodeId) -> Candidate {
+    Candidate { node, slots: 0, can: Capabilities::NONE, load: 0, running: 0 }
 }
 
 fn tally<K: Ord + Copy>(counts: &mut BTreeMap<K, u32>, key: K, add: bool) {

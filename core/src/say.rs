@@ -32,6 +32,7 @@ pub fn event(event: &Event) -> String {
             format!("an operator wants {} here{}", target(*of), if *force { ", by force" } else { "" })
         }
         Event::SlotsWished(slots) => format!("an operator wants {slots} slots"),
+        Event::CanChanged(can) => format!("this node is able to run {can:?}"),
     }
 }
 
@@ -92,7 +93,7 @@ fn rows(rows: &[JobRow]) -> String {
 /// One request in one line.
 pub fn ask(ask: &Ask) -> String {
     match ask {
-        Ask::Join { role, slots } => format!("ask to join as {role:?} with {slots} slots"),
+        Ask::Join { role, slots, .. } => format!("ask to join as {role:?} with {slots} slots"),
         Ask::Beat { .. } => "ask beat".to_owned(),
         Ask::List => "ask lists".to_owned(),
         Ask::Drain { .. } => "ask to drain".to_owned(),
@@ -120,6 +121,7 @@ pub fn ask(ask: &Ask) -> String {
         }
         Ask::Act { fence: at, action, .. } => format!("ask to {} {}", action.name(), fence(*at)),
         Ask::SetSlots { slots, .. } => format!("ask for {slots} slots"),
+        Ask::SetCan { can, .. } => format!("ask to be listed as able to run {can:?}"),
         Ask::SetLimit { project, limit } => format!("ask for limit {limit} of p{}", project.0),
     }
 }
@@ -187,6 +189,7 @@ mod tests {
             placed: Some(NodeId(2)),
             steps: 0,
             external: false,
+            needs: crate::Capabilities::NONE,
         };
         let held = JobRow { state: JobState::Running, holder: Some(member), ..row };
         assert_eq!(event(&Event::Suspected(member)), "the link to n2.1 broke");

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ask::{Epoch, Fence, JobId, MemberRow, Target};
+use crate::capability::Capabilities;
 use crate::effect::Why;
 use crate::member::{Member, NodeId};
 use crate::node::{Node, Phase};
@@ -110,10 +111,10 @@ impl Node {
     /// The nodes that would inherit what the node runs, those that would inherit most of it first. Placement may choose
     /// otherwise when it happens: it looks at the loads of that moment.
     pub fn heirs_of(&self, node: NodeId) -> Vec<NodeId> {
-        let others = || self.queue().homes_possible().filter(|other| *other != node);
-        let mut votes: BTreeMap<NodeId, u32> = others().map(|other| (other, 0)).collect();
+        let others = |needs| self.queue().homes_possible(needs).filter(|other| *other != node);
+        let mut votes: BTreeMap<NodeId, u32> = others(Capabilities::NONE).map(|other| (other, 0)).collect();
         for row in self.queue().rows().filter(|row| row.holder.is_some_and(|holder| holder.node == node)) {
-            if let Some(first) = placement::heirs(placement::key(row.id), others()).first() {
+            if let Some(first) = placement::heirs(placement::key(row.id), others(row.needs)).first() {
                 *votes.entry(*first).or_insert(0) += 1;
             }
         }

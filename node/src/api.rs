@@ -1,9 +1,6 @@
 //! The HTTP API: JSON in Kylin's envelope and with its field names, on every node alike.
 //!
-//! ```text
-//! {"code": "000", "data": …, "msg": ""}
-//! {"code": "999", "data": null, "msg": "KE-…: text", "exception": "text", "error_code": "KE-…", "suggestion": "what to do"}
-//! ```
+//! Requests, answers and error codes are the types of [`kirin_wire`]; this module builds them and nothing else.
 //! Everything but `/health` needs a login. What is submitted is answered after its commit; what could not be asked of the
 //! metastore is a 503 with `Retry-After`.
 //!
@@ -13,13 +10,12 @@ use std::sync::Arc;
 
 use crate::metastore::{Store, StoreError};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use kirin_wire::{Code, Problem, Success};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::auth::verified::Verified;
 use crate::catalog::Catalogs;
@@ -29,13 +25,17 @@ use crate::executor::Attempts;
 use kirin_shell::Links;
 use kirin_shell::Mind;
 
+mod body;
 mod catalog;
 mod cluster;
 mod jobs;
 mod login;
 mod query;
+mod routes;
 
+use body::{Body, Params, cut, page};
 pub use login::ADMIN_HASH;
+pub use routes::endpoints;
 
 /// Larger bodies are refused.
 const BODY_MAX: usize = 8 << 20;
@@ -82,19 +82,21 @@ pub fn read_as_every_request(body: &[u8]) -> usize {
     fn reads<T: serde::de::DeserializeOwned>(body: &[u8]) -> bool {
         serde_json::from_slice::<T>(body).is_ok()
     }
+    use kirin_wire as wire;
     [
-        reads::<catalog::NewProject>,
-        reads::<catalog::ProjectConfig>,
-        reads::<catalog::NewTable>,
-        reads::<catalog::NewModel>,
-        reads::<catalog::Build>,
-        reads::<catalog::Refresh>,
-        reads::<jobs::Submit>,
-        reads::<jobs::Act>,
-        reads::<query::Query>,
-        reads::<cluster::Drain>,
-        reads::<cluster::Slots>,
-        reads::<cluster::Claim>,
+        reads::<wire::NewProject>,
+        reads::<wire::ProjectConfig>,
+        reads::<wire::NewTable>,
+        reads::<wire::ModelDefinition>,
+        reads::<wire::BuildRequest>,
+        reads::<wire::RefreshRequest>,
+        reads::<wire::VerifyRequest>,
+        reads::<wire::Submit>,
+        reads::<wire::JobAction>,
+        reads::<wire::QueryRequest>,
+        reads::<wire::Drain>,
+        reads::<wire::Slots>,
+        reads::<wire::ClaimRequest>,
     ]
     .into_iter()
     .filter(|reads| reads(body))
@@ -104,45 +106,17 @@ pub fn read_as_every_request(body: &[u8]) -> usize {
 /// All routes.
 pub fn router(parts: Parts) -> Router {
     let context = Context(Arc::new(parts));
-    let open = Router::new().route("/health", get(cluster::health)).route("/kylin/api/health", get(cluster::health));
-    let api = Router::new()
-        .route("/user/authentication", get(login::authentication).post(login::authentication))
-        .route("/projects", get(catalog::projects).post(catalog::create_project))
-        .route("/projects/{project}", delete(catalog::drop_project))
-        .route("/projects/{project}/project_config", put(catalog::configure_project))
-        .route("/tables", get(catalog::tables).post(catalog::add_table))
-        .route("/tables/{table}", delete(catalog::drop_table))
-        .route("/models", get(catalog::models).post(catalog::add_model))
-        .route("/models/{model}", get(catalog::model).delete(catalog::drop_model))
-        .route(
-            "/models/{model}/segments",
-            get(catalog::segments)
-                .post(catalog::build_segment)
-                .put(catalog::refresh_segment)
-                .delete(catalog::drop_segments),
-        )
-        .route("/jobs", get(jobs::list).post(jobs::submit))
-        .route("/jobs/status", put(jobs::act))
-        .route("/jobs/{job}", get(jobs::show))
-        .route("/jobs/{job}/detail", get(jobs::detail))
-        .route("/jobs/{job}/why", get(jobs::why))
-        .route("/jobs/{job}/steps/{step}/log", get(jobs::log))
-        .route("/jobs/{job}/steps/{step}/output", get(jobs::output))
-        .route("/query", post(query::query))
-        .route("/query/explain", post(query::explain))
-        .route("/query/tables_and_columns", get(query::tables_and_columns))
-        .route("/tables_and_columns", get(query::tables_and_columns))
-        .route("/epoch", post(cluster::claim))
-        .route("/system/servers", get(cluster::servers))
-        .route("/system/host", get(cluster::host))
-        .route("/system/stop", post(cluster::stop))
-        .route("/cluster", get(cluster::cluster))
-        .route("/cluster/history", get(cluster::history))
-        .route("/cluster/nodes/{node}/drain", post(cluster::drain).delete(cluster::undrain))
-        .route("/cluster/nodes/{node}/slots", put(cluster::slots))
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "KE-010000404", "there is no such endpoint"))
+    let (for_all, with_login) = routes::routers();
+    let unknown = async || ApiError::new(Code::NoEndpoint, "there is no such endpoint");
+    let other_method = async || ApiError::new(Code::NoMethod, "the endpoint has no such method");
+    let with_login = with_login
+        .fallback(unknown)
+        .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(context.clone(), login::require));
-    open.nest("/kylin/api", api)
+    for_all
+        .method_not_allowed_fallback(other_method)
+        .nest(routes::BASE, with_login)
+        .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(name_the_url))
         .with_state(context)
@@ -157,47 +131,22 @@ pub struct Data<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Data<T> {
     fn into_response(self) -> Response {
-        axum::Json(json!({ "code": "000", "data": self.0, "msg": "" })).into_response()
+        axum::Json(Success::new(self.0)).into_response()
     }
 }
 
-/// A page of a list, as Kylin's public API has it.
-#[derive(Debug, Serialize)]
-pub struct Page<T> {
-    /// The rows of this page.
-    pub value: Vec<T>,
-    /// The number of the page, from 0.
-    pub offset: u64,
-    /// Rows a page.
-    pub limit: u64,
-    /// Rows in all.
-    pub total_size: u64,
-}
-
-impl<T> Page<T> {
-    /// Cuts a page out of a list that is there as a whole.
-    pub fn cut(all: Vec<T>, offset: u64, limit: u64) -> Self {
-        let total_size = all.len() as u64;
-        let skip = usize::try_from(offset.saturating_mul(limit)).unwrap_or(usize::MAX);
-        let take = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self { value: all.into_iter().skip(skip).take(take).collect(), offset, limit, total_size }
-    }
-}
-
-/// What went wrong, for a person and for a client.
+/// What went wrong, for a person and for a client. The code tells the HTTP status.
 #[derive(Debug)]
 pub struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     text: String,
     suggestion: Option<String>,
-    retry_after: Option<u32>,
 }
 
 impl ApiError {
-    /// An error with Kylin's code and a text.
-    pub fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
-        Self { status, code, text: text.into(), suggestion: None, retry_after: None }
+    /// An error with its code and a text.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), suggestion: None }
     }
 
     /// Says what to do.
@@ -209,131 +158,84 @@ impl ApiError {
 
     /// The request is malformed.
     pub fn bad(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "KE-010000400", text)
+        Self::new(Code::BadRequest, text)
     }
 
-    /// What was named is not there.
-    pub fn not_found(code: &'static str, text: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, text)
-    }
-
-    /// The state does not allow it.
-    pub fn conflict(code: &'static str, text: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, code, text)
+    /// The project does not exist.
+    pub fn no_project(name: &str) -> Self {
+        Self::new(Code::NoProject, format!("there is no project '{name}'"))
+            .suggest("see `kirin project list`, or make it with `kirin project create`")
     }
 
     /// The metastore did not answer.
     pub fn unavailable(text: impl Into<String>) -> Self {
-        Self {
-            retry_after: Some(1),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "KE-010000503", text)
-                .suggest("the metastore does not answer: try again with the same idempotency key")
-        }
+        Self::new(Code::Unavailable, text)
+            .suggest("the metastore does not answer: try again with the same idempotency key")
+    }
+
+    /// The node failed in a way that the client can't do anything about.
+    fn internal(error: impl std::fmt::Display) -> Self {
+        Self::new(Code::Internal, error.to_string())
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_outage() {
-            return Self::unavailable(error.to_string());
-        }
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", error.to_string())
+        if error.is_outage() { Self::unavailable(error.to_string()) } else { Self::internal(error) }
     }
 }
 
 impl From<kirin_olap::Error> for ApiError {
     fn from(error: kirin_olap::Error) -> Self {
-        // Kylin's clients expect 500 for a query that fails.
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-010000500", error.to_string())
+        let failed = Self::new(Code::QueryFailed, error.to_string());
+        match error {
+            kirin_olap::Error::NoRealization { .. } => failed.suggest(
+                "build an index that covers the query, or read the raw tables: `kirin sql --push-down`, \
+                 \"forcedToPushDown\": true in the request, or kylin.query.pushdown-enabled=true",
+            ),
+            _ => failed,
+        }
+    }
+}
+
+impl From<crate::verification::Error> for ApiError {
+    fn from(error: crate::verification::Error) -> Self {
+        use crate::verification::Error;
+        match error {
+            Error::Store(error) => error.into(),
+            Error::Olap(error) => error.into(),
+            Error::Manifest(..) => Self::new(Code::DamagedSegment, error.to_string()),
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({
-            "code": "999",
-            "data": null,
-            "msg": format!("{}: {}", self.code, self.text),
-            "exception": self.text,
-            "stacktrace": null,
-            "suggestion": self.suggestion,
-            "error_code": self.code,
-        });
-        let mut response = (self.status, axum::Json(body.clone())).into_response();
-        response.extensions_mut().insert(ErrorBody(body));
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = Problem::new(self.code, self.text, self.suggestion);
+        let mut response = (status, axum::Json(&problem)).into_response();
+        if self.code == Code::Unavailable {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.code == Code::NotAuthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Kylin\""));
         }
+        response.extensions_mut().insert(problem);
         response
     }
 }
 
-#[derive(Clone)]
-struct ErrorBody(serde_json::Value);
-
-/// Adds the URL to an error, as Kylin does: the handlers don't know it.
+/// Adds the path to an error, as Kylin does: the handlers don't know it. Query strings may hold secrets and are left out.
 async fn name_the_url(request: Request, next: Next) -> Response {
-    let url = request.uri().to_string();
+    let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
-    if let Some(ErrorBody(mut body)) = response.extensions_mut().remove() {
-        body["url"] = url.into();
+    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
+        problem.url = Some(path);
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(header::CONTENT_LENGTH);
-        return Response::from_parts(parts, axum::body::Body::from(body.to_string()));
+        return Response::from_parts(parts, axum::body::Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
     }
     response
-}
-
-/// A JSON body whose errors come in Kylin's envelope. An absent body is an empty object.
-pub struct Body<T>(pub T);
-
-impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, ApiError> {
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|e| ApiError::bad(e.body_text()))?;
-        let bytes = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
-        serde_json::from_slice(bytes)
-            .map(Self)
-            .map_err(|e| ApiError::bad(format!("the body is not what is expected: {e}")))
-    }
-}
-
-/// Query parameters whose errors come in Kylin's envelope.
-pub struct Params<T>(pub T);
-
-impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> std::result::Result<Self, ApiError> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|e| ApiError::bad(e.body_text()))
-    }
-}
-
-/// What all lists take.
-#[derive(Debug, serde::Deserialize)]
-pub struct Paging {
-    /// The number of the page, from 0.
-    #[serde(default, alias = "pageOffset", deserialize_with = "number")]
-    pub page_offset: u64,
-    /// Rows a page.
-    #[serde(default = "ten", alias = "pageSize", alias = "limit", deserialize_with = "number")]
-    pub page_size: u64,
-}
-
-/// A flattened struct of a query string is handed its numbers as text.
-fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
-    let text: std::borrow::Cow<'de, str> = serde::Deserialize::deserialize(deserializer)?;
-    text.parse().map_err(|_| serde::de::Error::custom(format!("'{text}' is no number")))
-}
-
-const fn ten() -> u64 {
-    10
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -342,10 +244,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The project of a request: it has to be there.
 async fn project(context: &Context, name: &str) -> std::result::Result<crate::metastore::ProjectInfo, ApiError> {
-    context.store.project(name).await?.ok_or_else(|| {
-        ApiError::not_found("KE-010001201", format!("there is no project '{name}'"))
-            .suggest("see `kirin project list`, or make it with `kirin project create`")
-    })
+    context.store.project(name).await?.ok_or_else(|| ApiError::no_project(name))
 }
 
 type Shared = State<Context>;
@@ -355,9 +254,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asks_while_the_metastore_is_away_is_told_to_come_back() {
+    fn an_error_has_the_status_of_its_code_and_while_the_metastore_is_away_a_time_to_retry_after() {
         let response = ApiError::from(StoreError::Late(std::time::Duration::from_secs(5))).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let response = ApiError::no_project("p").into_response();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert!(!response.headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[test]
+    fn the_push_down_hint_names_what_exists() {
+        let error = ApiError::from(kirin_olap::Error::NoRealization { reasons: Vec::new() });
+        let body = r#"{"sql":"s","forcedToPushDown":true}"#;
+        assert!(
+            body::read::<kirin_wire::QueryRequest>(body.as_bytes()).is_ok_and(|q| q.forced_to_push_down == Some(true))
+        );
+        assert!(error.suggestion.is_some_and(|text| text.contains("\"forcedToPushDown\": true")));
+        assert!(!error.text.contains("\"push_down\""), "{}", error.text);
+        let key = crate::config::keys::standing("kylin.query.pushdown-enabled");
+        assert!(!matches!(key, crate::config::keys::Standing::Unknown(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! Who may talk to a node: passwords of users. Nodes prove themselves to one another by [`kirin_shell::proof`].
+//! Who may talk to a node: passwords of users. Nodes authenticate one another by [`kirin_shell::handshake`].
 //!
 //! | module | what it does |
 //! |---|---|

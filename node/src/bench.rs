@@ -1,15 +1,16 @@
-//! `kirin bench`: what the README claims, measured on this machine.
+//! `kirin bench`: measures the figures of the documentation on this machine.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
+use kirin_client::{Client, Request};
 use kirin_olap::{SegmentRange, demo};
+use kirin_wire::{BuildRequest, Done, JobView, ModelView, Page, SegmentView, StepView, Submit, Submitted, TableAdded};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::args::{Bench, Format};
-use crate::cli::client::{Client, Request};
 use crate::config::Secret;
 use crate::launch::{Cluster, Plan};
 use kirin_shell::clock;
@@ -23,11 +24,11 @@ const PROJECT: &str = "default";
 /// Runs a benchmark.
 ///
 /// # Errors
-/// If something can't be started, or what is measured did not work.
+/// If a process cannot be started, or a measured operation fails.
 pub async fn run(bench: Bench, format: Format) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // What is dropped takes its processes and its directory along.
+    // Dropping the cluster ends its processes and deletes its directory.
     tokio::select! {
         done = Box::pin(measure(bench, format)) => done,
         _ = terminate.recv() => bail!("interrupted"),
@@ -48,7 +49,7 @@ async fn measure(bench: Bench, format: Format) -> anyhow::Result<()> {
     }
 }
 
-/// From kill -9 of the node that runs a build to the heir's first committed step; and of a graceful stop.
+/// Measures from kill -9 of the node that runs a build to the heir's first committed step; and a graceful stop.
 async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 3, Plan { metastore, ..Plan::default() }).await?;
@@ -56,12 +57,11 @@ async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyho
     demo::write_files(&data)?;
     let client = cluster.nodes[0].client()?;
     for table in demo::tables(&data) {
-        let body = json!({ "project": PROJECT, "name": table.name, "source": table.source });
-        let _: Value = client.call(Request::post(&["tables"]).body(&body)?).await?;
+        let table = crate::demo::new_table(PROJECT, table)?;
+        let _: TableAdded = client.call(Request::post(&["tables"]).body(&table)?).await?;
     }
-    let mut model = serde_json::to_value(demo::model())?;
-    model["project"] = PROJECT.into();
-    let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
+    let model = crate::demo::new_model(PROJECT)?;
+    let _: ModelView = client.call(Request::post(&["models"]).body(&model)?).await?;
     let mut taken = Histogram::<u64>::new(3)?;
     let (mut lost, mut duplicates) = (0, 0);
     let progress = indicatif::ProgressBar::new(u64::from(runs))
@@ -91,7 +91,10 @@ async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyho
         "handover_max_ms": quantile(&handed, 1.0),
     });
     report(format, "kill -9 to the heir's first committed step", &taken, &figures);
-    ensure!(lost == 0 && duplicates == 0, "{lost} jobs were lost and {duplicates} steps or publishes were done twice");
+    ensure!(
+        lost == 0 && duplicates == 0,
+        "{lost} jobs were lost, and {duplicates} steps or publications were repeated"
+    );
     Ok(())
 }
 
@@ -107,47 +110,43 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
         anyhow::bail!("the demo's months are time ranges");
     };
     let submitter = &cluster.nodes[run as usize % cluster.nodes.len()];
-    let body = json!({ "project": PROJECT, "start": start_ms.to_string(), "end": end_ms.to_string() });
-    let made: Value = submitter.client()?.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
-    let job = made["jobs"][0]["job_id"].as_str().context("the submit names no job")?.to_owned();
-    let segment = made["segment_id"].as_str().context("the submit names no segment")?.to_owned();
+    let body = BuildRequest::new(PROJECT, (start_ms, end_ms));
+    let made: Submitted =
+        submitter.client()?.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
+    let job = made.first().to_owned();
+    let segment = made.segment_id.context("the submit names no segment")?;
     let (victim, epoch) = cluster
         .wait("the build to run", async || {
-            let view: Value = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
-            ensure!(view["job_status"] != "FINISHED", "the build was over before it could be hit");
-            let done =
-                view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED").count();
-            let node = view["node"].as_str().and_then(|name| cluster.place(name));
-            Ok(node.filter(|_| done >= 2 && view["job_status"] == "RUNNING").zip(view["epoch"].as_u64()))
+            let view: JobView = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
+            ensure!(view.job_status != "FINISHED", "the build ended before the kill");
+            let node = cluster.place(&view.node);
+            Ok(node.filter(|_| view.steps_done().0 >= 2 && view.job_status == "RUNNING").map(|node| (node, view.epoch)))
         })
         .await?;
     let killed = cluster.kill(victim).await?;
     let witness = cluster.living().next().context("no node is left")?.client()?;
     let first_step = cluster
         .wait("the heir's first committed step", async || {
-            let detail: Value = witness.call(Request::get(&["jobs", &job, "detail"])).await?;
-            let heirs = detail.as_array().into_iter().flatten().any(|step| step["epoch"].as_u64() > Some(epoch));
-            Ok(heirs.then(|| killed.elapsed()))
+            let detail: Vec<StepView> = witness.call(Request::get(&["jobs", &job, "detail"])).await?;
+            Ok(detail.iter().any(|step| step.epoch > epoch).then(|| killed.elapsed()))
         })
         .await?;
     let view = cluster
         .wait("the build to end", async || {
-            let view: Value = witness.call(Request::get(&["jobs", &job])).await?;
-            Ok(matches!(view["job_status"].as_str(), Some("FINISHED" | "ERROR" | "DISCARDED")).then_some(view))
+            let view: JobView = witness.call(Request::get(&["jobs", &job])).await?;
+            Ok(view.is_over().then_some(view))
         })
         .await?;
-    let numbers: Vec<_> = view["steps"].as_array().into_iter().flatten().map(|s| s["sequence_id"].as_u64()).collect();
+    let numbers: Vec<_> = view.steps.iter().flatten().map(|step| step.sequence_id).collect();
     let mut once = numbers.clone();
     once.dedup();
-    let page: Value = witness
+    let page: Page<SegmentView> = witness
         .call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000))
         .await?;
-    let published =
-        page["value"].as_array().into_iter().flatten().filter(|s| s["id"] == *segment && s["status"] == "READY");
-    let published = published.count();
-    let finished = view["job_status"] == "FINISHED" && published == 1;
+    let published = page.value.iter().filter(|row| row.id == segment && row.status == "READY").count();
+    let finished = view.job_status == "FINISHED" && published == 1;
     let duplicates = (numbers.len() - once.len() + published.saturating_sub(1)) as u64;
-    let _: Value = witness
+    let _: Done = witness
         .call(Request::delete(&["models", "flights", "segments"]).with("project", PROJECT).with("ids", &segment))
         .await?;
     cluster.restart(victim).await?;
@@ -155,32 +154,30 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
     Ok(Taken { first_step, finished, duplicates })
 }
 
-/// A graceful stop under a job: microseconds from the end of the stopped node's last step to the start of the heir's first.
+/// A graceful stop during a job: microseconds from the end of the stopped node's last step to the start of the heir's first.
 async fn one_handover(cluster: &mut Cluster, run: usize) -> anyhow::Result<u64> {
     let submitter = &cluster.nodes[run % cluster.nodes.len()];
-    let body = json!({ "project": PROJECT, "kind": "probe", "spec": { "steps": 60, "step_ms": 20 } });
-    let made: Value = submitter.client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
-    let job = made["job_id"].as_str().context("the submit names no job")?.to_owned();
+    let body = Submit::new(PROJECT, "probe", json!({ "steps": 60, "step_ms": 20 }));
+    let made: Submitted = submitter.client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
+    let job = made.job_id;
     let stopped = cluster
         .wait("the job to run", async || {
-            let view: Value = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
-            let done =
-                view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED").count();
-            Ok(view["node"].as_str().and_then(|name| cluster.place(name)).filter(|_| done >= 3))
+            let view: JobView = submitter.client()?.call(Request::get(&["jobs", &job])).await?;
+            Ok(cluster.place(&view.node).filter(|_| view.steps_done().0 >= 3))
         })
         .await?;
     cluster.stop(stopped).await?;
     let witness = cluster.living().next().context("no node is left")?.client()?;
     let steps = cluster
         .wait("the job to end", async || {
-            let view: Value = witness.call(Request::get(&["jobs", &job])).await?;
-            Ok((view["job_status"] == "FINISHED").then(|| view["steps"].as_array().cloned().unwrap_or_default()))
+            let view: JobView = witness.call(Request::get(&["jobs", &job])).await?;
+            Ok((view.job_status == "FINISHED").then(|| view.steps.unwrap_or_default()))
         })
         .await?;
     ensure!(steps.len() == 60, "{} of 60 steps are committed", steps.len());
-    let first = steps.iter().position(|step| step["epoch"].as_u64() > Some(1)).context("the job was over too soon")?;
-    // Both ends of the gap are on this machine's one clock.
-    let moment = |step: &Value| step["result"]["started_us"].as_i64().unwrap_or(0);
+    let first = steps.iter().position(|step| step.epoch > 1).context("the job ended before the stop")?;
+    // Both times are from this machine's clock.
+    let moment = |step: &StepView| step.result["started_us"].as_i64().unwrap_or(0);
     let last_end = moment(&steps[first - 1]) + 20_000;
     cluster.restart(stopped).await?;
     cluster.wait_for_members(cluster.nodes.len()).await?;
@@ -192,7 +189,7 @@ async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 3, Plan { metastore, ..Plan::default() }).await?;
     let mut started = Histogram::<u64>::new(3)?;
-    // The first few open connections and fill caches.
+    // The first few jobs open connections and fill caches.
     for run in 0..runs + 10 {
         let took = submit_to_start(&cluster, cluster.nodes[run as usize % cluster.nodes.len()].client()?).await?;
         if run >= 10 {
@@ -212,14 +209,14 @@ async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow
 
 /// Microseconds from the moment before the submit of a job to the start of its first step.
 async fn submit_to_start(cluster: &Cluster, client: &Client) -> anyhow::Result<u64> {
-    let body = json!({ "project": PROJECT, "kind": "probe", "spec": {} });
+    let body = Submit::new(PROJECT, "probe", json!({}));
     let before = clock::wall_us();
-    let made: Value = client.call(Request::post(&["jobs"]).body(&body)?).await?;
-    let job = made["job_id"].as_str().context("the submit names no job")?.to_owned();
+    let made: Submitted = client.call(Request::post(&["jobs"]).body(&body)?).await?;
+    let job = made.job_id;
     let at = cluster
         .wait("the job to end", async || {
-            let detail: Value = client.call(Request::get(&["jobs", &job, "detail"])).await?;
-            Ok(detail[0]["result"]["started_us"].as_i64())
+            let detail: Vec<StepView> = client.call(Request::get(&["jobs", &job, "detail"])).await?;
+            Ok(detail.first().and_then(|step| step.result["started_us"].as_i64()))
         })
         .await?;
     Ok(u64::try_from(at - before).unwrap_or(0))

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::metastore::{DocKind, SegmentState, Store};
+use crate::metastore::{DocKind, SegmentState, Store, StoreError};
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Broken, Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
 use serde_json::Value;
@@ -80,8 +80,7 @@ impl Catalogs {
 
     async fn opened(&self, store: &Store, project: &str) -> Checked<Opened> {
         let Some((id, revision)) = store.catalog_revision(project).await? else {
-            return Err(ApiError::not_found("KE-010001201", format!("there is no project '{project}'"))
-                .suggest("see `kirin project list`, or make it with `kirin project create`"));
+            return Err(ApiError::no_project(project));
         };
         if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
             return Ok(opened);
@@ -115,7 +114,7 @@ impl Catalogs {
 }
 
 /// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
-async fn read(store: &Store, project: ProjectId) -> Checked<(Catalog, Vec<Broken>)> {
+pub(crate) async fn read(store: &Store, project: ProjectId) -> Result<(Catalog, Vec<Broken>), StoreError> {
     let mut catalog = Catalog::default();
     let mut broken = Vec::new();
     for doc in store.docs(project).await? {
@@ -151,7 +150,7 @@ pub fn ends(range: &SegmentRange) -> (i64, i64) {
 }
 
 /// The ends of a segment that covers everything.
-pub const FULL: (i64, i64) = (0, i64::MAX);
+pub const FULL: (i64, i64) = kirin_wire::FULL_RANGE;
 
 fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| {

@@ -1,13 +1,13 @@
-//! Cluster-wide chores of the leader: forgetting what is old, sweeping what provably is garbage.
+//! The leader's housekeeping: deletes old rows, and files that are provably garbage.
 //!
-//! Jobs that ended long ago, old history and members of long ago are forgotten in small transactions with pauses between
-//! them, so that nobody waits for housekeeping.
+//! Old jobs, old history and old members are deleted in small transactions with pauses in between, so that no request waits
+//! for housekeeping.
 //!
-//! An attempt writes below its own path, and its files count only once a manifest that names them is published. When a job
-//! is over, no attempt at it can publish any more. So the files of a job that is over, which no segment's manifest names,
-//! are garbage; the manifests are read *after* the job was seen to be over. Nothing else is ever deleted.
+//! An attempt writes below its own path, and its files are visible only after the publication of a manifest that names them.
+//! An ended job cannot publish. So files of an ended job that no segment's manifest names are garbage. The manifests are read
+//! *after* the job was seen to be ended. Nothing else is deleted.
 //!
-//! Leadership owns nothing: a leader that is not one any more at worst does a chore twice.
+//! Leadership owns nothing: a former leader can at worst repeat a deletion.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,39 +16,49 @@ use std::time::Duration;
 
 use crate::config::Retention;
 use crate::metastore::{Old, Store, wall_ms};
+use crate::verification::{self, Schedule};
 use kirin_core::ask::{Epoch, Target};
+use kirin_olap::Engine;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-/// Between two rounds of chores, at most.
+/// The longest pause between two rounds.
 const ROUND_MAX: Duration = Duration::from_secs(600);
-/// A new leader begins so soon: where leaders change often, chores are done all the same.
+/// The pause before a new leader's first round; short, so that rounds also happen where leaders change often.
 const FIRST_ROUND: Duration = Duration::from_secs(10);
 
-/// Between two transactions of forgetting.
+/// The pause between two deleting transactions.
 const FORGET_PAUSE: Duration = Duration::from_millis(200);
 
-/// The chores of one node, done while it leads.
+/// The housekeeping of one node, which runs while it leads.
 #[derive(Clone)]
 pub struct Chores {
     store: Store,
     retention: Retention,
+    verification: Option<(Engine, Schedule)>,
     working_dir: Arc<Path>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Chores {
-    /// Nothing to do yet.
+    /// Housekeeping that has not started.
     pub fn new(store: Store, working_dir: &Path, retention: Retention) -> Self {
-        Self { store, retention, working_dir: working_dir.into(), task: Arc::default() }
+        Self { store, retention, verification: None, working_dir: working_dir.into(), task: Arc::default() }
     }
 
-    /// This member holds the claim.
+    /// Verifies published segments, too, if the schedule says so.
+    #[must_use]
+    pub fn verifying(mut self, engine: Engine, schedule: Schedule) -> Self {
+        self.verification = Some((engine, schedule)).filter(|(_, schedule)| !schedule.every.is_zero());
+        self
+    }
+
+    /// Starts when this member acquires the leadership.
     pub fn lead(&self, target: Target, epoch: Epoch) {
         if target != Target::Leader {
             return;
         }
-        tracing::info!(epoch = epoch.0, "this node leads");
+        tracing::info!(epoch = epoch.0, "this node is the leader");
         let chores = self.clone();
         let task = tokio::spawn(async move {
             let mut pause = FIRST_ROUND;
@@ -59,19 +69,25 @@ impl Chores {
                 match done.await {
                     Ok((0, 0)) => {}
                     Ok((rows, files)) => {
-                        tracing::info!(rows, files, "forgot what is old, swept what nothing refers to")
+                        tracing::info!(rows, files, "deleted old rows and unreferenced files")
                     }
-                    Err(error) => tracing::warn!(%error, "the chores are left for the next time"),
+                    Err(error) => tracing::warn!(%error, "housekeeping failed; trying again in the next round"),
+                }
+                let Some((engine, schedule)) = &chores.verification else { continue };
+                match verification::verify_all(&chores.store, engine, *schedule).await {
+                    Ok(None) => {}
+                    Ok(Some(wrong)) => tracing::info!(wrong, "verified all segments"),
+                    Err(error) => tracing::warn!(%error, "the segments are verified at the next round"),
                 }
             }
         });
         self.replace(Some(task));
     }
 
-    /// This member does not hold the claim any more.
+    /// Stops when this member loses the leadership.
     pub fn resign(&self, target: Target) {
         if target == Target::Leader {
-            tracing::info!("this node does not lead any more");
+            tracing::info!("this node has stopped being the leader");
             self.replace(None);
         }
     }
@@ -83,16 +99,22 @@ impl Chores {
         }
     }
 
-    /// Between two rounds: what is kept for a short time has to be looked at often.
+    /// The pause between two rounds: a tenth of the shortest retention, within bounds.
     fn every(&self) -> Duration {
-        let kept = [self.retention.jobs, self.retention.history].into_iter().filter(|kept| !kept.is_zero());
-        kept.min().map_or(ROUND_MAX, |kept| kept / 10).clamp(FIRST_ROUND, ROUND_MAX)
+        let verify = self.verification.as_ref().map_or(Duration::ZERO, |(_, schedule)| schedule.every);
+        let spans = [self.retention.jobs, self.retention.history, verify];
+        spans
+            .into_iter()
+            .filter(|span| !span.is_zero())
+            .min()
+            .map_or(ROUND_MAX, |span| span / 10)
+            .clamp(FIRST_ROUND, ROUND_MAX)
     }
 
-    /// Deletes what is older than anybody wants to know. Returns how many rows.
+    /// Deletes rows older than their retention. Returns how many.
     ///
     /// # Errors
-    /// If the metastore does not answer; what was deleted until then stays deleted.
+    /// If the metastore does not answer. Rows that were deleted before stay deleted.
     pub async fn forget(&self) -> anyhow::Result<u64> {
         let before =
             |kept: Duration| Some(wall_ms() - i64::try_from(kept.as_millis()).ok()?).filter(|_| !kept.is_zero());
@@ -113,13 +135,13 @@ impl Chores {
         Ok(rows)
     }
 
-    /// Deletes the files of jobs that are over and that no manifest names. Returns how many.
+    /// Deletes files of ended jobs that no manifest names. Returns how many.
     ///
     /// # Errors
-    /// If the metastore does not answer; nothing is deleted then.
+    /// If the metastore does not answer. No file of that project is deleted then.
     pub async fn sweep(&self) -> anyhow::Result<u64> {
         let mut swept = 0;
-        // The directories first: what they belong to was there before them.
+        // Directories are listed before projects, because a project exists before its directory.
         let dirs = children(&self.working_dir);
         let projects = self.store.projects().await?;
         for dir in dirs {
@@ -130,7 +152,7 @@ impl Chores {
             for dir in children(&jobs) {
                 let Some(uuid) = dir.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
                 match self.store.job_by_uuid(uuid).await? {
-                    // Its logs go with it.
+                    // The job's row is gone, so its logs are deleted, too.
                     None => over.push(dir),
                     Some(job) if job.row.state.is_final() && job.row.holder.is_none() => over.extend(attempts(&dir)),
                     Some(_) => {}
@@ -149,7 +171,7 @@ impl Chores {
     }
 }
 
-/// All texts in a manifest: its paths are among them, whatever its shape.
+/// All strings in a manifest. Its paths are among them, whatever its structure.
 fn paths(value: &Value, into: &mut BTreeSet<PathBuf>) {
     match value {
         Value::String(text) => drop(into.insert(PathBuf::from(text.strip_prefix("file://").unwrap_or(text)))),
@@ -163,7 +185,7 @@ fn children(dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// What the attempts at a job wrote.
+/// The directories of a job's attempts.
 fn attempts(job: &Path) -> impl Iterator<Item = PathBuf> {
     children(job)
         .into_iter()
@@ -179,7 +201,7 @@ fn sweep_dir(dir: &Path, named: &BTreeSet<PathBuf>) -> u64 {
             swept += 1;
         }
     }
-    // Fails as long as something is left in it, and may.
+    // Fails while files are left in it, which is intended.
     let _ = std::fs::remove_dir(dir);
     swept
 }
@@ -194,7 +216,7 @@ mod tests {
     use crate::metastore::{Extra, SubmitInfo};
 
     #[test]
-    fn only_what_no_manifest_names_is_swept() {
+    fn only_files_that_no_manifest_names_are_swept() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let attempt = dir.path().join("job/attempt=2/index");
         std::fs::create_dir_all(&attempt).expect("made");
@@ -210,12 +232,12 @@ mod tests {
         let swept: u64 = attempts(&job).map(|attempt| sweep_dir(&attempt, &named)).sum();
         assert_eq!(swept, 1);
         assert!(kept.exists() && !lost.exists() && log.exists());
-        assert_eq!(sweep_dir(&job, &named), 1, "with the job's row, its log goes");
+        assert_eq!(sweep_dir(&job, &named), 1, "the log is deleted with the job's row");
         assert!(kept.exists() && !log.exists());
     }
 
     #[tokio::test]
-    async fn what_is_older_than_the_retention_is_forgotten() {
+    async fn rows_older_than_the_retention_are_deleted() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite:{}", dir.path().join("metastore.db").display());
         let store = Store::open(&StoreConfig::new(url.parse().expect("a URL"))).await.expect("it opens");
@@ -223,7 +245,14 @@ mod tests {
         let project = store.project("p").await.expect("read").expect("there").id;
         let mut jobs = Vec::new();
         for key in 1..=2 {
-            let submit = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+            let submit = Ask::Submit {
+                project,
+                priority: Priority(3),
+                placed: None,
+                external: false,
+                needs: kirin_core::Capabilities::NONE,
+                key,
+            };
             let answer = store.ask(&submit, Extra::Submit(SubmitInfo::default())).await;
             let Answer::Accepted { row, .. } = answer else { panic!("{answer:?}") };
             let logs = dir.path().join("p/jobs").join(uuid::Uuid::from_u128(key).to_string()).join("log");
@@ -247,7 +276,7 @@ mod tests {
                 }
             }
         });
-        assert_eq!(forgotten.await.expect("in time"), 1, "what waits is never forgotten");
+        assert_eq!(forgotten.await.expect("in time"), 1, "a waiting job is never deleted");
         assert_eq!(chores.sweep().await.expect("done"), 1);
         assert!(!logs.exists() && jobs[1].1.exists(), "the logs of the other job stay");
     }

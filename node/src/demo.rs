@@ -1,26 +1,29 @@
-//! `kirin demo`: the main job on real data, with a node killed under a running build.
+//! `kirin demo`: builds and queries on real data, with a node killed during a build.
 //!
-//! It is a user of the cluster like any other: three node processes, one metastore, everything over HTTP. It ends well only
-//! if every check held.
+//! The demo uses the cluster as any user does: three node processes, one metastore, everything over HTTP. It succeeds only if
+//! every check holds.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
+use kirin_client::{Client, Request};
 use kirin_olap::demo;
-use serde_json::{Value, json};
+use kirin_wire::{
+    BuildRequest, Given, HistoryView, JobView, ModelDefinition, ModelView, NewProject, NewTable, Page, ProjectView,
+    QueryRequest, QueryView, SegmentView, StepView, Submitted, TableAdded,
+};
 use tokio::time::Instant;
 
 use crate::cli::args::DemoArgs;
-use crate::cli::client::{Client, Request};
 use crate::launch::{Cluster, Plan};
 use kirin_shell::clock;
 
 const PROJECT: &str = "demo";
-/// The kill comes when so many steps are committed and at least so many are left.
+/// The kill comes when at least this many steps are committed, and at least this many are left.
 const KILL_WINDOW: (u64, u64) = (1, 5);
 
-/// What is asked of the built indexes, and of the raw tables for comparison.
+/// The queries, which are answered from the indexes and from the raw tables.
 const QUERIES: [(&str, &str); 4] = [
     (
         "delay by airline",
@@ -40,7 +43,7 @@ const QUERIES: [(&str, &str); 4] = [
     ("all flights", "SELECT COUNT(*) AS flights, SUM(distance) AS miles, AVG(arr_delay) AS late FROM flights"),
 ];
 
-/// What the kill and the takeover looked like.
+/// The kill and the takeover, as observed.
 struct Takeover {
     job: String,
     victim: String,
@@ -56,13 +59,13 @@ struct Takeover {
 /// Runs the demo.
 ///
 /// # Errors
-/// If a check did not hold, or something could not be started.
+/// If a check fails, or a process cannot be started.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-demo-").tempdir()?;
     let keep = args.keep;
     let done = play(&dir, args).await;
     if keep || done.is_err() {
-        // What went wrong is told by the logs of the nodes.
+        // The logs of the nodes tell what went wrong.
         let dir = dir.keep();
         say(&format!("Everything is below {}", dir.display()));
     }
@@ -88,7 +91,7 @@ async fn play(dir: &tempfile::TempDir, args: DemoArgs) -> anyhow::Result<()> {
     title("Four builds, submitted through three nodes");
     let jobs = submit(&cluster).await?;
     let takeover = kill_under_a_build(&mut cluster, &jobs).await?;
-    title("The builds end");
+    title("The builds finish");
     for job in &jobs {
         finish(&cluster, job).await?;
     }
@@ -121,20 +124,39 @@ async fn play(dir: &tempfile::TempDir, args: DemoArgs) -> anyhow::Result<()> {
 
 async fn define(cluster: &Cluster, data: &std::path::Path) -> anyhow::Result<()> {
     let first = cluster.nodes[0].client()?;
-    let _: Value = first.call(Request::post(&["projects"]).body(&json!({ "name": PROJECT }))?).await?;
+    let project = NewProject { name: PROJECT.to_owned(), ..NewProject::default() };
+    let _: ProjectView = first.call(Request::post(&["projects"]).body(&project)?).await?;
     for (at, table) in demo::tables(data).into_iter().enumerate() {
-        // Any node will do.
+        // Every node accepts requests.
         let node = &cluster.nodes[at % cluster.nodes.len()];
-        let body = json!({ "project": PROJECT, "name": table.name, "source": table.source });
-        let made: Value = node.client()?.call(Request::post(&["tables"]).body(&body)?).await?;
-        say(&format!("  table {:9} {:>8} rows  through {}", table.name, text(&made["rows"]), node.name));
+        let made: TableAdded =
+            node.client()?.call(Request::post(&["tables"]).body(&new_table(PROJECT, table)?)?).await?;
+        let rows = made.rows.map(|rows| rows.to_string()).unwrap_or_default();
+        say(&format!("  table {:9} {rows:>8} rows  through {}", made.name, node.name));
     }
-    let mut model = serde_json::to_value(demo::model())?;
-    model["project"] = PROJECT.into();
-    let made: Value = cluster.nodes[1].client()?.call(Request::post(&["models"]).body(&model)?).await?;
-    let indexes = made["indexes"].as_array().map_or(0, Vec::len);
+    let made: ModelView =
+        cluster.nodes[1].client()?.call(Request::post(&["models"]).body(&new_model(PROJECT)?)?).await?;
+    let indexes = made.indexes.len();
     say(&format!("  model {:9} {indexes:>8} indexes through {}", "flights", cluster.nodes[1].name));
     Ok(())
+}
+
+/// The request that adds a table of the demo's data to a project.
+///
+/// # Errors
+/// If the table's source is of a kind that requests don't have.
+pub fn new_table(project: &str, table: kirin_olap::Table) -> anyhow::Result<NewTable> {
+    let source = serde_json::from_value(serde_json::to_value(table.source)?)?;
+    Ok(NewTable { project: project.to_owned(), name: table.name, source: Given::Full(source), columns: vec![] })
+}
+
+/// The request that adds the demo's model to a project.
+///
+/// # Errors
+/// If the model has parts that requests don't have.
+pub fn new_model(project: &str) -> anyhow::Result<ModelDefinition> {
+    let model: ModelDefinition = serde_json::from_value(serde_json::to_value(demo::model())?)?;
+    Ok(ModelDefinition { project: Some(project.to_owned()), ..model })
 }
 
 /// The quarters of the year, one segment each.
@@ -147,11 +169,11 @@ fn quarters() -> Vec<(i64, i64)> {
 
 async fn submit(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let mut jobs = Vec::new();
-    for (at, (start, end)) in quarters().into_iter().enumerate() {
+    for (at, range) in quarters().into_iter().enumerate() {
         let node = &cluster.nodes[at % cluster.nodes.len()];
-        let body = json!({ "project": PROJECT, "start": start.to_string(), "end": end.to_string() });
-        let made: Value = node.client()?.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
-        let job = made["jobs"][0]["job_id"].as_str().context("the submit names no job")?.to_owned();
+        let request = Request::post(&["models", "flights", "segments"]).body(&BuildRequest::new(PROJECT, range))?;
+        let made: Submitted = node.client()?.call(request).await?;
+        let job = made.first().to_owned();
         say(&format!("  quarter {} through {}: job {}", at + 1, node.name, &job));
         jobs.push(job);
     }
@@ -163,16 +185,15 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
     let (least, left) = KILL_WINDOW;
     let hit = cluster
         .wait("a build in the middle of its steps", async || {
-            // On an idle machine a build is over in a moment: as long as one runs it is looked at again at once.
+            // On an idle machine a build takes a moment, so the demo polls without a pause while one runs.
             loop {
                 let client = cluster.nodes[0].client()?;
                 let views = try_join_all(jobs.iter().map(|job| job_of(client, job))).await?;
-                let runs = |view: &Value| view["job_status"] == "RUNNING";
+                let runs = |view: &JobView| view.job_status == "RUNNING";
                 let hit = views.iter().zip(jobs).filter(|(view, _)| runs(view)).find_map(|(view, job)| {
                     let (done, total) = steps(view);
-                    let in_time = done >= least && done + left <= total && view["node"] != "";
-                    let epoch = view["epoch"].as_u64().unwrap_or(0);
-                    in_time.then(|| (job.clone(), text(&view["node"]), done, total, epoch))
+                    let in_time = done >= least && done + left <= total && !view.node.is_empty();
+                    in_time.then(|| (job.clone(), view.node.clone(), done, total, view.epoch))
                 });
                 if hit.is_some() || !views.iter().any(runs) {
                     return Ok(hit);
@@ -181,7 +202,7 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
         })
         .await?;
     let (job, victim, done, total, epoch) = hit;
-    let at = cluster.place(&victim).with_context(|| format!("{victim} is none of our nodes"))?;
+    let at = cluster.place(&victim).with_context(|| format!("{victim} is not a node of this demo"))?;
     let pid = cluster.nodes[at].pid().unwrap_or_default();
     let killed = cluster.kill(at).await?;
     say(&format!("  {victim} (process {pid}) was killed while it ran job {job}, {done} of {total} steps committed"));
@@ -189,34 +210,27 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
     // The heir's first step: one with a greater epoch than the victim's.
     let (first_step, heir, from_step) = cluster
         .wait("the heir's first committed step", async || {
-            let detail: Value = witness.call(Request::get(&["jobs", &job, "detail"])).await?;
-            let first = detail.as_array().into_iter().flatten().find(|step| step["epoch"].as_u64() > Some(epoch));
-            Ok(first.map(|step| (killed.elapsed(), text(&step["node"]), step["sequence_id"].as_u64().unwrap_or(0))))
+            let detail: Vec<StepView> = witness.call(Request::get(&["jobs", &job, "detail"])).await?;
+            let first = detail.into_iter().find(|step| step.epoch > epoch);
+            Ok(first.map(|step| (killed.elapsed(), step.node, step.sequence_id)))
         })
         .await?;
     say(&format!("  {heir} took it over and committed its first step after {}", ms(first_step)));
     let line = cluster
         .wait("the takeover in the history", async || {
-            let page: Value = witness.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
-            let lines = page["value"].as_array().cloned().unwrap_or_default();
-            let is_it =
-                |line: &&Value| line["event"] == "takeover" && line["job_id"] == *job && line["node"] == *victim;
-            let phases = |line: &Value| line["phases"].as_array().is_some_and(|phases| !phases.is_empty());
-            Ok(lines.iter().find(|line| is_it(line) && phases(line)).cloned())
+            let is_it = |line: &HistoryView| {
+                line.event == "takeover" && line.job_id.as_deref() == Some(job.as_str()) && line.node == victim
+            };
+            Ok(history(witness).await?.into_iter().find(|line| is_it(line) && !line.phases.is_empty()))
         })
         .await?;
     let noticed_by = noticed_by(witness, &victim).await?;
-    let phases: Vec<_> = line["phases"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|phase| (text(&phase["name"]), phase["ms"].as_f64().unwrap_or(0.0)))
-        .collect();
+    let phases: Vec<_> = line.phases.into_iter().map(|phase| (phase.name, phase.ms)).collect();
     for (name, took) in &phases {
         say(&format!("    {name:12} {took:>9.3} ms"));
     }
     ensure!(from_step >= done, "the heir began at step {from_step}, but {done} steps were committed");
-    let evidence = text(&line["evidence"]);
+    let evidence = line.evidence.unwrap_or_default();
     Ok(Takeover {
         job,
         victim,
@@ -230,23 +244,24 @@ async fn kill_under_a_build(cluster: &mut Cluster, jobs: &[String]) -> anyhow::R
     })
 }
 
-async fn noticed_by(witness: &Client, victim: &str) -> anyhow::Result<String> {
-    let page: Value = witness.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
-    let lines = page["value"].as_array().cloned().unwrap_or_default();
-    let fence = lines
-        .iter()
-        .find(|line| line["event"].as_str().is_some_and(|e| e.starts_with("fence")) && line["node"] == victim);
-    Ok(fence.map(|line| text(&line["by"])).unwrap_or_default())
+async fn history(client: &Client) -> anyhow::Result<Vec<HistoryView>> {
+    let page: Page<HistoryView> = client.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
+    Ok(page.value)
 }
 
-async fn job_of(client: &Client, job: &str) -> anyhow::Result<Value> {
+async fn noticed_by(witness: &Client, victim: &str) -> anyhow::Result<String> {
+    let lines = history(witness).await?;
+    let fence = lines.into_iter().find(|line| line.event.starts_with("fence") && line.node == victim);
+    Ok(fence.map(|line| line.by).unwrap_or_default())
+}
+
+async fn job_of(client: &Client, job: &str) -> anyhow::Result<JobView> {
     Ok(client.call(Request::get(&["jobs", job])).await?)
 }
 
-fn steps(job: &Value) -> (u64, u64) {
-    let steps = job["steps"].as_array().cloned().unwrap_or_default();
-    let done = steps.iter().filter(|step| step["step_status"] == "FINISHED").count();
-    (done as u64, steps.len() as u64)
+fn steps(job: &JobView) -> (u64, u64) {
+    let (done, total) = job.steps_done();
+    (done as u64, total as u64)
 }
 
 async fn finish(cluster: &Cluster, job: &str) -> anyhow::Result<()> {
@@ -254,14 +269,14 @@ async fn finish(cluster: &Cluster, job: &str) -> anyhow::Result<()> {
     let view = cluster
         .wait("a build to end", async || {
             let view = job_of(client, job).await?;
-            let over = matches!(view["job_status"].as_str(), Some("FINISHED" | "ERROR" | "DISCARDED"));
-            Ok(over.then_some(view))
+            Ok(view.is_over().then_some(view))
         })
         .await?;
-    ensure!(view["job_status"] == "FINISHED", "job {job} ended in {}: {}", view["job_status"], view["failed_msg"]);
+    let why = view.failed_msg.as_deref().unwrap_or_default();
+    ensure!(view.job_status == "FINISHED", "job {job} ended in {}: {why}", view.job_status);
     let (done, total) = steps(&view);
     ensure!(done == total, "job {job} is finished with {done} of {total} steps");
-    say(&format!("  job {job} finished: {total} steps, attempts {}, {} ms", view["epoch"], view["duration"]));
+    say(&format!("  job {job} finished: {total} steps, attempts {}, {} ms", view.epoch, view.duration));
     Ok(())
 }
 
@@ -278,11 +293,10 @@ async fn compare(cluster: &Cluster) -> anyhow::Result<Vec<Compared>> {
     let nodes: Vec<_> = cluster.living().collect();
     for (at, (name, sql)) in QUERIES.into_iter().enumerate() {
         let node = nodes[at % nodes.len()];
-        let ask = async |body: Value| -> anyhow::Result<(Value, f64)> {
-            // The first answer warms up what any later question would find warm.
-            let _: Value = node.client()?.call(Request::post(&["query"]).body(&body)?).await?;
+        let ask = async |body: QueryRequest| -> anyhow::Result<(QueryView, f64)> {
+            // The first query fills the caches.
+            let mut answer: QueryView = node.client()?.call(Request::post(&["query"]).body(&body)?).await?;
             let mut best = f64::MAX;
-            let mut answer = Value::Null;
             for _ in 0..5 {
                 let from: Instant = clock::instant_tokio();
                 answer = node.client()?.call(Request::post(&["query"]).body(&body)?).await?;
@@ -290,17 +304,15 @@ async fn compare(cluster: &Cluster) -> anyhow::Result<Vec<Compared>> {
             }
             Ok((answer, best))
         };
-        let (indexed, indexed_ms) = ask(json!({ "project": PROJECT, "sql": sql })).await?;
-        let (raw, raw_ms) =
-            ask(json!({ "project": PROJECT, "sql": sql, "useIndex": false, "forcedToPushDown": true })).await?;
-        let rows = indexed["results"].as_array().map_or(0, Vec::len);
-        let index = indexed["realizations"][0]["layout"].to_string();
-        ensure!(indexed["pushDown"] == false && index != "null", "'{name}' was not answered from an index");
-        ensure!(raw["pushDown"] == true, "'{name}' was not answered from the raw tables");
-        ensure!(
-            rows > 0 && is_same(&indexed["results"], &raw["results"]),
-            "'{name}' differs between index and raw tables"
-        );
+        let query = QueryRequest::new(PROJECT, sql);
+        let (indexed, indexed_ms) = ask(query.clone()).await?;
+        let (raw, raw_ms) = ask(query.raw()).await?;
+        let rows = indexed.results.len();
+        let index = indexed.realizations.first().map(|one| one.layout.to_string());
+        let index = index.filter(|_| !indexed.push_down);
+        let index = index.with_context(|| format!("'{name}' was not answered from an index"))?;
+        ensure!(raw.push_down, "'{name}' was not answered from the raw tables");
+        ensure!(rows > 0 && is_same(&indexed.results, &raw.results), "'{name}' differs between index and raw tables");
         say(&format!(
             "  {name:22} {rows:>3} rows  equal  index {indexed_ms:>7.2} ms  raw {raw_ms:>8.2} ms  on {}",
             node.name
@@ -310,18 +322,14 @@ async fn compare(cluster: &Cluster) -> anyhow::Result<Vec<Compared>> {
     Ok(compared)
 }
 
-/// Equal row for row; averages are compared as numbers, since sums of floats depend on their order.
-fn is_same(a: &Value, b: &Value) -> bool {
-    let (Some(a), Some(b)) = (a.as_array(), b.as_array()) else { return false };
-    let cell = |a: &Value, b: &Value| {
-        let number = |v: &Value| v.as_str().and_then(|text| text.parse::<f64>().ok());
+/// Compares row by row. Numbers may differ by rounding, because sums of floats depend on their order.
+fn is_same(a: &[Vec<Option<String>>], b: &[Vec<Option<String>>]) -> bool {
+    let cell = |(a, b): (&Option<String>, &Option<String>)| {
+        let number = |cell: &Option<String>| cell.as_ref().and_then(|text| text.parse::<f64>().ok());
         a == b || matches!((number(a), number(b)), (Some(a), Some(b)) if (a - b).abs() <= 1e-9 * a.abs().max(1.0))
     };
-    let row = |a: &Value, b: &Value| match (a.as_array(), b.as_array()) {
-        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| cell(a, b)),
-        _ => false,
-    };
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| row(a, b))
+    let row = |(a, b): (&Vec<_>, &Vec<_>)| a.len() == b.len() && a.iter().zip(b).all(cell);
+    a.len() == b.len() && a.iter().zip(b).all(row)
 }
 
 async fn show_members(client: &Client) -> anyhow::Result<()> {
@@ -331,9 +339,7 @@ async fn show_members(client: &Client) -> anyhow::Result<()> {
 }
 
 async fn show_history(client: &Client) -> anyhow::Result<()> {
-    let page: crate::cli::payload::Page<crate::cli::payload::HistoryView> =
-        client.call(Request::get(&["cluster", "history"]).with("page_size", 100)).await?;
-    say(crate::cli::render::history(&page.value, false).trim_end());
+    say(crate::cli::render::history(&history(client).await?, false).trim_end());
     Ok(())
 }
 
@@ -344,12 +350,12 @@ async fn closing_table(
     answers: &[Compared],
 ) -> anyhow::Result<()> {
     let client = cluster.living().next().context("no node is left")?.client()?;
-    let segments: Value = client
+    let segments: Page<SegmentView> = client
         .call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000))
         .await?;
-    let segments = segments["value"].as_array().cloned().unwrap_or_default();
-    let published = segments.iter().filter(|segment| segment["status"] == "READY").count();
-    let rows: u64 = segments.iter().filter_map(|segment| segment["source_count"].as_u64()).sum();
+    let segments = segments.value;
+    let published = segments.iter().filter(|segment| segment.status == "READY").count();
+    let rows: u64 = segments.iter().map(|segment| segment.source_count).sum();
     ensure!(
         segments.len() == jobs.len() && published == jobs.len(),
         "{published} of {} segments are published",
@@ -358,7 +364,7 @@ async fn closing_table(
     ensure!(rows == 336_776, "the segments hold {rows} flights instead of 336776");
     let mut attempts = 0;
     for job in jobs {
-        attempts += job_of(client, job).await?["epoch"].as_u64().unwrap_or(0);
+        attempts += job_of(client, job).await?.epoch;
     }
     let fastest = answers.iter().map(|a| a.raw_ms / a.indexed_ms).fold(f64::MAX, f64::min);
     title("All checks held");
@@ -379,15 +385,11 @@ async fn closing_table(
         );
         table.push((answer.title, what));
     }
-    table.push(("least speed-up", format!("{fastest:.0} times")));
+    table.push(("smallest speed-up", format!("{fastest:.0} times")));
     for (what, value) in table {
         say(&format!("  {what:22} {value}"));
     }
     Ok(())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn ms(span: Duration) -> String {

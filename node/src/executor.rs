@@ -7,7 +7,7 @@
 //! | kind | runs |
 //! |---|---|
 //! | `build` | the steps of an index build, in a worker process |
-//! | `command` | a program with arguments, below a worker process; has to be allowed by `kirin.command.enabled` |
+//! | `command` | a program with arguments, below a worker process, on nodes that allow it by `kirin.command.enabled` |
 //! | `probe` | nothing at all, in steps: for measuring and for trying things out |
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use futures::future::BoxFuture;
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
 use kirin_core::event::End;
-use kirin_core::{Member, Outcome};
+use kirin_core::{Capabilities, Member, Outcome};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +44,9 @@ pub trait Executor: Send + Sync {
     /// Whether an attempt has side effects that the metastore can't refuse.
     fn is_external(&self) -> bool;
 
+    /// What a node must be able to do to run such a job. A node without it accepts the job and leaves it to others.
+    fn needs(&self) -> Capabilities;
+
     /// Checks the specification of a job before it is accepted, and names its steps.
     ///
     /// # Errors
@@ -52,6 +55,18 @@ pub trait Executor: Send + Sync {
 
     /// Runs one attempt. Returns when nothing of it runs any more, also when it was stopped.
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended>;
+}
+
+/// It runs builds: its working directory is usable.
+pub const BUILD: Capabilities = Capabilities(1);
+/// It runs commands: `kirin.command.enabled`.
+pub const COMMAND: Capabilities = Capabilities(2);
+
+/// The names of these capabilities, for people.
+pub fn capability_names(of: Capabilities) -> String {
+    let names = [(BUILD, "build"), (COMMAND, "command")];
+    let named: Vec<_> = names.iter().filter(|(one, _)| of.covers(*one)).map(|(_, name)| *name).collect();
+    if named.is_empty() { "nothing special".to_owned() } else { named.join(", ") }
 }
 
 /// How an executor ends an attempt.

@@ -1,34 +1,36 @@
-//! The cluster's history: what happened to whom, why, and how long each phase took.
+//! The cluster's history: joins, leaves, fences and takeovers, with evidence and the duration of each phase.
 //!
-//! Joins, leaves and fences are rows of their members, written by the transactions that make them so. What is written here
-//! adds what only the acting member knows: takeovers, and the phases, measured on its own clock.
+//! Joins, leaves and fences are recorded by the transactions that perform them. This module adds what only the acting member
+//! knows: takeovers, and the phases, measured on its own clock.
 
 use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
 use kirin_core::effect::{Found, Note};
 use kirin_core::{Member, Span};
-use serde_json::{Value, json};
+use kirin_wire::{HistoryView, PhaseView};
+use serde::Deserialize as _;
+use serde_json::json;
 
 use crate::directory::Directory;
 
-/// Writes notes down.
+/// Appends notes to the history.
 #[derive(Clone)]
 pub struct History {
     store: Store,
 }
 
 impl History {
-    /// The history in that metastore.
+    /// The history in this metastore.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
 
-    /// Logs the note and, if people will want to know later, appends it.
+    /// Logs a note, and appends it to the history if it belongs there.
     pub fn write(&self, by: Option<Member>, note: &Note, directory: &Directory) {
         let Some(line) = line(by, note, directory) else { return };
         let store = self.store.clone();
         tokio::spawn(async move {
             if let Err(error) = store.append_history(line).await {
-                tracing::warn!(%error, "a line of history is lost");
+                tracing::warn!(%error, "cannot append to the history");
             }
         });
     }
@@ -39,7 +41,7 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
     let mut line = HistoryLine { at_ms: wall_ms(), by, ..HistoryLine::default() };
     match note {
         Note::TookOver { fence, from, found, taken, first_step, from_step } => {
-            tracing::info!(?fence, from = name(from), ?found, ?taken, ?first_step, from_step, "took a job over");
+            tracing::info!(?fence, from = name(from), ?found, ?taken, ?first_step, from_step, "took over a job");
             let mut phases = found.map_or_else(Vec::new, |found| of_finding(&found));
             phases.push(phase("claimed", *taken));
             phases.push(phase("first step", *first_step));
@@ -50,7 +52,7 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
             line.detail = json!({ "epoch": fence.epoch.0, "from_step": from_step, "phases": phases });
         }
         Note::HandedOver { fence, steps } => {
-            tracing::info!(?fence, steps, "handed a job over");
+            tracing::info!(?fence, steps, "handed over a job");
             line.kind = kinds::HANDED_OVER.to_owned();
             line.member = by;
             line.job = Some(fence.job);
@@ -64,23 +66,29 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
             line.detail = json!({ "phases": of_finding(found) });
         }
         Note::WasFenced(me) => {
-            tracing::warn!(?me, "this member was fenced: stopping what runs, joining again");
+            tracing::warn!(?me, "this member was fenced; stopping its attempts and joining again");
             return None;
         }
         Note::TrustEnded => {
-            tracing::warn!("the metastore was not reached for too long: nothing is started until it answers");
+            tracing::warn!(
+                "trust ended: no contact with the metastore for too long; starting nothing until it answers"
+            );
             return None;
         }
         Note::TrustRestored => {
-            tracing::info!("the metastore answers");
+            tracing::info!("trust restored: the metastore answers");
             return None;
         }
         Note::Refused(fence) => {
-            tracing::info!(?fence, "a write was refused: the job has changed hands or state");
+            tracing::info!(?fence, "a write was refused because the job's holder or state has changed");
             return None;
         }
         Note::SuspectsItself { dead, of } => {
-            tracing::error!(dead, of, "most of the cluster looks dead at once: waiting for the metastore's word");
+            tracing::error!(
+                dead,
+                of,
+                "most of the cluster looks dead at once, so this node may be at fault; waiting for the metastore"
+            );
             line.kind = "suspects itself".to_owned();
             line.member = by;
             line.detail = json!({ "dead": dead, "of": of });
@@ -89,32 +97,33 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
     Some(line)
 }
 
-fn of_finding(found: &Found) -> Vec<Value> {
+fn of_finding(found: &Found) -> Vec<PhaseView> {
     vec![phase("confirmed", found.confirmed), phase("fenced", found.fenced), phase("listed", found.listed)]
 }
 
-fn phase(name: &str, span: Span) -> Value {
+fn phase(name: &str, span: Span) -> PhaseView {
     // Milliseconds with three decimals; an f64 holds a span of 285 years to the microsecond.
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let ms = span.micros() as f64 / 1000.0;
-    json!({ "name": name, "ms": ms })
+    PhaseView { name: name.to_owned(), ms }
 }
 
-/// A line as the API shows it.
-pub fn json(directory: &Directory, line: HistoryLine) -> Value {
+/// A line of the history in the API's form.
+pub fn view(directory: &Directory, line: HistoryLine) -> HistoryView {
     let name = |member: Option<Member>| member.map(|member| directory.name(member.node)).unwrap_or_default();
-    json!({
-        "at": line.at_ms,
-        "event": line.kind,
-        "node": name(line.member),
-        "incarnation": line.member.map_or(0, |member| member.incarnation.get()),
-        "by": name(line.by),
-        "reason": reason(line.evidence.as_deref()),
-        "evidence": line.evidence,
-        "job_id": line.job_uuid.map(|uuid| uuid.to_string()),
-        "phases": line.detail.get("phases").cloned().unwrap_or_else(|| json!([])),
-        "detail": line.detail,
-    })
+    let phases = line.detail.get("phases").and_then(|phases| Vec::<PhaseView>::deserialize(phases).ok());
+    HistoryView {
+        at: line.at_ms,
+        event: line.kind,
+        node: name(line.member),
+        incarnation: line.member.map_or(0, |member| member.incarnation.get()),
+        by: name(line.by),
+        reason: reason(line.evidence.as_deref()).to_owned(),
+        evidence: line.evidence,
+        job_id: line.job_uuid.map(|uuid| uuid.to_string()),
+        phases: phases.unwrap_or_default(),
+        detail: line.detail,
+    }
 }
 
 fn reason(evidence: Option<&str>) -> &'static str {

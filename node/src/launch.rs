@@ -5,11 +5,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
+use kirin_client::{Client, Request};
+use kirin_wire::ClusterView;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::cli::client::{Client, Request};
 use crate::cli::credentials;
 use crate::cli::pid_file::PidFile;
 use crate::config::Secret;
@@ -213,13 +213,9 @@ impl Cluster {
     pub async fn wait_for_members(&self, count: usize) -> anyhow::Result<()> {
         for node in self.living() {
             self.wait(&format!("{} to see {count} members", node.name), async || {
-                let view: Value = node.client()?.call(Request::get(&["cluster"])).await?;
-                let up = view["members"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter(|m| m["state"] == "up" && !m["beat"].is_null());
-                Ok((up.count() == count && view["leader"] != "").then_some(()))
+                let view: ClusterView = node.client()?.call(Request::get(&["cluster"])).await?;
+                let up = view.members.iter().filter(|member| member.state == "up" && member.beat.is_some());
+                Ok((up.count() == count && !view.leader.is_empty()).then_some(()))
             })
             .await?;
         }
@@ -302,7 +298,7 @@ impl NodeProcess {
         loop {
             let child = self.child.as_mut().context("it was not started")?;
             if let Some(status) = child.try_wait()? {
-                bail!("{} ended at once ({status}); see {}", self.name, self.log().display());
+                bail!("{} ended at once ({status}): {}", self.name, self.last_words());
             }
             let pid = child.id().and_then(|id| i32::try_from(id).ok());
             if let Ok(running) = PidFile::running(&data)
@@ -325,6 +321,18 @@ impl NodeProcess {
         stopped?;
         ensure!(ended?.success(), "{} ended with an error; see {}", self.name, self.log().display());
         Ok(from.elapsed())
+    }
+
+    /// The end of its log. The log itself may be in a directory that goes with the cluster.
+    fn last_words(&self) -> String {
+        const LINES: usize = 10;
+        match std::fs::read_to_string(self.log()) {
+            Ok(log) => {
+                let lines: Vec<_> = log.lines().collect();
+                lines[lines.len().saturating_sub(LINES)..].join("\n")
+            }
+            Err(error) => format!("cannot read {}: {error}", self.log().display()),
+        }
     }
 
     /// What it has said.

@@ -9,7 +9,7 @@
 //! | [`catalog`] | what queries see |
 //! | [`metastore`] | the metastore as the node sees it |
 //! | [`http`], [`api`] | HTTP: how it begins and ends; what it answers |
-//! | [`chores`], [`history`] | the leader's sweep; what happened to whom |
+//! | [`chores`], [`history`], [`verification`] | the leader's sweep; what happened to whom; published segments checked |
 //! | [`config`], [`auth`], [`cli`], [`program`] | configuration, proofs, command line |
 //! | [`plant`] | defences that `chaos` can take away |
 //! | [`launch`], [`demo`], [`mod@bench`] | clusters of processes on this machine, to show and to measure |
@@ -35,4 +35,5 @@ pub mod plant;
 pub mod program;
 pub mod replay;
 pub mod server;
+pub mod verification;
 pub mod worker;

@@ -65,6 +65,15 @@ pub struct SubmitInfo {
     pub reserve: Vec<NewSegment>,
 }
 
+/// What became of several submits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// All are accepted; these jobs were not known before.
+    All(Vec<JobRow>),
+    /// The project does not exist any more.
+    NoProject,
+}
+
 /// A job.
 #[derive(Clone, Debug)]
 pub struct JobInfo {
@@ -289,6 +298,42 @@ impl Store {
             },
         };
         self.inner.ask(ask, raw).await
+    }
+
+    /// Accepts several jobs that reserve no ranges, in one commit: all of them or none.
+    ///
+    /// # Errors
+    /// If the metastore can't be written. After a lost reply the jobs may have been accepted: submit them again with the
+    /// same keys.
+    pub async fn submit_all(&self, jobs: Vec<(Ask, SubmitInfo)>) -> Read<Accepted> {
+        let mut raw = Vec::new();
+        for (ask, info) in jobs {
+            let Ask::Submit { project, priority, placed, external, needs, key } = ask else {
+                return Err(StoreError::Config(format!("{ask:?} is not a submit")));
+            };
+            raw.push(kirin_store::NewJob {
+                priority,
+                placed,
+                external,
+                needs,
+                kind: info.kind,
+                subject: info.subject,
+                submitter: info.submitter,
+                spec: info.spec.to_string(),
+                segments: info.reserve,
+                ..kirin_store::NewJob::new(project, key)
+            });
+        }
+        let mut fresh_rows = Vec::new();
+        for submitted in self.inner.submit_many(&raw).await? {
+            match submitted {
+                kirin_store::Submitted::Accepted { row, fresh } => fresh_rows.extend(fresh.then_some(row)),
+                kirin_store::Submitted::NoProject | kirin_store::Submitted::Overlaps(_) => {
+                    return Ok(Accepted::NoProject);
+                }
+            }
+        }
+        Ok(Accepted::All(fresh_rows))
     }
 
     /// The living members.
@@ -557,6 +602,14 @@ impl Store {
         Ok(self.inner.segments(project, model).await?.into_iter().map(info).collect())
     }
 
+    /// Replaces the manifest of a segment; false if it was dropped or published again since it was read.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn annotate_segment(&self, read: &SegmentInfo, manifest: &Value) -> Read<bool> {
+        self.inner.segment_annotate(read.id, read.job, read.epoch, &manifest.to_string()).await
+    }
+
     /// Drops a segment that can be read; false if it can't be dropped.
     ///
     /// # Errors
@@ -581,6 +634,14 @@ impl Store {
     /// If the metastore can't be written.
     pub async fn put_setting_if_absent(&self, name: &str, value: &str) -> Read<String> {
         Ok(self.inner.setting_or(name, value).await?.0)
+    }
+
+    /// Writes a setting.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn put_setting(&self, name: &str, value: &str) -> Read<()> {
+        self.inner.setting_put(name, value).await
     }
 
     /// Appends a line to the history.

@@ -1,9 +1,9 @@
-//! `kirin replay`: what a node decided, and why, from its flight recording.
+//! `kirin replay`: shows the decisions of a node and their reasons, from its flight recording.
 //!
-//! The recorded events drive the same core again; the digests in the recording prove that it comes to the same states. With
-//! `--set`, a second core with other settings is driven by the same events, and the decisions that differ are shown. It is
-//! an answer to "what would have been decided *here*", not a simulation: what the rest of the cluster would have answered
-//! to other questions is not in the recording.
+//! The recorded events drive the same core. The digests in the recording prove that it reaches the same states. With `--set`,
+//! the same events also drive a core with other settings, and the decisions that differ are shown. This tells what *this node*
+//! would have decided at each event. It is not a simulation: the recording does not contain what the rest of the cluster would
+//! have answered to other requests.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -20,13 +20,13 @@ use crate::server;
 
 mod film;
 
-/// How many differing decisions are shown.
+/// The number of differing decisions that are shown.
 const DIFFERENCES_MAX: usize = 20;
 
-/// Replays.
+/// Runs the command.
 ///
 /// # Errors
-/// If a recording can't be read, or the core comes to another state than when it was recorded.
+/// If a recording cannot be read, or the replayed core reaches a state that differs from the recorded one.
 pub fn run(args: &ReplayArgs, format: Format) -> anyhow::Result<()> {
     let paths = if args.files.is_empty() { vec![own_recordings()?] } else { args.files.clone() };
     let files = files(&paths)?;
@@ -55,15 +55,18 @@ pub fn run(args: &ReplayArgs, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the node of this machine records.
+/// The directory in which the node of this home directory records.
 fn own_recordings() -> anyhow::Result<PathBuf> {
     let config = Config::load(&Sources::of_process(None, None, Vec::new()))?;
-    let dir = config.recorder.dir.context("the node of this directory records nothing; name a recording")?;
-    ensure!(dir.exists(), "{} is not there; name a recording", dir.display());
+    let dir = config
+        .recorder
+        .dir
+        .context("recording is off for the node of this directory (kirin.recorder.enabled); name a recording")?;
+    ensure!(dir.exists(), "{} does not exist; name a recording", dir.display());
     Ok(dir)
 }
 
-/// What is shown of a replay.
+/// Selects what is shown of a replay.
 struct Told<'a> {
     args: &'a ReplayArgs,
     format: Format,
@@ -86,7 +89,7 @@ impl Told<'_> {
             }
         }
         let head = &recording.head;
-        let torn = if recording.torn { ", its end was torn off" } else { "" };
+        let torn = if recording.torn { ", with a torn end" } else { "" };
         Ok(format!(
             "{} run {} part {}: {events} events in {:.1} s, {} digests agree{torn}",
             head.node,
@@ -125,10 +128,10 @@ impl Told<'_> {
     }
 }
 
-/// What a person wants to know about.
+/// The subject of `--why`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// A job, by the number that the core knows it by.
+    /// A job, by its number in the core.
     Job(u64),
     /// A node, by its number.
     Node(u32),
@@ -149,7 +152,7 @@ impl std::str::FromStr for About {
 }
 
 impl About {
-    /// Whether the words for an event or its effects name it.
+    /// Whether the description of an event or effect names it.
     fn is_in(&self, step: &Step) -> bool {
         let wanted = match self {
             Self::Job(job) => format!("job{job}@"),
@@ -162,7 +165,7 @@ impl About {
     }
 }
 
-/// Whether it is more than routine.
+/// Whether an event or effect is more than routine.
 const fn is_decision(effect: &Effect) -> bool {
     !matches!(
         effect,
@@ -170,7 +173,7 @@ const fn is_decision(effect: &Effect) -> bool {
     )
 }
 
-/// Drives two cores with the same events and shows where they decide differently.
+/// Drives two cores with the same events and shows which decisions differ.
 fn compare(recordings: &[Recording], set: &[String], format: Format) -> anyhow::Result<()> {
     let mut runs = 0;
     for recording in recordings.iter().filter(|recording| recording.head.part == 0) {
@@ -183,12 +186,12 @@ fn compare(recordings: &[Recording], set: &[String], format: Format) -> anyhow::
             let other = match &mut other {
                 Some(other) => other,
                 None => {
-                    // The first step's core is the one that the run began with.
+                    // The core of the first step is the core at the beginning of the run.
                     let (settings, seed) = before
                         .as_ref()
                         .or(replay.core())
                         .map(|core| (core.settings().clone(), core.seed()))
-                        .context("the recording has no state")?;
+                        .context("the recording contains no state")?;
                     other.insert(Node::start(changed(&settings, set)?, seed, step.at))
                 }
             };
@@ -235,11 +238,11 @@ fn compare(recordings: &[Recording], set: &[String], format: Format) -> anyhow::
             }
         }
     }
-    ensure!(runs > 0, "other settings need the beginning of a run; it is not among these recordings");
+    ensure!(runs > 0, "--set needs the beginning of a run, which these recordings do not contain");
     Ok(())
 }
 
-/// The settings of the run, with what these keys change.
+/// The settings of the run, changed by these keys.
 fn changed(recorded: &Settings, set: &[String]) -> anyhow::Result<Settings> {
     let plain = |set: Vec<String>| -> anyhow::Result<Settings> {
         let dir = tempfile::tempdir()?;
@@ -247,7 +250,7 @@ fn changed(recorded: &Settings, set: &[String]) -> anyhow::Result<Settings> {
     };
     let (base, other) = (plain(Vec::new())?, plain(set.to_vec())?);
     if base == other {
-        bail!("{} changes nothing that the core decides by", set.join(", "));
+        bail!("{} has no effect on the core's decisions", set.join(", "));
     }
     let mut settings = recorded.clone();
     if base.role != other.role {
@@ -288,13 +291,13 @@ const fn kind(effect: &Effect) -> &'static str {
     }
 }
 
-/// The time of day, UTC.
+/// The time of day in UTC.
 fn clock(wall_ms: i64) -> String {
     let ms = wall_ms.rem_euclid(86_400_000);
     format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
 }
 
-/// Waits for Enter; false if a person wants no more.
+/// Waits for Enter; false if the user quits.
 fn again() -> anyhow::Result<bool> {
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line)?;
@@ -302,6 +305,6 @@ fn again() -> anyhow::Result<bool> {
 }
 
 fn say(line: &str) {
-    // A reader that went away (`| head`) wants no more.
+    // A closed pipe (`| head`) ends the output.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

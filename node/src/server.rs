@@ -21,14 +21,13 @@ use crate::auth::password;
 use crate::auth::verified::Verified;
 use crate::catalog::Catalogs;
 use crate::chores::Chores;
-use crate::cli::client::Login;
 use crate::cli::pid_file::PidFile;
 use crate::cli::{ADMIN, credentials};
 use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
 use crate::directory::Directory;
 use crate::executor::probe::Probe;
 use crate::executor::worker::Worker;
-use crate::executor::{Attempts, Executor, Retry};
+use crate::executor::{Attempts, BUILD, COMMAND, Executor, Retry};
 use crate::history::History;
 use crate::http::Http;
 use crate::metastore::{JoinInfo, Store, StoreError};
@@ -36,7 +35,7 @@ use crate::outside;
 use crate::plant::Defence;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
-use kirin_shell::proof::Cluster;
+use kirin_shell::handshake::Cluster;
 use kirin_shell::{Mind, Shell, heed};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
@@ -104,6 +103,13 @@ pub struct Running {
     pub shell: JoinHandle<()>,
 }
 
+impl Running {
+    /// Where its API is, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
 /// Starts a node, and nothing that a process has once: no signals, no log, no files about itself. `stop` hears when a user
 /// of the API wants it to end.
 ///
@@ -138,11 +144,13 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
     let attempts = Attempts::new(store.clone(), &working_dir, executors(config), retry);
+    let engine = engine(config)?;
     let outside = outside::Parts {
         store: store.clone(),
         join,
         attempts: attempts.clone(),
-        chores: Chores::new(store.clone(), &working_dir, config.retention),
+        chores: Chores::new(store.clone(), &working_dir, config.retention)
+            .verifying(engine.clone(), config.verification),
         history: History::new(store.clone()),
         directory: directory.clone(),
         recorder: recorder(config, &name),
@@ -162,7 +170,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         links,
         directory,
         attempts,
-        catalogs: Catalogs::new(engine(config)?),
+        catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
         verified: Verified::new(Duration::from_secs(300), 1000),
         stop,
@@ -291,7 +299,7 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
 fn greet_admin(config: &Config, password: Secret) -> anyhow::Result<()> {
     println!("The cluster is new. Log in as {ADMIN} with the password {}", password.reveal());
     println!("It is shown this once; only its hash is kept in the metastore.");
-    let login = Login { user: ADMIN.to_owned(), password };
+    let login = kirin_client::Login::new(ADMIN, password.reveal());
     let path = credentials::write(&config.data_dir, &login).context("cannot write the credentials file")?;
     println!("Commands on this machine find it in {}.", path.display());
     Ok(())
@@ -329,6 +337,7 @@ fn link_host(config: &Config) -> String {
 pub fn settings(config: &Config) -> Settings {
     Settings {
         slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
+        can: if config.jobs.commands { BUILD.or(COMMAND) } else { BUILD },
         timing: config.timing,
         in_order: config.jobs.queue == QueueOrder::Global,
         leader_only: matches!(config.scheduler, Scheduler::LeaderOnly | Scheduler::OneEngine),
@@ -364,11 +373,8 @@ fn physical_memory() -> Option<u64> {
 }
 
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
-    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(Worker::build(memory(config))), Arc::new(Probe)];
-    if config.jobs.commands {
-        executors.push(Arc::new(Worker::command(memory(config))));
-    }
-    executors
+    let memory = memory(config);
+    vec![Arc::new(Worker::build(memory)), Arc::new(Worker::command(memory)), Arc::new(Probe)]
 }
 
 fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {

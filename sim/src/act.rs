@@ -16,7 +16,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use kirin_core::ask::{ProjectId, Target};
-use kirin_core::{Action, Role, Span};
+use kirin_core::{Action, Capabilities, Role, Span};
 
 /// The number of a host, from 1. Its node has the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,8 @@ pub struct Work {
     pub step: Span,
     /// Whether it has side effects that the metastore can't refuse.
     pub external: bool,
+    /// What a node must be able to run to take it.
+    pub needs: Capabilities,
     /// So many attempts fail first.
     pub fails: u32,
     /// So many attempts hang in their first step, until they are told to stop.
@@ -103,6 +105,8 @@ pub enum Act {
     Free(Host),
     /// The host's next start is of the other version of the program.
     Upgrade(Host),
+    /// From now on the host is able to run this and nothing else.
+    Can(Host, Capabilities),
     /// The host's next start is in that role.
     Become(Host, Role),
     /// The links between two hosts break, and can be made again.
@@ -143,6 +147,8 @@ pub enum Act {
     Slots(Host, u32),
     /// An operator sets the limit of a project.
     Limit(u32, u32),
+    /// The row of a claim is deleted behind everybody's back.
+    Forget(Target),
     /// An operator wants the node to hold a claim.
     Claim {
         /// Which node.
@@ -173,6 +179,7 @@ impl Work {
             steps: 3,
             step: Span::from_secs(1),
             external: false,
+            needs: Capabilities::NONE,
             fails: 0,
             stuck: 0,
             via: None,
@@ -222,6 +229,7 @@ impl fmt::Display for Act {
             Self::Free(host) => write!(f, "free {host}"),
             Self::Upgrade(host) => write!(f, "upgrade {host}"),
             Self::Become(host, role) => write!(f, "become {host} {}", role_name(*role)),
+            Self::Can(host, can) => write!(f, "can {host} {}", can.0),
             Self::Break(a, b) => write!(f, "break {a} {b}"),
             Self::HealStore(host) => write!(f, "heal {host} store"),
             Self::Heal(a, b) => write!(f, "heal {a} {b}"),
@@ -240,6 +248,9 @@ impl fmt::Display for Act {
                 if work.external {
                     f.write_str(" external")?;
                 }
+                if work.needs != Capabilities::NONE {
+                    write!(f, " needs={}", work.needs.0)?;
+                }
                 if work.fails > 0 {
                     write!(f, " fails={}", work.fails)?;
                 }
@@ -257,13 +268,11 @@ impl fmt::Display for Act {
             }
             Self::Undrain(host) => write!(f, "undrain {host}"),
             Self::Slots(host, slots) => write!(f, "slots {host} {slots}"),
+            Self::Forget(target) => write!(f, "forget {}", target_name(*target)),
             Self::Limit(project, limit) => write!(f, "limit p{project} {limit}"),
             Self::Claim { host, target, force } => {
                 let force = if *force { " force" } else { "" };
-                match target {
-                    Target::Leader => write!(f, "claim {host} leader{force}"),
-                    Target::Project(project) => write!(f, "claim {host} p{}{force}", project.0),
-                }
+                write!(f, "claim {host} {}{force}", target_name(*target))
             }
         }
     }
@@ -334,6 +343,7 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "free" => Act::Free(host_at(1)?),
         "upgrade" => Act::Upgrade(host_at(1)?),
         "become" => Act::Become(host_at(1)?, role(word(2)?)?),
+        "can" => Act::Can(host_at(1)?, Capabilities(number(word(2)?)?)),
         "post" => Act::Post(work(word(1)?, &words[2..])?),
         verb @ ("pause" | "resume" | "restart" | "discard") => Act::Do {
             action: match verb {
@@ -355,15 +365,9 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         },
         "undrain" => Act::Undrain(host_at(1)?),
         "slots" => Act::Slots(host_at(1)?, number(word(2)?)?),
+        "forget" => Act::Forget(target(word(1)?)?),
         "limit" => Act::Limit(project(word(1)?)?, number(word(2)?)?),
-        "claim" => Act::Claim {
-            host: host_at(1)?,
-            target: match word(2)? {
-                "leader" => Target::Leader,
-                other => Target::Project(ProjectId(project(other)?)),
-            },
-            force: words.contains(&"force"),
-        },
+        "claim" => Act::Claim { host: host_at(1)?, target: target(word(2)?)?, force: words.contains(&"force") },
         _ => return Err("no such verb"),
     })
 }
@@ -377,10 +381,11 @@ fn work(name: &str, words: &[&str]) -> Result<Work, &'static str> {
             Some(("prio", n)) => work.prio = number(n)?,
             Some(("steps", n)) => work.steps = number(n)?,
             Some(("step", n)) => work.step = span(n)?,
+            Some(("needs", n)) => work.needs = Capabilities(number(n)?),
             Some(("fails", n)) => work.fails = number(n)?,
             Some(("stuck", n)) => work.stuck = number(n)?,
             Some(("via", n)) => work.via = Some(host(n)?),
-            _ => return Err("a job has project=, prio=, steps=, step=, fails=, stuck=, via= and external"),
+            _ => return Err("a job has project=, prio=, steps=, step=, needs=, fails=, stuck=, via= and external"),
         }
     }
     Ok(work)
@@ -396,6 +401,17 @@ pub(crate) fn host(word: &str) -> Result<Host, &'static str> {
 
 fn project(word: &str) -> Result<u32, &'static str> {
     word.strip_prefix('p').and_then(|n| n.parse().ok()).ok_or("a project like p1 is expected")
+}
+
+fn target(word: &str) -> Result<Target, &'static str> {
+    if word == "leader" { Ok(Target::Leader) } else { project(word).map(|id| Target::Project(ProjectId(id))) }
+}
+
+fn target_name(target: Target) -> String {
+    match target {
+        Target::Leader => "leader".to_owned(),
+        Target::Project(project) => format!("p{}", project.0),
+    }
 }
 
 /// A role as it is written.
@@ -471,6 +487,7 @@ mod tests {
             "free n1",
             "upgrade n1",
             "become n2 query",
+            "can n1 3",
             "break n1 n2",
             "heal n2 store",
             "heal n1 n2",
@@ -478,7 +495,7 @@ mod tests {
             "outage hangs",
             "outage over",
             "heal all",
-            "post a steps=5 step=1500ms project=2 prio=0 external fails=1 stuck=2 via=n3",
+            "post a steps=5 step=1500ms project=2 prio=0 external needs=2 fails=1 stuck=2 via=n3",
             "pause a via=n2",
             "restart a",
             "drain n1 within=10s leave",
@@ -487,6 +504,8 @@ mod tests {
             "limit p1 7",
             "claim n1 leader force",
             "claim n1 p2",
+            "forget leader",
+            "forget p2",
         ];
         for line in lines {
             let act: Act = line.parse().expect(line);

@@ -7,11 +7,11 @@
 use core::fmt;
 
 use kirin_core::ask::ProjectId;
-use kirin_core::{Action, Role, Span, Target};
+use kirin_core::{Action, Capabilities, Role, Span, Target};
 
 use crate::act::{Act, Host, Outage, Work};
 use crate::dice::Dice;
-use crate::setup::{Setup, Weather};
+use crate::setup::{DRAWN, Setup, Weather, abilities};
 
 /// Which faults a run may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,8 @@ enum Kind {
     Drain,
     Slots,
     Limit,
+    Can,
+    Forget,
     Claim,
     Become,
     Upgrade,
@@ -78,12 +80,12 @@ enum Kind {
 }
 
 use Kind::{
-    Become, Break, Claim, Crawl, Cut, CutStore, CutWay, CutZooKeeper, DiskFull, Drain, Expire, Flapping, Freeze, Jump,
-    Kill, Leap, Limit, Lose, Mute, Partition, Restart, Slots, SlowThenCut, Suspend, UserActs, UserInsists,
-    ZooKeeperDown,
+    Become, Break, Can, Claim, Crawl, Cut, CutStore, CutWay, CutZooKeeper, DiskFull, Drain, Expire, Flapping, Forget,
+    Freeze, Jump, Kill, Leap, Limit, Lose, Mute, Partition, Restart, Slots, SlowThenCut, Suspend, UserActs,
+    UserInsists, ZooKeeperDown,
 };
 
-const ALL: [Kind; 29] = [
+const ALL: [Kind; 31] = [
     Kill,
     Restart,
     Lose,
@@ -108,6 +110,8 @@ const ALL: [Kind; 29] = [
     Drain,
     Slots,
     Limit,
+    Can,
+    Forget,
     Claim,
     Become,
     Kind::Upgrade,
@@ -147,9 +151,9 @@ impl Profile {
             Self::Store => &[CutStore, Mute, SlowThenCut, Kind::Outage, Flapping],
             Self::Clocks => &[Jump, Leap, Suspend, Freeze, CutStore],
             Self::ZooKeeper => &[ZooKeeperDown, CutZooKeeper, Expire],
-            Self::Operators => &[Drain, Slots, Limit, Claim, Become, UserActs],
+            Self::Operators => &[Drain, Slots, Limit, Can, Forget, Claim, Become, UserActs],
             Self::Upgrade => &[Kind::Upgrade, Kill, UserActs],
-            Self::Executors => &[DiskFull, Kill, Restart, UserActs, UserInsists, Freeze],
+            Self::Executors => &[DiskFull, Can, Kill, Restart, UserActs, UserInsists, Freeze],
         }
     }
 
@@ -184,17 +188,19 @@ pub fn setup(seed: u64, profile: Profile) -> Setup {
 fn crowd(small: Setup) -> Setup {
     let mut dice = Dice::new(small.seed, "crowd");
     let nodes = dice.between(12, 40) as u32;
-    let roles = (0..nodes).map(|_| if dice.chance(200_000) { Role::Query } else { Role::All }).collect();
+    let roles: Vec<_> = (0..nodes).map(|_| if dice.chance(200_000) { Role::Query } else { Role::All }).collect();
     let limits = vec![200, 50, 10];
     let calm = Setup::of(nodes);
-    Setup { roles, limits, clocks: calm.clocks, versions: calm.versions, slots: 6, ..small }
+    let can = if small.leader_only { vec![Capabilities::ALL; roles.len()] } else { abilities(small.seed, &roles) };
+    Setup { roles, can, limits, clocks: calm.clocks, versions: calm.versions, slots: 6, ..small }
 }
 
 /// What is done in a run of that profile.
 pub fn acts(setup: &Setup, profile: Profile) -> Vec<Act> {
     let dice = Dice::new(setup.seed, "acts");
     let hosts = (1..=setup.nodes()).map(Host).collect();
-    let mut draw = Draw { setup, dice, hosts, names: Vec::new(), acts: Vec::new(), profile };
+    let abilities = Dice::new(setup.seed, "needs");
+    let mut draw = Draw { setup, dice, abilities, hosts, names: Vec::new(), acts: Vec::new(), profile };
     draw.all();
     draw.acts
 }
@@ -202,6 +208,8 @@ pub fn acts(setup: &Setup, profile: Profile) -> Vec<Act> {
 struct Draw<'a> {
     setup: &'a Setup,
     dice: Dice,
+    /// What jobs require and nodes are able to run: apart from all else.
+    abilities: Dice,
     hosts: Vec<Host>,
     names: Vec<String>,
     acts: Vec<Act>,
@@ -276,6 +284,11 @@ impl Draw<'_> {
 
     fn work(&mut self, name: &str) -> Work {
         let (timeout, calm) = (self.timeout().micros(), self.profile == Profile::Calm);
+        let needs = if self.abilities.chance(400_000) {
+            *self.abilities.pick(&DRAWN).expect("not empty")
+        } else {
+            Capabilities::NONE
+        };
         let dice = &mut self.dice;
         let longest = *dice.pick(&[timeout / 200, timeout / 10, timeout * 2]).expect("not empty");
         Work {
@@ -284,6 +297,7 @@ impl Draw<'_> {
             steps: dice.between(0, 5) as u32,
             step: Span::from_micros(dice.between(2_000, longest.max(4_000))),
             external: dice.chance(300_000),
+            needs,
             fails: if !calm && dice.chance(150_000) { dice.between(1, 2) as u32 } else { 0 },
             stuck: u32::from(!calm && dice.chance(50_000)),
             ..Work::named(name)
@@ -409,6 +423,34 @@ impl Draw<'_> {
             Limit => {
                 let project = 1 + self.dice.below(self.setup.limits.len() as u64) as u32;
                 self.acts.push(Act::Limit(project, self.dice.below(5) as u32));
+            }
+            Can => {
+                let usual = self.setup.can.get(a.0 as usize - 1).copied().unwrap_or_default();
+                let lost = *self.abilities.pick(&DRAWN).expect("not empty");
+                let left = if self.abilities.chance(800_000) { usual.without(lost) } else { Capabilities::NONE };
+                if self.abilities.chance(500_000) {
+                    // Lost at the very moment at which a job that requires it is taken.
+                    let name = self.name();
+                    let work = Work { needs: lost, ..self.work(&name) };
+                    let moment = Span::from_micros(self.abilities.between(1, 8_000));
+                    self.acts.extend([Act::Post(work), Act::Run(moment)]);
+                    self.names.push(name);
+                }
+                // Mostly because its disk is full: what runs there and requires it fails.
+                let full = self.abilities.chance(700_000);
+                if full {
+                    self.acts.push(Act::Fill(a));
+                }
+                self.for_a_while(Act::Can(a, left), 2, Act::Can(a, usual));
+                if full {
+                    self.acts.push(Act::Free(a));
+                }
+            }
+            Forget => {
+                let leader = self.dice.chance(500_000);
+                let target = if leader { Target::Leader } else { Target::Project(ProjectId(1)) };
+                // Time enough for the row to be put back.
+                self.acts.extend([Act::Forget(target), Act::Run(self.timeout().scaled(5, 1))]);
             }
             Claim => {
                 let leader = self.dice.chance(500_000);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kirin_core::ask::{Epoch, Fence, JobId, Target};
-use kirin_core::{AskId, Event, Member, Node, Role, Time};
+use kirin_core::{AskId, Capabilities, Event, Member, Node, Role, Time};
 
 use crate::setup::Clock;
 
@@ -12,6 +12,8 @@ use crate::setup::Clock;
 pub(crate) struct Machine {
     pub(crate) role: Role,
     pub(crate) clock: Clock,
+    /// What the next process is able to run.
+    pub(crate) can: Capabilities,
     /// How many attempts the next process is configured to run at once.
     pub(crate) slots: u32,
     pub(crate) boots: u32,

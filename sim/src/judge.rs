@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use core::fmt;
 
 use kirin_core::ask::{Epoch, JobId, ProjectId};
-use kirin_core::{JobState, Member, NodeId, Timing};
+use kirin_core::{Capabilities, JobState, Member, NodeId, Target, Timing};
 
 use crate::act::Host;
 use crate::host::{Machine, Process};
@@ -98,6 +98,8 @@ pub(crate) struct Judge {
     beats: BTreeMap<Member, u64>,
     /// Since when each node has had a member that may run jobs.
     able_since: BTreeMap<NodeId, u64>,
+    /// When what each node can run last changed.
+    changed_at: BTreeMap<NodeId, u64>,
     /// When each job was last written down on a queue.
     placed_at: BTreeMap<JobId, u64>,
     /// The last outage of the metastore that was long enough to blind everybody: when it began and ended.
@@ -111,6 +113,10 @@ pub(crate) struct Judge {
     last_is_drain: bool,
     /// Whose trust ended last, and when.
     trust_ended: Option<(Host, u64)>,
+    /// Claims whose row was deleted.
+    forgotten: BTreeSet<Target>,
+    /// Under which epoch each process did the chores of a claim last.
+    led: BTreeMap<(Host, Target), (u32, Epoch)>,
     /// When ZooKeeper was last in trouble.
     zookeeper_at: u64,
     starts: u64,
@@ -134,6 +140,7 @@ impl Judge {
             incarnations: BTreeMap::new(),
             beats: BTreeMap::new(),
             able_since: BTreeMap::new(),
+            changed_at: BTreeMap::new(),
             placed_at: BTreeMap::new(),
             outage_began: None,
             blinded: (0, 0),
@@ -142,6 +149,8 @@ impl Judge {
             disturbed_at: [0; 3],
             last_is_drain: false,
             trust_ended: None,
+            forgotten: BTreeSet::new(),
+            led: BTreeMap::new(),
             zookeeper_at: 0,
             starts: 0,
             waits: BTreeMap::new(),
@@ -177,6 +186,16 @@ impl Judge {
     pub(crate) fn zookeeper(&mut self, now: u64, what: &'static str) {
         self.zookeeper_at = now;
         self.count(what);
+    }
+
+    /// What the node is able to run has changed, or it has been written down.
+    pub(crate) fn ability_changed(&mut self, now: u64, node: NodeId) {
+        self.changed_at.insert(node, now);
+    }
+
+    /// The row of a claim was deleted: who does not know its epoch begins anew.
+    pub(crate) fn forgot(&mut self, target: Target) {
+        self.forgotten.insert(target);
     }
 
     /// The metastore does not answer, or answers again.
@@ -230,15 +249,15 @@ fn running(store: &Store) -> BTreeMap<ProjectId, u32> {
     running
 }
 
-/// Whether a node other than that one could take a job.
-fn has_free_slot(store: &Store, but: NodeId) -> bool {
+/// Whether a node other than that one could take a job that requires `needs`.
+fn has_free_slot(store: &Store, but: NodeId, needs: Capabilities) -> bool {
     let mut held: BTreeMap<Member, u32> = BTreeMap::new();
     for holder in store.open().filter_map(|row| row.holder) {
         *held.entry(holder).or_insert(0) += 1;
     }
     store.living().any(|row| {
         let able = row.state == kirin_core::MemberState::Up && row.role.runs_jobs() && row.member.node != but;
-        able && held.get(&row.member).copied().unwrap_or(0) < row.slots
+        able && row.can.covers(needs) && held.get(&row.member).copied().unwrap_or(0) < row.slots
     })
 }
 

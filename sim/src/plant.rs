@@ -46,6 +46,8 @@ pub enum Plant {
     LateReleaseRevives,
     /// A job that is handed back loses its priority.
     PriorityForgotten,
+    /// The metastore grants a job to a member that is not able to run it.
+    GrantedToIncapable,
     /// The metastore looks at no project's limit.
     LimitIgnored,
     /// A job that is handed back keeps its place in its project.
@@ -112,7 +114,7 @@ impl Planting {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Planting; 56] = [
+    pub const ALL: [Planting; 61] = [
         // --- the metastore's statements ---
         planting(
             "take-not-fenced",
@@ -239,6 +241,13 @@ impl Plant {
             "the metastore looks at no order",
             "fifo",
             "KYLIN-6011: the slave's order lacks the creation time",
+        ),
+        planting(
+            "granted-to-incapable",
+            Self::GrantedToIncapable,
+            "the metastore grants a job to a member that is not able to run it",
+            "only-capable-nodes-run",
+            "a build taken by a node whose working directory had just become read-only",
         ),
         planting(
             "limit-ignored",
@@ -476,6 +485,20 @@ impl Plant {
             "KYLIN-2389: each node grabs locks for more jobs than it can run",
         ),
         planting(
+            "incapable-takes",
+            Self::Core(CorePlant::IncapableTakes),
+            "a node takes jobs that it is not able to run",
+            "only-capable-nodes-run",
+            "a node without kirin.command.enabled took command jobs and failed each of them",
+        ),
+        planting(
+            "begins-while-draining",
+            Self::Core(CorePlant::BeginsWhileDraining),
+            "a node that drains begins what it is granted",
+            "draining-begins-nothing",
+            "our own: of twelve small changes one that only unit tests noticed",
+        ),
+        planting(
             "query-takes",
             Self::Core(CorePlant::QueryTakes),
             "a node of the role query takes jobs",
@@ -503,6 +526,20 @@ impl Plant {
             "a member that is granted a claim which another held does not go to work",
             "holder-leads",
             "KYLIN-3834: a leader is elected and no scheduler runs on it; river#1161, dkron#998",
+        ),
+        planting(
+            "believes-without-row",
+            Self::Core(CorePlant::BelievesWithoutRow),
+            "a member goes on to believe in a claim whose row is gone",
+            "holder-leads",
+            "our own: the leader's row was deleted by hand, and there was no leader until a node joined",
+        ),
+        planting(
+            "claim-goes-back",
+            Self::Core(CorePlant::ClaimGoesBack),
+            "an older list takes a member back to an earlier holder of a claim",
+            "holder-leads",
+            "our own: of twelve small changes the one that no test noticed",
         ),
         planting(
             "leads-for-ever",

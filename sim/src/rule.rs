@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// All of them.
-pub const RULES: [Rule; 25] = [
+pub const RULES: [Rule; 27] = [
     Rule {
         name: "one-holder",
         says: "a job or claim changes hands only when its holder is not alive (or by force, for claims)",
@@ -87,6 +87,22 @@ pub const RULES: [Rule; 25] = [
         sometimes: &["accepted by a query node", "a query node saw a job wait"],
     },
     Rule {
+        name: "draining-begins-nothing",
+        says: "a node that drains or leaves begins nothing, whatever it is granted",
+        sometimes: &["granted while draining"],
+    },
+    Rule {
+        name: "only-capable-nodes-run",
+        says: "a node takes and begins only what it is able to run; a failure after the ability was lost is not the job's",
+        sometimes: &[
+            "took a job that not every node can run",
+            "a node that can't run it saw a job wait",
+            "waits because no node can run it",
+            "lost an ability while a job that requires it ran",
+            "failed without the ability and was handed back",
+        ],
+    },
+    Rule {
         name: "trust-ends-early",
         says: "a member that is called silent has stopped to trust itself and what it can't fence, if its clock is within the bound",
         sometimes: &["silent but running", "trust ended"],
@@ -126,8 +142,8 @@ pub const RULES: [Rule; 25] = [
     },
     Rule {
         name: "holder-leads",
-        says: "on a quiet cluster there is a leader, who holds a claim does its chores, and nobody else does",
-        sometimes: &["led", "resigned", "led after another"],
+        says: "on a quiet cluster there is a leader, who holds a claim does its chores, and nobody else does; no epoch is led twice",
+        sometimes: &["led", "resigned", "led after another", "claim put back"],
     },
     Rule {
         name: "balanced",

@@ -7,7 +7,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use kirin_core::{Role, Span, Timing};
+use kirin_core::{Capabilities, Role, Span, Timing};
 
 use crate::act::{role, role_name, span};
 use crate::dice::Dice;
@@ -67,6 +67,8 @@ pub struct Setup {
     pub seed: u64,
     /// The role of each host.
     pub roles: Vec<Role>,
+    /// What each host is able to run.
+    pub can: Vec<Capabilities>,
     /// How many attempts a node runs at once.
     pub slots: u32,
     /// The limit of each project.
@@ -189,6 +191,7 @@ impl Setup {
         Self {
             seed: 1,
             roles: vec![Role::All; nodes as usize],
+            can: vec![Capabilities::ALL; nodes as usize],
             slots: 4,
             limits: vec![20, 20],
             timing: Timing::kylin(),
@@ -216,6 +219,7 @@ impl Setup {
             roles[0] = Role::All;
             roles[1] = Role::Job;
         }
+        let can = abilities(seed, &roles);
         let (timeout, interval) = [(60, 30), (60, 10), (10, 3), (3, 1)][dice.below(4) as usize];
         let timing = Timing::new(Span::from_secs(timeout), Span::from_secs(interval)).expect("a safe pair");
         // Rates within the bound in most runs, beyond it in some.
@@ -234,9 +238,10 @@ impl Setup {
             .collect();
         let mixed = dice.chance(200_000);
         let weather = if dice.chance(250_000) { Weather::calm() } else { Weather::swarm(&mut dice, timing) };
-        Self {
+        let mut setup = Self {
             seed,
             roles,
+            can,
             slots: dice.between(1, 4) as u32,
             limits: (0..dice.between(1, 3)).map(|_| dice.between(1, 6) as u32).collect(),
             timing,
@@ -246,7 +251,12 @@ impl Setup {
             versions: (0..nodes).map(|_| if mixed { dice.between(1, 2) as u8 } else { 1 }).collect(),
             clocks,
             weather,
+        };
+        if setup.leader_only {
+            // What the leader can't run, none can.
+            setup.can.fill(Capabilities::ALL);
         }
+        setup
     }
 
     /// How many hosts there are.
@@ -265,6 +275,10 @@ impl fmt::Display for Setup {
         if self.roles != calm.roles {
             let roles: Vec<_> = self.roles.iter().map(|r| role_name(*r)).collect();
             write!(f, " roles={}", roles.join(","))?;
+        }
+        if self.can != calm.can {
+            let can: Vec<_> = self.can.iter().map(|can| can.0.to_string()).collect();
+            write!(f, " can={}", can.join(","))?;
         }
         if self.limits != calm.limits {
             let limits: Vec<_> = self.limits.iter().map(u32::to_string).collect();
@@ -331,6 +345,16 @@ impl FromStr for Setup {
                     }
                     setup.roles = roles;
                 }
+                "can" => {
+                    let can: Vec<_> = value
+                        .split(',')
+                        .map(|n| number(n).map(|n| Capabilities(n as u32)))
+                        .collect::<Result<_, _>>()?;
+                    if can.len() != setup.roles.len() {
+                        return Err("one set of capabilities for each node");
+                    }
+                    setup.can = can;
+                }
                 "timing" => {
                     let (timeout, interval) = value.split_once('/').ok_or("timing=60s/30s")?;
                     setup.timing =
@@ -355,13 +379,36 @@ impl FromStr for Setup {
                 }
                 _ => {
                     return Err(
-                        "known are seed, nodes, slots, roles, limits, timing, in_order, leader_only, zookeeper, versions, clocks and the weather",
+                        "known are seed, nodes, slots, roles, can, limits, timing, in_order, leader_only, zookeeper, versions, clocks and the weather",
                     );
                 }
             }
         }
         Ok(setup)
     }
+}
+
+/// The capabilities that jobs of a drawn run may require.
+pub(crate) const DRAWN: [Capabilities; 2] = [Capabilities(1), Capabilities(2)];
+
+/// What each host is able to run: in most runs everything, in the others each lacks something now and then. What one lacks
+/// another job node has.
+pub(crate) fn abilities(seed: u64, roles: &[Role]) -> Vec<Capabilities> {
+    let mut dice = Dice::new(seed, "abilities");
+    let mut can = vec![Capabilities::ALL; roles.len()];
+    if dice.chance(600_000) {
+        return can;
+    }
+    let able: Vec<_> = (0..roles.len()).filter(|at| roles[*at].runs_jobs()).collect();
+    for one in DRAWN {
+        let keeps = dice.pick(&able).copied();
+        for at in (0..roles.len()).filter(|at| Some(*at) != keeps) {
+            if dice.chance(400_000) {
+                can[at] = can[at].without(one);
+            }
+        }
+    }
+    can
 }
 
 fn clock(word: &str) -> Option<Clock> {
@@ -380,8 +427,7 @@ mod tests {
             let again: Setup = setup.to_string().parse().expect("it reads back");
             assert_eq!(again, setup);
         }
-        let line =
-            "cluster seed=7 nodes=3 slots=2 roles=all,job,query limits=1 timing=10s/3s in_order lose_nudge_ppm=9";
+        let line = "cluster seed=7 nodes=3 slots=2 roles=all,job,query can=3,1,0 limits=1 timing=10s/3s in_order lose_nudge_ppm=9";
         assert_eq!(line.parse::<Setup>().expect(line).to_string(), line);
     }
 }

@@ -92,6 +92,7 @@ impl<F: FnMut(&Script) -> bool> Shrinking<F> {
         self.change(|setup| setup.leader_only = false);
         self.change(|setup| setup.timing = plain.timing);
         self.change(|setup| setup.limits = plain.limits.clone());
+        self.change(|setup| setup.can = plain.can.clone());
         self.change(|setup| setup.slots = plain.slots);
         self.change(|setup| setup.roles = plain.roles.clone());
     }

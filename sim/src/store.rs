@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kirin_core::ask::{Brief, Census, Epoch, Fence, JobId, Priority, ProjectId};
 use kirin_core::job::{Action, JobEvent, JobState};
 use kirin_core::{
-    Answer, Ask, ClaimRow, Evidence, Member, MemberRow, MemberState, NodeId, Outcome, ProjectRow, Role, Target,
+    Answer, Ask, Capabilities, ClaimRow, Evidence, Member, MemberRow, MemberState, NodeId, Outcome, ProjectRow, Role,
+    Target,
 };
 
 pub use kirin_core::JobRow;
@@ -55,6 +56,11 @@ impl Store {
     /// later may be seen earlier.
     pub fn number_next(&mut self, id: JobId) {
         self.issued = JobId(id.0 - 1);
+    }
+
+    /// The row of a claim is deleted, by hand or because the metastore was restored from a backup.
+    pub fn forget(&mut self, target: Target) {
+        self.claims.remove(&target);
     }
 
     /// Breaks a rule on purpose.
@@ -142,6 +148,11 @@ impl Store {
         self.members.get(&member).is_some_and(|row| row.state == MemberState::Up)
     }
 
+    /// Whether the member has what the job requires.
+    pub fn can_run(&self, member: Member, row: &JobRow) -> bool {
+        self.members.get(&member).is_some_and(|member| member.can.covers(row.needs))
+    }
+
     fn is_held(&self, row: &JobRow) -> bool {
         row.holder.is_some_and(|holder| self.is_alive(holder))
     }
@@ -158,7 +169,7 @@ impl Store {
         }
         let any_life = self.planted(Plant::BeatNotScoped);
         match ask {
-            Ask::Join { role, slots } => self.join(name, *role, *slots),
+            Ask::Join { role, slots, can } => self.join(name, *role, *slots, *can),
             Ask::Beat { by, brief } => match self.members.get_mut(by).filter(|row| row.state.is_alive() || any_life) {
                 Some(row) => {
                     row.beat += 1;
@@ -201,8 +212,8 @@ impl Store {
                 };
                 Answer::Jobs(self.open().filter(on_it).copied().collect())
             }
-            Ask::Submit { project, priority, placed, external, key } => {
-                self.submit(*project, *priority, *placed, *external, *key)
+            Ask::Submit { project, priority, placed, external, needs, key } => {
+                self.submit(*project, *priority, *placed, *external, *needs, *key)
             }
             Ask::Place { fence, node } => {
                 let fits = |s: &Self, row: &JobRow| row.epoch == fence.epoch && !s.is_held(row);
@@ -272,6 +283,13 @@ impl Store {
                 }
                 None => Answer::Refused,
             },
+            Ask::SetCan { member, can } => match self.members.get_mut(member).filter(|row| row.state.is_alive()) {
+                Some(row) => {
+                    row.can = *can;
+                    Answer::Done
+                }
+                None => Answer::Refused,
+            },
             Ask::SetLimit { project, limit } => match self.projects.get_mut(project) {
                 Some(of) => {
                     *of = *limit;
@@ -303,7 +321,7 @@ impl Store {
         (is_same || self.planted(Plant::CensusNotTaken)).then(|| Answer::Beats(beats.collect()))
     }
 
-    fn join(&mut self, node: NodeId, role: Role, slots: u32) -> Answer {
+    fn join(&mut self, node: NodeId, role: Role, slots: u32, can: Capabilities) -> Answer {
         if !self.planted(Plant::ReplacedStaysAlive) && !self.planted(Plant::IncarnationReused) {
             let replaced: Vec<_> = self.alive.iter().filter(|m| m.node == node).copied().collect();
             for member in replaced {
@@ -314,7 +332,7 @@ impl Store {
         let count = self.incarnations.entry(node).or_insert(0);
         *count = if reused { 1 } else { *count + 1 };
         let member = Member::new(node.0, *count).expect("the count is at least 1");
-        self.members.insert(member, MemberRow { member, state: MemberState::Up, role, slots, beat: 0 });
+        self.members.insert(member, MemberRow { member, state: MemberState::Up, role, slots, can, beat: 0 });
         self.alive.insert(member);
         Answer::Joined(member)
     }
@@ -358,7 +376,7 @@ impl Store {
     }
 
     fn claim_for(&mut self, target: Target, epoch: Epoch, by: Member, force: bool) -> Answer {
-        let before = self.claims.get(&target).copied().unwrap_or(ClaimRow { target, holder: None, epoch: Epoch(0) });
+        let before = self.claims.get(&target).copied().unwrap_or(ClaimRow { target, holder: None, epoch });
         let is_held = before.holder.is_some_and(|holder| self.is_alive(holder));
         if let Target::Project(project) = target
             && !self.projects.contains_key(&project)
@@ -380,6 +398,7 @@ impl Store {
         priority: Priority,
         placed: Option<NodeId>,
         external: bool,
+        needs: Capabilities,
         key: u128,
     ) -> Answer {
         let again = self.planted(Plant::SubmitNotIdempotent);
@@ -392,7 +411,8 @@ impl Store {
         self.issued.0 += 1;
         let id = self.issued;
         let state = if placed.is_some() { JobState::Pending } else { JobState::Ready };
-        let row = JobRow { id, project, priority, state, epoch: Epoch(0), holder: None, placed, steps: 0, external };
+        let (epoch, holder) = (Epoch(0), None);
+        let row = JobRow { id, project, priority, state, epoch, holder, placed, steps: 0, external, needs };
         self.open.insert(id, row);
         self.keys.insert(key, id);
         Answer::Accepted { row, fresh: true }
@@ -405,8 +425,13 @@ impl Store {
         if fenced && (row.epoch != fence.epoch || self.is_held(&row)) || !self.is_up(by) {
             return Answer::Refused;
         }
+        let able = |job: &JobRow| self.planted(Plant::GrantedToIncapable) || self.can_run(by, job);
+        if !able(&row) {
+            return Answer::Refused;
+        }
         let is_before = |other: &JobRow| {
             other.state.is_waiting()
+                && able(other)
                 && (other.priority, other.id) < (row.priority, row.id)
                 && !self.is_held(other)
                 && !self.is_full(other.project)
@@ -483,17 +508,23 @@ mod tests {
 
     fn store_with(nodes: u32) -> (Store, Vec<Member>) {
         let mut store = Store::new([ProjectRow { id: ProjectId(1), limit: 1 }]);
-        let members = (1..=nodes).map(|node| match store.ask(NodeId(node), &Ask::Join { role: Role::All, slots: 1 }) {
-            Answer::Joined(member) => member,
-            other => panic!("{other:?}"),
+        let members = (1..=nodes).map(|node| {
+            match store.ask(NodeId(node), &Ask::Join { role: Role::All, slots: 1, can: Capabilities(1) }) {
+                Answer::Joined(member) => member,
+                other => panic!("{other:?}"),
+            }
         });
         let members = members.collect();
         (store, members)
     }
 
     fn submit(store: &mut Store, key: u128) -> JobRow {
-        let ask = Ask::Submit { project: ProjectId(1), priority: Priority(3), placed: None, external: false, key };
-        match store.ask(NodeId(1), &ask) {
+        submit_that_needs(store, Capabilities::NONE, key)
+    }
+
+    fn submit_that_needs(store: &mut Store, needs: Capabilities, key: u128) -> JobRow {
+        let (project, priority, placed) = (ProjectId(1), Priority(3), None);
+        match store.ask(NodeId(1), &Ask::Submit { project, priority, placed, external: false, needs, key }) {
             Answer::Accepted { row, .. } => row,
             other => panic!("{other:?}"),
         }
@@ -523,6 +554,19 @@ mod tests {
         store.ask(m[0].node, &Ask::Take { fence: a.fence(), by: m[0], in_order: false });
         let take = Ask::Take { fence: b.fence(), by: m[0], in_order: false };
         assert_eq!(store.ask(m[0].node, &take), Answer::Full);
+    }
+
+    #[test]
+    fn a_job_is_granted_only_to_a_member_that_is_able_to_run_it() {
+        let (mut store, m) = store_with(1);
+        let (first, second) =
+            (submit_that_needs(&mut store, Capabilities(2), 1), submit_that_needs(&mut store, Capabilities(1), 2));
+        let take = |job: &JobRow| Ask::Take { fence: job.fence(), by: m[0], in_order: true };
+        assert_eq!(store.ask(m[0].node, &take(&first)), Answer::Refused);
+        let granted = Answer::Granted { epoch: Epoch(1), steps: 0 };
+        assert_eq!(store.ask(m[0].node, &take(&second)), granted, "the first can't be taken by this member");
+        store.ask(m[0].node, &Ask::SetCan { member: m[0], can: Capabilities(2) });
+        assert_eq!(store.ask(m[0].node, &take(&first)), Answer::Full);
     }
 
     #[test]

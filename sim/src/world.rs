@@ -241,9 +241,10 @@ impl World {
         if let Some(plant) = plant {
             store.plant(plant);
         }
-        let each = setup.roles.iter().zip(&setup.clocks).zip(&setup.versions);
-        let machines = each.map(|((role, clock), version)| Machine {
+        let each = setup.roles.iter().zip(&setup.clocks).zip(&setup.versions).zip(&setup.can);
+        let machines = each.map(|(((role, clock), version), can)| Machine {
             role: *role,
+            can: *can,
             clock: *clock,
             slots: setup.slots,
             boots: 0,
@@ -544,7 +545,11 @@ impl World {
         let Some(machine) = self.machine_mut(host) else { return now };
         let is_wish = matches!(
             event,
-            Event::SlotsWished(_) | Event::DrainWished { .. } | Event::DrainUndone | Event::ClaimWished { .. }
+            Event::SlotsWished(_)
+                | Event::CanChanged(_)
+                | Event::DrainWished { .. }
+                | Event::DrainUndone
+                | Event::ClaimWished { .. }
         );
         let at = now + machine.crawl_us;
         let Some(process) = machine.process.as_mut().filter(|_| is_wish) else { return at };
@@ -596,6 +601,7 @@ impl World {
         let version = machine.version;
         let settings = Settings {
             slots: machine.slots,
+            can: machine.can,
             timing: setup.timing,
             in_order: setup.in_order,
             leader_only: setup.leader_only,

@@ -2,7 +2,7 @@
 
 use kirin_core::ask::{Epoch, Fence, Priority, ProjectId};
 use kirin_core::job::{Action, JobEvent, JobState, Outcome};
-use kirin_core::{Answer, Ask, Evidence, JobRow, Member, NodeId, ProjectRow, Role};
+use kirin_core::{Answer, Ask, Capabilities, Evidence, JobRow, Member, NodeId, ProjectRow, Role};
 use kirin_sim::store::Store;
 use proptest::prelude::*;
 
@@ -132,7 +132,9 @@ proptest! {
 }
 
 fn join(store: &mut Store, members: &mut Vec<Member>, node: u32) {
-    if let Answer::Joined(me) = store.ask(NodeId(node), &Ask::Join { role: Role::All, slots: 1 }) {
+    if let Answer::Joined(me) =
+        store.ask(NodeId(node), &Ask::Join { role: Role::All, slots: 1, can: Capabilities::ALL })
+    {
         members.push(me);
     }
 }
@@ -148,7 +150,17 @@ fn ask_of(what: &Try, n: usize, store: &Store, members: &mut [Member]) -> (Ask, 
     match *what {
         Try::Submit(project) => {
             let (project, key) = (ProjectId(project), n as u128);
-            (Ask::Submit { project, priority: Priority(3), placed: None, external: false, key }, None)
+            (
+                Ask::Submit {
+                    project,
+                    priority: Priority(3),
+                    placed: None,
+                    external: false,
+                    needs: Capabilities::NONE,
+                    key,
+                },
+                None,
+            )
         }
         Try::Take { job, by, back } => {
             (Ask::Take { fence: fence(job, back), by: member(by), in_order: false }, Some(member(by)))
@@ -171,6 +183,6 @@ fn ask_of(what: &Try, n: usize, store: &Store, members: &mut [Member]) -> (Ask, 
             let ask = Ask::Fence { member: member(dead), evidence: Evidence::Exited, beat: None, by: member(by) };
             (ask, Some(member(by)))
         }
-        Try::Join(node) => (Ask::Join { role: Role::All, slots: 1 }, Member::new(node, 1)),
+        Try::Join(node) => (Ask::Join { role: Role::All, slots: 1, can: Capabilities::ALL }, Member::new(node, 1)),
     }
 }

@@ -4,8 +4,8 @@ use kirin_core::ask::{Epoch, JobId, Priority, ProjectId};
 use kirin_core::job::JobState;
 use kirin_core::placement::{Candidate, choose, score};
 use kirin_core::{
-    Answer, Ask, Effect, Effects, Event, JobRow, Member, MemberRow, MemberState, Node, NodeId, ProjectRow, Role,
-    Settings, Time,
+    Answer, Ask, Capabilities, Effect, Effects, Event, JobRow, Member, MemberRow, MemberState, Node, NodeId,
+    ProjectRow, Role, Settings, Time,
 };
 use proptest::prelude::*;
 
@@ -60,6 +60,7 @@ fn lists(nodes: &[(u32, u32)]) -> Answer {
         state: MemberState::Up,
         role: if *slots == 0 { Role::Query } else { Role::All },
         slots: *slots,
+        can: Capabilities::ALL,
         beat: 1,
     };
     let projects = (1..4).map(|id| ProjectRow { id: ProjectId(id), limit: 1_000 }).collect();
@@ -77,6 +78,7 @@ pub(crate) fn waiting(id: u64, placed: Option<u32>) -> JobRow {
         placed: placed.map(NodeId),
         steps: 0,
         external: false,
+        needs: Capabilities::NONE,
     }
 }
 
@@ -91,7 +93,7 @@ proptest! {
     #[test]
     fn loads_are_within_one_of_the_fair_share(slots in proptest::collection::vec(1..9_u32, 1..12), jobs in 1..400_u64) {
         let mut on: Vec<_> =
-            (1..).zip(&slots).map(|(node, slots)| Candidate { node: NodeId(node), slots: *slots, load: 0, running: 0 }).collect();
+            (1..).zip(&slots).map(|(node, slots)| Candidate { node: NodeId(node), slots: *slots, can: Capabilities::ALL, load: 0, running: 0 }).collect();
         for job in 0..jobs {
             let node = choose(job, &on).expect("there are nodes");
             on.iter_mut().find(|c| c.node == node).expect("one of them").load += 1;
@@ -114,7 +116,7 @@ proptest! {
     ) {
         let on: Vec<_> = (1..)
             .zip(&loads)
-            .map(|(node, (slots, load))| Candidate { node: NodeId(node), slots: *slots, load: *load, running: 0 })
+            .map(|(node, (slots, load))| Candidate { node: NodeId(node), slots: *slots, can: Capabilities::ALL, load: *load, running: 0 })
             .collect();
         let all: u64 = on.iter().map(|c| u64::from(c.load)).sum::<u64>() + 1;
         let slots: u64 = on.iter().map(|c| u64::from(c.slots)).sum();

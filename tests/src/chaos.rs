@@ -1,19 +1,19 @@
-//! A whole cluster on real servers and a network of its own, attacked from a seed while users work with it; then everything
-//! is checked from outside.
+//! Attacks on a whole cluster with real servers and a network of its own. A seed draws the faults while users work. Afterwards
+//! everything is checked from outside.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`net`] | hosts and a switch, as network namespaces |
-//! | [`deployment`] | the database, the ensemble and the nodes on them |
-//! | [`fault`] | what is done to them |
-//! | [`flights`] | what users build and query |
-//! | [`clients`] | users, and what they were told |
+//! | [`deployment`] | the database, the ensemble and the nodes on these hosts |
+//! | [`fault`] | the faults |
+//! | [`flights`] | the data that users build and query |
+//! | [`clients`] | users, and a record of the answers that they got |
 //! | [`segments`] | watches the files of published segments |
-//! | [`audit`] | watches every job until it is over |
-//! | [`register`] | sessions that change metadata at once, and whether their answers can be explained |
+//! | [`audit`] | follows every job until it has ended |
+//! | [`register`] | concurrent sessions that change metadata, and a check that their answers are linearizable |
 //! | [`memory`] | workers that get no more memory |
-//! | [`soak`] | what must not grow |
-//! | [`check`], [`ledger`] | what must hold afterwards; what the tables must say |
+//! | [`soak`] | quantities that must not grow |
+//! | [`check`], [`ledger`] | checks afterwards: through the API and recordings; in the tables |
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 

@@ -11,8 +11,8 @@ use futures::future::{BoxFuture, join_all};
 use kirin_core::ask::{Brief, Census, Epoch, Fence, JobId, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::{
-    Action, Answer, Ask, ClaimRow, Evidence, JobRow, JobState, Member, MemberRow, MemberState, NodeId, Outcome,
-    ProjectRow, Role, Target,
+    Action, Answer, Ask, Capabilities, ClaimRow, Evidence, JobRow, JobState, Member, MemberRow, MemberState, NodeId,
+    Outcome, ProjectRow, Role, Target,
 };
 
 /// Something that answers the contract's requests.
@@ -41,6 +41,7 @@ macro_rules! conformance_cases {
             a_fence_needs_a_living_witness
             the_end_of_a_member_lets_go_of_what_does_not_run
             a_claim_is_granted_once_per_epoch
+            a_claim_without_a_row_is_put_back_under_the_epoch_that_is_known
             a_claim_needs_a_member_that_is_up
             a_claim_is_free_when_its_holder_is_not_alive
             a_claim_that_was_given_back_is_free
@@ -55,6 +56,7 @@ macro_rules! conformance_cases {
             a_place_needs_a_waiting_job_that_nobody_holds
             a_take_is_granted_once_per_epoch
             a_take_needs_a_member_that_is_up
+            a_take_needs_a_member_that_is_able_to_run_the_job
             a_take_needs_a_job_that_waits_or_runs
             a_job_of_a_dead_member_is_taken_over
             a_job_of_a_former_life_is_taken_over
@@ -69,6 +71,7 @@ macro_rules! conformance_cases {
             a_restart_forgets_the_steps
             an_action_clears_a_holder_that_is_not_alive
             slots_and_limits_can_be_changed
+            what_a_member_can_run_can_be_changed_while_it_is_alive
             requests_about_nothing_are_refused
             of_sixteen_claims_one_wins
             of_sixteen_takes_one_wins
@@ -81,6 +84,7 @@ macro_rules! conformance_cases {
             a_finish_and_a_takeover_exclude_each_other
             a_takeover_is_granted_whether_the_dead_let_go_or_not
             a_take_comes_before_the_fence_of_its_taker_or_not_at_all
+            a_take_comes_before_the_loss_of_an_ability_or_not_at_all
             a_claim_comes_before_the_fence_of_its_taker_or_not_at_all
             two_members_cannot_fence_each_other
             an_action_and_the_end_of_the_holder_leave_no_orphan
@@ -99,13 +103,18 @@ struct Cluster {
 static KEYS: AtomicU64 = AtomicU64::new(1);
 const SIXTEEN: usize = 16;
 
+/// What the members of this suite are able to run when they join.
+const BOTH: Capabilities = Capabilities(3);
+const FIRST: Capabilities = Capabilities(1);
+const SECOND: Capabilities = Capabilities(2);
+
 impl Cluster {
     async fn ask(&self, ask: Ask) -> Answer {
         self.contract.ask("", ask).await
     }
 
     async fn join_as(&self, node: &str, role: Role, slots: u32) -> Member {
-        match self.contract.ask(node, Ask::Join { role, slots }).await {
+        match self.contract.ask(node, Ask::Join { role, slots, can: BOTH }).await {
             Answer::Joined(member) => member,
             other => panic!("a join was answered by {other:?}"),
         }
@@ -121,9 +130,19 @@ impl Cluster {
     }
 
     async fn submit_at(&self, project: ProjectId, priority: u8, placed: Option<NodeId>) -> JobRow {
+        self.submit_that_needs(project, priority, placed, Capabilities::NONE).await
+    }
+
+    async fn submit_that_needs(
+        &self,
+        project: ProjectId,
+        priority: u8,
+        placed: Option<NodeId>,
+        needs: Capabilities,
+    ) -> JobRow {
         let key = u128::from(KEYS.fetch_add(1, Ordering::Relaxed)) << 64 | 1;
         let priority = Priority(priority);
-        match self.ask(Ask::Submit { project, priority, placed, external: false, key }).await {
+        match self.ask(Ask::Submit { project, priority, placed, external: false, needs, key }).await {
             Answer::Accepted { row, fresh: true } => row,
             other => panic!("a submit was answered by {other:?}"),
         }
@@ -321,8 +340,8 @@ case! {
             let (members, claims, projects) = listed(c.ask(Ask::Beat { by: a, brief: None }).await);
             let state = MemberState::Up;
             assert_eq!(members, [
-                MemberRow { member: a, state, role: Role::All, slots: 100, beat },
-                MemberRow { member: b, state, role: Role::Job, slots: 5, beat: 0 },
+                MemberRow { member: a, state, role: Role::All, slots: 100, can: BOTH, beat },
+                MemberRow { member: b, state, role: Role::Job, slots: 5, can: BOTH, beat: 0 },
             ]);
             assert_eq!(claims, [
                 ClaimRow { target: Target::Leader, holder: Some(a), epoch: Epoch(1) },
@@ -357,12 +376,13 @@ case! {
 
         let changes = [
             Ask::SetSlots { member: b, slots: 6 },
+            Ask::SetCan { member: b, can: FIRST },
             Ask::SetLimit { project: p, limit: 4 },
             Ask::Claim { target: Target::Leader, epoch: Epoch(1), by: w, force: true },
             Ask::Yield { target: Target::Leader, epoch: Epoch(2), by: w },
             Ask::Drain { by: b },
             Ask::Fence { member: w, evidence: Evidence::Exited, beat: None, by: a },
-            Ask::Join { role: Role::Query, slots: 0 },
+            Ask::Join { role: Role::Query, slots: 0, can: BOTH },
         ];
         for change in changes {
             let seen = brief(&of).await;
@@ -529,8 +549,6 @@ case! {
     a_claim_is_granted_once_per_epoch(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         for target in [Target::Leader, Target::Project(c.project(1).await)] {
-            assert_eq!(c.claim(target, 1, a).await, Answer::Refused, "there is no epoch 1 yet");
-            assert_eq!(c.claim_row(target).await, None);
             assert_eq!(c.claim(target, 0, a).await, Answer::Granted { epoch: Epoch(1), steps: 0 });
             assert_eq!(c.claim_row(target).await, Some(ClaimRow { target, holder: Some(a), epoch: Epoch(1) }));
             assert_eq!(c.claim(target, 1, b).await, Answer::Refused, "its holder lives");
@@ -637,11 +655,28 @@ case! {
 }
 
 case! {
+    /// A claim without a row was never held, or its row was deleted: who knows its epoch goes on from there.
+    a_claim_without_a_row_is_put_back_under_the_epoch_that_is_known(c) {
+        let (a, b) = (c.join("a").await, c.join("b").await);
+        for target in [Target::Leader, Target::Project(c.project(1).await)] {
+            assert_eq!(c.ask(Ask::Yield { target, epoch: Epoch(7), by: a }).await, Answer::Refused);
+            assert_eq!(c.claim_row(target).await, None);
+            assert_eq!(c.claim(target, 7, a).await, Answer::Granted { epoch: Epoch(8), steps: 0 });
+            assert_eq!(c.claim_row(target).await, Some(ClaimRow { target, holder: Some(a), epoch: Epoch(8) }));
+            for known in [0, 7, 8, 9] {
+                assert_eq!(c.claim(target, known, b).await, Answer::Refused, "it has a row, whose holder lives");
+            }
+        }
+    }
+}
+
+case! {
     /// READY, or PENDING on a node's queue; the same key again answers with the job of the first time.
     a_submit_is_accepted_once_per_key(c) {
         let a = c.join("a").await;
         let project = c.project(1).await;
-        let ask = |key, placed, external| Ask::Submit { project, priority: Priority(1), placed, external, key };
+        let needs = SECOND;
+        let ask = |key, placed, external| Ask::Submit { project, priority: Priority(1), placed, external, needs, key };
         let Answer::Accepted { row: first, fresh: true } = c.ask(ask(1 << 100, None, true)).await else {
             panic!("not accepted")
         };
@@ -655,6 +690,7 @@ case! {
             placed: None,
             steps: 0,
             external: true,
+            needs,
         };
         assert_eq!(first, row);
         assert_eq!(c.read(first.id).await, row);
@@ -681,6 +717,7 @@ case! {
             priority: Priority(3),
             placed: None,
             external: false,
+            needs: Capabilities::NONE,
             key: 5,
         };
         assert_eq!(c.ask(ask).await, Answer::Refused);
@@ -816,6 +853,32 @@ case! {
             assert_eq!(c.read(job.id).await, job);
         }
         assert!(is_granted(&c.take(job.fence(), w).await));
+    }
+}
+
+case! {
+    /// A member has to have all that the job requires, by its row of that moment; also when it takes over, and in strict
+    /// order only what it is able to run stands before a job.
+    a_take_needs_a_member_that_is_able_to_run_the_job(c) {
+        let (a, b) = (c.join("a").await, c.join("b").await);
+        let project = c.project(10).await;
+        let can = |can| Ask::SetCan { member: a, can };
+        let job = c.submit_that_needs(project, 3, None, BOTH).await;
+        let plain = c.submit(project).await;
+        let ordered = Ask::Take { fence: plain.fence(), by: a, in_order: true };
+        assert_eq!(c.ask(ordered.clone()).await, Answer::Refused, "the other comes first");
+        for lacks in [Capabilities::NONE, FIRST, SECOND] {
+            assert_eq!(c.ask(can(lacks)).await, Answer::Done);
+            assert_eq!(c.take(job.fence(), a).await, Answer::Refused, "{lacks:?}");
+            assert_eq!(c.read(job.id).await, job);
+        }
+        assert!(is_granted(&c.ask(ordered).await), "the other can't be run there");
+        assert!(is_granted(&c.take(job.fence(), b).await));
+        assert_eq!(c.ask(Ask::Leave { by: b }).await, Answer::Done);
+        let orphan = c.read(job.id).await;
+        assert_eq!(c.take(orphan.fence(), a).await, Answer::Refused, "no takeover either");
+        assert_eq!(c.ask(can(Capabilities::ALL)).await, Answer::Done);
+        assert!(is_granted(&c.take(orphan.fence(), a).await));
     }
 }
 
@@ -1167,6 +1230,25 @@ case! {
 }
 
 case! {
+    /// While alive; the lists show it, and a new incarnation says it anew.
+    what_a_member_can_run_can_be_changed_while_it_is_alive(c) {
+        let (a, b) = (c.join("a").await, c.join("b").await);
+        let shown = async || c.lists().await.0.iter().map(|row| row.can).collect::<Vec<_>>();
+        assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Done);
+        assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Done, "the same again");
+        assert_eq!(shown().await, [FIRST, BOTH]);
+        assert_eq!(c.ask(Ask::Drain { by: b }).await, Answer::Done);
+        assert_eq!(c.ask(Ask::SetCan { member: b, can: Capabilities::ALL }).await, Answer::Done, "draining is alive");
+        assert_eq!(shown().await, [FIRST, Capabilities::ALL]);
+        assert_eq!(c.ask(Ask::Leave { by: b }).await, Answer::Done);
+        assert_eq!(c.ask(Ask::SetCan { member: b, can: FIRST }).await, Answer::Refused);
+        c.join("a").await;
+        assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Refused, "of a former life");
+        assert_eq!(shown().await, [BOTH]);
+    }
+}
+
+case! {
     /// A job that does not exist can be neither taken nor written.
     requests_about_nothing_are_refused(c) {
         let a = c.join("a").await;
@@ -1185,6 +1267,7 @@ case! {
             Ask::Yield { target: Target::Leader, epoch: Epoch(0), by: a },
             Ask::Claim { target: Target::Project(ProjectId(77_777)), epoch: Epoch(0), by: a, force: true },
             Ask::SetSlots { member: stranger, slots: 1 },
+            Ask::SetCan { member: stranger, can: BOTH },
         ] {
             assert_eq!(c.ask(ask).await, Answer::Refused);
         }
@@ -1281,7 +1364,7 @@ case! {
             let answers = at_once((0..SIXTEEN).map(|_| {
                 let c = c.clone();
                 let (key, priority) = (round << 90, Priority(3));
-                async move { c.ask(Ask::Submit { project, priority, placed: None, external: false, key }).await }
+                async move { c.ask(Ask::Submit { project, priority, placed: None, external: false, needs: Capabilities::NONE, key }).await }
             }))
             .await;
             assert_eq!(count(&answers, |answer| matches!(answer, Answer::Accepted { fresh: true, .. })), 1, "{answers:?}");
@@ -1486,6 +1569,33 @@ case! {
 }
 
 case! {
+    /// A take that meets the loss of what the job requires is granted before it or refused.
+    a_take_comes_before_the_loss_of_an_ability_or_not_at_all(c) {
+        let project = c.project(1_000_000).await;
+        for round in 0..12 {
+            let a = c.join(&format!("n{round}")).await;
+            let mut jobs = Vec::new();
+            for _ in 0..SIXTEEN - 1 {
+                jobs.push(c.submit_that_needs(project, 3, None, SECOND).await);
+            }
+            let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+            let takes = jobs.iter().map(|job| {
+                let (c, fence) = (c.clone(), job.fence());
+                async move { c.take(fence, a).await }
+            });
+            let takes = tokio::spawn(at_once(takes.collect::<Vec<_>>()));
+            assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Done);
+            let seen = c.jobs(Ask::ReadJobs(ids.clone())).await;
+            let answers = takes.await.expect("no panic");
+            assert_eq!(c.jobs(Ask::ReadJobs(ids)).await, seen, "{answers:?}");
+            let held = seen.iter().filter(|job| job.holder == Some(a)).count();
+            assert_eq!(count(&answers, is_granted), held);
+            assert_eq!(count(&answers, |answer| *answer == Answer::Refused), SIXTEEN - 1 - held, "{answers:?}");
+        }
+    }
+}
+
+case! {
     /// The same for claims.
     a_claim_comes_before_the_fence_of_its_taker_or_not_at_all(c) {
         let w = c.join("w").await;
@@ -1577,7 +1687,7 @@ case! {
     sixteen_joins_of_one_node_leave_one_alive(c) {
         let answers = at_once((0..SIXTEEN).map(|_| {
             let c = c.clone();
-            async move { c.contract.ask("a", Ask::Join { role: Role::All, slots: 1 }).await }
+            async move { c.contract.ask("a", Ask::Join { role: Role::All, slots: 1, can: BOTH }).await }
         }))
         .await;
         let mut members: Vec<Member> = answers

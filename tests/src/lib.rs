@@ -1,5 +1,5 @@
-//! What Kirin's tests share: real servers, started privately, suites that several implementations must pass, and attacks on
-//! a whole cluster.
+//! Code that Kirin's tests share: private instances of real servers, suites that several implementations must pass, and
+//! attacks on a whole cluster.
 
 pub mod chaos;
 pub mod conformance;

@@ -1,8 +1,8 @@
-//! Requests at an even rate over connections as clients have them, each timed from the moment when it should have been sent:
-//! whoever waits longer does not ask less.
+//! Requests at a steady rate over kept connections. Each request is timed from the moment at which it was due, so slow answers
+//! do not lower the rate (no coordinated omission).
 //!
-//! What is asked changes nothing, so a client may ask again without a second thought (RFC 9110, 9.2.2), and does so once:
-//! where its connection was closed before there was an answer, and where the load balancer says that it has lost one.
+//! The requests change nothing, so a client may repeat them (RFC 9110, section 9.2.2). A client repeats a request once: when its
+//! connection is closed before an answer, and when the load balancer reports a lost answer.
 
 #![expect(clippy::disallowed_methods, reason = "real requests take real time")]
 
@@ -12,24 +12,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use kirin::cli::client::Login;
+use kirin_client::Login;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// So many clients take turns, each with an address of its own. They keep their connections, but for the last one.
+/// The number of clients, which take turns. Each has an address of its own. All but the last keep their connections.
 const CLIENTS: usize = 5;
-/// Nobody waits longer.
+/// The timeout of a request.
 const IMPATIENCE: Duration = Duration::from_secs(30);
 
-/// What is asked.
+/// A request and its expected answer.
 #[derive(Clone, Debug)]
 pub struct Question {
     method: Method,
     path: &'static str,
     body: Option<Value>,
-    /// A part of the answer, which must always be the same.
+    /// The part of the answer that is compared, as a JSON pointer.
     part: &'static str,
     expected: Value,
 }
@@ -48,18 +48,18 @@ impl Question {
     }
 }
 
-/// What came of the requests of one phase.
+/// The results of one phase.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// How long they took, in microseconds, from when they should have been sent.
+    /// Durations in microseconds, from the moment at which each request was due.
     pub times: Histogram<u64>,
-    /// How many were sent again.
+    /// The number of repeated requests.
     pub repeated: u64,
-    /// What was not answered in the end, in words.
+    /// Descriptions of the failed requests.
     pub failed: Vec<String>,
 }
 
-/// Requests under way.
+/// A running load.
 pub struct Load {
     phase: Arc<AtomicUsize>,
     sent: Arc<AtomicU64>,
@@ -76,11 +76,11 @@ struct Clients {
 }
 
 impl Load {
-    /// Asks so many times a second, in `phases` that are told apart. `lost` is what the load balancer answers if it has sent
-    /// a request and got no answer.
+    /// Sends `rate` requests a second, tallied separately for each of `phases` phases. `lost` is the answer of the load balancer
+    /// to a request that it forwarded without getting an answer.
     ///
     /// # Errors
-    /// If one of the questions is not answered at the very beginning.
+    /// If a request is not answered at the beginning.
     pub async fn start(
         url: &str,
         login: &Login,
@@ -109,20 +109,20 @@ impl Load {
         Ok(Self { phase, sent, stop, task: tokio::spawn(task) })
     }
 
-    /// What is sent from here on counts in that phase.
+    /// Counts further requests in this phase.
     pub fn set_phase(&self, phase: usize) {
         self.phase.store(phase, Ordering::Relaxed);
     }
 
-    /// How many were sent.
+    /// The number of requests sent.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Asks no more; what came of each phase.
+    /// Stops and returns the results of each phase.
     ///
     /// # Errors
-    /// If the load broke.
+    /// If a task of the load panicked.
     pub async fn end(self) -> anyhow::Result<Vec<Tally>> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await?
@@ -176,15 +176,15 @@ fn keeps(client: usize) -> bool {
 
 enum Heard {
     Answer(StatusCode, Value),
-    /// The connection was closed instead.
+    /// The connection was closed without an answer.
     Nothing(reqwest::Error),
 }
 
 impl Clients {
-    /// Whether it was sent again, and what came of it.
+    /// Whether the request was repeated, and its result.
     async fn ask(&self, number: usize) -> (bool, Result<(), String>) {
         let question = &self.questions[number % self.questions.len()];
-        // All clients ask all questions.
+        // Every client sends every kind of request.
         let client = number / self.questions.len() % CLIENTS;
         let first = self.send(client, question).await;
         let again = match &first {
@@ -194,13 +194,13 @@ impl Clients {
         if !again {
             return (false, question.check(first));
         }
-        // Over a connection of its own: those that were kept may all be closed.
+        // Over a new connection: all kept ones may be closed.
         (true, question.check(self.send(CLIENTS - 1, question).await))
     }
 
     async fn send(&self, client: usize, question: &Question) -> Heard {
         let mut request = self.http[client].request(question.method.clone(), format!("{}{}", self.url, question.path));
-        request = request.basic_auth(&self.login.user, Some(self.login.password.reveal()));
+        request = request.basic_auth(self.login.user(), Some(self.login.password()));
         if let Some(body) = &question.body {
             request = request.json(body);
         }

@@ -1,8 +1,8 @@
-//! What was logged on the thread of a test.
+//! Captures the log lines of a test's thread.
 //!
-//! The first capture installs one subscriber for the whole process, which hands each line to the capture of its thread. A subscriber
-//! for each test would be simpler, but `tracing` remembers for all threads what only one of them wants to hear, and lines get lost.
-//! A test that captures must therefore run all its work on its own thread, as `#[tokio::test]` does unless told otherwise.
+//! The first capture installs one subscriber for the whole process, which passes each line to the capture of its thread. One
+//! subscriber per test would be simpler, but `tracing` caches the interest of one thread for all threads, and lines get lost.
+//! So a test that captures must run all its work on its own thread, as `#[tokio::test]` does by default.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ thread_local! {
 #[derive(Clone, Debug, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
-/// Begins to keep what is logged on this thread, for as long as the thread lives.
+/// Starts capturing the log lines of this thread, until the thread ends.
 pub fn capture() -> Captured {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
@@ -30,19 +30,19 @@ pub fn capture() -> Captured {
 }
 
 impl Captured {
-    /// Returns the lines so far.
+    /// Returns the lines logged so far.
     pub fn lines(&self) -> Vec<String> {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
     }
 }
 
-/// Writes to the capture of the current thread.
+/// A writer to the capture of the current thread.
 struct Router;
 
 impl Write for Router {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A thread that is ending has no capture any more.
+        // A thread that is ending has no capture.
         _ = HERE.try_with(|here| {
             if let Some(captured) = &*here.borrow() {
                 captured.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);

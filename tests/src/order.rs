@@ -1,60 +1,59 @@
-//! Is there an order of concurrent calls that explains what was heard?
+//! A linearizability checker: searches for an order of concurrent calls that explains their answers.
 //!
-//! The calls of a history overlap in real time. It is *linearizable* if each call can be given one moment between its
-//! question and its answer such that a model, asked in the order of the moments, answers what was heard, and ends where the
-//! server ended. A call without an answer may have its moment at any time after its question, or never.
+//! The calls of a history overlap in real time. A history is *linearizable* if each call can be assigned one point between its
+//! request and its answer, such that a sequential model gives the observed answers in that order and reaches the observed final
+//! state. A call without an answer may take effect at any time after its request, or never.
 //!
-//! The search is Wing and Gong's with Lowe's memory, as Porcupine does it: of the calls that may come next try each, and never
-//! look twice at the same state of the model with the same calls left. A call whose answer says that it changed nothing goes
-//! first, as soon as that is the right answer: whatever order explains the rest still does. That the search says the same as
-//! stateright's tester is a test here; that one has no such memory, so that saying "there is none" may take it for ever.
+//! The search is Wing and Gong's with Lowe's memoization, as in Porcupine: it tries each call that may come next, and never
+//! visits the same state of the model with the same remaining calls twice. A call that changed nothing is placed first as soon
+//! as its answer fits, because any order that explains the rest is still possible. A test compares the results with stateright's
+//! tester, which has no memoization and may run very long when there is no order.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// A question, and what was heard.
+/// A call and its answer.
 pub trait Call: Sized {
-    /// What it is about.
+    /// The sequential model that answers it.
     type Model: Clone + Eq + Hash;
 
-    /// When it was asked, on a clock that ticks with each question and each answer.
+    /// The time of the request, on a clock that advances with each request and each answer.
     fn asked_at(&self) -> u64;
 
-    /// When it was answered; nothing if nobody knows what came of it.
+    /// The time of the answer; `None` if the result is unknown.
     fn answered_at(&self) -> Option<u64>;
 
-    /// How many moments it has: more than one if it is not done at once.
+    /// The number of points at which it takes effect; more than one if it is not atomic.
     fn moments(&self) -> u8 {
         1
     }
 
-    /// Whether its next moment leaves everything as it is, whenever it is. `past` of its moments are over.
+    /// Whether its next point changes nothing, wherever it is placed. `past` of its points are over.
     fn changes_nothing(&self, _past: u8) -> bool {
         false
     }
 
-    /// Whether its next moment can be this one; the model goes on. `open` are the calls, itself included, that have moments
-    /// left.
+    /// Whether its next point can be placed now; advances the model. `open` are the calls with points left, including this one.
     fn happens(&self, past: u8, model: &mut Self::Model, open: &[&Self]) -> bool;
 }
 
-/// The search; what it explained at best is kept for people.
+/// The search. It keeps the longest explained order for the report.
 pub struct Search<'a, C: Call> {
     calls: &'a [C],
     is_end: &'a dyn Fn(&C::Model) -> bool,
     seen: HashSet<(Vec<u8>, C::Model)>,
     path: Vec<usize>,
-    /// The longest order that was found, as places among the calls.
+    /// The longest order found, as indices of the calls.
     pub best: Vec<usize>,
 }
 
 impl<'a, C: Call> Search<'a, C> {
-    /// A search for an order of these calls after which the model is as `is_end` wants it.
+    /// A search for an order of these calls whose final state satisfies `is_end`.
     pub fn new(calls: &'a [C], is_end: &'a dyn Fn(&C::Model) -> bool) -> Self {
         Self { calls, is_end, seen: HashSet::new(), path: Vec::new(), best: Vec::new() }
     }
 
-    /// Whether there is one that begins at this model.
+    /// Whether there is an order that starts with this state of the model.
     pub fn finds(&mut self, begin: &C::Model) -> bool {
         self.goes_on(&mut vec![0; self.calls.len()], begin)
     }
@@ -66,12 +65,12 @@ impl<'a, C: Call> Search<'a, C> {
         }
         let (places, open): (Vec<usize>, Vec<&C>) =
             calls.iter().enumerate().filter(|(at, call)| past[*at] < call.moments()).unzip();
-        // What is left was never answered: it may never have happened.
+        // The remaining calls were never answered and may never have happened.
         let Some(first_answer) = open.iter().filter_map(|call| call.answered_at()).min() else {
             return (self.is_end)(model);
         };
         let mut next = Vec::new();
-        // Whoever asked after an answer comes after it.
+        // A call that was requested after another's answer comes after it.
         for (at, call) in places.into_iter().zip(&open).filter(|(_, call)| call.asked_at() < first_answer) {
             let mut after = model.clone();
             if call.happens(past[at], &mut after, &open) {
@@ -133,10 +132,10 @@ mod tests {
         Search::new(calls, &|_| true).finds(&0)
     }
 
-    /// A session asks, is answered, or turns silent: who, and what it would ask or hear.
+    /// A session sends a request, gets an answer, or goes silent: the session, and the request or answer.
     type Moment = (usize, bool, u8);
 
-    /// The same history for both.
+    /// The same history for both checkers.
     fn told(moments: &[Moment]) -> (Vec<Asked>, LinearizabilityTester<usize, Register<u8>>) {
         let mut calls: Vec<Asked> = Vec::new();
         let mut tester = LinearizabilityTester::new(Register(0));
@@ -167,7 +166,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn it_says_what_stateright_says(moments in prop::collection::vec((0..3_usize, any::<bool>(), 0..3_u8), 0..14)) {
+        fn the_result_equals_that_of_stateright(moments in prop::collection::vec((0..3_usize, any::<bool>(), 0..3_u8), 0..14)) {
             let (calls, tester) = told(&moments);
             prop_assert_eq!(explains(&calls), tester.is_consistent(), "{:?}", calls);
         }

@@ -87,3 +87,17 @@ fn the_last_job_node_leaves_and_comes_back() {
     c.expect(job).tried_by([Host(2)]).ended_once();
     assert_eq!(c.leader(), Host(2));
 }
+
+#[test]
+fn a_leader_whose_row_was_deleted_is_followed_by_one_that_has_a_row_within_a_minute() {
+    let mut c = Cluster::of(3).seed(7);
+    c.leader();
+    c.run(TIMEOUT);
+    c.act(&Act::Forget(Target::Leader));
+    assert_eq!(c.holds(Target::Leader), None);
+    c.run(Span::from_secs(60));
+    let leader = c.holds(Target::Leader).expect("the row is there again");
+    c.kill(leader);
+    c.run(Span::from_secs(8));
+    assert!(c.holds(Target::Leader).is_some_and(|heir| heir != leader));
+}

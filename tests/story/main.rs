@@ -1,5 +1,6 @@
 //! Stories: what the cluster does for its users, in their order of worry. See `kirin_sim::cluster` for the words.
 
+mod abilities;
 mod claims;
 mod clocks;
 mod death;

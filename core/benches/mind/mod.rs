@@ -3,8 +3,8 @@
 use kirin_core::ask::{Epoch, Fence, JobId, Priority, ProjectId};
 use kirin_core::job::JobState;
 use kirin_core::{
-    Answer, Ask, ClaimRow, Effect, Effects, Event, JobRow, Member, MemberRow, MemberState, Node, NodeId, ProjectRow,
-    Role, Settings, Span, Target, Time,
+    Answer, Ask, Capabilities, ClaimRow, Effect, Effects, Event, JobRow, Member, MemberRow, MemberState, Node, NodeId,
+    ProjectRow, Role, Settings, Span, Target, Time,
 };
 
 pub(crate) const PROJECTS: u32 = 20;
@@ -16,7 +16,14 @@ pub(crate) fn member(node: u32) -> Member {
 
 /// The answer to a beat, in a cluster of that many nodes.
 pub(crate) fn lists(nodes: u32, beat: u64) -> Answer {
-    let row = |node| MemberRow { member: member(node), state: MemberState::Up, role: Role::All, slots: 40, beat };
+    let row = |node| MemberRow {
+        member: member(node),
+        state: MemberState::Up,
+        role: Role::All,
+        slots: 40,
+        can: Capabilities::ALL,
+        beat,
+    };
     let targets = core::iter::once(Target::Leader).chain((1..=PROJECTS).map(|p| Target::Project(ProjectId(p))));
     Answer::Listed {
         members: (1..=nodes).map(row).collect(),
@@ -38,6 +45,7 @@ pub(crate) fn job(id: u64, nodes: u32, runs: bool) -> JobRow {
         placed: Some(NodeId(on)),
         steps: 0,
         external: false,
+        needs: Capabilities::NONE,
     }
 }
 

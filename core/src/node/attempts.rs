@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::{Inherited, Node, Phase, What};
 use crate::ask::{Answer, Ask, Epoch, Fence, JobId, JobRow};
+use crate::capability::Capabilities;
 use crate::effect::{Effect, Note, Nudge, Why};
 use crate::event::End;
 use crate::job::{JobState, Outcome};
@@ -21,6 +22,7 @@ use crate::time::Time;
 pub(crate) struct Attempt {
     pub(crate) fence: Fence,
     pub(crate) external: bool,
+    pub(crate) needs: Capabilities,
     /// Steps that are committed.
     pub(crate) steps: u32,
     /// The step whose result is ready, but not yet committed.
@@ -124,6 +126,7 @@ impl Node {
         let mut attempt = Attempt {
             fence,
             external: row.external,
+            needs: row.needs,
             steps: row.steps,
             ready: None,
             stopping: None,
@@ -136,8 +139,10 @@ impl Node {
             took: from.map(|inherited| Took { inherited, from_step: row.steps }),
         };
         let has_slot = self.attempts.len() < self.settings.slots as usize || self.plants.is(Plant::Hoards);
-        let wanted = row.state == JobState::Running;
-        if wanted && self.phase == Phase::Up && has_slot && self.trusts_itself(now) {
+        let able = self.settings.can.covers(row.needs) || self.plants.is(Plant::IncapableTakes);
+        let wanted = row.state == JobState::Running && able;
+        let takes = self.phase == Phase::Up || self.plants.is(Plant::BeginsWhileDraining);
+        if wanted && takes && has_slot && self.trusts_itself(now) {
             let anew = from.is_some() && self.plants.is(Plant::RestartsFromZero);
             self.out.push(Effect::Begin { fence, step: if anew { 0 } else { row.steps } });
         } else {
@@ -185,7 +190,7 @@ impl Node {
             }
             return;
         }
-        let (Some(by), fence) = (self.me, attempt.fence) else { return };
+        let (Some(by), fence, needs) = (self.me, attempt.fence, attempt.needs) else { return };
         if attempt.retry_at > now {
             self.retry_at = self.retry_at.min(attempt.retry_at);
             return;
@@ -199,11 +204,12 @@ impl Node {
         } else if let Some(end) = attempt.ended {
             attempt.busy = true;
             match (end, attempt.stopping) {
-                (End::Ran(outcome), None) => {
+                // A node that has lost what the job requires can't blame the job for a failure.
+                (End::Ran(outcome), None) if outcome != Outcome::Failed || self.settings.can.covers(needs) => {
                     self.ask(now, What::Finish { fence, outcome }, Ask::Finish { fence, by, outcome });
                 }
                 _ => {
-                    let heir = self.heir(job);
+                    let heir = self.heir(job, needs);
                     self.ask(now, What::Release { fence }, Ask::Release { fence, by, placed: heir });
                 }
             }

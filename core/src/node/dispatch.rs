@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Inherited, Node, Phase, Source, What};
 use crate::ask::{Answer, Ask, Fence, JobId, JobRow};
+use crate::capability::Capabilities;
 use crate::effect::{Found, Nudge, Orphans};
 use crate::job::JobState;
 use crate::member::{Member, NodeId};
@@ -244,7 +245,8 @@ impl Node {
         let astray = |job: &&crate::queue::Job| match job.stage {
             Stage::Held { by } => !self.roster.is_alive(by),
             Stage::Waiting { home } => {
-                job.row.holder.is_some_and(|holder| self.roster.is_alive(holder)) || !self.queue.may_be_home(home)
+                job.row.holder.is_some_and(|holder| self.roster.is_alive(holder))
+                    || !self.queue.may_be_home(home, job.row.needs)
             }
             Stage::Taking { .. } | Stage::Idle => false,
         };
@@ -309,10 +311,10 @@ impl Node {
     }
 
     /// On whose queue a job goes that this node hands back: one that can go on with it at once, if there is one.
-    pub(super) fn heir(&self, job: JobId) -> Option<NodeId> {
+    pub(super) fn heir(&self, job: JobId, needs: Capabilities) -> Option<NodeId> {
         match (self.phase, self.me) {
-            (Phase::Up, Some(me)) => Some(me.node),
-            _ => self.queue.place_to_start(placement::key(job)),
+            (Phase::Up, Some(me)) if self.can().covers(needs) => Some(me.node),
+            _ => self.queue.place_to_start(placement::key(job), needs),
         }
     }
 
@@ -357,8 +359,9 @@ impl Node {
             self.take_in_order(now);
             return;
         }
+        let can = self.can();
         while self.free() > 0 {
-            let Some(mut next) = self.queue.head(me.node) else { break };
+            let Some(mut next) = self.queue.head(me.node, can) else { break };
             if self.plants.is(Plant::NewestFirst) {
                 next = self.queue.newest(me.node).unwrap_or(next);
             }
@@ -383,6 +386,15 @@ impl Node {
         let able = self.settings.role.runs_jobs() || self.plants.is(Plant::QueryTakes);
         let is_listed = self.me.is_some_and(|me| self.roster.is_alive(me));
         self.phase == Phase::Up && is_listed && able && self.trusts_itself(now) && !stands_by
+    }
+
+    /// What it may take: what it is able to run, if the metastore has been told so.
+    fn can(&self) -> Capabilities {
+        if self.plants.is(Plant::IncapableTakes) {
+            return Capabilities::ALL;
+        }
+        let listed = self.me.and_then(|me| self.roster.get(me)).map_or(Capabilities::NONE, |peer| peer.row.can);
+        self.settings.can.and(listed)
     }
 
     /// Whether it may start something.
@@ -413,7 +425,7 @@ impl Node {
         // One at a time: the next is known only when this one is.
         if self.takes == 0
             && self.free() > 0
-            && let Some(next) = self.queue.head_of_all()
+            && let Some(next) = self.queue.head_of_all(self.can())
         {
             self.take(now, next, true);
         }
@@ -425,9 +437,10 @@ impl Node {
     fn take_elsewhere(&mut self, now: Time, me: Member) {
         let homes: Vec<_> = self.queue.homes().filter(|home| *home != me.node).collect();
         let mut unheard = Vec::new();
+        let can = self.can();
         for home in homes {
             while self.free() as usize > unheard.len() {
-                let Some(next) = self.queue.head(home) else { break };
+                let Some(next) = self.queue.head(home, can) else { break };
                 let Some(job) = self.queue.job(next) else { break };
                 let waited = now.since(job.waits_since) >= self.settings.steal_after;
                 let full = matches!(self.queue.blocked(next, me.node, 1), Some(Blocked::NodeFull { .. }));

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Claim, Next, Node, Phase, What};
 use crate::ask::{Answer, Ask, Brief, Census, ClaimRow, Epoch, MemberRow, ProjectRow, Target};
+use crate::capability::Capabilities;
 use crate::effect::{Effect, Found, Note, Nudge, Why};
 use crate::event::Met;
 use crate::failure::{Evidence, Suspicion};
@@ -19,8 +20,8 @@ impl Node {
         match self.phase {
             Phase::Outside { join_at } if join_at <= now && self.is_idle() => {
                 self.phase = Phase::Joining;
-                let (role, slots) = (self.settings.role, self.settings.slots);
-                self.ask(now, What::Join, Ask::Join { role, slots });
+                let (role, slots, can) = (self.settings.role, self.settings.slots, self.settings.can);
+                self.ask(now, What::Join, Ask::Join { role, slots, can });
             }
             Phase::Leaving { leave_at, give_up } => {
                 if give_up <= now {
@@ -169,7 +170,7 @@ impl Node {
             self.lost(now, *member, *suspicion);
         }
         self.heard_beats(now, me, changed);
-        self.claims_listed(now, claims, projects);
+        self.claims_listed(now, asked_at, claims, projects);
         if is_first {
             self.poll_at = now;
             // The others learn of this member at once, not with their next beat.
@@ -214,6 +215,7 @@ impl Node {
             self.ask(now, What::Drain, Ask::Drain { by: me });
         }
         self.tend_slots(now, me, row.slots);
+        self.tend_can(now, me, row.can);
     }
 
     /// How many attempts this node runs is its own to say; the metastore shows it to the others.
@@ -224,6 +226,14 @@ impl Node {
         }
     }
 
+    /// So is what it is able to run.
+    fn tend_can(&mut self, now: Time, member: Member, shown: Capabilities) {
+        let can = self.settings.can;
+        if can != shown && !self.is_asked(|w| matches!(w, What::Can)) {
+            self.ask(now, What::Can, Ask::SetCan { member, can });
+        }
+    }
+
     /// Homes and stages follow from who is there.
     pub(super) fn candidates_changed(&mut self, now: Time) {
         let (me, is_up) = (self.me, self.phase == Phase::Up);
@@ -231,7 +241,9 @@ impl Node {
         let able = nodes.filter(|r| r.state == MemberState::Up && r.role.runs_jobs() && r.slots > 0);
         let (alone, engine) = (self.settings.leader_only, self.engine);
         let able = able.filter(|r| (!alone || engine == Some(r.member.node)) && (is_up || Some(r.member) != me));
-        self.queue.set_candidates(able.map(|r| (r.member.node, r.slots)));
+        // Of this node itself the settings know more than the list.
+        let can = |r: &MemberRow| if Some(r.member) == me { r.can.and(self.settings.can) } else { r.can };
+        self.queue.set_candidates(able.map(|r| (r.member.node, r.slots, can(r))));
         self.restage(now);
         self.stirred = true;
     }
@@ -389,7 +401,7 @@ impl Node {
 
     // --- claims ---
 
-    fn claims_listed(&mut self, now: Time, rows: &[ClaimRow], projects: &[ProjectRow]) {
+    pub(super) fn claims_listed(&mut self, now: Time, asked_at: Time, rows: &[ClaimRow], projects: &[ProjectRow]) {
         let exists = |target: Target| match target {
             Target::Leader => true,
             Target::Project(id) => projects.binary_search_by_key(&id, |project| project.id).is_ok(),
@@ -401,24 +413,23 @@ impl Node {
             self.out.push(Effect::Resign(target));
         }
         for row in rows.iter().filter(|row| exists(row.target)) {
-            let claim = self.claims.entry(row.target).or_insert(Claim {
-                row: *row,
-                vacant_since: None,
-                asked: false,
-                leads: None,
-            });
-            if row.epoch >= claim.row.epoch {
-                claim.row = *row;
+            let claim = self.claims.entry(row.target).or_insert(Claim::new(*row, asked_at));
+            let is_newer = row.epoch > claim.row.epoch || asked_at >= claim.known_at;
+            if is_newer || self.plants.is(Plant::ClaimGoesBack) {
+                (claim.row, claim.known_at) = (*row, claim.known_at.max(asked_at));
             }
+        }
+        // A missing row counts as vacant. The epoch is remembered, and the claim is put back after it.
+        let gone = |claim: &&mut Claim| {
+            asked_at >= claim.known_at && rows.binary_search_by_key(&claim.row.target, |row| row.target).is_err()
+        };
+        if !self.plants.is(Plant::BelievesWithoutRow) {
+            self.claims.values_mut().filter(gone).for_each(|claim| claim.row.holder = None);
         }
         let all = core::iter::once(Target::Leader).chain(projects.iter().map(|p| Target::Project(p.id)));
         for target in all {
-            self.claims.entry(target).or_insert(Claim {
-                row: ClaimRow { target, holder: None, epoch: Epoch::default() },
-                vacant_since: None,
-                asked: false,
-                leads: None,
-            });
+            let row = ClaimRow { target, holder: None, epoch: Epoch::default() };
+            self.claims.entry(target).or_insert(Claim::new(row, asked_at));
         }
         self.tend_claims(now);
     }
@@ -507,6 +518,7 @@ impl Node {
                 // A list may have been faster, and may know of a later holder.
                 if *epoch > claim.row.epoch {
                     claim.row = ClaimRow { target, holder: Some(me), epoch: *epoch };
+                    claim.known_at = now;
                 }
                 self.tend_claims(now);
             }
@@ -524,7 +536,7 @@ impl Node {
         let Some(claim) = self.claims.get_mut(&target) else { return };
         claim.asked = false;
         if *answer == Answer::Done && claim.row.holder == self.me {
-            claim.row.holder = None;
+            (claim.row.holder, claim.known_at) = (None, now);
             self.nudge_all(&Nudge::Lists);
         }
         self.list_at = self.list_at.min(now + self.pause());
@@ -621,6 +633,22 @@ impl Node {
         self.resign_all();
         self.phase = Phase::Gone;
         self.out.push(Effect::Exit);
+    }
+
+    pub(super) fn can_changed(&mut self, now: Time, can: Capabilities) {
+        if can == self.settings.can {
+            return;
+        }
+        self.settings.can = can;
+        if let Some(me) = self.me.filter(|_| self.is_member()) {
+            let mine = self.queued_here();
+            self.candidates_changed(now);
+            let moved: Vec<_> = mine.into_iter().filter(|id| self.queue.home(*id) != Some(me.node)).collect();
+            self.place_elsewhere(now, &moved);
+            if let Some(shown) = self.roster.get(me).map(|peer| peer.row.can) {
+                self.tend_can(now, me, shown);
+            }
+        }
     }
 
     pub(super) fn slots_wished(&mut self, now: Time, slots: u32) {

@@ -35,6 +35,7 @@ fn pending(id: u64) -> JobRow {
         placed: Some(ME.node),
         steps: 0,
         external: false,
+        needs: Capabilities::NONE,
     }
 }
 
@@ -96,8 +97,8 @@ impl Mind {
 
     fn starting(settings: Settings, nodes: u32) -> Self {
         let now = Time::from_micros(1_000_000);
-        let (role, slots) = (settings.role, settings.slots);
-        let row = |node| MemberRow { member: m(node), state: MemberState::Up, role, slots, beat: 1 };
+        let (role, slots, can) = (settings.role, settings.slots, settings.can);
+        let row = |node| MemberRow { member: m(node), state: MemberState::Up, role, slots, can, beat: 1 };
         let targets = [Target::Leader, Target::Project(ProjectId(1)), Target::Project(ProjectId(2))];
         Self {
             node: Node::start(settings, 7, now),
@@ -200,8 +201,8 @@ fn is_release(ask: &Ask) -> bool {
 fn a_job_is_placed_by_its_key_and_by_who_places_it() {
     let mind = Mind::of(9);
     for key in 0..40 {
-        let placed = mind.node.place(key);
-        assert_eq!(placed, mind.node.queue.place(key ^ 7), "the seed is 7");
+        let placed = mind.node.place(key, Capabilities::NONE);
+        assert_eq!(placed, mind.node.queue.place(key ^ 7, Capabilities::NONE), "the seed is 7");
         assert!(placed.is_some());
     }
 }

@@ -5,6 +5,8 @@ use crate::ask::Epoch;
 use crate::digest;
 use crate::time::Span;
 
+const ANY: Capabilities = Capabilities::ALL;
+const NONE: Capabilities = Capabilities::NONE;
 const NOW: Time = Time::from_micros(1_000_000);
 
 fn n(node: u32) -> NodeId {
@@ -31,6 +33,7 @@ fn job(id: u64) -> JobRow {
         placed: Some(n(1)),
         steps: 0,
         external: false,
+        needs: Capabilities::NONE,
     }
 }
 
@@ -46,7 +49,7 @@ fn limits(queue: &mut Queue, limits: &[u32]) -> bool {
 /// Two nodes of two slots, and projects 1 and 2 with room for ten.
 fn queue() -> Queue {
     let mut queue = Queue::default();
-    queue.set_candidates([(n(1), 2), (n(2), 2)].into_iter());
+    queue.set_candidates([(n(1), 2, ANY), (n(2), 2, ANY)].into_iter());
     assert!(limits(&mut queue, &[10, 10]));
     queue
 }
@@ -102,14 +105,14 @@ fn what_was_started_comes_first_then_urgency_then_age() {
     let mut queue = queue();
     wait(&mut queue, job(2));
     wait(&mut queue, job(1));
-    assert_eq!(queue.head(n(1)), Some(JobId(1)));
+    assert_eq!(queue.head(n(1), ANY), Some(JobId(1)));
     wait(&mut queue, JobRow { priority: Priority(0), project: p(2), ..job(9) });
-    assert_eq!(queue.head(n(1)), Some(JobId(9)));
+    assert_eq!(queue.head(n(1), ANY), Some(JobId(9)));
     wait(&mut queue, JobRow { placed: Some(n(2)), ..running(8, 3) });
-    assert_eq!((queue.head(n(1)), queue.head(n(2))), (Some(JobId(9)), Some(JobId(8))));
-    assert_eq!(queue.head_of_all(), Some(JobId(8)));
+    assert_eq!((queue.head(n(1), ANY), queue.head(n(2), ANY)), (Some(JobId(9)), Some(JobId(8))));
+    assert_eq!(queue.head_of_all(ANY), Some(JobId(8)));
     assert!(limits(&mut queue, &[10, 0]));
-    assert_eq!(queue.head(n(1)), Some(JobId(1)), "the full project is passed over");
+    assert_eq!(queue.head(n(1), ANY), Some(JobId(1)), "the full project is passed over");
 }
 
 #[test]
@@ -185,10 +188,10 @@ fn a_job_stays_where_it_was_placed_and_waits_since_it_came_there() {
     assert_eq!((queue.load(n(1)), queue.load(n(2))), (3, 2), "weighed against each other");
     hold(&mut queue, running(1, 1));
     assert_eq!(queue.home(JobId(1)), None);
-    assert!(queue.may_be_home(n(1)) && !queue.may_be_home(n(9)) && !queue.may_be_home(NOWHERE));
+    assert!(queue.may_be_home(n(1), NONE) && !queue.may_be_home(n(9), NONE) && !queue.may_be_home(NOWHERE, NONE));
     queue.set_candidates(core::iter::empty());
-    assert!(queue.may_be_home(NOWHERE) && !queue.may_be_home(n(1)) && !queue.may_be_home(n(9)));
-    assert_eq!(queue.place(7), None);
+    assert!(queue.may_be_home(NOWHERE, NONE) && !queue.may_be_home(n(1), NONE) && !queue.may_be_home(n(9), NONE));
+    assert_eq!(queue.place(7, NONE), None);
     wait(&mut queue, JobRow { placed: None, ..job(8) });
     assert_eq!(queue.home(JobId(8)), Some(NOWHERE));
 }
@@ -197,14 +200,14 @@ fn a_job_stays_where_it_was_placed_and_waits_since_it_came_there() {
 fn a_node_that_came_and_went_leaves_no_trace() {
     let mut with = queue();
     let without = digest::of(&with, NOW);
-    with.set_candidates([(n(1), 2), (n(2), 2), (n(3), 2)].into_iter());
+    with.set_candidates([(n(1), 2, ANY), (n(2), 2, ANY), (n(3), 2, ANY)].into_iter());
     assert_ne!(digest::of(&with, NOW), without);
-    assert_eq!(with.homes_possible().collect::<Vec<_>>(), [n(1), n(2), n(3)]);
+    assert_eq!(with.homes_possible(NONE).collect::<Vec<_>>(), [n(1), n(2), n(3)]);
     assert_eq!(
         with.candidates().iter().map(|c| (c.node, c.slots)).collect::<Vec<_>>(),
         [1, 2, 3].map(|node| (n(node), 2))
     );
-    with.set_candidates([(n(2), 2), (n(1), 2)].into_iter());
+    with.set_candidates([(n(2), 2, ANY), (n(1), 2, ANY)].into_iter());
     assert_eq!(digest::of(&with, NOW), without);
     wait(&mut with, job(1));
     assert_eq!((with.is_empty(), with.len()), (false, 1));
@@ -235,7 +238,7 @@ fn check(queue: &Queue) {
         let may_start = |job: &&Job| runs(job) || !queue.is_full(job.row.project);
         let waits = jobs.iter().filter(|job| job.stage == Stage::Waiting { home: node });
         let next = waits.clone().filter(may_start).map(|job| (!runs(job), job.row.priority, job.row.id)).min();
-        assert_eq!(queue.head(node), next.map(|next| next.2));
+        assert_eq!(queue.head(node, ANY), next.map(|next| next.2));
         assert_eq!(queue.homes().any(|home| home == node), waits.count() > 0);
     }
 }
@@ -258,7 +261,8 @@ fn the_indexes_are_what_they_are_defined_to_be() {
             3 => queue.mark_full(p(1 + draw(3) as u32)),
             4 => queue.forget_full(),
             5 => {
-                let nodes: Vec<_> = (1..4).filter(|_| draw(3) > 0).map(|node| (n(node), 2)).collect();
+                let nodes = (1..4).filter(|_| draw(3) > 0).collect::<Vec<_>>();
+                let nodes: Vec<_> = nodes.into_iter().map(|node| (n(node), 2, Capabilities(draw(4) as u32))).collect();
                 queue.set_candidates(nodes.into_iter());
             }
             6 => {
@@ -275,6 +279,7 @@ fn the_indexes_are_what_they_are_defined_to_be() {
                     epoch: Epoch(draw(3)),
                     holder,
                     placed: (draw(2) > 0).then_some(n(draw(5) as u32)),
+                    needs: Capabilities(draw(3) as u32),
                     ..job(1)
                 };
                 queue.put(row, NOW, holder.filter(|_| draw(2) > 0));
@@ -291,8 +296,8 @@ fn what_ought_to_start_at_once_goes_where_a_slot_is_free_if_there_is_one() {
     for id in 2..8 {
         wait(&mut queue, JobRow { placed: Some(n(2)), ..job(id) });
     }
-    let placed = |queue: &Queue, place: fn(&Queue, u64) -> Option<NodeId>| {
-        (0..50).filter_map(|key| place(queue, key)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    let placed = |queue: &Queue, place: fn(&Queue, u64, Capabilities) -> Option<NodeId>| {
+        (0..50).filter_map(|key| place(queue, key, NONE)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
     };
     assert_eq!(placed(&queue, Queue::place_to_start), [n(1)], "both have a slot: by load");
     hold(&mut queue, running(8, 1));
@@ -301,4 +306,43 @@ fn what_ought_to_start_at_once_goes_where_a_slot_is_free_if_there_is_one() {
     hold(&mut queue, running(9, 2));
     hold(&mut queue, running(10, 2));
     assert_eq!(placed(&queue, Queue::place_to_start), [n(1)], "nobody has one");
+}
+
+#[test]
+fn a_job_stands_where_it_can_run_and_waits_for_a_reason_where_it_cannot() {
+    let (first, second) = (Capabilities(1), Capabilities(2));
+    let mut queue = queue();
+    queue.set_candidates([(n(1), 2, first), (n(2), 2, second)].into_iter());
+    let needs = |needs, id| JobRow { needs, ..job(id) };
+    wait(&mut queue, needs(second, 1));
+    wait(&mut queue, needs(first, 2));
+    wait(&mut queue, needs(Capabilities(4), 3));
+    wait(&mut queue, needs(first.or(second), 4));
+    assert_eq!([1, 2, 3, 4].map(|id| queue.home(JobId(id))), [Some(n(2)), Some(n(1)), Some(NOWHERE), Some(NOWHERE)]);
+    assert_eq!(queue.blocked(JobId(3), n(1), 1), Some(Blocked::NoNodeCan { needs: Capabilities(4) }));
+    assert_eq!(queue.blocked(JobId(4), n(1), 1), Some(Blocked::NoNodeCan { needs: Capabilities(3) }));
+    assert_eq!(queue.blocked(JobId(2), n(1), 1), None);
+    assert!(queue.may_be_home(n(2), second) && !queue.may_be_home(n(1), second));
+    assert!(queue.may_be_home(NOWHERE, Capabilities(4)) && !queue.may_be_home(NOWHERE, second));
+    assert_eq!((queue.head(n(2), first), queue.head(n(2), second)), (None, Some(JobId(1))));
+    assert_eq!((queue.head_of_all(first), queue.head_of_all(second)), (Some(JobId(2)), Some(JobId(1))));
+    assert_eq!((queue.place(7, second), queue.place(7, Capabilities(4))), (Some(n(2)), None));
+    assert_eq!(queue.homes_possible(first).collect::<Vec<_>>(), [n(1)]);
+    hold(&mut queue, running(5, 2));
+    hold(&mut queue, running(6, 2));
+    assert_eq!(queue.place_to_start(7, second), Some(n(2)), "the only one, though it is full");
+}
+
+#[test]
+fn a_fair_share_is_that_of_the_nodes_that_can_run_the_job() {
+    let (first, second) = (Capabilities(1), Capabilities(2));
+    let mut queue = queue();
+    queue.set_candidates([(n(1), 2, first), (n(2), 2, first), (n(3), 2, first.or(second))].into_iter());
+    for id in 1..4 {
+        queue.put(JobRow { needs: second, placed: None, ..job(id) }, NOW, None);
+    }
+    assert_eq!(queue.load(n(3)), 3, "there is no other");
+    for key in 0..50 {
+        assert_ne!(queue.place(key, first), Some(n(3)), "it has more than its share");
+    }
 }

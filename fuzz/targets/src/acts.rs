@@ -1,7 +1,7 @@
-//! A simulated run whose decisions are the bytes: first what is done to the cluster, then every draw of chance in it.
+//! A simulated run that is controlled by the bytes: first the acts on the cluster, then every random draw.
 //!
-//! Domains are tiny (four hosts, four jobs, a handful of spans), so that a change of one byte is a neighbouring run and the
-//! fuzzer can climb. When the bytes are used up, chance goes on from a seed.
+//! Domains are tiny (four hosts, four jobs, a few spans), so that a change of one byte gives a similar run and the fuzzer can
+//! make progress. When the bytes are used up, further draws come from a seed.
 
 use kirin_sim::act::{Act, Host, Outage, Work};
 use kirin_sim::search::Script;
@@ -11,13 +11,13 @@ use kirin_sim::{Setup, World};
 use kirin_core::ask::ProjectId;
 use kirin_core::{Action, Span, Target, Timing};
 
-/// More acts make runs that nobody wants to read.
+/// The maximum number of acts, so that runs stay readable.
 const ACTS_MAX: usize = 48;
 
-/// Carries the run out.
+/// Executes the run.
 ///
 /// # Panics
-/// If a rule does not hold; the message is the act file, and what chance the run was fed.
+/// If a rule is violated. The message contains the act file and the random bytes.
 pub fn run(data: &[u8]) {
     let (script, chance) = decode(data);
     let mut world = World::new(script.setup.clone(), None);
@@ -36,7 +36,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The run that the bytes stand for, and the bytes that are left for chance.
+/// Decodes the run, and returns the bytes that are left for random draws.
 pub fn decode(data: &[u8]) -> (Script, &[u8]) {
     let mut bytes = Bytes(data);
     let setup = setup(&mut bytes);
@@ -44,7 +44,7 @@ pub fn decode(data: &[u8]) -> (Script, &[u8]) {
     let mut acts = Vec::new();
     for _ in 0..usize::from(bytes.next()) % (ACTS_MAX + 1) {
         acts.extend(act(&mut bytes, nodes, acts.len()));
-        // Some time passes between most acts.
+        // Time passes between most acts.
         let wait = bytes.span();
         acts.push(Act::Run(wait));
     }
@@ -121,7 +121,7 @@ fn act(bytes: &mut Bytes<'_>, nodes: u32, posted: usize) -> Option<Act> {
     })
 }
 
-/// Bytes that are used up; 0 afterwards.
+/// A reader of bytes; returns 0 at the end.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -131,7 +131,7 @@ impl Bytes<'_> {
         *first
     }
 
-    /// From a moment to more than any timeout.
+    /// A span, from very short to longer than every timeout.
     fn span(&mut self) -> Span {
         let ms = [1, 20, 300, 1_000, 4_000, 20_000, 61_000, 95_000];
         Span::from_millis(ms[usize::from(self.next() % 8)])

@@ -1,10 +1,10 @@
-//! A body of a request, or the specification of a job.
+//! The body of a request, or the specification of a job.
 
 use kirin::worker::{build, command};
 use kirin_olap::{BuildJob, Catalog, Model, Table};
 use serde_json::Value;
 
-/// Reads the bytes as everything that is ever read from JSON, and checks what was read as a node would.
+/// Parses the bytes as every type that is parsed from JSON, and validates the result as a node does.
 pub fn run(data: &[u8]) {
     kirin::api::read_as_every_request(data);
     let Ok(json) = serde_json::from_slice::<Value>(data) else { return };

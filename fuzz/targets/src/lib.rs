@@ -1,16 +1,16 @@
-//! What is fuzzed: for each target a plain function that takes any bytes and panics only if something is wrong.
+//! The fuzz targets: plain functions that take any bytes and panic only if a check fails.
 //!
 //! | target | bytes are | what must hold |
 //! |---|---|---|
 //! | [`acts`] | the decisions of a simulated run | every rule of the judge |
-//! | [`zookeeper`] | a registration that somebody wrote | what is read is a peer that can be written again |
-//! | `properties` | a configuration file | read as Java reads it; secrets in no refusal |
-//! | `url` | a metastore's URL | its written form reads back; the password shows nowhere |
-//! | `json` | a request or the spec of a job | read or refused |
-//! | `sql` | a query | answered or refused, from indexes as from raw tables |
+//! | [`zookeeper`] | a registration of any writer | a parsed peer can be written again |
+//! | `properties` | a configuration file | parsed as Java does; no error contains a secret |
+//! | `url` | a metastore's URL | the printed form parses to the same value; no text contains the password |
+//! | `json` | a request or the spec of a job | parsed or refused |
+//! | `sql` | a query | answered or refused, with equal answers from indexes and raw tables |
 //!
-//! cargo-fuzz feeds them (`fuzz/`), the tests of this crate replay the corpora (`fuzz/corpus/`) and throw random bytes at them.
-//! The last four are built with the feature `node`.
+//! cargo-fuzz runs them (`fuzz/`). The tests of this crate replay the corpora (`fuzz/corpus/`) and try random bytes. The last
+//! four targets are built with the feature `node`.
 
 pub mod acts;
 #[cfg(feature = "node")]
@@ -26,10 +26,10 @@ pub mod zookeeper;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A target: its name and what it does with bytes.
+/// A target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All targets that are built.
+/// All targets of this build.
 pub const TARGETS: &[Target] = &[
     ("acts", acts::run),
     ("zookeeper", zookeeper::run),
@@ -43,10 +43,10 @@ pub const TARGETS: &[Target] = &[
     ("sql", sql::run),
 ];
 
-/// Replays the corpus of each target that is built; returns how many inputs there were of each.
+/// Replays the corpus of each target. Returns the number of inputs of each.
 ///
 /// # Panics
-/// If a corpus is missing or an input shows something wrong.
+/// If a corpus is missing or an input fails a check.
 pub fn replay() -> Vec<(&'static str, usize)> {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
     let count = |(name, body): &Target| {

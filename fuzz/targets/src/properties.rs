@@ -1,4 +1,4 @@
-//! A configuration file: whatever it holds, it is read or refused, and secrets stay secret.
+//! A configuration file: any content is parsed or refused, and secrets stay secret.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,20 +8,20 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use kirin::config::properties::{decode, parse};
 use kirin::config::{Config, Sources};
 
-/// What must be in no text that people see.
+/// The secret, which no output may contain.
 const SECRET: &str = "Sesame-4711";
 
-/// Reads the file alone, then as the configuration of a node that also has a password.
+/// Parses the file alone, then as the configuration of a node that also has a password.
 ///
 /// # Panics
-/// If an entry is lost or a password shows.
+/// If an entry is lost or the password is printed.
 pub fn run(data: &[u8]) {
     let text = decode(data);
     let (entries, malformed) = parse("kirin.properties", &text);
     let lines = text.split(['\n', '\r']).count();
     assert!(entries.len() + malformed.len() <= lines, "more entries than lines");
     for entry in &entries {
-        // Written with every character escaped, it reads back.
+        // With every character escaped, it parses to the same entry.
         let line = format!("{}={}", escaped(&entry.key), escaped(&entry.value));
         let (again, wrong) = parse("kirin.properties", &line);
         assert!(wrong.is_empty(), "{line}");
@@ -39,7 +39,7 @@ fn load(data: &[u8]) {
     static HOME: OnceLock<tempfile::TempDir> = OnceLock::new();
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = HOME.get_or_init(|| tempfile::tempdir().expect("there is a place for temporary files"));
+    let home = HOME.get_or_init(|| tempfile::tempdir().expect("a temporary directory"));
     let conf = home.path().join("conf");
     fs::create_dir_all(&conf).expect("the folder is ours");
     fs::write(conf.join("kylin.properties"), data).expect("the folder is ours");
@@ -54,5 +54,5 @@ fn load(data: &[u8]) {
         Ok(config) => format!("{config:?}"),
         Err(refused) => format!("{refused}\n{refused:?}"),
     };
-    assert!(!shown.contains(SECRET), "a password shows: {shown}");
+    assert!(!shown.contains(SECRET), "the password is printed: {shown}");
 }

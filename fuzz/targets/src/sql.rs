@@ -1,6 +1,6 @@
 //! A query against a small model with indexes.
 //!
-//! Bytes above ASCII are words of SQL and of the model, so that random bytes are queries often enough.
+//! Bytes above ASCII stand for words of SQL and of the model, so that random bytes are often queries.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use kirin_olap::{
 };
 use serde_json::json;
 
-/// What bytes from 128 on stand for.
+/// The words for bytes from 128 on.
 const WORDS: [&str; 62] = [
     "SELECT ",
     "FROM sales",
@@ -83,10 +83,10 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
-/// Asks it, from indexes and from raw tables.
+/// Runs the query on indexes and on raw tables.
 ///
 /// # Panics
-/// If both answer and the answers differ.
+/// If both answer, and the answers differ.
 pub fn run(data: &[u8]) {
     let sql = decode(data);
     let world = world();
@@ -95,7 +95,7 @@ pub fn run(data: &[u8]) {
     let raw = ask(QueryOptions { limit, push_down: true, use_index: false, ..QueryOptions::default() });
     let index = ask(QueryOptions { limit, ..QueryOptions::default() });
     let _ = world.runtime.block_on(world.snapshot.explain(&sql, QueryOptions { limit, ..QueryOptions::default() }));
-    // Of rows that were cut off, either may show others; so may a LIMIT without an order.
+    // With a limit, each may return other rows.
     if let (Ok(raw), Ok(index)) = (raw, index)
         && raw.rows.len() < 100
         && !sql.to_ascii_uppercase().contains("LIMIT")
@@ -109,7 +109,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Floats may be added in another order.
+/// Compares with a tolerance, because floats may be added in another order.
 fn rounded(cell: &Option<String>) -> Option<String> {
     let cell = cell.as_ref()?;
     Some(match cell.parse::<f64>() {
@@ -118,7 +118,7 @@ fn rounded(cell: &Option<String>) -> Option<String> {
     })
 }
 
-/// The query that the bytes stand for.
+/// Decodes the query.
 pub fn decode(data: &[u8]) -> String {
     let mut sql = String::new();
     for byte in data.iter().take(400) {
@@ -134,7 +134,7 @@ fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let dir = tempfile::tempdir().expect("there is a place for temporary files");
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let engine = Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).expect("an engine");
         let snapshot = runtime.block_on(built(&engine, dir.path()));
         World { runtime, snapshot, _engine: engine, _dir: dir }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use kirin::config::metastore::{Backend, Metastore};
 
-/// Reads it; what was read is written and read again.
+/// Parses the URL, prints the result and parses it again.
 ///
 /// # Panics
-/// If the two differ, or a password shows.
+/// If the two differ, or the password is printed.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let verbatim = |text: &str| Ok(text.to_owned());
@@ -15,16 +15,16 @@ pub fn run(data: &[u8]) {
     let Ok(metastore) = Metastore::parse(text, &verbatim, base) else { return };
     if let Backend::Postgres(server) | Backend::MySql(server) = &metastore.backend {
         assert!(!server.hosts.is_empty() && !server.database.is_empty(), "{metastore:?}");
-        let password = format!("{}", server.password.reveal());
-        // A short one is a part of many words.
+        let password = server.password.reveal().to_owned();
+        // A short password is part of many words.
         if password.len() > 6 && !text.replacen(&password, "", 1).contains(&password) {
             let shown = format!("{metastore} {metastore:?} {}", metastore.unique_id());
-            assert!(!shown.contains(&password), "the password shows: {shown}");
+            assert!(!shown.contains(&password), "the password is printed: {shown}");
         }
     }
     let written = metastore.revealed();
     match Metastore::parse(&written, &verbatim, base) {
-        Ok(again) => assert_eq!(again.unique_id(), metastore.unique_id(), "{text} is written as {written}"),
-        Err(wrong) => panic!("{text} is written as {written}, which is refused: {wrong}"),
+        Ok(again) => assert_eq!(again.unique_id(), metastore.unique_id(), "{text} is printed as {written}"),
+        Err(wrong) => panic!("{text} is printed as {written}, which is refused: {wrong}"),
     }
 }

@@ -1,17 +1,17 @@
-//! A registration in ZooKeeper that anybody may have written.
+//! A registration in ZooKeeper by any writer.
 
 use kirin_discovery::{Role, parse_registration};
 
-/// Reads it as an entry of each kind of directory.
+/// Parses it as an entry of each kind of directory.
 ///
 /// # Panics
-/// If what is read is no peer that somebody could talk to.
+/// If the parsed peer has no usable address.
 pub fn run(data: &[u8]) {
     for role in [None, Some(Role::All), Some(Role::Query)] {
         if let Ok(peer) = parse_registration("an-entry", role, data) {
             assert!(!peer.host.trim().is_empty(), "{peer:?} has no address");
             assert!(peer.port > 0, "{peer:?} has no port");
-            assert!(role.is_none_or(|role| peer.role == role), "{peer:?} stands in another directory");
+            assert!(role.is_none_or(|role| peer.role == role), "{peer:?} belongs to another directory");
         }
     }
 }

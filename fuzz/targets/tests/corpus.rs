@@ -1,18 +1,18 @@
-//! The corpora are replayed, and random bytes find nothing.
+//! Replays the corpora and tries random bytes.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 #[test]
-fn what_was_found_once_stays_mended() {
+fn inputs_that_once_failed_pass() {
     for (target, inputs) in kirin_fuzz::replay() {
         assert!(inputs >= 3, "{target} has a corpus of {inputs}");
     }
 }
 
-/// Random bytes, the same ones each time. `KIRIN_FUZZ_CASES` sets how many for each target.
+/// Tries random bytes, the same in each run. `KIRIN_FUZZ_CASES` sets the number per target.
 #[test]
-fn random_bytes_find_nothing() {
+fn random_bytes_fail_no_check() {
     let cases = std::env::var("KIRIN_FUZZ_CASES").ok().and_then(|n| n.parse().ok());
     for (target, body) in kirin_fuzz::TARGETS {
         let usual = if matches!(*target, "sql") { 200 } else { 1_000 };

@@ -1,7 +1,7 @@
-//! The address that a node tells others, and the reading of `host:port`.
+//! The address that a node advertises, and the parser of `host:port`.
 //!
-//! Every part of a node must use the one answer of [`advertised`]: Kylin writes a host name into discovery and an IP address into
-//! ownership, and nodes seem to exist twice ever after.
+//! Every part of a node must use the result of [`advertised`]. Kylin writes a host name into discovery and an IP address into
+//! ownership, so its nodes appear twice.
 
 use std::fmt;
 
@@ -22,10 +22,10 @@ impl fmt::Display for Address {
     }
 }
 
-/// Returns the address that a node tells others.
+/// Returns the address that a node advertises.
 ///
-/// In this order: `spring.cloud.zookeeper.discovery.instance-host` with the port that the node listens on; `KYLIN_REST_ADDRESS`, a
-/// host or `host:port`; the host name with that port. A blank value counts as none.
+/// The first that is set: `spring.cloud.zookeeper.discovery.instance-host` with the port that the node listens on;
+/// `KYLIN_REST_ADDRESS`, a host or `host:port`; the host name with that port. A blank value counts as unset.
 pub fn advertised(
     instance_host: Option<&str>,
     kylin_rest_address: Option<&str>,
@@ -44,7 +44,7 @@ pub fn advertised(
     };
     let (host, own_port) = parsed.map_err(|reason| Error::Setting { setting, reason })?;
     match own_port.unwrap_or(port) {
-        0 => Err(Error::Setting { setting, reason: "port 0 can't be reached".to_owned() }),
+        0 => Err(Error::Setting { setting, reason: "port 0 is not a reachable port".to_owned() }),
         port => Ok(Address { host, port }),
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn parse_host_and_perhaps_port(text: &str) -> Result<(String, Option<
         match after.strip_prefix(':') {
             Some(port) => (host, Some(port)),
             None if after.is_empty() => (host, None),
-            None => return Err(format!("{after:?} behind the bracket is no port")),
+            None => return Err(format!("{after:?} after the bracket is not a port")),
         }
     } else {
         match text.rsplit_once(':') {
@@ -84,7 +84,7 @@ pub(crate) fn parse_host_and_perhaps_port(text: &str) -> Result<(String, Option<
     match port.map(str::parse::<u16>) {
         None => Ok((host, None)),
         Some(Ok(port)) if port > 0 => Ok((host, Some(port))),
-        Some(_) => Err(format!("{:?} is no port; allowed are 1 to 65535", port.unwrap_or_default())),
+        Some(_) => Err(format!("{:?} is not a port; allowed are 1 to 65535", port.unwrap_or_default())),
     }
 }
 
@@ -93,14 +93,14 @@ fn parse_host(host: &str) -> Result<String, String> {
     if bare.contains(':') {
         return match bare.parse::<std::net::Ipv6Addr>() {
             Ok(_) => Ok(bare.to_owned()),
-            Err(_) => Err(format!("{host:?} is no host; give the host without a port")),
+            Err(_) => Err(format!("{host:?} is not a host; write the host without a port")),
         };
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     match bare {
         "" => Err("the host is missing".to_owned()),
         _ if bare.chars().all(plain) => Ok(bare.to_owned()),
-        _ => Err(format!("{host:?} is no host")),
+        _ => Err(format!("{host:?} is not a host")),
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_instance_host_goes_before_the_rest_address_and_that_before_the_host_name() {
+    fn the_instance_host_wins_over_the_rest_address_and_that_over_the_host_name() {
         assert_eq!(chosen(Some("10.0.0.1"), Some("front:8080")), "10.0.0.1:7070");
         assert_eq!(chosen(None, Some("front:8080")), "front:8080");
         assert_eq!(chosen(Some("  "), Some("front")), "front:7070");
@@ -127,7 +127,7 @@ mod tests {
         let refused = |instance, rest| advertised(instance, rest, "box7", 7070).expect_err("refused").to_string();
         assert_eq!(
             refused(None, Some("front:eighty")),
-            "KYLIN_REST_ADDRESS: \"eighty\" is no port; allowed are 1 to 65535"
+            "KYLIN_REST_ADDRESS: \"eighty\" is not a port; allowed are 1 to 65535"
         );
         assert!(refused(Some("front:80"), None).starts_with("spring.cloud.zookeeper.discovery.instance-host: "));
         assert!(refused(None, Some("http://front")).starts_with("KYLIN_REST_ADDRESS: "));

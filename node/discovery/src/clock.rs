@@ -1,4 +1,4 @@
-//! The one place of this crate that reads clocks: the monotonic one for waits, the wall clock for people.
+//! The only module of this crate that reads clocks: the monotonic clock for waits, the wall clock for display.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Milliseconds since 1970 by this machine's wall clock, for people to read; nothing is decided by it.
+/// Milliseconds since 1970 on this machine's wall clock. For display only; no decision uses it.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module of this crate")]
 pub(crate) fn now_for_people_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What can go wrong, in words for the person who configures a node. No text here ever carries a secret.
+//! Errors of discovery, worded for the person who configures a node. No error contains a secret.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An entry of a server list can't be read.
+    /// An entry of a server list cannot be parsed.
     #[error("entry {position} of {key}, {entry:?}: {reason}")]
     ServerList {
         /// The configuration key.
         key: &'static str,
-        /// Which entry, counted from 1.
+        /// The position of the entry, from 1.
         position: usize,
-        /// The entry as it was written.
+        /// The text of the entry.
         entry: String,
         /// What is wrong, and what is allowed.
         reason: String,
     },
-    /// A setting has a value that can't be used.
+    /// A setting has an invalid value.
     #[error("{setting}: {reason}")]
     Setting {
         /// The configuration key or environment variable.
@@ -26,16 +26,16 @@ pub enum Error {
         /// What is wrong, and what is allowed.
         reason: String,
     },
-    /// A role has another name than `all`, `job` or `query`.
-    #[error("{0:?} is no role; allowed are all, job and query")]
+    /// A role is none of `all`, `job` and `query`.
+    #[error("{0:?} is not a role; allowed are all, job and query")]
     Role(String),
-    /// An announcement that nobody could use.
-    #[error("can't announce this node: {0}")]
+    /// An announcement with an invalid address.
+    #[error("cannot announce this node: {0}")]
     Announcement(String),
-    /// The source did not confirm within the time that a caller is made to wait.
-    #[error("discovery did not confirm within {} ms; the entry goes away with its session", .0.as_millis())]
+    /// The source did not confirm in time.
+    #[error("timed out after {} ms waiting for discovery to confirm; the entry ends with its session", .0.as_millis())]
     Unconfirmed(Duration),
-    /// Discovery was stopped.
+    /// Discovery has been stopped.
     #[error("discovery is stopped")]
     Stopped,
 }

@@ -1,4 +1,4 @@
-//! How discovery stands, for health pages and logs.
+//! The health of discovery, for health endpoints and logs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use tokio::time::Instant;
 
 use crate::clock;
 
-/// How discovery stands.
+/// The health of discovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// The list is fresh, and what was announced is registered.
+    /// The list is current, and this node is registered as announced.
     Up,
-    /// The list may be old, or this node may not be registered; the node works all the same.
+    /// The list may be stale, or this node may not be registered. The node works all the same.
     Degraded {
-        /// What is wrong, for people.
+        /// The reason, for display.
         reason: Arc<str>,
         /// Since when, on this node's monotonic clock. A change of the reason alone does not reset it.
         since: Instant,
     },
-    /// Nothing is under way: stopped, or never started.
+    /// Stopped, or never started.
     Off,
 }
 
 impl Health {
-    /// Is everything as it should be?
+    /// Whether discovery is up.
     pub fn is_up(&self) -> bool {
         matches!(self, Health::Up)
     }
 
-    /// Returns the health that follows from a reason to complain, or from none; `since` is kept while the trouble lasts.
+    /// Returns the next health: degraded for a reason, or up without one. `since` is kept while discovery stays degraded.
     pub(crate) fn after(&self, reason: Option<Arc<str>>) -> Health {
         match (reason, self) {
             (None, _) => Health::Up,
@@ -54,11 +54,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_keeps_its_beginning_while_its_reason_changes() {
+    fn a_changed_reason_keeps_the_beginning_of_the_degradation() {
         let first = Health::Up.after(Some("no server".into()));
         let second = first.after(Some("still no server".into()));
         let (Health::Degraded { since: a, .. }, Health::Degraded { since: b, reason }) = (&first, &second) else {
-            panic!("expected trouble, got {first:?} and {second:?}");
+            panic!("expected degraded, got {first:?} and {second:?}");
         };
         assert_eq!(a, b);
         assert_eq!(&**reason, "still no server");

@@ -1,25 +1,25 @@
 //! How Kirin nodes find each other: ZooKeeper, the metastore, or a static list.
 //!
-//! Discovery is *advice*. It tells a node whom it could talk to; it decides nothing. A peer that vanishes from the list is
-//! a hint to look again, never evidence that it died: only the metastore says who is a member and who holds what. So nothing
-//! here blocks a node. Starting returns at once, also when ZooKeeper is out of reach; the work goes on in the background for
-//! ever, and [`Health`] tells how it stands.
+//! Discovery is *advice*. It lists the nodes that a node can contact, and decides nothing. A peer that disappears from the
+//! list is a hint to read again. It is not evidence of death: only the metastore says which nodes are members and what they
+//! hold. So nothing here blocks a node. Starting returns at once, also when ZooKeeper is unreachable. The work continues in
+//! the background, and [`Health`] reports its state.
 //!
-//! Three sources answer one trait, [`Discovery`]:
+//! Three sources implement one trait, [`Discovery`]:
 //!
-//! - [`ZooKeeperDiscovery`]: Kylin's own paths and payload, so that a Curator or Spring client sees our nodes and we see theirs;
-//! - [`MetastoreDiscovery`]: fed with the members that a node reads from the metastore anyway;
+//! - [`ZooKeeperDiscovery`]: Kylin's paths and payload, so that Curator and Spring clients see our nodes and we see theirs;
+//! - [`MetastoreDiscovery`]: fed with the members that a node reads from the metastore in any case;
 //! - [`StaticDiscovery`]: the list in `kylin.server.cluster-servers`.
 //!
 //! Invariants:
 //!
 //! - *levels, not edges*: a published list is always the result of a read; events only cause reads. A lost, late or repeated
-//!   event costs time, not truth;
-//! - *wishes, not calls*: [`Discovery::announce`] states what should be registered; the background work makes it so, again and
-//!   again, after every lost session;
-//! - a list is sorted and holds one entry per address.
+//!   event costs time, not correctness;
+//! - *desired state, not calls*: [`Discovery::announce`] states what should be registered. The background work establishes it,
+//!   and restores it after every lost session;
+//! - a list is sorted and has one entry per address.
 //!
-//! It knows nothing about jobs, leadership, epochs or the store, and no decision in it reads a wall clock.
+//! This crate knows nothing about jobs, leadership, epochs or the store. No decision in it reads a wall clock.
 
 mod address;
 mod clock;
@@ -44,35 +44,35 @@ pub use peer::{Announcement, Peer, Peers, Role, Source};
 pub use static_list::{StaticDiscovery, StaticServer, parse_cluster_servers, parse_cluster_servers_with_mode};
 pub use zookeeper::{Layout, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings, parse_registration, unique_id};
 
-/// Answers with a value later; boxed, so that [`Discovery`] can be a trait object.
+/// A boxed future, so that [`Discovery`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A source of peers, and the place where this node makes itself known.
+/// A source of peers, in which this node registers itself.
 ///
-/// Every implementation works in the background from the moment it exists. None of the methods waits for a server for longer
-/// than a few seconds, and only [`withdraw`](Discovery::withdraw) and [`stop`](Discovery::stop) wait at all.
+/// Every implementation works in the background from its creation on. Only [`withdraw`](Discovery::withdraw) and
+/// [`stop`](Discovery::stop) wait for a server, and for a few seconds at most.
 pub trait Discovery: Send + Sync {
-    /// Watches the peers as they were read last; this node is among them once it is registered.
+    /// Watches the list of peers as it was last read. It contains this node once it is registered.
     ///
-    /// The list survives an outage of its source: it is then as old as [`Health::Degraded`] says.
+    /// During an outage of the source the list stays as it was; [`Health::Degraded`] says since when.
     fn peers(&self) -> watch::Receiver<Arc<Peers>>;
 
-    /// Watches how discovery itself stands.
+    /// Watches the health of discovery.
     fn health(&self) -> watch::Receiver<Health>;
 
-    /// States that this node should be registered as said, from here on, replacing an earlier wish.
+    /// Requests that this node be registered as announced. Replaces an earlier request.
     ///
-    /// Answers when the wish is noted, not when it came true: see [`health`](Discovery::health).
+    /// Completes when the request is accepted, not when it is fulfilled: see [`health`](Discovery::health).
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// States that this node should not be registered, and waits a moment for that to become true.
+    /// Requests that this node not be registered, and waits briefly for that.
     ///
-    /// An error means that the entry may outlive this call, until the session that holds it ends. The wish stands.
+    /// An error means that the entry may remain until its session ends. The request stays in force.
     fn withdraw(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Withdraws, ends the session and all background work. Idempotent; the health is [`Health::Off`] afterwards.
+    /// Withdraws, and ends the session and all background work. Idempotent. The health is [`Health::Off`] afterwards.
     fn stop(&self) -> BoxFuture<'_, ()>;
 }
 
-/// A node picks its source when it starts, so the trait must stay usable as an object.
+/// A node chooses its source at start, so the trait must stay usable as an object.
 const _: fn(&dyn Discovery) = |_| {};

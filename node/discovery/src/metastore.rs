@@ -1,7 +1,7 @@
-//! Discovery without a server of its own: the members that a node reads from the metastore with every beat.
+//! Discovery without a server of its own: from the members that a node reads from the metastore with every beat.
 //!
-//! This crate doesn't know the metastore. Whoever reads the members hands them to the [`Feeder`]; a member's row is its announcement,
-//! so announcing and withdrawing have nothing to do here.
+//! This crate does not know the metastore. The reader of the members passes them to the [`Feeder`]. A member's row is its
+//! announcement, so announcing and withdrawing do nothing here.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct MetastoreDiscovery {
     health: Arc<watch::Sender<Health>>,
 }
 
-/// Where the members are handed in. Cheap to call on every beat: a list that didn't change wakes nobody.
+/// The input for members. Cheap to call with every beat: an unchanged list wakes no reader.
 #[derive(Debug)]
 pub struct Feeder {
     peers: watch::Sender<Arc<Peers>>,
@@ -27,10 +27,10 @@ pub struct Feeder {
 }
 
 impl MetastoreDiscovery {
-    /// Makes a source that is degraded until the first members are handed in.
+    /// Creates a source that is degraded until the first members are passed in.
     pub fn new() -> (Self, Feeder) {
         let (peers, received) = watch::channel(Arc::new(Peers::default()));
-        let health = Arc::new(watch::Sender::new(Health::Off.after(Some("no members were read yet".into()))));
+        let health = Arc::new(watch::Sender::new(Health::Off.after(Some("no members have been read yet".into()))));
         (MetastoreDiscovery { peers: received, health: health.clone() }, Feeder { peers, health })
     }
 }
@@ -49,14 +49,14 @@ impl Feeder {
         self.settle(None);
     }
 
-    /// Notes that the members could not be read; the last list stays.
+    /// Records that the members could not be read. The last list stays.
     pub fn failed(&self, reason: &str) {
         self.settle(Some(reason.into()));
     }
 
     fn settle(&self, reason: Option<Arc<str>>) {
         self.health.send_if_modified(|health| {
-            // Off is for good: the reader may outlive the discovery by a beat.
+            // `Off` is final. The reader may outlive discovery by a beat.
             let next = if *health == Health::Off { Health::Off } else { health.after(reason) };
             let changed = *health != next;
             *health = next;

@@ -1,4 +1,4 @@
-//! Who is there: announcements, peers, and the sorted list that is published.
+//! Announcements, peers, and the sorted list that is published.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 
-/// What a node does: run jobs and answer queries, or only one of the two (`kylin.server.mode`).
+/// The role of a node: run jobs, answer queries, or both (`kylin.server.mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Runs jobs and answers queries.
@@ -48,34 +48,34 @@ impl FromStr for Role {
     }
 }
 
-/// What a node says of itself.
+/// What a node announces about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     /// Its role.
     pub role: Role,
-    /// Names the registration (the znode). Another process that announces the same id replaces this one.
+    /// The name of the registration (the znode). Another process that announces the same id replaces this one.
     pub id: Uuid,
-    /// The host that others reach it by.
+    /// The host under which others reach it.
     pub host: String,
     /// The port of its HTTP API.
     pub port: u16,
-    /// Free words for others to read. `instance_status` is `UP` if it isn't given.
+    /// Free-form entries for other clients. `instance_status` defaults to `UP`.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Announcement {
     pub(crate) fn validate(&self) -> Result<(), Error> {
         if self.host.is_empty() || self.host.contains([',', '/', ' ']) {
-            return Err(Error::Announcement(format!("{:?} is no host", self.host)));
+            return Err(Error::Announcement(format!("{:?} is not a host", self.host)));
         }
         if self.port == 0 {
-            return Err(Error::Announcement("port 0 can't be reached".to_owned()));
+            return Err(Error::Announcement("port 0 is not a reachable port".to_owned()));
         }
         Ok(())
     }
 }
 
-/// Where a peer was read.
+/// The source of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// A registration in ZooKeeper.
@@ -86,29 +86,29 @@ pub enum Source {
     Static,
 }
 
-/// A node that was found.
+/// A node that discovery has found.
 ///
 /// Peers sort by role, host, port and id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Peer {
     /// Its role.
     pub role: Role,
-    /// The host that it is reached by.
+    /// The host under which it is reached.
     pub host: String,
     /// The port of its HTTP API.
     pub port: u16,
-    /// How its source names it; a UUID if it is one of ours, anything if somebody else wrote it.
+    /// Its name in the source: a UUID for our own nodes, any text for entries of other writers.
     pub id: String,
-    /// When it registered, in milliseconds since 1970 by its own clock. For people only: nothing may be decided by it.
+    /// When it registered, in milliseconds since 1970 on its own clock. For display only; no decision may use it.
     pub registered_at_ms: Option<i64>,
-    /// What it says of itself beyond its address.
+    /// Its metadata besides the address.
     pub metadata: BTreeMap<String, String>,
-    /// Where it was read.
+    /// Where it was found.
     pub source: Source,
 }
 
 impl Peer {
-    /// Does it call itself ready? A peer without a status is.
+    /// Whether its status is `UP`. A peer without a status counts as ready.
     pub fn is_up(&self) -> bool {
         self.metadata.get(INSTANCE_STATUS).is_none_or(|status| status == STATUS_UP)
     }
@@ -119,7 +119,7 @@ impl Peer {
     }
 }
 
-/// The metadata entry that carries a node's status.
+/// The metadata entry with a node's status.
 pub(crate) const INSTANCE_STATUS: &str = "instance_status";
 /// The status of a node that is ready.
 pub(crate) const STATUS_UP: &str = "UP";
@@ -129,7 +129,7 @@ pub(crate) const STATUS_UP: &str = "UP";
 pub struct Peers(Vec<Peer>);
 
 impl Peers {
-    /// Builds a list from peers in the order in which they appeared: of two at one address, the later one counts.
+    /// Builds a list from peers in the order of registration. Of two with one address, the later one counts.
     pub fn from_oldest_first(peers: impl IntoIterator<Item = Peer>) -> Self {
         let newest: BTreeMap<(String, u16), Peer> =
             peers.into_iter().map(|peer| ((peer.host.clone(), peer.port), peer)).collect();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_sorted_and_the_later_of_two_at_one_address_counts() {
+    fn a_list_is_sorted_and_of_two_peers_with_one_address_the_later_one_counts() {
         let list = Peers::from_oldest_first([
             peer(Role::Query, "b", 1, "1"),
             peer(Role::All, "c", 1, "2"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_is_read_by_its_name_and_nothing_else() {
+    fn only_the_exact_name_of_a_role_is_parsed() {
         for role in Role::EVERY {
             assert_eq!(role.as_str().parse(), Ok(role));
         }

@@ -1,6 +1,6 @@
 //! The static list: `kylin.server.cluster-servers` and `kylin.server.cluster-servers-with-mode`.
 //!
-//! It never changes while a node runs, and announcing oneself has no effect: whoever wrote the list did that.
+//! The list never changes while a node runs. Announcing has no effect, because the list already contains the node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ const SERVERS_WITH_MODE: &str = "kylin.server.cluster-servers-with-mode";
 /// One entry of a server list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticServer {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Its role; [`Role::All`] in the list that names no modes.
+    /// Its role; [`Role::All`] in the list without modes.
     pub role: Role,
 }
 
-/// Parses `host:port,host:port`. Blank entries are skipped; an empty list is one.
+/// Parses `host:port,host:port`. Blank entries are skipped; an empty list is allowed.
 pub fn parse_cluster_servers(list: &str) -> Result<Vec<StaticServer>, Error> {
     parse(SERVERS, list, |entry| Ok(StaticServer { address: address::parse_host_and_port(entry)?, role: Role::All }))
 }
 
-/// Parses `host:port:mode,host:port:mode`. Blank entries are skipped; an empty list is one.
+/// Parses `host:port:mode,host:port:mode`. Blank entries are skipped; an empty list is allowed.
 pub fn parse_cluster_servers_with_mode(list: &str) -> Result<Vec<StaticServer>, Error> {
     parse(SERVERS_WITH_MODE, list, |entry| {
         let (address, mode) = entry.rsplit_once(':').ok_or("write host:port:mode")?;
@@ -59,7 +59,7 @@ fn parse(
         .collect()
 }
 
-/// Discovery from a list that a person wrote.
+/// Discovery from a configured list.
 #[derive(Debug)]
 pub struct StaticDiscovery {
     peers: watch::Sender<Arc<Peers>>,
@@ -67,7 +67,7 @@ pub struct StaticDiscovery {
 }
 
 impl StaticDiscovery {
-    /// Publishes a list; a server that stands in it twice counts once.
+    /// Publishes a list. A server that is listed twice counts once.
     pub fn new(servers: impl IntoIterator<Item = StaticServer>) -> Self {
         let peers = Peers::from_oldest_first(servers.into_iter().map(|server| Peer {
             role: server.role,
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(
             refused,
             "entry 1 of kylin.server.cluster-servers-with-mode, \"a:7070:boss\": \
-             \"boss\" is no role; allowed are all, job and query"
+             \"boss\" is not a role; allowed are all, job and query"
         );
     }
 

@@ -9,6 +9,7 @@
 //! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (of BIGINT as a wide DECIMAL) and of
 //! decimals; a sum that does not fit is an error. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
 
+use crate::conservation::{Broken, Tally, Totals};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
@@ -18,10 +19,11 @@ use crate::plan::{BuildJob, StepKind, StepPlan, plan};
 use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
 use crate::sql_type::SqlType;
-use crate::star::{LookupKey, PartialKind, Star, StarColumn};
+use crate::star::{LookupKey, Partial, PartialKind, Star, StarColumn};
 use crate::stopwatch::Stopwatch;
 use crate::table::{Column, Table};
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column as ExprColumn, ScalarValue, TableReference};
@@ -96,6 +98,10 @@ pub struct StepResult {
     pub millis: u64,
     /// What the next steps build on.
     pub outcome: StepOutcome,
+    /// Of the *Flat Table* step: what every index must have in common with the flat table. Absent in results of older
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
 }
 
 impl StepResult {
@@ -122,6 +128,9 @@ pub enum StepOutcome {
         data: LayoutData,
         /// From which layout; `None` means the flat table.
         parent: Option<u64>,
+        /// Whether its totals were compared with those of the flat table. Older versions did not.
+        #[serde(default)]
+        conserved: bool,
     },
     /// The segment's manifest.
     Published(Manifest),
@@ -174,17 +183,25 @@ async fn run(
     };
     let prior = Prior::parse(prior, &steps)?;
     let build = Build { engine, star: &star, range: job.range, dir, on_progress };
-    let (files, rows, bytes, outcome) = match plan.kind {
+    let done = match plan.kind {
         StepKind::DetectSource => build.detect_source().await?,
         StepKind::FlatTable => build.flat_table(&prior).await?,
         StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), &prior).await?,
-        StepKind::Publish => build.publish(&prior)?,
+        StepKind::Publish => build.publish(&prior).await?,
     };
+    let Done { files, rows, bytes, outcome, totals } = done;
     let millis = began.millis();
-    Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome })
+    Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome, totals })
 }
 
-type Done = (Vec<DataFile>, u64, u64, StepOutcome);
+/// What a step has done.
+struct Done {
+    files: Vec<DataFile>,
+    rows: u64,
+    bytes: u64,
+    outcome: StepOutcome,
+    totals: Option<Totals>,
+}
 
 struct Build<'a> {
     engine: &'a Arc<EngineInner>,
@@ -213,7 +230,7 @@ impl Build<'_> {
             let files = found.get(&lookup.alias).cloned().unwrap_or_default();
             self.check_unique(&state, &lookup.alias, &lookup.table, files, &lookup.keys).await?;
         }
-        Ok((vec![], rows, bytes, StepOutcome::Detected(found)))
+        Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Detected(found), totals: None })
     }
 
     /// A lookup row that is found twice would count fact rows twice.
@@ -263,40 +280,51 @@ impl Build<'_> {
                 providers.insert(alias.clone(), Arc::new(RawTable::pinned(table.clone(), files.clone())));
             }
         }
-        let in_range = self.star.partition.as_ref().and_then(|p| match self.range {
-            SegmentRange::Full => None,
-            SegmentRange::Time { start_ms, end_ms } => Some(p.in_range(start_ms, end_ms)),
-        });
-        let lookups: Vec<&str> = self.star.lookups.iter().map(|l| l.alias.as_str()).collect();
-        let columns = self.star.flat_columns();
-        let output = columns.iter().map(|c| column(&c.alias, &c.column).alias(c.to_string()));
-        let plan = join_star(self.star, &lookups, in_range, |alias| {
+        let in_range = self.star.in_range(self.range);
+        let provider = |alias: &str| {
             providers.get(alias).cloned().map(|p| p as Arc<dyn TableProvider>).ok_or_else(|| {
                 Error::invalid(
                     "prior",
                     format!("Detect Source did not report the files of \"{alias}\"; restart the job"),
                 )
             })
-        })?
-        .project(output)?
-        .build()?;
-        let files = self.write(&state, plan, self.flat_schema(), "flat", prior.source_rows(self.range)).await?;
+        };
+        let lookups: Vec<&str> = self.star.lookups.iter().map(|l| l.alias.as_str()).collect();
+        let columns = self.star.flat_columns();
+        let output = columns.iter().map(|c| column(&c.alias, &c.column).alias(c.to_string()));
+        let plan = join_star(self.star, &lookups, in_range.clone(), provider)?.project(output)?.build()?;
+        let schema = self.star.flat_schema();
+        let tally = || self.star.flat_tally();
+        let (files, totals) =
+            self.write(&state, plan, schema, "flat", prior.source_rows(self.range), tally, false).await?;
+        let (rows, bytes) = totals_of(&files);
+        // Unique keys were checked, so a LEFT JOIN keeps the number of rows, and only INNER JOINs need to be counted.
+        let inner = self.star.lookups.iter().filter(|l| l.join == JoinKind::Inner).map(|l| l.alias.as_str());
+        let inner: Vec<&str> = inner.collect();
+        let expected = match prior.source_rows(self.range).filter(|_| inner.is_empty()) {
+            Some(rows) => rows,
+            None => count(&state, join_star(self.star, &inner, in_range, provider)?).await?,
+        };
         for (alias, files) in sources {
             if let Some(table) = self.star.table(alias) {
                 // A source replaced while it was read would be half old and half new.
                 source::verify(&state, table, files).await?;
             }
         }
-        let (rows, bytes) = totals(&files);
-        Ok((files, rows, bytes, StepOutcome::Joined(self.star.signature())))
+        if rows != expected {
+            let broken = Broken { quantity: "rows".into(), expected: expected.to_string(), found: rows.to_string() };
+            return Err(Error::not_conserved("the flat table", broken));
+        }
+        let outcome = StepOutcome::Joined(self.star.signature());
+        Ok(Done { files, rows, bytes, outcome, totals: Some(totals) })
     }
 
     async fn index(&self, cuboid: Cuboid, prior: &Prior) -> Result<Done> {
-        let (flat, _) = prior.joined(self.star)?;
+        let (flat, flat_rows) = prior.joined(self.star)?;
         let parent = prior.smallest_parent(cuboid, self.star);
         let (files, from_schema) = match &parent {
             Some(data) => (&data.files, self.star.layout_schema(Cuboid(data.layout))),
-            None => (flat, self.flat_schema()),
+            None => (flat, self.star.flat_schema()),
         };
         let input_rows: u64 = files.iter().map(|f| f.rows).sum();
         let table = IndexTable {
@@ -305,34 +333,22 @@ impl Build<'_> {
             cache: self.engine.cache.clone(),
         };
         let of = |name: &str| column("input", name);
-        let groups: Vec<Expr> = cuboid.dimensions().map(|i| of(&self.star.dimensions[i].0.to_string())).collect();
-        let mut aggregates = vec![];
-        let mut output: Vec<Expr> = groups.iter().map(|g| g.clone().alias(name_of(g))).collect();
-        for partial in &self.star.partials {
-            let stored = partial.name();
-            let source = match (&parent, &partial.column) {
-                (Some(_), _) | (None, None) => of(&stored),
-                (None, Some(c)) => of(&c.to_string()),
-            };
-            let aggregate = match (partial.kind, parent.is_some()) {
-                (PartialKind::Rows, false) => expr_fn::count(lit(1i64)),
-                (PartialKind::Count, false) => expr_fn::count(source),
-                (PartialKind::Rows | PartialKind::Count, true) => expr_fn::sum(source),
-                (PartialKind::Sum, _) => expr_fn::sum(cast(source, partial.sql_type.arrow())),
-                (PartialKind::Min, _) => expr_fn::min(source),
-                (PartialKind::Max, _) => expr_fn::max(source),
-            };
-            let merged = format!("{stored}'");
-            aggregates.push(aggregate.alias(&merged));
-            output.push(Expr::Column(ExprColumn::new_unqualified(merged)).alias(stored));
-        }
+        let groups = cuboid.dimensions().map(|i| &self.star.dimensions[i].0);
+        let groups = groups.map(|c| (of(&c.to_string()), c.to_string())).collect();
+        let input = scan("input", Arc::new(table))?;
+        let plan = match &parent {
+            Some(_) => aggregate(input, groups, &self.star.partials, Input::Partials(&of))?,
+            None => aggregate(input, groups, &self.star.partials, Input::Rows(&|c| of(&c.to_string())))?,
+        };
         let schema = self.star.layout_schema(cuboid);
-        let plan = scan("input", Arc::new(table))?.aggregate(groups, aggregates)?.project(output)?.build()?;
+        let plan = plan.build()?;
         let mut state = self.engine.session(&[])?;
         let wide = (input_rows / ROWS_PER_THREAD).clamp(1, self.engine.threads as u64);
         state.config_mut().options_mut().execution.target_partitions = wide as usize;
-        let written = self.write(&state, plan, schema.clone(), &format!("layout-{}", cuboid.0), None).await?;
-        let (rows, bytes) = totals(&written);
+        let tally = || self.star.index_tally(cuboid);
+        let name = format!("layout-{}", cuboid.0);
+        let (written, found) = self.write(&state, plan, schema.clone(), &name, None, tally, true).await?;
+        let (rows, bytes) = totals_of(&written);
         let data = LayoutData {
             layout: cuboid.0,
             columns: self.star.layout_columns(cuboid),
@@ -341,15 +357,20 @@ impl Build<'_> {
             rows,
             bytes,
         };
-        Ok((written, rows, bytes, StepOutcome::Indexed { data, parent: parent.map(|p| p.layout) }))
+        let most = parent.as_ref().map_or(flat_rows, |p| p.rows);
+        check_groups(&data, most)?;
+        // Where an older version made the flat table, *Publish* takes its totals.
+        let conserved = prior.totals.as_ref().map(|totals| check_totals(&data, totals, &found)).transpose()?.is_some();
+        let outcome = StepOutcome::Indexed { data, parent: parent.map(|p| p.layout), conserved };
+        Ok(Done { files: written, rows, bytes, outcome, totals: None })
     }
 
-    fn publish(&self, prior: &Prior) -> Result<Done> {
-        let (_, source_rows) = prior.joined(self.star)?;
+    async fn publish(&self, prior: &Prior) -> Result<Done> {
+        let (flat, source_rows) = prior.joined(self.star)?;
         let mut layouts = vec![];
         for cuboid in &self.star.cuboids {
             match prior.indexes.get(&cuboid.0) {
-                Some((data, _)) => layouts.push(data.clone()),
+                Some(index) => layouts.push(index.data.clone()),
                 None => {
                     return Err(Error::invalid("prior", format!("index {} was not built; restart the job", cuboid.0)));
                 }
@@ -360,12 +381,23 @@ impl Build<'_> {
             index_files::verify(file).map_err(|problem| Error::build_file(&file.path, problem))?;
             (self.on_progress)(Progress { done: done as u64 + 1, total: Some(files.len() as u64) });
         }
+        let totals = match &prior.totals {
+            Some(totals) => totals.clone(),
+            None => tallied(flat, &self.star.flat_schema(), self.star.flat_tally()?, &Owner::Build).await?,
+        };
+        for data in layouts.iter().filter(|data| !prior.is_conserved(data.layout)) {
+            let cuboid = Cuboid(data.layout);
+            let (schema, tally) = (self.star.layout_schema(cuboid), self.star.index_tally(cuboid)?);
+            check_totals(data, &totals, &tallied(&data.files, &schema, tally, &Owner::Build).await?)?;
+        }
         let (rows, bytes) = (layouts.iter().map(|l| l.rows).sum(), layouts.iter().map(|l| l.bytes).sum());
-        let manifest = Manifest { signature: self.star.signature(), layouts, source_rows, bytes };
-        Ok((vec![], rows, bytes, StepOutcome::Published(manifest)))
+        let signature = self.star.signature();
+        let manifest = Manifest { signature, layouts, source_rows, bytes, totals: Some(totals), wrong: None };
+        Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Published(manifest), totals: None })
     }
 
     /// Runs a plan into files below the attempt's directory, one per partition that has rows.
+    #[expect(clippy::too_many_arguments, reason = "one caller for the flat table and one for indexes")]
     async fn write(
         &self,
         state: &SessionState,
@@ -373,7 +405,9 @@ impl Build<'_> {
         schema: SchemaRef,
         name: &str,
         total: Option<u64>,
-    ) -> Result<Vec<DataFile>> {
+        tally: impl Fn() -> Result<Tally>,
+        index: bool,
+    ) -> Result<(Vec<DataFile>, Totals)> {
         let dir = self.dir.join(name);
         let unwritable =
             |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
@@ -382,49 +416,117 @@ impl Build<'_> {
         let written = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
         for (i, stream) in execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate() {
+            let stream = if index { self.engine.plant.spoil(i, stream) } else { stream };
             let path: PathBuf = dir.join(format!("part-{i}.parquet"));
             let (schema, cache) = (schema.clone(), self.engine.cache.clone());
             let (written, on_progress) = (written.clone(), self.on_progress.clone());
+            let mut tally = tally()?;
             tasks.spawn(async move {
                 let on_rows = move |rows| {
                     let done = written.fetch_add(rows, Ordering::Relaxed) + rows;
                     on_progress(Progress { done, total });
                 };
-                let file = index_files::write(&path, &schema, stream, Some(&cache), &on_rows).await?;
-                Ok::<_, Error>((i, file))
+                let file = index_files::write(&path, &schema, stream, Some(&cache), &mut tally, &on_rows).await?;
+                Ok::<_, Error>((i, file, tally))
             });
         }
-        let mut files = vec![];
+        let (mut files, mut all) = (vec![], tally()?);
         while let Some(done) = tasks.join_next().await {
-            files.push(done.map_err(|e| Error::Execution(format!("a build task failed: {e}")))??);
+            let (i, file, tally) = done.map_err(|e| Error::Execution(format!("a build task failed: {e}")))??;
+            files.push((i, file));
+            all.merge(tally)?;
         }
         files.sort_by_key(|(i, _)| *i);
         index_files::sync_dir(&dir)?;
         index_files::sync_dir(self.dir)?;
-        Ok(files.into_iter().filter_map(|(_, file)| file).collect())
+        Ok((files.into_iter().filter_map(|(_, file)| file).collect(), all.totals()?))
     }
+}
 
-    fn flat_schema(&self) -> SchemaRef {
-        let fields = self.star.flat_columns().into_iter().map(|c| {
-            let sql_type = self.star.column_type(&c).unwrap_or(SqlType::Varchar);
-            Field::new(c.to_string(), sql_type.arrow(), true)
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+/// An index has no more groups than what it was made from has rows.
+fn check_groups(data: &LayoutData, most: u64) -> Result<()> {
+    if data.rows <= most {
+        return Ok(());
     }
+    let (expected, found) = (format!("at most {most}"), data.rows.to_string());
+    let broken = Broken { quantity: "groups".into(), expected, found };
+    Err(Error::not_conserved(format!("index {}", data.layout), broken))
+}
+
+/// An index has the totals of its flat table.
+fn check_totals(data: &LayoutData, flat: &Totals, index: &Totals) -> Result<()> {
+    match flat.broken_by(index) {
+        None => Ok(()),
+        Some(broken) => Err(Error::not_conserved(format!("index {}", data.layout), broken)),
+    }
+}
+
+/// The totals of written files.
+pub(crate) async fn tallied(files: &[DataFile], schema: &SchemaRef, mut tally: Tally, owner: &Owner) -> Result<Totals> {
+    for file in files {
+        for batch in index_files::batches(file).map_err(|problem| owner.error(file, problem))? {
+            let batch = batch.map_err(|problem| owner.error(file, problem))?;
+            tally.add(&index_files::conform(&batch, schema)?)?;
+            // Reading blocks; others get their turn between two batches.
+            tokio::task::yield_now().await;
+        }
+    }
+    tally.totals()
+}
+
+/// The number of rows of a plan.
+pub(crate) async fn count(state: &SessionState, plan: LogicalPlanBuilder) -> Result<u64> {
+    let plan = plan.aggregate(Vec::<Expr>::new(), [expr_fn::count(lit(1i64))])?.build()?;
+    let batches = collect(state.create_physical_plan(&plan).await?, state.task_ctx()).await?;
+    let counts = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec());
+    Ok(counts.sum::<i64>() as u64)
 }
 
 /// Input rows that are worth one more thread.
 const ROWS_PER_THREAD: u64 = 32_768;
 
-fn totals(files: &[DataFile]) -> (u64, u64) {
+/// Rows and bytes.
+fn totals_of(files: &[DataFile]) -> (u64, u64) {
     (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum())
 }
 
-fn name_of(expr: &Expr) -> String {
-    match expr {
-        Expr::Column(c) => c.name.clone(),
-        other => other.schema_name().to_string(),
+/// What an aggregation reads.
+pub(crate) enum Input<'a> {
+    /// Rows of the star, by column.
+    Rows(&'a dyn Fn(&StarColumn) -> Expr),
+    /// Groups of an index, by the name of the partial.
+    Partials(&'a dyn Fn(&str) -> Expr),
+}
+
+/// Groups rows, or merges groups. The output has the groups under their names, then the partials under theirs.
+pub(crate) fn aggregate(
+    plan: LogicalPlanBuilder,
+    groups: Vec<(Expr, String)>,
+    partials: &[Partial],
+    input: Input<'_>,
+) -> Result<LogicalPlanBuilder> {
+    let mut aggregates = vec![];
+    let mut output: Vec<Expr> = groups.iter().map(|(e, name)| e.clone().alias(name)).collect();
+    for partial in partials {
+        let stored = partial.name();
+        let aggregate = match (&input, partial.kind, &partial.column) {
+            (Input::Rows(_), PartialKind::Rows, _) | (Input::Rows(_), _, None) => expr_fn::count(lit(1i64)),
+            (Input::Rows(of), PartialKind::Count, Some(c)) => expr_fn::count(of(c)),
+            // In the type that is stored: the sum of many BIGINTs does not fit in one.
+            (Input::Rows(of), PartialKind::Sum, Some(c)) => expr_fn::sum(cast(of(c), partial.sql_type.arrow())),
+            (Input::Rows(of), PartialKind::Min, Some(c)) => expr_fn::min(of(c)),
+            (Input::Rows(of), PartialKind::Max, Some(c)) => expr_fn::max(of(c)),
+            (Input::Partials(of), PartialKind::Rows | PartialKind::Count | PartialKind::Sum, _) => {
+                expr_fn::sum(of(&stored))
+            }
+            (Input::Partials(of), PartialKind::Min, _) => expr_fn::min(of(&stored)),
+            (Input::Partials(of), PartialKind::Max, _) => expr_fn::max(of(&stored)),
+        };
+        let merged = format!("{stored}'");
+        aggregates.push(aggregate.alias(&merged));
+        output.push(Expr::Column(ExprColumn::new_unqualified(merged)).alias(stored));
     }
+    Ok(plan.aggregate(groups.into_iter().map(|(e, _)| e).collect::<Vec<_>>(), aggregates)?.project(output)?)
 }
 
 pub(crate) fn column(alias: &str, name: &str) -> Expr {
@@ -481,6 +583,35 @@ impl crate::star::StarPartition {
 }
 
 impl Star {
+    /// Columns of the flat table.
+    pub(crate) fn flat_schema(&self) -> SchemaRef {
+        let fields = self.flat_columns().into_iter().map(|c| {
+            let sql_type = self.column_type(&c).unwrap_or(SqlType::Varchar);
+            Field::new(c.to_string(), sql_type.arrow(), true)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// Counts what the flat table holds of every dimension and partial.
+    pub(crate) fn flat_tally(&self) -> Result<Tally> {
+        Tally::of_flat(self.dimensions.iter().map(|(c, _)| c.to_string()), &self.partials)
+    }
+
+    /// Counts what an index holds.
+    pub(crate) fn index_tally(&self, cuboid: Cuboid) -> Result<Tally> {
+        Tally::of_index(cuboid.dimensions().map(|i| self.dimensions[i].0.to_string()), &self.partials)
+    }
+
+    /// The condition of a range's rows; none if it is every row.
+    pub(crate) fn in_range(&self, range: SegmentRange) -> Option<Expr> {
+        match range {
+            SegmentRange::Full => None,
+            SegmentRange::Time { start_ms, end_ms } => {
+                self.partition.as_ref().map(|partition| partition.in_range(start_ms, end_ms))
+            }
+        }
+    }
+
     /// The columns of a layout's files as a manifest records them.
     pub(crate) fn layout_columns(&self, cuboid: Cuboid) -> Vec<Column> {
         let dimensions = cuboid.dimensions().map(|i| &self.dimensions[i]);
@@ -496,12 +627,19 @@ struct Prior {
     detected: Option<BTreeMap<String, Vec<SourceFile>>>,
     detected_rows: u64,
     flat: Option<(Vec<DataFile>, u64, String)>,
-    indexes: BTreeMap<u64, (LayoutData, Option<u64>)>,
+    /// Of the flat table.
+    totals: Option<Totals>,
+    indexes: BTreeMap<u64, Index>,
+}
+
+struct Index {
+    data: LayoutData,
+    conserved: bool,
 }
 
 impl Prior {
     fn parse(values: &[serde_json::Value], steps: &[StepPlan]) -> Result<Prior> {
-        let mut prior = Prior { detected: None, detected_rows: 0, flat: None, indexes: BTreeMap::new() };
+        let mut prior = Prior { detected: None, detected_rows: 0, flat: None, totals: None, indexes: BTreeMap::new() };
         for value in values {
             let result: StepResult = serde_json::from_value(value.clone()).map_err(|e| {
                 Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job"))
@@ -515,9 +653,12 @@ impl Prior {
                     prior.detected = Some(files);
                     prior.detected_rows = result.rows;
                 }
-                StepOutcome::Joined(signature) => prior.flat = Some((result.files, result.rows, signature)),
-                StepOutcome::Indexed { data, parent } => {
-                    prior.indexes.insert(data.layout, (data, parent));
+                StepOutcome::Joined(signature) => {
+                    prior.flat = Some((result.files, result.rows, signature));
+                    prior.totals = result.totals;
+                }
+                StepOutcome::Indexed { data, conserved, .. } => {
+                    prior.indexes.insert(data.layout, Index { data, conserved });
                 }
                 StepOutcome::Published(_) => {}
             }
@@ -544,11 +685,15 @@ impl Prior {
         }
     }
 
+    fn is_conserved(&self, layout: u64) -> bool {
+        self.indexes.get(&layout).is_some_and(|index| index.conserved)
+    }
+
     /// The built cuboid with the fewest rows that this one can be made from; `None` means the flat table.
     fn smallest_parent(&self, cuboid: Cuboid, star: &Star) -> Option<LayoutData> {
         self.indexes
             .values()
-            .map(|(data, _)| data)
+            .map(|index| &index.data)
             .filter(|data| data.layout != cuboid.0 && Cuboid(data.layout).covers(cuboid))
             .filter(|data| star.layout_columns(Cuboid(data.layout)) == data.columns)
             .min_by_key(|data| (data.rows, data.layout))

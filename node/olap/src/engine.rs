@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::index_files::IndexCache;
+use crate::plant::Plant;
 use crate::segment::Catalog;
 use crate::snapshot::Snapshot;
 use crate::source::RawTable;
@@ -43,6 +44,8 @@ pub struct EngineConfig {
     pub cache_bytes: usize,
     /// Where to spill; the system's temporary directory if missing.
     pub spill_dir: Option<PathBuf>,
+    /// A fault planted in builds of indexes; [`Plant::None`] unless a test proves that it is noticed.
+    pub plant: Plant,
 }
 
 impl Default for EngineConfig {
@@ -52,6 +55,7 @@ impl Default for EngineConfig {
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             cache_bytes: 256 << 20,
             spill_dir: None,
+            plant: Plant::None,
         }
     }
 }
@@ -84,6 +88,7 @@ pub(crate) struct EngineInner {
     base: SessionState,
     pub(crate) cache: Arc<IndexCache>,
     pub(crate) threads: usize,
+    pub(crate) plant: Plant,
 }
 
 impl Drop for EngineInner {
@@ -136,7 +141,8 @@ impl Engine {
         let base =
             SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(environment).build();
         let cache = Arc::new(IndexCache::new(config.cache_bytes));
-        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, cache, threads }) })
+        let plant = config.plant;
+        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, cache, threads, plant }) })
     }
 
     /// Lists what a source holds: the columns for a table definition.

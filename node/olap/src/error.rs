@@ -4,6 +4,7 @@
 //! travels *through* DataFusion (a damaged index file found while a plan runs) is put back together by
 //! [`Error::from`], so the caller sees the original.
 
+use crate::conservation::Broken;
 use datafusion::error::DataFusionError;
 
 /// Short form used everywhere in this crate.
@@ -36,6 +37,20 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A build broke a conservation law, so what it made is wrong; nothing of it may be published.
+    #[error(
+        "{what} is wrong: {quantity}: expected {expected}, found {found}; this is a fault of the build, not of the data: restart the job, and report it if it happens again"
+    )]
+    NotConserved {
+        /// The flat table, or the index.
+        what: String,
+        /// What must not change and did.
+        quantity: String,
+        /// Its value before.
+        expected: String,
+        /// Its value after.
+        found: String,
+    },
     /// A file of a published segment is missing or damaged.
     #[error("segment \"{segment}\" of model \"{model}\", index {layout}: {problem}; refresh the segment to rebuild it")]
     SegmentData {
@@ -52,7 +67,7 @@ pub enum Error {
     #[error("{0}")]
     Sql(String),
     /// No index covers the query and push-down is off.
-    #[error("No realization found for this query and push-down is off.{}\nTurn push-down on for the query (\"push_down\": true) or the project to answer from the raw tables, or build an index that covers it.", reasons.iter().map(|r| format!("\n  - {r}")).collect::<String>())]
+    #[error("No realization found for this query and push-down is off.{}\nTurn push-down on to answer from the raw tables, or build an index that covers the query.", reasons.iter().map(|r| format!("\n  - {r}")).collect::<String>())]
     NoRealization {
         /// One line per index that was considered.
         reasons: Vec<String>,
@@ -82,6 +97,11 @@ impl Error {
 
     pub(crate) fn build_file(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Error::BuildFile { path: path.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn not_conserved(what: impl Into<String>, broken: Broken) -> Self {
+        let Broken { quantity, expected, found } = broken;
+        Error::NotConserved { what: what.into(), quantity, expected, found }
     }
 
     /// Wraps this error so that it survives the way through DataFusion.

@@ -5,6 +5,7 @@
 //! the decoded batches stay in a cache bounded by bytes, keyed by path *and* checksum, so a path that is written again
 //! is another entry. Files too large for that are scanned in place, after their length was compared.
 
+use crate::conservation::Tally;
 use crate::error::{Error, Result};
 use crate::index_scan::IndexScan;
 use crate::segment::DataFile;
@@ -61,12 +62,13 @@ fn checksum(content: &[u8]) -> String {
     format!("{:016x}", hash.finish())
 }
 
-/// Writes one stream to one file and fsyncs it. `None` if the stream had no rows; then there is no file.
+/// Writes one stream to one file and fsyncs it, tallying every row. There is no file if the stream has no rows.
 pub(crate) async fn write(
     path: &Path,
     schema: &SchemaRef,
     mut stream: SendableRecordBatchStream,
     keep: Option<&IndexCache>,
+    tally: &mut Tally,
     on_rows: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Option<DataFile>> {
     let text = path.display().to_string();
@@ -92,6 +94,7 @@ pub(crate) async fn write(
             }
         };
         writer.write(&batch).map_err(|e| failed(&e))?;
+        tally.add(&batch)?;
         rows += batch.num_rows() as u64;
         on_rows(batch.num_rows() as u64);
         if let Some((cache, batches, bytes)) = &mut kept {
@@ -163,12 +166,18 @@ fn read_verified(file: &DataFile) -> Result<Bytes, String> {
 }
 
 fn decode(file: &DataFile) -> Result<Vec<RecordBatch>, String> {
+    batches(file)?.map(|batch| batch.map(compact)).collect()
+}
+
+/// The batches of a file whose checksum is right.
+pub(crate) fn batches(file: &DataFile) -> Result<impl Iterator<Item = Result<RecordBatch, String>>, String> {
     let content = read_verified(file)?;
-    let damaged = |e: &dyn std::fmt::Display| format!("{} is damaged: {e}", file.path);
+    let path = file.path.clone();
+    let damaged = move |e: &dyn std::fmt::Display| format!("{path} is damaged: {e}");
     let reader = ParquetRecordBatchReaderBuilder::try_new(content)
         .and_then(|b| b.with_batch_size(BATCH_ROWS).build())
         .map_err(|e| damaged(&e))?;
-    reader.map(|batch| batch.map(compact).map_err(|e| damaged(&e))).collect()
+    Ok(reader.map(move |batch| batch.map_err(|e| damaged(&e))))
 }
 
 /// Gives string views buffers of their own; a filtered or decoded view otherwise keeps whole pages alive.

@@ -1,7 +1,12 @@
-//! The leaf of an index query's plan: hands out the decoded batches of index files.
+//! The leaf of an index plan: hands out the decoded rows of index files.
 //!
-//! It holds names, not data: batches come from the cache when the plan *runs*. So a plan can be kept and run again
-//! without pinning memory, and a file that was damaged or deleted since is noticed each time.
+//! The scan holds file names, not data: batches come from the cache when the plan *runs*. A plan can therefore be kept
+//! and run again without pinning memory, and a file that was damaged or deleted since is noticed each time.
+//!
+//! **Invariant `each-row-once`.** The partitions share the rows by row number, in ranges that are fixed when the plan
+//! is made. They must not share by batch: each partition asks the cache on its own, and the cache may evict a file
+//! between two of them. The batches kept by the writer and those decoded from the file have different sizes, so two
+//! partitions that count batches can disagree on which rows a batch number means.
 
 use crate::index_files::{IndexCache, Owner, conform};
 use crate::segment::DataFile;
@@ -18,6 +23,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
 };
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Reads index files whole, through the cache.
@@ -31,6 +37,12 @@ pub(crate) struct IndexScan {
     partitions: usize,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+}
+
+/// The rows of one partition, numbered over all files in order.
+fn share(partition: usize, partitions: usize, rows: u64) -> Range<u64> {
+    let bound = |p: usize| (u128::from(rows) * p as u128 / partitions as u128) as u64;
+    bound(partition)..bound(partition + 1)
 }
 
 impl IndexScan {
@@ -105,20 +117,104 @@ impl ExecutionPlan for IndexScan {
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let mut mine: Vec<RecordBatch> = vec![];
-        let mut next = 0;
+        let mine = share(partition, self.partitions, self.files.iter().map(|(_, file)| file.rows).sum());
+        let mut batches: Vec<RecordBatch> = vec![];
+        let mut first = 0;
         for (owner, file) in self.files.iter() {
-            let batches = self.cache.load(file).map_err(|problem| owner.error(file, problem).through())?;
-            for batch in batches.iter() {
-                if next % self.partitions == partition {
-                    mine.push(conform(batch, &self.schema)?);
+            let damaged = |problem| owner.error(file, problem).through();
+            let loaded = self.cache.load(file).map_err(damaged)?;
+            let found: u64 = loaded.iter().map(|batch| batch.num_rows() as u64).sum();
+            if found != file.rows {
+                // The shares rest on the recorded number: with another one, rows would be left out.
+                return Err(damaged(format!("{} has {found} rows where {} were written", file.path, file.rows)));
+            }
+            for batch in loaded.iter() {
+                let end = first + batch.num_rows() as u64;
+                let (from, to) = (mine.start.max(first), mine.end.min(end));
+                if from < to {
+                    let part = batch.slice((from - first) as usize, (to - from) as usize);
+                    batches.push(conform(&part, &self.schema)?);
                 }
-                next += 1;
+                first = end;
             }
         }
         let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
-        rows.add(mine.iter().map(RecordBatch::num_rows).sum());
+        rows.add(batches.iter().map(RecordBatch::num_rows).sum());
         let schema = project_schema(&self.schema, self.projection.as_ref())?;
-        Ok(Box::pin(MemoryStream::try_new(mine, schema, self.projection.clone())?))
+        Ok(Box::pin(MemoryStream::try_new(batches, schema, self.projection.clone())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conservation::Tally;
+    use crate::index_files;
+    use datafusion::arrow::array::{AsArray, Int64Array};
+    use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use futures::TryStreamExt;
+    use std::path::Path;
+
+    fn batch(schema: &SchemaRef, rows: Range<i64>) -> RecordBatch {
+        RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from_iter_values(rows))]).unwrap()
+    }
+
+    async fn read(scan: &IndexScan, partition: usize) -> Vec<i64> {
+        let batches: Vec<_> =
+            scan.execute(partition, Arc::default()).unwrap().try_collect::<Vec<RecordBatch>>().await.unwrap();
+        batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+
+    /// The writer keeps batches of 5,000 rows; decoded again they have 16,384.
+    async fn written(dir: &Path, cache: &IndexCache) -> (SchemaRef, DataFile) {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true)]));
+        let batches = (0..14).map(|i| batch(&schema, i * 5000..(i + 1) * 5000)).collect();
+        let stream = Box::pin(MemoryStream::try_new(batches, schema.clone(), None).unwrap());
+        let mut tally = Tally::of_index(std::iter::empty(), &[]).unwrap();
+        let path = dir.join("part-0.parquet");
+        let file = index_files::write(&path, &schema, stream, Some(cache), &mut tally, &|_| {}).await.unwrap();
+        (schema, file.unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_row_is_read_once_when_the_cache_evicts_the_file_between_two_partitions() {
+        let dir = tempfile::tempdir().unwrap();
+        for partitions in [1, 2, 3, 8] {
+            for kept_until in 0..=partitions {
+                let kept = Arc::new(IndexCache::new(64 << 20));
+                let (schema, file) = written(dir.path(), &kept).await;
+                let files = Arc::new(vec![(Owner::Build, file)]);
+                let scan = |cache: Arc<IndexCache>| {
+                    IndexScan::new(schema.clone(), None, files.clone(), cache, partitions).unwrap()
+                };
+                // Partitions from `kept_until` on find nothing in their cache, and decode the file.
+                let (before, after) = (scan(kept), scan(Arc::new(IndexCache::new(0))));
+                let mut rows = vec![];
+                for p in 0..partitions {
+                    rows.extend(read(if p < kept_until { &before } else { &after }, p).await);
+                }
+                assert_eq!(rows, (0..70_000).collect::<Vec<i64>>(), "{partitions} partitions, {kept_until} kept");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_with_another_number_of_rows_than_recorded_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Arc::new(IndexCache::new(64 << 20));
+        let (schema, file) = written(dir.path(), &cache).await;
+        let files = Arc::new(vec![(Owner::Build, DataFile { rows: 69_999, ..file })]);
+        let scan = IndexScan::new(schema, None, files, cache, 2).unwrap();
+        let error = scan.execute(0, Arc::default()).err().unwrap().to_string();
+        assert!(error.contains("has 70000 rows where 69999 were written"), "{error}");
+    }
+
+    #[test]
+    fn shares_are_disjoint_and_complete() {
+        for (partitions, rows) in [(1, 0), (3, 1), (8, 7), (2, u64::MAX)] {
+            let shares: Vec<_> = (0..partitions).map(|p| share(p, partitions, rows)).collect();
+            assert_eq!((shares[0].start, shares[partitions - 1].end), (0, rows));
+            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start), "{shares:?}");
+        }
     }
 }

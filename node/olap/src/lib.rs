@@ -9,6 +9,7 @@
 
 mod answer;
 mod build;
+mod conservation;
 mod csv;
 pub mod demo;
 mod engine;
@@ -23,6 +24,7 @@ mod model;
 mod partition;
 mod plan;
 mod plan_cache;
+mod plant;
 mod rewrite;
 mod segment;
 mod snapshot;
@@ -34,9 +36,12 @@ mod stopwatch;
 mod stores;
 mod table;
 mod times;
+mod turns;
+mod verify;
 
 pub use answer::{ColumnMeta, QueryAnswer};
 pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
+pub use conservation::{Total, Totals};
 pub use engine::{Described, Engine, EngineConfig};
 pub use error::{Error, Result};
 pub use model::{
@@ -44,8 +49,10 @@ pub use model::{
     Partition,
 };
 pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
+pub use plant::Plant;
 pub use segment::{Catalog, DataFile, LayoutData, Manifest, Segment, SegmentRange};
 pub use snapshot::{AggregationExplain, Broken, Explain, QueryOptions, Realization, RejectedIndex, Snapshot};
 pub use source::SourceFile;
 pub use sql_type::java_sql_type;
 pub use table::{Column, CsvOptions, Format, Source, Table};
+pub use verify::{Problem, Verification};

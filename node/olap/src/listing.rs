@@ -80,13 +80,6 @@ impl Place {
     }
 }
 
-/// A local or remote file below the place that was listed.
-struct Entry {
-    /// Path components below the listed directory; empty if the file itself was named.
-    below: Vec<String>,
-    file: SourceFile,
-}
-
 /// Lists a source.
 pub(crate) async fn list(state: &SessionState, table: &str, source: &Source) -> Result<Listing> {
     let location = &source.location;
@@ -301,7 +294,7 @@ fn keys(parents: &[String]) -> Vec<(String, Option<String>)> {
 }
 
 fn encoded(base: &str, path: &Path) -> String {
-    format!("{}/{}", base.trim_end_matches('/'), utf8_percent_encode(path.as_ref(), PATH))
+    format!("{}/{}", base.strip_suffix('/').unwrap_or(base), utf8_percent_encode(path.as_ref(), PATH))
 }
 
 fn local_file(
@@ -311,7 +304,7 @@ fn local_file(
 ) -> Result<SourceFile, String> {
     let at = Path::from_absolute_path(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let (modified_ms, version) = stamps(meta);
-    Ok(SourceFile { url: encoded("file://", &at), bytes: meta.len(), modified_ms, version, keys })
+    Ok(SourceFile { url: encoded("file:///", &at), bytes: meta.len(), modified_ms, version, keys })
 }
 
 fn stamps(meta: &std::fs::Metadata) -> (i64, Option<String>) {

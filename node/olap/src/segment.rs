@@ -4,11 +4,15 @@
 //! built from, so a model that changed since can only lose an index, never read it wrongly. Files may come from
 //! several attempts; the manifest, published by one fenced commit, is what makes them one segment.
 
+use crate::conservation::Totals;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::sql_type::SqlType;
 use crate::table::{Column, Table};
 use chrono::DateTime;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The part of the time axis that a segment covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +113,12 @@ pub struct Manifest {
     pub source_rows: u64,
     /// Bytes of all index files.
     pub bytes: u64,
+    /// What every index has in common with the flat table. Absent in segments that older versions built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
+    /// Why no query may use the segment, if verification found it wrong. A refresh publishes a new manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
 }
 
 /// A published (READY) segment.
@@ -128,6 +138,19 @@ impl Segment {
     /// The name shown to people.
     pub fn name(&self) -> String {
         self.range.segment_name()
+    }
+}
+
+impl LayoutData {
+    /// The columns as they lie in the files.
+    pub(crate) fn schema(&self) -> Result<SchemaRef> {
+        let fields = self.columns.iter().map(|c| {
+            let sql_type = SqlType::parse(&c.type_name).ok_or_else(|| {
+                Error::invalid("manifest", format!("column \"{}\" has no known type: {}", c.name, c.type_name))
+            })?;
+            Ok(Field::new(&c.name, sql_type.arrow(), true))
+        });
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
     }
 }
 

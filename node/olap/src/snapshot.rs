@@ -17,6 +17,7 @@ use crate::star::Star;
 use crate::stopwatch::Stopwatch;
 use crate::table::{DEFAULT_SCHEMA, Table, fold, table_key};
 use crate::times;
+use crate::turns::in_turns;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -188,7 +189,8 @@ impl Snapshot {
                 }
                 None => None,
             };
-            models.push(Realizable::new(star, segments, unusable));
+            let (wrong, segments) = segments.into_iter().partition(|s| s.manifest.wrong.is_some());
+            models.push(Realizable::new(star, segments, wrong, unusable));
         }
         let raw: Vec<_> = tables.values().cloned().collect();
         let state = engine.session(&raw)?;
@@ -260,7 +262,7 @@ impl Snapshot {
         let keep = raw.is_empty() && is_timeless(&plan)?;
         let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
         let ready = Ready {
-            plan: state.query_planner().create_physical_plan(&plan, &state).await?,
+            plan: in_turns(state.query_planner().create_physical_plan(&plan, &state).await?)?,
             context: state.task_ctx(),
             columns,
             realizations: realizations(&verdicts),

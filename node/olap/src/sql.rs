@@ -11,7 +11,7 @@ use crate::table::fold;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem, SetExpr, Value,
-    VisitMut, VisitorMut,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -52,6 +52,9 @@ pub(crate) fn parse(sql: &str) -> Result<(Statement, Option<Vec<String>>)> {
         (None, _) => return Err(Error::Sql("the query is empty".into())),
         (Some(_), false) => return Err(Error::Sql("send one query at a time".into())),
     };
+    if let ControlFlow::Break(error) = Visit::visit(&statement, &mut Subqueries::default()) {
+        return Err(error);
+    }
     mend(&mut statement)?;
     if let ast::Statement::Query(query) = &mut statement {
         tell_apart(&mut query.body);
@@ -250,8 +253,101 @@ impl VisitorMut for Mender {
     }
 }
 
+/// Where `IN (SELECT …)` stands. The engine knows that it may be NULL only where NULL and FALSE mean the same.
+#[derive(Default)]
+struct Subqueries {
+    /// Addresses of those that may stand where they are.
+    fine: HashSet<usize>,
+}
+
+impl Subqueries {
+    /// A condition whose NULL means FALSE. `top` as long as only AND is above it.
+    fn condition(&mut self, expr: &Expr, top: bool) {
+        match expr {
+            Expr::Nested(inner) => self.condition(inner, top),
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+                self.condition(left, top);
+                self.condition(right, top);
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
+                self.condition(left, false);
+                self.condition(right, false);
+            }
+            Expr::UnaryOp { op: ast::UnaryOperator::Not, expr } => {
+                if let Expr::InSubquery { expr: value, negated: false, .. } = without_parentheses(expr)
+                    && top
+                    && !is_constant(value)
+                {
+                    self.fine.insert(std::ptr::from_ref(without_parentheses(expr)) as usize);
+                }
+            }
+            Expr::InSubquery { expr: value, negated, .. } if !negated || (top && !is_constant(value)) => {
+                self.fine.insert(std::ptr::from_ref(expr) as usize);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn without_parentheses(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => without_parentheses(inner),
+        other => other,
+    }
+}
+
+impl Visitor for Subqueries {
+    type Break = Error;
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Error> {
+        for condition in select.selection.iter().chain(&select.having) {
+            self.condition(condition, true);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::InSubquery { expr: value, negated, .. }
+                if !self.fine.contains(&(std::ptr::from_ref(expr) as usize)) =>
+            {
+                let problem = match (is_constant(value), negated) {
+                    (true, _) => "a constant IN (SELECT …) is supported only in WHERE, without NOT; use EXISTS",
+                    (false, true) => {
+                        "NOT IN (SELECT …) is supported only as a condition of WHERE that AND joins with others; use \
+                         NOT EXISTS"
+                    }
+                    (false, false) => {
+                        "IN (SELECT …) is supported only in WHERE, under AND and OR; use EXISTS or a join"
+                    }
+                };
+                ControlFlow::Break(Error::Sql(problem.into()))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Whether an expression is a value, maybe cast. The engine takes NULL for a value that is not in a subquery.
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::UnaryOp { expr, .. } => is_constant(expr),
+        Expr::BinaryOp { left, right, .. } => is_constant(left) && is_constant(right),
+        Expr::Function(function) => match &function.args {
+            FunctionArguments::None => true,
+            FunctionArguments::Subquery(_) => false,
+            FunctionArguments::List(list) => list
+                .args
+                .iter()
+                .all(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) if is_constant(value))),
+        },
+        _ => false,
+    }
+}
+
 fn mend(statement: &mut ast::Statement) -> Result<()> {
-    match statement.visit(&mut Mender) {
+    match VisitMut::visit(statement, &mut Mender) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -270,7 +366,7 @@ impl VisitorMut for Written {
 }
 
 fn named_as_written(statement: &mut ast::Statement) {
-    let _ = statement.visit(&mut Written);
+    let _ = VisitMut::visit(statement, &mut Written);
 }
 
 /// `LIKE … ESCAPE c` with the escape character that the engine knows.

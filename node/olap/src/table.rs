@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 /// A source table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Table {
     /// `table` or `schema.table`; without a schema it lives in the schema `default`.
     pub name: String,
@@ -187,18 +186,9 @@ impl Table {
 
     /// The columns under their folded names, as queries see them.
     pub(crate) fn folded_schema(&self) -> SchemaRef {
-        self.schema_named(fold)
-    }
-
-    /// The columns under the names that the files use.
-    pub(crate) fn file_schema(&self) -> SchemaRef {
-        self.schema_named(str::to_string)
-    }
-
-    fn schema_named(&self, name: impl Fn(&str) -> String) -> SchemaRef {
         let fields = self.columns.iter().map(|c| {
             let data_type = SqlType::parse(&c.type_name).map_or(DataType::Null, SqlType::arrow);
-            Field::new(name(&c.name), data_type, true)
+            Field::new(fold(&c.name), data_type, true)
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
@@ -242,7 +232,6 @@ mod tests {
         assert_eq!(table().key(), "default.sales");
         assert_eq!(table_key("SSB.LineOrder"), "ssb.lineorder");
         assert_eq!(table().folded_schema().field(0).name(), "id");
-        assert_eq!(table().file_schema().field(0).name(), "Id");
     }
 
     #[test]

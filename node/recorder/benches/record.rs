@@ -1,4 +1,4 @@
-//! What recording costs: CPU time at a steady 1,000 events a second, one by one, and events a second at full speed.
+//! The cost of recording: CPU time at a steady 1,000 events a second, and events a second at full speed.
 //!
 //! `cargo bench -p kirin-recorder`
 
@@ -34,7 +34,7 @@ fn main() {
     println!("full speed: {:.0} events a second told, {:.0} written", per_s(told), per_s(written));
 }
 
-/// Calls at a steady rate; the part of one core that the whole process used.
+/// Calls at a steady rate and returns the share of one core that the process used.
 fn paced(mut call: impl FnMut(Time)) -> f64 {
     let (begun, before) = (Instant::now(), cpu());
     for n in 0..SECONDS * RATE {
@@ -45,9 +45,9 @@ fn paced(mut call: impl FnMut(Time)) -> f64 {
     (cpu() - before) / begun.elapsed().as_secs_f64()
 }
 
-/// CPU seconds of this process, in the kernel's hundredths.
+/// CPU seconds of this process, in steps of 0.01 s.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("the kernel tells");
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc/self/stat is readable");
     let fields: Vec<f64> =
         stat.rsplit(") ").next().unwrap_or("").split(' ').map(|n| n.parse().unwrap_or(0.0)).collect();
     (fields[11] + fields[12]) / 100.0

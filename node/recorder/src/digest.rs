@@ -1,8 +1,8 @@
-//! What states and rows are compared by.
+//! Digests of states and checksums of rows.
 
 use kirin_core::Node;
 
-/// The digest of a core's state: equal states have equal digests, also on other machines.
+/// The digest of a core's state. Equal states have equal digests on every machine.
 pub fn digest(core: &Node) -> u64 {
     digest_of(&encoded(core))
 }
@@ -12,6 +12,6 @@ pub(crate) fn digest_of(state: &[u8]) -> u64 {
 }
 
 pub(crate) fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    // Writing to memory fails for no type of the core's: all have known lengths.
+    // Encoding to memory cannot fail: every type of the core has a known length.
     postcard::to_stdvec(value).expect("the core's types can be written down")
 }

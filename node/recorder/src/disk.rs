@@ -1,5 +1,5 @@
-//! The recorder's calls to the file system, all of them. `tests/turmoil/recorder` compiles the other modules as they stand
-//! over disks that lose power between any two of these calls.
+//! Every call that the recorder makes to the file system. `tests/turmoil/recorder` compiles the other modules unchanged
+//! over simulated disks that lose power between any two of these calls.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     File::create_new(path)
 }
 
-/// Until this, a crash of the host may take any of what was written to the file.
+/// Before this call, a crash of the host may lose any part of what was written to the file.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
@@ -24,7 +24,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Until this, a crash of the host may undo what happened to the names in the directory.
+/// Before this call, a crash of the host may undo changes of names in the directory.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
@@ -33,12 +33,12 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)
 }
 
-/// The files in the directory with their lengths, in no order.
+/// The files in the directory with their lengths, in no particular order.
 pub(crate) fn list(dir: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     std::fs::read_dir(dir)?
         .map(|entry| {
             let entry = entry?;
-            // One that was deleted meanwhile has no length any more.
+            // A file that was deleted meanwhile has no length.
             Ok((entry.path(), entry.metadata().map_or(0, |metadata| metadata.len())))
         })
         .collect()

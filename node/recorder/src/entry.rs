@@ -1,17 +1,17 @@
-//! What a recording is made of: one row an entry.
+//! The entries of a recording: one row per entry.
 //!
 //! | column | type | meaning |
 //! |---|---|---|
-//! | `seq` | u64 | number of the entry in its run, from 0, without holes within a part |
+//! | `seq` | u64 | number of the entry in its run, from 0, without gaps within a part |
 //! | `at_us` | u64 | microseconds on the node's monotonic clock |
 //! | `wall_ms` | i64 | milliseconds since 1970 on the node's wall clock, for people |
 //! | `kind` | utf8 | `state`, `event`, `digest` or `gap` |
 //! | `what` | utf8 | the event's name |
-//! | `body` | binary | the event or the state, in postcard's encoding; only the version that wrote it reads it |
-//! | `digest` | u64? | the digest of the state that was reached |
-//! | `sum` | u64 | a checksum of the row and of all rows of the part before it |
+//! | `body` | binary | the event or the state, encoded by postcard; only the version that wrote it can read it |
+//! | `digest` | u64? | the digest of the state after the event |
+//! | `sum` | u64 | a checksum of the row and of all earlier rows of the part |
 //!
-//! A host that loses power may keep the end of what was written and lose the middle: the sums tell up to where it is whole.
+//! A host that loses power may keep the end of a file and lose its middle. The checksums show how far the rows are intact.
 
 use std::hash::Hasher as _;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use kirin_core::{Event, Time};
 use twox_hash::XxHash64;
 
-/// Bumped with each change of the columns or of what the core writes down.
-pub(crate) const FORMAT: &str = "2";
+/// Incremented with each change of the columns or of the core's encoding.
+pub(crate) const FORMAT: &str = "3";
 
-/// What a part says about itself: the schema's metadata.
+/// The head of a part, stored as the schema's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The node's name.
     pub node: String,
-    /// Which run of it: the same for all its parts.
+    /// The run of the node; the same for all parts of the run.
     pub run: String,
     /// Number of the part, from 0.
     pub part: u64,
@@ -40,34 +40,34 @@ pub struct Head {
     pub version: String,
 }
 
-/// One entry as it is written.
+/// One entry as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Its number.
     pub seq: u64,
-    /// When, on the node's monotonic clock.
+    /// The time on the node's monotonic clock.
     pub at: Time,
-    /// When, in milliseconds since 1970, for people.
+    /// The wall time in milliseconds since 1970, for display only.
     pub wall_ms: i64,
-    /// What it is.
+    /// Its content.
     pub entry: Entry,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// The whole state of the core: each part begins with one.
+    /// The whole state of the core. Each part begins with one.
     State(Vec<u8>),
-    /// A fact that entered it.
+    /// An event that entered the core.
     Event {
         /// Its name.
         what: String,
         /// The event, encoded.
         body: Vec<u8>,
     },
-    /// The digest of the state that was reached.
+    /// The digest of the state after the previous event.
     Digest(u64),
-    /// Here so many events are missing.
+    /// The number of events that are missing here.
     Gap(u64),
 }
 
@@ -89,6 +89,7 @@ pub const fn name(event: &Event) -> &'static str {
         Event::DrainUndone => "drain undone",
         Event::ClaimWished { .. } => "claim wished",
         Event::SlotsWished(_) => "slots wished",
+        Event::CanChanged(_) => "can changed",
     }
 }
 
@@ -114,7 +115,7 @@ pub(crate) fn schema(head: &Head) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// Reads the head; `Err` names the format if it is another one.
+/// Reads the head. `Err` names the format if this program does not read it.
 pub(crate) fn head(schema: &Schema) -> Result<Head, String> {
     let text = |key: &str| schema.metadata().get(key).cloned().unwrap_or_default();
     let format = text("kirin.format");
@@ -129,17 +130,17 @@ pub(crate) fn head(schema: &Schema) -> Result<Head, String> {
     })
 }
 
-/// The checksum of a part's rows up to one of them.
+/// The running checksum of a part's rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum(u64);
 
 impl Sum {
-    /// Before the first row of that part.
+    /// The checksum before the part's first row.
     pub(crate) fn begin(head: &Head) -> Self {
         Self(XxHash64::oneshot(head.part, head.run.as_bytes()))
     }
 
-    /// With one more row.
+    /// The checksum after one more row.
     fn add(self, row: &Row) -> Self {
         let mut hasher = XxHash64::with_seed(self.0);
         let (kind, what, body, digest) = row.entry.columns();
@@ -195,7 +196,7 @@ pub(crate) fn batch(schema: &SchemaRef, rows: &[Row], sum: &mut Sum) -> Result<R
     RecordBatch::try_new(schema.clone(), columns)
 }
 
-/// The rows of a batch, as far as their sums are right; fewer than the batch has if one is not.
+/// The rows of a batch up to the first one with a wrong checksum.
 pub(crate) fn rows(batch: &RecordBatch, sum: &mut Sum) -> Vec<Row> {
     let column = |name: &str| batch.column_by_name(name);
     let mut read = || {

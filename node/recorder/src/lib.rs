@@ -1,22 +1,21 @@
-//! The flight recorder: every event that enters a node's core, in Arrow IPC files, so that what a node decided can be
-//! decided again, at leisure, by the same core.
+//! The flight recorder: writes every event that enters a node's core to Arrow IPC files, so that the same core can replay
+//! the node's decisions later.
 //!
-//! A run is the life of one process. It is recorded in parts, each a file that stands for itself: it begins with the whole
-//! state of the core, and what follows is one row an event, with digests of the state at intervals. The oldest parts are
-//! deleted when all of them together exceed the limit.
+//! A run is the life of one process. It is recorded in parts. Each part is a self-contained file: the whole state of the
+//! core, then one row per event, with digests of the state at intervals. When all parts together exceed the limit, the
+//! oldest are deleted.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! |---|---|
 //! | `entry.rs` | the rows and their columns |
 //! | `writer.rs` | the recorder: encodes on the caller's thread, writes on its own |
-//! | `reader.rs` | recordings, also with a torn end |
-//! | `replay.rs` | driving a core again, checking the digests |
-//! | `digest.rs` | what states and rows are compared by |
-//! | `disk.rs` | the calls to the file system, so that tests can put another one beneath |
+//! | `reader.rs` | reads recordings, also with a torn end |
+//! | `replay.rs` | drives a core through a recording and checks the digests |
+//! | `digest.rs` | digests and checksums |
+//! | `disk.rs` | the calls to the file system; tests replace them |
 //!
-//! A recorder never holds its node up: if the disk is slower than the events, or full, what does not fit is left out, the
-//! gap is recorded, and the recording goes on with a fresh state. Nothing in an event is secret: the core knows numbers
-//! only, no names, texts or SQL.
+//! A recorder never blocks its node. If the disk is full or slower than the events, the recorder drops events, records the
+//! gap, and continues with a fresh state. Events contain no secrets: the core knows numbers only, no names, texts or SQL.
 
 mod digest;
 mod disk;
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
     use crate::digest::digest_of;
 
-    /// Drives a core with events that change its state, and records them.
+    /// Drives a core with events that change its state and records them.
     fn recorded(dir: &Path, events: u64, limits: Limits) -> Node {
         let mut core = Node::start(Settings::new(Role::All), 7, Time::ZERO);
         let mut recorder = Recorder::begin(dir, "a", "run", "1.0", limits).expect("it begins");
@@ -57,6 +56,7 @@ mod tests {
                 placed: None,
                 steps: 0,
                 external: false,
+                needs: kirin_core::Capabilities::NONE,
             };
             let (at, event) = (Time::from_micros(n * 1000), Event::Told(vec![row]));
             recorder.record(&core, at, 0, &event);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_ends_in_the_state_that_the_node_was_in() {
+    fn a_replay_reaches_the_state_of_the_node() {
         let dir = tempfile::tempdir().expect("a directory");
         let core = recorded(dir.path(), 1000, Limits { digest_every: Span::from_millis(100), ..Limits::default() });
         let parts = parts(dir.path());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_stands_for_itself_and_the_oldest_go() {
+    fn each_part_is_self_contained_and_the_oldest_are_deleted() {
         let dir = tempfile::tempdir().expect("a directory");
         let limits = Limits { kept: 1 << 20, digest_every: Span::from_millis(100), ..Limits::default() };
         let core = recorded(dir.path(), 20_000, limits);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_dropped_and_nothing_else() {
+    fn only_a_torn_end_is_dropped() {
         let dir = tempfile::tempdir().expect("a directory");
         recorded(dir.path(), 5_000, Limits::default());
         let whole = &parts(dir.path())[0];
@@ -119,7 +119,7 @@ mod tests {
             let torn = Recording::open(&whole.path).expect("a recording");
             assert!(torn.torn);
             assert_eq!(torn.rows[..], whole.rows[..torn.rows.len()]);
-            assert!(torn.rows.len() >= last, "more bytes never tell less");
+            assert!(torn.rows.len() >= last, "a longer file has at least as many rows");
             last = torn.rows.len();
             if !torn.rows.is_empty() {
                 replayed(&torn);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_in_place_of_what_was_written_are_torn_and_no_end_and_no_length_is_believed() {
+    fn zeros_in_place_of_data_count_as_a_torn_end_and_not_as_an_end_mark() {
         let dir = tempfile::tempdir().expect("a directory");
         recorded(dir.path(), 500, Limits::default());
         let whole = &parts(dir.path())[0];
@@ -140,7 +140,7 @@ mod tests {
                 left[from..to.min(bytes.len())].fill(0);
                 std::fs::write(&whole.path, left).expect("written");
                 let torn = Recording::open(&whole.path).expect("a recording");
-                // Zeros that were zeros before are no damage.
+                // Bytes that were zero before are not damaged.
                 assert!(torn.torn || torn.rows == whole.rows, "{from}..{to}");
                 assert_eq!(torn.rows[..], whole.rows[..torn.rows.len()], "{from}..{to}");
             }
@@ -148,19 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_recording_is_refused() {
+    fn a_file_that_is_not_a_recording_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.arrows");
         std::fs::write(&path, "not arrow at all").expect("written");
-        let refused = Recording::open(&path).expect_err("it is none").to_string();
+        let refused = Recording::open(&path).expect_err("it is not a recording").to_string();
         assert!(refused.contains("x.arrows"), "{refused}");
     }
 
     #[test]
-    fn what_the_disk_is_too_slow_for_makes_a_gap_and_never_a_wrong_replay() {
+    fn events_that_a_slow_disk_cannot_take_become_a_gap() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut core = Node::start(Settings::new(Role::All), 7, Time::ZERO);
-        // Nothing may wait: what comes while the last row is being written is left out.
+        // Nothing may wait in memory: events that arrive while a row is being written are dropped.
         let limits = Limits { waiting: 0, ..Limits::default() };
         let mut recorder = Recorder::begin(dir.path(), "a", "run", "1.0", limits).expect("it begins");
         let gaps = |dir: &Path| {
@@ -174,7 +174,7 @@ mod tests {
                 recorder.record(&core, at, 0, &Event::ListsChanged);
                 drop(core.step(at, Event::ListsChanged));
             }
-            assert!(!events.is_empty(), "no event was left out");
+            assert!(!events.is_empty(), "no event was dropped");
         }
         drop(recorder);
         for part in &parts(dir.path()) {

@@ -1,5 +1,4 @@
-//! Reading recordings. A torn end, as a killed process, a full disk or a host without power leaves it, is dropped, and
-//! nothing else.
+//! Reads recordings. Drops a torn end, as left by a killed process, a full disk or a power failure, and nothing else.
 
 use std::path::{Path, PathBuf};
 
@@ -8,47 +7,47 @@ use arrow_ipc::reader::StreamReader;
 use crate::disk;
 use crate::entry::{FORMAT, Head, Row, Sum, head, rows};
 
-/// Why a recording can't be read or replayed.
+/// Why a recording cannot be read or replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The file can't be read.
+    /// The file cannot be read.
     #[error("cannot read {path}: {why}")]
     Unreadable {
-        /// Which.
+        /// The file.
         path: String,
         /// What is wrong.
         why: String,
     },
-    /// Another version wrote it.
+    /// A version with another format wrote it.
     #[error(
-        "{path} was recorded in format '{found}', this program reads format {FORMAT}: replay it with the version that recorded it"
+        "{path} has format '{found}'; this program reads format {FORMAT}; replay it with the version that recorded it"
     )]
     Format {
-        /// Which.
+        /// The file.
         path: String,
         /// Its format.
         found: String,
     },
-    /// The state or an event can't be decoded.
+    /// The state or an event cannot be decoded.
     #[error(
-        "entry {seq} of node {node} can't be decoded: {why}; if another build of kirin wrote it, replay it with that one"
+        "cannot decode entry {seq} of node {node}: {why}; if another build of kirin wrote it, replay it with that build"
     )]
     Undecodable {
-        /// Of which node.
+        /// The node.
         node: String,
-        /// Which entry.
+        /// The number of the entry.
         seq: u64,
         /// What is wrong.
         why: String,
     },
-    /// The core came to another state than when it was recorded.
+    /// The replayed core reached a state that differs from the recorded one.
     #[error(
-        "after entry {seq} of node {node} the state differs from the recorded one: recorded {recorded:016x}, replayed {replayed:016x}; was it recorded by this very version?"
+        "after entry {seq} of node {node} the state differs from the recorded one: recorded {recorded:016x}, replayed {replayed:016x}; replay it with the version that recorded it"
     )]
     Diverged {
-        /// Of which node.
+        /// The node.
         node: String,
-        /// After which entry.
+        /// The number of the last replayed entry.
         seq: u64,
         /// The digest that was recorded.
         recorded: u64,
@@ -60,13 +59,13 @@ pub enum Problem {
 /// One part of a run.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// Where it is.
+    /// The file.
     pub path: PathBuf,
-    /// What it says about itself.
+    /// Its head.
     pub head: Head,
     /// Its entries, in order.
     pub rows: Vec<Row>,
-    /// Whether its end is torn or its end mark is missing.
+    /// Whether its end is torn, or its end mark is missing.
     pub torn: bool,
 }
 
@@ -74,13 +73,13 @@ impl Recording {
     /// Reads a part.
     ///
     /// # Errors
-    /// If it is no recording.
+    /// If the file is not a recording.
     pub fn open(path: &Path) -> Result<Self, Problem> {
         let shown = path.display().to_string();
         let unreadable = |why: String| Problem::Unreadable { path: shown.clone(), why };
         let bytes = disk::read(path).map_err(|e| unreadable(e.to_string()))?;
         let (whole, end) = bytes.split_at(whole(&bytes));
-        let reader = StreamReader::try_new(whole, None).map_err(|e| unreadable(format!("it is no recording: {e}")))?;
+        let reader = StreamReader::try_new(whole, None).map_err(|e| unreadable(format!("not a recording: {e}")))?;
         let head = head(&reader.schema()).map_err(|found| Problem::Format { path: shown.clone(), found })?;
         let mut sum = Sum::begin(&head);
         let mut recording = Self { path: path.to_owned(), head, rows: Vec::new(), torn: end != END };
@@ -100,13 +99,13 @@ impl Recording {
     }
 }
 
-/// What begins each message of Arrow's stream.
+/// The bytes that begin each message of an Arrow stream.
 const MESSAGE: [u8; 4] = [0xff; 4];
-/// What ends the stream: a message without length. Zeros alone are none: a lost block reads as zeros.
+/// The end mark of a stream: a message of length 0. Zeros alone are not an end mark, because a lost block reads as zeros.
 const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
-/// How many of the bytes are messages that are there to their end and name nothing beyond it. Arrow's reader believes any
-/// length that it reads.
+/// The number of leading bytes that are complete messages and refer to nothing beyond their end. Arrow's reader trusts every
+/// length that it reads, so the lengths are checked here.
 fn whole(bytes: &[u8]) -> usize {
     let message = |at: usize| {
         let (marks, rest) = bytes.get(at..)?.split_first_chunk::<8>()?;
@@ -132,10 +131,10 @@ fn whole(bytes: &[u8]) -> usize {
     end
 }
 
-/// Whether all that a batch says about its columns is possible with a body of that length.
+/// Whether the buffers that a batch declares fit into a body of that length.
 fn is_within(batch: arrow_ipc::RecordBatch<'_>, body: i64) -> bool {
     let rows = batch.length();
-    // Each row has numbers in the body.
+    // Each row has fixed-width numbers in the body.
     (0..=body).contains(&rows)
         && batch.compression().is_none()
         && batch.nodes().is_some_and(|nodes| {
@@ -149,10 +148,10 @@ fn is_within(batch: arrow_ipc::RecordBatch<'_>, body: i64) -> bool {
         })
 }
 
-/// The recordings that these paths name: files, or directories with recordings; each run's parts together and in order.
+/// The recordings below these paths, which are files or directories. The parts of a run are together and in order.
 ///
 /// # Errors
-/// If a path can't be read.
+/// If a path cannot be read.
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
     let mut found = Vec::new();
     for path in paths {
@@ -165,12 +164,12 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
             found.push(path.clone());
         }
     }
-    // The name is time, run, part.
+    // A name consists of time, run and part.
     found.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
     Ok(found)
 }
 
-/// Whether that is the name of a part. One that is only being begun has another.
+/// Whether this is the name of a part. A part that is still being created has another extension.
 pub(crate) fn is_part(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "arrows")
 }

@@ -1,4 +1,4 @@
-//! Driving a core again with what was recorded.
+//! Drives a core through a recording.
 
 use kirin_core::{Effects, Event, Node, Time};
 
@@ -6,7 +6,7 @@ use crate::digest::digest;
 use crate::entry::Entry;
 use crate::reader::{Problem, Recording};
 
-/// A core that is driven through a recording, entry by entry.
+/// A core that replays a recording, entry by entry.
 #[derive(Debug)]
 pub struct Replay<'a> {
     recording: &'a Recording,
@@ -15,41 +15,41 @@ pub struct Replay<'a> {
     checked: u64,
 }
 
-/// One event and what the core made of it.
+/// One event and the effects that the core returned.
 #[derive(Debug)]
 pub struct Step {
     /// Number of the entry.
     pub seq: u64,
-    /// When, on the node's monotonic clock.
+    /// The time on the node's monotonic clock.
     pub at: Time,
-    /// When, in milliseconds since 1970 on the node's wall clock.
+    /// The wall time of the node in milliseconds since 1970.
     pub wall_ms: i64,
-    /// The fact.
+    /// The event.
     pub event: Event,
-    /// The orders.
+    /// The effects.
     pub effects: Effects,
 }
 
 impl<'a> Replay<'a> {
-    /// At the beginning of the recording.
+    /// A replay at the beginning of the recording.
     pub const fn new(recording: &'a Recording) -> Self {
         Self { recording, at: 0, core: None, checked: 0 }
     }
 
-    /// The core as it is now; `None` before the first state.
+    /// The core in its current state; `None` before the first recorded state.
     pub const fn core(&self) -> Option<&Node> {
         self.core.as_ref()
     }
 
-    /// How many digests agreed.
+    /// The number of digests that agreed.
     pub const fn checked(&self) -> u64 {
         self.checked
     }
 
-    /// The next event that entered the core, and what follows from it; `None` at the end.
+    /// Replays the next event and returns it with its effects; `None` at the end.
     ///
     /// # Errors
-    /// If an entry can't be decoded, or the replay came to another state than the node.
+    /// If an entry cannot be decoded, or the replayed state differs from the recorded one.
     pub fn step(&mut self) -> Result<Option<Step>, Problem> {
         while let Some(row) = self.recording.rows.get(self.at) {
             self.at += 1;
@@ -70,7 +70,7 @@ impl<'a> Replay<'a> {
                     let effects = core.step(row.at, event.clone());
                     return Ok(Some(Step { seq: row.seq, at: row.at, wall_ms: row.wall_ms, event, effects }));
                 }
-                // What is missing was missing before this part's state; without a state nothing can be made of an event.
+                // The gap lies before this part's state. Events before the first state cannot be replayed.
                 (Entry::Gap(_), _) | (Entry::Digest(_) | Entry::Event { .. }, None) => {}
             }
         }

@@ -1,10 +1,10 @@
-//! The recorder: encodes on the caller's thread, writes on a thread of its own.
+//! The recorder: encodes on the caller's thread and writes on a thread of its own.
 //!
-//! What is written goes to the operating system at once, so it survives the process; only what the writing thread has not
-//! got round to, the last few milliseconds, goes with a `kill -9`. A part is synced when it begins and when it ends, and not
-//! between: a host that loses power loses what its kernel had not written back yet, of the last part only.
+//! Rows go to the operating system at once, so they survive the process. A `kill -9` loses only the last few milliseconds,
+//! which the writing thread has not processed yet. A part is synced when it begins and when it ends, and not in between. A
+//! power failure loses what the kernel had not written back, of the last part only.
 //!
-//! A part gets its name when its head is on the disk, so whatever has such a name can be read.
+//! A part gets its final name when its head is on the disk, so every file with such a name can be read.
 
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -23,14 +23,14 @@ use crate::disk::{self, File};
 use crate::entry::{Entry, Head, Row, Sum, batch, name, schema};
 use crate::reader::is_part;
 
-/// How much is kept, and how much may wait for the disk.
+/// Limits on disk and in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all parts in the directory together.
+    /// Bytes of all parts in the directory.
     pub kept: u64,
-    /// Bytes that may wait in memory; beyond it, events are left out.
+    /// Bytes that may wait in memory. Beyond this, events are dropped.
     pub waiting: u64,
-    /// Time between two digests of the state, if there are events.
+    /// Minimum time between two digests of the state.
     pub digest_every: Span,
 }
 
@@ -40,18 +40,18 @@ impl Default for Limits {
     }
 }
 
-/// For how long the writing thread gathers rows after the first: two to a batch cost half of what one costs.
+/// How long the writing thread collects rows after the first one: a batch of two costs half as much per row.
 const GATHER: Duration = Duration::from_millis(2);
-/// A batch is written at the latest when it has so many rows.
+/// A batch is written at the latest when it has this many rows.
 const BATCH_MAX: usize = 1024;
-/// After trouble with the disk, recording is tried again after so long.
+/// Pause after an error of the disk.
 const TRY_AGAIN: Span = Span::from_secs(30);
-/// Microseconds that are added to the time between two digests for each byte of the state: so they cost less than a hundredth
-/// of the node's thread, however many jobs are open.
+/// Microseconds added to the time between two digests for each byte of the state. So digests take less than 1 % of the
+/// node's thread, whatever the number of open jobs.
 const DIGEST_BYTE_US: u64 = 3;
 /// The extension of a part whose head may not be on the disk yet.
 const BEGUN: &str = "begun";
-/// What a row costs in a file beyond its body, roughly: for counting a part's bytes without asking the disk.
+/// Approximate bytes of a row beyond its body, to estimate a part's size without asking the file system.
 const ROW_BYTES: u64 = 64;
 
 /// Records one run of a node.
@@ -61,13 +61,13 @@ pub struct Recorder {
     limits: Limits,
     seq: u64,
     part: u64,
-    /// Bytes that went into this part.
+    /// Bytes written to this part.
     part_bytes: u64,
-    /// Events that were left out since the last row.
+    /// Events dropped since the last row.
     missing: u64,
     trouble_at: Option<Time>,
     digest_due: Time,
-    /// `None` only while it is being dropped.
+    /// `None` only while the recorder is being dropped.
     rows: Option<Sender<Order>>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -85,10 +85,10 @@ enum Order {
 }
 
 impl Recorder {
-    /// Begins to record into that directory, which is made if it is missing. `run` tells this run from all others.
+    /// Starts recording into a directory, which is created if it is missing. `run` identifies this run.
     ///
     /// # Errors
-    /// If the directory can't be made.
+    /// If the directory cannot be created.
     pub fn begin(dir: &Path, node: &str, run: &str, version: &str, limits: Limits) -> std::io::Result<Self> {
         disk::create_dir_all(dir)?;
         let (mut recorder, writer) = Self::apart(dir, node, run, version, limits);
@@ -96,7 +96,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// A recorder whose writing end is not on its thread yet.
+    /// A recorder whose writer does not run on its thread yet.
     pub(crate) fn apart(dir: &Path, node: &str, run: &str, version: &str, limits: Limits) -> (Self, Writer) {
         let head = Head { node: node.to_owned(), run: run.to_owned(), part: 0, version: version.to_owned() };
         let (rows, inbox) = channel();
@@ -119,7 +119,7 @@ impl Recorder {
         (recorder, writer)
     }
 
-    /// Records the event that is about to enter the core, which is in the state before it.
+    /// Records an event before it enters the core.
     pub fn record(&mut self, core: &Node, at: Time, wall_ms: i64, event: &Event) {
         if self.shared.broken.load(Ordering::Relaxed) {
             let since = *self.trouble_at.get_or_insert(at);
@@ -135,7 +135,7 @@ impl Recorder {
             self.missing += 1;
             return;
         }
-        // After a gap only a fresh state makes sense of what follows.
+        // After a gap, replay needs a fresh state.
         if self.part_bytes >= self.limits.kept / 16 || self.missing > 0 {
             self.new_part(core, at, wall_ms);
         } else if at >= self.digest_due {
@@ -149,7 +149,7 @@ impl Recorder {
     fn new_part(&mut self, core: &Node, at: Time, wall_ms: i64) {
         let state = encoded(core);
         if self.part_bytes != u64::MAX && self.missing == 0 {
-            // So that the end of one part can be compared with the beginning of the next.
+            // Allows the end of one part to be compared with the beginning of the next.
             self.put(at, wall_ms, Entry::Digest(digest_of(&state)));
         }
         self.send(Order::Part { head: Head { part: self.part, ..self.head.clone() }, wall_ms });
@@ -163,7 +163,7 @@ impl Recorder {
         self.put(at, wall_ms, Entry::State(state));
     }
 
-    /// The larger the state, the rarer its digest.
+    /// The time until the next digest; it grows with the size of the state.
     fn digest_next(&mut self, at: Time, state: &[u8]) {
         self.digest_due = at + self.limits.digest_every + Span::from_micros(DIGEST_BYTE_US * state.len() as u64);
     }
@@ -179,7 +179,7 @@ impl Recorder {
 
     fn send(&self, order: Order) {
         if let Some(rows) = &self.rows {
-            // The thread ends only after this end of the channel.
+            // The thread ends when this end of the channel is dropped.
             let _ = rows.send(order);
         }
     }
@@ -201,12 +201,12 @@ fn body_bytes(entry: &Entry) -> u64 {
     }
 }
 
-/// What runs on the writing thread.
+/// The writer, which runs on its own thread.
 pub(crate) struct Writer {
     dir: PathBuf,
     kept: u64,
     inbox: Receiver<Order>,
-    /// Gathered, but not written yet.
+    /// Rows that are collected but not written.
     rows: Vec<Row>,
     file: Option<Part>,
     shared: Arc<Shared>,
@@ -245,7 +245,7 @@ impl Writer {
         while let Ok(order) = self.inbox.recv() {
             self.take(order);
             if !busy {
-                #[expect(clippy::disallowed_methods, reason = "a thread of its own, which nobody waits for")]
+                #[expect(clippy::disallowed_methods, reason = "a thread of its own; no other thread waits for it")]
                 std::thread::sleep(GATHER);
             }
             busy = self.gather(BATCH_MAX);
@@ -254,7 +254,7 @@ impl Writer {
         self.end();
     }
 
-    /// Takes what was told, until so many rows wait to be written; whether they do.
+    /// Takes messages until a full batch waits to be written; whether it does.
     pub(crate) fn gather(&mut self, most: usize) -> bool {
         while self.rows.len() < most {
             let Ok(order) = self.inbox.try_recv() else { return false };
@@ -287,7 +287,7 @@ impl Writer {
         Ok(part)
     }
 
-    /// Writes what was gathered.
+    /// Writes the collected rows.
     pub(crate) fn write(&mut self) {
         let rows = std::mem::take(&mut self.rows);
         if let Some(part) = &mut self.file
@@ -298,32 +298,32 @@ impl Writer {
         }
         let bytes: u64 = rows.iter().map(|row| ROW_BYTES + body_bytes(&row.entry)).sum();
         self.shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
-        // Its room is used again.
+        // Reuses the buffer.
         self.rows = rows;
         self.rows.clear();
     }
 
-    /// Sets the end mark.
+    /// Writes the end mark.
     pub(crate) fn end(&mut self) {
         if let Some(Err(error)) = self.file.take().map(Part::end) {
-            // All that is lost is what can't be written anyway.
-            tracing::debug!(%error, "a part of the recording could not be ended");
+            // Only data that cannot be written is lost.
+            tracing::debug!(%error, "cannot write the end mark of a recording");
         }
     }
 
     fn trouble(&mut self, error: &ArrowError) {
-        // A part that could not be written to the end ends there; the next one begins with a fresh state.
+        // The incomplete part ends here. The next part begins with a fresh state.
         self.file = None;
         if !self.shared.broken.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, dir = %self.dir.display(), "the flight recorder can't write and pauses");
+            tracing::warn!(%error, dir = %self.dir.display(), "cannot write the flight recording; pausing");
         }
     }
 
-    /// Deletes the oldest parts until one more fits below the limit.
+    /// Deletes the oldest parts until another part fits below the limit.
     fn make_room(&self) {
         let Ok(mut parts) = disk::list(&self.dir) else { return };
         parts.retain(|(path, _)| is_part(path) || path.extension().is_some_and(|extension| extension == BEGUN));
-        // Their names begin with the time at which they were begun.
+        // Names begin with the time of creation.
         parts.sort();
         let mut total: u64 = parts.iter().map(|(_, bytes)| bytes).sum::<u64>() + self.kept / 16;
         for (path, bytes) in parts {
@@ -331,7 +331,7 @@ impl Writer {
                 break;
             }
             if let Err(error) = disk::remove(&path) {
-                tracing::warn!(%error, path = %path.display(), "an old recording can't be deleted");
+                tracing::warn!(%error, path = %path.display(), "cannot delete an old recording");
             }
             total -= bytes;
         }

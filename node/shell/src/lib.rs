@@ -6,7 +6,8 @@
 //! | [`mod@shell`] | tells the core what happened, has its orders carried out |
 //! | [`link`] | nudges, questions and probes between nodes |
 //! | [`mod@heed`] | what a change in discovery means |
-//! | [`proof`] | mutual proof that both ends of a link know the cluster's secret |
+//! | [`handshake`] | Noise with the cluster secret, without I/O |
+//! | [`connection`] | handshake and frames as bytes on the wire |
 //! | [`report`] | what travels beside events, for people |
 //! | [`clock`] | the one place that reads clocks |
 //!
@@ -14,9 +15,10 @@
 //! this source also runs as it stands on a simulated network and under simulated time.
 
 pub mod clock;
+pub mod connection;
+pub mod handshake;
 pub mod heed;
 pub mod link;
-pub mod proof;
 pub mod report;
 pub mod secret;
 pub mod shell;

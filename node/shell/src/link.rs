@@ -8,52 +8,55 @@
 //! hour. So whoever watches asks now and then whether the other end still hears it, and opens another link if it does not;
 //! whoever is not asked any more lets go. A link that was opened for one nudge ends soon after it.
 //!
-//! Both ends prove that they know the cluster's secret before a byte of content flows ([`crate::proof`]), and say which
-//! member they are. Frames are JSON behind a length of four bytes and a seal. Nothing that is said here is ever *true*: it
-//! makes the receiver look.
+//! Links are encrypted and authenticated with the cluster's secret ([`crate::handshake`]), and both ends say which member they
+//! are. Nothing that is said here is ever *true*: it makes the receiver look.
+//!
+//! Strangers cost little: a handshake has a deadline, the number of handshakes at a time is bounded, and a wrong secret is
+//! found before anything expensive is computed. A peer that refuses the handshake is called less often, and a log line says
+//! what to do.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kirin_core::effect::Nudge;
 use kirin_core::event::Met;
 use kirin_core::{Event, Member};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::instant_tokio;
-use crate::proof::{Callee, Caller, Challenge, Cluster, Hello, Opener, Proof, Sealer, Session};
+use crate::connection::{Connection, Refused, malformed};
+use crate::handshake::{Cluster, Entropy};
 use crate::shell::Mind;
 
 /// How long a connection or a reply may take before the other end counts as not answering.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The pause between attempts at a link that could not be made.
 const RELINK: Duration = Duration::from_millis(500);
+/// The pause after a handshake that was refused. It will be refused again until one of the nodes is restarted.
+const RELINK_REFUSED: Duration = Duration::from_secs(5);
+/// A peer that hangs up so often in a row, without a word, refuses the handshake.
+const HANG_UPS_MAX: u32 = 5;
+/// So many handshakes of callers may be under way at a time. Further callers are hung up on.
+const HANDSHAKES_MAX: usize = 256;
+/// Warnings about the same thing are at least so far apart.
+const WARN_EVERY: Duration = Duration::from_secs(30);
 /// A probe that meets a dying process looks again after this pause, so many times.
 const PROBE_AGAIN: (Duration, u32) = (Duration::from_millis(15), 40);
 /// How often the one who opened a link asks whether the other end still hears it, or hangs up if nobody wants to know.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// A link on which so long nothing was said is nobody's any more.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// Longer frames are refused: nobody sends them.
-const FRAME_MAX: usize = 16 << 20;
-/// The same for those who have not proved themselves yet.
-const GREETING_MAX: usize = 4 << 10;
-
-type From = ReadHalf<TcpStream>;
-type To = WriteHalf<TcpStream>;
 
 /// What one node says to another.
 #[derive(Debug, Serialize, Deserialize)]
 enum Frame {
-    /// After the handshake: who speaks.
+    /// The first frame of the caller: as which member it calls.
     Hello(Option<Member>),
     /// A hint from mind to mind.
     Nudge(Nudge),
@@ -89,7 +92,7 @@ pub trait Addresses: Send + Sync + 'static {
 /// A member as its peers reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Its name, which it has to prove.
+    /// Its name, which the handshake binds.
     pub name: String,
     /// Host and port.
     pub at: String,
@@ -99,11 +102,16 @@ pub struct Address {
 #[derive(Clone)]
 pub struct Links {
     cluster: Cluster,
+    entropy: Entropy,
     name: Arc<str>,
     addresses: Arc<dyn Addresses>,
     mind: Mind,
     me: Arc<RwLock<Option<Member>>>,
     open: Arc<RwLock<BTreeMap<Member, Link>>>,
+    /// Permits for handshakes of callers.
+    handshakes: Arc<Semaphore>,
+    refused_by_us: Seldom,
+    refused_by_peer: Seldom,
 }
 
 #[derive(Clone)]
@@ -115,7 +123,24 @@ struct Link {
 impl Links {
     /// The links of the node `name`, whose core is `mind`.
     pub fn new(cluster: Cluster, name: &str, addresses: Arc<dyn Addresses>, mind: Mind) -> Self {
-        Self { cluster, name: name.into(), addresses, mind, me: Arc::default(), open: Arc::default() }
+        Self {
+            cluster,
+            entropy: Entropy::system(),
+            name: name.into(),
+            addresses,
+            mind,
+            me: Arc::default(),
+            open: Arc::default(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            refused_by_us: Seldom::default(),
+            refused_by_peer: Seldom::default(),
+        }
+    }
+
+    /// The same links with ephemeral keys from another source: for simulations, which must be reproducible.
+    #[must_use]
+    pub fn with_entropy(self, entropy: Entropy) -> Self {
+        Self { entropy, ..self }
     }
 
     /// Says under which identity this node speaks from here on.
@@ -131,11 +156,26 @@ impl Links {
     pub async fn serve(self, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
+                    let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
+                        if self.refused_by_us.is_due() {
+                            tracing::warn!(%from, limit = HANDSHAKES_MAX, "too many handshakes at a time: hung up");
+                        }
+                        continue;
+                    };
                     let links = self.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = links.answer(stream).await {
-                            tracing::debug!(%error, "a link ended");
+                        let admitted = within(PATIENCE, links.admit(stream)).await;
+                        drop(permit);
+                        let ended = match admitted {
+                            Ok((talk, peer)) => links.answer(talk, peer).await,
+                            Err(error) => Err(error),
+                        };
+                        let Err(error) = ended else { return };
+                        if Refused::of(&error).is_some() && links.refused_by_us.is_due() {
+                            tracing::warn!(%from, %error, "refused a link");
+                        } else {
+                            tracing::debug!(%from, %error, "a link ended");
                         }
                     });
                 }
@@ -148,9 +188,8 @@ impl Links {
         }
     }
 
-    async fn answer(&self, stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let (mut talk, peer) = within(PATIENCE, self.admit(stream)).await?;
+    /// Receives what an admitted caller says.
+    async fn answer(&self, mut talk: Talk, peer: Option<Member>) -> io::Result<()> {
         loop {
             match within(SILENCE_MAX, talk.receive()).await {
                 Ok(Frame::Nudge(nudge)) => self.mind.tell(match nudge {
@@ -165,7 +204,7 @@ impl Links {
                 }
                 Ok(Frame::Ping) => within(PATIENCE, talk.send(&Frame::Pong)).await?,
                 Ok(Frame::Bye) => return Ok(()),
-                Ok(Frame::Hello(_) | Frame::Reply(_) | Frame::Pong) => return Err(strange("out of turn")),
+                Ok(Frame::Hello(_) | Frame::Reply(_) | Frame::Pong) => return Err(malformed("out of turn")),
                 Err(error) => {
                     // Whoever watched this node may have died.
                     if let Some(peer) = peer.filter(|peer| self.is_watched(*peer)) {
@@ -221,17 +260,26 @@ impl Links {
 
     /// Keeps one link until nobody wants it any more. A link that is not watched ends when it breaks or falls silent.
     async fn keep(self, to: Member, mut inbox: mpsc::UnboundedReceiver<Frame>) {
+        let mut hang_ups = 0;
         loop {
-            let ended = self.run_link(to, &mut inbox).await;
-            match ended {
-                Ok(()) => return,
-                Err(error) => tracing::debug!(?to, %error, "a link broke"),
+            let Err(error) = self.run_link(to, &mut inbox).await else { return };
+            let refused = Refused::of(&error);
+            hang_ups = if refused == Some(Refused::HungUp) { hang_ups + 1 } else { 0 };
+            let is_refused = refused.is_some() && (hang_ups == 0 || hang_ups >= HANG_UPS_MAX);
+            if is_refused {
+                // Nothing that waits here will arrive. The receiver finds all of it in the metastore.
+                while inbox.try_recv().is_ok() {}
+            }
+            if is_refused && self.refused_by_peer.is_due() {
+                tracing::warn!(?to, %error, "no link to a member: its work is found more slowly, by polling the metastore");
+            } else {
+                tracing::debug!(?to, %error, "a link broke");
             }
             if inbox.is_closed() || !self.is_wanted(to, &mut inbox) {
                 return;
             }
             self.mind.tell(Event::Suspected(to));
-            tokio::time::sleep(RELINK).await;
+            tokio::time::sleep(if is_refused { RELINK_REFUSED } else { RELINK }).await;
         }
     }
 
@@ -249,7 +297,7 @@ impl Links {
     async fn run_link(&self, to: Member, inbox: &mut mpsc::UnboundedReceiver<Frame>) -> io::Result<()> {
         let (mut talk, met) = self.call(to).await?;
         if met != Some(to) {
-            return Err(strange("another member answers at that address"));
+            return Err(malformed("another member answers at that address"));
         }
         let mut ping_at = instant_tokio() + PING_EVERY;
         loop {
@@ -258,14 +306,14 @@ impl Links {
                 frame = inbox.recv() => match frame {
                     Some(frame) => within(PATIENCE, talk.send(&frame)).await?,
                     None => {
-                        talk.part().await;
+                        part(talk).await;
                         return Ok(());
                     }
                 },
-                heard = talk.from.read_u8() => return Err(heard.err().unwrap_or_else(|| strange("out of turn"))),
+                error = talk.hung_up() => return Err(error),
                 () = sleep_until(ping_at), if !inbox.is_closed() => {
                     if self.is_wanted(to, inbox) {
-                        within(PATIENCE, talk.ping()).await?;
+                        within(PATIENCE, ping(&mut talk)).await?;
                     }
                     ping_at = instant_tokio() + PING_EVERY;
                 }
@@ -285,34 +333,22 @@ impl Links {
         within(PATIENCE, self.greet(stream, &address.name)).await
     }
 
-    /// Proves itself to the node `callee` and learns as which member it answers.
+    /// Shakes hands with the node `callee` and learns as which member it answers.
     async fn greet(&self, stream: TcpStream, callee: &str) -> io::Result<(Talk, Option<Member>)> {
-        let (mut from, mut to) = tokio::io::split(stream);
-        let (caller, hello) = Caller::start(self.cluster.clone(), &self.name, callee);
-        write_greeting(&mut to, &hello).await?;
-        let (caller, proof) = caller.prove(&read_greeting::<Challenge>(&mut from).await?);
-        write_greeting(&mut to, &proof).await?;
-        let session = caller.finish(callee, &read_greeting(&mut from).await?).map_err(denied)?;
-        let mut talk = Talk::new(from, to, session);
+        let (mut talk, said) = Connection::call(stream, &self.cluster, &self.entropy, &self.name, callee).await?;
         talk.send(&Frame::Hello(self.me())).await?;
-        match talk.receive().await? {
-            Frame::Hello(member) => Ok((talk, member)),
-            _ => Err(strange("expected a hello")),
-        }
+        Ok((talk, serde_json::from_slice(&said)?))
     }
 
-    /// Lets somebody prove itself and learns which member it is.
+    /// Shakes hands with a caller and learns which member it is. Its first frame tells that it is no replay.
     async fn admit(&self, stream: TcpStream) -> io::Result<(Talk, Option<Member>)> {
-        let (mut from, mut to) = tokio::io::split(stream);
-        let hello: Hello = read_greeting(&mut from).await?;
-        let (callee, challenge) = Callee::start(&self.cluster, &self.name, &hello).map_err(denied)?;
-        write_greeting(&mut to, &challenge).await?;
-        let (session, proof) = callee.finish(&read_greeting::<Proof>(&mut from).await?).map_err(denied)?;
-        write_greeting(&mut to, &proof).await?;
-        let mut talk = Talk::new(from, to, session);
-        let Frame::Hello(peer) = talk.receive().await? else { return Err(strange("expected a hello")) };
-        talk.send(&Frame::Hello(self.me())).await?;
-        Ok((talk, peer))
+        stream.set_nodelay(true)?;
+        let me = serde_json::to_vec(&self.me())?;
+        let mut talk = Connection::accept(stream, &self.cluster, &self.entropy, &self.name, &me).await?;
+        match talk.receive().await? {
+            Frame::Hello(peer) => Ok((talk, peer)),
+            _ => Err(malformed("expected a hello")),
+        }
     }
 
     /// Looks whether a process listens at the member's address.
@@ -333,11 +369,15 @@ impl Links {
                 Err(_) => return Met::Nothing,
                 Ok((stream, address)) => match timeout(PATIENCE, self.greet(stream, &address.name)).await {
                     Ok(Ok((talk, met))) => {
-                        talk.part().await;
+                        part(talk).await;
                         // Without an identity it listens, but is no member at this moment.
                         return met.map_or(Met::Nothing, Met::Alive);
                     }
                     Err(_) => return Met::Nothing,
+                    // It listens, and will refuse the next handshake like this one.
+                    Ok(Err(error)) if Refused::of(&error).is_some_and(|refused| refused != Refused::HungUp) => {
+                        return Met::Nothing;
+                    }
                     // A dying process: its connections close a moment before its listener does.
                     Ok(Err(_)) => tokio::time::sleep(pause).await,
                 },
@@ -356,59 +396,45 @@ impl Links {
             talk.send(&Frame::Question(question)).await?;
             match talk.receive().await? {
                 Frame::Reply(value) => Ok(value),
-                _ => Err(strange("expected a reply")),
+                _ => Err(malformed("expected a reply")),
             }
         };
         let reply = within(PATIENCE, reply).await;
-        talk.part().await;
+        part(talk).await;
         reply
     }
 }
 
-/// A link whose two ends have proved themselves.
-struct Talk {
-    from: From,
-    to: To,
-    sealer: Sealer,
-    opener: Opener,
+type Talk = Connection<TcpStream>;
+
+/// Returns when the other end has answered.
+async fn ping(talk: &mut Talk) -> io::Result<()> {
+    talk.send(&Frame::Ping).await?;
+    match talk.receive().await? {
+        Frame::Pong => Ok(()),
+        _ => Err(malformed("expected a pong")),
+    }
 }
 
-impl Talk {
-    fn new(from: From, to: To, session: Session) -> Self {
-        Self { from, to, sealer: session.sealer, opener: session.opener }
-    }
+/// Hangs up, so that the other end does not take the end of this connection for a death.
+async fn part(mut talk: Talk) {
+    // If the other end is gone, it needs no good-bye.
+    let _ = within(PATIENCE, talk.send(&Frame::Bye)).await;
+}
 
-    async fn send(&mut self, frame: &Frame) -> io::Result<()> {
-        let block = serde_json::to_vec(frame)?;
-        let seal = self.sealer.seal(&block);
-        self.to.write_all(&length(&block)?).await?;
-        self.to.write_all(&seal).await?;
-        self.to.write_all(&block).await?;
-        self.to.flush().await
-    }
+/// When something was last said, so that it is not said too often.
+#[derive(Clone, Default)]
+struct Seldom(Arc<Mutex<Option<Instant>>>);
 
-    /// Returns when the other end has answered.
-    async fn ping(&mut self) -> io::Result<()> {
-        self.send(&Frame::Ping).await?;
-        match self.receive().await? {
-            Frame::Pong => Ok(()),
-            _ => Err(strange("expected a pong")),
+impl Seldom {
+    /// Whether it is time to say it again. If so, it counts as said.
+    fn is_due(&self) -> bool {
+        let (now, mut last) = (instant_tokio(), self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_due = last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        if is_due {
+            *last = Some(now);
         }
-    }
-
-    /// Hangs up, so that the other end does not take the end of this connection for a death.
-    async fn part(mut self) {
-        // Whoever is not there any more to hear it draws its own conclusions.
-        let _ = within(PATIENCE, self.send(&Frame::Bye)).await;
-    }
-
-    async fn receive(&mut self) -> io::Result<Frame> {
-        let len = self.from.read_u32().await?;
-        let mut seal = [0; 32];
-        self.from.read_exact(&mut seal).await?;
-        let block = read_block(&mut self.from, len, FRAME_MAX).await?;
-        self.opener.open(&block, &seal).map_err(denied)?;
-        Ok(serde_json::from_slice(&block)?)
+        is_due
     }
 }
 
@@ -417,41 +443,10 @@ async fn within<T>(span: Duration, what: impl Future<Output = io::Result<T>>) ->
     timeout(span, what).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
-fn strange(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-fn denied(denied: crate::proof::Denied) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, denied)
-}
-
-fn length(block: &[u8]) -> io::Result<[u8; 4]> {
-    Ok(u32::try_from(block.len()).map_err(|_| strange("a frame is too long"))?.to_be_bytes())
-}
-
-async fn read_block(from: &mut From, len: u32, max: usize) -> io::Result<Vec<u8>> {
-    if len as usize > max {
-        return Err(strange("a frame is too long"));
-    }
-    let mut block = vec![0; len as usize];
-    from.read_exact(&mut block).await?;
-    Ok(block)
-}
-
-async fn write_greeting<T: Serialize>(to: &mut To, greeting: &T) -> io::Result<()> {
-    let block = serde_json::to_vec(greeting)?;
-    to.write_all(&length(&block)?).await?;
-    to.write_all(&block).await?;
-    to.flush().await
-}
-
-async fn read_greeting<T: DeserializeOwned>(from: &mut From) -> io::Result<T> {
-    let len = from.read_u32().await?;
-    Ok(serde_json::from_slice(&read_block(from, len, GREETING_MAX).await?)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
     use crate::secret::Secret;
     use crate::shell::Inputs;
@@ -491,6 +486,12 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").await.expect("a free port")
     }
 
+    /// Answers the next caller until it has hung up.
+    async fn take(links: &Links, listener: &TcpListener) -> io::Result<()> {
+        let (talk, peer) = links.admit(listener.accept().await?.0).await?;
+        links.answer(talk, peer).await
+    }
+
     #[tokio::test]
     async fn who_is_watched_has_a_link_though_an_earlier_one_has_ended() {
         let (first, (second, _inputs, listener)) = pair().await;
@@ -511,18 +512,67 @@ mod tests {
         let me = first.me().expect("identified");
         let other = second.me().expect("identified");
 
-        let (met, answered) = tokio::join!(first.look(other), async {
-            second.answer(listener.accept().await.expect("a caller").0).await
-        });
+        let (met, answered) = tokio::join!(first.look(other), async { take(&second, &listener).await });
         assert_eq!(met, Met::Alive(other));
         answered.expect("it said good-bye");
         assert_eq!(inputs.facts(), [], "a probe is no reason to probe the prober");
 
         let ((), answered) = tokio::join!(async { drop(first.call(other).await.expect("an answer")) }, async {
-            second.answer(listener.accept().await.expect("a caller").0).await
+            take(&second, &listener).await
         });
         // The kernel may also reset a connection on which something was left unread.
         drop(answered);
         assert_eq!(inputs.facts(), [Event::Suspected(me)]);
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_over_the_encrypted_link() {
+        let (first, (second, inputs, listener)) = pair().await;
+        let other = second.me().expect("identified");
+        // The second node's loop has ended, so its answer is null.
+        drop(inputs);
+        let (reply, answered) = tokio::join!(first.question(other, Question::View), take(&second, &listener));
+        assert_eq!(reply.expect("an answer"), serde_json::Value::Null);
+        answered.expect("it said good-bye");
+    }
+
+    #[tokio::test]
+    async fn a_peer_with_another_secret_is_called_seldom_and_nothing_waits_for_it() {
+        let (first, (second, mut inputs, listener)) = pair().await;
+        let other = second.me().expect("identified");
+        let stranger = Links { cluster: Cluster { secret: Secret::new("t"), id: "c".to_owned() }, ..second.clone() };
+        first.watch(&[other]);
+        first.nudge(other, Nudge::Lists);
+        let denied = take(&stranger, &listener).await.expect_err("it does not know the secret");
+        assert_eq!(Refused::of(&denied), Some(Refused::WrongSecret));
+        let again = timeout(RELINK * 3, listener.accept()).await;
+        assert!(again.is_err(), "it is not called again at the pace of a link that broke");
+        let (met, _denied) = tokio::join!(first.look(other), take(&stranger, &listener));
+        assert_eq!(met, Met::Nothing, "a probe does not insist either");
+        assert_eq!(inputs.facts(), [], "nothing of it was heard");
+    }
+
+    #[tokio::test]
+    async fn handshakes_at_a_time_are_bounded_and_end() {
+        let (first, (second, _inputs, _listener)) = pair().await;
+        let me = first.me().expect("identified");
+        let address = second.addresses.find(me).await.expect("known").at;
+        // The link of `pair` may still be in its handshake.
+        assert_eq!(second.look(me).await, Met::Alive(me));
+        let callers = HANDSHAKES_MAX + 64;
+        let mut half_open = Vec::new();
+        for _ in 0..callers {
+            half_open.push(TcpStream::connect(&address).await.expect("accepted by the kernel"));
+        }
+        let mut ended = 0;
+        for mut stream in half_open {
+            // Those above the limit at once, the others at their deadline.
+            let read = timeout(2 * PATIENCE, stream.read_u8()).await.expect("hung up on");
+            assert!(read.is_err());
+            ended += 1;
+        }
+        assert_eq!(ended, callers);
+        assert_eq!(first.handshakes.available_permits(), HANDSHAKES_MAX);
+        assert_eq!(second.look(me).await, Met::Alive(me), "and a member gets in again");
     }
 }

@@ -315,8 +315,8 @@ mod tests {
     use kirin_core::{MemberRow, MemberState, Outcome, Role};
 
     use super::*;
+    use crate::handshake::Cluster;
     use crate::link::{Address, Addresses};
-    use crate::proof::Cluster;
     use crate::secret::Secret;
 
     struct Nothing;
@@ -361,6 +361,7 @@ mod tests {
                 state: MemberState::Up,
                 role: Role::All,
                 slots: 30,
+                can: kirin_core::Capabilities::ALL,
                 beat,
             };
             let members = members.iter().map(row).collect();

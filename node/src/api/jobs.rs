@@ -2,46 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use crate::metastore::{Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo, wall_ms};
+use crate::metastore::{
+    Accepted, Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo, wall_ms,
+};
 use crate::worker::build::BuildSpec;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use kirin_core::ask::{Fence, JobId, JobRow, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::queue::Blocked;
 use kirin_core::{Action, Answer, Ask, Event, JobState, Member};
+use kirin_wire::{
+    ADMIN, Code, Done, JobAction, JobView, JobsQuery, LAST_PRIORITY, Page, Paging, StepInfoView, StepOutput, StepView,
+    Submit, Submitted, SubmittedJob, WhyView,
+};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{ApiError, Body, Context, Data, Page, Paging, Params, Result, Shared, header_text};
-use crate::executor;
+use super::{ApiError, Body, Context, Data, Params, Result, Shared, header_text, page};
+use crate::executor::{self, capability_names};
 use kirin_shell::link::Question;
 
 /// How often an action is tried again when the job changes under it.
 const ACT_TRIES: u32 = 5;
 
 // --- submit ---
-
-/// `POST /jobs`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Submit {
-    project: String,
-    kind: String,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    subject: Option<String>,
-    #[serde(default = "normal")]
-    priority: u8,
-    #[serde(default)]
-    idempotency_key: Option<String>,
-}
-
-/// Kylin's default priority.
-pub(super) const fn normal() -> u8 {
-    3
-}
 
 /// A job to be accepted.
 pub(super) struct NewJob {
@@ -55,14 +41,12 @@ pub(super) struct NewJob {
     pub priority: u8,
     /// The same key again makes no other job.
     pub key: Option<String>,
-    /// Kylin's name of the type of job.
-    pub name: &'static str,
     /// The segments whose range it reserves.
     pub reserve: Vec<NewSegment>,
 }
 
 /// `POST /jobs`: a job of any kind but a build.
-pub(super) async fn submit(State(context): Shared, headers: HeaderMap, Body(body): Body<Submit>) -> Result<Value> {
+pub(super) async fn submit(State(context): Shared, headers: HeaderMap, Body(body): Body<Submit>) -> Result<Submitted> {
     let project = super::project(&context, &body.project).await?;
     let executor = context.attempts.executor(&body.kind).map_err(ApiError::bad)?;
     if executor.kind() == "build" {
@@ -75,11 +59,43 @@ pub(super) async fn submit(State(context): Shared, headers: HeaderMap, Body(body
         spec: body.spec,
         priority: body.priority,
         key: body.idempotency_key.or_else(|| header_text(&headers, "idempotency-key").map(str::to_owned)),
-        name: kylin_type(executor.kind()),
         reserve: Vec::new(),
     };
-    let (id, name) = accept(&context, &project, job).await?;
-    Ok(Data(json!({ "job_id": id, "jobs": [{ "job_id": id, "job_name": name }] })))
+    let job = accept(&context, &project, job).await?;
+    Ok(Data(Submitted { job_id: job.job_id.clone(), jobs: vec![job], segment_id: None }))
+}
+
+/// Checks a job and places it on a queue: the job as the metastore takes it.
+async fn prepare(
+    context: &Context,
+    project: &ProjectInfo,
+    job: NewJob,
+    key: uuid::Uuid,
+) -> std::result::Result<(Ask, SubmitInfo), ApiError> {
+    if job.priority > LAST_PRIORITY {
+        let text = format!("priority is {}, allowed is 0 (first) to {LAST_PRIORITY} (last)", job.priority);
+        return Err(ApiError::bad(text));
+    }
+    let executor = context.attempts.executor(job.kind).map_err(ApiError::bad)?;
+    executor.steps(&job.spec).map_err(ApiError::bad)?;
+    let (placing, needs) = (key.as_u64_pair().1, executor.needs());
+    let placed = context.mind.look(move |node, _| node.place(placing, needs)).await.flatten();
+    let ask = Ask::Submit {
+        project: project.id,
+        priority: Priority(job.priority),
+        placed,
+        external: executor.is_external(),
+        needs,
+        key: key.as_u128(),
+    };
+    let info = SubmitInfo {
+        kind: job.kind.to_owned(),
+        subject: job.subject,
+        submitter: ADMIN.to_owned(),
+        spec: job.spec,
+        reserve: job.reserve,
+    };
+    Ok((ask, info))
 }
 
 /// Accepts a job: checks it, has it committed, tells whom it concerns. Returns its public id and type.
@@ -87,44 +103,50 @@ pub(super) async fn accept(
     context: &Context,
     project: &ProjectInfo,
     job: NewJob,
-) -> std::result::Result<(String, &'static str), ApiError> {
-    if job.priority > 4 {
-        return Err(ApiError::bad(format!("priority is {}, allowed is 0 (first) to 4 (last)", job.priority)));
-    }
-    let executor = context.attempts.executor(job.kind).map_err(ApiError::bad)?;
-    executor.steps(&job.spec).map_err(ApiError::bad)?;
+) -> std::result::Result<SubmittedJob, ApiError> {
     let key = job_key(project.id, job.key.as_deref());
-    let placing = key.as_u64_pair().1;
-    let placed = context.mind.look(move |node, _| node.place(placing)).await.flatten();
-    let ask = Ask::Submit {
-        project: project.id,
-        priority: Priority(job.priority),
-        placed,
-        external: executor.is_external(),
-        key: key.as_u128(),
-    };
-    let info = SubmitInfo {
-        kind: job.kind.to_owned(),
-        subject: job.subject,
-        submitter: super::login::ADMIN.to_owned(),
-        spec: job.spec,
-        reserve: job.reserve,
-    };
+    let job_name = kylin_type(job.kind, &job.spec).to_owned();
+    let (ask, info) = prepare(context, project, job, key).await?;
     match context.store.ask(&ask, Extra::Submit(info)).await {
         Answer::Accepted { row, fresh } => {
             if fresh {
                 context.mind.tell(Event::Told(vec![row]));
             }
-            Ok((key.to_string(), job.name))
+            Ok(SubmittedJob { job_name, job_id: key.to_string() })
         }
         Answer::Refused => {
-            Err(ApiError::conflict("KE-010022202", "the range overlaps a segment that is there or being built")
+            Err(ApiError::new(Code::Overlap, "the range overlaps a segment that exists or is being built")
                 .suggest("see `kirin segment list`; choose another range, or drop or refresh the segment"))
         }
         Answer::Unknown => {
             Err(ApiError::unavailable("the metastore's reply was lost: the job may or may not be accepted"))
         }
         _ => Err(ApiError::unavailable("the job was not accepted")),
+    }
+}
+
+/// Accepts several jobs that reserve no ranges: all of them in one commit, or none.
+pub(super) async fn accept_all(
+    context: &Context,
+    project: &ProjectInfo,
+    jobs: Vec<NewJob>,
+) -> std::result::Result<Vec<SubmittedJob>, ApiError> {
+    let mut submitted = Vec::new();
+    let mut prepared = Vec::new();
+    for job in jobs {
+        let key = job_key(project.id, job.key.as_deref());
+        let job_name = kylin_type(job.kind, &job.spec).to_owned();
+        prepared.push(prepare(context, project, job, key).await?);
+        submitted.push(SubmittedJob { job_name, job_id: key.to_string() });
+    }
+    match context.store.submit_all(prepared).await? {
+        Accepted::All(fresh) => {
+            if !fresh.is_empty() {
+                context.mind.tell(Event::Told(fresh));
+            }
+            Ok(submitted)
+        }
+        Accepted::NoProject => Err(ApiError::no_project(&project.name)),
     }
 }
 
@@ -137,29 +159,12 @@ fn job_key(project: ProjectId, key: Option<&str>) -> uuid::Uuid {
 
 // --- show ---
 
-/// `GET /jobs`.
-#[derive(Debug, Deserialize)]
-pub(super) struct ListParams {
-    #[serde(alias = "projectName")]
-    project: Option<String>,
-    /// 0 the last day, 1 week, 2 month, 3 year, 4 all.
-    #[serde(alias = "timeFilter")]
-    time_filter: Option<u8>,
-    /// Names of Kylin's API, separated by commas.
-    statuses: Option<String>,
-    key: Option<String>,
-    subject: Option<String>,
-    sort_by: Option<String>,
-    reverse: Option<String>,
-    #[serde(flatten)]
-    paging: Paging,
-}
-
 /// `GET /jobs`: a page of jobs.
-pub(super) async fn list(State(context): Shared, Params(params): Params<ListParams>) -> Result<Page<Value>> {
-    let statuses = params.statuses.as_deref().unwrap_or_default();
+pub(super) async fn list(State(context): Shared, Params(params): Params<JobsQuery>) -> Result<Page<JobView>> {
+    let paging = Paging { page_offset: params.page_offset, page_size: params.page_size };
+    let (offset, size) = page(paging, 10)?;
     let mut states = Vec::new();
-    for status in statuses.split(',').map(str::trim).filter(|status| !status.is_empty()) {
+    for status in &params.statuses {
         states.extend(states_of(status)?);
     }
     let project = match &params.project {
@@ -189,35 +194,35 @@ pub(super) async fn list(State(context): Shared, Params(params): Params<ListPara
         subject: params.subject,
         since_ms: days.map(|days: i64| wall_ms() - days * 86_400_000),
         sort,
-        reverse: params.reverse.is_none_or(|text| !text.eq_ignore_ascii_case("false")),
-        offset: params.paging.page_offset.saturating_mul(params.paging.page_size),
-        limit: params.paging.page_size.min(10_000),
+        reverse: params.reverse.unwrap_or(true),
+        offset: offset.saturating_mul(size),
+        limit: size.min(10_000),
     };
     let (jobs, total_size) = context.store.jobs(&filter).await?;
     learn(&context, &jobs).await;
-    let value = jobs.iter().map(|job| job_json(&context, job, None)).collect();
-    Ok(Data(Page { value, offset: params.paging.page_offset, limit: params.paging.page_size, total_size }))
+    let value = jobs.iter().map(|job| job_view(&context, job, None)).collect();
+    Ok(Data(Page { value, offset, limit: size, total_size }))
 }
 
 /// `GET /jobs/{id}`.
-pub(super) async fn show(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+pub(super) async fn show(State(context): Shared, Path(id): Path<String>) -> Result<JobView> {
     let job = find(&context, &id).await?;
     learn(&context, std::slice::from_ref(&job)).await;
-    let steps = steps_json(&context, &job).await?;
-    Ok(Data(job_json(&context, &job, Some(steps))))
+    let steps = steps_of(&context, &job).await?;
+    Ok(Data(job_view(&context, &job, Some(steps))))
 }
 
 /// `GET /jobs/{id}/detail`: the steps.
-pub(super) async fn detail(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+pub(super) async fn detail(State(context): Shared, Path(id): Path<String>) -> Result<Vec<StepView>> {
     let job = find(&context, &id).await?;
-    Ok(Data(steps_json(&context, &job).await?))
+    Ok(Data(steps_of(&context, &job).await?))
 }
 
 /// The output of a step, as Kylin's UI asks for it.
-pub(super) async fn output(State(context): Shared, Path((id, step)): Path<(String, String)>) -> Result<Value> {
+pub(super) async fn output(State(context): Shared, Path((id, step)): Path<(String, String)>) -> Result<StepOutput> {
     let job = find(&context, &id).await?;
     let text = read_log(&context, &job, &step).await?;
-    Ok(Data(json!({ "jobId": job.uuid.to_string(), "stepId": step, "cmd_output": text })))
+    Ok(Data(StepOutput { job_id: job.uuid.to_string(), step_id: step, cmd_output: text }))
 }
 
 /// The log of a step, as text.
@@ -235,7 +240,7 @@ async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::
     let total = u32::try_from(plan(context, job).len()).unwrap_or(u32::MAX);
     let number = step.rsplit('_').next().and_then(|n| n.parse().ok()).filter(|n: &u32| *n < total.max(1));
     let number = number.ok_or_else(|| {
-        ApiError::not_found("KE-010032219", format!("the job has no step '{step}'")).suggest(format!(
+        ApiError::new(Code::NoJob, format!("the job has no step '{step}'")).suggest(format!(
             "use {}_00 to {}_{:02}",
             job.uuid,
             job.uuid,
@@ -245,10 +250,8 @@ async fn read_log(context: &Context, job: &JobInfo, step: &str) -> std::result::
     let dir = context.attempts.log_dir(job);
     tokio::task::spawn_blocking(move || executor::log::read(&dir, number))
         .await
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
-        .map_err(|e| {
-            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", format!("the log can't be read: {e}"))
-        })
+        .map_err(ApiError::internal)?
+        .map_err(|e| ApiError::internal(format!("the log can't be read: {e}")))
 }
 
 /// Makes sure that the nodes of these jobs can be named.
@@ -263,14 +266,14 @@ async fn find(context: &Context, id: &str) -> std::result::Result<JobInfo, ApiEr
         Ok(uuid) => context.store.job_by_uuid(uuid).await?,
         Err(_) => None,
     };
-    job.ok_or_else(|| {
-        ApiError::not_found("KE-010032219", format!("there is no job '{id}'")).suggest("see `kirin job list`")
-    })
+    job.ok_or_else(|| ApiError::new(Code::NoJob, format!("there is no job '{id}'")).suggest("see `kirin job list`"))
 }
 
-/// Kylin's name for a job of that kind.
-fn kylin_type(kind: &str) -> &'static str {
+/// Kylin's name for the type of such a job.
+fn kylin_type(kind: &str, spec: &Value) -> &'static str {
+    let is_refresh = || BuildSpec::deserialize(spec).is_ok_and(|spec| spec.refresh);
     match kind {
+        "build" if is_refresh() => "INDEX_REFRESH",
         "build" => "INC_BUILD",
         "command" => "COMMAND",
         _ => "PROBE",
@@ -308,66 +311,71 @@ fn states_of(status: &str) -> std::result::Result<&'static [JobState], ApiError>
     })
 }
 
-fn job_json(context: &Context, job: &JobInfo, steps: Option<Value>) -> Value {
+fn job_view(context: &Context, job: &JobInfo, steps: Option<Vec<StepView>>) -> JobView {
     let now = wall_ms();
     let (start, end) = (job.started_ms.unwrap_or(0), job.ended_ms.unwrap_or(0));
     let over = if end > 0 { end } else { now };
     // Wall clocks of several machines are subtracted here: for people, and never below zero.
-    let duration = if start > 0 { (over - start).max(0) } else { 0 };
-    let wait = if start > 0 { start - job.created_ms } else { over - job.created_ms }.max(0);
+    let duration = if start > 0 { over - start } else { 0 };
+    let wait = if start > 0 { start - job.created_ms } else { over - job.created_ms };
     let done = f64::from(job.row.steps);
     let total = plan(context, job).len();
     let build = BuildSpec::deserialize(&job.spec).ok();
-    let (range_start, range_end) =
+    let (data_range_start, data_range_end) =
         build.as_ref().map_or(crate::catalog::FULL, |spec| crate::catalog::ends(&spec.build.range));
-    json!({
-        "id": job.uuid.to_string(),
-        "uuid": job.uuid.to_string(),
-        "job_name": kylin_type(&job.kind),
-        "job_status": status(job.row.state, job.row.holder.is_some()),
-        "scheduler_state": job.row.state.name(),
-        "kind": job.kind,
-        "project": job.project,
-        "submitter": job.submitter,
-        "target_model": job.subject,
-        "target_subject": job.subject,
-        "target_subject_error": false,
-        "target_segments": build.iter().map(|spec| spec.segment.as_str()).collect::<Vec<_>>(),
-        "create_time": job.created_ms,
-        "last_modified": job.changed_ms,
-        "exec_start_time": start,
-        "exec_end_time": end,
-        "duration": duration,
-        "total_duration": (over - job.created_ms).max(0),
-        "wait_time": wait,
-        "step_ratio": if total == 0 { 0.0 } else { done / total as f64 },
-        "progress": f64::from(job.progress) / 10.0,
-        "data_range_start": range_start,
-        "data_range_end": range_end,
-        "steps": steps,
-        "discard_safety": true,
-        "job_scheduler_mode": "CHAIN",
-        "priority": job.row.priority.0,
-        "epoch": job.row.epoch.0,
-        "node": job.row.holder.map(|holder| context.directory.name(holder.node)).unwrap_or_default(),
-        "placed": job.row.placed.map(|node| context.directory.name(node)),
-        "failed_msg": job.failure,
-        "version": 0,
-    })
+    JobView {
+        id: job.uuid.to_string(),
+        uuid: job.uuid.to_string(),
+        job_name: kylin_type(&job.kind, &job.spec).to_owned(),
+        job_status: status(job.row.state, job.row.holder.is_some()).to_owned(),
+        scheduler_state: job.row.state.name().to_owned(),
+        kind: job.kind.clone(),
+        project: job.project.clone(),
+        submitter: job.submitter.clone(),
+        target_model: job.subject.clone(),
+        target_subject: job.subject.clone(),
+        target_subject_error: false,
+        target_segments: build.into_iter().map(|spec| spec.segment).collect(),
+        create_time: job.created_ms,
+        last_modified: job.changed_ms,
+        exec_start_time: start,
+        exec_end_time: end,
+        duration: span(duration),
+        total_duration: span(over - job.created_ms),
+        wait_time: span(wait),
+        step_ratio: if total == 0 { 0.0 } else { done / total as f64 },
+        // The last report of a worker may be older than its end.
+        progress: if job.row.state == JobState::Succeed { 100.0 } else { f64::from(job.progress) / 10.0 },
+        data_range_start,
+        data_range_end,
+        steps,
+        discard_safety: true,
+        job_scheduler_mode: "CHAIN".to_owned(),
+        priority: job.row.priority.0,
+        epoch: job.row.epoch.0,
+        node: job.row.holder.map(|holder| context.directory.name(holder.node)).unwrap_or_default(),
+        placed: job.row.placed.map(|node| context.directory.name(node)),
+        failed_msg: job.failure.clone(),
+        version: 0,
+    }
 }
 
-/// The names of the steps that the job has.
+/// A difference of two wall clocks, for people: never below zero.
+fn span(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or(0)
+}
+
+/// The names of the steps that the job has, also of a kind that this node is not able to run.
 fn plan(context: &Context, job: &JobInfo) -> Vec<String> {
     context.attempts.executor(&job.kind).and_then(|executor| executor.steps(&job.spec)).unwrap_or_default()
 }
 
-async fn steps_json(context: &Context, job: &JobInfo) -> std::result::Result<Value, ApiError> {
+async fn steps_of(context: &Context, job: &JobInfo) -> std::result::Result<Vec<StepView>, ApiError> {
     let done = context.store.steps(job.row.id).await?;
     let nodes: Vec<_> = done.iter().map(|step| step.node).collect();
     context.directory.learn(&nodes).await;
-    let plan = plan(context, job);
-    let mut steps: Vec<Value> = done.iter().map(|step| step_json(context, job, step)).collect();
-    for (number, name) in plan.iter().enumerate().skip(steps.len()) {
+    let mut steps: Vec<_> = done.iter().map(|step| step_view(context, job, step)).collect();
+    for (number, name) in plan(context, job).into_iter().enumerate().skip(steps.len()) {
         let first_open = number == done.len();
         let status = match job.row.state {
             JobState::Running if first_open => "RUNNING",
@@ -376,42 +384,40 @@ async fn steps_json(context: &Context, job: &JobInfo) -> std::result::Result<Val
             JobState::Paused => "STOPPED",
             _ => "PENDING",
         };
-        steps.push(json!({
-            "id": format!("{}_{number:02}", job.uuid),
-            "name": name,
-            "sequence_id": number,
-            "step_status": status,
-            "exec_start_time": 0,
-            "exec_end_time": 0,
-            "duration": 0,
-            "node": "",
-            "failed_msg": job.failure.as_deref().filter(|_| status == "ERROR"),
-        }));
+        steps.push(StepView {
+            id: format!("{}_{number:02}", job.uuid),
+            name,
+            sequence_id: number as u64,
+            step_status: status.to_owned(),
+            failed_msg: job.failure.clone().filter(|_| status == "ERROR"),
+            ..StepView::default()
+        });
     }
-    Ok(Value::Array(steps))
+    Ok(steps)
 }
 
-fn step_json(context: &Context, job: &JobInfo, step: &StepInfo) -> Value {
-    json!({
-        "id": format!("{}_{:02}", job.uuid, step.step),
-        "name": step.name,
-        "sequence_id": step.step,
-        "step_status": "FINISHED",
-        "exec_start_time": step.started_ms,
-        "exec_end_time": step.ended_ms,
-        "duration": (step.ended_ms - step.started_ms).max(0),
-        "epoch": step.epoch.0,
-        "node": context.directory.name(step.node),
-        "info": { "node_info": context.directory.name(step.node) },
-        "result": step.result,
-        "failed_msg": null,
-    })
+fn step_view(context: &Context, job: &JobInfo, step: &StepInfo) -> StepView {
+    let node = context.directory.name(step.node);
+    StepView {
+        id: format!("{}_{:02}", job.uuid, step.step),
+        name: step.name.clone(),
+        sequence_id: u64::from(step.step),
+        step_status: "FINISHED".to_owned(),
+        exec_start_time: step.started_ms,
+        exec_end_time: step.ended_ms,
+        duration: span(step.ended_ms - step.started_ms),
+        epoch: step.epoch.0,
+        info: Some(StepInfoView { node_info: node.clone() }),
+        node,
+        result: step.result.clone(),
+        failed_msg: None,
+    }
 }
 
 // --- why ---
 
 /// `GET /jobs/{id}/why`: the rule that keeps the job from starting.
-pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Result<Value> {
+pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Result<WhyView> {
     let job = find(&context, &id).await?;
     let number = job.row.id;
     let (mut blocked, home, ahead) = context
@@ -442,6 +448,11 @@ pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Resul
             "no node that is up runs jobs".to_owned(),
             "a node with kylin.server.mode=all or job, and slots".to_owned(),
         ),
+        Some(Blocked::NoNodeCan { needs }) => (
+            "no_node_can",
+            format!("no node can run it: no job node that is up is able to run: {}", capability_names(needs)),
+            "a job node that is able to (for commands: kirin.command.enabled=true)".to_owned(),
+        ),
         Some(Blocked::ProjectFull { limit, running }) => (
             "project_full",
             format!("its project runs {running} jobs and may run {limit} (kylin.job.max-concurrent-jobs)"),
@@ -466,15 +477,15 @@ pub(super) async fn why(State(context): Shared, Path(id): Path<String>) -> Resul
             "the metastore's return".to_owned(),
         ),
     };
-    Ok(Data(json!({
-        "reason": reason,
-        "detail": detail,
-        "next": next,
-        "rule": blocked,
-        "state": job.row.state.name(),
-        "ahead": if job.row.state.is_waiting() { Some(ahead.saturating_sub(1)) } else { None },
-        "node": home.map(name).unwrap_or_default(),
-    })))
+    Ok(Data(WhyView {
+        reason: reason.to_owned(),
+        detail,
+        next,
+        rule: serde_json::to_value(blocked).map_err(ApiError::internal)?,
+        state: job.row.state.name().to_owned(),
+        ahead: job.row.state.is_waiting().then(|| ahead.saturating_sub(1) as u64),
+        node: home.map(name).unwrap_or_default(),
+    }))
 }
 
 fn state_reason(context: &Context, job: &JobInfo) -> (&'static str, String, String) {
@@ -502,19 +513,8 @@ async fn ask_home(context: &Context, node: kirin_core::NodeId, job: JobId) -> Op
 
 // --- act ---
 
-/// `PUT /jobs/status`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Act {
-    project: Option<String>,
-    #[serde(default)]
-    job_ids: Vec<String>,
-    action: String,
-    #[serde(default)]
-    statuses: Vec<String>,
-}
-
 /// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD, of each job that is named, or of all in a project.
-pub(super) async fn act(State(context): Shared, Body(body): Body<Act>) -> Result<Value> {
+pub(super) async fn act(State(context): Shared, Body(body): Body<JobAction>) -> Result<Done> {
     let action = match body.action.to_ascii_uppercase().as_str() {
         "RESUME" => Action::Resume,
         "PAUSE" => Action::Pause,
@@ -556,10 +556,14 @@ pub(super) async fn act(State(context): Shared, Body(body): Body<Act>) -> Result
         context.mind.tell(Event::Told(changed));
     }
     match refused.first_key_value() {
-        None => Ok(Data(json!(""))),
+        None => Ok(Data(Done)),
         Some((id, why)) => {
             let others = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
-            Err(ApiError::conflict("KE-010032211", format!("can't {} job {id}, {why}{others}", action.name())))
+            let mut allowed: Vec<_> = action.allowed_in().map(|state| status(state, false)).collect();
+            allowed.dedup();
+            Err(ApiError::new(Code::WrongState, format!("can't {} job {id}, {why}{others}", action.name())).suggest(
+                format!("{} is for jobs in status {}; see `kirin job show ID`", action.name(), allowed.join(", ")),
+            ))
         }
     }
 }

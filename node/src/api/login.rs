@@ -1,18 +1,16 @@
 //! Login: HTTP Basic, on every node alike, without a session.
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
-use serde_json::{Value, json};
+use kirin_wire::{ADMIN, Authentication, Authority, Code, UserDetails};
 
 use super::{ApiError, Context, Data, Result, Shared};
 use crate::config::Secret;
 
 /// The setting under which the administrator's password is kept, as a PHC string.
 pub const ADMIN_HASH: &str = "admin_password";
-/// The one user that exists from the start, as in Kylin.
-pub(super) const ADMIN: &str = "ADMIN";
 
 /// Lets through who is logged in.
 pub(super) async fn require(
@@ -38,8 +36,8 @@ pub(super) async fn require(
                 context.verified.check(ADMIN, &password, phc.as_deref(), kirin_shell::clock::instant())
             })
             .await
-            .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
-            .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "KE-060100201", e.to_string()))?
+            .map_err(ApiError::internal)?
+            .map_err(ApiError::internal)?
         }
     };
     if !is_right {
@@ -49,7 +47,7 @@ pub(super) async fn require(
 }
 
 fn denied(text: &str) -> ApiError {
-    ApiError::new(StatusCode::UNAUTHORIZED, "KE-010000401", text)
+    ApiError::new(Code::NotAuthenticated, text)
         .suggest("the password of ADMIN was printed at the cluster's first start")
 }
 
@@ -68,14 +66,12 @@ fn decode64(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
-/// `GET|POST /user/authentication`: who is logged in.
-pub(super) async fn authentication(State(_): State<Context>) -> Result<Value> {
-    Ok(Data(json!({
-        "username": ADMIN,
-        "authorities": [{ "authority": "ROLE_ADMIN" }, { "authority": "ALL_USERS" }],
-        "disabled": false,
-        "locked": false,
-        "default_password": false,
-        "userDetails": { "username": ADMIN, "authorities": [{ "authority": "ROLE_ADMIN" }] },
-    })))
+/// `GET|POST /user/authentication`: the user that is logged in.
+pub(super) async fn authentication(State(_): State<Context>) -> Result<Authentication> {
+    let username = ADMIN.to_owned();
+    let admin = Authority::of("ROLE_ADMIN");
+    let user_details = UserDetails { username: username.clone(), authorities: vec![admin.clone()] };
+    let authorities = vec![admin, Authority::of("ALL_USERS")];
+    let (disabled, locked, default_password) = (false, false, false);
+    Ok(Data(Authentication { username, authorities, disabled, locked, default_password, user_details }))
 }

@@ -1,167 +1,170 @@
 //! Queries.
 
 use axum::extract::State;
-use kirin_olap::{QueryAnswer, QueryOptions};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use kirin_olap::{Explain, QueryAnswer, QueryOptions, Realization};
+use kirin_wire::{
+    AggregationView, DEFAULT_DATABASE, ExplainView, JdbcColumn, JdbcTable, QueryColumn, QueryRequest, QueryView,
+    RealizationView, RejectedView, TablesQuery,
+};
 
 use super::{ApiError, Body, Context, Data, Params, Result, Shared};
-
-/// `POST /query` and `POST /query/explain`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Query {
-    sql: String,
-    #[serde(default = "default_project")]
-    project: String,
-    limit: Option<u64>,
-    #[serde(default)]
-    offset: u64,
-    forced_to_push_down: Option<bool>,
-    /// False asks the raw tables, for comparison.
-    use_index: Option<bool>,
-    /// False refuses an answer that lacks rows of ranges that are not built.
-    partial: Option<bool>,
-    query_id: Option<String>,
-}
-
-fn default_project() -> String {
-    "default".to_owned()
-}
 
 /// Kylin's clients ask for no more than this unless they say otherwise.
 const LIMIT: u64 = 50_000;
 
-fn options(context: &Context, query: &Query) -> QueryOptions {
+/// Refuses what a request asks for and this node can't do.
+fn check(query: &QueryRequest) -> std::result::Result<(), ApiError> {
+    let refused = [
+        ("params", query.params.as_ref().is_some_and(|params| !params.is_empty())),
+        ("executeAs", query.execute_as.as_ref().is_some_and(|user| !user.is_empty())),
+        ("backdoorToggles", query.backdoor_toggles.as_ref().is_some_and(|toggles| !toggles.is_empty())),
+    ];
+    match refused.into_iter().find(|(_, is_given)| *is_given) {
+        Some((field, _)) => Err(ApiError::bad(format!("'{field}' is not supported; leave it out"))),
+        None => Ok(()),
+    }
+}
+
+fn options(context: &Context, query: &QueryRequest) -> QueryOptions {
     let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(LIMIT);
     QueryOptions {
         limit: Some(usize::try_from(limit).unwrap_or(usize::MAX)),
         offset: usize::try_from(query.offset).unwrap_or(usize::MAX),
         push_down: query.forced_to_push_down.unwrap_or(context.config.query.push_down),
         use_index: query.use_index.unwrap_or(true),
-        partial: query.partial.unwrap_or(true),
+        partial: query.accept_partial.unwrap_or(true),
         timeout_ms: u64::try_from(context.config.query.timeout.as_millis()).ok(),
     }
 }
 
 /// `POST /query`.
-pub(super) async fn query(State(context): Shared, Body(query): Body<Query>) -> Result<Value> {
+pub(super) async fn query(State(context): Shared, Body(query): Body<QueryRequest>) -> Result<QueryView> {
+    check(&query)?;
     let snapshot = context.catalogs.snapshot(&context.store, &query.project).await?;
     let answer = snapshot.query(&query.sql, options(&context, &query)).await?;
-    Ok(Data(answer_json(&context, &query, &answer)))
+    Ok(Data(view(&context, &query, answer)))
 }
 
-fn answer_json(context: &Context, query: &Query, answer: &QueryAnswer) -> Value {
-    let metas: Vec<_> = answer
-        .columns
-        .iter()
-        .map(|column| {
-            json!({
-                "label": column.name,
-                "name": column.name,
-                "isNullable": i32::from(column.nullable),
-                "displaySize": column.precision.max(20),
-                "schemaName": null,
-                "catelogName": null,
-                "tableName": null,
-                "precision": column.precision,
-                "scale": column.scale,
-                "columnType": column.type_code(),
-                "columnTypeName": column.type_name,
-                "caseSensitive": true,
-                "autoIncrement": false,
-                "currency": false,
-                "definitelyWritable": false,
-                "signed": true,
-                "writable": false,
-                "searchable": false,
-                "readOnly": true,
-            })
-        })
-        .collect();
+fn view(context: &Context, query: &QueryRequest, answer: QueryAnswer) -> QueryView {
+    let column = |column: &kirin_olap::ColumnMeta| QueryColumn {
+        label: column.name.clone(),
+        name: column.name.clone(),
+        is_nullable: i32::from(column.nullable),
+        display_size: column.precision.max(20),
+        schema_name: None,
+        catalog_name: None,
+        table_name: None,
+        precision: column.precision,
+        scale: column.scale,
+        column_type: column.type_code(),
+        type_name: column.type_name.clone(),
+        case_sensitive: true,
+        auto_increment: false,
+        currency: false,
+        definitely_writable: false,
+        signed: true,
+        writable: false,
+        searchable: false,
+        read_only: true,
+    };
     let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(LIMIT);
-    json!({
-        "columnMetas": metas,
-        "results": answer.rows,
-        "affectedRowCount": 0,
-        "isException": false,
-        "exceptionMessage": null,
-        "duration": answer.millis,
-        "partial": answer.rows.len() as u64 >= limit || answer.is_partial(),
-        "pushDown": answer.push_down,
-        "queryId": query.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-        "server": context.name,
-        "totalScanRows": answer.scanned_rows,
-        "totalScanBytes": answer.scanned_bytes,
-        "resultRowCount": answer.rows.len(),
-        "hitExceptionCache": false,
-        "storageCacheUsed": false,
-        "realizations": answer.realizations,
-        "engineType": if answer.push_down { "PUSHDOWN" } else { "NATIVE" },
-    })
+    QueryView {
+        columns: answer.columns.iter().map(column).collect(),
+        affected_row_count: 0,
+        failed: false,
+        why: None,
+        duration: answer.millis,
+        partial: answer.rows.len() as u64 >= limit || answer.is_partial(),
+        push_down: answer.push_down,
+        query_id: query.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        server: context.name.clone(),
+        total_scan_rows: answer.scanned_rows,
+        total_scan_bytes: answer.scanned_bytes,
+        result_row_count: answer.rows.len() as u64,
+        results: answer.rows,
+        hit_exception_cache: false,
+        storage_cache_used: false,
+        realizations: answer.realizations.into_iter().map(realization).collect(),
+        engine_type: if answer.push_down { "PUSHDOWN" } else { "NATIVE" }.to_owned(),
+    }
+}
+
+fn realization(of: Realization) -> RealizationView {
+    let Realization { model, layout, segments, mixed, missing } = of;
+    RealizationView { model, layout, segments, mixed, missing }
 }
 
 /// `POST /query/explain`: which index answers, and why others do not.
-pub(super) async fn explain(State(context): Shared, Body(query): Body<Query>) -> Result<Value> {
+pub(super) async fn explain(State(context): Shared, Body(query): Body<QueryRequest>) -> Result<ExplainView> {
+    check(&query)?;
     let snapshot = context.catalogs.snapshot(&context.store, &query.project).await?;
     let explain = snapshot.explain(&query.sql, options(&context, &query)).await?;
-    let value = serde_json::to_value(explain).map_err(|e| ApiError::bad(e.to_string()))?;
-    Ok(Data(value))
+    Ok(Data(explained(explain)))
 }
 
-/// `GET /query/tables_and_columns`.
-#[derive(Debug, Deserialize)]
-pub(super) struct TablesOf {
-    project: String,
+fn explained(explain: Explain) -> ExplainView {
+    let rejected = |of: kirin_olap::RejectedIndex| RejectedView {
+        model: of.model,
+        layout: of.layout,
+        dimensions: of.dimensions,
+        reason: of.reason,
+    };
+    let aggregation = |of: kirin_olap::AggregationExplain| AggregationView {
+        aggregation: of.aggregation,
+        chosen: of.chosen.map(realization),
+        rejected: of.rejected.into_iter().map(rejected).collect(),
+    };
+    ExplainView {
+        realizations: explain.realizations.into_iter().map(realization).collect(),
+        raw_tables: explain.raw_tables,
+        aggregations: explain.aggregations.into_iter().map(aggregation).collect(),
+        plan: explain.plan,
+    }
 }
 
-/// `GET /query/tables_and_columns`: what JDBC and BI tools show. The spelling of the names is what they expect.
-pub(super) async fn tables_and_columns(State(context): Shared, Params(params): Params<TablesOf>) -> Result<Value> {
+/// `GET /query/tables_and_columns`: what JDBC and BI tools show.
+pub(super) async fn tables_and_columns(
+    State(context): Shared,
+    Params(params): Params<TablesQuery>,
+) -> Result<Vec<JdbcTable>> {
     let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
-    let tables: Vec<_> = catalog
-        .tables
-        .iter()
-        .map(|table| {
-            let columns: Vec<_> = table
-                .columns
-                .iter()
-                .enumerate()
-                .map(|(at, column)| {
-                    json!({
-                        "table_CAT": "defaultCatalog",
-                        "table_SCHEM": "DEFAULT",
-                        "table_NAME": table.name,
-                        "column_NAME": column.name,
-                        "data_TYPE": column.type_code(),
-                        "type_NAME": column.type_name,
-                        "column_SIZE": column.precision(),
-                        "buffer_LENGTH": -1,
-                        "decimal_DIGITS": column.scale(),
-                        "num_PREC_RADIX": 10,
-                        "nullable": 1,
-                        "remarks": null,
-                        "column_DEF": null,
-                        "sql_DATA_TYPE": -1,
-                        "sql_DATETIME_SUB": -1,
-                        "char_OCTET_LENGTH": column.precision(),
-                        "ordinal_POSITION": at + 1,
-                        "is_NULLABLE": "YES",
-                        "source_DATA_TYPE": -1,
-                        "is_AUTOINCREMENT": "",
-                        "type": [],
-                    })
-                })
-                .collect();
-            json!({
-                "table_CAT": "defaultCatalog",
-                "table_SCHEM": "DEFAULT",
-                "table_NAME": table.name,
-                "table_TYPE": "TABLE",
-                "remarks": null,
-                "type": [],
-                "columns": columns,
-            })
-        })
-        .collect();
-    Ok(Data(Value::Array(tables)))
+    Ok(Data(catalog.tables.iter().map(jdbc_table).collect()))
+}
+
+/// The catalog that JDBC asks for; there is only one.
+const JDBC_CATALOG: &str = "defaultCatalog";
+
+fn jdbc_table(table: &kirin_olap::Table) -> JdbcTable {
+    let column = |(at, column): (usize, &kirin_olap::Column)| JdbcColumn {
+        catalog: JDBC_CATALOG.to_owned(),
+        schema: DEFAULT_DATABASE.to_owned(),
+        table: table.name.clone(),
+        name: column.name.clone(),
+        data_type: column.type_code(),
+        type_name: column.type_name.clone(),
+        size: column.precision(),
+        buffer_length: -1,
+        decimal_digits: column.scale(),
+        radix: 10,
+        nullable: 1,
+        remarks: None,
+        default: None,
+        sql_data_type: -1,
+        sql_datetime_sub: -1,
+        char_octet_length: column.precision(),
+        position: at as u64 + 1,
+        is_nullable: "YES".to_owned(),
+        source_data_type: -1,
+        is_autoincrement: String::new(),
+        types: Vec::new(),
+    };
+    JdbcTable {
+        catalog: JDBC_CATALOG.to_owned(),
+        schema: DEFAULT_DATABASE.to_owned(),
+        name: table.name.clone(),
+        table_type: "TABLE".to_owned(),
+        remarks: None,
+        types: Vec::new(),
+        columns: table.columns.iter().enumerate().map(column).collect(),
+    }
 }

@@ -1,18 +1,18 @@
-//! Many nodes on one machine: how soon all see who came and who died, what an idle node asks of the metastore, what memory it
-//! takes.
+//! Many nodes on one machine: how soon all nodes see joins and deaths, and how many statements and how much memory an idle node
+//! needs.
 //!
-//! What a node sees is what its core has ([`/cluster?own=true`](crate::api)), and since when: each tells for how long its list
-//! has been what it is, so that the measurement need not ask often and does not disturb what it measures. All views count as
-//! equal when each lists exactly those members as which the living nodes say that they run.
+//! A node reports its core's list of members ([`/cluster?own=true`](crate::api)) and for how long the list has been unchanged. So
+//! the measurement polls rarely and does not disturb the nodes. All views agree when each lists exactly the members that the
+//! living nodes report to be.
 //!
 //! | figure | from | to |
 //! |---|---|---|
-//! | kill | the moment before SIGKILL | the last living node's list became right |
-//! | join | the moment in the member's row, taken before its commit | the same, the newcomer's own list included |
-//! | start | all nodes but the first, which founds the cluster, are started | the same |
+//! | kill | the moment before SIGKILL | the last living node's list became correct |
+//! | join | the time in the member's row, taken before its commit | the same, including the new node's list |
+//! | start | the start of all nodes except the first, which founds the cluster | the same |
 //!
-//! What an idle node asks is counted by the node itself, at its connections; what this program's own questions cost is counted
-//! apart there (a question looks up the password), and does not count.
+//! An idle node counts its own statements at its connections. Statements for this program's requests (each looks up the
+//! password) are counted separately and left out.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -20,64 +20,38 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use hdrhistogram::Histogram;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{micros, quantile};
 use crate::cli::args::Format;
-use crate::cli::client::Request;
 use crate::launch::{Cluster, NodeProcess, PATIENCE, Plan};
+use kirin_client::Request;
 use kirin_shell::clock;
+use kirin_wire::{ClusterView, CountsView, MemberNumbers, OwnView, TrafficView};
 
-/// Between two looks at those that do not see all yet. They tell since when they do, so this is no part of any figure.
+/// The interval between polls of nodes whose list is not correct yet. Nodes report since when it is, so the interval does not
+/// affect any figure.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// So many nodes are asked at once.
+/// Nodes that are polled at once.
 const ASKED_AT_ONCE: usize = 8;
-/// After the last change: what it made nodes do is over before idling is measured.
+/// The pause before an idle measurement, so that work caused by the last change is over.
 const SETTLE: Duration = Duration::from_secs(5);
-/// What the nodes are, in turn.
+/// The roles of the nodes, in turn.
 const MODES: [&str; 3] = ["all", "job", "query"];
 
-type Member = [u64; 2];
+type Member = MemberNumbers;
 
-/// `GET /cluster?own=true`, as far as it is used.
-#[derive(Debug, Deserialize)]
-struct Own {
-    member: Option<Member>,
-    members: Vec<Listed>,
-    unchanged_us: u64,
-    metastore: Metastore,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listed {
-    member: Member,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Metastore {
-    connections: u64,
-    contract: Counts,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Counts {
-    statements: u64,
-    bytes_sent: u64,
-    bytes_received: u64,
-}
-
-/// What one node saw when it was asked.
+/// The view of one node when it was polled.
 struct Sight {
     me: Option<Member>,
     members: BTreeSet<Member>,
     since: Instant,
 }
 
-/// Measures.
+/// Runs the benchmark.
 ///
 /// # Errors
-/// If a node does not start, or some never agree on who is there.
+/// If a node does not start, or the nodes do not agree on the members in time.
 pub(super) async fn run(plan: Plan, nodes: usize, runs: u32, idle: Duration, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let load_before = load();
@@ -96,7 +70,7 @@ pub(super) async fn run(plan: Plan, nodes: usize, runs: u32, idle: Duration, for
     let up = from.elapsed();
     let started = agreed(&cluster).await?.saturating_duration_since(from);
 
-    // From many to few: who goes is stopped, and what is left has nothing to do with it any more.
+    // From many to few: the nodes that leave are stopped, and do not affect those that remain.
     let mut idled = vec![idled(&cluster, idle, &say).await?];
     let memory = memory(&cluster)?;
     let (mut kills, mut joins) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
@@ -117,7 +91,7 @@ pub(super) async fn run(plan: Plan, nodes: usize, runs: u32, idle: Duration, for
             idled.push(self::idled(&cluster, idle, &say).await?);
         }
     }
-    say("the rest stops".to_owned());
+    say("the remaining nodes stop".to_owned());
     cluster.shrink(0).await?;
     progress.finish_and_clear();
 
@@ -142,7 +116,7 @@ pub(super) async fn run(plan: Plan, nodes: usize, runs: u32, idle: Duration, for
     Ok(())
 }
 
-/// Waits until all living nodes see one another and nobody else; the moment at which the last one did.
+/// Waits until all living nodes see each other and no other node. Returns the moment when the last one did.
 async fn agreed(cluster: &Cluster) -> anyhow::Result<Instant> {
     let living: Vec<&NodeProcess> = cluster.living().collect();
     let mut sights: Vec<Option<Sight>> = living.iter().map(|_| None).collect();
@@ -159,7 +133,7 @@ async fn agreed(cluster: &Cluster) -> anyhow::Result<Instant> {
         }
         if clock::instant() > until {
             let names: Vec<&str> = wrong.iter().map(|at| living[*at].name.as_str()).collect();
-            bail!("these do not see who is there: {}", names.join(", "));
+            bail!("timed out waiting for correct lists of members on {}", names.join(", "));
         }
         let seen: Vec<(usize, Sight)> = stream::iter(wrong)
             .map(async |at| anyhow::Ok((at, sight(living[at]).await?)))
@@ -174,30 +148,30 @@ async fn agreed(cluster: &Cluster) -> anyhow::Result<Instant> {
 
 async fn sight(node: &NodeProcess) -> anyhow::Result<Sight> {
     let own = own(node).await?;
-    // It was said before it was heard: the list is at least so old.
+    // The reply was made before it arrived, so the list is at least this old.
     let since = clock::instant() - Duration::from_micros(own.unchanged_us);
     Ok(Sight { me: own.member, members: own.members.into_iter().map(|listed| listed.member).collect(), since })
 }
 
-async fn own(node: &NodeProcess) -> anyhow::Result<Own> {
+async fn own(node: &NodeProcess) -> anyhow::Result<OwnView> {
     node.client()?
         .call(Request::get(&["cluster"]).with("own", true))
         .await
-        .with_context(|| format!("{} was asked what it sees; its log is {}", node.name, node.log().display()))
+        .with_context(|| format!("cannot read the members from {}; its log is {}", node.name, node.log().display()))
 }
 
-/// When the node joined, by its row in the metastore.
+/// The time at which the node joined, from its row in the metastore.
 async fn joined(cluster: &Cluster, node: usize) -> anyhow::Result<Instant> {
     let node = &cluster.nodes[node];
-    let view: Value = node.client()?.call(Request::get(&["cluster"])).await?;
-    let row = view["members"].as_array().into_iter().flatten().find(|member| member["node"] == node.name.as_str());
-    let joined_ms = row.and_then(|row| row["joined_at"].as_i64()).context("the node is not in the list")?;
-    // Both ends are on this machine's one clock.
+    let view: ClusterView = node.client()?.call(Request::get(&["cluster"])).await?;
+    let row = view.members.iter().find(|member| member.node == node.name);
+    let joined_ms = row.context("the node is not in the list")?.joined_at;
+    // Both times are from this machine's clock.
     let ago = clock::wall_us() - joined_ms * 1000;
     Ok(clock::instant() - Duration::from_micros(u64::try_from(ago).unwrap_or(0)))
 }
 
-/// What an idle node asks of the metastore in a minute.
+/// Measures the statements of an idle node per minute.
 async fn idled(cluster: &Cluster, span: Duration, say: &impl Fn(String)) -> anyhow::Result<Value> {
     let nodes = cluster.living().count();
     say(format!("{nodes} nodes idle"));
@@ -206,7 +180,7 @@ async fn idled(cluster: &Cluster, span: Duration, say: &impl Fn(String)) -> anyh
     tokio::time::sleep(span).await;
     let (elapsed, after) = (from.elapsed(), asked(cluster).await?);
     let minutes = elapsed.as_secs_f64() / 60.0;
-    let of = |count: fn(&Counts) -> u64| {
+    let of = |count: fn(&CountsView) -> u64| {
         let each: Vec<u64> =
             after.iter().zip(&before).map(|(a, b)| count(&a.contract).saturating_sub(count(&b.contract))).collect();
         #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark fit")]
@@ -225,17 +199,17 @@ async fn idled(cluster: &Cluster, span: Duration, say: &impl Fn(String)) -> anyh
     }))
 }
 
-async fn asked(cluster: &Cluster) -> anyhow::Result<Vec<Metastore>> {
+async fn asked(cluster: &Cluster) -> anyhow::Result<Vec<TrafficView>> {
     let nodes = stream::iter(cluster.living()).map(async |node| anyhow::Ok(own(node).await?.metastore));
     nodes.buffered(ASKED_AT_ONCE).try_collect().await
 }
 
-/// Memory of the nodes' processes. Pages of the program that all of them share count in each one's resident set; in the
-/// proportional set each page counts once, in equal parts for those who map it.
+/// Memory of the nodes' processes. Shared pages of the program count fully in each resident set. In the proportional set, each
+/// page is divided equally among the processes that map it.
 fn memory(cluster: &Cluster) -> anyhow::Result<Value> {
     let (mut pss, mut rss) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     for node in cluster.living() {
-        let path = format!("/proc/{}/smaps_rollup", node.pid().context("it does not run")?);
+        let path = format!("/proc/{}/smaps_rollup", node.pid().context("the node does not run")?);
         let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         pss.record(kib(&rollup, "Pss:")?)?;
         rss.record(kib(&rollup, "Rss:")?)?;
@@ -252,11 +226,12 @@ fn memory(cluster: &Cluster) -> anyhow::Result<Value> {
 }
 
 fn kib(rollup: &str, field: &str) -> anyhow::Result<u64> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix(field)).context("smaps_rollup has another form")?;
-    line.trim().trim_end_matches(" kB").parse().context("smaps_rollup has another form")
+    let line =
+        rollup.lines().find_map(|line| line.strip_prefix(field)).context("smaps_rollup has an unknown format")?;
+    line.trim().trim_end_matches(" kB").parse().context("smaps_rollup has an unknown format")
 }
 
-/// The machine's load over the last minute: figures of a busy machine are those of a busy machine.
+/// The load average of the last minute, which is reported because load affects the figures.
 fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
@@ -281,7 +256,7 @@ fn report(format: Format, figures: &Value) {
         figures["nodes"], figures["load"][0], figures["load"][1]
     );
     println!(
-        "  {} started at once: all answer after {} ms, all see all after {} ms",
+        "  {} started at once: all answer after {} ms, all see each other after {} ms",
         start["nodes"], start["all_up_ms"], start["all_see_all_ms"]
     );
     for (name, what) in
@@ -296,7 +271,7 @@ fn report(format: Format, figures: &Value) {
     println!("  of an idle node in a minute:");
     for row in figures["idle"].as_array().into_iter().flatten() {
         println!(
-            "    among {:>4}: {} statements (max {}), {} bytes sent, {} received; at most {} connections",
+            "    of {:>4} nodes: {} statements (max {}), {} bytes sent, {} received; at most {} connections",
             row["nodes"].to_string(),
             row["statements_per_node_and_minute"]["mean"],
             row["statements_per_node_and_minute"]["max"],
@@ -307,7 +282,7 @@ fn report(format: Format, figures: &Value) {
     }
     let memory = &figures["memory"];
     println!(
-        "  memory of an idle node: {} MiB (max {}), shared pages counted in parts; resident {} MiB (max {})",
+        "  memory of an idle node: {} MiB (max {}), shared pages divided; resident {} MiB (max {})",
         memory["pss_mib"]["p50"], memory["pss_mib"]["max"], memory["rss_mib"]["p50"], memory["rss_mib"]["max"]
     );
 }

@@ -1,4 +1,4 @@
-//! How quickly people and jobs are served when very many jobs are in the metastore, and while they are forgotten.
+//! How quickly users and jobs are served while the metastore contains very many jobs, and while these are deleted.
 
 use std::time::Duration;
 
@@ -11,23 +11,24 @@ use serde_json::{Value, json};
 use super::{micros, quantile, throughput};
 use crate::chores::Chores;
 use crate::cli::args::Format;
-use crate::cli::client::Request;
 use crate::config::{Config, Retention, Secret, Sources};
 use crate::launch::{Cluster, Plan};
 use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
 use crate::server::store_config;
+use kirin_client::Request;
 use kirin_shell::clock;
+use kirin_wire::{ClusterView, Done, JobView, Page, ProjectConfig};
 
 const PROJECT: &str = "crowded";
-/// So many lines of history there are besides those of the cluster itself.
+/// Lines of history besides those of the cluster itself.
 const HISTORY: u32 = 10_000;
-/// How often each question is asked.
+/// How often each request is sent.
 const RUNS: usize = 300;
 
-/// Fills the metastore, asks and submits as users do, forgets everything again.
+/// Fills the metastore, sends requests and submits as users do, and deletes the jobs again.
 ///
 /// # Errors
-/// If something can't be started, or a question is not answered.
+/// If a process cannot be started, or a request is not answered.
 pub(super) async fn run(finished: u32, waiting: u32, metastore: Option<Secret>, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let settings =
@@ -51,10 +52,10 @@ pub(super) async fn run(finished: u32, waiting: u32, metastore: Option<Secret>, 
     Ok(())
 }
 
-/// Jobs that are over, jobs that wait for a place in a project that has none, lines of history.
+/// Creates ended jobs, jobs that wait in a project with limit 0, and lines of history.
 async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> anyhow::Result<ProjectId> {
     store.create_project(PROJECT, "", finished.max(1)).await?;
-    let project = store.project(PROJECT).await?.context("the project was just made")?.id;
+    let project = store.project(PROJECT).await?.context("the project was just created")?.id;
     throughput::submit(store, project, finished, false).await?;
     let client = cluster.nodes[0].client()?;
     let open =
@@ -62,13 +63,13 @@ async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> 
     let mut left = u64::from(finished);
     while left > 0 {
         let fewer = cluster.wait("jobs to end", async || {
-            let page: Value = client.call(open.clone()).await?;
-            Ok(page["total_size"].as_u64().filter(|open| *open < left))
+            let page: Page<JobView> = client.call(open.clone()).await?;
+            Ok(Some(page.total_size).filter(|open| *open < left))
         });
         left = fewer.await?;
     }
-    let full = json!({ "kylin.job.max-concurrent-jobs": 0 });
-    let _: Value = client.call(Request::put(&["projects", PROJECT, "project_config"]).body(&full)?).await?;
+    let full = ProjectConfig { limit: 0 };
+    let _: Done = client.call(Request::put(&["projects", PROJECT, "project_config"]).body(&full)?).await?;
     throughput::submit(store, project, waiting, false).await?;
     let lines = futures::stream::iter(0..HISTORY).map(|_| {
         let detail = json!({ "phases": [] });
@@ -81,7 +82,7 @@ async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> 
     Ok(project)
 }
 
-/// What people look at.
+/// The requests that users send.
 async fn questions(store: &Store, project: ProjectId) -> anyhow::Result<Vec<(&'static str, Request)>> {
     let list = || Request::get(&["jobs"]).with("project", PROJECT);
     let filter = crate::metastore::JobFilter { project: Some(project), limit: 1, ..Default::default() };
@@ -89,7 +90,7 @@ async fn questions(store: &Store, project: ProjectId) -> anyhow::Result<Vec<(&'s
     let uuid = jobs.first().context("there are jobs")?.uuid.to_string();
     Ok(vec![
         ("list, the latest first", list()),
-        ("list of what waits", list().with("statuses", "PENDING")),
+        ("list of waiting jobs", list().with("statuses", "PENDING")),
         ("list in the order of submission", list().with("sort_by", "create_time").with("reverse", "false")),
         ("list of all projects", Request::get(&["jobs"])),
         ("one job", Request::get(&["jobs", &uuid])),
@@ -123,26 +124,25 @@ async fn started(cluster: &Cluster) -> anyhow::Result<Histogram<u64>> {
     Ok(times)
 }
 
-/// How forgetting went.
+/// The result of deleting old jobs.
 struct Forgetting {
     rows: u64,
     took: Duration,
-    /// The longest time that a node's beat had not been seen, in milliseconds, before and during it.
+    /// The longest time without a new beat of a node, in milliseconds, before and during the deletion.
     silent_before: u64,
     silent: u64,
-    /// Questions and starts meanwhile.
+    /// Requests and starts meanwhile.
     list: Histogram<u64>,
     start: Histogram<u64>,
 }
 
-/// Forgets every job that is over, while it is watched whether anybody notices.
+/// Deletes every ended job, and measures the effect on requests and beats.
 async fn forget(cluster: &Cluster, store: &Store, dir: &std::path::Path) -> anyhow::Result<Forgetting> {
     let now = Retention { jobs: Duration::from_millis(1), history: Duration::from_millis(1) };
     let chores = Chores::new(store.clone(), dir, now);
     let silence = async || {
-        let view: Value = cluster.nodes[0].client()?.call(Request::get(&["cluster"])).await?;
-        let members = view["members"].as_array().into_iter().flatten();
-        anyhow::Ok(members.filter_map(|member| member["silent_ms"].as_u64()).max().unwrap_or(0))
+        let view: ClusterView = cluster.nodes[0].client()?.call(Request::get(&["cluster"])).await?;
+        anyhow::Ok(view.members.iter().filter_map(|member| member.silent_ms).max().unwrap_or(0))
     };
     let mut silent_before = 0;
     for _ in 0..100 {
@@ -157,7 +157,7 @@ async fn forget(cluster: &Cluster, store: &Store, dir: &std::path::Path) -> anyh
             silent = silence().await?.max(silent);
             let client = cluster.nodes[1].client()?;
             let from = clock::instant();
-            let _: Value = client.call(Request::get(&["jobs"]).with("project", PROJECT)).await?;
+            let _: Page<JobView> = client.call(Request::get(&["jobs"]).with("project", PROJECT)).await?;
             list.record(micros(from.elapsed()))?;
             start.record(super::submit_to_start(cluster, client).await?)?;
             anyhow::Ok(())
@@ -173,7 +173,7 @@ async fn forget(cluster: &Cluster, store: &Store, dir: &std::path::Path) -> anyh
 #[expect(clippy::print_stdout, reason = "the result of the command")]
 fn report(format: Format, finished: u32, waiting: u32, figures: &[(&str, Histogram<u64>)], forgetting: &Forgetting) {
     let while_forgetting =
-        [("list while forgetting", &forgetting.list), ("submit to start while forgetting", &forgetting.start)];
+        [("list while deleting", &forgetting.list), ("submit to start while deleting", &forgetting.start)];
     let all = figures.iter().map(|(name, times)| (*name, times)).chain(while_forgetting);
     if format == Format::Json {
         let figures: serde_json::Map<_, _> = all
@@ -191,14 +191,14 @@ fn report(format: Format, finished: u32, waiting: u32, figures: &[(&str, Histogr
         println!("{}", json!({ "finished": finished, "waiting": waiting, "asked": figures, "forgotten": forgotten }));
         return;
     }
-    println!("{finished} jobs are over, {waiting} wait, {HISTORY} lines of history");
+    println!("{finished} ended jobs, {waiting} waiting jobs, {HISTORY} lines of history");
     println!("{:<42} {:>8} {:>8} {:>8}", "ms", "p50", "p99", "max");
     for (name, times) in all {
         let [p50, p99, max] = [0.5, 0.99, 1.0].map(|q| quantile(times, q));
         println!("{name:<42} {p50:>8.2} {p99:>8.2} {max:>8.2}");
     }
     println!(
-        "{} rows were forgotten in {:.1} s; the oldest beat was {} ms old, {} ms before",
+        "{} rows were deleted in {:.1} s; the oldest beat was {} ms old, {} ms before",
         forgetting.rows,
         forgetting.took.as_secs_f64(),
         forgetting.silent,

@@ -1,4 +1,4 @@
-//! Trivial jobs a second, each committed durably: the node's loop, core and metastore in one process, nothing in between.
+//! Jobs without work per second, each committed durably: the node's loop, core and metastore in one process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +21,20 @@ use crate::outside;
 use crate::server::store_config;
 use kirin_shell::Links;
 use kirin_shell::clock::{self, Clock};
-use kirin_shell::proof::Cluster;
+use kirin_shell::handshake::Cluster;
 use kirin_shell::{Mind, Shell};
 
-/// Attempts at once where requests share transactions.
+/// Concurrent attempts with group commit.
 const SLOTS: u32 = 4_000;
-/// Clients at once where requests share transactions; each waits for its answer.
+/// Concurrent clients with group commit; each waits for its answer.
 const CLIENTS: u32 = 512;
-/// Attempts at once where each request has its own.
+/// Concurrent attempts with one transaction per request.
 const SLOTS_UNBATCHED: u32 = 10;
 
-/// Measures.
+/// Runs the benchmark.
 ///
 /// # Errors
-/// If the metastore can't be used.
+/// If the metastore cannot be used.
 pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let run = uuid::Uuid::new_v4().simple().to_string();
@@ -48,9 +48,9 @@ pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, f
     let mut store_config = store_config(&config);
     store_config.batch = !unbatched;
     let store = Store::open(&store_config).await?;
-    // No limit that could be reached: the claims of one project then run side by side.
+    // With a limit that cannot be reached, claims of one project run in parallel.
     store.create_project("bench", "", jobs.max(1_000_000)).await?;
-    let project = store.project("bench").await?.context("the project was just made")?.id;
+    let project = store.project("bench").await?.context("the project was just created")?.id;
 
     let from = clock::instant();
     submit(&store, project, jobs, unbatched).await?;
@@ -66,7 +66,7 @@ pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, f
 }
 
 pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatched: bool) -> anyhow::Result<()> {
-    // Unbatched: one client, one commit each, as a user who waits for each answer. Batched: many clients at once.
+    // Unbatched: one client that waits for the commit of each submit. Batched: many clients at once.
     let clients = if unbatched { 1 } else { CLIENTS };
     let each = jobs.div_ceil(clients);
     let mut tasks = Vec::new();
@@ -76,7 +76,14 @@ pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatch
         tasks.push(tokio::spawn(async move {
             for _ in 0..count {
                 let key = uuid::Uuid::now_v7().as_u128();
-                let ask = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+                let ask = Ask::Submit {
+                    project,
+                    priority: Priority(3),
+                    placed: None,
+                    external: false,
+                    needs: kirin_core::Capabilities::NONE,
+                    key,
+                };
                 let info = SubmitInfo {
                     kind: "probe".to_owned(),
                     subject: "bench".to_owned(),
@@ -117,15 +124,15 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
     let (shell, _) = Shell::new(settings, rand::random(), Clock::start(), outside, links, mind.clone(), inputs);
     let shell = tokio::spawn(shell.run());
     loop {
-        // The view is costly while much is open: it is looked at only when nothing waits.
+        // The view is expensive while many jobs are open, so it is read only when nothing waits.
         let idle =
             mind.look(|node, now| node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty());
         if idle.await.context("the node has ended")? {
-            // Not only what the node knows: nothing is open in the metastore either.
+            // The node's cache may be stale, so the metastore is asked as well.
             match store.ask(&Ask::ListJobs, Extra::None).await {
                 Answer::Jobs(rows) if rows.is_empty() => break,
                 Answer::Jobs(_) => {}
-                answer => bail!("the metastore does not list: {answer:?}"),
+                answer => bail!("cannot list the jobs in the metastore: {answer:?}"),
             }
         }
         ensure!(!shell.is_finished(), "the node has ended");
@@ -141,6 +148,8 @@ fn report(format: Format, jobs: u32, submitted: f64, finished: f64, mode: &str) 
         let figures = json!({ "jobs": jobs, "mode": mode, "submitted_per_s": submitted.round(), "finished_per_s": finished.round() });
         println!("{figures}");
     } else {
-        println!("{jobs} trivial jobs, {mode}: {submitted:.0} submitted a second, {finished:.0} finished a second");
+        println!(
+            "{jobs} jobs without work, {mode}: {submitted:.0} submitted a second, {finished:.0} finished a second"
+        );
     }
 }

@@ -28,25 +28,45 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 what was asked failed (a job e
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The node to talk to; of several (comma separated) the next is tried if one can't be reached
-    #[arg(long, global = true, env = "KIRIN_URL", value_delimiter = ',', default_value = "http://127.0.0.1:7070")]
+    /// The node to talk to; of several (comma separated) the next is tried if one can't be reached [env: KIRIN_URL]
+    /// [default: the node of this home directory, else http://127.0.0.1:7070]
+    #[arg(long, global = true, value_delimiter = ',')]
     pub url: Vec<String>,
-    /// The user
-    #[arg(long, global = true, env = "KIRIN_USER")]
+    /// The user [env: KIRIN_USER]
+    #[arg(long, global = true)]
     pub user: Option<String>,
     /// The password; better given in KIRIN_PASSWORD. Without one, a node on this machine is logged in to with the
     /// credentials in its data directory
-    #[arg(long, global = true, env = "KIRIN_PASSWORD", hide_env_values = true)]
+    #[arg(long, global = true)]
     pub password: Option<Secret>,
-    /// The project
-    #[arg(long, global = true, env = "KIRIN_PROJECT", default_value = "default")]
-    pub project: String,
+    /// The project [env: KIRIN_PROJECT] [default: default]
+    #[arg(long, global = true)]
+    pub project: Option<String>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
     /// No colours (as does NO_COLOR)
     #[arg(long, global = true)]
     pub no_color: bool,
+}
+
+impl Global {
+    /// Takes what was not typed from the environment. clap could read it too, but shows what it finds there as required.
+    #[must_use]
+    pub fn or_environment(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        if self.url.is_empty() {
+            self.url = variable("KIRIN_URL").into_iter().flat_map(urls).collect();
+        }
+        self.user = self.user.or_else(|| variable("KIRIN_USER"));
+        self.password = self.password.or_else(|| variable("KIRIN_PASSWORD").map(Secret::new));
+        self.project = self.project.or_else(|| variable("KIRIN_PROJECT"));
+        self
+    }
+}
+
+fn urls(text: String) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
 }
 
 /// How results are printed.
@@ -393,7 +413,7 @@ pub struct JobIds {
     /// The jobs
     #[arg(required = true)]
     pub ids: Vec<String>,
-    /// Does not ask before it destroys something
+    /// Does not ask before it discards; `job discard` requires it without a terminal
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -502,6 +522,9 @@ pub enum Table {
         name: String,
         /// Where the data is: a file, a directory or a URL
         source: String,
+        /// Declares the type of a column instead of inferring it, as in zip=VARCHAR; repeatable
+        #[arg(long = "type", value_name = "COLUMN=TYPE", value_parser = declared)]
+        types: Vec<(String, String)>,
     },
     /// Lists tables
     List,
@@ -514,10 +537,20 @@ pub enum Table {
     Drop {
         /// The table
         name: String,
-        /// Does not ask
+        /// Does not ask; required without a terminal
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// A column and its type.
+fn declared(text: &str) -> Result<(String, String), String> {
+    match text.rsplit_once('=') {
+        Some((column, data_type)) if !column.is_empty() && !data_type.is_empty() => {
+            Ok((column.to_owned(), data_type.to_owned()))
+        }
+        _ => Err("write it as COLUMN=TYPE".to_owned()),
+    }
 }
 
 /// `kirin model`.
@@ -535,11 +568,11 @@ pub enum Model {
         /// The model
         name: String,
     },
-    /// Drops a model with all that was built for it
+    /// Drops a model with its segments, unless one is being built
     Drop {
         /// The model
         name: String,
-        /// Does not ask
+        /// Does not ask; required without a terminal
         #[arg(long, short)]
         yes: bool,
     },
@@ -570,6 +603,16 @@ pub enum Segment {
         /// The model
         model: String,
     },
+    /// Verifies published segments; queries do not use one that is wrong
+    Verify {
+        /// The model
+        model: String,
+        /// The segments' ids; all if none is given
+        ids: Vec<String>,
+        /// Compares each group with the source tables, too; takes about as long as a build
+        #[arg(long)]
+        deep: bool,
+    },
     /// Drops segments
     Drop {
         /// The model
@@ -577,7 +620,7 @@ pub enum Segment {
         /// The segments' ids
         #[arg(required = true)]
         ids: Vec<String>,
-        /// Does not ask
+        /// Does not ask; required without a terminal
         #[arg(long, short)]
         yes: bool,
     },
@@ -594,6 +637,9 @@ pub struct SqlArgs {
     /// Reads the raw tables where no index answers
     #[arg(long)]
     pub push_down: bool,
+    /// Fails if rows of ranges that are not built are missing
+    #[arg(long)]
+    pub complete: bool,
     /// At most so many rows
     #[arg(long, default_value_t = 500)]
     pub limit: u64,
@@ -685,10 +731,34 @@ mod tests {
     }
 
     #[test]
+    fn no_global_option_is_shown_as_required() {
+        // What clap reads from the environment itself, it shows in the usage of an error.
+        let mut kirin = Cli::command();
+        kirin.build();
+        for option in kirin.get_arguments() {
+            assert!(option.get_env().is_none() && !option.is_required_set(), "{option}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_typed_comes_from_the_environment() {
+        let variable = |name: &str| match name {
+            "KIRIN_URL" => Some("http://a:1,b:2".to_owned()),
+            "KIRIN_PROJECT" => Some("p".to_owned()),
+            "KIRIN_USER" => Some(String::new()),
+            _ => None,
+        };
+        let global = parse("job list").global.or_environment(variable);
+        assert_eq!((global.url.len(), global.project.as_deref(), global.user), (2, Some("p"), None));
+        let global = parse("job list --url http://c --project q").global.or_environment(variable);
+        assert_eq!((global.url, global.project.as_deref()), (vec!["http://c".to_owned()], Some("q")));
+    }
+
+    #[test]
     fn global_options_stand_anywhere() {
         let cli = parse("job --url http://a:1,http://b:2 list --project p -o json --no-color --user u --password x");
         assert_eq!(cli.global.url, ["http://a:1", "http://b:2"]);
-        assert_eq!((cli.global.project.as_str(), cli.global.output), ("p", Format::Json));
+        assert_eq!((cli.global.project.as_deref(), cli.global.output), (Some("p"), Format::Json));
         assert!(cli.global.no_color && !format!("{cli:?}").contains("\"x\""));
     }
 

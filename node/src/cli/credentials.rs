@@ -8,8 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::client::Login;
-use crate::config::Secret;
+use kirin_client::Login;
 
 const NAME: &str = "credentials";
 
@@ -21,7 +20,7 @@ pub fn write(data_dir: &Path, login: &Login) -> io::Result<PathBuf> {
     let path = data_dir.join(NAME);
     let fresh = data_dir.join(format!(".{NAME}.{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(format!("{}:{}\n", login.user, login.password.reveal()).as_bytes())?;
+    file.write_all(format!("{}:{}\n", login.user(), login.password()).as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, &path)?;
     Ok(path)
@@ -47,7 +46,7 @@ pub fn read(data_dir: &Path) -> io::Result<Option<Login>> {
     }
     let text = std::fs::read_to_string(&path)?;
     let login = text.trim_end_matches('\n').split_once(':');
-    Ok(login.map(|(user, password)| Login { user: user.to_owned(), password: Secret::new(password) }))
+    Ok(login.map(|(user, password)| Login::new(user, password)))
 }
 
 /// Whether every URL is an address of this machine.
@@ -72,10 +71,10 @@ mod tests {
     fn credentials_are_for_their_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap().is_none());
-        let path = write(dir.path(), &Login { user: "ADMIN".into(), password: Secret::new("a:b") }).unwrap();
+        let path = write(dir.path(), &Login::new("ADMIN", "a:b")).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let login = read(dir.path()).unwrap().unwrap();
-        assert_eq!((login.user.as_str(), login.password.reveal()), ("ADMIN", "a:b"));
+        assert_eq!((login.user(), login.password()), ("ADMIN", "a:b"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(read(dir.path()).unwrap_err().to_string().contains("chmod 600"));
     }

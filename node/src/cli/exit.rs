@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use kirin_client::Kind;
+
 /// The exit codes; scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,3 +63,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<kirin_client::Error> for Failure {
+    fn from(error: kirin_client::Error) -> Self {
+        let exit = match error.kind {
+            Kind::Failed => Exit::Failed,
+            Kind::Usage => Exit::Usage,
+            Kind::NotFound => Exit::NotFound,
+            Kind::Refused => Exit::Refused,
+            Kind::Unreachable => Exit::Unreachable,
+            Kind::Auth => Exit::Auth,
+        };
+        Self::new(exit, error.what, error.next)
+    }
+}

@@ -6,11 +6,11 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 use serde_json::Value;
 
-use super::payload::{
-    ClusterView, HistoryView, JobView, MemberView, ModelView, Page, ProjectView, QueryView, SegmentView, StepView,
-    TableView, WhyView,
-};
 use super::when::{Moment, readable};
+use kirin_wire::{
+    ClusterView, HistoryView, JobView, MemberView, ModelView, Page, ProjectView, QueryView, RealizationView,
+    SegmentView, StepView, TableAdded, TableView, VerificationView, WhyView,
+};
 
 /// Aligned columns.
 pub struct Columns {
@@ -96,7 +96,7 @@ pub fn cluster(view: &ClusterView, color: bool) -> String {
             member.role.clone(),
             member.state.clone(),
             member.incarnation.to_string(),
-            member.beat.to_string(),
+            member.beat.map(|beat| beat.to_string()).unwrap_or_default(),
             member.silent_ms.map(|ms| format!("{} ago", readable(ms))).unwrap_or_default(),
             slots(member),
             member.waiting.to_string(),
@@ -110,10 +110,7 @@ pub fn cluster(view: &ClusterView, color: bool) -> String {
 }
 
 fn slots(member: &MemberView) -> String {
-    match member.slots {
-        Some(slots) => format!("{}/{slots}", member.running),
-        None => member.running.to_string(),
-    }
+    format!("{}/{}", member.running, member.slots)
 }
 
 /// `cluster history`.
@@ -129,8 +126,8 @@ pub fn history(lines: &[HistoryView], color: bool) -> String {
             line.node.clone(),
             if line.incarnation == 0 { String::new() } else { line.incarnation.to_string() },
             line.by.clone(),
-            line.evidence.clone(),
-            line.job_id.clone(),
+            line.evidence.clone().unwrap_or_default(),
+            line.job_id.clone().unwrap_or_default(),
             phases.join(", "),
             line.reason.clone(),
         ]);
@@ -179,7 +176,7 @@ pub fn job(job: &JobView, steps: &[StepView], color: bool) -> String {
         ("Kind", job.job_name.clone()),
         ("Subject", job.target_subject.clone()),
         ("Project", job.project.clone()),
-        ("Priority", job.priority.map(|p| p.to_string()).unwrap_or_default()),
+        ("Priority", job.priority.to_string()),
         ("Submitter", job.submitter.clone()),
         ("Node", job.node.clone()),
         ("Attempt", if job.epoch == 0 { String::new() } else { job.epoch.to_string() }),
@@ -207,8 +204,9 @@ pub fn job(job: &JobView, steps: &[StepView], color: bool) -> String {
         text.push('\n');
         text.push_str(&columns.render(color));
     }
-    for step in steps.iter().filter(|step| !step.failed_msg.is_empty()) {
-        text.push_str(&format!("\nStep {} failed: {}\n", step.sequence_id, step.failed_msg.trim_end()));
+    for step in steps {
+        let Some(why) = step.failed_msg.as_deref().filter(|why| !why.is_empty()) else { continue };
+        text.push_str(&format!("\nStep {} failed: {}\n", step.sequence_id, why.trim_end()));
     }
     text
 }
@@ -253,22 +251,31 @@ pub fn tables(tables: &[TableView]) -> String {
         columns.row([it.name.clone(), it.columns.len().to_string(), rows, location(&it.source)]);
     }
     if tables.is_empty() {
-        "No tables. Add one with `kirin table add NAME FILE`.\n".into()
-    } else {
-        columns.render(false)
+        return "No tables. Add one with `kirin table add NAME FILE`.\n".into();
     }
+    let broken = tables.iter().filter_map(|it| it.broken.as_ref().map(|why| format!("{} is broken: {why}\n", it.name)));
+    broken.fold(columns.render(false), |text, line| text + &line)
+}
+
+/// `table add`.
+pub fn added(name: &str, table: &TableAdded) -> String {
+    let skipped = table.skipped_columns.iter();
+    let skipped = skipped.map(|it| format!("  column \"{}\" is left out: {}\n", it.name, it.reason));
+    let notes = table.notes.iter().map(|note| format!("  {note}\n"));
+    notes.chain(skipped).fold(format!("table {name} added\n"), |text, line| text + &line)
 }
 
 /// `table show`.
 pub fn table(table: &TableView) -> String {
     let rows = table.rows.map(|rows| rows.to_string()).unwrap_or_default();
-    let mut columns = Columns::new(&["COLUMN", "TYPE", "NULL"]);
+    // Every column may hold NULL.
+    let mut columns = Columns::new(&["COLUMN", "TYPE"]);
     for it in &table.columns {
-        let null = it.nullable.map(|nullable| if nullable { "yes" } else { "no" }.to_owned()).unwrap_or_default();
-        columns.row([it.name.clone(), it.data_type.clone(), null]);
+        columns.row([it.name.clone(), it.data_type.clone()]);
     }
     let head = fields(&[("Table", table.name.clone()), ("Source", location(&table.source)), ("Rows", rows)]);
-    format!("{head}\n{}", columns.render(false))
+    let broken = table.broken.as_ref().map(|why| format!("broken: {why}\n")).unwrap_or_default();
+    format!("{head}\n{}{broken}", columns.render(false))
 }
 
 /// `model list`.
@@ -306,6 +313,30 @@ pub fn segments(segments: &[SegmentView], color: bool) -> String {
     }
 }
 
+/// `segment verify`.
+pub fn verification(view: &VerificationView, color: bool) -> String {
+    let mut columns = Columns::new(&["ID", "NAME", "INDEXES", "GROUPS", "RESULT"]).right(&["INDEXES", "GROUPS"]);
+    let mut details = String::new();
+    for it in &view.segments {
+        let result = match (it.problems.is_empty(), it.unreadable.is_empty(), &it.wrong) {
+            (false, ..) => "wrong",
+            (true, false, _) => "unreadable",
+            (true, true, Some(_)) => "marked wrong before",
+            (true, true, None) => "right",
+        };
+        columns.row([it.id.clone(), it.name.clone(), it.indexes.to_string(), it.groups.to_string(), result.to_owned()]);
+        let problems = it.problems.iter().map(|p| format!("index {}: {}", p.layout, p.problem));
+        let unchecked = it.unchecked.iter().map(|text| format!("not compared: {text}"));
+        for line in problems.chain(it.unreadable.iter().cloned()).chain(unchecked) {
+            details.push_str(&format!("{}: {line}\n", it.name));
+        }
+    }
+    match view.segments.is_empty() {
+        true => "No segment to verify.\n".into(),
+        false => columns.render(color) + &details,
+    }
+}
+
 /// `sql`.
 pub fn query(view: &QueryView) -> String {
     let numbers = ["INT", "DECIMAL", "NUMERIC", "DOUBLE", "FLOAT", "REAL"];
@@ -317,13 +348,18 @@ pub fn query(view: &QueryView) -> String {
         .collect();
     let headers = view.columns.iter().map(|column| column.label.clone()).collect();
     let mut text = if view.columns.is_empty() { String::new() } else { grid(headers, &rows, is_number) };
-    let source = match (view.push_down, view.realizations.is_empty()) {
-        (true, _) => " from the raw tables".to_owned(),
-        (false, true) => String::new(),
-        (false, false) => format!(" from {}", view.realizations.iter().map(realization).collect::<Vec<_>>().join(", ")),
-    };
+    let mut sources: Vec<String> = view.realizations.iter().map(realization).collect();
+    if view.push_down && !view.realizations.iter().any(|it| it.mixed) {
+        sources.push("the raw tables".to_owned());
+    }
+    let source = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
     let server = if view.server.is_empty() { String::new() } else { format!(" by {}", view.server) };
-    let cut = if view.partial { "; there are more (--limit)" } else { "" };
+    let missing: Vec<&str> = view.realizations.iter().flat_map(|it| &it.missing).map(String::as_str).collect();
+    let cut = match (missing.is_empty(), view.partial) {
+        (false, _) => format!("; not built: {}", missing.join(", ")),
+        (true, true) => "; there are more (--limit)".to_owned(),
+        (true, false) => String::new(),
+    };
     let plural = if rows.len() == 1 { "" } else { "s" };
     text.push_str(&format!("{} row{plural} in {}{source}{server}{cut}\n", rows.len(), readable(view.duration)));
     text
@@ -436,14 +472,9 @@ fn location(source: &Value) -> String {
 }
 
 /// Which index answered, in words.
-fn realization(one: &Value) -> String {
-    match (one.get("layout"), one.get("model")) {
-        (Some(layout), Some(model)) => {
-            let mixed = if one.get("mixed") == Some(&Value::Bool(true)) { " and raw data" } else { "" };
-            format!("index {} of model {}{mixed}", scalar(layout), scalar(model))
-        }
-        _ => scalar(one),
-    }
+fn realization(one: &RealizationView) -> String {
+    let mixed = if one.mixed { " and raw data" } else { "" };
+    format!("index {} of model {}{mixed}", one.layout, one.model)
 }
 
 #[cfg(test)]

@@ -62,13 +62,20 @@ impl<'a> Screen<'a> {
         self.print(&text)
     }
 
-    /// Asks before something is destroyed; without a person to ask, the answer is yes.
+    /// Asks before something is destroyed. Without a terminal to ask on, only `--yes` permits it.
     ///
     /// # Errors
-    /// If the answer is no.
+    /// If it is not permitted.
     pub fn confirm(&self, what: &str, yes: bool) -> Result<(), Failure> {
-        if yes || !self.interactive {
+        if yes {
             return Ok(());
+        }
+        if !self.interactive {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("nothing was done: {what}"),
+                "There is no terminal to ask on: give --yes.",
+            ));
         }
         let mut answer = String::new();
         let asked = write!(io::stderr(), "{what} Go on? [y/N] ").and_then(|()| io::stdin().read_line(&mut answer));

@@ -1,4 +1,4 @@
-//! Every key, declared once: the parser, the messages and the README's table all read this.
+//! Every key, declared once: the parser, the messages and the table in `docs/` all read this.
 //!
 //! [`KEYS`] are the keys that Kirin obeys. [`KYLIN_ONLY`] are keys and families of Kylin's that change nothing here, with
 //! the reason where it matters. [`PASSTHROUGH`] prefixes are handed on verbatim. Anything else is unknown.
@@ -27,11 +27,23 @@ pub struct Key {
     pub secret: bool,
     /// Whether a change needs a restart; otherwise the API changes it at run time.
     pub restart: bool,
+    /// Where Kirin reads the key but does nothing with it yet: for which value (any, if empty), and what happens instead.
+    pub not_yet: Option<(&'static str, &'static str)>,
 }
 
 impl Key {
     const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self { name, aliases: &[], kind, default: None, default_about: "", about, secret: false, restart: true }
+        Self {
+            name,
+            aliases: &[],
+            kind,
+            default: None,
+            default_about: "",
+            about,
+            secret: false,
+            restart: true,
+            not_yet: None,
+        }
     }
 
     const fn or(mut self, default: &'static str) -> Self {
@@ -54,6 +66,11 @@ impl Key {
         self
     }
 
+    const fn not_yet(mut self, value: &'static str, instead: &'static str) -> Self {
+        self.not_yet = Some((value, instead));
+        self
+    }
+
     const fn live(mut self) -> Self {
         self.restart = false;
         self
@@ -70,8 +87,9 @@ const SLOTS: Kind = Kind::Count { min: 0, max: 100_000 };
 const HOST: Kind = Kind::Text("a host name or an IP address, without a port");
 const SERVERS: Kind = Kind::Text("host:port, comma separated");
 const DAY: u64 = 86_400;
+const NO_SSH: &str = "nothing is done over ssh";
 
-/// The keys that Kirin obeys, grouped as the README shows them.
+/// The keys that Kirin obeys, grouped as `docs/src/reference/configuration.md` shows them.
 pub const KEYS: &[Key] = &[
     // The node and its addresses.
     Key::new("kylin.server.mode", Kind::Word(&["all", "job", "query"]), "what the node does: jobs, queries or both")
@@ -166,7 +184,24 @@ pub const KEYS: &[Key] = &[
         "for how long the cluster's history is kept; 0 keeps it for ever",
     )
     .or("90d"),
-    Key::new("kylin.job.retry-interval", span(Unit::Millis, 0, DAY), "how long to wait before that").or("30000"),
+    Key::new(
+        "kirin.segment.verify-every",
+        span(Unit::Secs, 0, 36_500 * DAY),
+        "how often the leader verifies every published segment; 0 switches it off",
+    )
+    .or("0"),
+    Key::new(
+        "kirin.segment.verify-deep",
+        Kind::Flag,
+        "whether this verification also compares each group with the source tables, which costs as much as building",
+    )
+    .or("false"),
+    Key::new(
+        "kylin.job.retry-interval",
+        span(Unit::Millis, 0, DAY),
+        "how long to wait before a failed step is tried again",
+    )
+    .or("30000"),
     Key::new("kirin.job.drain-timeout", span(Unit::Secs, 0, DAY), "how long a stopping node waits for step boundaries")
         .or("30s"),
     Key::new(
@@ -174,15 +209,19 @@ pub const KEYS: &[Key] = &[
         Kind::Word(&["0", "2", "100"]),
         "an older scheduler: 0 one engine, 2 one lock per job, 100 leader only",
     )
-    .or_derived("Multi-Active"),
+    .or_derived("Multi-Active")
+    .not_yet("2", "no lock per job is taken in ZooKeeper; jobs run as with Multi-Active"),
     Key::new("kirin.command.enabled", Kind::Flag, "whether jobs may run arbitrary commands on this node").or("false"),
     Key::new(
         "kylin.job.ssh-username",
         Kind::Text("a user name"),
         "login between nodes, to stop what a dead node left running; not used yet",
-    ),
-    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "its password; not used yet").secret(),
-    Key::new("kylin.job.remote-ssh-port", PORT, "its port; not used yet").or("22"),
+    )
+    .not_yet("", NO_SSH),
+    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "its password; not used yet")
+        .secret()
+        .not_yet("", NO_SSH),
+    Key::new("kylin.job.remote-ssh-port", PORT, "its port; not used yet").or("22").not_yet("", NO_SSH),
     // Discovery.
     Key::new(
         "kylin.env.zookeeper-connect-string",
@@ -371,7 +410,7 @@ pub fn looks_secret(name: &str) -> bool {
     words.iter().any(|word| name.contains(word))
 }
 
-/// The configuration table of the README, in Markdown.
+/// The table of `docs/src/reference/configuration.md`.
 pub fn markdown() -> String {
     let mut out = String::from("| key | default | allowed | meaning |\n|---|---|---|---|\n");
     for key in KEYS {

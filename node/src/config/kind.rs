@@ -1,6 +1,6 @@
 //! What a setting's value may be, and how its text becomes a value.
 //!
-//! A [`Kind`] both parses and says what is allowed, so that the message of a refusal and the README's table can't differ
+//! A [`Kind`] both parses and says what is allowed, so that the message of a refusal and the reference can't differ
 //! from what is accepted.
 
 use std::fmt;

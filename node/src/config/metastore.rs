@@ -31,7 +31,7 @@ use kirin_shell::Secret;
 /// The identifier when none is given; Kylin's own default.
 pub const DEFAULT_IDENTIFIER: &str = "kylin_metadata";
 
-/// What `kylin.metadata.url` may be, for messages and the README.
+/// What `kylin.metadata.url` may be, for messages and the reference.
 pub const ALLOWED: &str = "identifier@jdbc,driverClassName=…,url=jdbc:postgresql://host:port/database,username=…,password=… (or \
      jdbc:mysql, jdbc:mariadb), or postgres://user:password@host:port/database, mysql://…, mariadb://…, sqlite:path";
 

@@ -8,6 +8,7 @@
 //! Everything is parsed here and nothing later: the rest of the node sees typed settings, or none. Each key is declared
 //! once, in [`keys`]. Does not open a connection and creates no file.
 
+use crate::verification::Schedule;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +76,8 @@ pub struct Config {
     pub working_dir: PathBuf,
     /// For how long the past is kept.
     pub retention: Retention,
+    /// How published segments are verified regularly.
+    pub verification: Schedule,
     /// The flight recorder.
     pub recorder: Recorder,
     /// The metastore.
@@ -301,6 +304,10 @@ impl Config {
             retention: Retention {
                 jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
                 history: r.span("kirin.history.retention"),
+            },
+            verification: Schedule {
+                every: r.span("kirin.segment.verify-every"),
+                deep: r.flag("kirin.segment.verify-deep"),
             },
             recorder: Recorder { dir: recorder_dir, limit: r.memory("kirin.recorder.limit") },
             timing: timing(r),

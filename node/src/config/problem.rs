@@ -52,6 +52,8 @@ impl std::error::Error for ConfigErrors {}
 /// What a node says once at its start about keys that change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notices {
+    /// Keys that Kirin reads and does nothing with yet.
+    pub unsupported: Vec<Notice>,
     /// Keys of Kylin's that Kirin doesn't use.
     pub ignored: Vec<Notice>,
     /// Keys that nobody knows.
@@ -74,7 +76,7 @@ pub struct Notice {
 impl Notices {
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
-        self.ignored.is_empty() && self.unknown.is_empty() && self.repeated.is_empty()
+        self.unsupported.is_empty() && self.ignored.is_empty() && self.unknown.is_empty() && self.repeated.is_empty()
     }
 }
 
@@ -89,6 +91,7 @@ impl fmt::Display for Notice {
 impl fmt::Display for Notices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sorts = [
+            ("not supported yet", &self.unsupported),
             ("not used here (known to Kylin)", &self.ignored),
             ("unknown keys", &self.unknown),
             ("repeated keys", &self.repeated),

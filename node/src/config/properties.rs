@@ -4,6 +4,10 @@
 //! joins the next line (its indentation dropped); `\t \n \r \f \uXXXX` and `\x` for any other x are escapes. Entries are
 //! handed out in file order, repeated keys included: what a repetition means is for the caller to say.
 //!
+//! Three differences are deliberate. A byte order mark at the start of a file is dropped, where Java makes it a part of the
+//! first key. Half of a surrogate pair is an error, where Java keeps it. A file that ends in a backslash on a line of its own
+//! has no further entry, where Java may add one without key and value.
+//!
 //! Does not substitute `${…}` and knows no key.
 
 use std::fmt;
@@ -95,18 +99,22 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
         }
         let mut content = String::new();
         let mut part = first;
-        loop {
+        let is_entry = loop {
             if !ends_open(part) {
                 content.push_str(part);
-                break;
+                break !content.is_empty();
             }
             content.push_str(&part[..part.len() - 1]);
             match natural.next() {
                 Some((next, _)) => part = next.trim_start_matches(is_blank),
-                None => break,
+                None => break !content.is_empty(),
             }
-        }
-        if !content.is_empty() {
+            if content.is_empty() && part.starts_with(['#', '!']) {
+                // Nothing was joined to it, so it is a comment.
+                break false;
+            }
+        };
+        if is_entry {
             lines.push((number, content));
         }
     }
@@ -233,6 +241,8 @@ mod tests {
         assert_eq!(pairs("a=b\\\\\nc=d"), [pair("a", "b\\"), pair("c", "d")], "an escaped backslash joins nothing");
         assert_eq!(pairs("a=b\\\n\nc=d"), [pair("a", "b"), pair("c", "d")], "a blank line ends the entry");
         assert_eq!(one("a=b\\"), pair("a", "b"));
+        assert_eq!(pairs("\\"), []);
+        assert_eq!(pairs("\\\n!c\na=b\\\n!d"), [pair("a", "b!d")], "what nothing was joined to is a comment");
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl Layers {
         for entry in self.entries.values() {
             let notice = |about: String| Notice { key: entry.key.clone(), origin: entry.origin.clone(), about };
             match keys::standing(&entry.key) {
-                Standing::Obeyed(_) | Standing::HandedOn(_) => {}
+                Standing::Obeyed(key) => {
+                    let instead = key.not_yet.filter(|(value, _)| value.is_empty() || *value == entry.value.trim());
+                    notices.unsupported.extend(instead.map(|(_, instead)| notice(instead.to_owned())));
+                }
+                Standing::HandedOn(_) => notices.unsupported.push(notice("nothing runs on Spark".to_owned())),
                 Standing::KylinOnly(why) => notices.ignored.push(notice(why.to_owned())),
                 Standing::Unknown(None) => notices.unknown.push(notice(String::new())),
                 Standing::Unknown(Some(meant)) => notices.unknown.push(notice(format!("did you mean {meant}?"))),

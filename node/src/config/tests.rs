@@ -83,9 +83,13 @@ fn a_file_made_for_kylin_is_accepted_unchanged() {
     assert_eq!(config.notices.unknown, []);
     assert_eq!(config.notices.repeated, []);
     let ignored = config.notices.to_string();
-    for expected in
-        ["spring.session.store-type (sessions are not served yet", "hdfs:// is not served", "kylin.query.force-limit"]
-    {
+    for expected in [
+        "spring.session.store-type (sessions are not served yet",
+        "hdfs:// is not served",
+        "kylin.query.force-limit",
+        "kylin.job.ssh-password (nothing is done over ssh)",
+        "kylin.storage.columnar.spark-conf.spark.gluten.sql.columnar.libpath (nothing runs on Spark)",
+    ] {
         assert!(ignored.contains(expected), "{expected} in\n{ignored}");
     }
 }
@@ -107,6 +111,14 @@ fn no_file_at_all_is_a_node_of_its_own_on_loopback() {
     assert!(!config.jobs.commands, "running commands has to be switched on");
     assert!(config.notices.is_empty());
     assert_eq!(config.query.memory, Memory::Percent(50));
+}
+
+#[test]
+fn a_setting_that_has_no_effect_yet_is_listed_at_start() {
+    let unsupported = |text: &str| Home::new(text).load().notices.unsupported;
+    let lock_per_job = unsupported("kylin.job.scheduler.default=2\n");
+    assert_eq!(lock_per_job[0].about, "no lock per job is taken in ZooKeeper; jobs run as with Multi-Active");
+    assert_eq!(unsupported("kylin.job.scheduler.default=100\n"), []);
 }
 
 #[test]
@@ -253,19 +265,20 @@ fn a_conf_directory_that_is_named_has_to_exist() {
     assert_eq!(home.problem(), "nowhere: there is no such directory");
 }
 
-/// The README's table is generated from the keys: `UPDATE_README=1 cargo test -p kirin readme` writes it anew.
+/// The table of `docs/src/reference/configuration.md` is generated from the keys: `UPDATE_DOCS=1 cargo test -p kirin
+/// configuration_page` writes it.
 #[test]
-fn the_readme_lists_every_key() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = readme.split_once("<!-- configuration").expect("the README has a place for the table");
+fn the_configuration_page_lists_every_key() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/configuration.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (head, rest) = page.split_once("<!-- configuration").expect("the page has a place for the table");
     let (marker, rest) = rest.split_once("-->\n").unwrap();
     let (_, tail) = rest.split_once("<!-- end of configuration -->").unwrap();
     let fresh =
         format!("{head}<!-- configuration{marker}-->\n{}<!-- end of configuration -->{tail}", super::keys::markdown());
-    if std::env::var_os("UPDATE_README").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &fresh).unwrap();
         return;
     }
-    assert!(readme == fresh, "the table is out of date: UPDATE_README=1 cargo test -p kirin readme");
+    assert!(page == fresh, "the table is out of date: UPDATE_DOCS=1 cargo test -p kirin configuration_page");
 }

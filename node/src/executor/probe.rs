@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::metastore::EndReport;
 use futures::future::BoxFuture;
+use kirin_core::Capabilities;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,6 +49,10 @@ impl Executor for Probe {
 
     fn is_external(&self) -> bool {
         false
+    }
+
+    fn needs(&self) -> Capabilities {
+        Capabilities::NONE
     }
 
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String> {

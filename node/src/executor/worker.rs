@@ -11,10 +11,12 @@ use std::process::Stdio;
 
 use crate::metastore::{EndReport, Publish, StepReport};
 use futures::future::BoxFuture;
+use kirin_core::Capabilities;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use super::{Attempt, Ended, Executor, Go};
 
@@ -80,10 +82,15 @@ pub enum FromWorker {
 /// A node that can't start a worker keeps the job for so long before it hands it back, and may take it again.
 const START_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// How long the last lines of the log may take after the worker has ended. A process that it left behind may hold its standard
+/// error open.
+const LOG_WITHIN: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Runs attempts in worker processes.
 pub struct Worker {
     kind: &'static str,
     external: bool,
+    needs: Capabilities,
     memory: u64,
     steps: fn(&Value) -> Result<Vec<String>, String>,
 }
@@ -92,12 +99,12 @@ impl Worker {
     /// Builds of indexes, in processes that may take so many bytes of memory.
     pub fn build(memory: u64) -> Self {
         // All that a build does is to write files below its attempt's own path and to commit under its fence.
-        Self { kind: "build", external: false, memory, steps: crate::worker::build::steps }
+        Self { kind: "build", external: false, needs: super::BUILD, memory, steps: crate::worker::build::steps }
     }
 
     /// Programs of the user.
     pub fn command(memory: u64) -> Self {
-        Self { kind: "command", external: true, memory, steps: crate::worker::command::steps }
+        Self { kind: "command", external: true, needs: super::COMMAND, memory, steps: crate::worker::command::steps }
     }
 }
 
@@ -108,6 +115,10 @@ impl Executor for Worker {
 
     fn is_external(&self) -> bool {
         self.external
+    }
+
+    fn needs(&self) -> Capabilities {
+        self.needs
     }
 
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String> {
@@ -151,6 +162,8 @@ struct Process {
     to: ChildStdin,
     from: Lines<BufReader<ChildStdout>>,
     step: tokio::sync::watch::Sender<u32>,
+    /// Copies the log.
+    log: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -176,7 +189,7 @@ impl Process {
             memory,
         }));
         tell(&mut to, &work).await?;
-        Ok(Self { child, to, from, step: tokio::sync::watch::Sender::new(0) })
+        Ok(Self { child, to, from, step: tokio::sync::watch::Sender::new(0), log: None })
     }
 
     /// Copies the worker's standard error to the log of the step that runs.
@@ -184,7 +197,7 @@ impl Process {
         let Some(errors) = self.child.stderr.take() else { return };
         let (log, step) = (attempt.log.clone(), self.step.subscribe());
         self.step.send_replace(first);
-        tokio::spawn(async move {
+        self.log = Some(tokio::spawn(async move {
             let mut reader = BufReader::new(errors);
             let mut line = Vec::new();
             // Bytes, not lines of text: a program may print anything, and never a newline.
@@ -197,7 +210,7 @@ impl Process {
                 log.line(*step.borrow(), String::from_utf8_lossy(&line).trim_end());
                 line.clear();
             }
-        });
+        }));
     }
 
     async fn attend(&mut self, attempt: &mut Attempt, first: u32) -> Ended {
@@ -261,6 +274,12 @@ impl Process {
             && let Err(error) = self.child.kill().await
         {
             tracing::warn!(%error, "a worker process could not be killed");
+        }
+        // A job that has ended has its whole log, as far as that does not depend on what the worker left behind.
+        if let Some(log) = self.log
+            && tokio::time::timeout(LOG_WITHIN, log).await.is_err()
+        {
+            tracing::debug!("the log of a worker that has ended is still open");
         }
         ended
     }

@@ -1,4 +1,4 @@
-//! Recordings as a picture: a lane for each node.
+//! Draws recordings as a picture with a lane for each node.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use kirin_recorder::{Entry, Problem, Recording, Replay, Step};
 /// The picture of these recordings.
 ///
 /// # Errors
-/// If one can't be replayed.
+/// If a recording cannot be replayed.
 pub(super) fn picture(recordings: &[Recording]) -> Result<Picture, Problem> {
     let zero = recordings.iter().filter_map(|recording| recording.rows.first()).map(|row| row.wall_ms).min();
     let mut film = Film { zero: zero.unwrap_or(0), ..Film::default() };
@@ -28,7 +28,7 @@ pub(super) fn picture(recordings: &[Recording]) -> Result<Picture, Problem> {
 #[derive(Default)]
 struct Film {
     picture: Picture,
-    /// Where the axis begins, on the nodes' wall clocks.
+    /// The beginning of the axis, on the nodes' wall clocks.
     zero: i64,
     lanes: BTreeMap<String, usize>,
     /// All attempts that are drawn, in the order of their epochs.
@@ -36,7 +36,7 @@ struct Film {
     events: u64,
 }
 
-/// What is known of one recording while it is drawn.
+/// The state while one recording is drawn.
 struct Running {
     lane: usize,
     me: Option<(Member, u64)>,
@@ -53,7 +53,7 @@ impl Film {
             lanes.push(Lane::named(&recording.head.node));
             lanes.len() - 1
         });
-        // Within a recording the monotonic clock counts: it does not jump.
+        // Within a recording, times come from the monotonic clock, which does not jump.
         let began = u64::try_from(first.wall_ms - self.zero).unwrap_or(0) * 1000;
         let on_axis = |at: kirin_core::Time| began + at.since(first.at).micros();
         for row in &recording.rows {
@@ -168,7 +168,7 @@ impl Film {
         }
     }
 
-    /// Draws the way of each job from attempt to attempt.
+    /// Draws an arrow from each attempt at a job to the next.
     fn link(&mut self) {
         for (job, attempts) in &self.attempts {
             for (before, after) in attempts.values().zip(attempts.values().skip(1)) {

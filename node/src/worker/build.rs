@@ -16,6 +16,9 @@ use kirin_shell::clock::wall_ms;
 pub struct BuildSpec {
     /// The segment that is built; its row is reserved when the job is accepted.
     pub segment: String,
+    /// Whether the segment has been built before.
+    #[serde(default)]
+    pub refresh: bool,
     /// The model and its tables as they were when the job was accepted, and the segment's range.
     pub build: BuildJob,
 }
@@ -33,7 +36,7 @@ pub fn steps(value: &Value) -> Result<Vec<String>, String> {
 
 /// Does the steps that are not done.
 pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
-    let BuildSpec { segment, build } = spec(&work)?;
+    let BuildSpec { segment, build, .. } = spec(&work)?;
     let failed = |e: kirin_olap::Error| Stop::Failed(e.to_string());
     let plan = kirin_olap::plan(&build.model).map_err(failed)?;
     let memory_limit = usize::try_from(work.memory).unwrap_or(usize::MAX);

@@ -62,7 +62,7 @@ async fn prepare(store: &Store) -> Result<(ProjectId, Member), Failure> {
     let project = store.project_add("bench", 1_000_000, "", "{}").await?.ok_or("the project exists")?;
     let extra =
         Extra::Join { node: "bench".to_owned(), link: String::new(), http: String::new(), version: String::new() };
-    match store.ask(&Ask::Join { role: Role::All, slots: 1000 }, extra).await {
+    match store.ask(&Ask::Join { role: Role::All, slots: 1000, can: kirin_core::Capabilities::ALL }, extra).await {
         Answer::Joined(me) => Ok((project, me)),
         other => Err(format!("the join was answered by {other:?}").into()),
     }

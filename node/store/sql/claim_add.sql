@@ -1,1 +1,1 @@
-INSERT INTO {p}_claim (target, epoch) VALUES ($1, 0) {or_skip target}
+INSERT INTO {p}_claim (target, epoch) VALUES ($1, $2) {or_skip target}

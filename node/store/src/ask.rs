@@ -4,7 +4,7 @@ use kirin_core::ask::{JobId, JobRow};
 use kirin_core::{Answer, Ask, NodeId};
 use uuid::Uuid;
 
-use crate::beat::{Beat, Drain, FenceMember, Join, Leave, List, SetSlots, done_if};
+use crate::beat::{Beat, Drain, FenceMember, Join, Leave, List, SetCan, SetSlots, done_if};
 use crate::claim::{Claim, Yield};
 use crate::commit::{Act, Finish, Place, Release, Step};
 use crate::error::{Fault, StoreError};
@@ -98,10 +98,10 @@ impl Store {
 
     async fn answer(&self, ask: &Ask, extra: Extra) -> Result<Answer, Fault> {
         match ask {
-            Ask::Join { role, slots } => {
+            Ask::Join { role, slots, can } => {
                 let Extra::Join { node, link, http, version } = &extra else { panic!("a join needs its node's name") };
-                let (role, slots) = (*role, *slots);
-                self.members(&Join { role, slots, name: node, link, http, version }).await
+                let (role, slots, can) = (*role, *slots, *can);
+                self.members(&Join { role, slots, can, name: node, link, http, version }).await
             }
             Ask::Beat { by, brief } => self.beats(&Beat { by: *by, brief: brief.as_deref() }).await,
             Ask::List => self.looks(&List).await,
@@ -117,9 +117,9 @@ impl Store {
             Ask::ListJobs => self.looks(&Jobs::Open).await,
             Ask::ReadJobs(ids) => self.looks(&Jobs::These(ids)).await,
             Ask::ListNode(node) => self.looks(&Jobs::OfNode(*node)).await,
-            Ask::Submit { project, priority, placed, external, key } => {
+            Ask::Submit { project, priority, placed, external, needs, key } => {
                 let mut job = NewJob::new(*project, *key);
-                (job.priority, job.placed, job.external) = (*priority, *placed, *external);
+                (job.priority, job.placed, job.external, job.needs) = (*priority, *placed, *external, *needs);
                 if let Extra::Submit { kind, subject, submitter, spec, segments } = extra {
                     (job.kind, job.subject, job.submitter) = (kind, subject, submitter);
                     (job.spec, job.segments) = (spec, segments);
@@ -168,6 +168,7 @@ impl Store {
                 self.works(&Act { fence: *fence, state: *state, action: *action }).await
             }
             Ask::SetSlots { member, slots } => self.works(&SetSlots { member: *member, slots: *slots }).await,
+            Ask::SetCan { member, can } => self.works(&SetCan { member: *member, can: *can }).await,
             Ask::SetLimit { project, limit } => self.works(&SetLimit { project: project.0, limit: *limit }).await,
         }
     }

@@ -5,7 +5,7 @@
 
 use kirin_core::ask::{Brief, Census, Epoch, ProjectId};
 use kirin_core::failure::Evidence;
-use kirin_core::{Answer, ClaimRow, Member, MemberRow, MemberState, NodeId, ProjectRow, Role, Target};
+use kirin_core::{Answer, Capabilities, ClaimRow, Member, MemberRow, MemberState, NodeId, ProjectRow, Role, Target};
 
 use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
@@ -17,6 +17,7 @@ use crate::wire::{Row, Table, args};
 pub(crate) struct Join<'a> {
     pub(crate) role: Role,
     pub(crate) slots: u32,
+    pub(crate) can: Capabilities,
     pub(crate) name: &'a str,
     pub(crate) link: &'a str,
     pub(crate) http: &'a str,
@@ -44,7 +45,17 @@ impl Work for Join<'_> {
         let now = wall_ms();
         line.run(
             |sql| &sql.member_add,
-            args![node, incarnation, role_number(self.role), self.slots, self.link, self.http, self.version, now],
+            args![
+                node,
+                incarnation,
+                role_number(self.role),
+                self.slots,
+                self.link,
+                self.http,
+                self.version,
+                now,
+                self.can.0
+            ],
         )
         .await?;
         line.run(|sql| &sql.beat_add, args![node, incarnation]).await?;
@@ -98,7 +109,10 @@ fn beats(rows: &[Row], census: &Census) -> Result<Option<Answer>, StoreError> {
     for row in rows {
         let sums = || Ok([row.num(1)?, row.num(2)?, row.num(3)?]);
         match row.num::<u8>(0)? {
-            0 => now.members = sums()?,
+            0 => {
+                let [count, lives, what] = sums()?;
+                now.members = [count, lives, what, row.num(4)?];
+            }
             1 => now.claims = sums()?,
             2 => now.projects = sums()?,
             _ => beats.push((member(row.num(1)?, row.num(2)?)?, row.num(3)?)),
@@ -117,6 +131,7 @@ fn listed(rows: &[Row]) -> Result<Answer, StoreError> {
                 state: member_state(row.num(3)?)?,
                 role: role(row.num(4)?)?,
                 slots: row.num(5)?,
+                can: Capabilities(row.num(8)?),
                 beat: row.num(6)?,
             }),
             1 => claims.push(ClaimRow {
@@ -223,6 +238,22 @@ impl Work for SetSlots {
     async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
         let (node, incarnation) = (self.member.node.0, self.member.incarnation.get());
         let hit = line.alone(|sql| &sql.member_slots, args![node, incarnation, self.slots]).await?;
+        Ok(done_if(hit > 0))
+    }
+}
+
+/// [`kirin_core::Ask::SetCan`].
+pub(crate) struct SetCan {
+    pub(crate) member: Member,
+    pub(crate) can: Capabilities,
+}
+
+impl Work for SetCan {
+    type Out = Answer;
+
+    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+        let (node, incarnation) = (self.member.node.0, self.member.incarnation.get());
+        let hit = line.alone(|sql| &sql.member_can, args![node, incarnation, self.can.0]).await?;
         Ok(done_if(hit > 0))
     }
 }

@@ -34,9 +34,8 @@ impl Work for Claim {
                 return Ok(Answer::Refused);
             }
         }
-        if seen == 0 {
-            line.run(|sql| &sql.claim_add, args![&target]).await?;
-        }
+        // Never held, or its row was deleted: it is put back under the epoch that is known of it.
+        line.run(|sql| &sql.claim_add, args![&target, seen]).await?;
         let force = i64::from(self.force);
         if line.run(|sql| &sql.claim_take, args![&target, node, incarnation, seen, force]).await? == 0 {
             return Ok(Answer::Refused);

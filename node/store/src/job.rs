@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, Priority, ProjectId};
-use kirin_core::{JobState, Member, MemberState, NodeId, Role};
+use kirin_core::{Capabilities, JobState, Member, MemberState, NodeId, Role};
 use uuid::Uuid;
 
 use crate::beat::{holder, member, member_state, role};
@@ -176,6 +176,8 @@ pub struct MemberInfo {
     pub role: Role,
     /// How many attempts it runs at once.
     pub slots: u32,
+    /// What it is able to run.
+    pub can: Capabilities,
     /// Where its peers reach it.
     pub link: String,
     /// Where clients reach it.
@@ -407,6 +409,7 @@ impl Store {
                 ended_ms: row.int(10)?,
                 ended_by: holder(row, 11)?,
                 evidence: row.text(13)?,
+                can: Capabilities(row.num(14)?),
             })
         };
         rows.iter().map(info).collect()
@@ -466,28 +469,28 @@ fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, window: &str,
 }
 
 const JOB_INFO: &str = "SELECT j.id, j.project, j.priority, j.state, j.epoch, j.holder_node, j.holder_incarnation, j.placed, \
-     j.steps, j.external, {text j.uuid}, j.kind, j.subject, j.submitter, j.spec, j.progress, j.failure, j.result, \
+     j.steps, j.external, j.needs, {text j.uuid}, j.kind, j.subject, j.submitter, j.spec, j.progress, j.failure, j.result, \
      j.created_ms, j.started_ms, j.ended_ms, j.changed_ms FROM {p}_job AS j";
 
 fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
     Ok(JobInfo {
         row: job_row(row)?,
-        uuid: uuid(&row.string(10)?)?,
-        kind: row.string(11)?,
-        subject: row.string(12)?,
-        submitter: row.string(13)?,
-        spec: row.string(14)?,
-        progress: row.text(15)?,
-        failure: row.text(16)?,
-        result: row.text(17)?,
-        created_ms: row.num(18)?,
-        started_ms: row.int(19)?,
-        ended_ms: row.int(20)?,
-        changed_ms: row.num(21)?,
+        uuid: uuid(&row.string(11)?)?,
+        kind: row.string(12)?,
+        subject: row.string(13)?,
+        submitter: row.string(14)?,
+        spec: row.string(15)?,
+        progress: row.text(16)?,
+        failure: row.text(17)?,
+        result: row.text(18)?,
+        created_ms: row.num(19)?,
+        started_ms: row.int(20)?,
+        ended_ms: row.int(21)?,
+        changed_ms: row.num(22)?,
     })
 }
 
-/// The contract's part of a job, in the first ten columns.
+/// The contract's part of a job, in the first eleven columns.
 pub(crate) fn job_row(row: &Row) -> Result<JobRow, StoreError> {
     let state: usize = row.num(3)?;
     Ok(JobRow {
@@ -500,6 +503,7 @@ pub(crate) fn job_row(row: &Row) -> Result<JobRow, StoreError> {
         placed: row.opt(7)?.map(NodeId),
         steps: row.num(8)?,
         external: row.num::<u8>(9)? != 0,
+        needs: Capabilities(row.num(10)?),
     })
 }
 

@@ -25,35 +25,43 @@ macro_rules! files {
 const VERSION_TABLE: &str = include_str!("../sql/schema/version.sql");
 
 /// Version 1 is the first of these.
-const VERSIONS: &[Version] = &[Version {
-    common: files![
-        "1/node",
-        "1/member",
-        "1/beat",
-        "1/claim",
-        "1/project",
-        "1/job",
-        "1/over",
-        "1/step",
-        "1/attempt",
-        "1/segment",
-        "1/doc",
-        "1/catalog",
-        "1/setting",
-        "1/history",
-        "1/segment_by_model",
-        "1/segment_by_job",
-    ],
-    sqlite: files!["1/sqlite/job_open", "1/sqlite/job_held", "1/sqlite/job_over"],
-    postgres: files![
-        "1/postgres/job_open",
-        "1/postgres/job_held",
-        "1/postgres/job_over",
-        "1/postgres/job_storage",
-        "1/postgres/beat_storage"
-    ],
-    mysql: files!["1/mysql/job_open", "1/mysql/job_held", "1/mysql/job_over"],
-}];
+const VERSIONS: &[Version] = &[
+    Version {
+        common: files![
+            "1/node",
+            "1/member",
+            "1/beat",
+            "1/claim",
+            "1/project",
+            "1/job",
+            "1/over",
+            "1/step",
+            "1/attempt",
+            "1/segment",
+            "1/doc",
+            "1/catalog",
+            "1/setting",
+            "1/history",
+            "1/segment_by_model",
+            "1/segment_by_job",
+        ],
+        sqlite: files!["1/sqlite/job_open", "1/sqlite/job_held", "1/sqlite/job_over"],
+        postgres: files![
+            "1/postgres/job_open",
+            "1/postgres/job_held",
+            "1/postgres/job_over",
+            "1/postgres/job_storage",
+            "1/postgres/beat_storage"
+        ],
+        mysql: files!["1/mysql/job_open", "1/mysql/job_held", "1/mysql/job_over"],
+    },
+    Version {
+        common: files!["2/member_can", "2/job_needs", "2/job_needs_of_kind"],
+        sqlite: &[],
+        postgres: &[],
+        mysql: &[],
+    },
+];
 
 /// Brings the schema up to date.
 pub(crate) struct Migrate;
@@ -117,8 +125,9 @@ async fn migrate(line: &mut Line) -> Result<(), Fault> {
         for source in statements.common.iter().chain(own) {
             match line.raw(&text(source)).await {
                 Ok(()) => {}
-                // An earlier try of this version got as far as this index before it was cut off.
-                Err(Fault::Certain(StoreError::Refused(why))) if dialect == Dialect::MySql && why.contains("1061") => {}
+                // An earlier try of this version got as far as this index or column before it was cut off.
+                Err(Fault::Certain(StoreError::Refused(why)))
+                    if dialect == Dialect::MySql && (why.contains("1061") || why.contains("1060")) => {}
                 Err(fault) => return Err(fault),
             }
         }

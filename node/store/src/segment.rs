@@ -84,12 +84,53 @@ impl Store {
         rows.first().map(segment).transpose()
     }
 
+    /// Replaces the manifest of a built segment, if it is still the one that this job published under this epoch.
+    /// `false` if the segment was dropped or published again since.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn segment_annotate(
+        &self,
+        id: Uuid,
+        job: Uuid,
+        epoch: Epoch,
+        manifest: &str,
+    ) -> Result<bool, StoreError> {
+        self.write(&Annotate { id, job, epoch, manifest }).await
+    }
+
     /// Drops a built segment. `false` if there is none by that name, or if a job has it reserved (discard the job).
     ///
     /// # Errors
     /// If the metastore can't be written.
     pub async fn segment_drop(&self, id: Uuid) -> Result<bool, StoreError> {
         self.write(&Drop(id)).await
+    }
+}
+
+struct Annotate<'a> {
+    id: Uuid,
+    job: Uuid,
+    epoch: Epoch,
+    manifest: &'a str,
+}
+
+impl Work for Annotate<'_> {
+    type Out = bool;
+
+    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+        line.begin().await?;
+        let id = self.id.to_string();
+        let rows = line.rows(|sql| &sql.segment_get, args![&id]).await?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        let project = row.num::<i64>(1)?;
+        let (job, epoch) = (self.job.to_string(), self.epoch.0.cast_signed());
+        if line.run(|sql| &sql.segment_annotate, args![&id, job, epoch, self.manifest]).await? == 0 {
+            return Ok(false);
+        }
+        line.run(|sql| &sql.catalog_bump, args![project]).await?;
+        line.commit().await?;
+        Ok(true)
     }
 }
 

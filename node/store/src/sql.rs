@@ -327,6 +327,7 @@ statements! {
     all member_up;
     all member_shared;
     all member_slots;
+    all member_can;
     all beat_add;
     all beat;
     all beat_brief;
@@ -375,6 +376,7 @@ statements! {
     all segment_unreserve;
     all segment_list;
     all segment_get;
+    all segment_annotate;
     all segment_drop;
     all catalog_read;
     each catalog_bump;

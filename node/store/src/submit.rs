@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kirin_core::ask::{Epoch, JobId, JobRow, Priority, ProjectId};
-use kirin_core::{JobState, NodeId};
+use kirin_core::{Capabilities, JobState, NodeId};
 use uuid::Uuid;
 
 use crate::clock::wall_ms;
@@ -27,6 +27,8 @@ pub struct NewJob {
     pub placed: Option<NodeId>,
     /// Whether its attempts have side effects that the metastore can't refuse.
     pub external: bool,
+    /// What a node must be able to run to take it.
+    pub needs: Capabilities,
     /// What kind of job, for example `INDEX_BUILD`.
     pub kind: String,
     /// What it is about, for example the model's name.
@@ -64,6 +66,7 @@ impl NewJob {
             priority: Priority(3),
             placed: None,
             external: false,
+            needs: Capabilities::NONE,
             kind: String::new(),
             subject: String::new(),
             submitter: String::new(),
@@ -87,6 +90,7 @@ impl NewJob {
             placed: self.placed,
             steps: 0,
             external: self.external,
+            needs: self.needs,
         }
     }
 }
@@ -182,6 +186,7 @@ fn table(jobs: &[NewJob]) -> Table {
         .ints(jobs.iter().map(|job| i64::from(job.priority.0)))
         .ints(jobs.iter().map(|job| job.placed.map(|node| i64::from(node.0))))
         .ints(jobs.iter().map(|job| i64::from(job.external)))
+        .ints(jobs.iter().map(|job| i64::from(job.needs.0)))
         .ints(jobs.iter().map(|job| state_number(job.state())))
         .ints(jobs.iter().map(|_| now))
         .texts(jobs.iter().map(|job| short(&job.kind)))
@@ -258,7 +263,7 @@ async fn known(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobRow
     }
     let keys = Table::default().texts(jobs.iter().map(|job| spelled(job.key)));
     for row in line.rows(|sql| &sql.jobs_by_uuid, args![keys]).await? {
-        known.insert(key(&row.string(10)?)?, job_row(&row)?);
+        known.insert(key(&row.string(11)?)?, job_row(&row)?);
     }
     Ok(known)
 }

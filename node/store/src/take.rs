@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use kirin_core::ask::{Epoch, Fence};
-use kirin_core::{Answer, Member};
+use kirin_core::{Answer, Capabilities, Member};
 
 use crate::clock::wall_ms;
 use crate::error::{Fault, StoreError};
@@ -151,9 +151,11 @@ impl Takes<'_> {
             }
         }
         let me = self.members_up(line).await?;
+        let can = |take: &Take| me.get(&take.by).map(|can| i64::from(can.0));
         let asked = Table::default()
             .ints(self.0.iter().map(|take| take.fence.job.0.cast_signed()))
-            .ints(self.0.iter().map(|take| take.fence.epoch.0.cast_signed()));
+            .ints(self.0.iter().map(|take| take.fence.epoch.0.cast_signed()))
+            .ints(self.0.iter().map(can));
         let mut candidates = Vec::new();
         for row in line.rows(|sql| &sql.take_candidates, args![asked]).await? {
             candidates.push(candidate(&row)?);
@@ -171,12 +173,11 @@ impl Takes<'_> {
         for candidate in &candidates {
             let Some(at) = places.get(&candidate.job).copied() else { continue };
             let take = &self.0[at];
-            if !me.contains(&take.by) {
-                continue;
-            }
+            let Some(can) = me.get(&take.by) else { continue };
             if !candidate.running {
                 if take.in_order {
-                    let earlier = line.rows(|sql| &sql.take_earlier, args![candidate.job, candidate.priority]).await?;
+                    let earlier =
+                        line.rows(|sql| &sql.take_earlier, args![candidate.job, candidate.priority, can.0]).await?;
                     if !earlier.is_empty() {
                         continue;
                     }
@@ -200,17 +201,17 @@ impl Takes<'_> {
         Ok(answers)
     }
 
-    /// Those of the takers that are up, locked so that they stay up until the commit.
-    async fn members_up(&self, line: &mut Line) -> Result<Vec<Member>, Fault> {
+    /// Those of the takers that are up, with what they are able to run; locked so that both stay so until the commit.
+    async fn members_up(&self, line: &mut Line) -> Result<BTreeMap<Member, Capabilities>, Fault> {
         let mut takers: Vec<Member> = self.0.iter().map(|take| take.by).collect();
         takers.sort_unstable();
         takers.dedup();
         let table = Table::default()
             .ints(takers.iter().map(|member| i64::from(member.node.0)))
             .ints(takers.iter().map(|member| i64::from(member.incarnation.get())));
-        let mut up = Vec::new();
+        let mut up = BTreeMap::new();
         for row in line.rows(|sql| &sql.take_member, args![table]).await? {
-            up.push(crate::beat::member(row.num(0)?, row.num(1)?)?);
+            up.insert(crate::beat::member(row.num(0)?, row.num(1)?)?, Capabilities(row.num(2)?));
         }
         Ok(up)
     }

@@ -1,11 +1,11 @@
-//! Pictures of recorded runs: one self-contained page with a lane for each node, to be looked at in any browser.
+//! Pictures of recorded runs: one self-contained page for a browser, with a lane for each node.
 //!
-//! A [`Picture`] is plain data in microseconds: who lived when, who trusted itself, who led, what ran, what was broken, and the
-//! moment at which a rule did not hold. It knows nothing of where that comes from, so a simulated run and the
-//! recording of a production node are drawn by the same hand.
+//! A [`Picture`] is plain data in microseconds: lives of members, trust, leadership, attempts, faults, and the moment at which
+//! a rule was violated. It does not know its source, so simulated runs and recordings of production nodes are drawn by the
+//! same code.
 //!
-//! The page needs nothing from anywhere: the drawing is inline SVG, the little script in it zooms, pans and shows what is under
-//! the pointer. Without the script it is still the whole run, and the browser's own tooltips tell the same.
+//! The page loads nothing from elsewhere. The drawing is inline SVG; a small script zooms, pans and shows details under the
+//! pointer. Without the script, the page shows the whole run, and the browser's tooltips show the details.
 //!
 //! ```
 //! use kirin_picture::{Bar, Lane, Picture, Stretch, Tone};
@@ -19,128 +19,128 @@
 
 mod page;
 
-/// A recorded run, ready to be drawn. All times are microseconds on one common axis.
+/// A recorded run. All times are microseconds on one axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Picture {
     /// The headline.
     pub title: String,
-    /// Short facts that stand below it.
+    /// Short facts below the headline.
     pub facts: Vec<String>,
-    /// The command that repeats the run or draws it again.
+    /// The command that repeats the run or draws it.
     pub again: Option<String>,
     /// Whether a judge watched the run.
     pub judged: bool,
-    /// The rule that did not hold, if one did not.
+    /// The violated rule, if any.
     pub violation: Option<Broken>,
-    /// Where the axis begins.
+    /// The beginning of the axis.
     pub start: u64,
-    /// Where it ends.
+    /// The end of the axis.
     pub end: u64,
-    /// What was done from outside, in the order of time.
+    /// Acts from outside, in order of time.
     pub acts: Vec<Mark>,
-    /// What concerned all lanes at once, like an outage of the metastore.
+    /// Stretches that concern all lanes, such as an outage of the metastore.
     pub bands: Vec<Stretch>,
-    /// One for each node.
+    /// One lane per node.
     pub lanes: Vec<Lane>,
-    /// What went from one lane to another, like a job that was taken over.
+    /// Connections between lanes, such as a job that was taken over.
     pub arrows: Vec<Arrow>,
 }
 
-/// A rule that did not hold.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// When.
+    /// The time.
     pub at: u64,
-    /// Which rule.
+    /// The rule.
     pub rule: String,
     /// What happened.
     pub what: String,
 }
 
-/// What is drawn of one node, from top to bottom. Whatever is empty takes no room.
+/// The drawing of one node, from top to bottom. Empty parts take no space.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lane {
     /// The node's name.
     pub name: String,
     /// A few words below the name.
     pub about: String,
-    /// When something was wrong with the node, behind all the rest.
+    /// Faults of the node, drawn behind everything else.
     pub shades: Vec<Stretch>,
     /// Its processes and incarnations.
     pub lives: Vec<Stretch>,
-    /// What it led.
+    /// Its leadership and claims.
     pub leads: Vec<Stretch>,
     /// When it trusted itself.
     pub trust: Vec<Stretch>,
-    /// Its beats, on the trust that they bring.
+    /// Its beats, drawn on its trust.
     pub beats: Vec<Mark>,
     /// Its other writes to the metastore.
     pub asks: Vec<Mark>,
-    /// What it noted.
+    /// Its notes.
     pub notes: Vec<Mark>,
-    /// What it ran.
+    /// Its attempts.
     pub bars: Vec<Bar>,
-    /// How far its clock was off, in microseconds: one curve for each process.
+    /// The error of its clock in microseconds: one curve per process.
     pub clock: Vec<Vec<(u64, i64)>>,
 }
 
-/// Something that lasted.
+/// Something with a duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// When it began.
+    /// Its beginning.
     pub from: u64,
-    /// When it ended.
+    /// Its end.
     pub until: u64,
-    /// How it looks.
+    /// Its meaning, which sets its colour.
     pub tone: Tone,
-    /// What is written on it, if there is room.
+    /// The label on it, if there is room.
     pub label: String,
-    /// What is shown when one points at it, besides the label and the times.
+    /// Further text for the tooltip, besides the label and the times.
     pub hover: String,
 }
 
-/// Something that happened at a moment.
+/// Something at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// When.
+    /// The time.
     pub at: u64,
-    /// How it looks.
+    /// Its meaning, which sets its colour.
     pub tone: Tone,
-    /// What is written beside it, if there is room.
+    /// The label beside it, if there is room.
     pub label: String,
-    /// What is shown when one points at it.
+    /// The text of the tooltip.
     pub hover: String,
 }
 
-/// An attempt at something, made of steps.
+/// An attempt with its steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bar {
-    /// When it began.
+    /// Its beginning.
     pub from: u64,
-    /// When it ended.
+    /// Its end.
     pub until: u64,
-    /// Bars with the same key have the same colour, and are shown together when one points at one of them.
+    /// Bars with the same key have the same colour and are highlighted together.
     pub key: u64,
-    /// What is written on it, if there is room.
+    /// The label on it, if there is room.
     pub label: String,
-    /// What is shown when one points at it.
+    /// The text of the tooltip.
     pub hover: String,
     /// Its steps.
     pub steps: Vec<Stretch>,
-    /// How it ended, if it did.
+    /// Its outcome, if it has ended.
     pub end: Option<Mark>,
 }
 
-/// Something that went from one lane to another.
+/// A connection from one lane to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrow {
-    /// From which lane and bar of it, at what time.
+    /// Where it starts.
     pub from: Place,
-    /// To which.
+    /// Where it ends.
     pub to: Place,
     /// The colour of bars with this key.
     pub key: u64,
-    /// What is shown when one points at it.
+    /// The text of the tooltip.
     pub hover: String,
 }
 
@@ -151,37 +151,37 @@ pub struct Place {
     pub lane: usize,
     /// The number of the bar in the lane.
     pub bar: usize,
-    /// When.
+    /// The time.
     pub at: u64,
 }
 
-/// How something looks: what it means, not a colour.
+/// The meaning of a drawn element, which sets its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tone {
-    /// As it should be.
+    /// As expected.
     Good,
     /// Refused, failed, broken.
     Bad,
-    /// Nobody knows, or it is about to go wrong.
+    /// Unknown, or about to fail.
     Doubt,
-    /// Not worth a colour.
+    /// Neutral.
     Quiet,
     /// Leadership.
     Lead,
     /// A claim on a project.
     Claim,
-    /// It does not move.
+    /// Frozen.
     Frozen,
-    /// It does not reach somebody.
+    /// Cut off.
     Cut,
-    /// It is slow.
+    /// Slow.
     Slow,
-    /// It is not there.
+    /// Down.
     Down,
 }
 
 impl Picture {
-    /// An empty picture with that headline.
+    /// An empty picture with a headline.
     pub fn titled(title: impl Into<String>) -> Self {
         Self { title: title.into(), ..Self::default() }
     }
@@ -200,12 +200,12 @@ impl Lane {
 }
 
 impl Stretch {
-    /// Something that lasted.
+    /// Something with a duration.
     pub fn new(from: u64, until: u64, tone: Tone, label: impl Into<String>) -> Self {
         Self { from, until, tone, label: label.into(), hover: String::new() }
     }
 
-    /// The same, with more to tell.
+    /// Adds text to the tooltip.
     #[must_use]
     pub fn telling(self, hover: impl Into<String>) -> Self {
         Self { hover: hover.into(), ..self }
@@ -218,7 +218,7 @@ impl Mark {
         Self { at, tone, label: label.into(), hover: String::new() }
     }
 
-    /// The same, with more to tell.
+    /// Adds text to the tooltip.
     #[must_use]
     pub fn telling(self, hover: impl Into<String>) -> Self {
         Self { hover: hover.into(), ..self }
@@ -233,7 +233,7 @@ impl Bar {
 }
 
 impl Tone {
-    /// All of them.
+    /// All tones.
     pub const ALL: [Self; 10] = [
         Self::Good,
         Self::Bad,
@@ -247,7 +247,7 @@ impl Tone {
         Self::Down,
     ];
 
-    /// Its name in the page's style.
+    /// Its class in the page's style sheet.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -264,7 +264,7 @@ impl Tone {
     }
 }
 
-/// Puts stretches into as few rows as possible so that none covers another: the row of each, and how many there are.
+/// Arranges stretches in as few rows as possible without overlap. Returns the row of each and the number of rows.
 fn rows(stretches: impl Iterator<Item = (u64, u64)>) -> (Vec<usize>, usize) {
     let mut by_start: Vec<_> = stretches.enumerate().collect();
     by_start.sort_by_key(|(at, (from, _))| (*from, *at));
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_overlaps_stands_in_different_rows() {
+    fn overlapping_stretches_are_drawn_in_different_rows() {
         let (rows, count) = rows([(0, 10), (5, 7), (10, 12), (6, 20)].into_iter());
         assert_eq!((rows, count), (vec![0, 1, 0, 2], 3));
     }
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_holds_all_that_was_recorded() {
+    fn a_page_contains_everything_recorded() {
         let html = picture().html();
         for text in
             ["seed 3", "n1.1", "j3 @1", "j3 @2", "outage", "kill n1", "one-holder", "took over", "no answer", "2 nodes"]
@@ -335,10 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn a_page_needs_nothing_from_elsewhere_and_text_stays_text() {
+    fn a_page_loads_nothing_and_escapes_text() {
         let html = picture().html();
         let links = html.matches("http").count();
-        assert_eq!(links, html.matches("http://www.w3.org/2000/svg").count(), "only the name of SVG is an address");
+        assert_eq!(links, html.matches("http://www.w3.org/2000/svg").count(), "the only URL is the SVG namespace");
         assert!(!html.contains("n<1>") && html.contains("n&lt;1&gt;"));
         assert_eq!(html.matches("</script>").count(), 1);
         assert!(html.contains("joined &quot;once&quot; &amp; for all"));

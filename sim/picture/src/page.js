@@ -9,13 +9,13 @@
   const LEAST = 200; // microseconds from edge to edge
   let from = start, until = end, plot = 1000, pointer = null, drawing = 0;
 
-  // What is shown when one points at it: the drawing's own tooltips, shown better.
+  // Replaces the browser's tooltips.
   for (const title of document.querySelectorAll("main title")) {
     title.parentNode.told = title.textContent;
     title.remove();
   }
 
-  // Everything that has a place in time, read once.
+  // Reads every element with a time once.
   const numbers = text => text.split(" ").map(Number);
   const rects = [], marks = [], labels = [], curves = [], arrows = [], acts = [];
   for (const el of run.querySelectorAll("[data-t]")) {
@@ -44,7 +44,7 @@
       const seen = b >= from && a <= until;
       show(el, seen);
       if (!seen) continue;
-      // Far outside is as good as at the edge, and keeps numbers small.
+      // Clamped to just outside the view, to keep numbers small.
       const l = Math.max(x(a), gutter - 50), r = Math.min(x(b), right + 50);
       el.setAttribute("x", l.toFixed(2));
       el.setAttribute("width", Math.max(r - l, 1).toFixed(2));
@@ -54,7 +54,7 @@
       show(el, seen);
       if (seen) el.setAttribute("transform", `translate(${x(t).toFixed(2)} ${y})`);
     }
-    // The flag turns to the left where there is no room to the right.
+    // The flag points left if there is no room on the right.
     if (flag) flag.querySelector("g").setAttribute("transform", x(+run.dataset.broken) + flagWidth > right ? `translate(${-flagWidth} 0)` : "");
     for (const [el, a, b, w] of labels) {
       const l = Math.max(x(a), gutter), r = Math.min(x(b), right), fits = r - l >= w + 7;
@@ -76,7 +76,7 @@
     cross();
   }
 
-  // What hurts or heals gets its words first, the rest where there is room.
+  // Labels of faults and repairs come first; others where there is room.
   const loudFirst = [...acts].sort((a, b) => a[0].classList.contains("quiet") - b[0].classList.contains("quiet"));
   function flags() {
     const rows = [[], [], []];
@@ -157,7 +157,7 @@
     root.classList.toggle("light", dark);
   }
 
-  // The pointer.
+  // Pointer events.
   const place = e => e.clientX - run.getBoundingClientRect().left;
   let grab = null;
   run.addEventListener("wheel", e => {
@@ -188,7 +188,7 @@
   run.addEventListener("pointerleave", () => { pointer = null; hide(); cross(); });
   run.addEventListener("dblclick", e => zoom(0.35, place(e)));
 
-  // What is under it.
+  // Details of the element under the pointer.
   const focus = document.head.appendChild(document.createElement("style"));
   let key = null;
   function hide() { tip.hidden = true; lift(null); }

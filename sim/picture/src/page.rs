@@ -1,7 +1,7 @@
-//! The page: SVG by hand, a style and a script.
+//! The page: SVG, a style sheet and a script.
 //!
-//! Everything that has a place in time carries it as `data-t`, so that the script can put it where the view wants it; the places
-//! that are written here are those of the whole run in a window of [`WIDTH`].
+//! Every element with a time carries it as `data-t`, so that the script can move it when the view changes. The positions
+//! written here show the whole run in a window of [`WIDTH`].
 
 use std::fmt::Write;
 
@@ -10,13 +10,13 @@ use super::{Arrow, Bar, Lane, Mark, Picture, Place, Stretch, Tone, rows};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// How wide the drawing is without the script.
+/// The width of the drawing without the script.
 const WIDTH: f64 = 1560.0;
-/// Where the names stand.
+/// The width of the column of names.
 const GUTTER: f64 = 158.0;
-/// Room at the right edge.
+/// Space at the right edge.
 const EDGE: f64 = 18.0;
-/// A letter of a label.
+/// The width of a letter of a label.
 const LETTER: f64 = 6.3;
 
 const LIFE: f64 = 15.0;
@@ -163,7 +163,7 @@ impl<'a> Page<'a> {
 
     // --- the two drawings ---
 
-    /// What stays in sight: the axis, the acts, the name of the rule that broke.
+    /// The part that does not scroll: the axis, the acts, the violated rule.
     fn head(&mut self) -> String {
         let height = 22.0 + ACT * ACT_ROWS as f64 + 8.0;
         self.open("head", height);
@@ -479,7 +479,7 @@ impl<'a> Page<'a> {
         self.out.push_str("</g>\n");
     }
 
-    /// The browser's own tooltip; the script makes a better one of it.
+    /// The browser's tooltip; the script replaces it with its own.
     fn hover(&mut self, label: &str, from: u64, until: Option<u64>, more: &str) {
         let mut text = label.to_owned();
         if !text.is_empty() {
@@ -507,7 +507,7 @@ impl Rows {
             at
         };
         let (lead_rows, leads) = rows(lane.leads.iter().map(|s| (s.from, s.until)));
-        // A short attempt is drawn wider than it is.
+        // Short attempts are drawn with a minimum width.
         let (bar_rows, bars) = rows(lane.bars.iter().map(|b| (b.from, b.until)));
         let (shade_rows, shades) = rows(lane.shades.iter().map(|s| (s.from, s.until)));
         let there = |empty: bool| usize::from(!empty);
@@ -518,7 +518,7 @@ impl Rows {
         let bars = row(BAR + 2.0, bars);
         let clock = row(CLOCK, there(lane.clock.is_empty()));
         let shade = row(SHADE + 1.0, shades);
-        // The words in the gutter need room too.
+        // The labels in the left column need space, too.
         let words = top + PAD + LIFE + 12.0 * lane.about.lines().count() as f64 + 4.0;
         let bottom = y.max(words) + PAD - GAP;
         Self { top, life, lead, trust, asks, bars, clock, shade, bottom, lead_rows, bar_rows, shade_rows }
@@ -527,7 +527,7 @@ impl Rows {
 
 // --- words and numbers ---
 
-/// Keys next to each other get colours far from each other (the golden angle).
+/// Adjacent keys get distant colours (the golden angle).
 fn hue(key: u64) -> u64 {
     (key.wrapping_mul(137) + 205) % 360
 }
@@ -536,7 +536,7 @@ fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * LETTER
 }
 
-/// A moment of the run: `1:02.345`, with as many decimals as it has.
+/// A time of the run: `1:02.345`, without trailing zeros.
 fn moment(us: u64) -> String {
     let (seconds, rest) = (us / 1_000_000, us % 1_000_000);
     let decimals = if rest == 0 { String::new() } else { format!(".{rest:06}").trim_end_matches('0').to_owned() };
@@ -583,7 +583,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_as_people_read_them() {
+    fn times_are_formatted_for_people() {
         assert_eq!(moment(62_345_000), "1:02.345");
         assert_eq!(moment(3_600_000_000), "1:00:00");
         assert_eq!((long(250), long(2_500), long(2_650_000)), ("250 µs".into(), "2.5 ms".into(), "2.65 s".into()));

@@ -15,9 +15,9 @@ use kirin_discovery::{
     Announcement, Discovery as _, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings,
 };
 use kirin_shell::clock::Clock;
+use kirin_shell::handshake::{Cluster, Entropy};
 use kirin_shell::heed::Roster;
 use kirin_shell::link::{Address, Addresses};
-use kirin_shell::proof::Cluster;
 use kirin_shell::report::Report;
 use kirin_shell::{Links, Mind, Outside, Secret, Shell, heed};
 use serde::{Deserialize, Serialize};
@@ -132,7 +132,8 @@ pub async fn whole(config: Config, board: Board, judge: Database) {
     let directory = Arc::new(Directory { database: database.clone(), cards: Mutex::default() });
     let discovery = ZooKeeperDiscovery::start(config.zookeeper());
     let cluster = Cluster { secret: Secret::new("known to all nodes"), id: CLUSTER.to_owned() };
-    let links = Links::new(cluster, &config.name(), directory.clone(), mind.clone());
+    let keys = Entropy::seeded_for_simulation(madsim::rand::random());
+    let links = Links::new(cluster, &config.name(), directory.clone(), mind.clone()).with_entropy(keys);
     let outside = Parts { node: config.node(), card, database: database.clone(), attempts: Attempts::new(judge) };
     let seed = madsim::rand::random();
     let (shell, me) = Shell::new(config.settings.clone(), seed, clock, outside, links.clone(), mind.clone(), inputs);
@@ -310,8 +311,15 @@ type State = Option<(JobId, JobState)>;
 /// As the production API does it.
 async fn accept(submission: Submission, node: NodeId, database: &Client, mind: &Mind) -> State {
     let Submission { project, priority, external, key } = submission;
-    let placed = mind.look(move |node, _| node.place(key)).await.flatten();
-    let ask = Ask::Submit { project, priority, placed, external, key: u128::from(key) };
+    let placed = mind.look(move |node, _| node.place(key, kirin_core::Capabilities::NONE)).await.flatten();
+    let ask = Ask::Submit {
+        project,
+        priority,
+        placed,
+        external,
+        needs: kirin_core::Capabilities::NONE,
+        key: u128::from(key),
+    };
     let Answer::Accepted { row, fresh } = database.ask(node, ask, Card::default(), None).await else { return None };
     if fresh {
         mind.tell(Event::Told(vec![row]));

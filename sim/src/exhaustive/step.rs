@@ -165,7 +165,14 @@ impl State {
         };
         for key in [1, 2] {
             let priority = Priority(3);
-            state.settled_ask(&Ask::Submit { project: ProjectId(1), priority, placed: None, external: false, key });
+            state.settled_ask(&Ask::Submit {
+                project: ProjectId(1),
+                priority,
+                placed: None,
+                external: false,
+                needs: kirin_core::Capabilities::NONE,
+                key,
+            });
         }
         for host in 0..world.nodes as usize {
             state.start(world, host);

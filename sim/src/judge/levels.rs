@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kirin_core::ask::{Epoch, JobId};
 use kirin_core::job::JobState;
 use kirin_core::timing::RATE_ERROR_PERCENT;
-use kirin_core::{Member, MemberState, Span, Target};
+use kirin_core::{Capabilities, Member, MemberRow, MemberState, Span, Target};
 
 use super::{Judge, Scene, has_free_slot, running};
 use crate::act::Host;
@@ -32,6 +32,8 @@ pub(crate) struct End {
     /// When to look.
     pub(crate) due: u64,
     jobs: Vec<(JobId, Epoch)>,
+    /// What a node must be able to run to inherit all of it.
+    needs: Capabilities,
     disturbances: u64,
     /// How many jobs had been started for the first time.
     starts: u64,
@@ -55,13 +57,14 @@ impl Judge {
     fn ends(&mut self, scene: &Scene<'_>, member: Member, ending: Ending, disturbed_at: u64) {
         let (now, store) = (scene.now, scene.store);
         let held = store.open().filter(|row| row.holder == Some(member) && row.state == JobState::Running);
-        let jobs: Vec<_> = held.map(|row| (row.id, row.epoch)).collect();
+        let mut needs = Capabilities::NONE;
+        let jobs: Vec<_> = held.inspect(|row| needs = needs.or(row.needs)).map(|row| (row.id, row.epoch)).collect();
         let recovered = now - disturbed_at > (self.timing.timeout() + self.timing.timeout()).micros();
         if jobs.is_empty() || !scene.is_quiet() || !recovered || !store.is_alive(member) || self.leader_only {
             return;
         }
-        if has_free_slot(store, member.node) {
-            self.promise(scene, member, ending, jobs);
+        if has_free_slot(store, member.node, needs) {
+            self.promise(scene, member, ending, jobs, needs);
         }
     }
 
@@ -70,12 +73,20 @@ impl Judge {
         let alone = self.leader_only || self.in_order;
         let last = if self.last_is_drain { self.disturbed_at[1] } else { self.disturbed_at[2] };
         let recovered = scene.now - last > 2 * self.round();
-        if row.state.is_waiting() && scene.is_quiet() && recovered && !alone && has_free_slot(scene.store, by.node) {
-            self.promise(scene, by, Ending::HandedOver, vec![(row.id, row.epoch)]);
+        let due = row.state.is_waiting() && scene.is_quiet() && recovered && !alone;
+        if due && has_free_slot(scene.store, by.node, row.needs) {
+            self.promise(scene, by, Ending::HandedOver, vec![(row.id, row.epoch)], row.needs);
         }
     }
 
-    fn promise(&mut self, scene: &Scene<'_>, member: Member, ending: Ending, jobs: Vec<(JobId, Epoch)>) {
+    fn promise(
+        &mut self,
+        scene: &Scene<'_>,
+        member: Member,
+        ending: Ending,
+        jobs: Vec<(JobId, Epoch)>,
+        needs: Capabilities,
+    ) {
         let now = scene.now;
         let slow = |span: Span| span.scaled(100, 100 - 2 * RATE_ERROR_PERCENT).micros();
         let bound = match ending {
@@ -88,7 +99,7 @@ impl Judge {
         let other_version = scene.machines.iter().any(|machine| machine.version != 1);
         let bound = bound + if other_version { 1_000_000 } else { 0 };
         let (disturbances, starts) = (self.disturbances, self.starts);
-        self.ends.push(End { member, ending, at: now, due: now + bound, jobs, disturbances, starts });
+        self.ends.push(End { member, ending, at: now, due: now + bound, jobs, needs, disturbances, starts });
     }
 
     /// When the next promise is due.
@@ -105,7 +116,7 @@ impl Judge {
     }
 
     fn inspect_one(&mut self, scene: &Scene<'_>, end: End) {
-        let End { member, ending, at, jobs, disturbances, starts, .. } = end;
+        let End { member, ending, at, jobs, needs, disturbances, starts, .. } = end;
         let (now, store) = (scene.now, scene.store);
         let stands = |id: JobId, epoch: Epoch| store.job(id).filter(|row| row.epoch == epoch).copied();
         if ending == Ending::HandedOver {
@@ -116,7 +127,7 @@ impl Judge {
         }
         // A slot was free when it ended, and no other job has taken it.
         let same = disturbances == self.disturbances && starts == self.starts;
-        if !scene.is_quiet() || !same || !has_free_slot(store, member.node) {
+        if !scene.is_quiet() || !same || !has_free_slot(store, member.node, needs) {
             return;
         }
         self.count(match ending {
@@ -175,18 +186,26 @@ impl Judge {
             *held.entry(holder).or_insert(0) += 1;
         }
         let leader = store.claim(Target::Leader).and_then(|claim| claim.holder);
-        let free = store.living().any(|row| {
+        let is_free = |row: &&MemberRow| {
             row.state == MemberState::Up
                 && row.role.runs_jobs()
                 && held.get(&row.member).copied().unwrap_or(0) < row.slots
                 && (!self.leader_only || leader == Some(row.member))
                 && scene.process(row.member).is_some_and(|p| p.node.phase_name() == "up")
-        });
+        };
+        let free: Vec<_> = store.living().filter(is_free).map(|row| row.can).collect();
+        let runs_jobs = |row: &&MemberRow| row.state == MemberState::Up && row.role.runs_jobs();
+        let able: Vec<_> = store.living().filter(runs_jobs).map(|row| row.can).collect();
         let (running, mut full) = (running(store), false);
         let mut may_start: Vec<_> = Vec::new();
         for row in store.open().filter(|row| row.state.is_waiting() && row.holder.is_none()) {
+            if !able.is_empty() && !able.iter().any(|can| can.covers(row.needs)) {
+                self.count("waits because no node can run it");
+            } else if able.iter().any(|can| !can.covers(row.needs)) {
+                self.count("a node that can't run it saw a job wait");
+            }
             if running.get(&row.project).copied().unwrap_or(0) < store.load(row.project).1 {
-                may_start.push((row.priority, row.id));
+                may_start.push((row.priority, row.id, row.needs));
             } else {
                 full = true;
             }
@@ -198,15 +217,15 @@ impl Judge {
             self.count("a query node saw a job wait");
         }
         if self.in_order {
+            // Of those that some node can run: what none can run holds up nothing.
+            may_start.retain(|(.., needs)| able.iter().any(|can| can.covers(*needs)));
             may_start = may_start.into_iter().min().into_iter().collect();
         }
-        if !free {
-            may_start.clear();
-        }
-        let still: BTreeSet<_> = may_start.iter().map(|(_, id)| *id).collect();
+        may_start.retain(|(.., needs)| free.iter().any(|can| can.covers(*needs)));
+        let still: BTreeSet<_> = may_start.iter().map(|(_, id, _)| *id).collect();
         self.waits.retain(|id, _| still.contains(id));
         let not_before = self.disturbed_at[2] + self.round();
-        for (_, id) in may_start {
+        for (_, id, _) in may_start {
             let since = *self.waits.entry(id).or_insert(now.max(not_before));
             if now > since + WAIT_US_MAX {
                 let what = format!("{id:?} has been waiting for {} us beside a free slot", now - since);

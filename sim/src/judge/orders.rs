@@ -4,7 +4,7 @@ use kirin_core::ask::Fence;
 use kirin_core::effect::Why;
 use kirin_core::job::JobState;
 use kirin_core::queue::Blocked;
-use kirin_core::{Ask, Effect, Evidence, Node, NodeId, Note};
+use kirin_core::{Ask, Capabilities, Effect, Evidence, Node, NodeId, Note, Outcome};
 
 use super::{Judge, Scene};
 use crate::act::Host;
@@ -40,7 +40,18 @@ impl Judge {
                 Note::Refused(_) => "write refused",
                 Note::SuspectsItself { .. } => "suspects itself",
             }),
-            Effect::Lead { epoch, .. } => self.count(if epoch.0 > 1 { "led after another" } else { "led" }),
+            Effect::Lead { target, epoch } => {
+                self.count(if epoch.0 > 1 { "led after another" } else { "led" });
+                let Some(machine) = scene.machines.get(host.0 as usize - 1) else { return };
+                let last = self.led.insert((host, *target), (machine.boots, *epoch));
+                // One that never leads under an epoch again that it has given up, unless the epochs began anew.
+                if last.is_some_and(|(boot, last)| boot == machine.boots && last >= *epoch)
+                    && !self.forgotten.contains(target)
+                {
+                    let what = format!("{host} leads {target:?} under {epoch:?} after {last:?}");
+                    self.found(scene.now, "holder-leads", what);
+                }
+            }
             Effect::Resign(_) => self.count("resigned"),
             Effect::Cancel { fence, why } => {
                 self.count("cancelled");
@@ -84,8 +95,21 @@ impl Judge {
                 self.found(now, "always-goes-on", format!("{host} reads {ids:?} {alike} times at once"));
             }
         }
+        if let (Ask::Finish { fence, outcome: Outcome::Failed, .. }, Some(process)) = (ask, process)
+            && let Some(row) = process.node.queue().row(fence.job)
+            && !process.node.settings().can.covers(row.needs)
+        {
+            let what = format!("{host} blames {fence:?}, which it is not able to run any more");
+            self.found(now, "only-capable-nodes-run", what);
+        }
         let (Ask::Take { fence, by, .. }, Some(process)) = (ask, process) else { return };
         let node = &process.node;
+        if let Some(row) = node.queue().row(fence.job)
+            && !node.settings().can.covers(row.needs)
+        {
+            let what = format!("{by:?} asks for {fence:?}, which requires {:?}", row.needs);
+            self.found(now, "only-capable-nodes-run", what);
+        }
         let Some(row) = node.queue().row(fence.job).filter(|row| row.state.is_waiting()) else { return };
         if node.queue().home(row.id) != Some(by.node) {
             return;
@@ -106,8 +130,9 @@ impl Judge {
     }
 
     /// A node chose on whose queue a new job goes.
-    pub(crate) fn placed(&mut self, now: u64, node: &Node, on: Option<NodeId>) {
-        let nodes = node.queue().candidates();
+    pub(crate) fn placed(&mut self, now: u64, node: &Node, needs: Capabilities, on: Option<NodeId>) {
+        let able = node.queue().candidates().iter().filter(|candidate| candidate.can.covers(needs));
+        let nodes: Vec<_> = able.copied().collect();
         let Some(chosen) = nodes.iter().find(|candidate| Some(candidate.node) == on) else {
             if !nodes.is_empty() {
                 self.found(now, "balanced", format!("a job is placed on {on:?}, and there are {nodes:?}"));
@@ -144,6 +169,15 @@ impl Judge {
         }
         if let Some((old, _)) = process.runs.iter().find(|(old, _)| old.job == fence.job) {
             return self.found(now, "one-live-attempt", format!("{host} began {fence:?} beside {old:?}"));
+        }
+        if process.node.phase_name() != "up" {
+            let what = format!("{host} began {fence:?} and is {}", process.node.phase_name());
+            return self.found(now, "draining-begins-nothing", what);
+        }
+        let needs = scene.store.job(fence.job).map_or(Capabilities::NONE, |row| row.needs);
+        if !process.node.settings().can.covers(needs) {
+            let what = format!("{host} began {fence:?}, which requires {needs:?}");
+            return self.found(now, "only-capable-nodes-run", what);
         }
         let slots = process.node.slots() as usize;
         if process.runs.len() >= slots {

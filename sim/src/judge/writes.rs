@@ -75,6 +75,12 @@ impl Judge {
             }
             (Ask::Drain { by }, Answer::Done) => self.able(now, by.node, store),
             (Ask::SetSlots { member, .. }, Answer::Done) => self.able(now, member.node, store),
+            (Ask::SetCan { member, can }, Answer::Done) => {
+                self.ability_changed(now, member.node);
+                if store.open().any(|row| row.holder == Some(*member) && !can.covers(row.needs)) {
+                    self.count("lost an ability while a job that requires it ran");
+                }
+            }
             (Ask::Fence { member, evidence, by, .. }, Answer::Done) if before.alive => {
                 self.fenced(scene, *member, *evidence, *by);
                 self.able(now, member.node, store);
@@ -94,7 +100,10 @@ impl Judge {
             }
             (Ask::Claim { target, epoch, by, force }, Answer::Granted { epoch: granted, .. }) => {
                 self.count("claim granted");
-                let seen = before.claim.map_or(Epoch(0), |claim| claim.epoch);
+                let seen = before.claim.map_or(*epoch, |claim| claim.epoch);
+                if before.claim.is_none() && self.forgotten.contains(target) {
+                    self.count("claim put back");
+                }
                 let holder = before.claim.and_then(|claim| claim.holder);
                 if holder.is_some() {
                     self.count("claim moved");
@@ -143,7 +152,7 @@ impl Judge {
             (Ask::Take { fence, by, in_order }, Answer::Granted { epoch, .. }) => {
                 self.granted(scene, *fence, *by, *epoch, before);
                 if *in_order && self.in_order {
-                    self.is_first(now, before, store);
+                    self.is_first(now, *by, before, store);
                 }
             }
             (Ask::Take { .. }, Answer::Full) => self.count("project full"),
@@ -286,6 +295,16 @@ impl Judge {
                 self.count("started beside a full project");
             }
         }
+        if scene.process(by).is_some_and(|process| process.node.phase_name() == "draining") {
+            self.count("granted while draining");
+        }
+        if !store.can_run(by, before) {
+            let what = format!("{by:?} was granted {:?}, which requires {:?}", fence.job, before.needs);
+            self.found(now, "only-capable-nodes-run", what);
+        }
+        if store.living().any(|row| row.role.runs_jobs() && !row.can.covers(before.needs)) {
+            self.count("took a job that not every node can run");
+        }
         self.granted_to.insert((fence.job, by.node));
         let old: Vec<_> = self.attempts(scene, fence).filter(|(_, old, _)| old.epoch < epoch).collect();
         for (machine, old, run) in old {
@@ -320,8 +339,8 @@ impl Judge {
             && now - self.beats.get(&member).copied().unwrap_or(0) >= self.timing.timeout().scaled(95, 100).micros()
     }
 
-    /// A job was started in the order of the whole cluster: nothing stood before it.
-    fn is_first(&mut self, now: u64, row: &JobRow, store: &Store) {
+    /// A job was started in the order of the whole cluster: nothing that the member can run stood before it.
+    fn is_first(&mut self, now: u64, by: Member, row: &JobRow, store: &Store) {
         if row.state == JobState::Running {
             return;
         }
@@ -330,6 +349,7 @@ impl Judge {
             let (running, limit) = store.load(other.project);
             let mine = u32::from(other.project == row.project);
             other.state.is_waiting()
+                && store.can_run(by, other)
                 && other.holder.is_none()
                 && (other.priority, other.id) < (row.priority, row.id)
                 && running.saturating_sub(mine) < limit
@@ -355,7 +375,9 @@ impl Judge {
         let now = scene.now;
         // Who moves it next, the leader or a node that drains, may not know of the last move until its next poll.
         let settled = self.placed_at.insert(before.id, now).is_none_or(|at| now - at > NEWS_US_MAX);
-        let is_able = self.able_since.get(&from).is_some_and(|since| now - since > 2 * self.round());
+        let since = self.able_since.get(&from).max(self.changed_at.get(&from));
+        let can = scene.store.living().any(|row| row.member.node == from && row.can.covers(before.needs));
+        let is_able = can && since.is_some_and(|since| now - since > 2 * self.round());
         // A node that is about to drain gives its queue away itself.
         let process = scene.machine(from).and_then(|m| m.process.as_ref());
         let is_up = process.is_some_and(|p| p.node.phase_name() == "up" && now - p.begun > self.round());

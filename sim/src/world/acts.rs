@@ -1,7 +1,7 @@
 //! What is done to the cluster from outside.
 
 use kirin_core::ask::{ProjectId, Target};
-use kirin_core::{Ask, Event, Span};
+use kirin_core::{Ask, Capabilities, Event, NodeId, Span};
 
 use super::clients::Client;
 use super::film::Film;
@@ -97,6 +97,13 @@ impl World {
                     machine.role = *role;
                 }
             }
+            Act::Can(host, can) => {
+                if let Some(machine) = self.machine_mut(*host) {
+                    machine.can = *can;
+                }
+                self.judge.ability_changed(self.now, NodeId(host.0));
+                self.wish(*host, Event::CanChanged(*can));
+            }
             Act::Break(a, b) => {
                 self.break_links(*a, Some(*b));
                 self.break_links(*b, Some(*a));
@@ -130,6 +137,10 @@ impl World {
                     machine.slots = *slots;
                 }
                 self.wish(*host, Event::SlotsWished(*slots));
+            }
+            Act::Forget(target) => {
+                self.store.forget(*target);
+                self.judge.forgot(*target);
             }
             Act::Limit(project, limit) => {
                 self.transact(Host(1), &Ask::SetLimit { project: ProjectId(*project), limit: *limit });
@@ -298,6 +309,8 @@ impl World {
             if drains {
                 self.kill(host);
             }
+            let can = self.setup.can.get(host.0 as usize - 1).copied().unwrap_or(Capabilities::ALL);
+            self.act(&Act::Can(host, can));
             if let Some(machine) = self.machine_mut(host) {
                 machine.slots = machine.slots.max(1);
             }

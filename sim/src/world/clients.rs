@@ -76,16 +76,17 @@ impl World {
         let Some(host) = via.or_else(|| self.any_serving()) else { return self.again(at) };
         let ask = match wants {
             Wants::Post { work, key } => {
-                let placed = self.node(host).and_then(|node| node.place(key as u64));
+                let placed = self.node(host).and_then(|node| node.place(key as u64, work.needs));
                 if let Some(node) = self.machines.get(host.0 as usize - 1).and_then(|m| Some(&m.process.as_ref()?.node))
                 {
-                    self.judge.placed(self.now, node, placed);
+                    self.judge.placed(self.now, node, work.needs, placed);
                 }
                 Some(Ask::Submit {
                     project: ProjectId(work.project),
                     priority: Priority(work.prio),
                     placed,
                     external: work.external,
+                    needs: work.needs,
                     key,
                 })
             }

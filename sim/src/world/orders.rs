@@ -186,6 +186,11 @@ impl World {
         match end {
             None => self.tell(host, boot, Event::StepEnded { fence, step }),
             Some(outcome) => {
+                let needs = work.needs;
+                let able = self.process(host, boot).is_none_or(|p| p.node.settings().can.covers(needs));
+                if outcome == Outcome::Failed && !able {
+                    self.judge.count("failed without the ability and was handed back");
+                }
                 if let Some(process) = self.process_mut(host, boot) {
                     process.runs.remove(&fence);
                 }

@@ -1,10 +1,10 @@
-//! What users of a cluster behind a load balancer notice of drains, rolling restarts, rolling upgrades and crashes.
+//! Measures how drains, rolling restarts, rolling upgrades and crashes affect users behind a load balancer.
 //!
-//! A PostgreSQL, three nodes, and nginx or the Apache HTTP Server with the configuration of `kirin lb --watch`: real servers,
-//! started privately and stopped again. Users query and read at an even rate, and others submit jobs of several steps all the
-//! time, all through the load balancer. At the end no request may have failed, no job may be lost, and no step done twice.
+//! Starts private instances of PostgreSQL, of three nodes, and of nginx or the Apache HTTP Server with the configuration of
+//! `kirin lb --watch`. Users query and read at a steady rate, and others submit jobs of several steps, all through the load
+//! balancer. The run fails if a request fails, a job is lost, or a step is repeated.
 //!
-//! The program is the one beside this one: `cargo build --release -p kirin` first.
+//! The program under test is the one in this program's directory: `cargo build --release -p kirin` first.
 
 #![expect(clippy::print_stdout, reason = "this program is for people")]
 
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use kirin::cli::client::Request;
 use kirin::cli::credentials;
 use kirin::config::Secret;
 use kirin::launch::{Cluster, Plan};
+use kirin_client::Request;
 use kirin_tests::chaos::check;
 use kirin_tests::chaos::clients::Clients;
 use kirin_tests::chaos::flights::{self, PROJECT};
@@ -29,7 +29,7 @@ use kirin_tests::servers::process::{beside, free_ports};
 use serde_json::{Value, json};
 
 const NODES: usize = 3;
-/// Between two operations: what one of them has done shows.
+/// The pause between two operations, in which the effect of the first is measured.
 const PAUSE: Duration = Duration::from_secs(1);
 const BASELINE: Duration = Duration::from_secs(10);
 
@@ -47,15 +47,15 @@ struct Options {
     /// How often each node is drained, restarted and killed.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// The program before this one: nodes are restarted with it, and then with this one again.
+    /// A previous program: nodes are restarted with it, and then with this one again.
     #[arg(long)]
     previous: Option<PathBuf>,
-    /// What jobs users submit.
+    /// The jobs that users submit.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// What is done to each node, one after the other.
+/// The operations on each node, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Nothing,
@@ -146,17 +146,17 @@ fn plan(program: &Path, database: &str) -> anyhow::Result<Plan> {
     let settings = [("kirin.command.enabled", "true"), ("kylin.job.retry", "3"), ("kylin.job.retry-interval", "200")];
     Ok(Plan {
         metastore: Some(Secret::new(database)),
-        // A node comes back to where it was, as behind any load balancer.
+        // A restarted node has the same address, as behind any load balancer.
         ports: free_ports(NODES)?,
         settings: settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        // Jobs tell who runs them; here nobody asks.
+        // These jobs need no record of their attempts.
         environment: vec![("CHAOS_NODE".to_owned(), "node".to_owned())],
         program: Some(program.to_owned()),
         ..Plan::default()
     })
 }
 
-/// A year of flights with its indexes, and what is asked about it with the answers.
+/// Builds a year of flights, and returns queries with their answers.
 async fn build(cluster: &Cluster) -> anyhow::Result<Vec<Question>> {
     let client = cluster.nodes[0].client()?;
     let quarters = flights::define(client, &cluster.dir.join("nycflights13")).await?;
@@ -216,7 +216,7 @@ async fn carry_out(phase: Phase, cluster: &mut Cluster, program: &Path, previous
     Ok(())
 }
 
-/// Drains a node until nothing runs on it, and takes that back a while later.
+/// Drains a node until nothing runs on it, and ends the drain a while later.
 async fn drain(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
     let (name, client) = (cluster.nodes[node].name.as_str(), cluster.nodes[node].client()?);
     let _: Value = client.call(Request::post(&["cluster", "nodes", name, "drain"]).body(&json!({}))?).await?;

@@ -1,7 +1,7 @@
-//! Runs `kirin bench cluster` on a PostgreSQL server and a ZooKeeper ensemble of three: real servers, started privately and
-//! stopped again. Arguments are those of the benchmark: `--nodes 100 --runs 20`.
+//! Runs `kirin bench cluster` on private instances of PostgreSQL and a ZooKeeper ensemble of three. The arguments are those of
+//! the benchmark: `--nodes 100 --runs 20`.
 //!
-//! The program is the one beside this one: `cargo build --release -p kirin` first.
+//! The program under test is the one in this program's directory: `cargo build --release -p kirin` first.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use kirin_tests::servers::postgres::Postgres;
 use kirin_tests::servers::process::{Server, beside};
 use kirin_tests::servers::zookeeper::Ensemble;
 
-/// A benchmark that takes longer is stuck.
+/// The timeout of the benchmark.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 fn main() -> anyhow::Result<()> {
@@ -22,7 +22,7 @@ fn main() -> anyhow::Result<()> {
     let mut command = Command::new(&kirin);
     command.args(["bench", "cluster", "--metastore", &postgres.database()?]);
     command.args(["--zookeeper", &zookeeper.connect_string()]).args(std::env::args_os().skip(1));
-    // Told to end when this process dies: it takes its nodes along.
+    // SIGTERM when this process dies, so that the benchmark stops its nodes.
     let mut bench = Server::spawn(command, libc::SIGTERM).with_context(|| format!("cannot run {}", kirin.display()))?;
     let status = bench.wait(LONGEST)?;
     zookeeper.stop()?;

@@ -1,7 +1,7 @@
-//! Attacks a whole cluster on real servers for some minutes, and says what came of it.
+//! Attacks a whole cluster on real servers for some minutes, and reports the results.
 //!
-//! The program under test is the one beside this one: `cargo build --release -p kirin` first. It needs root, for network
-//! namespaces of its own; nothing outside them is touched.
+//! The program under test is the one in this program's directory: `cargo build --release -p kirin` first. Chaos needs root for
+//! its network namespaces. It changes nothing outside them.
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for people, on real time")]
 
@@ -26,28 +26,28 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-/// What is started, and for how long it is attacked.
+/// The deployment, and the duration of the attack.
 #[derive(Debug, Parser)]
 struct Options {
     /// The database.
     #[arg(long, value_enum, default_value_t = Profile::Postgres)]
     profile: Profile,
-    /// For how long.
+    /// The duration in minutes.
     #[arg(long, default_value_t = 5)]
     minutes: u64,
     /// Every kind of fault happens at least once, even if that takes longer.
     #[arg(long)]
     each: bool,
-    /// Which faults hit whom, and what users do.
+    /// The seed of the faults, of their targets, and of the users' requests.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only these faults, by name; several with commas.
+    /// Only these faults, by name, comma separated.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// For how long what lasts shall last, in seconds; without it, a little longer than the heart-beat timeout.
+    /// The duration of faults that last, in seconds; default: a little longer than the heart-beat timeout.
     #[arg(long)]
     hold: Option<u64>,
-    /// How many nodes there are.
+    /// The number of nodes.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..=ROLES.len() as i64))]
     nodes: u8,
     /// `kylin.server.leader-race.heart-beat-timeout`, in seconds.
@@ -56,17 +56,17 @@ struct Options {
     /// `kylin.server.leader-race.heart-beat-interval`, in seconds.
     #[arg(long, default_value_t = 2)]
     heart_beat_interval: u64,
-    /// The program before this one, to which nodes go back and forth: one more fault, "upgrade".
+    /// A previous program. Adds the fault "upgrade": nodes go to that program and back.
     #[arg(long)]
     previous: Option<PathBuf>,
-    /// One node lives through it all, old jobs are soon forgotten, and nothing may grow.
+    /// A soak test: one node is spared, old jobs are deleted soon, and nothing may grow.
     #[arg(long)]
     soak: bool,
-    /// Takes one of the defences away, and wants to see that this is noticed; "all": each of them, one after the other. Needs
-    /// the program `kirin-without`: `cargo build --release -p kirin --features plants --bin kirin-without`.
+    /// Removes a defence and expects the damage to be noticed; "all": each defence in turn. Needs the program `kirin-without`:
+    /// `cargo build --release -p kirin --features plants --bin kirin-without`.
     #[arg(long, value_name = "DEFENCE")]
     without: Option<String>,
-    /// Where everything is written; kept.
+    /// The directory for all files; it is kept.
     #[arg(long)]
     dir: Option<PathBuf>,
 }
@@ -88,9 +88,9 @@ impl Options {
     }
 }
 
-/// What the nodes are, as many as there are.
+/// The roles of the nodes.
 const ROLES: [&str; 7] = ["all", "all", "job", "query", "job", "all", "query"];
-/// The node that a soak spares, and what keeps within minutes all that is kept for a while.
+/// The node that a soak spares, and settings that shorten all retention to minutes.
 const SURVIVOR: usize = 0;
 const FORGETFUL: [(&str, &str); 3] = [
     ("kylin.garbage.storage.executable-survival-time-threshold", "2min"),
@@ -98,7 +98,7 @@ const FORGETFUL: [(&str, &str); 3] = [
     ("kirin.recorder.limit", "2m"),
 ];
 
-/// What was noted between the faults.
+/// The records of a run.
 #[derive(Default)]
 struct Noted {
     journal: Journal,
@@ -113,7 +113,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let missing = options.without.as_deref().map(defence).transpose()?;
     let faults = chosen(&options, missing)?;
-    // Before the first thread: all of them see the network of this process.
+    // Before the first thread starts, because threads inherit the network namespace.
     net::enter()?;
     let dir = match &options.dir {
         Some(dir) => {
@@ -146,7 +146,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let files = watch.end(runtime.handle())?;
     noted.journal.read_on(&cluster)?;
     let acknowledged = said.submitted.iter().filter(|submitted| submitted.job.is_some()).count();
-    println!("{acknowledged} jobs were acknowledged, {} requests got no answer", said.errors.len());
+    println!("{acknowledged} jobs acknowledged, {} requests without an answer", said.errors.len());
     let mut found = check::all(&mut cluster, &said, &noted.journal, &done, plan.beats)?;
     found.wrong.extend(noted.wrong);
     found.wrong.extend(files.damaged);
@@ -159,7 +159,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .extend((options.soak && courses.is_empty()).then(|| "too little was counted to say what grows".to_owned()));
     for course in courses {
         println!("{course}");
-        found.wrong.extend(course.grew.then(|| format!("it grows: {course}")));
+        found.wrong.extend(course.grew.then(|| format!("growth: {course}")));
     }
     cluster.unmount()?;
     drop(cluster);
@@ -191,14 +191,14 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// What may happen.
+/// The faults to choose from.
 fn chosen(options: &Options, missing: Option<Defence>) -> anyhow::Result<Vec<Fault>> {
     let backend = options.backend();
     let ours = || fault::ALL.into_iter().filter(|fault| fault.is_for(backend));
     let all = || ours().chain(options.previous.as_ref().map(|_| Fault::Upgrade));
     match (options.only.as_slice(), missing) {
         ([], Some(missing)) => Ok(vec![fault::against(missing)]),
-        // Where one node has to live on, not all are hit.
+        // A soak spares one node, so faults that hit every node are left out.
         ([], None) => Ok(all().filter(|fault| !(options.soak && fault.hits_all())).collect()),
         (names, _) => names
             .iter()
@@ -234,7 +234,7 @@ fn defence(name: &str) -> anyhow::Result<Defence> {
     found.with_context(|| format!("there is no defence \"{name}\"; there are {}, and all", names()))
 }
 
-/// Whether it was noticed that a defence is missing, and by what.
+/// Whether a missing defence was noticed, and by which check.
 fn noticed(missing: Defence, wrong: &[String]) -> ExitCode {
     let Some(first) = wrong.first() else {
         println!("without {}: NOTHING was noticed", missing.name());
@@ -244,11 +244,11 @@ fn noticed(missing: Defence, wrong: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Each defence is taken away in a run of its own, a process with a network of its own.
+/// Removes each defence in a run of its own: a process with a network of its own.
 fn without_each(options: &Options) -> anyhow::Result<ExitCode> {
     let mut all = true;
     for missing in Defence::ALL {
-        let profile = options.profile.to_possible_value().context("it has a name")?;
+        let profile = options.profile.to_possible_value().context("the profile has a name")?;
         let run = std::process::Command::new(std::env::current_exe()?)
             .args(["--without", missing.name(), "--profile", profile.get_name()])
             .args(["--minutes", &options.minutes.to_string(), "--seed", &options.seed.to_string()])
@@ -256,14 +256,14 @@ fn without_each(options: &Options) -> anyhow::Result<ExitCode> {
         let told = String::from_utf8_lossy(&run.stdout);
         match told.lines().rfind(|line| line.starts_with("without ")) {
             Some(line) => println!("{line}"),
-            None => println!("without {}: the run broke: {}", missing.name(), String::from_utf8_lossy(&run.stderr)),
+            None => println!("without {}: the run failed: {}", missing.name(), String::from_utf8_lossy(&run.stderr)),
         }
         all &= run.status.success();
     }
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Draws one fault after the other until the time is over and each has happened.
+/// Draws faults until the time is over and, with `--each`, every kind has happened.
 fn attack(
     cluster: &mut Deployment,
     options: &Options,
@@ -287,10 +287,10 @@ fn attack(
         std::thread::sleep(Duration::from_millis(dice.random_range(500..2_500)));
         println!("  {} ({})", fault.name(), cluster.nodes[victim].name);
         let carried = fault.carry_out(cluster, victim, long, &mut dice);
-        done.push(carried.with_context(|| format!("while \"{}\" was carried out", fault.name()))?);
+        done.push(carried.with_context(|| format!("during the fault \"{}\"", fault.name()))?);
         noted.journal.read_on(cluster)?;
         noted.wrong.extend(ledger::check(cluster)?);
-        // On a busy machine a server may be slow to tell its numbers; those after the next fault do.
+        // On a busy machine a server may be slow to report; the sample after the next fault is enough.
         if options.soak
             && let Err(error) = noted.samples.take(cluster, SURVIVOR)
         {

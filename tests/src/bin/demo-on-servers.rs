@@ -1,7 +1,6 @@
-//! Runs the main job, `kirin demo`, on PostgreSQL and on MariaDB, both with a ZooKeeper ensemble of three: real servers,
-//! started privately and stopped again.
+//! Runs `kirin demo` on private instances of PostgreSQL and MariaDB, both with a ZooKeeper ensemble of three.
 //!
-//! The program is the one beside this one: `cargo build --release -p kirin` first.
+//! The program under test is the one in this program's directory: `cargo build --release -p kirin` first.
 
 use std::process::Command;
 
@@ -27,7 +26,7 @@ fn main() -> anyhow::Result<()> {
         ensure!(status.success(), "the demo on {name} failed");
     }
     zookeeper.stop()?;
-    say("\nThe main job holds on PostgreSQL and MariaDB, with ZooKeeper.");
+    say("\nThe demo succeeds on PostgreSQL and MariaDB, with ZooKeeper.");
     Ok(())
 }
 

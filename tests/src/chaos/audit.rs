@@ -1,34 +1,32 @@
-//! Looks after every job that was acknowledged until it is over, and then whether it went as it must: one final state, each
-//! step once, under epochs that only grow.
+//! Follows every acknowledged job until it has ended, and checks it: one final state, each step once, epochs that only grow.
 //!
-//! This happens while the cluster is attacked, because jobs that are over are forgotten some time later.
+//! Jobs are checked during the attack, because ended jobs are deleted after a while.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kirin::cli::client::{Client, Request};
-use kirin::cli::exit::Exit;
-use serde_json::Value;
+use kirin_client::{Client, Kind, Request};
+use kirin_wire::{JobView, StepView};
 use tokio::time::{sleep, timeout};
 
 use super::clients::{IMPATIENCE, Remembered, Submitted};
 use super::deployment::PATIENCE;
 
-/// Between two looks at what is open.
+/// The interval between polls of open jobs.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// What came of the jobs.
+/// The results of all jobs.
 #[derive(Clone, Debug, Default)]
 pub struct Audited {
     /// The epoch under which each step of a job was committed.
     pub committed: BTreeMap<String, Vec<u64>>,
-    /// What must not be.
+    /// Violations.
     pub wrong: Vec<String>,
 }
 
-/// Goes on until the users have stopped and all jobs are over, or nothing comes to an end any more.
+/// Runs until the users have stopped and all jobs have ended, or until no further job ends.
 pub(super) async fn audit(nodes: Vec<Client>, remembered: Arc<Mutex<Remembered>>, stopped: Arc<AtomicBool>) -> Audited {
     let mut audited = Audited::default();
     let mut open: Vec<Submitted> = Vec::new();
@@ -66,33 +64,32 @@ pub(super) async fn audit(nodes: Vec<Client>, remembered: Arc<Mutex<Remembered>>
 }
 
 impl Audited {
-    /// Whether the job is over and was looked at.
+    /// Whether the job has ended and was checked.
     async fn look(&mut self, node: &Client, submitted: &Submitted) -> bool {
         let Some(id) = &submitted.job else { return true };
         let about = format!("job {id} ({})", submitted.key);
-        let view = match timeout(IMPATIENCE, node.call::<Value>(Request::get(&["jobs", id]))).await {
+        let view = match timeout(IMPATIENCE, node.call::<JobView>(Request::get(&["jobs", id]))).await {
             Ok(Ok(view)) => view,
-            Ok(Err(failure)) if failure.exit == Exit::NotFound => {
+            Ok(Err(failure)) if failure.kind == Kind::NotFound => {
                 self.wrong.push(format!("{about} is gone"));
                 return true;
             }
             _ => return false,
         };
-        let status = view["job_status"].as_str().unwrap_or_default();
-        if !matches!(status, "FINISHED" | "ERROR" | "DISCARDED") {
+        let status = view.job_status.as_str();
+        if !view.is_over() {
             return false;
         }
-        let Ok(Ok(detail)) = timeout(IMPATIENCE, node.call::<Value>(Request::get(&["jobs", id, "detail"]))).await
-        else {
+        let detail = node.call::<Vec<StepView>>(Request::get(&["jobs", id, "detail"]));
+        let Ok(Ok(steps)) = timeout(IMPATIENCE, detail).await else {
             return false;
         };
         if status != "FINISHED" && !(status == "DISCARDED" && submitted.discarded) {
-            self.wrong.push(format!("{about} ended as {status}: {}", view["job_error"]));
+            self.wrong.push(format!("{about} ended as {status}: {}", view.failed_msg.as_deref().unwrap_or_default()));
         }
-        let steps = detail.as_array().map_or(&[][..], Vec::as_slice);
-        let done: Vec<_> = steps.iter().filter(|step| step["step_status"] == "FINISHED").collect();
-        let epochs: Vec<u64> = done.iter().filter_map(|step| step["epoch"].as_u64()).collect();
-        let numbers: Vec<_> = done.iter().map(|step| step["sequence_id"].as_u64()).collect();
+        let done: Vec<_> = steps.iter().filter(|step| step.step_status == "FINISHED").collect();
+        let epochs: Vec<u64> = done.iter().map(|step| step.epoch).collect();
+        let numbers: Vec<_> = done.iter().map(|step| step.sequence_id).collect();
         if !numbers.is_sorted() || numbers.windows(2).any(|pair| pair[0] == pair[1]) {
             self.wrong.push(format!("{about}: its steps are {numbers:?}"));
         }

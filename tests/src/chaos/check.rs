@@ -1,4 +1,4 @@
-//! What must hold afterwards, seen from outside: through the API, in the sink, in the recordings.
+//! Checks after the attack, from outside: through the API, in the sink, in the recordings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,32 +11,32 @@ use super::deployment::Deployment;
 use super::fault::{Done, Fault, THAW, THAWED};
 use super::ledger;
 
-/// How late a step may be seen in the history after the moment that caused it, on a busy machine.
+/// Tolerated delay between an event and its line in the history, on a busy machine.
 const SLACK_MS: i64 = 3_000;
 
-/// What was found.
+/// The findings.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// What must not be, in words.
+    /// Descriptions of violations.
     pub wrong: Vec<String>,
-    /// Milliseconds from the fault to the new claim, for each kind of fault.
+    /// Milliseconds from the fault to the new claim, by kind of fault.
     pub takeovers: BTreeMap<String, Vec<i64>>,
     /// Members that were declared dead without a reason.
     pub false_fences: u64,
-    /// Jobs in all.
+    /// The number of jobs.
     pub jobs: usize,
-    /// Events in the recordings that were replayed.
+    /// Replayed events.
     pub replayed: u64,
-    /// Queries that were answered.
+    /// Answered queries.
     pub queries: u64,
-    /// Steps of the sink.
+    /// Steps recorded in the sink.
     pub effects: usize,
 }
 
-/// Checks everything, when all jobs are over.
+/// Checks everything after all jobs have ended.
 ///
 /// # Errors
-/// If it can't be looked at.
+/// If a source cannot be read.
 pub fn all(
     cluster: &mut Deployment,
     said: &Remembered,
@@ -60,7 +60,7 @@ pub fn all(
     Ok(found)
 }
 
-/// Checks what came of the users' jobs.
+/// Checks the users' jobs.
 pub fn jobs(said: &Remembered, text_of_sink: &str) -> Findings {
     let mut found = Findings { jobs: said.submitted.len(), queries: said.queries, ..Findings::default() };
     found.wrong.extend(said.unseen.iter().map(|what| format!("acknowledged and not seen: {what}")));
@@ -70,7 +70,7 @@ pub fn jobs(said: &Remembered, text_of_sink: &str) -> Findings {
     found
 }
 
-/// No effect under a stale epoch after one under a newer, and no step begun again after its commit.
+/// Checks that no effect under a stale epoch follows one under a newer epoch, and that no step starts again after its commit.
 fn sink(text: &str, committed: &BTreeMap<String, Vec<u64>>, found: &mut Findings) {
     let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
     let mut thawing = BTreeSet::new();
@@ -97,7 +97,7 @@ fn sink(text: &str, committed: &BTreeMap<String, Vec<u64>>, found: &mut Findings
             continue;
         };
         let newest = newest.entry(job).or_insert(epoch);
-        // A process that stood still can't obey; it is for the target to look at the epoch.
+        // A process that stood still cannot obey; the target must check the epoch.
         if epoch < *newest && !thawing.contains(node) {
             found
                 .wrong
@@ -108,20 +108,22 @@ fn sink(text: &str, committed: &BTreeMap<String, Vec<u64>>, found: &mut Findings
             && let Some(by) = committed.get(job).and_then(|epochs| epochs.get(step))
             && epoch > *by
         {
-            found.wrong.push(format!("job {job}: step {step} was begun under epoch {epoch}, but committed under {by}"));
+            found
+                .wrong
+                .push(format!("job {job}: step {step} was started under epoch {epoch}, but committed under {by}"));
         }
     }
 }
 
-/// The cluster's history, as far as it was read.
+/// The cluster's history as read so far.
 #[derive(Clone, Debug, Default)]
 pub struct Journal(BTreeMap<String, Value>);
 
 impl Journal {
-    /// Reads what is new: old history is forgotten.
+    /// Reads new lines; old lines are deleted by the cluster.
     ///
     /// # Errors
-    /// If nobody tells it.
+    /// If no node answers.
     pub fn read_on(&mut self, cluster: &Deployment) -> anyhow::Result<()> {
         let page = cluster.wait("the history", |cluster| {
             cluster.ask(0, &["cluster", "history"], &[("page_size", "2000".to_owned())]).map(Some)
@@ -131,7 +133,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether there is a line of this kind about the same member, by the same evidence where one is named.
+    /// Whether there is a line of this kind about the same member, with the same evidence if one is named.
     fn has(&self, kinds: &[&str], about: &Value) -> bool {
         let same = |name: &str, line: &Value| line[name] == about[name];
         self.0.values().any(|line| {
@@ -143,7 +145,7 @@ impl Journal {
     }
 }
 
-/// Nobody was declared dead without a reason, and every takeover has one; how long takeovers took.
+/// Checks that every declared death and every takeover has a reason, and measures takeovers.
 fn history(cluster: &Deployment, journal: &Journal, faults: &[Done], beats: (u64, u64), found: &mut Findings) {
     let (timeout_ms, interval_ms) = (beats.0 as i64 * 1_000, beats.1 as i64 * 1_000);
     let culprit = |line: &Value, at: i64| {
@@ -167,9 +169,10 @@ fn history(cluster: &Deployment, journal: &Journal, faults: &[Done], beats: (u64
                 let (known, right) = (line["evidence"].as_str().unwrap_or_default(), done.fault.evidence());
                 if !right.is_empty() && !right.contains(&known) {
                     let fault = done.fault.name();
-                    found
-                        .wrong
-                        .push(format!("\"{fault}\": {} was found to be dead as \"{known}\": {line}", line["node"]));
+                    found.wrong.push(format!(
+                        "\"{fault}\": wrong evidence \"{known}\" for the death of {}: {line}",
+                        line["node"]
+                    ));
                 }
             }
             (Some("takeover"), done) => {
@@ -188,18 +191,18 @@ fn history(cluster: &Deployment, journal: &Journal, faults: &[Done], beats: (u64
     }
 }
 
-/// Every recording replays to the recorded states. Those of another program don't: its core is another.
+/// Checks that every recording replays to the recorded states, except those of another program, whose core differs.
 fn recordings(cluster: &Deployment, faults: &[Done], found: &mut Findings) {
     let upgrades: Vec<_> = faults.iter().filter(|done| done.fault == Fault::Upgrade).collect();
     let is_own = |path: &Path| {
-        // A file's name begins with the moment of its own.
+        // A file's name begins with its time of creation.
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let at_ms = name.split('-').next().and_then(|at| at.parse::<i64>().ok()).unwrap_or(0);
         !upgrades.iter().any(|done| (done.from_ms..=done.until_ms).contains(&at_ms))
     };
     for node in 0..cluster.nodes.len() {
         match replay(cluster, node, &is_own) {
-            Ok(0) => found.wrong.push(format!("{} has recorded nothing", cluster.nodes[node].name)),
+            Ok(0) => found.wrong.push(format!("{} recorded nothing", cluster.nodes[node].name)),
             Ok(events) => found.replayed += events,
             Err(error) => found.wrong.push(format!("a recording of {}: {error:#}", cluster.nodes[node].name)),
         }
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn late_effects_are_wrong_but_from_those_who_stood_still() {
+    fn late_effects_are_violations_except_from_frozen_processes() {
         let taken_over = ["j 1 0 begin n1", "j 2 0 begin n2", "j 2 0 end n2"];
         assert_eq!(of_sink(&taken_over, &[2]), [""; 0]);
         let late = "j 1 0 end n1";
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_takeover_without_a_death_is_not_explained() {
+    fn a_takeover_without_a_death_is_a_violation() {
         let line = |event, evidence: Option<&str>| json!({ "event": event, "node": "n1", "incarnation": 3, "evidence": evidence });
         let takeover = line("takeover", Some("silent"));
         let explained = |lines: &[Value]| {

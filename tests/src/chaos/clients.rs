@@ -1,13 +1,14 @@
-//! Users of the cluster, who submit and read through all nodes while it is attacked, and remember everything that they were
-//! told.
+//! Users that submit and read through all nodes during the attack, and record every answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kirin::cli::client::{Client, Login, Request};
+use kirin_client::{Client, Kind, Login, Request};
+use kirin_wire::{BuildRequest, Done, JobAction, JobView, Page, QueryRequest, QueryView, SegmentView, Submit};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -15,54 +16,54 @@ use super::audit::{Audited, audit};
 use super::fault::wall_ms;
 use super::flights::{PROJECT, Quarter, SQL, is_whole, numbers};
 
-/// How long a user waits for an answer before another node is asked.
+/// How long a user waits for an answer before trying another node.
 pub(super) const IMPATIENCE: Duration = Duration::from_secs(3);
-/// A submit that is not acknowledged for so long never is.
+/// How long a submit is repeated before it counts as failed.
 const GIVE_UP_MS: i64 = 30 * 60 * 1_000;
-/// Some steps take longer than a node that is silent counts as alive.
+/// The duration of long steps: longer than the heart-beat timeout.
 const LONG: Duration = Duration::from_secs(9);
-/// So many users submit.
+/// The number of users that submit.
 const USERS: u64 = 4;
 
-/// What a user asked for, and was told.
+/// A submit and its answer.
 #[derive(Clone, Debug)]
 pub struct Submitted {
     /// The idempotency key.
     pub key: String,
-    /// What kind of job.
+    /// The kind of the job.
     pub kind: &'static str,
-    /// The job's public id, once it was acknowledged.
+    /// The job's public id, once it is acknowledged.
     pub job: Option<String>,
-    /// When it was asked for first.
+    /// The time of the first request.
     pub from_ms: i64,
-    /// When it was acknowledged.
+    /// The time of the acknowledgement.
     pub acknowledged_ms: i64,
-    /// How often it was asked for.
+    /// The number of requests.
     pub tries: u32,
-    /// Whether somebody discarded it.
+    /// Whether a user discarded it.
     pub discarded: bool,
 }
 
-/// Everything that the users remember.
+/// The records of all users.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
-    /// What was submitted.
+    /// The submits.
     pub submitted: Vec<Submitted>,
-    /// A request that was answered, and when; reads of jobs that were acknowledged before.
+    /// The number of answered reads of acknowledged jobs.
     pub reads: u64,
-    /// Reads that did not show what had been acknowledged through another node.
+    /// Reads that did not show a job that had been acknowledged through another node.
     pub unseen: Vec<String>,
-    /// When requests got an error or no answer.
+    /// The times of requests with an error or no answer.
     pub errors: Vec<i64>,
-    /// Answers that had no place: neither done nor a clear refusal.
+    /// Invalid answers: neither a success nor a clear refusal.
     pub strange: Vec<String>,
-    /// Queries that were answered.
+    /// The number of answered queries.
     pub queries: u64,
-    /// What came of the jobs.
+    /// The results of the jobs.
     pub audited: Audited,
 }
 
-/// Users at work.
+/// The running users.
 pub struct Clients {
     stop: Arc<AtomicBool>,
     remembered: Arc<Mutex<Remembered>>,
@@ -82,11 +83,10 @@ struct User {
 }
 
 impl Clients {
-    /// Lets users loose on the nodes at these addresses. If there are quarters, one of them builds and drops those, and one
-    /// queries them.
+    /// Starts users on the nodes at these addresses. If there are quarters, one user builds and drops them, and one queries them.
     ///
     /// # Errors
-    /// If an address is none.
+    /// If an address is invalid.
     pub fn start(
         runtime: &tokio::runtime::Handle,
         urls: &[String],
@@ -122,10 +122,10 @@ impl Clients {
         Ok(Self { stop, remembered, tasks, stopped, audit })
     }
 
-    /// Lets them finish what they are at, waits until their jobs are over, and tells what they remember.
+    /// Lets users finish their current request, waits until their jobs have ended, and returns the records.
     ///
     /// # Errors
-    /// If one of them broke.
+    /// If a user's task panicked.
     pub fn end(self, runtime: &tokio::runtime::Handle) -> anyhow::Result<Remembered> {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
@@ -141,52 +141,50 @@ impl Clients {
 }
 
 impl User {
-    /// Builds one quarter after the other, and drops what is there.
+    /// Builds one quarter after the other, and drops built ones.
     async fn build(mut self) {
         let segments = ["models", "flights", "segments"];
         while !self.stop.load(Ordering::Relaxed) {
             let quarter = self.quarters[self.dice.random_range(0..self.quarters.len())];
-            let (start, end) = (quarter.start_ms.to_string(), quarter.end_ms.to_string());
-            let body = json!({ "project": PROJECT, "start": start, "end": end });
+            let body = BuildRequest::new(PROJECT, (quarter.start_ms, quarter.end_ms));
             let from_ms = wall_ms();
             let made = match Request::post(&segments).body(&body) {
-                Ok(request) => self.ask(request).await,
+                Ok(request) => self.ask::<kirin_wire::Submitted>(request).await,
                 Err(_) => return,
             };
             if let Some(made) = made {
-                let job = made["jobs"][0]["job_id"].as_str().map(str::to_owned);
-                let key = format!("quarter at {start}");
+                let job = Some(made.first().to_owned()).filter(|job| !job.is_empty());
+                let key = format!("quarter at {}", quarter.start_ms);
                 let acknowledged_ms = wall_ms();
                 let submitted =
                     Submitted { key, kind: "build", job, from_ms, acknowledged_ms, tries: 1, discarded: false };
                 self.remember(|all| all.submitted.push(submitted));
             }
             sleep(Duration::from_millis(self.dice.random_range(500..3_000))).await;
-            // One that is still being built can't be dropped, and is left alone.
-            let page = self.ask(Request::get(&segments).with("project", PROJECT).with("page_size", 100)).await;
-            let all = page.map(|page| page["value"].as_array().cloned().unwrap_or_default()).unwrap_or_default();
-            let ready: Vec<_> =
-                all.iter().filter(|s| s["status"] == "READY").filter_map(|s| s["id"].as_str()).collect();
+            // A segment that is being built cannot be dropped.
+            let list = Request::get(&segments).with("project", PROJECT).with("page_size", 100);
+            let all = self.ask::<Page<SegmentView>>(list).await.unwrap_or_default().value;
+            let ready: Vec<_> = all.iter().filter(|row| row.status == "READY").map(|row| row.id.as_str()).collect();
             if ready.len() > 2 {
                 let id = ready[self.dice.random_range(0..ready.len())];
-                self.ask(Request::delete(&segments).with("project", PROJECT).with("ids", id)).await;
+                self.ask::<Done>(Request::delete(&segments).with("project", PROJECT).with("ids", id)).await;
             }
         }
     }
 
-    /// Asks how much there is: always whole segments.
+    /// Queries count and sum, which must consist of whole segments.
     async fn query(mut self) {
-        let body = json!({ "project": PROJECT, "sql": SQL });
+        let body = QueryRequest::new(PROJECT, SQL);
         while !self.stop.load(Ordering::Relaxed) {
             let node = self.dice.random_range(0..self.nodes.len());
             let Ok(request) = Request::post(&["query"]).body(&body) else { return };
-            // While no segment is there, no index answers: that is an error, and a true one.
-            if let Ok(Ok(answer)) = timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
+            // Without a segment, no index answers; the error is correct.
+            if let Ok(Ok(answer)) = timeout(IMPATIENCE, self.nodes[node].call::<QueryView>(request)).await {
                 let whole = numbers(&answer).is_some_and(|numbers| is_whole(&self.quarters, numbers));
                 self.remember(|all| {
                     all.queries += 1;
                     if !whole {
-                        all.strange.push(format!("node {} answered {}", node + 1, answer["results"]));
+                        all.strange.push(format!("node {} answered {:?}", node + 1, answer.results));
                     }
                 });
             }
@@ -220,7 +218,7 @@ impl User {
         let steps = self.dice.random_range(2..6);
         let is_long = self.dice.random_ratio(1, 10);
         if self.dice.random_ratio(1, 3) {
-            // Each program says which step of which job it is, under which epoch, before and after its work.
+            // Each program records its step, job and epoch before and after its work.
             let script = "echo \"$KIRIN_JOB $KIRIN_EPOCH $0 begin $CHAOS_NODE\" >> \"$1\"; sleep $2; echo \"$KIRIN_JOB $KIRIN_EPOCH $0 end $CHAOS_NODE\" >> \"$1\"";
             let steps: Vec<_> = (0..steps)
                 .map(|step: u32| {
@@ -236,21 +234,21 @@ impl User {
         }
     }
 
-    /// Submits until it is acknowledged, through whichever node.
+    /// Submits through any node until the job is acknowledged.
     async fn submit(&mut self, key: String) -> Submitted {
         let (kind, spec) = self.job();
-        let body = json!({ "project": "default", "kind": kind, "spec": spec, "idempotency_key": key });
+        let body = Submit::new("default", kind, spec).key(key.clone());
         let from_ms = wall_ms();
         let mut submitted = Submitted { key, kind, job: None, from_ms, acknowledged_ms: 0, tries: 0, discarded: false };
         loop {
             submitted.tries += 1;
             let Ok(request) = Request::post(&["jobs"]).body(&body) else { return submitted };
-            match self.ask(request).await {
+            match self.ask::<kirin_wire::Submitted>(request).await {
                 Some(made) => {
-                    submitted.job = made["job_id"].as_str().map(str::to_owned);
+                    submitted.job = Some(made.job_id.clone()).filter(|job| !job.is_empty());
                     submitted.acknowledged_ms = wall_ms();
                     if submitted.job.is_none() {
-                        self.remember(|all| all.strange.push(format!("a submit was answered with {made}")));
+                        self.remember(|all| all.strange.push(format!("a submit was answered with {made:?}")));
                     }
                     return submitted;
                 }
@@ -263,17 +261,17 @@ impl User {
         }
     }
 
-    /// What was acknowledged is seen through any node that answers.
+    /// Checks that an acknowledged job is visible through every node that answers.
     async fn read(&mut self, job: &str) {
         for _ in 0..3 {
             let node = self.dice.random_range(0..self.nodes.len());
-            let call = self.nodes[node].call::<Value>(Request::get(&["jobs", job]));
+            let call = self.nodes[node].call::<JobView>(Request::get(&["jobs", job]));
             match timeout(IMPATIENCE, call).await {
                 Ok(Ok(_)) => {
                     self.remember(|all| all.reads += 1);
                     return;
                 }
-                Ok(Err(failure)) if failure.exit == kirin::cli::exit::Exit::NotFound => {
+                Ok(Err(failure)) if failure.kind == Kind::NotFound => {
                     self.remember(|all| all.unseen.push(format!("job {job} through node {}: {failure}", node + 1)));
                     return;
                 }
@@ -283,17 +281,17 @@ impl User {
     }
 
     async fn discard(&mut self, job: &str) -> bool {
-        let body = json!({ "job_ids": [job], "action": "DISCARD" });
+        let body = JobAction { job_ids: vec![job.to_owned()], action: "DISCARD".to_owned(), ..JobAction::default() };
         let Ok(request) = Request::put(&["jobs", "status"]).body(&body) else { return false };
-        // Without an answer it may have happened.
-        self.ask(request).await;
+        // Without an answer, the action may have happened.
+        self.ask::<Done>(request).await;
         true
     }
 
-    /// Asks a node drawn by lot.
-    async fn ask(&mut self, request: Request) -> Option<Value> {
+    /// Sends a request to a random node.
+    async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Option<T> {
         let node = self.dice.random_range(0..self.nodes.len());
-        match timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await {
+        match timeout(IMPATIENCE, self.nodes[node].call(request)).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(_)) | Err(_) => {
                 self.remember(|all| all.errors.push(wall_ms()));

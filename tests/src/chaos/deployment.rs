@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use kirin::cli::client::{Client, Login, Request};
 use kirin::cli::credentials;
 use kirin::plant::{Defence, WITHOUT};
+use kirin_client::{Client, Login, Request};
 use kirin_store::StoreConfig;
+use kirin_wire::Code;
 use serde_json::Value;
 
 use super::flights::{self, Quarter};
@@ -22,7 +23,7 @@ use crate::servers::postgres::Stop;
 use crate::servers::process::{LOOK_AGAIN, Server};
 use crate::servers::zookeeper::Ensemble;
 
-/// How long anything may take that has to happen at all.
+/// The timeout of every wait.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The host of the database.
@@ -32,9 +33,9 @@ pub const ZOOKEEPER: [usize; 3] = [1, 2, 3];
 const FIRST_NODE: usize = 4;
 /// The prefix of the metastore's tables.
 pub(super) const PREFIX: &str = "chaos";
-/// So many are a crowd.
+/// The number of clients in the crowd at a locked table.
 const CROWD: usize = 40;
-/// By how much a node's wall clock is off.
+/// The name of the file with a node's clock offset.
 const CLOCK: &str = "clock";
 
 /// Which database.
@@ -78,7 +79,7 @@ impl Database {
         }
     }
 
-    /// Runs statements with the server's own client; what it prints.
+    /// Runs statements with the server's own client and returns its output.
     ///
     /// # Errors
     /// If the server does not answer or refuses them.
@@ -92,7 +93,7 @@ impl Database {
     /// Kills the primary, and makes its standby the primary.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no standby.
     pub fn fail_over(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Postgres(pair) => pair.fail_over(),
@@ -100,10 +101,10 @@ impl Database {
         }
     }
 
-    /// Makes the one that was killed the standby.
+    /// Turns the killed server into the standby.
     ///
     /// # Errors
-    /// If it does not follow.
+    /// If it does not follow the primary.
     pub fn rejoin(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Postgres(pair) => pair.rejoin(),
@@ -111,10 +112,10 @@ impl Database {
         }
     }
 
-    /// Takes all its connections: those that are free, and those that others have.
+    /// Takes all its connections: free ones, and those of other clients.
     ///
     /// # Errors
-    /// If others keep some.
+    /// If other clients keep some.
     async fn crowd(&self) -> anyhow::Result<Crowd> {
         match self {
             Self::Postgres(pair) => Crowd::in_postgres(&pair.primary().url("postgres")).await,
@@ -122,10 +123,10 @@ impl Database {
         }
     }
 
-    /// It accepts connections from here on, and never answers.
+    /// Freezes it: it accepts connections and never answers.
     ///
     /// # Errors
-    /// If it does not stand still.
+    /// If it does not stop.
     pub fn freeze(&self) -> anyhow::Result<()> {
         match self {
             Self::Postgres(pair) => pair.primary().freeze(),
@@ -133,7 +134,7 @@ impl Database {
         }
     }
 
-    /// It goes on.
+    /// Resumes it.
     pub fn thaw(&self) {
         match self {
             Self::Postgres(pair) => pair.primary().thaw(),
@@ -149,11 +150,11 @@ pub struct Node {
     pub name: String,
     /// Its host.
     pub host: usize,
-    /// Its process, if it runs.
+    /// Its process, if running.
     pub process: Option<Server>,
-    /// Everything that it writes is below this directory.
+    /// Its directory.
     pub home: PathBuf,
-    /// Where its API is.
+    /// The URL of its API.
     pub url: String,
 }
 
@@ -169,11 +170,11 @@ pub struct Deployment {
     pub nodes: Vec<Node>,
     /// The administrator.
     pub login: Login,
-    /// How the metastore is opened.
+    /// The configuration of the metastore.
     pub metastore: StoreConfig,
-    /// A file to which command jobs append who they are.
+    /// The sink: a file to which command jobs append their job, step and epoch.
     pub sink: PathBuf,
-    /// Where segments and logs are.
+    /// The working directory, with segments and logs.
     pub working_dir: PathBuf,
     program: PathBuf,
     previous: Option<PathBuf>,
@@ -183,10 +184,10 @@ pub struct Deployment {
     database_name: String,
 }
 
-/// What a cluster is made of.
+/// The plan of a cluster.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Which database.
+    /// The database.
     pub backend: Backend,
     /// The role of each node.
     pub roles: Vec<&'static str>,
@@ -194,18 +195,18 @@ pub struct Plan {
     pub beats: (u64, u64),
     /// The program `kirin`.
     pub program: PathBuf,
-    /// The one before it, if it is there.
+    /// The previous program, if given.
     pub previous: Option<PathBuf>,
     /// Further settings of every node.
     pub settings: Vec<(&'static str, String)>,
-    /// What the nodes lack, if their program can do without.
+    /// The defence that the nodes lack, if any.
     pub missing: Option<Defence>,
-    /// Where everything is written.
+    /// The directory for all files.
     pub dir: PathBuf,
 }
 
 impl Deployment {
-    /// Starts everything. The calling thread must be none of the runtime's.
+    /// Starts everything. Must not be called on a thread of the runtime.
     ///
     /// # Errors
     /// If a part does not start.
@@ -251,7 +252,7 @@ impl Deployment {
                 ("kirin.link.port", "7071".to_owned()),
                 ("kirin.node.name", name.clone()),
                 ("kirin.command.enabled", "true".to_owned()),
-                // A worker that is killed costs a try.
+                // A killed worker costs an attempt at the step.
                 ("kylin.job.retry", "3".to_owned()),
                 ("kylin.job.retry-interval", "200".to_owned()),
                 ("kylin.server.leader-race.heart-beat-timeout", timeout.to_string()),
@@ -272,7 +273,7 @@ impl Deployment {
             database,
             zookeeper,
             nodes,
-            login: Login { user: String::new(), password: kirin::config::Secret::default() },
+            login: Login::new("", ""),
             metastore,
             sink,
             working_dir,
@@ -282,7 +283,7 @@ impl Deployment {
             runtime: runtime.clone(),
             database_name: plain.rsplit('/').next().unwrap_or_default().to_owned(),
         };
-        // The first one makes the cluster, and leaves its password.
+        // The first node founds the cluster and writes the credentials.
         cluster.start_node(0)?;
         let login = cluster.wait("the first node's credentials", |cluster| {
             Ok(credentials::read(&cluster.nodes[0].home.join("data"))?)
@@ -295,10 +296,10 @@ impl Deployment {
         Ok(cluster)
     }
 
-    /// Starts a node, unless it runs. It takes a moment until it serves.
+    /// Starts a node unless it runs. Returns before the node serves.
     ///
     /// # Errors
-    /// If its program can't be started.
+    /// If its program cannot be started.
     pub fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
         if self.nodes[node].process.as_mut().is_some_and(|process| matches!(process.has_exited(), Ok(None))) {
             return Ok(());
@@ -306,19 +307,19 @@ impl Deployment {
         self.spawn(node, &self.program.clone(), &[])
     }
 
-    /// Starts a node with the program before this one, or with this one.
+    /// Starts a node with the previous program or with this one.
     ///
     /// # Errors
-    /// If there is none, or it can't be started.
+    /// If there is no previous program, or it cannot be started.
     pub fn start_version(&mut self, node: usize, before: bool) -> anyhow::Result<()> {
         let program = if before { self.previous.clone() } else { Some(self.program.clone()) };
-        self.spawn(node, &program.context("the program before this one is not known: --previous")?, &[])
+        self.spawn(node, &program.context("no previous program is given (--previous)")?, &[])
     }
 
-    /// Starts a node whose wall clock is off by that; its other clocks are right.
+    /// Starts a node with an offset of its wall clock. Its other clocks are correct.
     ///
     /// # Errors
-    /// If it can't be started.
+    /// If it cannot be started.
     pub fn start_node_at_time(&mut self, node: usize, off: &str) -> anyhow::Result<()> {
         self.step_clock(node, off)?;
         let file = self.nodes[node].home.join(CLOCK).display().to_string();
@@ -327,21 +328,21 @@ impl Deployment {
         self.spawn(node, &self.program.clone(), &env)
     }
 
-    /// From here on the wall clock of a node that was started so is off by that.
+    /// Changes the offset of a node that was started with one.
     ///
     /// # Errors
-    /// If it can't be written down.
+    /// If the file cannot be written.
     pub fn step_clock(&self, node: usize, off: &str) -> anyhow::Result<()> {
         let file = self.nodes[node].home.join(CLOCK);
-        // Whole at any moment.
+        // Renamed into place, so that readers never see a partial file.
         std::fs::write(file.with_extension("new"), off)?;
         Ok(std::fs::rename(file.with_extension("new"), file)?)
     }
 
-    /// Starts a node all clocks of which run at another rate.
+    /// Starts a node whose clocks all run at another rate.
     ///
     /// # Errors
-    /// If it can't be started.
+    /// If it cannot be started.
     pub fn start_node_at_rate(&mut self, node: usize, rate: &str) -> anyhow::Result<()> {
         self.spawn(node, &self.program.clone(), &[("FAKETIME", format!("+0 x{rate}").as_str())])
     }
@@ -351,7 +352,7 @@ impl Deployment {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(node.home.join("node.log"))?;
         let mut command = Command::new(program);
         command.arg("start").arg("--home").arg(&node.home).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // What it starts inherits it: the sink tells who wrote.
+        // Children inherit the variable, so lines in the sink name their node.
         command.env("CHAOS_NODE", &node.name);
         if let Some(missing) = self.missing {
             command.env(WITHOUT, missing.name());
@@ -378,23 +379,23 @@ impl Deployment {
         let Some(mut process) = node.process.take() else { return Ok(()) };
         process.signal(libc::SIGTERM);
         let status = process.wait(PATIENCE)?;
-        ensure!(status.success(), "{} ended with {status} when it was told to stop", node.name);
+        ensure!(status.success(), "{} ended with {status} after SIGTERM", node.name);
         Ok(())
     }
 
-    /// Stops the worker of a build, whichever node runs one: the node and the worker.
+    /// Freezes the worker of a build on any node. Returns the node and the worker.
     ///
     /// # Errors
-    /// If nobody builds.
+    /// If no node runs a build.
     pub fn stop_a_builder(&self) -> anyhow::Result<(usize, i32)> {
         self.wait("a build", |cluster| {
             let builders = cluster.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.process.as_ref()?)));
-            // What a build does, it does itself; the worker of a command has a child.
+            // The worker of a build has no child; the worker of a command has one.
             Ok(builders.filter_map(|(at, process)| Some((at, process.stop_a_child()?))).next())
         })
     }
 
-    /// Lets a node have so many descriptors and no more, or as many as the system lets it have; those that it has stay.
+    /// Limits a node's file descriptors, or resets the limit to the maximum. Open descriptors stay open.
     ///
     /// # Errors
     /// If the system refuses.
@@ -407,7 +408,7 @@ impl Deployment {
         let done = Command::new("prlimit")
             .args(["--pid", &process.to_string(), &format!("--nofile={most}:")])
             .status()
-            .context("prlimit can't be started")?;
+            .context("cannot start prlimit")?;
         ensure!(done.success(), "prlimit ended with {done}");
         Ok(())
     }
@@ -425,10 +426,10 @@ impl Deployment {
         [DB, FIRST_NODE + self.nodes.len()]
     }
 
-    /// Takes all connections of the database away from the nodes, until the crowd is sent home.
+    /// Takes all connections of the database from the nodes, until the crowd is dropped.
     ///
     /// # Errors
-    /// If they keep some.
+    /// If nodes keep some.
     pub fn take_connections(&self) -> anyhow::Result<Crowd> {
         self.runtime.block_on(self.database.crowd())
     }
@@ -436,22 +437,22 @@ impl Deployment {
     /// Kills the server that leads the ensemble.
     ///
     /// # Errors
-    /// If nobody leads.
+    /// If there is no leader.
     pub fn lead_away(&mut self) -> anyhow::Result<()> {
         let runtime = self.runtime.clone();
         runtime.block_on(self.zookeeper.kill_leader())?;
         Ok(())
     }
 
-    /// Asks the database itself.
+    /// Runs SQL on the database.
     ///
     /// # Errors
-    /// If it does not answer or refuses it.
+    /// If the database does not answer or refuses.
     pub fn sql(&self, sql: &str) -> anyhow::Result<String> {
         self.database.query(&self.database_name, sql)
     }
 
-    /// Writes a line of its own into the sink.
+    /// Writes a line to the sink.
     ///
     /// # Errors
     /// If the system refuses.
@@ -460,10 +461,10 @@ impl Deployment {
         Ok(sink.write_all(format!("{line}\n").as_bytes())?)
     }
 
-    /// Locks a table of the catalog for so long, while a crowd asks a node for what is in it.
+    /// Locks a table of the catalog for a time, while many clients request its contents from one node.
     ///
     /// # Errors
-    /// If the database does not let it.
+    /// If the database refuses the lock.
     pub fn lock_catalog(&self, node: usize, span: Duration) -> anyhow::Result<()> {
         let seconds = span.as_secs();
         let lock = match self.database {
@@ -473,7 +474,7 @@ impl Deployment {
             Database::MariaDb(_) => format!("LOCK TABLES {PREFIX}_doc WRITE; DO SLEEP({seconds}); UNLOCK TABLES"),
         };
         let client = self.client(node)?;
-        // Opened now, it is not opened again while nobody changes it: later questions come to the table that is locked.
+        // The node opens and caches the catalog first, so that the later requests reach the locked table.
         let models = Request::get(&["models"]).with("project", "default");
         let _: Result<Value, _> = self.runtime.block_on(client.call(models));
         std::thread::scope(|scope| {
@@ -483,7 +484,7 @@ impl Deployment {
                     let until = tokio::time::Instant::now() + span;
                     while tokio::time::Instant::now() < until {
                         let request = Request::delete(&["tables", "nowhere"]).with("project", "default");
-                        // What it says does not matter, only that it has to be asked.
+                        // Only the request matters, not the answer.
                         let _ = tokio::time::timeout_at(until, client.call::<Value>(request)).await;
                     }
                 };
@@ -493,7 +494,7 @@ impl Deployment {
         })
     }
 
-    /// How many connections to the database there are, besides the one that asks.
+    /// The number of connections to the database, without the one of this query.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -509,12 +510,12 @@ impl Deployment {
         Ok(self.sql(all)?.parse()?)
     }
 
-    /// How many connections the ensemble's servers have, and how many entries they keep.
+    /// The number of connections and znodes of the ensemble.
     ///
     /// # Errors
     /// If a server does not answer.
     pub fn zookeeper_counts(&mut self) -> anyhow::Result<(f64, f64)> {
-        // Nodes are well while two servers serve; here the third counts.
+        // Two serving servers are enough for the nodes; here all three must answer.
         self.runtime.block_on(self.zookeeper.until_serving())?;
         let (mut connections, mut entries) = (0.0, 0.0);
         for server in 0..ZOOKEEPER.len() {
@@ -529,18 +530,18 @@ impl Deployment {
         Ok((connections, entries))
     }
 
-    /// A client of one node and no other.
+    /// A client of one node.
     ///
     /// # Errors
-    /// If there is no such client.
+    /// If the URL is invalid.
     pub fn client(&self, node: usize) -> anyhow::Result<Client> {
         Ok(Client::new(std::slice::from_ref(&self.nodes[node].url), Some(self.login.clone()))?)
     }
 
-    /// Asks a node something.
+    /// Sends a request to a node.
     ///
     /// # Errors
-    /// If it does not answer within seconds, or says no.
+    /// If the node does not answer within seconds, or refuses.
     pub fn ask(&self, node: usize, path: &[&str], query: &[(&'static str, String)]) -> anyhow::Result<Value> {
         let mut request = Request::get(path);
         for (name, value) in query {
@@ -551,7 +552,7 @@ impl Deployment {
         Ok(self.runtime.block_on(call).context("no answer within 5 s")??)
     }
 
-    /// Defines the flights; the quarters as the raw tables have them.
+    /// Defines the flights and returns the quarters, computed from the raw tables.
     ///
     /// # Errors
     /// If a node refuses something.
@@ -562,7 +563,7 @@ impl Deployment {
     /// Waits until every node runs, is a member, and sees all others.
     ///
     /// # Errors
-    /// If that does not come true.
+    /// If that does not happen in time.
     pub fn until_all_up(&self) -> anyhow::Result<()> {
         let all = self.nodes.len();
         self.wait("all nodes to be up and to see one another", |cluster| {
@@ -583,10 +584,10 @@ impl Deployment {
         })
     }
 
-    /// Without ZooKeeper every node says that its discovery is degraded, and goes on.
+    /// Waits until every node reports degraded discovery and continues.
     ///
     /// # Errors
-    /// If one does not.
+    /// If a node does not.
     pub fn expect_degraded(&self) -> anyhow::Result<()> {
         self.wait("all nodes to say that discovery is degraded", |cluster| {
             for node in 0..cluster.nodes.len() {
@@ -598,24 +599,24 @@ impl Deployment {
         })
     }
 
-    /// Without the database every node refuses clearly, and soon.
+    /// Checks that every node refuses requests clearly and soon while the database is down.
     ///
     /// # Errors
-    /// If one does not.
+    /// If a node does not.
     pub fn expect_refusals(&self) -> anyhow::Result<()> {
         for node in 0..self.nodes.len() {
             match self.ask(node, &["projects"], &[]) {
-                Err(error) if format!("{error:#}").contains("KE-010000503") => {}
-                other => bail!("{} can't reach its database, and answers {other:?}", self.nodes[node].name),
+                Err(error) if format!("{error:#}").contains(Code::Unavailable.as_str()) => {}
+                other => bail!("{} is cut off from its database and answers {other:?}", self.nodes[node].name),
             }
         }
         Ok(())
     }
 
-    /// Looks again and again until there is something.
+    /// Polls until there is a result.
     ///
     /// # Errors
-    /// If there is nothing within [`PATIENCE`].
+    /// If there is none within [`PATIENCE`].
     pub fn wait<T>(&self, what: &str, mut look: impl FnMut(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
         let until = Instant::now() + PATIENCE;
         let mut last = None;
@@ -628,12 +629,12 @@ impl Deployment {
             std::thread::sleep(LOOK_AGAIN);
         }
         match last {
-            Some(error) => Err(error).context(format!("waited in vain for {what}")),
-            None => bail!("waited in vain for {what}"),
+            Some(error) => Err(error).context(format!("timed out waiting for {what}")),
+            None => bail!("timed out waiting for {what}"),
         }
     }
 
-    /// Takes the nodes' small disks away, so that their directories can be removed.
+    /// Unmounts the nodes' small disks, so that their directories can be removed.
     ///
     /// # Errors
     /// If the system refuses.
@@ -651,14 +652,14 @@ impl Deployment {
     }
 }
 
-/// The library that tells a process another time.
+/// The library that changes the time that a process sees (libfaketime).
 fn faketime() -> anyhow::Result<PathBuf> {
     let libraries = std::fs::read_dir("/usr/lib")?.flatten();
     let mut found = libraries.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
     found.next().context("libfaketime is not there: apt-get install --no-install-recommends libfaketime")
 }
 
-/// A small disk of its own for what a node keeps for itself, seen by this process and its children only.
+/// Mounts a small disk for a node's own files, visible to this process and its children only.
 fn mount_disk(at: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(at)?;
     let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=384m", "tmpfs"]).arg(at).status()?;

@@ -1,4 +1,4 @@
-//! What is done to the cluster, drawn from a seed.
+//! The faults, drawn from a seed.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,15 +14,15 @@ use super::memory;
 use crate::servers::postgres::Stop;
 use crate::servers::process::Server;
 
-/// Stands in the sink, with the node, where its processes go on that stood still: what they are about to do is done before
-/// they can be told.
+/// A line in the sink, with the node's name, at which frozen processes resume. Their next effects come before they can be
+/// stopped.
 pub const THAW: &str = "thaw";
-/// Stands in the sink where nothing of them is left.
+/// A line in the sink at which none of these processes is left.
 pub const THAWED: &str = "thawed";
-/// What fills a node's disk.
+/// The file that fills a node's disk.
 const FILL: &str = "data/fill";
 
-/// A kind of fault. Each is a class of its own in the report.
+/// A kind of fault. The report has a row for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// kill -9 of a node; it is started again.
@@ -37,17 +37,17 @@ pub enum Fault {
     Loop,
     /// The host's cable is pulled for longer than the timeout.
     Unplug,
-    /// A node does not reach the database for longer than the timeout.
+    /// A node is cut off from the database for longer than the timeout.
     CutDb,
-    /// What a node sends does not reach the database, but the other way is open.
+    /// Packets from a node do not reach the database; the other direction is open.
     CutDbOneWay,
-    /// A node does not reach ZooKeeper.
+    /// A node is cut off from ZooKeeper.
     CutZooKeeper,
-    /// A node does not reach the other nodes.
+    /// A node is cut off from the other nodes.
     CutPeers,
-    /// Half of the nodes do not reach the other half.
+    /// Half of the nodes are cut off from the other half.
     Halves,
-    /// A node's way to everything is cut and healed several times a second.
+    /// A node's network is cut and healed several times a second.
     Flap,
     /// A third of a node's packets are lost.
     Loss,
@@ -55,15 +55,15 @@ pub enum Fault {
     ZooKeeperLeader,
     /// Two of the three servers of the ensemble are killed.
     ZooKeeperQuorum,
-    /// The database is restarted, clients are told.
+    /// The database is restarted; it closes its connections.
     DbRestart,
     /// The database crashes and recovers.
     DbCrash,
     /// The database is down for longer than the timeout.
     DbDown,
-    /// The database accepts and never answers for longer than the timeout.
+    /// The database accepts connections and does not answer for longer than the timeout.
     DbHang,
-    /// Somebody locks a table of the catalog, and a crowd asks one node for what is in it.
+    /// A table of the catalog is locked, and many clients request its contents from one node.
     DbLocked,
     /// The primary of the database is killed, and its standby takes its place.
     DbFailover,
@@ -71,15 +71,15 @@ pub enum Fault {
     DbConnections,
     /// The worker process of an attempt is killed.
     KillWorker,
-    /// The worker process of an attempt stands still for a while.
+    /// The worker process of an attempt is frozen for a while.
     StickWorker,
-    /// The worker of a build stands still, on a node that is cut off from the database, and goes on after the takeover.
+    /// The worker of a build is frozen, on a node that is cut off from the database, and resumes after the takeover.
     LateWorker,
     /// The worker process of an attempt gets no more memory.
     WorkerOom,
-    /// A node gets a tenth of a core.
+    /// A node gets 10 % of a core.
     Starve,
-    /// A node can't open any more files or connections.
+    /// A node cannot open further files or connections.
     Descriptors,
     /// The disk of a node's own directory is full.
     DiskFull,
@@ -91,11 +91,11 @@ pub enum Fault {
     ClockSlow,
     /// Three faults at once, on different nodes.
     Several,
-    /// All nodes go to the program before this one, one after the other, and back.
+    /// All nodes, one after the other, go to the previous program and back.
     Upgrade,
 }
 
-/// All of them that need nothing else.
+/// All faults without special requirements.
 pub const ALL: [Fault; 33] = [
     Fault::Kill,
     Fault::Freeze,
@@ -132,7 +132,7 @@ pub const ALL: [Fault; 33] = [
     Fault::Several,
 ];
 
-/// What a cluster can't bear that lacks this defence.
+/// The fault that damages a cluster without this defence.
 pub const fn against(missing: Defence) -> Fault {
     match missing {
         Defence::Fences => Fault::Freeze,
@@ -143,7 +143,7 @@ pub const fn against(missing: Defence) -> Fault {
     }
 }
 
-/// Those that begin, last and end, so that several can last at once.
+/// Faults with a beginning and an end, which can overlap.
 const LASTING: [Fault; 10] = [
     Fault::Freeze,
     Fault::Unplug,
@@ -157,18 +157,18 @@ const LASTING: [Fault; 10] = [
     Fault::DiskFull,
 ];
 
-/// One fault as it was carried out.
+/// One fault as it was executed.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// What.
+    /// Its kind.
     pub fault: Fault,
-    /// To which nodes; empty for what hits no node alone.
+    /// The nodes that were hit; empty for faults of other servers.
     pub nodes: Vec<usize>,
     /// When it began, in milliseconds since 1970.
     pub from_ms: i64,
     /// When all was healed.
     pub until_ms: i64,
-    /// How long it took from there until all nodes were up and saw one another.
+    /// The time from healing until all nodes were up and saw each other.
     pub normal_after: Duration,
 }
 
@@ -185,14 +185,14 @@ impl Fault {
         name.replace("zoo keeper", "zookeeper")
     }
 
-    /// The fault of that name.
+    /// The fault of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         ALL.into_iter()
             .chain([Self::Upgrade])
             .find(|fault| fault.name() == name || fault.name().replace(' ', "-") == name)
     }
 
-    /// Whether it can be done to this database.
+    /// Whether it applies to this database.
     pub fn is_for(self, backend: Backend) -> bool {
         self != Self::DbFailover || backend == Backend::Postgres
     }
@@ -237,18 +237,18 @@ impl Fault {
         }
     }
 
-    /// Whether the process that is hit ends.
+    /// Whether it ends the process that it hits.
     pub fn restarts(self) -> bool {
         matches!(self, Self::Kill | Self::Stop | Self::Loop | Self::ClockSteps | Self::ClockFast | Self::ClockSlow)
             || self.hits_all()
     }
 
-    /// Whether it is up to the fault which nodes are hit.
+    /// Whether the fault chooses its nodes itself.
     pub fn hits_all(self) -> bool {
         matches!(self, Self::Rolling | Self::Several | Self::Upgrade)
     }
 
-    /// By what the death of a node is known that it brings about; nothing if that depends.
+    /// The evidence for the death that it causes; `None` if that varies.
     pub fn evidence(self) -> &'static [&'static str] {
         match self {
             Self::Kill | Self::Loop => &["exited", "replaced"],
@@ -257,10 +257,10 @@ impl Fault {
         }
     }
 
-    /// Does it to the node `victim` (where it is about one), holds it for as long as it has to be held, and heals it.
+    /// Executes the fault on the node `victim` (if it concerns one), holds it for its duration, and heals it.
     ///
     /// # Errors
-    /// If it can't be done.
+    /// If it cannot be executed.
     pub fn carry_out(
         self,
         cluster: &mut Deployment,
@@ -398,7 +398,7 @@ impl Fault {
             }
             Self::DbConnections => {
                 nodes.clear();
-                // Whose connection is ended would be back before the crowd has taken its place.
+                // A client whose connection is ended would reconnect before the crowd has taken its place.
                 let hosts: Vec<_> = cluster.nodes.iter().map(|node| node.host).collect();
                 cluster.net.part(&hosts, &cluster.databases())?;
                 let crowd = cluster.take_connections()?;
@@ -408,7 +408,7 @@ impl Fault {
                 drop(crowd);
             }
             Self::WorkerOom => {
-                // No more than a job has tries.
+                // At most as many as a job has attempts per step.
                 println!("    {} workers", memory::take_from_workers(cluster.process(victim)?, 2)?);
                 hold(Duration::from_secs(1));
             }
@@ -427,7 +427,7 @@ impl Fault {
                 cluster.net.part(&[cluster.nodes[builder].host], &databases)?;
                 hold(long);
                 Server::go_on(worker);
-                // It learns that it is dead only afterwards.
+                // The node learns of its fencing only afterwards.
                 hold(Duration::from_secs(1));
             }
             Self::Starve => {
@@ -439,24 +439,24 @@ impl Fault {
                     hold(Duration::from_millis(10));
                 }
             }
-            _ => bail!("{} is carried out nowhere", self.name()),
+            _ => bail!("{} is not implemented", self.name()),
         }
         cluster.net.heal()?;
         cluster.zookeeper.start_all()?;
         let until_ms = wall_ms();
         cluster.until_all_up()?;
-        // Whoever was declared dead has joined again, which it does only when all that it ran has ended.
+        // A node that was declared dead has joined again, and it joins only after all its attempts have ended.
         cluster.mark(THAWED)?;
         let normal_after = Duration::from_millis(u64::try_from(wall_ms() - until_ms).unwrap_or(0));
         if self == Self::DbFailover {
-            // The cluster must not need it; the next failover does.
+            // The cluster must not need the standby; the next failover does.
             cluster.database.rejoin()?;
         }
         Ok(Done { fault: self, nodes, from_ms, until_ms, normal_after })
     }
 }
 
-/// What lasts.
+/// A fault that is in progress.
 impl Fault {
     fn begin(self, cluster: &mut Deployment, victim: usize) -> anyhow::Result<()> {
         let host = cluster.nodes[victim].host;
@@ -480,15 +480,15 @@ impl Fault {
             Self::Descriptors => cluster.limit_descriptors(victim, Some(4))?,
             Self::DiskFull => {
                 let mut fill = std::fs::File::create(cluster.nodes[victim].home.join(FILL))?;
-                // It ends with an error when nothing fits any more: that is what it is for.
+                // It ends with an error when the disk is full, which is the purpose.
                 let _ = std::io::copy(&mut std::io::repeat(0), &mut fill);
             }
-            _ => bail!("{} does not last", self.name()),
+            _ => bail!("{} has no duration", self.name()),
         }
         Ok(())
     }
 
-    /// The network is healed by whoever carries it out.
+    /// The caller heals the network.
     fn end(self, cluster: &mut Deployment, victim: usize) -> anyhow::Result<()> {
         match self {
             Self::Kill => cluster.start_node(victim)?,
@@ -505,13 +505,13 @@ impl Fault {
 }
 
 impl Done {
-    /// The moments at which clients got no answer, from its beginning until all was normal again.
+    /// The times at which clients got no answer, from the beginning of the fault until everything was normal.
     pub fn errors<'a>(&self, all: &'a [i64]) -> &'a [i64] {
         let over_ms = self.until_ms + i64::try_from(self.normal_after.as_millis()).unwrap_or(0);
         &all[all.partition_point(|at| *at < self.from_ms)..all.partition_point(|at| *at <= over_ms)]
     }
 
-    /// The nodes that might rightly be declared dead because of it.
+    /// The nodes that may be declared dead because of the fault.
     pub fn suspects(&self) -> BTreeSet<usize> {
         if self.fault.may_kill() { self.nodes.iter().copied().collect() } else { BTreeSet::new() }
     }
@@ -521,7 +521,7 @@ fn hold(span: Duration) {
     std::thread::sleep(span);
 }
 
-/// Milliseconds since 1970. Everything runs on one machine, so that moments of different processes can be compared.
+/// Milliseconds since 1970. Everything runs on one machine, so times of different processes can be compared.
 pub fn wall_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,8 +1,8 @@
-//! What the metastore's tables must say, asked in SQL of the database itself. No clock is compared.
+//! Invariants of the metastore's tables, checked in SQL on the database. No clock is compared.
 
 use super::deployment::{Deployment, PREFIX};
 
-/// Rows that must not be there: what they would mean, and how they are found. `@` stands before the names of tables.
+/// Rows that must not exist: their meaning, and the query that finds them. `@` stands for the prefix of tables.
 const NEVER: [(&str, &str); 5] = [
     (
         "a step was committed by an attempt after another had taken the job over without it (job, step, epoch)",
@@ -10,7 +10,7 @@ const NEVER: [(&str, &str); 5] = [
          WHERE a.epoch > s.epoch AND a.from_step <= s.idx",
     ),
     (
-        "a step was committed by an attempt that is not the job's last, which began before it (job, step, epoch)",
+        "a step was committed by an attempt that is not the job's last, although the last one began before it (job, step, epoch)",
         "SELECT s.job, s.idx, s.epoch FROM @step s JOIN @job j ON j.id = s.job \
          WHERE j.epoch > s.epoch AND j.from_step <= s.idx",
     ),
@@ -25,25 +25,25 @@ const NEVER: [(&str, &str); 5] = [
          GROUP BY j.id, j.steps HAVING j.steps <> COUNT(s.idx)",
     ),
     (
-        "the kept count of what is over is wrong (project, state, by how many)",
+        "the stored count of ended jobs is wrong (project, state, difference)",
         "SELECT c.project, c.state, SUM(c.jobs) FROM (SELECT project, state, jobs FROM @over \
          UNION ALL SELECT project, state, -1 FROM @job WHERE state > 4) c \
          GROUP BY c.project, c.state HAVING SUM(c.jobs) <> 0",
     ),
 ];
 
-/// What is there all the same, in words.
+/// Returns descriptions of the violations.
 ///
 /// # Errors
-/// If the database can't be asked.
+/// If the database does not answer.
 pub fn check(cluster: &Deployment) -> anyhow::Result<Vec<String>> {
     check_in(PREFIX, |sql| cluster.sql(sql))
 }
 
-/// The same, in tables with this prefix.
+/// The same for tables with this prefix.
 ///
 /// # Errors
-/// If the database can't be asked.
+/// If the database does not answer.
 pub fn check_in(prefix: &str, ask: impl Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     for (what, sql) in NEVER {

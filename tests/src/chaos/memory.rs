@@ -1,4 +1,4 @@
-//! Workers that get no more memory: what they have they keep, but whatever asks the system for more is told that there is none.
+//! Workers that get no more memory: they keep what they have, but every further allocation from the system fails.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,16 +8,16 @@ use anyhow::Context as _;
 
 use crate::servers::process::Server;
 
-/// For how long workers are waited for: users never rest, but they work at all nodes.
+/// How long to wait for workers; users submit all the time, but to all nodes.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// Often, so that most are hit while they start or begin to work.
+/// The polling interval; short, so that most workers are hit while they start.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Takes the memory from so many of a node's workers, each as soon as it is there, and tells how many there were. Those that are
-/// started in their place get what they want.
+/// Limits the memory of up to this many of a node's workers, each as soon as it exists. Returns how many there were. Workers
+/// that are started in their place are not limited.
 ///
 /// # Errors
-/// If prlimit can't be started.
+/// If prlimit cannot be started.
 pub fn take_from_workers(node: &Server, most: usize) -> anyhow::Result<usize> {
     let mut hit = BTreeSet::new();
     let until = Instant::now() + PATIENCE;
@@ -32,8 +32,8 @@ pub fn take_from_workers(node: &Server, most: usize) -> anyhow::Result<usize> {
     Ok(hit.len())
 }
 
-/// False if it is gone.
+/// Returns false if the process is gone.
 fn take(process: i32) -> anyhow::Result<bool> {
     let done = Command::new("prlimit").args(["--pid", &process.to_string(), "--as=1:"]).output();
-    Ok(done.context("prlimit can't be started")?.status.success())
+    Ok(done.context("cannot start prlimit")?.status.success())
 }

@@ -1,7 +1,7 @@
-//! A network of hosts on this machine: each host is a network namespace, all are on one switch, and the switch can be told to
-//! lose what goes from one to another.
+//! A network of hosts on this machine: each host is a network namespace, all are connected to one switch, and the switch can drop
+//! packets between hosts.
 //!
-//! The whole network lives in namespaces of this process: nothing of it is seen outside, and it is gone with the process.
+//! The network is in namespaces of this process. It is invisible outside and disappears with the process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
@@ -12,27 +12,26 @@ use anyhow::{Context as _, ensure};
 
 use crate::servers::process::Place;
 
-/// The first three numbers of every address.
+/// The first three parts of every address.
 const SUBNET: &str = "10.231.7";
 
 /// The switch and its hosts.
 #[derive(Debug)]
 pub struct Net {
     hosts: Vec<Place>,
-    /// From which host nothing reaches which other.
+    /// Pairs of hosts with dropped packets from the first to the second.
     cuts: BTreeSet<(usize, usize)>,
-    /// How many of a hundred packets are lost on the way from and to a host.
+    /// The percentage of packets lost from and to a host.
     losses: BTreeMap<usize, u32>,
 }
 
-/// Puts this process into a network of its own, and whatever it mounts is seen by nobody else. It must not have any other
-/// thread yet.
+/// Moves this process into network and mount namespaces of its own. Must be called before other threads start.
 ///
 /// # Errors
-/// If it may not (it needs to be root), or a tool is missing.
+/// If the process is not root, or a tool is missing.
 pub fn enter() -> anyhow::Result<()> {
-    unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS).context("a network of its own needs root")?;
-    let private = Command::new("mount").args(["--make-rprivate", "/"]).output().context("mount can't be started")?;
+    unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS).context("cannot create namespaces; run as root")?;
+    let private = Command::new("mount").args(["--make-rprivate", "/"]).output().context("cannot start mount")?;
     succeeded("mount --make-rprivate", &private)?;
     ip(&["link", "set", "lo", "up"])?;
     ip(&["link", "add", "br0", "type", "bridge"])?;
@@ -51,10 +50,10 @@ fn own_thread() -> libc::pid_t {
 }
 
 impl Net {
-    /// A switch with so many hosts.
+    /// Creates a switch with this many hosts.
     ///
     /// # Errors
-    /// If a host can't be made.
+    /// If a host cannot be created.
     pub fn of(hosts: usize) -> anyhow::Result<Self> {
         let mut net = Self { hosts: Vec::new(), cuts: BTreeSet::new(), losses: BTreeMap::new() };
         for _ in 0..hosts {
@@ -69,7 +68,7 @@ impl Net {
         let (tell, told) = mpsc::channel();
         let place = Place::new(&address, move || {
             unshare(libc::CLONE_NEWNET)?;
-            // Whoever wants it waits for it.
+            // The receiver waits for the message.
             let _ = tell.send(own_thread());
             Ok(())
         })?;
@@ -92,19 +91,19 @@ impl Net {
         &self.hosts[host]
     }
 
-    /// From here on nothing that `from` sends reaches `to`; nobody is told.
+    /// Silently drops everything that `from` sends to `to`.
     ///
     /// # Errors
-    /// If the switch can't be told.
+    /// If the rules cannot be changed.
     pub fn cut(&mut self, from: usize, to: usize) -> anyhow::Result<()> {
         self.cuts.insert((from, to));
         self.tell_switch()
     }
 
-    /// Nothing passes between the two sides.
+    /// Drops everything between the two sides.
     ///
     /// # Errors
-    /// If the switch can't be told.
+    /// If the rules cannot be changed.
     pub fn part(&mut self, some: &[usize], others: &[usize]) -> anyhow::Result<()> {
         for a in some {
             for b in others {
@@ -114,27 +113,27 @@ impl Net {
         self.tell_switch()
     }
 
-    /// So many of a hundred packets from and to the host are lost.
+    /// Drops a percentage of the packets from and to the host.
     ///
     /// # Errors
-    /// If the switch can't be told.
+    /// If the rules cannot be changed.
     pub fn lose(&mut self, host: usize, percent: u32) -> anyhow::Result<()> {
         self.losses.insert(host, percent);
         self.tell_switch()
     }
 
-    /// Pulls the host's plug: also whoever looks on from outside reaches it no more.
+    /// Disconnects the host from everything, including this process.
     ///
     /// # Errors
-    /// If the switch can't be told.
+    /// If the rules cannot be changed.
     pub fn unplug(&self, host: usize) -> anyhow::Result<()> {
         ip(&["link", "set", &port(host), "down"])
     }
 
-    /// Everything passes again.
+    /// Removes all drops.
     ///
     /// # Errors
-    /// If the switch can't be told.
+    /// If the rules cannot be changed.
     pub fn heal(&mut self) -> anyhow::Result<()> {
         self.cuts.clear();
         self.losses.clear();
@@ -145,7 +144,7 @@ impl Net {
     }
 
     fn tell_switch(&self) -> anyhow::Result<()> {
-        // Adding it first makes that it can be deleted in any case.
+        // `add` before `delete`, so that the deletion cannot fail.
         let mut rules = String::from("add table bridge faults\ndelete table bridge faults\n");
         rules.push_str("table bridge faults {\n chain passing {\n  type filter hook forward priority 0;\n");
         for (from, to) in &self.cuts {
@@ -162,8 +161,8 @@ impl Net {
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("nft can't be started: apt-get install --no-install-recommends nftables")?;
-        nft.stdin.take().context("it has an input")?.write_all(rules.as_bytes())?;
+            .context("cannot start nft: apt-get install --no-install-recommends nftables")?;
+        nft.stdin.take().context("nft has an input")?.write_all(rules.as_bytes())?;
         succeeded("nft", &nft.wait_with_output()?)
     }
 }
@@ -175,7 +174,7 @@ fn port(host: usize) -> String {
 
 fn ip(words: &[&str]) -> anyhow::Result<()> {
     let done = Command::new("ip").args(words).output();
-    let done = done.context("ip can't be started: apt-get install --no-install-recommends iproute2")?;
+    let done = done.context("cannot start ip: apt-get install --no-install-recommends iproute2")?;
     succeeded(&format!("ip {}", words.join(" ")), &done)
 }
 

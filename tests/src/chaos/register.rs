@@ -1,14 +1,14 @@
-//! Metadata as registers, and whether the answers of concurrent sessions about them can be explained at all.
+//! Metadata as registers, and a check that the answers of concurrent sessions are linearizable.
 //!
-//! A project is a register: it is there or not, has a job limit, and may hold a table. It is made and dropped under conditions
-//! (nobody has made it, nothing is left in it), so that a write that is lost, done twice or seen too late shows. Several
-//! sessions work at the same project at once, each request through a node drawn by lot, and write down when they asked and
-//! when they were answered. A request without a certain answer may have happened at any time later, or never.
+//! A project is a register: it exists or not, has a job limit, and may contain a table. Creation and deletion are conditional
+//! (no such project exists; the project is empty), so a lost, repeated or late write is noticed. Several sessions use the same
+//! project concurrently, each request through a random node, and record the times of requests and answers. A request without a
+//! certain answer may have happened at any later time, or never.
 //!
 //! Afterwards each project's history must be *linearizable* ([`order`]). The search may take exponential time, so histories are
-//! short and many: a new project for every few requests of each session.
+//! short and numerous: a new project for every few requests of each session.
 //!
-//! Not here: whether the metastore's own contract is linearizable; that is told by `tests/tests/it/store/model`.
+//! Not here: the metastore's own contract, which `tests/tests/it/store/model` checks.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -16,8 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kirin::cli::client::{Client, Login, Request};
-use kirin::cli::exit::Exit;
+use kirin_client::{Client, Kind, Login, Request};
 use kirin_olap::Source;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -27,48 +26,48 @@ use tokio::time::{sleep, timeout};
 use super::clients::IMPATIENCE;
 use crate::order::{self, Search};
 
-/// How long they rest when nobody is answered.
+/// How long sessions pause when none gets an answer.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A request that was not answered has happened after so long, or never does.
+/// After this time, a request without an answer has happened or never will.
 const LATE: Duration = Duration::from_secs(60);
-/// So many sessions work at one project at once.
+/// The number of concurrent sessions per project.
 const SESSIONS: usize = 4;
-/// So many requests each.
+/// The number of requests per session.
 const REQUESTS: usize = 5;
-/// The job limit of a project that nobody has changed: the default of `kylin.job.max-concurrent-jobs`.
+/// The default job limit of a project (`kylin.job.max-concurrent-jobs`).
 const LIMIT: u32 = 20;
-/// The one table.
+/// The name of the table.
 const TABLE: &str = "t";
-/// The first few say enough.
+/// The number of violations that are reported.
 const WRONG_MAX: usize = 3;
 
-/// What a session asks for.
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// A project with this mark.
+    /// Creates the project with this mark.
     Make(u32),
-    /// This job limit.
+    /// Sets this job limit.
     Limit(u32),
-    /// What the project is.
+    /// Reads the project.
     Read,
-    /// A table in it.
+    /// Adds the table.
     AddTable,
-    /// The table away.
+    /// Drops the table.
     DropTable,
     /// Whether there is a table.
     Tables,
-    /// The project away, if nothing is left in it.
+    /// Drops the project if it is empty.
     Drop,
 }
 
-/// What a session is told.
+/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It is done.
+    /// Done.
     Done,
     /// The state does not allow it.
     Refused,
-    /// The project, or the table, is not there.
+    /// The project or the table does not exist.
     Missing,
     /// The project's mark and limit.
     Project(u32, u32),
@@ -76,7 +75,7 @@ pub enum Heard {
     HasTable(bool),
 }
 
-/// Who asked, and through which node.
+/// The session, and the node that it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     session: usize,
@@ -88,11 +87,11 @@ pub struct Asker {
 pub struct Call {
     op: Op,
     asked_at: u64,
-    /// When it was answered, and what; nothing if nobody knows what came of it.
+    /// The time and content of the answer; `None` if the result is unknown.
     heard: Option<(u64, Heard)>,
 }
 
-/// Everything that was asked of one project.
+/// The requests concerning one project.
 #[derive(Clone, Debug)]
 pub struct History {
     /// The project's name.
@@ -101,20 +100,20 @@ pub struct History {
     pub calls: Vec<(Asker, Call)>,
 }
 
-/// How many histories were looked at, and what is wrong with them.
+/// The number of checked histories, and their violations.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
     /// Histories.
     pub histories: usize,
     /// Requests in them.
     pub requests: usize,
-    /// Requests of which nobody knows whether they happened.
+    /// Requests with an unknown result.
     pub open: usize,
-    /// What can't be explained, in words.
+    /// Descriptions of histories that are not linearizable.
     pub wrong: Vec<String>,
 }
 
-/// A project as it should be.
+/// The model of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Register(Option<Project>);
 
@@ -126,7 +125,7 @@ struct Project {
 }
 
 impl Register {
-    /// What the next request is told.
+    /// Applies the next request and returns its answer.
     fn say(&mut self, op: &Op) -> Heard {
         let Some(project) = &mut self.0 else {
             return match op {
@@ -178,14 +177,14 @@ impl order::Call for Call {
     fn happens(&self, _: u8, register: &mut Register, _: &[&Self]) -> bool {
         let said = register.say(&self.op);
         let Some((_, heard)) = &self.heard else { return true };
-        // Whoever found the project and then found it gone says that it changed meanwhile.
+        // A node that found the project and then finds it gone answers that it changed meanwhile.
         let changed = said == Heard::Missing && !matches!(self.op, Op::Read | Op::Tables) && *heard == Heard::Refused;
         said == *heard || changed
     }
 }
 
 impl History {
-    /// Whether there is an order that explains it.
+    /// Whether there is an order that explains the history.
     pub fn is_linearizable(&self) -> bool {
         let calls: Vec<_> = self.calls.iter().map(|(_, call)| call.clone()).collect();
         Search::new(&calls, &|_| true).finds(&Register::default())
@@ -197,7 +196,7 @@ impl History {
             let (until, heard) = heard
                 .as_ref()
                 .map_or(("…".to_owned(), "?".to_owned()), |(at, heard)| (at.to_string(), format!("{heard:?}")));
-            // Writing to a text never fails.
+            // Writing to a string cannot fail.
             let _ =
                 write!(text, "\n    {asked_at}..{until} session {session} through n{}: {op:?} -> {heard}", node + 1);
         }
@@ -205,7 +204,7 @@ impl History {
     }
 }
 
-/// Looks for an order for each history.
+/// Searches for an order of each history.
 pub fn check(histories: &[History]) -> Checked {
     let mut checked = Checked::default();
     for history in histories.iter().filter(|history| !history.calls.is_empty()) {
@@ -213,7 +212,7 @@ pub fn check(histories: &[History]) -> Checked {
         checked.requests += history.calls.len();
         checked.open += history.calls.iter().filter(|(_, call)| call.heard.is_none()).count();
         if checked.wrong.len() < WRONG_MAX && !history.is_linearizable() {
-            checked.wrong.push(format!("no order explains what was heard of {}:{}", history.project, history.told()));
+            checked.wrong.push(format!("no order explains the history of {}:{}", history.project, history.told()));
         }
     }
     if checked.histories == 0 {
@@ -222,17 +221,17 @@ pub fn check(histories: &[History]) -> Checked {
     checked
 }
 
-/// Sessions at work.
+/// The running sessions.
 pub struct Sessions {
     stop: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Vec<History>>,
 }
 
 impl Sessions {
-    /// Lets them loose on the nodes at these addresses; `source` is what the table is made of.
+    /// Starts sessions on the nodes at these addresses; `source` is the source of the table.
     ///
     /// # Errors
-    /// If an address is none.
+    /// If an address is invalid.
     pub fn start(
         runtime: &tokio::runtime::Handle,
         urls: &[String],
@@ -260,11 +259,11 @@ impl Sessions {
                 if history.calls.iter().any(|(_, call)| call.heard.is_some()) {
                     histories.push(history);
                 } else {
-                    // Nobody is answered: that tells nothing, and will be so for a while.
+                    // No session gets answers, so the history shows nothing; this will last for a while.
                     sleep(PAUSE).await;
                 }
                 rounds += 1;
-                // So that lists stay short: nobody asks for this name again. What was not answered may still happen.
+                // Keeps lists short. No session uses this name again, but unanswered requests may still happen.
                 let is_over = is_certain && round.clear(&mut dice).await;
                 left.extend((!is_over).then(|| (Instant::now() + LATE, round)));
                 if let Some((_, late)) = left.pop_front_if(|(due, _)| *due <= Instant::now())
@@ -278,10 +277,10 @@ impl Sessions {
         Ok(Self { stop, task })
     }
 
-    /// Lets them finish what they are at; what they heard.
+    /// Lets sessions finish their project, and returns the histories.
     ///
     /// # Errors
-    /// If one of them broke.
+    /// If a session's task panicked.
     pub fn end(self, runtime: &tokio::runtime::Handle) -> anyhow::Result<Vec<History>> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(runtime.block_on(self.task)?)
@@ -300,7 +299,7 @@ impl Round {
     async fn play(&self, dice: &mut StdRng) -> History {
         let sessions = (0..SESSIONS).map(|session| self.work(session, StdRng::seed_from_u64(dice.random())));
         futures::future::join_all(sessions).await;
-        // What is there in the end, through whichever node.
+        // Reads the final state through any node.
         for op in [Op::Read, Op::Tables] {
             self.call(SESSIONS, dice.random_range(0..self.nodes.len()), op).await;
         }
@@ -309,12 +308,12 @@ impl Round {
         History { project: self.project.clone(), calls }
     }
 
-    /// Drops the project; whether it is gone for certain.
+    /// Drops the project. Returns whether it is certainly gone.
     async fn clear(&self, dice: &mut StdRng) -> bool {
         for op in [Op::DropTable, Op::Drop] {
             self.call(SESSIONS, dice.random_range(0..self.nodes.len()), op).await;
         }
-        // It is no part of the history.
+        // This request is not part of the history.
         let calls = std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner));
         calls.last().is_some_and(|(_, Call { op, heard, .. })| {
             *op == Op::Drop && matches!(heard, Some((_, Heard::Done | Heard::Missing)))
@@ -325,7 +324,7 @@ impl Round {
         for number in 0..REQUESTS {
             let value = (100 + 10 * session + number) as u32;
             let op = match dice.random_range(0..100) {
-                // All begin with the same: one of them is the first.
+                // All sessions start with the same request, so one of them is the first.
                 _ if number == 0 => Op::Make(value),
                 0..10 => Op::Make(value),
                 10..32 => Op::Limit(value),
@@ -335,7 +334,7 @@ impl Round {
                 77..90 => Op::Tables,
                 _ => Op::Drop,
             };
-            // With a request that may happen at any time later, a session is not one that does one thing after the other.
+            // After a request that may still happen later, the session's requests are no longer sequential.
             if !self.call(session, dice.random_range(0..self.nodes.len()), op).await {
                 return;
             }
@@ -343,23 +342,23 @@ impl Round {
         }
     }
 
-    /// Asks a node, and writes down what came of it; false if that is not known.
+    /// Sends a request to a node and records the result; false if the result is unknown.
     async fn call(&self, session: usize, node: usize, op: Op) -> bool {
         let Ok(request) = self.request(&op) else { return false };
         let asked_at = self.ticks.fetch_add(1, Ordering::SeqCst);
         let answer = timeout(IMPATIENCE, self.nodes[node].call::<Value>(request)).await;
         let heard = match answer {
             Ok(Ok(answer)) => self.heard(&op, &answer),
-            Ok(Err(failure)) => match failure.exit {
-                Exit::NotFound => Some(Heard::Missing),
-                Exit::Refused => Some(Heard::Refused),
+            Ok(Err(failure)) => match failure.kind {
+                Kind::NotFound => Some(Heard::Missing),
+                Kind::Refused => Some(Heard::Refused),
                 // Nothing was sent.
-                Exit::Unreachable if failure.what.starts_with("no node can be reached") => return true,
+                Kind::Unreachable if failure.what.starts_with("no node can be reached") => return true,
                 _ => None,
             },
             Err(_) => None,
         };
-        // A question that was not answered tells nothing, and has done nothing.
+        // A read without an answer shows nothing and changes nothing.
         if heard.is_none() && matches!(op, Op::Read | Op::Tables) {
             return true;
         }
@@ -370,7 +369,7 @@ impl Round {
         is_known
     }
 
-    fn request(&self, op: &Op) -> Result<Request, kirin::cli::exit::Failure> {
+    fn request(&self, op: &Op) -> Result<Request, kirin_client::Error> {
         let project = self.project.as_str();
         match op {
             Op::Make(mark) => {
@@ -408,7 +407,7 @@ impl Round {
 mod tests {
     use super::*;
 
-    /// When it was asked and answered, what, and what was heard; answered at 0 is never.
+    /// Times of request and answer, the request, and the answer; time 0 means no answer.
     type Told = (u64, u64, Op, Heard);
 
     fn is_linearizable(calls: &[Told]) -> bool {
@@ -420,27 +419,30 @@ mod tests {
     }
 
     #[test]
-    fn what_overlaps_may_have_happened_in_either_order() {
+    fn overlapping_requests_may_have_happened_in_either_order() {
         use {Heard::*, Op::*};
         let begin = (0, 1, Make(1), Done);
         for (seen, order) in [(7, "before"), (8, "after")] {
             let calls = [begin.clone(), (2, 4, Limit(7), Done), (3, 5, Limit(8), Done), (6, 7, Read, Project(1, seen))];
             assert!(is_linearizable(&calls), "{order}");
         }
-        // One of two makes it, and the other is told so.
+        // One of two creates the project, and the other is refused.
         assert!(is_linearizable(&[(0, 3, Make(1), Refused), (1, 2, Make(2), Done)]));
-        // It changed meanwhile: found, and gone.
+        // The project was found and then gone.
         assert!(is_linearizable(&[begin, (2, 5, Limit(7), Refused), (3, 4, Drop, Done)]));
     }
 
     #[test]
-    fn what_was_not_answered_may_happen_at_any_time_later_or_never() {
+    fn a_request_without_an_answer_may_happen_later_or_never() {
         use {Heard::*, Op::*};
         let begin = [(0, 1, Make(1), Done), (2, 0, Limit(7), Done)];
         let read = |at: u64, limit| (at, at + 1, Read, Project(1, limit));
         assert!(is_linearizable(&[&begin[..], &[read(3, LIMIT), read(5, LIMIT)]].concat()));
         assert!(is_linearizable(&[&begin[..], &[read(3, LIMIT), read(5, 7)]].concat()));
-        assert!(!is_linearizable(&[&begin[..], &[read(3, 7), read(5, LIMIT)]].concat()), "it can't be undone");
+        assert!(
+            !is_linearizable(&[&begin[..], &[read(3, 7), read(5, LIMIT)]].concat()),
+            "a limit that was read cannot be undone"
+        );
     }
 
     #[test]
@@ -467,7 +469,7 @@ mod tests {
     #[test]
     fn the_worst_history_of_a_round_is_searched_in_time() {
         use {Heard::*, Op::*};
-        // All sessions write at once all the time, and then something is read that nobody wrote.
+        // All sessions write concurrently, and then a read returns a value that no session wrote.
         let mut calls = vec![(0, 1, Make(1), Done)];
         for number in 0..REQUESTS as u64 - 1 {
             for session in 0..SESSIONS {

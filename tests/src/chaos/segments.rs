@@ -1,4 +1,4 @@
-//! Watches the files of published segments, from outside: what a commit has named must stay as it was, whoever else writes.
+//! Watches the files of published segments from outside: a file that a commit has named must not change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use tokio::task::JoinHandle;
 
 use super::flights::PROJECT;
 
-/// So often.
+/// The interval between checks.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// A watch that is kept.
+/// A running watch.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     task: JoinHandle<Seen>,
 }
 
-/// What it saw.
+/// The results of a watch.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Files that were read and found as they were written.
+    /// The number of intact files read.
     pub sound: u64,
-    /// Those that were not.
+    /// Descriptions of damaged files.
     pub damaged: Vec<String>,
 }
 
 impl Watch {
-    /// Begins to watch through a connection of its own to the metastore.
+    /// Starts a watch with a connection of its own to the metastore.
     pub fn begin(runtime: &tokio::runtime::Handle, metastore: StoreConfig) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let task = runtime.spawn(watch(metastore, Arc::clone(&stop)));
@@ -41,7 +41,7 @@ impl Watch {
     /// Ends the watch.
     ///
     /// # Errors
-    /// If it broke.
+    /// If its task panicked.
     pub fn end(self, runtime: &tokio::runtime::Handle) -> anyhow::Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(runtime.block_on(self.task)?)
@@ -63,7 +63,7 @@ async fn watch(metastore: StoreConfig, stop: Arc<AtomicBool>) -> Seen {
             for file in files {
                 match unchanged(file, &mut written) {
                     Ok(()) => seen.sound += 1,
-                    // Dropped meanwhile: then its files may go.
+                    // The segment was dropped meanwhile, so its files may be deleted.
                     Err(_) if !published(open).await.iter().any(|(other, _)| *other == id) => break,
                     Err(what) => seen.damaged.push(format!("segment {id}: {what}")),
                 }
@@ -73,7 +73,7 @@ async fn watch(metastore: StoreConfig, stop: Arc<AtomicBool>) -> Seen {
     seen
 }
 
-/// The file's content is what was published, and nobody wrote it again.
+/// Checks that the file has the published content and has not been written again.
 fn unchanged(file: &DataFile, written: &mut BTreeMap<String, SystemTime>) -> Result<(), String> {
     file.verify()?;
     let at = std::fs::metadata(&file.path).and_then(|meta| meta.modified()).map_err(|error| error.to_string())?;
@@ -83,7 +83,7 @@ fn unchanged(file: &DataFile, written: &mut BTreeMap<String, SystemTime>) -> Res
     Err(format!("{} was written again after it was published", file.path))
 }
 
-/// What is published; nothing while the metastore does not answer.
+/// The published files; none while the metastore does not answer.
 async fn published(store: &Store) -> Vec<(uuid::Uuid, Manifest)> {
     let Ok(Some(project)) = store.project(PROJECT).await else { return Vec::new() };
     let segments = store.segments(project.id, None).await.unwrap_or_default();

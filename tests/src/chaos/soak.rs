@@ -1,5 +1,5 @@
-//! What must not grow, however long the cluster is attacked: memory, descriptors and threads of a node that lives through
-//! it all, connections to the database, sessions and entries of ZooKeeper, rows, files.
+//! Quantities that must not grow, however long the attack lasts: memory, descriptors and threads of a node that is spared,
+//! connections to the database, sessions and znodes of ZooKeeper, rows, files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::deployment::Deployment;
 
-/// The tables, all of them, and what is said of them.
+/// All tables, with their names in the report.
 const TABLES: [(&str, &str); 14] = [
     ("node", "rows of nodes"),
     ("member", "rows of members"),
@@ -26,11 +26,11 @@ const TABLES: [(&str, &str); 14] = [
     ("setting", "rows of settings"),
     ("history", "rows of history"),
 ];
-/// By so much the last third may be above the middle third, as a part of it…
+/// The tolerated growth from the second third to the last, as a fraction…
 const GROWTH_MAX: f64 = 0.10;
-/// … or, for small numbers, in all.
+/// … or, for small numbers, in absolute terms.
 const GROWTH_LEAST: f64 = 8.0;
-/// Fewer samples say nothing.
+/// The minimum number of samples.
 const SAMPLES_MIN: usize = 12;
 
 /// Numbers over time, by name.
@@ -40,19 +40,19 @@ pub struct Samples(BTreeMap<&'static str, Vec<f64>>);
 /// One number over time.
 #[derive(Clone, Debug)]
 pub struct Course {
-    /// Of what.
+    /// Its name.
     pub name: &'static str,
     /// The medians of the three thirds.
     pub thirds: [f64; 3],
-    /// Whether it grew from the second to the third. The first is for caches to fill.
+    /// Whether it grew from the second third to the last. In the first third, caches fill.
     pub grew: bool,
 }
 
 impl Samples {
-    /// Adds one of each. Everything must be up.
+    /// Adds one sample of each quantity. Everything must be up.
     ///
     /// # Errors
-    /// If something can't be asked.
+    /// If a quantity cannot be read.
     pub fn take(&mut self, cluster: &mut Deployment, survivor: usize) -> anyhow::Result<()> {
         let process = cluster.process(survivor)?.id();
         let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -82,7 +82,7 @@ impl Samples {
         self.0.entry(name).or_default().push(number);
     }
 
-    /// How each number went.
+    /// The trend of each quantity.
     pub fn courses(&self) -> Vec<Course> {
         self.0.iter().filter(|(_, all)| all.len() >= SAMPLES_MIN).map(|(name, all)| course(name, all)).collect()
     }
@@ -114,7 +114,7 @@ fn bytes(dir: &Path) -> u64 {
     walk(dir, &|entry| entry.metadata().map_or(0, |meta| meta.len()))
 }
 
-/// The sum over all files below it; what vanishes meanwhile counts nothing.
+/// Sums over all files below a directory. Files that disappear meanwhile do not count.
 fn walk(dir: &Path, of: &dyn Fn(&std::fs::DirEntry) -> u64) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| if entry.path().is_dir() { walk(&entry.path(), of) } else { of(&entry) }).sum()
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_grows_is_seen_and_what_swings_is_not() {
+    fn growth_is_noticed_and_fluctuation_is_not() {
         let growing: Vec<f64> = (0..60).map(|at| 100.0 + f64::from(at)).collect();
         assert!(course("rows", &growing).grew);
         let swinging: Vec<f64> = (0..60).map(|at| 100.0 + f64::from(at % 7)).collect();
@@ -133,6 +133,6 @@ mod tests {
         let filling: Vec<f64> = (0..60).map(|at| f64::from(100 * at.min(20))).collect();
         assert!(!course("cache", &filling).grew, "a cache that fills in the first third");
         let few: Vec<f64> = (0..60).map(|at| 3.0 + f64::from(at / 20)).collect();
-        assert!(!course("connections", &few).grew, "a few more or less of few are no leak");
+        assert!(!course("connections", &few).grew, "small fluctuations are not a leak");
     }
 }

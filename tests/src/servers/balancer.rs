@@ -1,4 +1,4 @@
-//! A private load balancer, nginx or the Apache HTTP Server, around the file that `kirin lb` makes.
+//! A private load balancer, nginx or the Apache HTTP Server, with the file that `kirin lb` makes.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use kirin::cli::client::Login;
+use kirin_client::Login;
 use reqwest::StatusCode;
 
 use super::process::{Server, directory, free_ports, program, until, user};
 
 const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(10);
-/// Where Debian has the modules of httpd.
+/// Debian's directory of httpd's modules.
 const MODULES: &str = "/usr/lib/apache2/modules";
 
-/// Which one.
+/// The kind of load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// nginx.
@@ -25,14 +25,14 @@ pub enum Kind {
     Httpd,
 }
 
-/// How `kirin lb` comes to know the members.
+/// How `kirin lb` reads the members.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The program `kirin`.
     pub program: PathBuf,
-    /// Where it asks.
+    /// The URLs of nodes.
     pub urls: Vec<String>,
-    /// As whom it asks.
+    /// The login.
     pub login: Login,
 }
 
@@ -50,7 +50,7 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Starts one in front of the members; `method` is that of `kirin lb --method`.
+    /// Starts a load balancer in front of the members; `method` is the value of `kirin lb --method`.
     ///
     /// # Errors
     /// If it is not installed or does not start.
@@ -61,7 +61,7 @@ impl Balancer {
         };
         let (directory, listen) = (directory(None)?, format!("127.0.0.1:{}", free_ports(1)?[0]));
         let mut balancer = Self { kind, method, asked, directory, program, listen, server: None, watch: None };
-        ensure!(balancer.lb(&[])?.status()?.success(), "there is no configuration: {}", balancer.said());
+        ensure!(balancer.lb(&[])?.status()?.success(), "kirin lb made no configuration: {}", balancer.said());
         std::fs::write(balancer.path("main.conf"), balancer.around()?)?;
         let mut server = balancer.command();
         if kind == Kind::Httpd {
@@ -73,10 +73,10 @@ impl Balancer {
         Ok(balancer)
     }
 
-    /// From here on `kirin lb --watch` keeps its file as the members are; `keep` as in `--keep`.
+    /// Starts `kirin lb --watch` on its file; `keep` is the value of `--keep`.
     ///
     /// # Errors
-    /// If it can't be started.
+    /// If it cannot be started.
     pub fn keep_current(&mut self, keep: &str) -> anyhow::Result<()> {
         let signal = match self.kind {
             Kind::Nginx => "-s reload",
@@ -91,14 +91,14 @@ impl Balancer {
         Ok(())
     }
 
-    /// Where clients find it.
+    /// Its URL for clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.listen)
     }
 
-    /// What it answers if it has sent a request, heard nothing, and has no older connection of the client to close instead.
+    /// Its answer if it has sent a request, got no answer, and has no older connection of the client to close instead.
     pub fn lost(&self) -> Option<StatusCode> {
-        // nginx says so too, but only of what may not be sent again.
+        // nginx answers 502 as well, but only to requests that it must not repeat.
         (self.kind == Kind::Httpd).then_some(StatusCode::BAD_GATEWAY)
     }
 
@@ -117,7 +117,7 @@ impl Balancer {
         Ok(members.filter(|member| member != "{").collect())
     }
 
-    /// How often the file was written since it started.
+    /// How often the file was written since the start of the watch.
     pub fn changes(&self) -> usize {
         let first = 1;
         self.said().lines().filter(|line| line.contains("kirin.conf: ")).count().saturating_sub(first)
@@ -132,12 +132,12 @@ impl Balancer {
         let mut lb = Command::new(&self.asked.program);
         lb.args(["--url", &self.asked.urls.join(","), "lb", kind, "--listen", &self.listen, "--method", self.method]);
         lb.arg("--out").arg(self.path("kirin.conf")).args(more);
-        lb.env("KIRIN_USER", &self.asked.login.user).env("KIRIN_PASSWORD", self.asked.login.password.reveal());
+        lb.env("KIRIN_USER", self.asked.login.user()).env("KIRIN_PASSWORD", self.asked.login.password());
         lb.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         Ok(lb)
     }
 
-    /// Its program, for the configuration in its directory.
+    /// The command that runs it with the configuration in its directory.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         let (own, main) = (self.directory.path(), self.path("main.conf"));
@@ -148,7 +148,7 @@ impl Balancer {
         command
     }
 
-    /// What any such server has around the file, with everything below its own directory.
+    /// The configuration around the file, with all paths below its own directory.
     fn around(&self) -> anyhow::Result<String> {
         let own = self.directory.path().display();
         Ok(match self.kind {
@@ -188,24 +188,24 @@ impl Balancer {
         self.directory.path().join(name)
     }
 
-    /// What `kirin lb` has said.
+    /// The output of `kirin lb`.
     fn said(&self) -> String {
         read(&self.path("lb.log"))
     }
 
-    /// What it complains of.
+    /// Its error log.
     fn errors(&self) -> String {
         read(&self.path("error.log"))
     }
 }
 
-/// Its master takes its workers along only if it is told to end, not if it is killed.
+/// The master ends its workers only on SIGTERM, not when it is killed.
 impl Drop for Balancer {
     fn drop(&mut self) {
         self.watch = None;
         if let Some(server) = &mut self.server {
             server.signal(libc::SIGTERM);
-            // If it does not end, it is killed all the same.
+            // If it does not end in time, it is killed.
             let _ = server.wait(STOP_MAX);
         }
     }
@@ -215,7 +215,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// A server that says nothing here.
+/// A command without output to the terminal.
 fn quiet(mut command: Command) -> Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command

@@ -1,4 +1,4 @@
-//! A crowd of clients that takes all connections of a database server, and does nothing with them.
+//! A crowd of clients that takes all connections of a database server and does not use them.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use sqlx::{Connection as _, MySqlConnection, PgConnection};
 
-/// How long it may take to push everybody else out.
+/// The timeout for pushing out all other clients.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// One that is only just being let in is in no list: nobody must be seen so many times.
+/// A connection that is being established is in no list, so no other client must be seen this many times in a row.
 const QUIET: u32 = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
-/// The crowd; it goes home when it is dropped.
+/// The crowd. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Crowd {
-    /// Held, and not used.
+    /// Open connections that are not used.
     _sessions: Box<dyn Any + Send>,
 }
 
 impl Crowd {
-    /// Takes all connections of a PostgreSQL, those that are kept for superusers included, and ends those of clients on other
-    /// hosts, until they have none.
+    /// Takes all connections of a PostgreSQL, including those reserved for superusers, and ends those of clients on other hosts
+    /// until these have none.
     ///
     /// # Errors
-    /// If they always get one again.
+    /// If other clients keep getting connections.
     pub async fn in_postgres(url: &str) -> anyhow::Result<Self> {
         let mut sessions = vec![PgConnection::connect(url).await?];
         let (until, mut quiet) = (Instant::now() + PATIENCE, 0);
@@ -36,7 +36,7 @@ impl Crowd {
             let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                        WHERE backend_type = 'client backend' AND client_addr <> inet_client_addr()";
             let ended: i64 = sqlx::query_scalar(sql).fetch_one(&mut sessions[0]).await?;
-            // Whose place is free now must not get it back.
+            // Takes the free place before the other client gets it back.
             quiet = if ended == 0 { quiet + 1 } else { 0 };
             if quiet == QUIET {
                 return Ok(Self { _sessions: Box::new(sessions) });
@@ -45,13 +45,13 @@ impl Crowd {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
-        bail!("others always get a connection again")
+        bail!("other clients keep getting connections")
     }
 
-    /// The same of a MariaDB. It does not always know from where a client is: whoever is not of the crowd is another.
+    /// The same for a MariaDB. It does not always know a client's host, so every client outside the crowd counts as another.
     ///
     /// # Errors
-    /// If they always get one again.
+    /// If other clients keep getting connections.
     pub async fn in_mariadb(url: &str) -> anyhow::Result<Self> {
         let (mut sessions, mut own) = (vec![MySqlConnection::connect(url).await?], BTreeSet::new());
         let (until, mut quiet) = (Instant::now() + PATIENCE, 0);
@@ -75,11 +75,11 @@ impl Crowd {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             for other in others {
-                // One that is gone by itself can't be ended.
+                // A connection that has already ended cannot be killed.
                 let kill = sqlx::AssertSqlSafe(format!("KILL CONNECTION {other}"));
                 let _ = sqlx::query(kill).execute(&mut sessions[0]).await;
             }
         }
-        bail!("others always get a connection again")
+        bail!("other clients keep getting connections")
     }
 }

@@ -27,7 +27,7 @@ pub struct MariaDb {
 const START_MAX: Duration = Duration::from_secs(60);
 
 impl MariaDb {
-    /// Makes and starts one. `durable` keeps its flushes on; without it, it starts and commits faster.
+    /// Creates and starts a server. `durable` keeps flushing on; without it, the server starts and commits faster.
     ///
     /// # Errors
     /// If it is not installed or does not start.
@@ -35,7 +35,7 @@ impl MariaDb {
         Self::start_at(Place::loopback(), durable)
     }
 
-    /// The same, elsewhere.
+    /// The same in another place.
     ///
     /// # Errors
     /// If it is not installed or does not start.
@@ -68,7 +68,7 @@ impl MariaDb {
         SHARED.get_or_init(|| Self::start(false).expect("a private MariaDB starts"))
     }
 
-    /// Starts it again after a stop.
+    /// Starts the server after a stop.
     ///
     /// # Errors
     /// If it does not start.
@@ -87,7 +87,7 @@ impl MariaDb {
             .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M"])
             .args(["--skip-log-bin", "--skip-name-resolve", "--max-connections=400"]);
         if self.place.address() != "127.0.0.1" {
-            // Its `root` may come from this machine only, and the hosts of a network of ours are others.
+            // `root` may log in only from this machine, and hosts of a private network count as others.
             command.arg("--skip-grant-tables");
         }
         if !self.durable {
@@ -126,20 +126,20 @@ impl MariaDb {
     /// # Errors
     /// If it does not run or does not stop.
     pub fn freeze(&self) -> anyhow::Result<()> {
-        self.server.as_ref().context("it does not run")?.freeze()
+        self.server.as_ref().context("the server does not run")?.freeze()
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub fn thaw(&self) {
         if let Some(server) = &self.server {
             server.thaw();
         }
     }
 
-    /// An empty database: its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If it cannot be created.
     pub fn database(&self) -> anyhow::Result<String> {
         let name = format!("d{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.query("", &format!("CREATE DATABASE {name}"))?;
@@ -156,7 +156,7 @@ impl MariaDb {
         self.port
     }
 
-    /// Runs a statement with the command line client; what it prints.
+    /// Runs a statement with the command line client and returns its output.
     ///
     /// # Errors
     /// If the server does not answer or refuses it.

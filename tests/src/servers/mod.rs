@@ -1,4 +1,4 @@
-//! Real servers for tests, each in a temporary directory on private loopback ports, gone with the test that started it.
+//! Real servers for tests. Each has a temporary directory and private loopback ports, and ends with the test that started it.
 
 #![expect(clippy::disallowed_methods, reason = "real servers take real time")]
 

@@ -1,4 +1,4 @@
-//! A private PostgreSQL and its standby, by synchronous streaming replication: what is acknowledged is on both disks.
+//! A private PostgreSQL and its standby, with synchronous streaming replication: acknowledged transactions are on both disks.
 
 use super::postgres::Postgres;
 use super::process::Place;
@@ -11,10 +11,10 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Makes and starts both, durably.
+    /// Creates and starts both, durably.
     ///
     /// # Errors
-    /// If one is not installed or does not start.
+    /// If PostgreSQL is not installed or does not start.
     pub fn start_at(primary: Place, standby: Place) -> anyhow::Result<Self> {
         let primary = Postgres::start_at(primary, true)?;
         let standby = Postgres::follow_at(standby, &primary)?;
@@ -27,7 +27,7 @@ impl Pair {
         &self.primary
     }
 
-    /// The other one.
+    /// The standby.
     pub fn standby(&self) -> &Postgres {
         &self.standby
     }
@@ -37,17 +37,17 @@ impl Pair {
         &mut self.primary
     }
 
-    /// An empty database: its URL, with both hosts.
+    /// Creates an empty database and returns its URL, with both hosts.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If it cannot be created.
     pub fn database(&self) -> anyhow::Result<String> {
         let url = self.primary.database()?;
         let both = format!("{},{}", self.primary.host(), self.standby.host());
         Ok(url.replace(&self.primary.host(), &both) + "?targetServerType=primary")
     }
 
-    /// Kills the primary and all its processes, and makes the standby the primary. Nothing follows it until
+    /// Kills the primary and all its processes, and promotes the standby. The new primary has no standby until
     /// [`rejoin`](Self::rejoin).
     ///
     /// # Errors
@@ -60,16 +60,16 @@ impl Pair {
         Ok(())
     }
 
-    /// Makes the one that was killed the standby of the other.
+    /// Turns the killed server into the standby of the other.
     ///
     /// # Errors
-    /// If it does not follow.
+    /// If it does not follow the primary.
     pub fn rejoin(&mut self) -> anyhow::Result<()> {
         self.standby.follow(&self.primary)?;
         self.primary.wait_for_standby()
     }
 
-    /// Starts the one that was killed as what it was, a primary, as nobody should.
+    /// Starts the killed server as a second primary, which is an operating error that nodes must survive.
     ///
     /// # Errors
     /// If it does not start.

@@ -26,9 +26,9 @@ pub struct Postgres {
 /// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Transactions are rolled back, clients are told.
+    /// Transactions are rolled back and connections closed.
     Fast,
-    /// As in a crash: recovery follows at the next start.
+    /// As in a crash, with recovery at the next start.
     Immediate,
 }
 
@@ -36,7 +36,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 const CONNECTIONS_MAX: u32 = 1_000;
 
 impl Postgres {
-    /// Makes and starts one. `durable` keeps fsync on; without it, it starts and commits faster.
+    /// Creates and starts a server. `durable` keeps fsync on; without it, the server starts and commits faster.
     ///
     /// # Errors
     /// If it is not installed or does not start.
@@ -44,7 +44,7 @@ impl Postgres {
         Self::start_at(Place::loopback(), durable)
     }
 
-    /// The same, elsewhere.
+    /// The same in another place.
     ///
     /// # Errors
     /// If it is not installed or does not start.
@@ -52,7 +52,7 @@ impl Postgres {
         Self::start_with(place, durable, CONNECTIONS_MAX)
     }
 
-    /// The same, for so many connections.
+    /// The same with this many connections.
     ///
     /// # Errors
     /// If it is not installed or does not start.
@@ -83,7 +83,7 @@ impl Postgres {
         Ok(server)
     }
 
-    /// One that follows `primary`, as it is now.
+    /// Creates a standby of `primary`.
     ///
     /// # Errors
     /// If it does not start.
@@ -96,7 +96,7 @@ impl Postgres {
         Ok(server)
     }
 
-    /// Forgets what it has, and follows `primary` from here on. It must not run.
+    /// Deletes its data and makes it a standby of `primary`. The server must not run.
     ///
     /// # Errors
     /// If it does not start.
@@ -121,10 +121,10 @@ impl Postgres {
         self.resume()
     }
 
-    /// Makes it the primary.
+    /// Promotes it to primary.
     ///
     /// # Errors
-    /// If it does not become that.
+    /// If the promotion fails.
     pub fn promote(&self) -> anyhow::Result<()> {
         self.forget_standby()?;
         anyhow::ensure!(
@@ -134,8 +134,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// From here on it acknowledges what its standby has on its disk as well. Waits until that has all that was acknowledged
-    /// before.
+    /// Turns synchronous replication on, and waits until the standby has everything that was acknowledged before.
     ///
     /// # Errors
     /// If no standby follows.
@@ -145,7 +144,7 @@ impl Postgres {
         self.until_standby_has_all()
     }
 
-    /// Waits until its synchronous standby has what it has itself at this moment.
+    /// Waits until its synchronous standby has caught up.
     ///
     /// # Errors
     /// If no synchronous standby follows.
@@ -157,12 +156,12 @@ impl Postgres {
         until("a synchronous standby has everything", START_MAX, || Ok(self.query("postgres", &sql)? == "1"))
     }
 
-    /// From its next start on it acknowledges without any standby, and follows nobody.
+    /// Turns replication off from the next start on.
     pub(super) fn forget_standby(&self) -> anyhow::Result<()> {
         self.set_by_system("")
     }
 
-    /// Adds to its settings; they hold from the next start on.
+    /// Adds settings, which apply from the next start on.
     fn set(&self, settings: &str) -> anyhow::Result<()> {
         use std::io::Write as _;
         let mut file = std::fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf"))?;
@@ -174,7 +173,7 @@ impl Postgres {
         self.set(&format!("port={}\nlisten_addresses='{address}'\nunix_socket_directories='{directory}'", self.port))
     }
 
-    /// Replaces what ALTER SYSTEM would write.
+    /// Replaces the file that ALTER SYSTEM writes.
     fn set_by_system(&self, settings: &str) -> anyhow::Result<()> {
         Ok(std::fs::write(self.data().join("postgresql.auto.conf"), settings)?)
     }
@@ -188,7 +187,7 @@ impl Postgres {
         SHARED.get_or_init(|| Self::start(false).expect("a private PostgreSQL starts"))
     }
 
-    /// Starts it again after a stop.
+    /// Starts the server after a stop.
     ///
     /// # Errors
     /// If it does not start.
@@ -221,9 +220,9 @@ impl Postgres {
     /// # Errors
     /// If it does not run.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        // What stands still starts no new ones.
+        // Frozen processes start no new ones.
         self.freeze()?;
-        let mut server = self.server.take().context("it does not run")?;
+        let mut server = self.server.take().context("the server does not run")?;
         server.signal_children(libc::SIGKILL);
         server.kill();
         Ok(())
@@ -234,20 +233,20 @@ impl Postgres {
     /// # Errors
     /// If it does not run or does not stop.
     pub fn freeze(&self) -> anyhow::Result<()> {
-        self.server.as_ref().context("it does not run")?.freeze()
+        self.server.as_ref().context("the server does not run")?.freeze()
     }
 
-    /// Lets all its processes go on.
+    /// Resumes all its processes.
     pub fn thaw(&self) {
         if let Some(server) = &self.server {
             server.thaw();
         }
     }
 
-    /// An empty database: its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If it cannot be created.
     pub fn database(&self) -> anyhow::Result<String> {
         let name = format!("d{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.query("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"))?;
@@ -259,7 +258,7 @@ impl Postgres {
         format!("postgres://postgres@{}/{database}", self.host())
     }
 
-    /// Where it listens, as it stands in a URL.
+    /// Its host and port, as in a URL.
     pub fn host(&self) -> String {
         format!("{}:{}", self.place.address(), self.port)
     }
@@ -269,7 +268,7 @@ impl Postgres {
         self.port
     }
 
-    /// Runs a statement with `psql`; what it prints.
+    /// Runs a statement with `psql` and returns its output.
     ///
     /// # Errors
     /// If the server does not answer or refuses it.

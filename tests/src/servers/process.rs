@@ -1,4 +1,4 @@
-//! Server processes that cannot outlive the tests, and ports for them.
+//! Server processes that cannot outlive the tests, and free ports.
 //!
 //! A process is killed when its handle is dropped, and by the kernel when the test process dies in any other way.
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-/// How often a condition is looked at again while a test waits for it.
+/// The polling interval of waits.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const STANDSTILL_MAX: Duration = Duration::from_secs(10);
@@ -24,18 +24,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on this machine's own network. `on_death` is the signal that it gets when this process dies.
+    /// Starts it on this machine's network. `on_death` is the signal that it gets when this process dies.
     ///
     /// # Errors
-    /// If the program can't be started.
+    /// If the program cannot be started.
     pub fn spawn(command: Command, on_death: libc::c_int) -> io::Result<Self> {
         Self::spawn_at(&Place::loopback(), command, on_death)
     }
 
-    /// The same, elsewhere.
+    /// The same in another place.
     ///
     /// # Errors
-    /// If the program can't be started.
+    /// If the program cannot be started.
     pub fn spawn_at(place: &Place, mut command: Command, on_death: libc::c_int) -> io::Result<Self> {
         let parent = std::process::id();
         #[expect(unsafe_code, reason = "prctl(2) between fork and exec; it is async-signal-safe and touches no memory")]
@@ -44,7 +44,7 @@ impl Server {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, on_death) != 0 {
                     return Err(io::Error::last_os_error());
                 }
-                // The parent may have died before the signal was asked for.
+                // The parent may have died before the call of prctl.
                 if u32::try_from(libc::getppid()) != Ok(parent) {
                     return Err(io::Error::from(io::ErrorKind::BrokenPipe));
                 }
@@ -54,7 +54,7 @@ impl Server {
         Ok(Self { child: place.within(move || command.spawn())? })
     }
 
-    /// Its process number.
+    /// Its process id.
     pub fn id(&self) -> i32 {
         i32::try_from(self.child.id()).expect("process numbers fit")
     }
@@ -67,7 +67,7 @@ impl Server {
         self.child.try_wait()
     }
 
-    /// Sends a signal to it alone.
+    /// Sends a signal to this process only.
     pub fn signal(&self, signal: libc::c_int) {
         send(self.id(), signal);
     }
@@ -79,36 +79,35 @@ impl Server {
         }
     }
 
-    /// Stops one of its children that has no children itself; which one.
+    /// Freezes one of its children that has no children itself, and returns its process id.
     pub fn stop_a_child(&self) -> Option<i32> {
         let child = children(self.id()).into_iter().find(|child| children(*child).is_empty())?;
         send(child, libc::SIGSTOP);
         Some(child)
     }
 
-    /// Lets a process go on.
+    /// Resumes a process.
     pub fn go_on(child: i32) {
         send(child, libc::SIGCONT);
     }
 
-    /// Its children.
+    /// The process ids of its children.
     pub fn children(&self) -> Vec<i32> {
         children(self.id())
     }
 
-    /// Freezes it with all that it has started, and waits until every thread of them stands still: the signal alone returns
-    /// earlier.
+    /// Freezes it and all its descendants, and waits until every thread has stopped; sending the signal returns earlier.
     ///
     /// # Errors
-    /// If one does not stop.
+    /// If a process does not stop.
     pub fn freeze(&self) -> anyhow::Result<()> {
-        // The parent first, so that it makes no more children meanwhile.
+        // The parent first, so that it starts no further children.
         self.signal_all(libc::SIGSTOP);
         let all = || std::iter::once(self.id()).chain(descendants(self.id()));
         until("the server stands still", STANDSTILL_MAX, || Ok(all().all(stands_still)))
     }
 
-    /// Lets it go on, and all that it has started.
+    /// Resumes it and all its descendants.
     pub fn thaw(&self) {
         self.signal_all(libc::SIGCONT);
     }
@@ -120,14 +119,14 @@ impl Server {
         }
     }
 
-    /// Kills it the hard way and waits until it is gone.
+    /// Kills it with SIGKILL and waits until it has ended.
     pub fn kill(&mut self) {
-        // Already gone is fine.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Waits until it is gone; kills it if that takes longer than `patience`.
+    /// Waits until it has ended; kills it after `patience`.
     ///
     /// # Errors
     /// If the system does not tell.
@@ -153,10 +152,10 @@ impl Drop for Server {
 
 type Order = Box<dyn FnOnce() + Send>;
 
-/// Where programs run: a thread that stays, from which they are started.
+/// A place for programs: a permanent thread that starts them.
 ///
-/// The kernel ties the signal at a parent's death to the *thread* that started the child, and test threads come and go. And
-/// a child sees the network that its thread sees.
+/// The kernel ties the signal at a parent's death to the *thread* that started the child, and test threads are short-lived. A
+/// child also inherits the network namespace of its thread.
 #[derive(Clone, Debug)]
 pub struct Place {
     address: String,
@@ -164,16 +163,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// This machine's own network.
+    /// This machine's network.
     pub fn loopback() -> Self {
         static LOOPBACK: std::sync::OnceLock<Place> = std::sync::OnceLock::new();
         LOOPBACK.get_or_init(|| Self::new("127.0.0.1", || Ok(())).expect("a thread can be started")).clone()
     }
 
-    /// A place whose thread is prepared by `enter`, and whose programs listen on `address`.
+    /// Creates a place whose thread runs `enter` first, and whose programs listen on `address`.
     ///
     /// # Errors
-    /// What `enter` says.
+    /// The error of `enter`.
     pub fn new(address: &str, enter: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
         let (orders, taken) = mpsc::channel::<Order>();
         std::thread::Builder::new().spawn(move || taken.into_iter().for_each(|order| order()))?;
@@ -182,15 +181,15 @@ impl Place {
         Ok(place)
     }
 
-    /// Where its programs listen.
+    /// The address on which its programs listen.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Does it in this place.
+    /// Runs a closure on this place's thread.
     ///
     /// # Panics
-    /// If the place is gone.
+    /// If the thread has ended.
     pub fn within<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let (reply, done) = mpsc::channel();
         let order: Order = Box::new(move || drop(reply.send(work())));
@@ -206,7 +205,7 @@ fn send(process: i32, signal: libc::c_int) {
     }
 }
 
-/// Whether no thread of it moves. One that is gone does not.
+/// Whether all threads of a process are stopped. Also true for a process that has ended.
 fn stands_still(process: i32) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok()).all(|stat| {
@@ -215,7 +214,7 @@ fn stands_still(process: i32) -> bool {
     })
 }
 
-/// Its children, theirs and so on: parents before their children.
+/// All descendants of a process, parents before their children.
 fn descendants(parent: i32) -> Vec<i32> {
     let mut all = children(parent);
     let mut at = 0;
@@ -237,7 +236,7 @@ fn children(parent: i32) -> Vec<i32> {
     processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_child).collect()
 }
 
-/// The first of these programs that exists, or an error that names the Debian package.
+/// Returns the first of these programs that exists. The error names the Debian package.
 ///
 /// # Errors
 /// If none exists.
@@ -251,23 +250,22 @@ pub fn program(candidates: &[&str], package: &str) -> anyhow::Result<PathBuf> {
     bail!("{} not found: apt-get install --no-install-recommends {package}", candidates.join(" or "))
 }
 
-/// A program that was built beside this one.
+/// Returns the path of a program in this program's directory.
 ///
 /// # Errors
-/// If it is not there, with how to build it.
+/// If it does not exist; the error tells how to build it.
 pub fn beside(name: &str, build: &str) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name(name);
-    anyhow::ensure!(program.exists(), "{} is not there: {build}", program.display());
+    anyhow::ensure!(program.exists(), "{} does not exist; run `{build}`", program.display());
     Ok(program)
 }
 
 /// Picks free loopback ports.
 ///
-/// They lie below the range from which the kernel takes ports for outgoing connections, so nobody gets one by chance while its server
-/// is down.
+/// They are below the kernel's range for outgoing connections, so no connection takes one by chance while its server is down.
 ///
 /// # Errors
-/// If there are not so many.
+/// If there are not enough free ports.
 pub fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     const FIRST: u16 = 15_000;
     const SPAN: u32 = 15_000;
@@ -275,7 +273,7 @@ pub fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     let mut held = Vec::with_capacity(count);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     if *next == 0 {
-        // Test processes that run side by side begin at different places.
+        // Concurrent test processes start at different ports.
         *next = std::process::id().wrapping_mul(7919) % SPAN + 1;
     }
     for _ in 0..SPAN {
@@ -290,7 +288,7 @@ pub fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
-/// The numbers of a system user, if this process may become it (a server that refuses to run as root needs one).
+/// User and group id of a system user, if this process may become it. Servers that refuse to run as root need one.
 ///
 /// # Errors
 /// If this process is root and there is no such user.
@@ -313,10 +311,10 @@ fn is_root() -> io::Result<bool> {
     Ok(std::fs::metadata("/proc/self")?.uid() == 0)
 }
 
-/// A directory that the user of a server can reach and own.
+/// Creates a temporary directory that is owned by the user of a server.
 ///
 /// # Errors
-/// If it can't be made.
+/// If it cannot be created.
 pub fn directory(owner: Option<(u32, u32)>) -> anyhow::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::Builder::new().prefix("kirin-").tempdir()?;
@@ -327,10 +325,10 @@ pub fn directory(owner: Option<(u32, u32)>) -> anyhow::Result<tempfile::TempDir>
     Ok(directory)
 }
 
-/// Asks until it is so, or fails after `patience`.
+/// Polls a condition until it is true or `patience` is over.
 ///
 /// # Errors
-/// If it never is.
+/// If it does not become true in time.
 pub fn until(what: &str, patience: Duration, mut so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let end = Instant::now() + patience;
     loop {
@@ -338,7 +336,7 @@ pub fn until(what: &str, patience: Duration, mut so: impl FnMut() -> anyhow::Res
             return Ok(());
         }
         if Instant::now() > end {
-            bail!("{what}: not within {patience:?}");
+            bail!("timed out after {patience:?} waiting until {what}");
         }
         std::thread::sleep(LOOK_AGAIN);
     }

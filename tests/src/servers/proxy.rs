@@ -1,4 +1,4 @@
-//! A TCP proxy that can cut, hold back and heal: the network between a client and its server.
+//! A TCP proxy that can cut, hold and restore the connections between a client and its server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What the network does.
+/// The state of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     /// Everything passes.
     Fair,
-    /// Connections are accepted, and nothing passes in either direction: a server that never answers.
+    /// Connections are accepted and nothing passes in either direction, like a server that never answers.
     BlackHole,
-    /// What the client says passes, what the server says does not: replies are lost.
+    /// Data from the client passes and replies of the server are lost.
     Mute,
     /// New connections are closed at once.
     Refusing,
 }
 
-/// The proxy; it ends when it is dropped.
+/// The proxy. It ends when it is dropped.
 #[derive(Debug)]
 pub struct TcpProxy {
     address: SocketAddr,
@@ -33,7 +33,7 @@ pub struct TcpProxy {
 }
 
 impl TcpProxy {
-    /// A proxy on a free loopback port for the server at `target`.
+    /// Starts a proxy on a free loopback port for the server at `target`.
     ///
     /// # Errors
     /// If there is no free port.
@@ -55,12 +55,12 @@ impl TcpProxy {
         Ok(Self { address, weather, cuts, upward, task })
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes the weather, for open connections and for those to come.
+    /// Changes the state, for open and future connections.
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
@@ -70,7 +70,7 @@ impl TcpProxy {
         self.cuts.send_modify(|count| *count += 1);
     }
 
-    /// How many bytes were carried to the server so far.
+    /// The number of bytes forwarded to the server.
     pub fn carried(&self) -> u64 {
         self.upward.load(Ordering::Relaxed)
     }
@@ -118,7 +118,7 @@ async fn pump(
         if read == 0 {
             return;
         }
-        // What is held back is not lost: it passes when the weather is fair again.
+        // Held data is not lost: it passes when the state allows it again.
         if weather.wait_for(|weather| passes(*weather)).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }

@@ -1,7 +1,7 @@
 //! A private ZooKeeper ensemble of one or three servers.
 //!
-//! The servers are Debian's, started as plain Java processes with a short tick, so that sessions of one or two seconds work. What is
-//! written is not synced to disk: a test may kill a server, but must not conclude anything about lost power from it.
+//! The servers are Debian's, started as Java processes with a short tick, so that sessions of one or two seconds work. Writes are
+//! not synced to disk: tests may kill a server, but cannot test power failures.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,11 +19,11 @@ use super::process::{self, LOOK_AGAIN, Place, free_ports};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const LOGGER_JAR: &str = "/usr/share/java/slf4j-simple.jar";
-/// Three virtual machines that start at once on a busy machine.
+/// The timeout for three Java virtual machines that start at once on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-/// What an ensemble is made of, before it is.
+/// The plan of an ensemble.
 #[derive(Clone, Debug)]
 pub struct Plan {
     servers: usize,
@@ -32,7 +32,7 @@ pub struct Plan {
     places: Vec<Place>,
 }
 
-/// Servers that form an ensemble. Dropping it kills them and removes their directory.
+/// An ensemble. Dropping it kills the servers and removes their directory.
 #[derive(Debug)]
 pub struct Ensemble {
     servers: Vec<Server>,
@@ -50,7 +50,7 @@ struct Server {
 }
 
 impl Plan {
-    /// Changes the tick; timeouts of the ensemble are multiples of it, the shortest session is two.
+    /// Sets the tick. Timeouts of the ensemble are multiples of it; the shortest session is two ticks.
     pub fn tick_ms(mut self, tick_ms: u32) -> Self {
         self.tick_ms = tick_ms;
         self
@@ -82,7 +82,7 @@ impl Plan {
         for (needed, package) in [(JAR, "zookeeper"), (LOGGER_JAR, "libslf4j-java")] {
             ensure!(
                 Path::new(needed).exists(),
-                "{needed} is missing, ZooKeeper can't be started: apt-get install {package}"
+                "{needed} is missing, which ZooKeeper needs: apt-get install {package}"
             );
         }
         let directory = tempfile::Builder::new().prefix("kirin-zookeeper-").tempdir()?;
@@ -101,7 +101,7 @@ impl Plan {
             let data = home.join("data");
             fs::create_dir_all(&data)?;
             fs::write(data.join("myid"), format!("{}", i + 1))?;
-            // The longest session is 20 ticks unless it is said otherwise.
+            // The longest session is 20 ticks by default.
             let configuration = format!(
                 "tickTime={}\ninitLimit=100\nsyncLimit=10\ndataDir={}\nclientPort={port}\nclientPortAddress={}\n\
                  maxSessionTimeout=60000\nmaxClientCnxns=0\nautopurge.purgeInterval=0\nstandaloneEnabled=true\n{members}",
@@ -134,7 +134,7 @@ impl Ensemble {
         self.servers[server].port
     }
 
-    /// Starts every server that does not run. It takes a moment until they serve.
+    /// Starts every server that does not run. Returns before they serve.
     pub fn start_all(&mut self) -> Result<()> {
         (0..self.servers.len()).try_for_each(|server| self.start_server(server))
     }
@@ -160,7 +160,7 @@ impl Ensemble {
             .stdout(log.try_clone()?)
             .stderr(log);
         let process = process::Server::spawn_at(&server.place, command, libc::SIGKILL)
-            .context("java can't be started, ZooKeeper needs it: apt-get install default-jre-headless")?;
+            .context("cannot start java, which ZooKeeper needs: apt-get install default-jre-headless")?;
         server.process = Some(process);
         Ok(())
     }
@@ -182,12 +182,12 @@ impl Ensemble {
             if all {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "ZooKeeper does not serve after {} s", START_WITHIN.as_secs());
+            ensure!(Instant::now() < deadline, "timed out after {} s waiting for ZooKeeper", START_WITHIN.as_secs());
             sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// Returns the server that leads now (a single one leads itself).
+    /// Returns the current leader (a standalone server counts as the leader).
     pub async fn leader(&self) -> Option<usize> {
         for i in 0..self.servers.len() {
             if matches!(self.mode(i).await.as_deref(), Some("leader" | "standalone")) {
@@ -197,7 +197,7 @@ impl Ensemble {
         None
     }
 
-    /// Kills a server, like `kill -9`.
+    /// Kills a server with SIGKILL.
     pub fn kill(&mut self, server: usize) {
         self.servers[server].process = None;
     }
@@ -207,21 +207,21 @@ impl Ensemble {
         (0..self.servers.len()).for_each(|server| self.kill(server));
     }
 
-    /// Kills the leader and says which one it was.
+    /// Kills the leader and returns its index.
     pub async fn kill_leader(&mut self) -> Result<usize> {
-        let leader = self.leader().await.context("nobody leads")?;
+        let leader = self.leader().await.context("the ensemble has no leader")?;
         self.kill(leader);
         Ok(leader)
     }
 
-    /// Freezes a server: its connections stay open and nothing answers on them.
+    /// Freezes a server. Its connections stay open without answers.
     pub fn freeze(&self, server: usize) -> Result<()> {
-        self.servers[server].process.as_ref().context("it does not run")?.freeze()
+        self.servers[server].process.as_ref().context("the server does not run")?.freeze()
     }
 
-    /// Lets a frozen server go on.
+    /// Resumes a frozen server.
     pub fn thaw(&self, server: usize) -> Result<()> {
-        self.servers[server].process.as_ref().context("it does not run")?.thaw();
+        self.servers[server].process.as_ref().context("the server does not run")?.thaw();
         Ok(())
     }
 

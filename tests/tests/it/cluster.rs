@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use kirin::cli::client::Request;
 use kirin::launch::{Cluster, Plan};
+use kirin_client::Request;
 use kirin_tests::servers::postgres::Postgres;
+use kirin_wire::{
+    BuildRequest, ClusterView, Done, Given, HistoryView, JobAction, JobView, ModelView, NewTable, Page, QueryRequest,
+    QueryView, Submit, Submitted, TableAdded,
+};
 use serde_json::{Value, json};
 
 use crate::s3::S3;
@@ -25,38 +29,37 @@ pub(crate) fn plan() -> Plan {
 }
 
 pub(crate) async fn submit(cluster: &Cluster, node: usize, spec: Value) -> anyhow::Result<String> {
-    let body = json!({ "project": "default", "kind": "probe", "spec": spec });
-    let made: Value = cluster.nodes[node].client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
-    Ok(made["job_id"].as_str().unwrap_or_default().to_owned())
+    let body = Submit::new("default", "probe", spec);
+    let made: Submitted = cluster.nodes[node].client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
+    Ok(made.job_id)
 }
 
-async fn job(cluster: &Cluster, id: &str) -> anyhow::Result<Value> {
+async fn job(cluster: &Cluster, id: &str) -> anyhow::Result<JobView> {
     let node = cluster.living().next().expect("a node lives");
     Ok(node.client()?.call(Request::get(&["jobs", id])).await?)
 }
 
 pub(crate) async fn act(cluster: &Cluster, id: &str, action: &str) -> anyhow::Result<()> {
     let node = cluster.living().last().expect("a node lives");
-    let body = json!({ "job_ids": [id], "action": action });
-    let _: Value = node.client()?.call(Request::put(&["jobs", "status"]).body(&body)?).await?;
+    let body = JobAction { job_ids: vec![id.to_owned()], action: action.to_owned(), ..JobAction::default() };
+    let _: Done = node.client()?.call(Request::put(&["jobs", "status"]).body(&body)?).await?;
     Ok(())
 }
 
-pub(crate) async fn until(cluster: &Cluster, id: &str, status: &str) -> anyhow::Result<Value> {
+pub(crate) async fn until(cluster: &Cluster, id: &str, status: &str) -> anyhow::Result<JobView> {
     cluster
         .wait(&format!("job {id} to be {status}"), async || {
             let view = job(cluster, id).await?;
-            Ok((view["job_status"] == status).then_some(view))
+            Ok((view.job_status == status).then_some(view))
         })
         .await
 }
 
-pub(crate) async fn until_done(cluster: &Cluster, id: &str, steps: usize) -> anyhow::Result<Value> {
+pub(crate) async fn until_done(cluster: &Cluster, id: &str, steps: usize) -> anyhow::Result<JobView> {
     cluster
         .wait(&format!("{steps} steps of job {id}"), async || {
             let view = job(cluster, id).await?;
-            let done = view["steps"].as_array().into_iter().flatten().filter(|s| s["step_status"] == "FINISHED");
-            Ok((done.count() >= steps && view["node"] != "").then_some(view))
+            Ok((view.steps_done().0 >= steps && !view.node.is_empty()).then_some(view))
         })
         .await
 }
@@ -79,8 +82,8 @@ async fn stop_and_replay(cluster: &mut Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn epochs(view: &Value) -> Vec<u64> {
-    view["steps"].as_array().into_iter().flatten().filter_map(|step| step["epoch"].as_u64()).collect()
+fn epochs(view: &JobView) -> Vec<u64> {
+    view.steps.iter().flatten().map(|step| step.epoch).filter(|epoch| *epoch > 0).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +92,7 @@ async fn a_killed_node_loses_no_step_and_the_heir_repeats_none() -> anyhow::Resu
     let mut cluster = Cluster::start(dir.path(), 3, plan()).await?;
     let id = submit(&cluster, 0, json!({ "steps": 30, "step_ms": 50 })).await?;
     let view = until_done(&cluster, &id, 3).await?;
-    let victim = cluster.place(view["node"].as_str().unwrap_or_default()).expect("one of ours");
+    let victim = cluster.place(&view.node).expect("one of ours");
     cluster.kill(victim).await?;
     let view = until(&cluster, &id, "FINISHED").await?;
     let epochs = epochs(&view);
@@ -106,15 +109,15 @@ async fn a_stopped_node_hands_its_job_over_at_a_step_boundary() -> anyhow::Resul
     let mut cluster = Cluster::start(dir.path(), 2, plan()).await?;
     let id = submit(&cluster, 0, json!({ "steps": 40, "step_ms": 50 })).await?;
     let view = until_done(&cluster, &id, 2).await?;
-    let holder = cluster.place(view["node"].as_str().unwrap_or_default()).expect("one of ours");
+    let holder = cluster.place(&view.node).expect("one of ours");
     cluster.stop(holder).await?;
     let view = until(&cluster, &id, "FINISHED").await?;
     ensure!(epochs(&view).len() == 40, "no step is lost or repeated");
     let heir = cluster.living().next().expect("a node lives");
-    let page: Value = heir.client()?.call(Request::get(&["cluster", "history"])).await?;
-    let lines = page["value"].as_array().cloned().unwrap_or_default();
-    ensure!(lines.iter().any(|line| line["event"] == "leave"), "the history tells that the node left: {lines:?}");
-    ensure!(!lines.iter().any(|line| line["event"] == "fence"), "and that nobody had to be declared dead: {lines:?}");
+    let page: Page<HistoryView> = heir.client()?.call(Request::get(&["cluster", "history"])).await?;
+    let lines = page.value;
+    ensure!(lines.iter().any(|line| line.event == "leave"), "the history tells that the node left: {lines:?}");
+    ensure!(!lines.iter().any(|line| line.event == "fence"), "and that nobody had to be declared dead: {lines:?}");
     cluster.stop_all().await
 }
 
@@ -129,14 +132,14 @@ async fn users_act_on_a_job_from_any_node() -> anyhow::Result<()> {
     let done = epochs(&paused).len();
     act(&cluster, &id, "RESUME").await?;
     let running = until_done(&cluster, &id, done + 1).await?;
-    ensure!(running["epoch"].as_u64() == Some(2), "resuming is a new attempt: {running}");
+    ensure!(running.epoch == 2, "resuming is a new attempt: {running:?}");
     act(&cluster, &id, "DISCARD").await?;
     until(&cluster, &id, "DISCARDED").await?;
     let refused = act(&cluster, &id, "RESUME").await.expect_err("a discarded job stays discarded");
     ensure!(refused.to_string().contains("DISCARDED"), "the refusal says why: {refused}");
     let failing = submit(&cluster, 0, json!({ "steps": 3, "fails_at": 1 })).await?;
     let failed = until(&cluster, &failing, "ERROR").await?;
-    ensure!(failed["failed_msg"].as_str().is_some_and(|text| text.contains("step 1")), "{failed}");
+    ensure!(failed.failed_msg.as_ref().is_some_and(|text| text.contains("step 1")), "{failed:?}");
     cluster.stop_all().await
 }
 
@@ -144,15 +147,15 @@ async fn users_act_on_a_job_from_any_node() -> anyhow::Result<()> {
 async fn the_same_key_is_the_same_job_on_every_node() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 2, plan()).await?;
-    let body = json!({ "project": "default", "kind": "probe", "spec": {}, "idempotency_key": "once" });
+    let body = Submit::new("default", "probe", json!({})).key("once");
     let mut ids = Vec::new();
     for node in [0, 1, 0] {
-        let made: Value = cluster.nodes[node].client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
-        ids.push(made["job_id"].clone());
+        let made: Submitted = cluster.nodes[node].client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
+        ids.push(made.job_id);
     }
     ensure!(ids[0] == ids[1] && ids[1] == ids[2], "{ids:?}");
-    let page: Value = cluster.nodes[1].client()?.call(Request::get(&["jobs"]).with("time_filter", 4)).await?;
-    ensure!(page["total_size"] == 1, "{page}");
+    let page: Page<JobView> = cluster.nodes[1].client()?.call(Request::get(&["jobs"]).with("time_filter", 4)).await?;
+    ensure!(page.total_size == 1, "{page:?}");
     cluster.stop_all().await
 }
 
@@ -164,7 +167,7 @@ async fn a_query_node_takes_submits_and_runs_none() -> anyhow::Result<()> {
     for _ in 0..8 {
         let id = submit(&cluster, 1, json!({ "steps": 2 })).await?;
         let view = until(&cluster, &id, "FINISHED").await?;
-        let nodes: Vec<_> = view["steps"].as_array().into_iter().flatten().map(|step| step["node"].clone()).collect();
+        let nodes: Vec<_> = view.steps.iter().flatten().map(|step| step.node.as_str()).collect();
         ensure!(nodes == ["node-1", "node-1"], "only the job node runs steps: {nodes:?}");
     }
     cluster.stop_all().await
@@ -175,13 +178,14 @@ async fn wrong_passwords_and_strangers_are_turned_away() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 1, plan()).await?;
     let url = cluster.nodes[0].url.clone();
-    let nobody = kirin::cli::client::Client::new(std::slice::from_ref(&url), None)?;
-    let refused = nobody.call::<Value>(Request::get(&["cluster"])).await.expect_err("a login is needed");
-    ensure!(refused.exit == kirin::cli::Exit::Auth, "{refused}");
-    let login = kirin::cli::client::Login { user: "ADMIN".to_owned(), password: kirin::config::Secret::new("KYLIN") };
-    let guess = kirin::cli::client::Client::new(&[url], Some(login))?;
-    let refused = guess.call::<Value>(Request::get(&["cluster"])).await.expect_err("there is no default password");
-    ensure!(refused.exit == kirin::cli::Exit::Auth, "{refused}");
+    let nobody = kirin_client::Client::new(std::slice::from_ref(&url), None)?;
+    let refused = nobody.call::<ClusterView>(Request::get(&["cluster"])).await.expect_err("a login is needed");
+    ensure!(refused.kind == kirin_client::Kind::Auth, "{refused}");
+    let login = kirin_client::Login::new("ADMIN", "KYLIN");
+    let guess = kirin_client::Client::new(&[url], Some(login))?;
+    let refused =
+        guess.call::<ClusterView>(Request::get(&["cluster"])).await.expect_err("there is no default password");
+    ensure!(refused.kind == kirin_client::Kind::Auth, "{refused}");
     cluster.stop_all().await
 }
 
@@ -200,11 +204,16 @@ async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Re
     })
     .await??;
     let view = until(&cluster, &id, "FINISHED").await?;
-    ensure!(view["epoch"] == 1, "the same attempt went on: {view}");
+    ensure!(view.epoch == 1, "the same attempt went on: {view:?}");
     ensure!(epochs(&view).len() == 60, "no step is lost or repeated");
     stop_and_replay(&mut cluster).await?;
     tokio::task::spawn_blocking(move || postgres.stop(kirin_tests::servers::postgres::Stop::Fast)).await??;
     Ok(())
+}
+
+fn table_at(name: &str, location: &str) -> NewTable {
+    let source = Given::Location(location.to_owned());
+    NewTable { project: "default".to_owned(), name: name.to_owned(), source, columns: Vec::new() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,32 +226,32 @@ async fn tables_are_read_from_an_s3_bucket_and_built_from_it() -> anyhow::Result
     let mut cluster = Cluster::start(dir.path(), 1, plan).await?;
     let client = cluster.nodes[0].client()?;
     for table in kirin_olap::demo::tables("s3://flights/of/2013".as_ref()) {
-        let body = json!({ "name": table.name, "source": table.source.location });
-        let _: Value = client.call(Request::post(&["tables"]).body(&body)?).await?;
+        let _: TableAdded =
+            client.call(Request::post(&["tables"]).body(&table_at(&table.name, &table.source.location))?).await?;
     }
-    let vague = json!({ "name": "vague", "source": "s3://flights/of/2013" });
-    let vague = client.call::<Value>(Request::post(&["tables"]).body(&vague)?).await.expect_err("no format is named");
+    let vague = table_at("vague", "s3://flights/of/2013");
+    let vague =
+        client.call::<TableAdded>(Request::post(&["tables"]).body(&vague)?).await.expect_err("no format is named");
     ensure!(vague.to_string().contains("s3://flights/of/2013/*.parquet"), "the error says how to write it: {vague}");
-    let lost = json!({ "name": "lost", "source": "s3://flights/nowhere/*.parquet" });
-    let lost = client.call::<Value>(Request::post(&["tables"]).body(&lost)?).await.expect_err("nothing is there");
+    let lost = table_at("lost", "s3://flights/nowhere/*.parquet");
+    let lost = client.call::<TableAdded>(Request::post(&["tables"]).body(&lost)?).await.expect_err("nothing is there");
     ensure!(lost.to_string().contains("there is no .parquet file"), "{lost}");
 
-    let model = serde_json::to_value(kirin_olap::demo::model())?;
-    let _: Value = client.call(Request::post(&["models"]).body(&model)?).await?;
+    let model = kirin::demo::new_model("default")?;
+    let _: ModelView = client.call(Request::post(&["models"]).body(&model)?).await?;
     let january = kirin_olap::demo::months()[0];
-    let (start, end) = kirin::catalog::ends(&january);
-    let body = json!({ "start": start.to_string(), "end": end.to_string() });
-    let made: Value = client.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
-    let id = made["jobs"][0]["job_id"].as_str().unwrap_or_default();
-    until(&cluster, id, "FINISHED").await?;
-    let ask = async |sql: &str, raw: bool| -> anyhow::Result<Value> {
-        let body = json!({ "project": "default", "sql": sql, "useIndex": !raw, "forcedToPushDown": raw });
+    let body = BuildRequest::new("default", kirin::catalog::ends(&january));
+    let made: Submitted = client.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
+    until(&cluster, made.first(), "FINISHED").await?;
+    let ask = async |sql: &str, raw: bool| -> anyhow::Result<QueryView> {
+        let query = QueryRequest::new("default", sql);
+        let body = if raw { query.raw() } else { query };
         Ok(client.call(Request::post(&["query"]).body(&body)?).await?)
     };
     let sql = "SELECT carrier, count(*) FROM flights WHERE time_hour >= '2013-01-01' AND time_hour < '2013-02-01' GROUP BY carrier ORDER BY carrier";
     let (built, raw) = (ask(sql, false).await?, ask(sql, true).await?);
-    ensure!(built["results"] == raw["results"] && built["results"].as_array().is_some_and(|rows| rows.len() > 10));
-    ensure!(built["pushDown"] == false && raw["pushDown"] == true, "{built} {raw}");
+    ensure!(built.results == raw.results && built.results.len() > 10);
+    ensure!(!built.push_down && raw.push_down, "{built:?} {raw:?}");
     cluster.stop_all().await
 }
 

@@ -4,8 +4,10 @@
 
 mod bench;
 mod cluster;
+mod contract;
 mod damage;
 mod discovery;
+mod docs;
 mod lb;
 mod metadata;
 mod s3;

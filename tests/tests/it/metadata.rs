@@ -1,9 +1,9 @@
 //! Definitions that are written through several nodes at once.
 
-use anyhow::{Context as _, ensure};
-use kirin::cli::client::{Client, Request};
-use kirin::cli::exit::Exit;
+use anyhow::ensure;
 use kirin::launch::Cluster;
+use kirin_client::{Client, Kind, Request};
+use kirin_wire::Page;
 use serde_json::{Value, json};
 
 use crate::cluster::plan;
@@ -12,16 +12,19 @@ const NODES: usize = 3;
 const ROUNDS: usize = 12;
 
 async fn names(client: &Client, what: &str) -> anyhow::Result<Vec<String>> {
-    let page: Value = client.call(Request::get(&[what])).await?;
-    let rows = page["value"].as_array().context("no page")?;
-    Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+    #[derive(serde::Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let page: Page<Named> = client.call(Request::get(&[what])).await?;
+    Ok(page.value.into_iter().map(|row| row.name).collect())
 }
 
 /// Whether it was done; a refusal is an answer, anything else is none.
 async fn is_done(client: &Client, request: Request) -> anyhow::Result<bool> {
     match client.call::<Value>(request).await {
         Ok(_) => Ok(true),
-        Err(failure) if matches!(failure.exit, Exit::Refused | Exit::Usage) => Ok(false),
+        Err(failure) if matches!(failure.kind, Kind::Refused | Kind::Usage) => Ok(false),
         Err(failure) => Err(failure.into()),
     }
 }

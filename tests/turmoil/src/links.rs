@@ -19,8 +19,8 @@ use std::time::Duration;
 use kirin_core::ask::{JobId, Priority};
 use kirin_core::{Answer, Ask, Event, JobState, Member, NodeId, Role, Settings, Span, Timing};
 use kirin_shell::clock::Clock;
+use kirin_shell::handshake::{Cluster, Entropy};
 use kirin_shell::link::Question;
-use kirin_shell::proof::Cluster;
 use kirin_shell::{Links, Mind, Secret, Shell};
 use kirin_sim::dice::Dice;
 use tokio::net::TcpListener;
@@ -102,7 +102,8 @@ async fn process(desk: Desk, host: u32) -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", LINK_PORT)).await?;
     let (clock, (mind, inputs)) = (Clock::start(), Mind::new());
     let cluster = Cluster { secret: Secret::new("known to the cluster"), id: "c".to_owned() };
-    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind.clone());
+    let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, &format!("links {host} {life}")).draw());
+    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind.clone()).with_entropy(keys);
     let ask_timeout = Duration::from_micros(timing().ask_timeout().micros());
     let around = Around::new(desk.truth.clone(), node, life, desk.seed, ask_timeout);
     let settings = Settings { timing: timing(), ..Settings::new(Role::All) };
@@ -137,7 +138,8 @@ async fn stranger(desk: Desk, host: u32) -> turmoil::Result {
     tokio::kernel::boot(turmoil::lookup(name(host)));
     let (mind, _inputs) = Mind::new();
     let cluster = Cluster { secret: Secret::new("guessed"), id: "c".to_owned() };
-    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind);
+    let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, "stranger's links").draw());
+    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind).with_entropy(keys);
     tokio::spawn(links.clone().serve(TcpListener::bind(("0.0.0.0", LINK_PORT)).await?));
     let mut dice = Dice::new(desk.seed, "stranger");
     loop {
@@ -393,6 +395,7 @@ impl World<'_> {
             priority: Priority(3),
             placed: None,
             external: false,
+            needs: kirin_core::Capabilities::NONE,
             key: u128::from(self.submitted),
         };
         let answer = self.desk.truth.look().ask(self.now(), NodeId(host), &ask);

@@ -381,3 +381,39 @@ fn an_attempt_is_this_nodes_until_nothing_is_left_to_ask() {
     mind.answer(|ask| matches!(ask, Ask::Finish { .. }), Answer::Done);
     assert!(!mind.node.attempts_under(at));
 }
+
+/// Able to run what requires the first capability, like every node, and what requires the second.
+const BOTH: Capabilities = Capabilities(3);
+const SECOND: Capabilities = Capabilities(2);
+
+#[test]
+fn a_failure_is_not_the_jobs_where_the_node_lost_what_the_job_requires() {
+    let ends = |lost: bool, outcome: Outcome| {
+        let mut mind = Mind::with(Settings { can: BOTH, ..Settings::new(Role::All) }, 2);
+        mind.step(Event::Heard(vec![JobRow { needs: SECOND, ..pending(1) }]));
+        mind.answer(is_take, Answer::Granted { epoch: Epoch(1), steps: 0 });
+        if lost {
+            mind.step(Event::CanChanged(Capabilities(1)));
+            mind.members[0].can = Capabilities(1);
+            mind.answer(|ask| matches!(ask, Ask::SetCan { .. }), Answer::Done);
+            mind.reads_lists();
+        }
+        asks(&mind.step(ended(fence(1, 1), End::Ran(outcome))))
+    };
+    let finish = |outcome| Ask::Finish { fence: fence(1, 1), by: ME, outcome };
+    assert_eq!(ends(false, Outcome::Failed), [finish(Outcome::Failed)]);
+    assert_eq!(ends(true, Outcome::Succeeded), [finish(Outcome::Succeeded)]);
+    assert_eq!(ends(true, Outcome::Vanished), [finish(Outcome::Vanished)]);
+    let back = Ask::Release { fence: fence(1, 1), by: ME, placed: Some(n(2)) };
+    assert_eq!(ends(true, Outcome::Failed), [back], "to a node that is able to run it");
+}
+
+#[test]
+fn a_job_that_is_granted_after_the_ability_was_lost_is_given_back_untouched() {
+    let mut mind = Mind::with(Settings { can: BOTH, ..Settings::new(Role::All) }, 2);
+    mind.step(Event::Heard(vec![JobRow { needs: SECOND, ..pending(1) }]));
+    mind.step(Event::CanChanged(Capabilities(1)));
+    let orders = mind.answer(is_take, Answer::Granted { epoch: Epoch(1), steps: 0 });
+    assert_eq!(others(orders.clone()), []);
+    assert_eq!(asks(&orders), [Ask::Release { fence: fence(1, 1), by: ME, placed: Some(n(2)) }]);
+}

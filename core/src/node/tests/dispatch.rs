@@ -466,3 +466,56 @@ fn a_dead_members_jobs_that_could_not_be_listed_are_looked_for_among_all() {
     mind.answer(|ask| *ask == Ask::ListNode(watched.node), Answer::Failed);
     assert_eq!(mind.open.last().map(|(_, ask)| ask), Some(&Ask::ListJobs));
 }
+
+const FIRST: Capabilities = Capabilities(1);
+const SECOND: Capabilities = Capabilities(2);
+
+fn needs(needs: Capabilities, row: JobRow) -> JobRow {
+    JobRow { needs, ..row }
+}
+
+#[test]
+fn a_node_takes_from_its_own_queue_and_from_others_only_what_it_is_able_to_run() {
+    let mut mind = Mind::with(Settings { can: FIRST, ..Settings::new(Role::All) }, 2);
+    mind.members[1].can = SECOND;
+    mind.reads_lists();
+    let orders = mind.step(Event::Heard(vec![needs(SECOND, pending(1)), needs(FIRST, pending(2))]));
+    assert_eq!(asks(&orders), [Ask::Take { fence: fence(2, 0), by: ME, in_order: false }]);
+    assert_eq!(mind.node.queue.home(JobId(1)), Some(n(2)), "where it is said to stand nobody can run it");
+    mind.step(Event::Heard(vec![elsewhere(3)]));
+    let orders = mind.wake_after(mind.node.settings.steal_after);
+    assert_eq!(asks(&orders), [Ask::ReadJobs(vec![JobId(3)])], "the first on that queue is none for this node");
+}
+
+#[test]
+fn in_strict_order_a_node_starts_the_first_that_it_is_able_to_run() {
+    let mut mind = Mind::with(Settings { can: FIRST, in_order: true, ..Settings::new(Role::All) }, 2);
+    mind.members[1].can = SECOND;
+    mind.reads_lists();
+    let orders = mind.step(Event::Heard(vec![needs(SECOND, pending(1)), needs(FIRST, pending(2))]));
+    assert_eq!(asks(&orders), [Ask::Take { fence: fence(2, 0), by: ME, in_order: true }]);
+}
+
+#[test]
+fn a_node_takes_nothing_by_an_ability_of_which_the_metastore_was_not_told() {
+    let mut mind = Mind::with(Settings { can: FIRST, ..Settings::new(Role::All) }, 1);
+    mind.step(Event::Heard(vec![needs(SECOND, pending(1))]));
+    let why = |mind: &Mind| mind.node.why(mind.now, JobId(1));
+    assert_eq!(why(&mind), Some(Blocked::NoNodeCan { needs: SECOND }));
+    let set = |ask: &Ask| matches!(ask, Ask::SetCan { .. });
+    assert_eq!(asks(&mind.step(Event::CanChanged(FIRST.or(SECOND)))).len(), 1, "it is written down, nothing is taken");
+    mind.answer(set, Answer::Done);
+    mind.members[0].can = FIRST.or(SECOND);
+    assert_eq!(asks(&mind.reads_lists()), [Ask::Take { fence: fence(1, 0), by: ME, in_order: false }]);
+}
+
+#[test]
+fn a_node_that_loses_an_ability_gives_away_what_requires_it() {
+    let mut mind = Mind::with(Settings { slots: 1, ..Settings::new(Role::All) }, 2);
+    mind.holds(9);
+    mind.step(Event::Heard(vec![pending(1), needs(SECOND, pending(2))]));
+    let orders = mind.step(Event::CanChanged(FIRST));
+    let placed = Ask::Place { fence: fence(2, 0), node: n(2) };
+    assert_eq!(asks(&orders), [placed, Ask::SetCan { member: ME, can: FIRST }]);
+    assert_eq!(mind.node.queue.home(JobId(1)), Some(n(1)));
+}

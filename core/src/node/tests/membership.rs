@@ -18,7 +18,7 @@ fn asks_to_fence(node: u32) -> Ask {
 #[test]
 fn a_join_that_failed_is_tried_again_after_a_pause() {
     let mut mind = Mind::starting(Settings::new(Role::All), 2);
-    let join = Ask::Join { role: Role::All, slots: 30 };
+    let join = Ask::Join { role: Role::All, slots: 30, can: Capabilities::ALL };
     assert_eq!(asks(&mind.step(Event::Woke)), core::slice::from_ref(&join));
     assert_eq!(mind.answer(|_| true, Answer::Unknown), []);
     assert_eq!(mind.node.deadline(), (mind.now + PAUSE, Timer::Membership));
@@ -38,7 +38,7 @@ fn a_member_that_was_fenced_resigns_and_joins_when_nothing_of_it_runs() {
     assert_eq!(orders, [Effect::Note(Note::WasFenced(ME)), cancel, Effect::Resign(Target::Leader)]);
     assert_eq!(mind.node.deadline(), (Time::NEVER, Timer::Answer), "it waits for its attempt");
     let orders = mind.step(Event::AttemptEnded { fence, end: crate::event::End::Stopped });
-    assert_eq!(asks(&orders), [Ask::Join { role: Role::All, slots: 30 }]);
+    assert_eq!(asks(&orders), [Ask::Join { role: Role::All, slots: 30, can: Capabilities::ALL }]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn what_a_list_says_of_this_member_is_put_right() {
 
 #[test]
 fn homes_are_nodes_that_are_up_and_run_jobs() {
-    let homes = |mind: &Mind| mind.node.queue.homes_possible().map(|node| node.0).collect::<Vec<_>>();
+    let homes = |mind: &Mind| mind.node.queue.homes_possible(Capabilities::NONE).map(|node| node.0).collect::<Vec<_>>();
     let mut mind = Mind::of(5);
     assert_eq!(homes(&mind), [1, 2, 3, 4, 5]);
     mind.members[2].slots = 0;
@@ -453,7 +453,7 @@ fn a_drain_that_is_undone_ends_in_a_new_incarnation() {
     mind.answer(|ask| matches!(ask, Ask::Drain { .. }), Answer::Done);
     assert_eq!(mind.node.view(mind.now).phase, "draining", "it stays so");
     let orders = mind.step(Event::DrainUndone);
-    assert_eq!(asks(&orders), [Ask::Join { role: Role::All, slots: 30 }]);
+    assert_eq!(asks(&orders), [Ask::Join { role: Role::All, slots: 30, can: Capabilities::ALL }]);
 }
 
 /// Every node but one watches few of these.
@@ -545,4 +545,69 @@ fn with_a_project_its_claim_is_forgotten_and_given_up() {
     assert!(!mind.node.claims.contains_key(&target) && mind.node.claims.contains_key(&Target::Leader));
     mind.claims.remove(row);
     assert_eq!(others(mind.reads_lists()), []);
+}
+
+#[test]
+fn what_a_node_is_able_to_run_is_written_down_until_the_lists_show_it() {
+    let can = Capabilities(1);
+    let mut mind = Mind::of(2);
+    let set = Ask::SetCan { member: ME, can };
+    assert_eq!(mind.step(Event::CanChanged(Capabilities::ALL)), [], "nothing has changed");
+    assert_eq!(asks(&mind.step(Event::CanChanged(can))), core::slice::from_ref(&set));
+    assert_eq!(asks(&mind.reads_lists()), [], "it is under way");
+    let orders = mind.answer(|ask| *ask == set, Answer::Unknown);
+    assert_eq!(asks(&orders), [Ask::List], "the list shows whether it is so");
+    assert_eq!(asks(&mind.reads_lists()), core::slice::from_ref(&set), "it is not");
+    mind.answer(|ask| *ask == set, Answer::Done);
+    mind.members[0].can = can;
+    assert_eq!(asks(&mind.reads_lists()), []);
+}
+
+#[test]
+fn a_fenced_node_joins_again_as_able_to_run_what_it_can_by_then() {
+    let mut mind = Mind::of(2);
+    mind.step(Event::CanChanged(Capabilities(2)));
+    mind.wake_after(mind.node.settings.timing.interval());
+    let orders = mind.answer(is_beat, Answer::Refused);
+    assert_eq!(asks(&orders), [Ask::Join { role: Role::All, slots: 30, can: Capabilities(2) }]);
+}
+
+#[test]
+fn a_claim_whose_row_is_gone_is_given_up_and_put_back_under_its_next_epoch() {
+    let mut mind = Mind::of(1);
+    let claim = |epoch| Ask::Claim { target: Target::Leader, epoch: Epoch(epoch), by: ME, force: false };
+    let is_claim = |ask: &Ask| matches!(ask, Ask::Claim { target: Target::Leader, .. });
+    assert_eq!(asks(&mind.reads_lists()), [], "the claims of the dead are asked for already");
+    mind.claims.iter_mut().for_each(|row| (row.holder, row.epoch) = (Some(ME), Epoch(5)));
+    assert!(others(mind.reads_lists()).contains(&Effect::Lead { target: Target::Leader, epoch: Epoch(5) }));
+    mind.open.retain(|(_, ask)| !matches!(ask, Ask::Claim { .. }));
+    mind.node.claims.values_mut().for_each(|claim| claim.asked = false);
+    mind.claims.retain(|row| row.target != Target::Leader);
+    let orders = mind.reads_lists();
+    assert_eq!(asks(&orders), [claim(5)]);
+    assert_eq!(others(orders), [Effect::Resign(Target::Leader)]);
+    let orders = mind.answer(is_claim, Answer::Granted { epoch: Epoch(6), steps: 0 });
+    assert_eq!(others(orders), [Effect::Lead { target: Target::Leader, epoch: Epoch(6) }]);
+}
+
+#[test]
+fn the_belief_in_a_claim_follows_the_table_and_no_list_that_may_be_older() {
+    let row = |epoch, holder| ClaimRow { target: Target::Leader, holder: Some(m(holder)), epoch: Epoch(epoch) };
+    let projects = [1, 2].map(|id| ProjectRow { id: ProjectId(id), limit: 100 });
+    let listed = |rows: &[ClaimRow], later: bool| {
+        let mut mind = Mind::of(3);
+        let known_at = mind.now + Span::from_secs(1);
+        mind.now = known_at + Span::from_secs(1);
+        let claim = mind.node.claims.get_mut(&Target::Leader).expect("it is known");
+        (claim.row, claim.known_at) = (row(5, 2), known_at);
+        let asked_at = if later { known_at } else { Time::from_micros(known_at.micros() - 1) };
+        mind.node.claims_listed(mind.now, asked_at, rows, &projects);
+        mind.node.claims[&Target::Leader].row
+    };
+    assert_eq!(listed(&[row(6, 3)], false), row(6, 3), "a later epoch is later, whenever it was read");
+    assert_eq!(listed(&[row(5, 3)], false), row(5, 2));
+    assert_eq!(listed(&[row(4, 3)], false), row(5, 2));
+    assert_eq!(listed(&[], false), row(5, 2), "it may have been read before the grant");
+    assert_eq!(listed(&[row(4, 3)], true), row(4, 3), "the table was set back");
+    assert_eq!(listed(&[], true), ClaimRow { holder: None, ..row(5, 2) });
 }

@@ -1,11 +1,11 @@
-//! How long to wait before the next try: doubling, bounded, and jittered, so that a cluster doesn't knock in step.
+//! The wait before the next attempt: doubling, bounded and jittered, so that nodes do not reconnect in lockstep.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// A sequence of waits. Its chance comes from the seed, so the same seed waits the same.
+/// A sequence of waits. Its randomness comes from the seed, so the same seed gives the same waits.
 #[derive(Debug)]
 pub(super) struct Backoff {
     state: u64,
@@ -17,7 +17,7 @@ impl Backoff {
         Backoff { state: seed, tries: 0 }
     }
 
-    /// Forgets the failures so far.
+    /// Resets the sequence after a success.
     pub(super) fn reset(&mut self) {
         self.tries = 0;
     }
@@ -29,12 +29,12 @@ impl Backoff {
         full / 2 + full.mul_f64(self.chance() / 2.0)
     }
 
-    /// Returns a span stretched by up to a half, for things that are done now and then.
+    /// Returns a span lengthened by up to 50 %, for periodic work.
     pub(super) fn stretch(&mut self, span: Duration) -> Duration {
         span + span.mul_f64(self.chance() / 2.0)
     }
 
-    /// Returns a number in 0..1 (splitmix64).
+    /// Returns a number in 0..1 (SplitMix64).
     fn chance(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_a_bound_and_begin_again_after_a_success() {
+    fn waits_grow_to_a_bound_and_restart_after_a_success() {
         let mut backoff = Backoff::new(7);
         let waits: Vec<Duration> = (0..60).map(|_| backoff.next()).collect();
         assert!(waits.iter().all(|wait| *wait >= FIRST / 2 && *wait <= LONGEST), "{waits:?}");
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn two_seeds_do_not_knock_in_step() {
+    fn two_seeds_give_different_waits() {
         let waits = |seed| {
             let mut backoff = Backoff::new(seed);
             (0..8).map(|_| backoff.next()).collect::<Vec<_>>()

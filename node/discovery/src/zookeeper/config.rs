@@ -1,6 +1,6 @@
-//! What a node needs to know about its ZooKeeper, checked before it is used.
+//! The settings of ZooKeeper, checked before use.
 //!
-//! Secrets go in and never come out again: no `Debug`, log or error of this crate shows a password, nor the hash of one.
+//! No `Debug`, log or error of this crate shows a password or the hash of one.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,19 +22,19 @@ const CLUSTER: &str = "kylin.server.cluster-name";
 /// The port of an entry without one.
 const DEFAULT_PORT: u16 = 2181;
 
-/// The settings as they stand in `kylin.properties`; not `Debug`, for `auth` and `acl` hold secrets.
+/// The settings as written in `kylin.properties`. Not `Debug`, because `auth` and `acl` contain secrets.
 #[derive(Clone)]
 pub struct ZooKeeperSettings<'a> {
-    /// `kylin.env.zookeeper-connect-string`: `host:port,host:port`, perhaps followed by `/chroot`.
+    /// `kylin.env.zookeeper-connect-string`: `host:port,host:port`, optionally followed by `/chroot`.
     pub connect_string: &'a str,
-    /// `kylin.env.zookeeper-base-path`. Kylin 5 registers below `/kylin` whatever this says, so change it only for a cluster
-    /// of Kirin nodes alone.
+    /// `kylin.env.zookeeper-base-path`. Kylin 5 ignores it and registers below `/kylin`, so change it only for a cluster
+    /// without Kylin nodes.
     pub base_path: &'a str,
-    /// What to ask the server for; it may grant less.
+    /// The session timeout to request. The server may grant less.
     pub session_timeout: Duration,
-    /// After how much silence a server is given up and the next one tried. At most 3/5 of the session timeout has an effect.
+    /// How long a server may be silent before the next one is tried. Values above 3/5 of the session timeout have no effect.
     pub connection_timeout: Duration,
-    /// `kylin.env.zookeeper-acl-enabled`: without it, `auth` and `acl` are not looked at.
+    /// `kylin.env.zookeeper-acl-enabled`: without it, `auth` and `acl` are ignored.
     pub acl_enabled: bool,
     /// `kylin.env.zookeeper.zk-auth`: `digest:user:password`; blank for none.
     pub auth: &'a str,
@@ -62,9 +62,9 @@ impl Default for ZooKeeperSettings<'_> {
 pub struct ZooKeeperConfig {
     /// `host:port,host:port`, without a chroot.
     pub(super) servers: String,
-    /// From the connect string; empty, or begins with `/`. The client is not told of it: it could not create a chroot.
+    /// The chroot of the connect string; empty, or begins with `/`. It is not passed to the client, which cannot create one.
     pub(super) chroot: String,
-    /// A prefix of all paths, the chroot included; empty, or begins with `/`.
+    /// The prefix of all paths, including the chroot; empty, or begins with `/`.
     pub(super) base: String,
     pub(super) layout: Layout,
     pub(super) session_timeout: Duration,
@@ -81,19 +81,19 @@ pub(super) struct Auth {
 }
 
 impl ZooKeeperConfig {
-    /// Checks the settings and says which one is wrong.
+    /// Checks the settings. The error names the invalid one.
     pub fn new(settings: &ZooKeeperSettings<'_>, layout: Layout) -> Result<Self, Error> {
         let (servers, chroot) = parse_connect_string(settings.connect_string)?;
         let base_path = parse_path(BASE_PATH, settings.base_path)?;
         let cluster = layout.cluster();
         if cluster.is_empty() || cluster.contains('/') || cluster == "." || cluster == ".." {
-            return Err(wrong(CLUSTER, format!("{cluster:?} can't be part of a path")));
+            return Err(wrong(CLUSTER, format!("{cluster:?} cannot be part of a path")));
         }
         if !(MIN_SESSION..=MAX_SESSION).contains(&settings.session_timeout) {
             return Err(wrong(SESSION_TIMEOUT, "allowed are 100 ms to 1 h".to_owned()));
         }
         if settings.connection_timeout.is_zero() {
-            return Err(wrong(CONNECTION_TIMEOUT, "0 would give up every server at once".to_owned()));
+            return Err(wrong(CONNECTION_TIMEOUT, "with 0, every server would time out at once".to_owned()));
         }
         let (auth, acl) = if settings.acl_enabled {
             (parse_auth(settings.auth)?, parse_acl(settings.acl)?)
@@ -158,7 +158,7 @@ fn parse_connect_string(text: &str) -> Result<(String, String), Error> {
     Ok((checked.join(","), chroot))
 }
 
-/// Checks an absolute path and strips the slash at its end; `/` becomes nothing.
+/// Checks an absolute path and removes the slash at its end; `/` becomes empty.
 fn parse_path(setting: &'static str, path: &str) -> Result<String, Error> {
     let path = path.trim().trim_end_matches('/');
     if path.is_empty() {
@@ -191,14 +191,14 @@ fn parse_auth(text: &str) -> Result<Option<Auth>, Error> {
 fn parse_acl(text: &str) -> Result<Vec<Acl>, Error> {
     let entries: Vec<&str> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
     if entries.is_empty() {
-        return Err(wrong(ACL, "an empty list would let nobody read; the default is world:anyone:rwcda".to_owned()));
+        return Err(wrong(ACL, "an empty list allows no access; the default is world:anyone:rwcda".to_owned()));
     }
     entries.into_iter().enumerate().map(|(i, entry)| parse_acl_entry(i + 1, entry)).collect()
 }
 
-/// Parses `scheme:id:permissions`; the id may hold colons itself, as in `digest:user:hash:rwcda`.
+/// Parses `scheme:id:permissions`. The id may contain colons, as in `digest:user:hash:rwcda`.
 fn parse_acl_entry(position: usize, entry: &str) -> Result<Acl, Error> {
-    // An id may be the hash of a password: an error names the position only.
+    // An id may be the hash of a password, so the error names only the position.
     let wrong = |reason: &str| wrong(ACL, format!("entry {position}: {reason}"));
     let shape = "write scheme:id:permissions, for example world:anyone:rwcda";
     let (scheme, rest) = entry.split_once(':').ok_or_else(|| wrong(shape))?;
@@ -207,7 +207,7 @@ fn parse_acl_entry(position: usize, entry: &str) -> Result<Acl, Error> {
         "world" if id != "anyone" => return Err(wrong("the only id of the scheme world is anyone")),
         "digest" if !id.contains(':') => return Err(wrong("write digest:user:hash:permissions")),
         "world" | "digest" | "auth" | "ip" | "sasl" | "x509" => {}
-        _ => return Err(wrong("the scheme is none of world, auth, digest, ip, sasl, x509")),
+        _ => return Err(wrong("the scheme must be world, auth, digest, ip, sasl or x509")),
     }
     let mut permission = Permission::NONE;
     for letter in letters.chars() {
@@ -218,11 +218,11 @@ fn parse_acl_entry(position: usize, entry: &str) -> Result<Acl, Error> {
                 'c' => Permission::CREATE,
                 'd' => Permission::DELETE,
                 'a' => Permission::ADMIN,
-                _ => return Err(wrong("permissions are letters out of rwcda")),
+                _ => return Err(wrong("permissions are letters of rwcda")),
             };
     }
     if permission == Permission::NONE {
-        return Err(wrong("without permissions nobody could use it; letters are rwcda"));
+        return Err(wrong("the permissions are missing; letters are rwcda"));
     }
     Ok(Acl::new(permission, AuthId::new(scheme, id)))
 }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_get_a_port_and_the_chroot_goes_before_the_base_path() {
+    fn servers_get_a_default_port_and_the_chroot_precedes_the_base_path() {
         let plain = config(|_| {}).expect("valid");
         assert_eq!((plain.servers.as_str(), plain.base.as_str()), ("zk1:2181,zk2:2181", "/kylin"));
         let rooted = config(|s| s.connect_string = "zk1,[::1]:2182/apps/olap/").expect("valid");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn access_lists_are_read_and_looked_at_only_when_enabled() {
+    fn access_lists_are_parsed_only_when_enabled() {
         let acl = |text: &'static str| {
             config(|s| {
                 (s.acl_enabled, s.auth, s.acl) = (true, "digest:kylin:s3cret", text);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_in_no_text() {
+    fn no_text_contains_a_secret() {
         let with_secrets = config(|s| {
             (s.acl_enabled, s.auth, s.acl) = (true, "digest:kylin:s3cret", "digest:kylin:aGFzaA==:rwcda");
         })

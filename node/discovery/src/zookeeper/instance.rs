@@ -1,8 +1,8 @@
 //! The payload of a registration: Curator's `ServiceInstance` as JSON, with Spring Cloud's payload inside.
 //!
-//! We write what Curator and Spring write, field by field and in their order: a payload without its `@class` breaks a Java reader,
-//! and one such node hides a whole service from it. We read far more than that: of all fields only the address and the port must be
-//! there, for rolling upgrades and foreign writers have already shown every other variation.
+//! Written payloads equal those of Curator and Spring, field by field and in their order: a payload without its `@class` breaks
+//! a Java reader, and one such node hides a whole service from it. Reading is tolerant: only address and port are required,
+//! because rolling upgrades and other writers have produced every other variation.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::peer::{Announcement, INSTANCE_STATUS, Peer, Role, STATUS_UP, Source};
 
 const SPRING_INSTANCE: &str = "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance";
 const JAVA_MAP: &str = "java.util.LinkedHashMap";
-/// The status that stands for Curator's `"enabled": false`.
+/// The status for Curator's `"enabled": false`.
 const STATUS_DISABLED: &str = "DISABLED";
 
 #[derive(Serialize)]
@@ -78,7 +78,7 @@ pub(super) fn write(layout: &Layout, announcement: &Announcement, registered_at_
         Layout::Kylin5 { .. } => {
             let mut metadata = BTreeMap::from([(INSTANCE_STATUS, STATUS_UP)]);
             metadata.extend(announcement.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-            // Spring's name of its application context; the role is the application's name.
+            // The id of Spring's application context. The role is the application's name.
             let payload = Payload::Spring { class: SPRING_INSTANCE, id: format!("{role}-1"), name: role, metadata };
             (role, payload, Some(URI_SPEC))
         }
@@ -100,14 +100,14 @@ pub(super) fn write(layout: &Layout, announcement: &Announcement, registered_at_
     serde_json::to_vec(&instance).expect("strings and numbers always make JSON")
 }
 
-/// Reads a registration that anybody may have written; the error says what makes it useless.
+/// Parses a registration of any writer. The error says why it is unusable.
 ///
-/// `role` is what its directory says; without that the payload must say it.
+/// `role` is the role of its directory; without one, the payload must name it.
 pub(super) fn read(node_name: &str, role: Option<Role>, data: &[u8]) -> Result<Peer, String> {
     if data.is_empty() {
         return Err("it is empty".to_owned());
     }
-    let json: Value = serde_json::from_slice(data).map_err(|error| format!("it is no JSON: {error}"))?;
+    let json: Value = serde_json::from_slice(data).map_err(|error| format!("it is not JSON: {error}"))?;
     let text = |value: &Value| value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let host = text(&json["address"]).ok_or("it has no address")?;
     let port = [&json["port"], &json["sslPort"]]
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_for_kylin_5_is_byte_for_byte_what_spring_and_curator_write() {
+    fn a_registration_for_kylin_5_equals_that_of_spring_and_curator_byte_for_byte() {
         let written = write(&Layout::Kylin5 { unique_id: "k".to_owned() }, &announcement(), 1795174237107);
         assert_eq!(
             String::from_utf8(written).expect("text"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_in_both_layouts() {
+    fn a_written_registration_can_be_read_in_both_layouts() {
         let five = write(&Layout::Kylin5 { unique_id: "k".to_owned() }, &announcement(), 7);
         let peer = read("x", Some(Role::All), &five).expect("a peer");
         assert_eq!(
@@ -206,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn the_least_that_can_be_used_is_an_address_and_a_port() {
+    fn an_address_and_a_port_are_enough() {
         let peer = read("name", Some(Role::Query), br#"{"address":"h","port":7}"#).expect("a peer");
         assert_eq!((peer.id.as_str(), peer.port, peer.registered_at_ms), ("name", 7, None));
         for (data, complaint) in [
             (&b""[..], "empty"),
-            (b"\xff\xfe", "no JSON"),
-            (b"10.0.0.1", "no JSON"),
+            (b"\xff\xfe", "not JSON"),
+            (b"10.0.0.1", "not JSON"),
             (b"[]", "no address"),
             (br#"{"address":" ","port":7}"#, "no address"),
             (br#"{"address":"h","port":"7"}"#, "no port"),

@@ -1,19 +1,19 @@
-//! Where registrations stand in ZooKeeper's tree, and what keeps two clusters apart there.
+//! The paths of registrations in ZooKeeper, and how they separate clusters.
 
 use uuid::Uuid;
 
 use crate::peer::Role;
 
-/// Which of Kylin's trees is used.
+/// The layout of paths; Kylin has had two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// Kylin 5: `<base>/<unique-id>/services/{all|job|query}/<uuid>`, the role is the service name.
+    /// Kylin 5: `<base>/<unique-id>/services/{all|job|query}/<uuid>`. The role is the service name.
     Kylin5 {
         /// See [`unique_id`].
         unique_id: String,
     },
-    /// Kylin 3 and 4 with `kylin.server.self-discovery-enabled`: `<base>/<cluster>/service/cluster_servers/<uuid>`, the role
-    /// stands in the payload.
+    /// Kylin 3 and 4 with `kylin.server.self-discovery-enabled`: `<base>/<cluster>/service/cluster_servers/<uuid>`. The role is
+    /// in the payload.
     SelfDiscovery {
         /// `kylin.server.cluster-name`.
         cluster: String,
@@ -24,7 +24,7 @@ pub enum Layout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Container {
     pub(super) path: String,
-    /// The role of everything in it; `None` if each payload names its own.
+    /// The role of all its entries; `None` if each payload names its own.
     pub(super) role: Option<Role>,
 }
 
@@ -37,7 +37,7 @@ impl Layout {
         }
     }
 
-    /// Returns every directory that has to be read to know all peers.
+    /// Returns every directory that must be read to know all peers.
     pub(super) fn containers(&self, base: &str) -> Vec<Container> {
         match self {
             Layout::Kylin5 { .. } => Role::EVERY
@@ -65,12 +65,12 @@ impl Layout {
 /// The service name of Kylin 3 and 4.
 pub(super) const SELF_DISCOVERY_SERVICE: &str = "cluster_servers";
 
-/// Returns the name under which a cluster keeps its registrations: identifier and database, made fit for a path.
+/// Returns the name under which a cluster keeps its registrations, made of identifier and database.
 ///
-/// That is Kylin's rule: the metadata identifier, `_`, the JDBC URL up to `?`, and every character that is not an ASCII letter,
-/// digit or `_` becomes `_`. The database belongs to it, so that clusters which share a ZooKeeper and an identifier but not a
-/// database never mix. Whoever has no JDBC URL passes another string that is unique to the database; with `None` the identifier
-/// alone counts, as in Kylin's cloud channel.
+/// This is Kylin's rule: the metadata identifier, `_`, and the JDBC URL up to `?`. Every character that is not an ASCII letter,
+/// digit or `_` becomes `_`. The name contains the database, so clusters with one ZooKeeper and one identifier but different
+/// databases stay apart. Without a JDBC URL, pass another string that is unique to the database. With `None`, the name is the
+/// identifier, as in Kylin's cloud channel.
 pub fn unique_id(identifier: &str, jdbc_url: Option<&str>) -> String {
     let database = jdbc_url.map(|url| url.split('?').next().unwrap_or(url));
     let whole = match database {

@@ -1,4 +1,4 @@
-//! One session with ZooKeeper: how it begins, and requests that never wait for ever.
+//! One session with ZooKeeper: its start, and requests with a bounded wait.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use zookeeper_client::{Client, Error as ZkError};
 
 use super::config::ZooKeeperConfig;
 
-/// No request waits longer than this for its answer, whatever the timeouts of session and connection are.
+/// The longest wait for an answer, whatever the timeouts of session and connection are.
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
-/// For how long the server is given to hear that a session ends.
+/// The longest wait for the server to end a session.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A session.
@@ -22,7 +22,7 @@ pub(super) struct Link {
 impl Link {
     /// Tries every server once.
     ///
-    /// The client would go on by itself, with waits that grow to half a minute; our own loop tries again sooner.
+    /// The client's own retries wait up to half a minute; our loop tries again sooner.
     pub(super) async fn open(config: &ZooKeeperConfig) -> Result<Self, ZkError> {
         let mut connector = Client::connector()
             .with_session_timeout(config.session_timeout)
@@ -40,17 +40,17 @@ impl Link {
         &self.client
     }
 
-    /// Returns the number of the session, as registrations carry it.
+    /// Returns the session id, as registrations contain it.
     pub(super) fn session(&self) -> i64 {
         self.client.session_id().0
     }
 
-    /// Waits for an answer, with bounded patience. After [`ZkError::Timeout`] the request may or may not have been done.
+    /// Waits for an answer, up to a limit. After [`ZkError::Timeout`] the request may or may not have been executed.
     pub(super) async fn ask<T>(&self, request: impl Future<Output = Result<T, ZkError>>) -> Result<T, ZkError> {
         timeout(self.patience, request).await.unwrap_or(Err(ZkError::Timeout))
     }
 
-    /// Ends the session, so that its registrations vanish at once; waits a moment for the server to hear it.
+    /// Ends the session, so that its registrations disappear at once. Waits briefly for the server.
     pub(super) async fn close(self) {
         let mut states = self.client.state_watcher();
         drop(self.client);

@@ -1,12 +1,12 @@
 //! A copy of the directories of registrations, kept by watches.
 //!
-//! A watch only marks what has to be read again; what is published is always the result of a read. So a lost, late or doubled event
-//! costs a read or some time, never a wrong list. Underneath, everything is read again now and then without any event.
+//! A watch only marks what must be read again. The published list is always the result of a read. So a lost, late or repeated
+//! event costs a read or some time, never a wrong list. In addition, everything is read again periodically.
 //!
-//! Directories may be missing, vanish when they are empty (Curator makes containers) and come back: a missing one is watched for
-//! its creation. A registration that can't be read is reported once and left out; the others are not touched by it.
+//! Directories may be missing, disappear when they are empty (Curator creates containers), and come back. A missing directory
+//! is watched for its creation. An unreadable registration is reported once and left out; it does not affect the others.
 //!
-//! One mirror belongs to one session and is thrown away with it: watches don't outlive a session.
+//! A mirror belongs to one session and is dropped with it, because watches end with their session.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,20 +21,20 @@ use super::layout::Container;
 use super::link::Link;
 use crate::peer::{Peer, Peers};
 
-/// How many registrations are asked for at once: enough to hide the way to the server, few enough not to flood it.
+/// Registrations that are requested at once: enough to hide the latency, few enough not to flood the server.
 const READS_AT_ONCE: usize = 64;
 
-/// The directories as they were read last.
+/// The directories as last read.
 pub(super) struct Mirror {
     directories: Vec<Directory>,
-    /// One for each watch that is set; it ends with the mark that its event stands for.
+    /// One future per watch that is set. It completes with the mark for its event.
     watches: FuturesUnordered<Watch>,
 }
 
-/// Waits for the event of one watch. A mirror is looked at while others wait, so it is `Sync` and so is this.
+/// Waits for the event of one watch. `Sync`, because a mirror is read while other tasks wait.
 type Watch = Pin<Box<dyn Future<Output = Mark> + Send + Sync>>;
 
-/// What has to be read again.
+/// What must be read again.
 enum Mark {
     Directory(usize),
     Entry(usize, String),
@@ -42,36 +42,36 @@ enum Mark {
 
 struct Directory {
     container: Container,
-    /// Has to be listed again.
+    /// Whether it must be listed again.
     stale: bool,
-    /// A watch on it is set.
+    /// Whether a watch on it is set.
     watched: bool,
-    /// Was it ever listed in this session?
+    /// Whether it has been listed in this session.
     listed: bool,
     entries: BTreeMap<String, Entry>,
 }
 
 #[derive(Default)]
 struct Entry {
-    /// Is it as it was read last, or has it to be read again?
+    /// Whether the last read is current.
     fresh: bool,
     watched: bool,
     read: Option<Read>,
 }
 
-/// One registration as it was read.
+/// One registration as last read.
 pub(super) struct Read {
     pub(super) stamp: Stamp,
-    /// The peer, or what makes the registration useless.
+    /// The peer, or why the registration is unusable.
     peer: Result<Peer, String>,
 }
 
-/// When and by whom a registration was made, in ZooKeeper's own terms.
+/// The creation of a registration, in ZooKeeper's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// The transaction that created it: the order in which registrations were made.
+    /// The transaction that created it; gives the order of registrations.
     pub(super) created: i64,
-    /// The session that it goes away with; 0 if somebody made it to stay.
+    /// The session that owns it; 0 for a persistent entry.
     pub(super) owner: i64,
     pub(super) version: i32,
 }
@@ -97,13 +97,13 @@ impl Mirror {
         Mirror { directories, watches: FuturesUnordered::new() }
     }
 
-    /// Waits until something has to be read again. Cancel safe; never ends while no watch is set.
+    /// Waits until something must be read again. Cancel safe. Never completes while no watch is set.
     pub(super) async fn disturbed(&mut self) {
         match self.watches.next().await {
             Some(mark) => self.mark(mark),
             None => std::future::pending().await,
         }
-        // What came in meanwhile shares the read that follows.
+        // Events that arrived meanwhile share the next read.
         while let Some(Some(mark)) = self.watches.next().now_or_never() {
             self.mark(mark);
         }
@@ -123,7 +123,7 @@ impl Mirror {
         }
     }
 
-    /// Marks everything to be read again; the watches stay.
+    /// Marks everything to be read again. The watches stay.
     pub(super) fn mark_all(&mut self) {
         for directory in &mut self.directories {
             directory.stale = true;
@@ -131,12 +131,12 @@ impl Mirror {
         }
     }
 
-    /// Marks the directories to be listed again; what is in them stays as it is read.
+    /// Marks the directories to be listed again. Their entries stay as read.
     pub(super) fn mark_directories(&mut self) {
         self.directories.iter_mut().for_each(|directory| directory.stale = true);
     }
 
-    /// Marks a registration to be read again, and the list that it stands in.
+    /// Marks a registration and its directory to be read again.
     pub(super) fn mark_path(&mut self, path: &str) {
         let Some((parent, name)) = path.rsplit_once('/') else { return };
         for directory in self.directories.iter_mut().filter(|directory| directory.container.path == parent) {
@@ -147,7 +147,7 @@ impl Mirror {
         }
     }
 
-    /// Reads what is marked. After an error the rest stays marked.
+    /// Reads what is marked. After an error, the rest stays marked.
     pub(super) async fn refresh(&mut self, link: &Link) -> Result<(), ZkError> {
         for i in 0..self.directories.len() {
             self.list(link, i).await?;
@@ -191,7 +191,7 @@ impl Mirror {
                             Mark::Directory(i)
                         }));
                         if stat.is_some() {
-                            // It appeared in between. The watch just set fires once more than needed, which does no harm.
+                            // It appeared in between. The watch fires once more than needed, which is harmless.
                             continue;
                         }
                         directory.watched = true;
@@ -240,13 +240,13 @@ impl Mirror {
                         let peer = instance::read(name, container.role, &data);
                         (entry.fresh, entry.read) = (true, Some(Read { stamp: Stamp::from(&stat), peer }));
                     }
-                    // It went between the two reads; the directory's watch tells of it too.
+                    // It was deleted between the two reads. The directory's watch reports that, too.
                     Err(ZkError::NoNode) => _ = entries.remove(name),
-                    // Somebody else's secret, perhaps: not ours to read, and no reason to lose sight of the others.
+                    // Another writer's access list forbids reading it. The other registrations are not affected.
                     Err(ZkError::NoAuth) => {
                         let entry = entries.entry(name.clone()).or_default();
                         let stamp = Stamp { created: 0, owner: 0, version: -1 };
-                        let peer = Err("reading it is not allowed".to_owned());
+                        let peer = Err("permission denied".to_owned());
                         (entry.fresh, entry.read) = (true, Some(Read { stamp, peer }));
                     }
                     Err(error) => return Err(error),
@@ -263,12 +263,12 @@ impl Mirror {
         directory.entries.get(name)?.read.as_ref()
     }
 
-    /// Lists every registration that makes a peer, with its path.
+    /// Lists every usable registration with its path.
     pub(super) fn readable(&self) -> impl Iterator<Item = (String, Stamp, &Peer)> {
         self.reads().filter_map(|(path, read)| Some((path, read.stamp, read.peer.as_ref().ok()?)))
     }
 
-    /// Returns every registration that makes none, by path, with the reason.
+    /// Returns every unusable registration by path, with the reason.
     pub(super) fn unreadable(&self) -> BTreeMap<String, String> {
         self.reads().filter_map(|(path, read)| Some((path, read.peer.as_ref().err()?.clone()))).collect()
     }
@@ -280,7 +280,7 @@ impl Mirror {
         })
     }
 
-    /// Is everything read that has to be read?
+    /// Whether nothing is marked to be read.
     pub(super) fn is_whole(&self) -> bool {
         let whole = |directory: &Directory| {
             directory.listed && !directory.stale && directory.entries.values().all(|entry| entry.fresh)
@@ -288,7 +288,7 @@ impl Mirror {
         self.directories.iter().all(whole)
     }
 
-    /// Returns the peers; of two at one address the one that registered later counts.
+    /// Returns the peers. Of two with one address, the one that registered later counts.
     pub(super) fn peers(&self) -> Peers {
         let mut oldest_first: Vec<(i64, &Peer)> =
             self.readable().map(|(_, stamp, peer)| (stamp.created, peer)).collect();

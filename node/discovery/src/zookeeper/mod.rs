@@ -1,12 +1,12 @@
 //! Discovery through ZooKeeper, with Kylin's paths and payloads.
 //!
-//! A node registers an ephemeral node and watches the directories in which all others do the same; Curator and Spring Cloud
-//! clients see the same thing and can be seen. What happens when (and what does not) is told where it is done: the background
-//! work in `worker`, the entry in `registration`, the reading in `mirror`.
+//! A node creates an ephemeral znode and watches the directories in which all other nodes do the same. Curator and Spring Cloud
+//! clients see the same registrations and are seen. The background work is in `worker`, the node's entry in `registration`, the
+//! reading in `mirror`.
 //!
-//! Servers since 3.5 will do; what they lack against later ones is made up for.
+//! Servers from version 3.5 on are supported; features that they lack are replaced.
 //!
-//! The client library stays behind this module; no type of it shows outside.
+//! The client library is hidden behind this module: none of its types is public.
 
 mod backoff;
 mod config;
@@ -35,31 +35,31 @@ use crate::peer::{Announcement, Peer, Peers, Role};
 use crate::{BoxFuture, Discovery};
 use worker::Worker;
 
-/// Reads a registration as anybody may have written it; `role` is what its directory says.
+/// Parses a registration of any writer; `role` is the role of its directory.
 ///
 /// # Errors
-/// What makes it useless.
+/// Why it is unusable.
 pub fn parse_registration(node_name: &str, role: Option<Role>, data: &[u8]) -> Result<Peer, String> {
     instance::read(node_name, role, data)
 }
 
-/// For how long a caller is made to wait for a farewell.
+/// The longest wait of a caller for a withdrawal.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What should be registered.
+/// The registration that is requested.
 #[derive(Clone, Debug, Default)]
 struct Wish {
     wanted: Option<Arc<Wanted>>,
-    /// Counts the wishes.
+    /// Counts the requests.
     revision: u64,
-    /// Nothing at all, for ever.
+    /// None, and discovery ends.
     stop: bool,
 }
 
 #[derive(Debug)]
 struct Wanted {
     announcement: Announcement,
-    /// Wall time, for people; taken when the wish was made and kept through all sessions.
+    /// Wall time of the request, for display; the same in all sessions.
     registered_at_ms: i64,
 }
 
@@ -74,14 +74,14 @@ pub struct ZooKeeperDiscovery {
 }
 
 impl ZooKeeperDiscovery {
-    /// Begins to connect, and returns at once.
+    /// Starts connecting and returns at once.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Outside a tokio runtime.
     pub fn start(config: ZooKeeperConfig) -> Self {
         let (wish, wishes) = watch::channel(Wish::default());
         let (peers_out, peers) = watch::channel(Arc::new(Peers::default()));
-        let starting = Health::Off.after(Some("ZooKeeper was not reached yet".into()));
+        let starting = Health::Off.after(Some("ZooKeeper has not been reached yet".into()));
         let health = Arc::new(watch::Sender::new(starting));
         let (settled_out, settled) = watch::channel(0);
         let (_, seed) = Uuid::new_v4().as_u64_pair();
@@ -90,7 +90,7 @@ impl ZooKeeperDiscovery {
         ZooKeeperDiscovery { wish, peers, health, settled, worker }
     }
 
-    /// Replaces the wish; returns its number.
+    /// Replaces the request and returns its number.
     fn wish_for(&self, announcement: Option<Announcement>, stop: bool) -> Result<u64, Error> {
         let mut revision = Err(Error::Stopped);
         self.wish.send_if_modified(|wish| {

@@ -1,14 +1,15 @@
-//! This node's own registration: one ephemeral node that is brought in line with a wish, again and again.
+//! This node's own registration: one ephemeral znode, which every pass makes equal to the requested one.
 //!
-//! The entry bears the id of the announcement, so a second attempt meets what a first one left behind, and decides by its owner:
+//! The entry is named by the id of the announcement. A later attempt may find an existing entry, and decides by its owner:
 //!
-//! - this session: the reply to the creation was lost; the entry is ours;
-//! - an earlier session of this process: it has not ended yet for the server; replaced in one transaction, nobody sees a gap;
-//! - anybody else, when this process has not registered before: an earlier run of this node; replaced likewise. Newest wins;
-//! - anybody else afterwards: somebody newer runs under our id. We step back and say so, instead of fighting over the entry.
+//! - this session: the reply to the creation was lost, and the entry is ours;
+//! - an earlier session of this process, which the server has not ended yet: the entry is replaced in one transaction, so no
+//!   client sees a gap;
+//! - another owner, before this process has registered: an earlier run of this node. It is replaced in the same way;
+//! - another owner afterwards: a newer process runs under our id. This process gives up the entry and reports it.
 //!
-//! An entry of an earlier run under another id at the same address is removed once, at the first registration, if it is older than
-//! ours. Only once: two nodes that were given one address by mistake must not remove each other for ever.
+//! An entry of an earlier run with another id at the same address is removed once, at the first registration, if it is older than
+//! ours. Only once: two nodes with one address by mistake must not remove each other's entries forever.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,20 +22,20 @@ use super::link::Link;
 use super::mirror::{Mirror, Stamp};
 use super::{Wish, instance};
 
-/// How many sessions of our own are remembered. The oldest have long ended for the server.
+/// The number of own sessions that are remembered. The server has long ended older ones.
 const SESSIONS_REMEMBERED: usize = 16;
-/// How often a step is tried again when the tree changed under it, before the next pass has to do it.
+/// How often a step is repeated when the tree changes meanwhile, before it is left to the next pass.
 const TRIES: usize = 4;
 
-/// Why the registration is not as it is wished.
+/// Why the registration is not as requested.
 #[derive(Debug)]
 pub(super) enum Trouble {
     ZooKeeper(ZkError),
     /// Another process registered under our id after us.
     Replaced,
-    /// The session is not the one that made our registration.
+    /// The session is not the one that created our registration.
     AnotherSession,
-    /// The tree kept changing under our hands.
+    /// The tree kept changing.
     Unsteady,
 }
 
@@ -44,23 +45,23 @@ impl From<ZkError> for Trouble {
     }
 }
 
-/// What is known of this node's registration, across sessions.
+/// What is known about this node's registration, across sessions.
 pub(super) struct Registration {
     config: Arc<ZooKeeperConfig>,
-    /// Our own sessions, the latest last.
+    /// Own sessions, the latest last.
     sessions: Vec<i64>,
-    /// Paths at which an entry of ours may stand, because we once asked to create it.
+    /// Paths that may contain an entry of ours, because its creation was requested.
     traces: BTreeSet<String>,
-    /// What stands, as far as we know.
+    /// The registered entry, as far as is known.
     current: Option<Current>,
     /// The path at which this process registered before.
     established: Option<String>,
-    /// The id and address for which older entries were removed.
+    /// The id and address for which older entries have been removed.
     cleared_for: Option<(Uuid, String, u16)>,
     lacks: Lacks,
 }
 
-/// What the servers were found not to know. Asking costs the connection each time, so it is done once.
+/// Features that the servers turned out to lack. Trying one costs the connection, so each is tried once.
 #[derive(Default)]
 struct Lacks {
     /// Container nodes (before 3.5.1).
@@ -89,12 +90,12 @@ impl Registration {
         }
     }
 
-    /// Can't there be any entry of ours?
+    /// Whether no entry of ours can exist.
     pub(super) fn is_traceless(&self) -> bool {
         self.traces.is_empty()
     }
 
-    /// Makes the registration what the wish says, and marks what that changed. Does nothing if it is so, as far as is known.
+    /// Makes the registration equal to the request and marks what that changed. Does nothing if they are equal as far as known.
     pub(super) async fn align(&mut self, link: &Link, wish: &Wish, mirror: &mut Mirror) -> Result<(), Trouble> {
         self.remember(link.session());
         let mut wanted_at = None;
@@ -130,7 +131,7 @@ impl Registration {
         Ok(())
     }
 
-    /// Checks the registration against what was read; forgets it if it is gone, and then says so.
+    /// Compares the registration with what was read. Forgets it if it is gone, and reports that.
     pub(super) fn is_confirmed_by(&mut self, mirror: &Mirror) -> bool {
         let stands = self
             .current
@@ -142,17 +143,17 @@ impl Registration {
         stands
     }
 
-    /// Makes sure, after a reconnection, that the server still knows us by the session that made our registration.
+    /// Checks, after a reconnection, that the session is still the one that created our registration.
     ///
-    /// Some servers that speak ZooKeeper's protocol hand out another session without a word, and the client takes it. The
-    /// registration then vanishes with the old one, so the change is treated like an expiry.
+    /// Some servers that speak ZooKeeper's protocol silently assign another session, and the client accepts it. The registration
+    /// then disappears with the old session, so the change is treated like an expiry.
     pub(super) async fn recognise(&mut self, link: &Link) -> Result<(), Trouble> {
         let ours = self.current.as_ref().filter(|current| current.session == link.session());
         let Some(current) = ours.filter(|_| !self.lacks.ephemerals) else { return Ok(()) };
         match link.ask(link.client().list_ephemerals(&current.path)).await {
             Ok(paths) if paths.contains(&current.path) => Ok(()),
             Ok(_) => Err(Trouble::AnotherSession),
-            // Then the watch on the registration will tell, when the old session ends.
+            // The watch on the registration fires when the old session ends.
             Err(ZkError::Unimplemented) => {
                 self.lacks.ephemerals = true;
                 Ok(())
@@ -161,7 +162,7 @@ impl Registration {
         }
     }
 
-    /// Removes, once for each id and address, what an earlier run of this node left at our address under another id.
+    /// Removes, once per id and address, what an earlier run of this node left at our address under another id.
     pub(super) async fn remove_duplicates(&mut self, link: &Link, wish: &Wish, mirror: &Mirror) -> Result<(), Trouble> {
         let (Some(wanted), Some(current)) = (&wish.wanted, &self.current) else { return Ok(()) };
         let ours = &wanted.announcement;
@@ -179,7 +180,7 @@ impl Registration {
         for (path, stamp, _) in stale {
             match link.ask(link.client().delete(&path, Some(stamp.version))).await {
                 Ok(()) => tracing::info!(%path, "removed an older registration of this address"),
-                // It went by itself, somebody uses it, or it is not ours to remove.
+                // It is gone, changed, or protected by an access list.
                 Err(ZkError::NoNode | ZkError::BadVersion | ZkError::NoAuth) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -201,7 +202,7 @@ impl Registration {
         }
     }
 
-    /// Creates the entry, or makes it ours.
+    /// Creates the entry, or takes it over.
     async fn register(&mut self, link: &Link, path: &str, data: &[u8]) -> Result<Stamp, Trouble> {
         let client = link.client();
         let config = self.config.clone();
@@ -242,7 +243,7 @@ impl Registration {
         Err(Trouble::Unsteady)
     }
 
-    /// Removes an entry that one of our sessions made.
+    /// Removes an entry that one of our sessions created.
     async fn erase(&self, link: &Link, path: &str) -> Result<(), Trouble> {
         for _ in 0..TRIES {
             match self.stamp(link, path).await? {
@@ -263,7 +264,7 @@ impl Registration {
         Ok(link.ask(link.client().check_stat(path)).await?.as_ref().map(Stamp::from))
     }
 
-    /// Creates the directories above an entry: the chroot to stay, everything below as containers, like Curator.
+    /// Creates the directories above an entry: the chroot as persistent znodes, everything below as containers, like Curator.
     async fn make_parents(&mut self, link: &Link, path: &str) -> Result<(), Trouble> {
         let client = link.client();
         let config = self.config.clone();
@@ -275,7 +276,7 @@ impl Registration {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let mode = if self.lacks.containers { CreateMode::Persistent } else { CreateMode::Container };
         let made = link.ask(client.mkdir(parent, &mode.with_acls(acls))).await;
-        // The next pass makes ordinary directories.
+        // The next pass creates persistent directories.
         self.lacks.containers |= made == Err(ZkError::Unimplemented);
         Ok(made?)
     }

@@ -1,10 +1,10 @@
-//! The background work: sessions one after the other, and within each the same pass over and over.
+//! The background work: one session after the other, and the same pass repeated within each session.
 //!
-//! A pass brings the registration in line with the wish, reads what has to be read, publishes, and tells the health. It runs whenever
-//! anything happened: a watch, a new wish, a reconnection, a timer. Nothing is remembered of *what* happened; a pass finds out.
+//! A pass makes the registration equal to the request, reads what is marked, publishes the list and reports the health. It runs
+//! after every event: a watch, a new request, a reconnection, a timer. A pass does not depend on which event it was.
 //!
-//! The client reconnects by itself while a session lasts, with waits that grow. After a short while we let go of it and begin a new
-//! session instead: a session is worth nothing to us but the entry it carries, and the new one takes that over without a gap.
+//! The client reconnects on its own while a session lasts, with growing waits. After a short time the worker drops it and starts
+//! a new session. A session is needed only for its entry, and the new session takes the entry over without a gap.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,32 +25,32 @@ use crate::clock;
 use crate::health::Health;
 use crate::peer::Peers;
 
-/// How often everything is read again without any event, at least.
+/// The interval at which everything is read again without an event, at least.
 const REREAD_EVERY: Duration = Duration::from_secs(60);
-/// How much that is stretched for each peer: a node never reads more than one entry a second on average.
+/// How much this interval grows per peer: a node reads at most one entry a second on average.
 const REREAD_PER_PEER: Duration = Duration::from_secs(1);
-/// How far apart the reads that watches ask for are, for each peer: when many nodes start at once, each of them must not list all
-/// others once for every one of them.
+/// The minimum time between reads caused by watches, per peer. When many nodes start at once, each must not list all others once
+/// per node.
 const SPACE_PER_PEER: Duration = Duration::from_millis(1);
 const SPACE_MAX: Duration = Duration::from_secs(1);
-/// After how long without a connection a new session is begun, at most.
+/// The longest time without a connection before a new session is started.
 const APART_MAX: Duration = Duration::from_secs(5);
 
-/// The work and all that it keeps across sessions.
+/// The worker and its state across sessions.
 pub(super) struct Worker {
     config: Arc<ZooKeeperConfig>,
     wish: watch::Receiver<Wish>,
     peers: watch::Sender<Arc<Peers>>,
     health: Arc<watch::Sender<Health>>,
-    /// The latest wish that came true.
+    /// The latest request that was fulfilled.
     settled: watch::Sender<u64>,
     registration: Registration,
     backoff: Backoff,
-    /// Unreadable registrations that were reported, with the reason.
+    /// Unusable registrations that were reported, with the reason.
     reported: BTreeMap<String, String>,
 }
 
-/// Why a session is over.
+/// Why a session ended.
 enum End {
     Stopped,
     Lost(String),
@@ -77,7 +77,7 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop, or nobody is left to tell it.
+    /// Runs until it is told to stop, or until no handle is left.
     pub(super) async fn run(mut self) {
         loop {
             let config = self.config.clone();
@@ -99,9 +99,9 @@ impl Worker {
         self.health.send_replace(Health::Off);
     }
 
-    /// Does something that needs no session; `None` if it was told to stop instead.
+    /// Waits for something that needs no session; `None` if the worker was told to stop.
     ///
-    /// A wish to be unregistered comes true at once if there can't be anything to remove.
+    /// A request to withdraw is fulfilled at once if there cannot be an entry to remove.
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut wish = self.wish.clone();
         tokio::pin!(work);
@@ -122,7 +122,7 @@ impl Worker {
         }
     }
 
-    /// Works on one session until it is lost.
+    /// Serves one session until it is lost.
     async fn serve(&mut self, link: Link) -> End {
         let mut states = link.client().state_watcher();
         let mut wish = self.wish.clone();
@@ -152,7 +152,7 @@ impl Worker {
                 }
             }
             if wished.stop {
-                // Without a connection there is nobody to take leave of.
+                // Without a connection, the session cannot be closed.
                 if apart_until.is_none() {
                     link.close().await;
                 }
@@ -191,7 +191,7 @@ impl Worker {
         }
     }
 
-    /// Brings everything in line once. Trouble with the registration does not keep the peers from being read.
+    /// Runs one pass. A problem with the registration does not prevent reading the peers.
     async fn pass(
         &mut self,
         link: &Link,
@@ -229,7 +229,7 @@ impl Worker {
         let unreadable = mirror.unreadable();
         for (path, reason) in &unreadable {
             if self.reported.get(path) != Some(reason) {
-                tracing::warn!(%path, %reason, "a registration can't be read; it is left out");
+                tracing::warn!(%path, %reason, "ignoring an unusable registration");
             }
         }
         self.reported = unreadable;
@@ -243,7 +243,7 @@ impl Worker {
         });
     }
 
-    /// Tells what is wrong, or that nothing is; logs when that changes.
+    /// Publishes the health and logs its changes.
     fn complain(&self, reason: Option<String>) {
         let reason: Option<Arc<str>> = reason.map(Arc::from);
         self.health.send_if_modified(|health| {
@@ -263,19 +263,19 @@ impl Worker {
     fn explain(&self, trouble: &Trouble) -> String {
         match trouble {
             Trouble::ZooKeeper(error) => self.describe(error),
-            Trouble::Replaced => "another process is registered under this node's id".to_owned(),
+            Trouble::Replaced => "another process has registered under this node's id".to_owned(),
             Trouble::AnotherSession => "the server changed the session".to_owned(),
-            Trouble::Unsteady => "the registration was changed while it was made".to_owned(),
+            Trouble::Unsteady => "the registration kept changing while it was created".to_owned(),
         }
     }
 
     fn describe(&self, error: &ZkError) -> String {
         let servers = &self.config.servers;
         match error {
-            ZkError::NoHosts | ZkError::ConnectionLoss => format!("no ZooKeeper server can be reached ({servers})"),
+            ZkError::NoHosts | ZkError::ConnectionLoss => format!("cannot reach any ZooKeeper server ({servers})"),
             ZkError::Timeout => format!("ZooKeeper does not answer ({servers})"),
-            ZkError::AuthFailed => "ZooKeeper refused kylin.env.zookeeper.zk-auth".to_owned(),
-            ZkError::NoAuth => format!("ZooKeeper does not allow access to {}", self.config.base),
+            ZkError::AuthFailed => "ZooKeeper rejected kylin.env.zookeeper.zk-auth".to_owned(),
+            ZkError::NoAuth => format!("ZooKeeper denied access to {}", self.config.base),
             other => format!("ZooKeeper: {other}"),
         }
     }
@@ -291,7 +291,7 @@ fn is_end_of_session(trouble: &Trouble) -> bool {
     )
 }
 
-/// Waits until a moment; for ever if there is none.
+/// Waits until a moment; forever if there is none.
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

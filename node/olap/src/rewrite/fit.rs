@@ -18,6 +18,7 @@ use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, cast, lit, when};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The qualifier of an index's columns in a rewritten plan.
@@ -64,8 +65,10 @@ pub(crate) fn fit(
     predicates.extend(filters);
     let groups = wanted.groups.iter().map(|g| fitting.resolve(g)).collect::<Result<Vec<_>, _>>()?;
     if groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))) {
-        let columns =
-            |groups: &[Expr]| Ok::<_, Reason>(grouping_set_to_exprlist(groups).map_err(|e| e.strip_backtrace())?.len());
+        let columns = |groups: &[Expr]| -> Result<usize, Reason> {
+            let all = grouping_set_to_exprlist(groups).map_err(|e| e.strip_backtrace())?;
+            Ok(all.into_iter().collect::<HashSet<_>>().len())
+        };
         if columns(&groups)? != columns(&wanted.groups)? {
             // Each set would have to know which of the two names it means.
             return Err("two columns of its grouping sets are one column of the index".into());

@@ -47,6 +47,8 @@ pub(crate) use flatten::raw_table;
 pub(crate) struct Realizable {
     pub(crate) star: Star,
     segments: Vec<Segment>,
+    /// READY segments that verification found wrong; no query may use them.
+    wrong: Vec<Segment>,
     /// Why its segments cannot be used at all, if so.
     unusable: Option<Reason>,
     /// For each cuboid of the star, for each segment: what was built.
@@ -61,13 +63,13 @@ enum Built {
 }
 
 impl Realizable {
-    pub(crate) fn new(star: Star, segments: Vec<Segment>, unusable: Option<Reason>) -> Self {
+    pub(crate) fn new(star: Star, segments: Vec<Segment>, wrong: Vec<Segment>, unusable: Option<Reason>) -> Self {
         let built = star
             .cuboids
             .iter()
             .map(|cuboid| segments.iter().map(|segment| built(&star, segment, *cuboid)).collect())
             .collect();
-        Realizable { star, segments, unusable, built }
+        Realizable { star, segments, wrong, unusable, built }
     }
 
     /// The files of a cuboid in a segment, if they hold what is read.
@@ -243,9 +245,6 @@ impl Rewriter<'_> {
         if let Some(reason) = &realizable.unusable {
             return Err(reason.clone());
         }
-        if realizable.segments.is_empty() {
-            return Err("it has no READY segment; build one".into());
-        }
         let wanted = Wanted {
             groups: input.groups.iter().map(|e| query.translate(e)).collect(),
             aggregates: input.aggregates.iter().map(|e| query.translate(e)).collect(),
@@ -255,6 +254,23 @@ impl Rewriter<'_> {
             let sql_type = star.column_type(&p.column)?;
             Some((p, TimeFilter::of(&wanted.predicates, p, sql_type, self.state)))
         });
+        for segment in &realizable.wrong {
+            let wanted = match (segment.range, &time) {
+                (SegmentRange::Time { start_ms, end_ms }, Some((partition, filter))) => {
+                    let (from, until) = (partition.kind.tick(start_ms), partition.kind.tick(end_ms));
+                    !filter.range.is_empty() && !filter.range.is_disjoint(&from, &until)
+                }
+                _ => true,
+            };
+            // With `mix`, its range is read from the raw tables like one that was never built.
+            if wanted && !(self.mix && time.is_some() && segment.range != SegmentRange::Full) {
+                let why = segment.manifest.wrong.as_deref().unwrap_or_default();
+                return Err(format!("segment {} was found wrong ({why}); refresh it", segment.name()));
+            }
+        }
+        if realizable.segments.is_empty() {
+            return Err("it has no READY segment; build one".into());
+        }
         let unbuilt = match &time {
             Some((partition, filter)) => unbuilt(&realizable.segments, partition, filter, &wanted.predicates),
             _ => None,

@@ -44,7 +44,7 @@ async fn cuboids_are_built_from_their_smallest_parent() {
     let parents: Vec<_> = prior
         .iter()
         .filter_map(|value| match result(value).outcome {
-            StepOutcome::Indexed { data, parent } => Some((data.layout, parent)),
+            StepOutcome::Indexed { data, parent, .. } => Some((data.layout, parent)),
             _ => None,
         })
         .collect();
@@ -93,7 +93,7 @@ async fn a_source_that_vanishes_or_changes_fails_the_build() {
     let error = shop.step(&job, 1, &prior, &shop.attempt("b")).await.unwrap_err().to_string();
     assert!(error.contains("vanished"), "{error}");
     let error = shop.step(&job, 0, &[], &shop.attempt("c")).await.unwrap_err().to_string();
-    assert!(error.contains("there is no .csv file at"), "{error}");
+    assert!(error.contains("there is no such file") && error.contains("sales.csv"), "{error}");
 }
 
 #[tokio::test]
@@ -281,4 +281,44 @@ async fn a_directory_and_a_glob_are_sources() {
     fs::write(plain.join("y1.csv"), "v\n8\n").unwrap();
     t.source.location = format!("{}/x*.csv", plain.display());
     assert_eq!(sum(t).await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_planted_fault_breaks_a_conservation_law_and_nothing_is_published() {
+    for (plant, quantity) in [
+        (Plant::LostBatch, "total of count(*): expected 7, found"),
+        (Plant::SwappedGroup, "fingerprint of the groups by"),
+    ] {
+        let engine = Engine::new(EngineConfig { threads: 2, plant, ..EngineConfig::default() }).unwrap();
+        let shop = Shop { engine, ..Shop::open() };
+        let error = shop.build(SegmentRange::Full).await.unwrap_err();
+        assert!(matches!(&error, Error::NotConserved { what, .. } if what == "index 63"), "{plant:?}: {error}");
+        assert!(error.to_string().contains(quantity), "{plant:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn results_of_a_version_without_totals_are_checked_before_they_are_published() {
+    let without_totals = |value: &serde_json::Value| {
+        let mut value = value.clone();
+        value.as_object_mut().unwrap().remove("totals");
+        if let Some(index) = value["outcome"].get_mut("indexed") {
+            index.as_object_mut().unwrap().remove("conserved");
+        }
+        value
+    };
+    let shop = Shop::open();
+    let job = shop.job(SegmentRange::Full);
+    let old: Vec<_> = shop.steps(&job, 6).await.unwrap().iter().map(without_totals).collect();
+    let published = shop.step(&job, 6, &old, &shop.attempt("new")).await.unwrap();
+    let totals = published.manifest().unwrap().totals.clone().unwrap();
+    assert_eq!(totals.partials["count(*)"], Total::Exact("7".into()));
+    // The index of an older version that lost a batch.
+    let engine = Engine::new(EngineConfig { plant: Plant::LostBatch, ..EngineConfig::default() }).unwrap();
+    let bad = Shop { engine, ..Shop::open() };
+    let index = bad.step(&job, 2, &old[..2], &shop.attempt("bad")).await.unwrap();
+    let mut mixed = old.clone();
+    mixed[2] = without_totals(&serde_json::to_value(index).unwrap());
+    let error = shop.step(&job, 6, &mixed, &shop.attempt("new")).await.unwrap_err();
+    assert!(matches!(&error, Error::NotConserved { what, .. } if what == "index 63"), "{error}");
 }

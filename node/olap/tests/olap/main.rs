@@ -8,3 +8,4 @@ mod differential;
 mod faults;
 mod shop;
 mod sources;
+mod verifying;

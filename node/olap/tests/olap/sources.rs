@@ -62,19 +62,28 @@ impl Files {
 
     /// A snapshot with a model over `t` that was built in full.
     pub(crate) async fn built(&self, table: Table, model: serde_json::Value) -> Result<Arc<Snapshot>> {
+        self.built_star(vec![table], model).await
+    }
+
+    /// The same over several tables.
+    pub(crate) async fn built_star(&self, tables: Vec<Table>, model: serde_json::Value) -> Result<Arc<Snapshot>> {
         let model: Model = serde_json::from_value(model).unwrap();
-        let job = BuildJob { model: model.clone(), tables: vec![table.clone()], range: SegmentRange::Full };
+        let segment = self.segment(&tables, &model).await?;
+        self.engine.open(Catalog { tables, models: vec![model], segments: vec![segment] })
+    }
+
+    /// A full build.
+    pub(crate) async fn segment(&self, tables: &[Table], model: &Model) -> Result<Segment> {
+        let job = BuildJob { model: model.clone(), tables: tables.to_vec(), range: SegmentRange::Full };
         let mut prior = vec![];
         let mut manifest = None;
-        for step in 0..plan(&model).unwrap().steps.len() {
+        for step in 0..plan(model).unwrap().steps.len() {
             let dir = self.dir.path().join(format!("build/{step}"));
             let result = self.engine.run_step(&job, step, &prior, &dir, Arc::new(|_| {}), &Cancel::default()).await?;
             manifest = result.manifest().cloned();
             prior.push(serde_json::to_value(result).unwrap());
         }
-        let segment =
-            Segment { id: "1".into(), model: model.name.clone(), range: job.range, manifest: manifest.unwrap() };
-        self.engine.open(Catalog { tables: vec![table], models: vec![model], segments: vec![segment] })
+        Ok(Segment { id: "1".into(), model: model.name.clone(), range: job.range, manifest: manifest.unwrap() })
     }
 }
 
@@ -99,7 +108,7 @@ fn csv(delimiter: Option<char>, header: bool, null_value: Option<&str>) -> Optio
     Some(CsvOptions { header, delimiter, null_value: null_value.map(str::to_owned) })
 }
 
-fn model(dimensions: &[&str], measures: &[(&str, &str)]) -> serde_json::Value {
+pub(crate) fn model(dimensions: &[&str], measures: &[(&str, &str)]) -> serde_json::Value {
     serde_json::json!({
         "name": "m", "fact": "t",
         "dimensions": dimensions.iter().map(|d| serde_json::json!({"name": d, "column": format!("t.{d}")})).collect::<Vec<_>>(),

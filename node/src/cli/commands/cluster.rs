@@ -1,11 +1,11 @@
 //! `kirin cluster`.
 
 use super::super::args::Cluster;
-use super::super::client::{Request, decode};
 use super::super::exit::Failure;
-use super::super::payload::{ClusterView, HistoryView, Page};
 use super::super::render;
 use super::Session;
+use kirin_client::{Request, decode};
+use kirin_wire::{ClusterView, HistoryView, Page};
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Cluster) -> Result<(), Failure> {
     match command {

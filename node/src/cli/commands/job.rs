@@ -9,12 +9,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::args::{Job, JobIds, JobListArgs, SubmitArgs};
-use super::super::client::{Request, decode};
 use super::super::exit::{Exit, Failure};
-use super::super::payload::{ActionBody, CommandSpec, JobView, Page, StepView, SubmitBody, Submitted, WhyView};
 use super::super::render;
 use super::{Session, read_argument};
+use kirin_client::{Kind, Request, decode};
 use kirin_shell::clock::Clock;
+use kirin_wire::{CommandSpec, JobAction, JobView, JobsQuery, Page, StepView, Submit, Submitted, WhyView};
 
 /// How often a waiting command asks; the wait grows from the first to the second.
 const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -44,14 +44,8 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Job) -> Result<(), Fai
 }
 
 async fn submit(it: &mut Session<'_, '_>, args: &SubmitArgs) -> Result<(), Failure> {
-    let random = uuid::Uuid::new_v4().to_string();
-    let body = SubmitBody {
-        project: it.project,
-        kind: &args.kind,
-        spec: spec(args)?,
-        priority: args.priority,
-        idempotency_key: args.idempotency_key.as_deref().unwrap_or(&random),
-    };
+    let key = args.idempotency_key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let body = Submit { priority: args.priority, ..Submit::new(it.project, &args.kind, spec(args)?).key(key) };
     let data = it.client.raw(Request::post(&["jobs"]).body(&body)?.repeatable()).await?;
     let reply: Submitted = decode(&data)?;
     submitted(it, &data, &reply, args.wait).await
@@ -94,8 +88,8 @@ fn spec(args: &SubmitArgs) -> Result<Value, Failure> {
                 _ => Err(Failure::usage(format!("--env {text} is not NAME=VALUE"))),
             };
             let spec = CommandSpec {
-                argv: &args.argv,
-                cwd: args.cwd.as_deref(),
+                argv: args.argv.clone(),
+                cwd: args.cwd.clone(),
                 env: args.env.iter().map(variable).collect::<Result<BTreeMap<_, _>, _>>()?,
                 timeout_ms: args.timeout.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
             };
@@ -105,21 +99,18 @@ fn spec(args: &SubmitArgs) -> Result<Value, Failure> {
 }
 
 async fn list(it: &mut Session<'_, '_>, args: &JobListArgs) -> Result<(), Failure> {
-    let mut request = Request::get(&["jobs"])
-        .with("time_filter", args.since as u8)
-        .with("page_offset", args.page)
-        .with("page_size", args.limit)
-        .with("sort_by", &args.sort)
-        .with("reverse", !args.ascending);
-    if !args.all_projects {
-        request = request.with("project", it.project);
-    }
-    for status in &args.status {
-        request = request.with("statuses", status.to_uppercase());
-    }
-    if let Some(key) = &args.key {
-        request = request.with("key", key);
-    }
+    let query = JobsQuery {
+        project: (!args.all_projects).then(|| it.project.to_owned()),
+        time_filter: Some(args.since as u64),
+        statuses: args.status.iter().map(|status| status.to_uppercase()).collect(),
+        key: args.key.clone(),
+        sort_by: Some(args.sort.clone()),
+        reverse: Some(!args.ascending),
+        page_offset: Some(args.page.into()),
+        page_size: Some(args.limit.into()),
+        ..JobsQuery::default()
+    };
+    let request = Request::get(&["jobs"]).query(&query)?;
     let data = it.client.raw(request).await?;
     it.screen
         .show(&data, |color| Ok(render::jobs(&decode::<Page<JobView>>(&data)?, args.page, args.all_projects, color)))
@@ -132,8 +123,8 @@ async fn show(it: &mut Session<'_, '_>, id: &str) -> Result<(), Failure> {
     if it.screen.wants_json() {
         return it.screen.print(&format!("{{\"job\":{},\"steps\":{}}}\n", data.get(), detail.get()));
     }
-    let steps: Page<StepView> = decode(&detail)?;
-    let text = render::job(&job, &steps.value, it.screen.color);
+    let steps: Vec<StepView> = decode(&detail)?;
+    let text = render::job(&job, &steps, it.screen.color);
     it.screen.print(&text)
 }
 
@@ -143,9 +134,9 @@ fn detail(job: &JobView, id: &str) -> Request {
 
 async fn log(it: &mut Session<'_, '_>, id: &str, step: Option<&str>) -> Result<(), Failure> {
     let job: JobView = it.client.call(Request::get(&["jobs", id])).await?;
-    let steps: Page<StepView> = it.client.call(detail(&job, id)).await?;
-    let Some(step) = chosen(&steps.value, step) else {
-        let there: Vec<_> = steps.value.iter().map(|s| format!("{} {}", s.sequence_id, s.name)).collect();
+    let steps: Vec<StepView> = it.client.call(detail(&job, id)).await?;
+    let Some(step) = chosen(&steps, step) else {
+        let there: Vec<_> = steps.iter().map(|s| format!("{} {}", s.sequence_id, s.name)).collect();
         let what = match step {
             Some(step) => format!("the job {id} has no step {step}"),
             None => format!("no step of the job {id} has begun"),
@@ -169,7 +160,11 @@ fn chosen<'a>(steps: &'a [StepView], named: Option<&str>) -> Option<&'a StepView
 }
 
 async fn act(it: &mut Session<'_, '_>, jobs: &JobIds, action: &str, said: &str) -> Result<(), Failure> {
-    let request = Request::put(&["jobs", "status"]).body(&ActionBody { job_ids: &jobs.ids, action })?;
+    let request = Request::put(&["jobs", "status"]).body(&JobAction {
+        job_ids: jobs.ids.clone(),
+        action: action.to_owned(),
+        ..JobAction::default()
+    })?;
     it.done(request, &format!("{} {said}", jobs.ids.join(", "))).await
 }
 
@@ -205,10 +200,10 @@ async fn wait(it: &mut Session<'_, '_>, ids: &[String], timeout: Option<Duration
                     job.saw(data)?;
                 }
                 // A node that is being replaced is no reason to give up.
-                Err(e) if e.exit == Exit::Unreachable && elapsed() - answered < PATIENCE => {
+                Err(e) if e.kind == Kind::Unreachable && elapsed() - answered < PATIENCE => {
                     job.bar.set_message("no node answers");
                 }
-                Err(e) => return Err(e),
+                Err(e) => return Err(e.into()),
             }
         }
         if awaited.iter().all(|job| job.last.is_some()) {

@@ -16,11 +16,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::super::args::{Balancer, LbArgs, Method};
-use super::super::client::Request;
 use super::super::exit::Failure;
-use super::super::payload::ClusterView;
 use super::Session;
+use kirin_client::Request;
 use kirin_shell::clock;
+use kirin_wire::{ClusterView, Code, Problem};
 
 /// How often the members are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -86,7 +86,12 @@ fn configuration(args: &LbArgs, members: &[String]) -> String {
 }
 
 /// What nginx says for nodes that it does not ask, as they would.
-const NOBODY: &str = r#"{"code":"999","data":null,"msg":"KE-010000503: no node of the cluster answers","exception":"no node of the cluster answers","stacktrace":null,"suggestion":"try again with the same idempotency key","error_code":"KE-010000503"}"#;
+fn nobody() -> String {
+    let suggestion = Some("try again with the same idempotency key".to_owned());
+    let problem = Problem::new(Code::Unavailable, "no node of the cluster answers", suggestion);
+    // Texts and nothing else always have a JSON form.
+    serde_json::to_string(&problem).unwrap_or_default()
+}
 
 fn nginx(args: &LbArgs, members: &[String]) -> String {
     // A node that has refused is left alone for a moment only: in a rolling restart the next one goes when it is back.
@@ -95,6 +100,7 @@ fn nginx(args: &LbArgs, members: &[String]) -> String {
         let _ = writeln!(all, "    server {member} max_fails=1 fail_timeout=1s;");
         all
     });
+    let nobody = nobody();
     let method = if args.method == Method::IpHash { "    ip_hash;\n" } else { "" };
     let listen = &args.listen;
     format!(
@@ -133,7 +139,7 @@ server {{
         default_type application/json;
         if ($kirin_had_none) {{
             add_header Retry-After 1 always;
-            return 503 '{NOBODY}';
+            return 503 '{nobody}';
         }}
         return 502;
     }}

@@ -1,12 +1,12 @@
 //! `stop` and `get-properties`: this machine's own files.
 
 use super::super::args::{GetPropertiesArgs, StopArgs};
-use super::super::client::Request;
 use super::super::exit::{Exit, Failure};
 use super::super::pid_file::{PidError, PidFile};
 use super::super::screen::Screen;
 use super::Session;
 use crate::config::{Config, Sources};
+use kirin_client::Request;
 
 /// Stops the node that lives in the data directory.
 pub(super) async fn stop(args: &StopArgs, screen: &mut Screen<'_>) -> Result<(), Failure> {

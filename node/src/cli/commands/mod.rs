@@ -17,11 +17,11 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::args::{Cli, ClientCommand, Global};
-use super::client::{Client, Request, decode};
 use super::connect;
 use super::exit::{Exit, Failure};
-use super::payload::Page;
 use super::screen::Screen;
+use kirin_client::{Client, Request, decode};
+use kirin_wire::{DEFAULT_PROJECT, Page};
 
 /// What a command works with.
 pub(super) struct Session<'a, 'b> {
@@ -32,7 +32,8 @@ pub(super) struct Session<'a, 'b> {
 
 /// Runs one command.
 pub(super) async fn run(global: &Global, command: ClientCommand, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let session = |screen| Ok::<_, Failure>(Session { client: connect(global)?, project: &global.project, screen });
+    let project = global.project.as_deref().unwrap_or(DEFAULT_PROJECT);
+    let session = |screen| Ok::<_, Failure>(Session { client: connect(global)?, project, screen });
     match command {
         ClientCommand::Stop(args) if args.remote => local::stop_remote(session(screen)?).await,
         ClientCommand::Stop(args) => local::stop(&args, screen).await,
@@ -64,20 +65,19 @@ impl Session<'_, '_> {
         self.screen.show(&data, |color| Ok(render(&decode::<Page<T>>(&data)?.value, color)))
     }
 
-    /// The one thing of a list whose `name` this is, verbatim. Lists are what every version of a node serves.
-    async fn named(&self, path: &[&str], what: &str, name: &str) -> Result<Box<RawValue>, Failure> {
+    /// The table of that name, in any case, verbatim.
+    async fn table(&self, name: &str) -> Result<Box<RawValue>, Failure> {
         #[derive(serde::Deserialize)]
         struct Named {
-            #[serde(default, alias = "alias")]
             name: String,
         }
-        let page: Page<Box<RawValue>> = self.client.call(self.whole_list(path)).await?;
+        let page: Page<Box<RawValue>> = self.client.call(self.whole_list(&["tables"])).await?;
         let is_it = |one: &RawValue| decode::<Named>(one).is_ok_and(|named| named.name.eq_ignore_ascii_case(name));
         page.value.into_iter().find(|one| is_it(one)).ok_or_else(|| {
             Failure::new(
                 Exit::NotFound,
-                format!("there is no {what} {name} in the project {}", self.project),
-                format!("`kirin {what} list` shows what there is; --project names another project."),
+                format!("there is no table {name} in the project {}", self.project),
+                "`kirin table list` shows what there is; --project names another project.",
             )
         })
     }

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::super::args::Model;
-use super::super::client::{Request, decode};
 use super::super::exit::Failure;
-use super::super::payload::ModelView;
 use super::super::render;
 use super::{Session, read_argument};
+use kirin_client::{Request, decode};
+use kirin_wire::ModelView;
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Model) -> Result<(), Failure> {
     match command {
@@ -24,8 +24,16 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Model) -> Result<(), F
         }
         Model::List => it.list::<ModelView>(&["models"], |models, _| render::models(models)).await,
         Model::Show { name } => {
-            let data = it.named(&["models"], "model", &name).await?;
-            it.screen.show(&data, |_| Ok(render::outline(&decode(&data)?)))
+            let request = Request::get(&["models", &name]).with("project", it.project);
+            let data = it.client.raw(request).await?;
+            it.screen.show(&data, |_| {
+                let mut model: Value = decode(&data)?;
+                // The same again, as it is stored.
+                if let Some(fields) = model.as_object_mut() {
+                    fields.remove("definition");
+                }
+                Ok(render::outline(&model))
+            })
         }
         Model::Drop { name, yes } => {
             it.screen

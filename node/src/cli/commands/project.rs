@@ -1,13 +1,11 @@
 //! `kirin project`.
 
-use serde_json::json;
-
 use super::super::args::Project;
-use super::super::client::{Request, decode};
 use super::super::exit::Failure;
-use super::super::payload::{Page, ProjectView};
 use super::super::render;
 use super::Session;
+use kirin_client::{Request, decode};
+use kirin_wire::{NewProject, Page, ProjectView};
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Project) -> Result<(), Failure> {
     match command {
@@ -17,8 +15,9 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Project) -> Result<(),
             it.screen.show(&data, |_| Ok(render::projects(&decode::<Page<ProjectView>>(&data)?.value)))
         }
         Project::Create { name, description } => {
-            let request = Request::post(&["projects"]).body(&json!({ "name": name, "description": description }))?;
-            it.done(request, &format!("project {name} created")).await
+            let said = format!("project {name} created");
+            let body = NewProject { name, description, ..NewProject::default() };
+            it.done(Request::post(&["projects"]).body(&body)?, &said).await
         }
     }
 }

@@ -3,22 +3,21 @@
 use serde_json::Value;
 
 use super::super::args::SqlArgs;
-use super::super::client::{Request, decode};
 use super::super::exit::{Exit, Failure};
-use super::super::payload::{QueryBody, QueryView};
 use super::super::render;
 use super::{Session, read_argument};
+use kirin_client::{Request, decode};
+use kirin_wire::{QueryRequest, QueryView};
 
 pub(super) async fn run(it: Session<'_, '_>, args: SqlArgs) -> Result<(), Failure> {
     let text = if args.query == "-" { read_argument("-")? } else { args.query };
     let sql = text.trim().trim_end_matches(';');
-    let body = QueryBody {
-        sql,
-        project: it.project,
-        limit: args.limit,
-        offset: 0,
-        accept_partial: false,
-        push_down: args.push_down,
+    let body = QueryRequest {
+        limit: Some(args.limit),
+        // Without the option, the node's configuration decides.
+        forced_to_push_down: args.push_down.then_some(true),
+        accept_partial: args.complete.then_some(false),
+        ..QueryRequest::new(it.project, sql)
     };
     // A query changes nothing, so another node may be asked the same.
     let request = |path: &[&str]| Ok::<_, Failure>(Request::post(path).body(&body)?.repeatable().patient());
@@ -33,7 +32,7 @@ pub(super) async fn run(it: Session<'_, '_>, args: SqlArgs) -> Result<(), Failur
             it.screen.json(&data)?;
         }
         let next = "`kirin sql --explain` says which index would answer; --push-down reads the raw tables.";
-        return Err(Failure::new(Exit::Failed, view.why, next));
+        return Err(Failure::new(Exit::Failed, view.why.unwrap_or_default(), next));
     }
     it.screen.show(&data, |_| Ok(render::query(&view)))
 }

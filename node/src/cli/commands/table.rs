@@ -2,24 +2,25 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
 use super::super::args::Table;
-use super::super::client::{Request, decode};
 use super::super::exit::Failure;
-use super::super::payload::TableView;
 use super::super::render;
 use super::Session;
+use kirin_client::{Request, decode};
+use kirin_wire::{DeclaredColumn, Given, NewTable, TableView};
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Table) -> Result<(), Failure> {
     match command {
-        Table::Add { name, source } => {
-            let body = json!({ "project": it.project, "name": name, "source": whole(&source) });
-            it.done(Request::post(&["tables"]).body(&body)?, &format!("table {name} added")).await
+        Table::Add { name, source, types } => {
+            let source = Given::Location(whole(&source));
+            let columns = types.into_iter().map(|(name, data_type)| DeclaredColumn { name, data_type }).collect();
+            let body = NewTable { project: it.project.to_owned(), name: name.clone(), source, columns };
+            let data = it.client.raw(Request::post(&["tables"]).body(&body)?).await?;
+            it.screen.show(&data, |_| Ok(render::added(&name, &decode(&data)?)))
         }
         Table::List => it.list::<TableView>(&["tables"], |tables, _| render::tables(tables)).await,
         Table::Show { name } => {
-            let data = it.named(&["tables"], "table", &name).await?;
+            let data = it.table(&name).await?;
             it.screen.show(&data, |_| Ok(render::table(&decode(&data)?)))
         }
         Table::Drop { name, yes } => {

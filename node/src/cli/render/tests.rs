@@ -12,14 +12,14 @@ fn the_cluster_in_one_table() {
         r#"{"leader":"10.0.0.1:7070","members":[
             {"node":"10.0.0.1:7070","incarnation":3,"state":"up","role":"all","address":"10.0.0.1:7070","beat":812,
              "silent_ms":1200,"running":2,"waiting":1,"slots":30,"heirs":["10.0.0.2:7070"]},
-            {"node":"10.0.0.2:7070","incarnation":1,"state":"fenced","role":"query","beat":7,"later":true}]}"#,
+            {"node":"10.0.0.2:7070","incarnation":1,"state":"fenced","role":"query","beat":7,"slots":30,"later":true}]}"#,
     );
     assert_eq!(
         cluster(&view, false),
         "\
 NODE             ROLE   STATE   INC  BEAT  SEEN       RUNNING  WAITING  HEIRS          ADDRESS
 10.0.0.1:7070 *  all    up        3   812  1.2 s ago     2/30        1  10.0.0.2:7070  10.0.0.1:7070
-10.0.0.2:7070    query  fenced    1     7  -                0        0  -              -
+10.0.0.2:7070    query  fenced    1     7  -             0/30        0  -              -
 1 up, 0 draining, leader 10.0.0.1:7070 *
 "
     );
@@ -31,13 +31,13 @@ NODE             ROLE   STATE   INC  BEAT  SEEN       RUNNING  WAITING  HEIRS   
 
 #[test]
 fn what_happened_with_its_evidence_and_phases() {
-    let lines: Page<HistoryView> = from(
+    let lines: Vec<HistoryView> = from(
         r#"[{"at":1735689599000,"event":"fenced","node":"b","incarnation":2,"by":"a","evidence":"exited","reason":"link closed",
              "phases":[{"name":"seen","ms":3.24},{"name":"fenced","ms":12.0}]},
             {"at":1735689599050,"event":"took over","node":"a","job_id":"j1"}]"#,
     );
     assert_eq!(
-        history(&lines.value, false),
+        history(&lines, false),
         "\
 TIME                 EVENT      NODE  INC  BY  EVIDENCE  JOB  PHASES                     REASON
 2024-12-31 23:59:59  fenced     b       2  a   exited    -    seen 3.2 ms, fenced 12 ms  link closed
@@ -65,7 +65,7 @@ j-22  PENDING   0 %  command    -        -       2013-01-01 00:00:00       -
 "
     );
     assert!(jobs(&from(JOBS), 0, true, false).starts_with("ID    PROJECT  STATE "));
-    assert!(jobs(&from("[]"), 0, false, false).starts_with("No jobs."));
+    assert!(jobs(&from("{}"), 0, false, false).starts_with("No jobs."));
 }
 
 #[test]
@@ -74,14 +74,14 @@ fn a_job_with_its_steps() {
         r#"{"id":"j-1","job_name":"INC_BUILD","job_status":"ERROR","target_subject":"flights","project":"p","priority":3,
             "node":"a:7070","epoch":2,"step_ratio":0.5,"create_time":1356998400000,"wait_time":4}"#,
     );
-    let steps: Page<StepView> = from(
+    let steps: Vec<StepView> = from(
         r#"[{"id":"j-1_00","name":"Detect source","sequence_id":0,"step_status":"FINISHED","epoch":1,"node":"b:7070",
              "exec_start_time":1356998400000,"duration":12},
             {"id":"j-1_01","name":"Flat table","sequence_id":1,"step_status":"ERROR","epoch":2,"node":"a:7070",
              "exec_start_time":1356998401000,"duration":1500,"failed_msg":"no such file\n"}]"#,
     );
     assert_eq!(
-        job(&view, &steps.value, false),
+        job(&view, &steps, false),
         "\
 Job:       j-1
 State:     ERROR
@@ -121,44 +121,46 @@ fn an_answer_with_numbers_at_the_right() {
     let view: QueryView = from(
         r#"{"columnMetas":[{"label":"CARRIER","columnTypeName":"VARCHAR"},{"label":"N","columnTypeName":"BIGINT"}],
             "results":[["UA","58665"],[null,"5"]],"duration":4,"pushDown":false,"server":"a:7070",
-            "realizations":[{"indexName":"carrier","layoutId":10001}]}"#,
+            "realizations":[{"model":"flights","layout":4}]}"#,
     );
-    assert_eq!(query(&view), "CARRIER      N\nUA       58665\nNULL         5\n2 rows in 4 ms from carrier by a:7070\n");
+    assert_eq!(
+        query(&view),
+        "CARRIER      N\nUA       58665\nNULL         5\n2 rows in 4 ms from index 4 of model flights by a:7070\n"
+    );
     let empty: QueryView = from(r#"{"columnMetas":[{"label":"N","columnTypeName":"INTEGER"}],"pushDown":true}"#);
     assert_eq!(query(&empty), "N\n0 rows in 0 ms from the raw tables\n");
 }
 
 #[test]
 fn tables_models_segments_and_projects() {
-    let listed: Page<TableView> = from(
-        r#"[{"name":"flights","source":"/d/f.parquet","rows":336776,"columns":[{"name":"year","type":"INT","nullable":false}]}]"#,
-    );
-    assert_eq!(tables(&listed.value), "NAME     COLUMNS    ROWS  SOURCE\nflights        1  336776  /d/f.parquet\n");
+    let listed: Vec<TableView> =
+        from(r#"[{"name":"flights","source":"/d/f.parquet","rows":336776,"columns":[{"name":"year","type":"INT"}]}]"#);
+    assert_eq!(tables(&listed), "NAME     COLUMNS    ROWS  SOURCE\nflights        1  336776  /d/f.parquet\n");
     assert_eq!(
-        table(&listed.value[0]),
-        "Table:   flights\nSource:  /d/f.parquet\nRows:    336776\n\nCOLUMN  TYPE  NULL\nyear    INT   no\n"
+        table(&listed[0]),
+        "Table:   flights\nSource:  /d/f.parquet\nRows:    336776\n\nCOLUMN  TYPE\nyear    INT\n"
     );
-    let listed: Page<ModelView> =
+    let listed: Vec<ModelView> =
         from(r#"[{"name":"m","fact_table":"flights","dimensions":["a","b"],"measures":["c"]}]"#);
     assert_eq!(
-        models(&listed.value),
+        models(&listed),
         "NAME  FACT TABLE  DIMENSIONS  MEASURES  INDEXES\nm     flights              2         1        0\n"
     );
-    let listed: Page<SegmentView> = from(
+    let listed: Vec<SegmentView> = from(
         r#"[{"id":"s1","name":"FULL_BUILD","status":"READY","start":0,"end":9223372036854775807,"source_count":7,"bytes_size":1536},
             {"id":"s2","status":"NEW","start":1356998400000,"end":1359676800000}]"#,
     );
     assert_eq!(
-        segments(&listed.value, false),
+        segments(&listed, false),
         "\
 ID  STATE  FROM                 TO                   ROWS    SIZE  NAME
 s1  READY  beginning            end                     7  1.5 kB  FULL_BUILD
 s2  NEW    2013-01-01 00:00:00  2013-02-01 00:00:00     0     0 B  -
 "
     );
-    let listed: Page<ProjectView> = from(r#"[{"name":"p","owner":"ADMIN","create_time":1356998400000}]"#);
+    let listed: Vec<ProjectView> = from(r#"[{"name":"p","owner":"ADMIN","create_time":1356998400000}]"#);
     assert_eq!(
-        projects(&listed.value),
+        projects(&listed),
         "NAME  OWNER  CREATED              DESCRIPTION\np     ADMIN  2013-01-01 00:00:00  -\n"
     );
 }

@@ -1,7 +1,8 @@
--- READY, PENDING or RUNNING, under the epoch that was seen, held by nobody alive.
+-- READY, PENDING or RUNNING, under the epoch that was seen, held by nobody alive, and the taker has what they require.
+-- `can` is what the taker's row says while it is locked.
 SELECT j.id, j.project, j.priority, j.state, j.steps, j.holder_node, j.holder_incarnation, j.from_step, j.taken_ms
-FROM {rows $1 q(job int, seen int)} CROSS JOIN {p}_job AS j
-WHERE j.id = q.job AND j.epoch = q.seen AND j.state <= 2
+FROM {rows $1 q(job int, seen int, can int)} CROSS JOIN {p}_job AS j
+WHERE j.id = q.job AND j.epoch = q.seen AND j.state <= 2 AND (j.needs & q.can) = j.needs
   AND NOT EXISTS (
     SELECT 1 FROM {p}_beat AS b WHERE b.node = j.holder_node AND b.incarnation = j.holder_incarnation)
 {for_update}

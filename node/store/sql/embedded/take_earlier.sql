@@ -1,7 +1,8 @@
--- An earlier job that waits, that nobody holds and whose project isn't full.
+-- An earlier job that waits, that nobody holds, that the taker is able to run and whose project isn't full.
 SELECT w.id
 FROM {p}_job AS w
 WHERE w.state <= 4 AND w.state IN (0, 1) AND w.holder_node IS NULL
+  AND (w.needs & $3) = w.needs
   AND (w.priority < $2 OR (w.priority = $2 AND w.id < $1))
   AND EXISTS (
     SELECT 1 FROM {p}_project AS p

@@ -1,12 +1,12 @@
 -- One statement for many takes. $2 says whether the rows of the projects are locked already, $3 the wall time,
--- $4 whether an earlier waiting job stands against it.
+-- $4 whether an earlier waiting job that the member is able to run stands against it.
 -- Verdict: 0 granted if the row still is what was read when its lock is granted, 1 the project is full,
 -- 2 the project may become full by takes that are not visible here: lock it and ask again, 3 it ran when it was read, and
 -- was changed before its lock was granted, perhaps into one that waits: ask again. What is refused is left out.
 -- `from_step` is set from the row as it is locked; the attempt that ended is told by what was read.
 WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(job int, seen int, node int, incarnation int)}),
   me AS MATERIALIZED (
-    SELECT m.node, m.incarnation
+    SELECT m.node, m.incarnation, m.can
     FROM (SELECT DISTINCT node, incarnation FROM q) AS d
     JOIN {p}_member AS m ON m.node = d.node AND m.incarnation = d.incarnation
     WHERE m.state = 0
@@ -17,12 +17,13 @@ WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(job int, seen int, node int, in
     FROM q AS v
     JOIN me ON me.node = v.node AND me.incarnation = v.incarnation
     JOIN {p}_job AS j ON j.id = v.job
-    WHERE j.epoch = v.seen AND j.state <= 2
+    WHERE j.epoch = v.seen AND j.state <= 2 AND (j.needs & me.can) = j.needs
       AND NOT EXISTS (
         SELECT FROM {p}_beat AS b WHERE b.node = j.holder_node AND b.incarnation = j.holder_incarnation)
       AND ($4 = 0 OR j.state = 2 OR NOT EXISTS (
         SELECT FROM {p}_job AS w
-        WHERE w.state <= 4 AND w.state IN (0, 1) AND w.holder_node IS NULL AND (w.priority, w.id) < (j.priority, j.id)
+        WHERE w.state <= 4 AND w.state IN (0, 1) AND w.holder_node IS NULL AND (w.needs & me.can) = w.needs
+          AND (w.priority, w.id) < (j.priority, j.id)
           AND EXISTS (
             SELECT FROM {p}_project AS p
             WHERE p.id = w.project AND p.job_limit > (

@@ -18,7 +18,7 @@ async fn a_node_whose_session_expired_is_registered_again_and_only_once() {
     // Like a long freeze: nothing passes until the server has given up the session.
     wire.stall(true);
     observer.until_sees(&[]).await;
-    node.until_degraded("no ZooKeeper server can be reached").await;
+    node.until_degraded("cannot reach any ZooKeeper server").await;
     let history = History::of(&observer);
     wire.cut();
     wire.stall(false);
@@ -72,7 +72,7 @@ async fn a_short_cut_changes_nothing() {
     let history = History::of(&observer);
     for port in 2..5 {
         wire.cut();
-        node.until_degraded("no ZooKeeper server can be reached").await;
+        node.until_degraded("cannot reach any ZooKeeper server").await;
         node.until_up().await;
         // What happens after the cut is seen through it.
         let guest = Node::start(kylin5(&settings(&zk.connect_string())), Role::Job, port).await;
@@ -91,7 +91,7 @@ async fn a_zookeeper_that_comes_later_is_found() {
     let a = Node::start(config.clone(), Role::All, 1).await;
     let b = Node::start(config, Role::Query, 2).await;
     for node in [&a, &b] {
-        node.until_degraded("no ZooKeeper server can be reached").await;
+        node.until_degraded("cannot reach any ZooKeeper server").await;
         assert!(node.sees().is_empty());
     }
     zk.start_all().expect("started");
@@ -134,7 +134,7 @@ async fn without_a_quorum_the_list_stays_and_afterwards_all_is_well() {
     zk.kill(0);
     zk.kill(1);
     for node in [&a, &b] {
-        node.until_degraded("no ZooKeeper server can be reached").await;
+        node.until_degraded("cannot reach any ZooKeeper server").await;
         assert_eq!(node.sees(), ["all:1", "job:2"]);
     }
     zk.start_all().expect("started");
@@ -156,8 +156,8 @@ async fn after_an_outage_longer_than_the_session_everybody_is_back_once() {
     }
     zk.kill_all();
     let outage = tokio::time::Instant::now();
-    a.until_degraded("no ZooKeeper server can be reached").await;
-    b.until_degraded("no ZooKeeper server can be reached").await;
+    a.until_degraded("cannot reach any ZooKeeper server").await;
+    b.until_degraded("cannot reach any ZooKeeper server").await;
     // Longer than the session by the clients' own clocks; the server counts anew when it is back.
     tokio::time::sleep_until(outage + SESSION * 2).await;
     zk.start_all().expect("started");
@@ -207,7 +207,7 @@ async fn a_farewell_that_nobody_hears_is_said_again() {
     observer.until_sees(&["all:1"]).await;
     wire.refuse(true);
     wire.cut();
-    node.until_degraded("no ZooKeeper server can be reached").await;
+    node.until_degraded("cannot reach any ZooKeeper server").await;
     assert!(matches!(node.discovery.withdraw().await, Err(Error::Unconfirmed(_))));
     assert_eq!(observer.sees(), ["all:1"]);
     wire.refuse(false);

@@ -178,8 +178,12 @@ async fn foreign_and_garbage_registrations_harm_nobody_and_are_reported_once() {
         guest.discovery.stop().await;
         a.until_sees(&all).await;
     }
-    let reports =
-        |name: &str| log.lines().iter().filter(|line| line.contains("can't be read") && line.contains(name)).count();
+    let reports = |name: &str| {
+        log.lines()
+            .iter()
+            .filter(|line| line.contains("ignoring an unusable registration") && line.contains(name))
+            .count()
+    };
     // Each of the four nodes that saw it said so once.
     assert_eq!((reports("rubbish"), reports("nothing")), (4, 4), "{:#?}", log.lines());
     // Garbage that becomes a registration is one.
@@ -229,7 +233,7 @@ async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_says
     newer.announce().await;
     observer.until_sees(&["all:2"]).await;
     newer.until_up().await;
-    older.until_degraded("another process is registered under this node's id").await;
+    older.until_degraded("another process has registered under this node's id").await;
     assert_eq!(older.sees(), ["all:2"]);
     newer.discovery.stop().await;
     observer.until_sees(&["all:1"]).await;
@@ -273,7 +277,7 @@ async fn access_lists_keep_strangers_out() {
     // A node without the password says what is wrong, and one that gets it right sees everybody.
     let wrong = ZooKeeperSettings { auth: "digest:kylin:guess", ..secured.clone() };
     let without = Node::start(kylin5(&wrong), Role::Query, 3).await;
-    without.until_degraded("does not allow access").await;
+    without.until_degraded("denied access").await;
     assert!(without.sees().is_empty());
     // The same list, written as the hash that ZooKeeper itself makes of user and password.
     let (acls, _) = Client::connector()
@@ -319,7 +323,7 @@ async fn starting_stopping_and_withdrawing_do_not_wait_for_a_zookeeper_that_is_n
     assert_eq!(idle.withdraw().await, Ok(()), "there is nothing to withdraw");
     idle.stop().await;
     let node = Node::start(kylin5(&settings(&zk.connect_string())), Role::All, 1).await;
-    node.until_degraded("no ZooKeeper server can be reached").await;
+    node.until_degraded("cannot reach any ZooKeeper server").await;
     node.discovery.stop().await;
     assert!(begun.elapsed() < PATIENCE / 10, "{:?}", begun.elapsed());
     assert_eq!(CLUSTER.len() + "/kylin//services".len(), SERVICES.len());

@@ -67,7 +67,7 @@ async fn join(store: &Store, node: &str) -> Member {
         http: format!("http://{node}:2"),
         version: "0.1".to_owned(),
     };
-    match store.ask(&Ask::Join { role: Role::All, slots: 3 }, extra).await {
+    match store.ask(&Ask::Join { role: Role::All, slots: 3, can: kirin_core::Capabilities::ALL }, extra).await {
         Answer::Joined(member) => member,
         other => panic!("a join was answered by {other:?}"),
     }
@@ -283,7 +283,7 @@ pub(super) async fn publishing_is_one_fenced_commit(config: StoreConfig) {
     assert_eq!((segment.state, segment.manifest), (SegmentState::New, None));
 }
 
-async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
+pub(super) async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
@@ -294,6 +294,14 @@ async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
     let fence = take(&store, built, a).await;
     let publish = |text: &str| vec![Publish { segment, manifest: text.to_owned() }];
     assert_eq!(finish(&store, fence, a, Outcome::Succeeded, publish("first")).await, Answer::Done);
+    let first = store.segment(segment).await.expect("it is read").expect("it exists");
+    let annotate =
+        async |text: &str| store.segment_annotate(first.id, first.job, first.epoch, text).await.expect("it is written");
+    let revision = store.catalog_revision(p).await.expect("it is read");
+    assert!(annotate("first, found wrong").await);
+    let row = store.segment(segment).await.expect("it is read").expect("it exists");
+    assert_eq!((row.epoch, row.manifest.as_deref()), (first.epoch, Some("first, found wrong")));
+    assert!(store.catalog_revision(p).await.expect("it is read") > revision, "queries must see the annotation");
     let revision = store.catalog_revision(p).await.expect("it is read");
     let refresh = accepted(&store, new(p)).await;
     let fence = take(&store, refresh, a).await;
@@ -301,8 +309,12 @@ async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
     let row = store.segment(segment).await.expect("it is read").expect("it exists");
     assert_eq!((row.state, row.manifest.as_deref()), (SegmentState::Ready, Some("second")));
     assert!(store.catalog_revision(p).await.expect("it is read") > revision);
+    assert!(!annotate("about another publication").await);
+    let row = store.segment(segment).await.expect("it is read").expect("it exists");
+    assert_eq!(row.manifest.as_deref(), Some("second"));
     assert!(store.segment_drop(segment).await.expect("it is written"));
     assert!(!store.segment_drop(segment).await.expect("it is written"));
+    assert!(!store.segment_annotate(segment, row.job, row.epoch, "gone").await.expect("it is written"));
     assert_eq!(store_len(&store, p).await, 0);
 }
 
@@ -336,6 +348,7 @@ async fn what_travels_along_is_kept(config: StoreConfig) {
         priority: kirin_core::ask::Priority(2),
         placed: None,
         external: true,
+        needs: kirin_core::Capabilities::NONE,
         key: key.as_u128(),
     };
     let extra = Extra::Submit {

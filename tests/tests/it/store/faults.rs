@@ -42,14 +42,21 @@ async fn behind(on: On) -> (Store, Store, TcpProxy) {
 async fn join(store: &Store, node: &str) -> Member {
     let text = String::new;
     let extra = Extra::Join { node: node.to_owned(), link: text(), http: text(), version: text() };
-    match store.ask(&Ask::Join { role: Role::All, slots: 9 }, extra).await {
+    match store.ask(&Ask::Join { role: Role::All, slots: 9, can: kirin_core::Capabilities::ALL }, extra).await {
         Answer::Joined(member) => member,
         other => panic!("a join was answered by {other:?}"),
     }
 }
 
 async fn submit(store: &Store, project: ProjectId, key: u128) -> Answer {
-    let ask = Ask::Submit { project, priority: Priority(3), placed: None, external: false, key };
+    let ask = Ask::Submit {
+        project,
+        priority: Priority(3),
+        placed: None,
+        external: false,
+        needs: kirin_core::Capabilities::NONE,
+        key,
+    };
     store.ask(&ask, Extra::None).await
 }
 

@@ -53,6 +53,15 @@ fn looks(jobs: Vec<JobId>) -> [Ask; 3] {
     [Ask::List, Ask::ListJobs, Ask::ReadJobs(jobs)]
 }
 
+/// Runs a test on a stack of 64 MiB. Without optimization, drawing a request takes large frames, and the search for an order
+/// goes one call deeper for each request of a history.
+fn deep(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(test).expect("a thread starts");
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// As many cases as `PROPTEST_CASES` says, or these.
 fn cases(usual: u32) -> Config {
     // The usual ones are the same each time: a search for new ones is asked for.

@@ -63,6 +63,9 @@ planted! {
         member_drain: "AND state <= 1" => "" trips suite!(draining_is_told_once_and_again);
         member_die: "AND state <= 1" => "" trips suite!(leaving_ends_a_member);
         member_slots: "AND state <= 1" => "" trips suite!(slots_and_limits_can_be_changed);
+        member_can: "AND state <= 1" => "" trips suite!(what_a_member_can_run_can_be_changed_while_it_is_alive);
+        member_can: "AND incarnation = $2" => "AND $2 = $2" trips suite!(what_a_member_can_run_can_be_changed_while_it_is_alive);
+        beat_brief: "m.node * m.can" => "0" trips suite!(a_beat_is_answered_briefly_while_the_lists_are_the_same);
         member_alive_of_node: "AND state <= 1" => "AND state = 0" trips suite!(a_join_replaces_the_living_member_of_its_node);
         beat: "AND incarnation = $2" => "" trips suite!(a_join_replaces_the_living_member_of_its_node);
         beat_end_if: "AND beat = $3" => "AND $3 = $3" trips suite!(a_fence_for_silence_needs_the_beat_that_was_seen);
@@ -82,6 +85,10 @@ planted! {
         act: "AND epoch = $2" => "AND $2 = $2" trips suite!(an_action_is_scoped_by_epoch_and_state);
         act: "AND state = $3" => "AND $3 = $3" trips suite!(an_action_is_scoped_by_epoch_and_state);
         take_member: "AND m.state = 0" => "" trips suite!(a_take_needs_a_member_that_is_up);
+        take_candidates: "AND (j.needs & q.can) = j.needs" => "AND q.can >= 0"
+            trips suite!(a_take_needs_a_member_that_is_able_to_run_the_job);
+        take_earlier: "AND (w.needs & $3) = w.needs" => "AND $3 = $3"
+            trips suite!(a_take_needs_a_member_that_is_able_to_run_the_job);
         take_candidates: "AND j.epoch = q.seen" => "" trips suite!(a_take_is_granted_once_per_epoch);
         take_candidates: "AND j.state <= 2" => "" trips suite!(a_take_needs_a_job_that_waits_or_runs);
         take_candidates: "AND NOT EXISTS" => "AND 1 = 1 OR EXISTS" trips suite!(a_take_is_granted_once_per_epoch);
@@ -110,6 +117,7 @@ planted! {
         segment_overlap: "s.start_ms < q.end_at" => "1 = 0" trips beside!(ranges_of_a_model_never_overlap);
         segment_publish: "AND (j.state = 1 OR j.job = {uuid q.owner})" => "" trips beside!(publishing_is_one_fenced_commit);
         segment_unreserve: "AND state = 0" => "AND state = 1" trips beside!(what_will_never_be_published_is_given_back);
+        segment_annotate: "AND job = {uuid $2}" => "AND {uuid $2} = {uuid $2}" trips beside!(a_refresh_replaces_the_manifest);
         segment_drop: "AND state = 1" => "" trips beside!(what_will_never_be_published_is_given_back);
         progress: "AND epoch = $2" => "AND $2 = $2" trips beside!(progress_is_fenced);
         progress: "AND holder_node = $3" => "AND $3 = $3" trips beside!(progress_is_fenced);
@@ -121,6 +129,8 @@ planted! {
         project_docs: "COUNT(*)" => "0" trips beside!(a_project_with_open_jobs_stays);
     }
     Postgres {
+        take: "AND (j.needs & me.can) = j.needs" => "" trips suite!(a_take_needs_a_member_that_is_able_to_run_the_job);
+        take: "AND (w.needs & me.can) = w.needs" => "" trips suite!(a_take_needs_a_member_that_is_able_to_run_the_job);
         take: "WHERE m.state = 0" => "WHERE m.state < 9" trips suite!(a_take_needs_a_member_that_is_up);
         take: "FOR SHARE OF m" => "" trips suite!(a_take_comes_before_the_fence_of_its_taker_or_not_at_all);
         take: "j.epoch = v.seen AND" => "" trips suite!(a_take_is_granted_once_per_epoch);

@@ -106,6 +106,7 @@ fn row(n: u64) -> JobRow {
         placed: None,
         steps: 0,
         external: false,
+        needs: kirin_core::Capabilities::NONE,
     }
 }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kirin_core::ask::{Fence, JobId, ProjectId};
+use kirin_core::ask::{Epoch, Fence, JobId, ProjectId};
 use kirin_core::{Answer, Ask, Member, NodeId};
 use kirin_sim::dice::Dice;
 pub use kirin_store::*;
@@ -119,10 +119,13 @@ requests! {
     retain_history(before_ms: i64) -> u64;
     retain_jobs(before_ms: i64) -> u64;
     retain_members(before_ms: i64) -> u64;
+    segment_annotate(id: Uuid, job: Uuid, epoch: Epoch, manifest: &str) -> bool;
     segment_drop(id: Uuid) -> bool;
     segments(project: ProjectId, model: Option<&str>) -> Vec<Segment>;
     setting(name: &str) -> Option<String>;
     setting_or(name: &str, value: &str) -> (String, bool);
+    setting_put(name: &str, value: &str) -> ();
     steps(id: JobId) -> Vec<StepInfo>;
+    submit_many(jobs: &[NewJob]) -> Vec<Submitted>;
     sum_up() -> ();
 }

@@ -22,7 +22,7 @@ use super::order::Call;
 use super::sequential::{agreed, tell};
 use super::server::Server;
 use super::wish::{Known, Wish, limits, name, posts, takes, two_join, wishes};
-use super::{cases, follow, looks};
+use super::{cases, deep, follow, looks};
 use crate::store::{Clients, On};
 
 /// What is drawn: limits, what happens before, and what each client wants.
@@ -125,10 +125,12 @@ fn differ(server: &Server, config: Config, drawn: &impl Strategy<Value = Drawn>)
 }
 
 fn an_order_explains(on: On) {
-    for batch in [true, false] {
-        let server = Server::open(on, |config| config.batch = batch);
-        agreed(differ(&server, cases(24), &drawn()));
-    }
+    deep(move || {
+        for batch in [true, false] {
+            let server = Server::open(on, |config| config.batch = batch);
+            agreed(differ(&server, cases(24), &drawn()));
+        }
+    });
 }
 
 #[test]
@@ -160,9 +162,11 @@ const RACES: [(On, u32, Planted); 2] = [
 
 #[test]
 fn no_order_explains_a_server_without_its_locks() {
-    for (on, places, planted) in RACES {
-        let server = Server::open(on, |config| (config.planted, config.batch) = (Some(planted), false));
-        let once = Config { cases: 300, max_shrink_iters: 0, ..cases(300) };
-        assert!(differ(&server, once, &crowd(places)).is_err(), "{planted:?} was not found");
-    }
+    deep(|| {
+        for (on, places, planted) in RACES {
+            let server = Server::open(on, |config| (config.planted, config.batch) = (Some(planted), false));
+            let once = Config { cases: 300, max_shrink_iters: 0, ..cases(300) };
+            assert!(differ(&server, once, &crowd(places)).is_err(), "{planted:?} was not found");
+        }
+    });
 }

@@ -17,7 +17,9 @@
 use std::collections::BTreeMap;
 
 use kirin_core::ask::{Brief, Census, Epoch, Fence, JobId, JobRow, Priority, ProjectId};
-use kirin_core::{Action, Answer, Ask, Evidence, JobState, Member, NodeId, Outcome, ProjectRow, Role, Target};
+use kirin_core::{
+    Action, Answer, Ask, Capabilities, Evidence, JobState, Member, NodeId, Outcome, ProjectRow, Role, Target,
+};
 use kirin_sim::store::Store as Model;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -91,7 +93,10 @@ impl Known {
                     **brief = Brief { census, of };
                 }
             }
-            Ask::Drain { by } | Ask::Leave { by } | Ask::SetSlots { member: by, .. } => {
+            Ask::Drain { by }
+            | Ask::Leave { by }
+            | Ask::SetSlots { member: by, .. }
+            | Ask::SetCan { member: by, .. } => {
                 *by = self.member(*by, None);
             }
             Ask::Fence { member, beat, by, .. } => {
@@ -236,7 +241,7 @@ where
 }
 
 fn beats_of() -> impl Strategy<Value = Box<Brief>> {
-    let census = select(vec![Census::default(), Census { members: [1; 3], ..Census::default() }]);
+    let census = select(vec![Census::default(), Census { members: [1; 4], ..Census::default() }]);
     (census, proptest::collection::vec(member(), 0..3)).prop_map(|(census, of)| Box::new(Brief { census, of }))
 }
 
@@ -252,8 +257,19 @@ fn about_members() -> impl Strategy<Value = Ask> {
             .prop_map(|(target, epoch, by, force)| Ask::Claim { target, epoch, by, force }),
         2 => (target(), epoch(), holder()).prop_map(|(target, epoch, by)| Ask::Yield { target, epoch, by }),
         1 => (member(), 0..3_u32).prop_map(|(member, slots)| Ask::SetSlots { member, slots }),
+        1 => (member(), can()).prop_map(|(member, can)| Ask::SetCan { member, can }),
         2 => (project(), 0..3_u32).prop_map(|(project, limit)| Ask::SetLimit { project, limit }),
     ]
+}
+
+/// What a member is able to run: mostly everything.
+fn can() -> impl Strategy<Value = Capabilities> {
+    prop_oneof![3 => Just(Capabilities::ALL), 1 => (0..4_u32).prop_map(Capabilities)]
+}
+
+/// What a job requires: mostly nothing.
+fn needs() -> impl Strategy<Value = Capabilities> {
+    prop_oneof![3 => Just(Capabilities::NONE), 2 => (1..4_u32).prop_map(Capabilities)]
 }
 
 fn about_jobs() -> impl Strategy<Value = Ask> {
@@ -261,9 +277,9 @@ fn about_jobs() -> impl Strategy<Value = Ask> {
     let actions = vec![Action::Resume, Action::Pause, Action::Restart, Action::Discard];
     let state = prop_oneof![12 => Just(JobState::Suicidal), 1 => select(JobState::ALL.to_vec())];
     prop_oneof![
-        5 => (project(), select(vec![3_u8, 3, 1, 4]), maybe(node()), any::<bool>(), 1..7_u128)
-            .prop_map(|(project, priority, placed, external, key)| {
-                Ask::Submit { project, priority: Priority(priority), placed, external, key }
+        5 => (project(), select(vec![3_u8, 3, 1, 4]), maybe(node()), any::<bool>(), needs(), 1..7_u128)
+            .prop_map(|(project, priority, placed, external, needs, key)| {
+                Ask::Submit { project, priority: Priority(priority), placed, external, needs, key }
             }),
         2 => (fence(), node()).prop_map(|(fence, node)| Ask::Place { fence, node }),
         8 => (fence(), member(), any::<bool>()).prop_map(|(fence, by, in_order)| Ask::Take { fence, by, in_order }),
@@ -285,8 +301,8 @@ fn reads() -> impl Strategy<Value = Ask> {
 }
 
 fn any_wish() -> impl Strategy<Value = Wish> {
-    let join =
-        (select(vec![Role::All, Role::Job, Role::Query]), 0..3_u32).prop_map(|(role, slots)| Ask::Join { role, slots });
+    let join = (select(vec![Role::All, Role::Job, Role::Query]), 0..3_u32, can())
+        .prop_map(|(role, slots, can)| Ask::Join { role, slots, can });
     let ask = prop_oneof![
         2 => join,
         8 => about_members(),
@@ -308,14 +324,17 @@ pub(super) fn limits() -> impl Strategy<Value = [u32; 2]> {
 
 /// Two nodes that join before anything else.
 pub(super) fn two_join() -> impl Iterator<Item = Wish> {
-    (1..3).map(|node| Wish { node, ask: Ask::Join { role: Role::All, slots: 2 } })
+    (1..3).map(|node| Wish { node, ask: Ask::Join { role: Role::All, slots: 2, can: Capabilities::ALL } })
 }
 
 /// So many jobs of the first project.
 pub(super) fn posts(count: u128) -> impl Iterator<Item = Wish> {
     (1..=count).map(|key| {
         let (project, priority) = (ProjectId(0), Priority(3));
-        Wish { node: 1, ask: Ask::Submit { project, priority, placed: None, external: false, key } }
+        Wish {
+            node: 1,
+            ask: Ask::Submit { project, priority, placed: None, external: false, needs: Capabilities::NONE, key },
+        }
     })
 }
 

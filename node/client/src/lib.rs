@@ -1,8 +1,10 @@
-//! The HTTP client: Kylin's envelope over a list of nodes.
+//! The client of the HTTP API: requests and answers of [`kirin_wire`], sent to a list of nodes.
 //!
-//! A node that can't be connected to is skipped for the next. A request that was *sent* and got no answer is repeated at
-//! the next node only if that does no harm: reads, and submits under an idempotency key. Otherwise the failure says that
-//! what was asked may have happened. Nothing is retried in silence beyond that.
+//! The client skips a node that it can't connect to. It repeats a request that was *sent* and got no answer at the next
+//! node only if that does no harm: reads, and submits under an idempotency key. Otherwise the error says that the request
+//! may have been carried out. Nothing else is retried.
+//!
+//! Not here: terminals, exit codes and rendering.
 
 use std::time::Duration;
 
@@ -11,9 +13,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::exit::{Exit, Failure};
-use super::payload::Envelope;
-use crate::config::Secret;
+use kirin_wire::{Code, Envelope};
+
+mod error;
+
+pub use error::{Error, Kind};
+
+type Result<T> = std::result::Result<T, Error>;
 
 /// What the public API is asked for with.
 pub const ACCEPT: &str = "application/vnd.apache.kylin-v4-public+json";
@@ -23,13 +29,35 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const NEXT_LOGIN: &str =
     "Give --user and --password (or KIRIN_PASSWORD); the first start of a cluster prints the admin's password.";
 
-/// Who asks.
-#[derive(Clone, Debug)]
+/// The user and the password that requests carry.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Login {
+    user: String,
+    password: String,
+}
+
+impl Login {
+    /// A login.
+    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { user: user.into(), password: password.into() }
+    }
+
     /// The user.
-    pub user: String,
-    /// The password.
-    pub password: Secret,
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The password, in the clear.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+}
+
+/// Without the password.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// A client of one or several nodes.
@@ -46,6 +74,7 @@ pub struct Request {
     method: Method,
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
+    params: String,
     body: Option<serde_json::Value>,
     repeatable: bool,
     timeout: Option<Duration>,
@@ -55,7 +84,7 @@ impl Request {
     fn new(method: Method, path: &[&str]) -> Self {
         let repeatable = method == Method::GET;
         let path = path.iter().map(|&part| part.to_owned()).collect();
-        Self { method, path, query: Vec::new(), body: None, repeatable, timeout: Some(TIMEOUT) }
+        Self { method, path, query: Vec::new(), params: String::new(), body: None, repeatable, timeout: Some(TIMEOUT) }
     }
 
     /// Reads something; the path's parts are encoded.
@@ -79,29 +108,42 @@ impl Request {
     }
 
     /// Adds a query parameter.
+    #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self
+    }
+
+    /// Sets the query string.
+    ///
+    /// # Errors
+    /// If the parameters have no form in a query string.
+    pub fn query(mut self, params: &impl Serialize) -> Result<Self> {
+        self.params = serde_html_form::to_string(params)
+            .map_err(|e| Error::failed(format!("the parameters can't be encoded: {e}")))?;
+        Ok(self)
     }
 
     /// Sets the body.
     ///
     /// # Errors
     /// If the body has no JSON form.
-    pub fn body(mut self, body: &impl Serialize) -> Result<Self, Failure> {
+    pub fn body(mut self, body: &impl Serialize) -> Result<Self> {
         let body =
-            serde_json::to_value(body).map_err(|e| Failure::failed(format!("the request has no JSON form: {e}")))?;
+            serde_json::to_value(body).map_err(|e| Error::failed(format!("the request has no JSON form: {e}")))?;
         self.body = Some(body);
         Ok(self)
     }
 
-    /// May be sent twice without harm, although it is no read.
+    /// Allows the client to send the request twice although it is not a read.
+    #[must_use]
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
 
-    /// May take as long as it takes.
+    /// Waits for the answer without a timeout.
+    #[must_use]
     pub fn patient(mut self) -> Self {
         self.timeout = None;
         self
@@ -109,7 +151,7 @@ impl Request {
 }
 
 impl Client {
-    /// With what this client logs in.
+    /// The login that requests carry.
     pub fn login(&self) -> Option<&Login> {
         self.login.as_ref()
     }
@@ -117,11 +159,11 @@ impl Client {
     /// A client of the nodes at `urls`, tried in that order.
     ///
     /// # Errors
-    /// If one of them is no http URL.
-    pub fn new(urls: &[String], login: Option<Login>) -> Result<Self, Failure> {
-        let nodes = urls.iter().map(|text| base(text)).collect::<Result<Vec<_>, _>>()?;
+    /// If one of them is not an http URL.
+    pub fn new(urls: &[String], login: Option<Login>) -> Result<Self> {
+        let nodes = urls.iter().map(|text| base(text)).collect::<Result<Vec<_>>>()?;
         if nodes.is_empty() {
-            return Err(Failure::usage("--url names no node"));
+            return Err(Error::usage("--url names no node"));
         }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -129,25 +171,25 @@ impl Client {
             .no_proxy()
             .user_agent(concat!("kirin/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|e| Failure::failed(format!("the HTTP client can't be set up: {e}")))?;
+            .map_err(|e| Error::failed(format!("the HTTP client can't be set up: {e}")))?;
         Ok(Self { http, nodes, login })
     }
 
     /// Sends a request; gives the envelope's data, verbatim.
     ///
     /// # Errors
-    /// A [`Failure`] with the exit code that fits.
-    pub async fn raw(&self, request: Request) -> Result<Box<RawValue>, Failure> {
+    /// An [`Error`] whose kind says what to do.
+    pub async fn raw(&self, request: Request) -> Result<Box<RawValue>> {
         let (status, text) = self.send(&request).await?;
-        let envelope = serde_json::from_str::<Envelope>(&text);
+        let envelope = serde_json::from_str::<Envelope<Box<RawValue>>>(&text);
         match envelope {
             Ok(envelope) if status.is_success() && matches!(envelope.code.as_str(), "000" | "") => {
                 Ok(envelope.data.unwrap_or_else(|| RawValue::NULL.to_owned()))
             }
             Ok(envelope) => Err(failure(status, &envelope)),
             Err(_) if !status.is_success() => Err(foreign(status, &text)),
-            Err(e) => Err(Failure::new(
-                Exit::Failed,
+            Err(e) => Err(Error::new(
+                Kind::Failed,
                 format!("the answer is not Kylin's envelope: {e}"),
                 "Is there a Kirin node behind --url?",
             )),
@@ -157,24 +199,25 @@ impl Client {
     /// Sends a request; gives the envelope's data, decoded.
     ///
     /// # Errors
-    /// A [`Failure`] with the exit code that fits.
-    pub async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T, Failure> {
+    /// An [`Error`] whose kind says what to do.
+    pub async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
         decode(&self.raw(request).await?)
     }
 
     /// Sends a request whose answer is plain text, not an envelope.
     ///
     /// # Errors
-    /// A [`Failure`] with the exit code that fits.
-    pub async fn text(&self, request: Request) -> Result<String, Failure> {
+    /// An [`Error`] whose kind says what to do.
+    pub async fn text(&self, request: Request) -> Result<String> {
         let (status, text) = self.send(&request).await?;
         if status.is_success() {
             return Ok(text);
         }
-        Err(serde_json::from_str(&text).map_or_else(|_| foreign(status, &text), |envelope| failure(status, &envelope)))
+        Err(serde_json::from_str::<Envelope<Box<RawValue>>>(&text)
+            .map_or_else(|_| foreign(status, &text), |envelope| failure(status, &envelope)))
     }
 
-    async fn send(&self, request: &Request) -> Result<(StatusCode, String), Failure> {
+    async fn send(&self, request: &Request) -> Result<(StatusCode, String)> {
         let mut tried = Vec::new();
         for node in &self.nodes {
             match self.send_to(node, request).await {
@@ -183,32 +226,39 @@ impl Client {
                     tried.push(format!("{}: {}", node.origin().ascii_serialization(), reason(&error)));
                 }
                 Err(error) => {
-                    return Err(Failure::new(
-                        Exit::Unreachable,
+                    return Err(Error::new(
+                        Kind::Unreachable,
                         format!("{} did not answer: {}", node.origin().ascii_serialization(), reason(&error)),
-                        "What was asked for may have happened or not: look with `kirin job list` before trying again.",
+                        "The request may have been carried out: look with `kirin job list` before trying again.",
                     ));
                 }
             }
         }
-        Err(Failure::new(
-            Exit::Unreachable,
+        Err(Error::new(
+            Kind::Unreachable,
             format!("no node can be reached (tried {})", tried.join("; ")),
             "Start one with `kirin start`, or name one with --url or KIRIN_URL (several: comma separated).",
         ))
     }
 
-    async fn send_to(&self, node: &Url, request: &Request) -> Result<(StatusCode, String), reqwest::Error> {
+    async fn send_to(
+        &self,
+        node: &Url,
+        request: &Request,
+    ) -> std::result::Result<(StatusCode, String), reqwest::Error> {
         let mut url = node.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["kylin", "api"]).extend(&request.path);
+        }
+        if !request.params.is_empty() {
+            url.set_query(Some(&request.params));
         }
         let mut builder = self.http.request(request.method.clone(), url).header("Accept", ACCEPT);
         if !request.query.is_empty() {
             builder = builder.query(&request.query);
         }
         if let Some(login) = &self.login {
-            builder = builder.basic_auth(&login.user, Some(login.password.reveal()));
+            builder = builder.basic_auth(&login.user, Some(&login.password));
         }
         if let Some(body) = &request.body {
             builder = builder.json(body);
@@ -226,10 +276,10 @@ impl Client {
 ///
 /// # Errors
 /// If it has a shape that this version does not know.
-pub fn decode<T: DeserializeOwned>(data: &RawValue) -> Result<T, Failure> {
+pub fn decode<T: DeserializeOwned>(data: &RawValue) -> Result<T> {
     serde_json::from_str(data.get()).map_err(|e| {
-        Failure::new(
-            Exit::Failed,
+        Error::new(
+            Kind::Failed,
             format!("the node's answer has another shape than expected: {e}"),
             "Is the node of another version? `-o json` prints the answer as it is.",
         )
@@ -237,15 +287,15 @@ pub fn decode<T: DeserializeOwned>(data: &RawValue) -> Result<T, Failure> {
 }
 
 /// A node's base URL; a bare `host:port` is taken as http.
-fn base(text: &str) -> Result<Url, Failure> {
+fn base(text: &str) -> Result<Url> {
     let text = text.trim();
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     match Url::parse(&full) {
         Ok(url) if url.scheme() == "http" && url.host().is_some() => Ok(url),
         Ok(url) if url.scheme() == "https" => {
-            Err(Failure::usage(format!("--url {text}: https is not built in; go through a local proxy that ends TLS")))
+            Err(Error::usage(format!("--url {text}: https is not built in; go through a local proxy that ends TLS")))
         }
-        _ => Err(Failure::usage(format!("--url {text} is no URL of a node, such as http://127.0.0.1:7070"))),
+        _ => Err(Error::usage(format!("--url {text} is not the URL of a node, such as http://127.0.0.1:7070"))),
     }
 }
 
@@ -261,60 +311,53 @@ fn reason(error: &reqwest::Error) -> String {
     last.to_string()
 }
 
-/// An error that is no envelope: it comes from a proxy, or from something that is no Kirin node.
-fn foreign(status: StatusCode, text: &str) -> Failure {
+/// An error without an envelope: it comes from a proxy, or from something that is not a Kirin node.
+fn foreign(status: StatusCode, text: &str) -> Error {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let line: String = line.chars().take(200).collect();
-    let what = format!("the answer is {status} and no JSON of a Kirin node: {line}");
+    let what = format!("the answer is {status} and not the JSON of a Kirin node: {line}");
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(Exit::Auth, what, NEXT_LOGIN),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::new(Kind::Auth, what, NEXT_LOGIN),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            Failure::new(Exit::Unreachable, what, "A proxy answers, but no node behind it does.")
+            Error::new(Kind::Unreachable, what, "A proxy answers, but no node behind it does.")
         }
-        _ => Failure::new(Exit::Failed, what, "Is there a Kirin node behind --url?"),
+        _ => Error::new(Kind::Failed, what, "Is there a Kirin node behind --url?"),
     }
 }
 
-fn failure(status: StatusCode, envelope: &Envelope) -> Failure {
-    let exit = exit(status, envelope);
+fn failure(status: StatusCode, envelope: &Envelope<Box<RawValue>>) -> Error {
+    let code = Code::parse(&envelope.error_code);
+    let kind = kind(status, code);
     let text = [&envelope.msg, &envelope.exception].into_iter().find(|text| !text.is_empty());
     let what = match text {
         Some(text) if envelope.error_code.is_empty() || text.contains(&envelope.error_code) => text.clone(),
         Some(text) => format!("{}: {text}", envelope.error_code),
         None => format!("the node answered {status}"),
     };
-    if !envelope.suggestion.is_empty() {
-        return Failure::new(exit, what, envelope.suggestion.clone());
-    }
-    let next = match (exit, status) {
-        (Exit::Auth, StatusCode::FORBIDDEN) => "This user may not do that: ask for the right, or log in as another.",
-        (Exit::Auth, _) => NEXT_LOGIN,
-        (Exit::NotFound, _) => "The `list` commands show what there is; --project or KIRIN_PROJECT names the project.",
-        (Exit::Refused, _) => "`kirin job show ID` tells the state; RESUME is for failed and paused jobs only.",
-        _ if status == StatusCode::SERVICE_UNAVAILABLE => {
-            "The node is starting or draining: try again, or another node."
-        }
+    let next = match (kind, status) {
+        _ if !envelope.suggestion.is_empty() => envelope.suggestion.as_str(),
+        (Kind::Auth, StatusCode::FORBIDDEN) => "This user may not do that: ask for the right, or log in as another.",
+        (Kind::Auth, _) => NEXT_LOGIN,
+        (Kind::NotFound, _) => "The `list` commands show what there is; --project or KIRIN_PROJECT names the project.",
+        (Kind::Refused, _) => "`kirin job show ID` tells the state; RESUME is for failed and paused jobs only.",
+        (_, StatusCode::SERVICE_UNAVAILABLE) => "The node is starting or draining: try again, or another node.",
         _ => "",
     };
-    Failure::new(exit, what, next)
+    Error { kind, code, what, next: next.to_owned() }
 }
 
-fn exit(status: StatusCode, envelope: &Envelope) -> Exit {
-    let has_code = |codes: &[&str]| {
-        codes.iter().any(|code| envelope.error_code.contains(code) || envelope.msg.starts_with(&format!("KE-{code}")))
+fn kind(status: StatusCode, code: Option<Code>) -> Kind {
+    // Nodes of Kylin answer 500 to everything that they refuse; then only the code tells.
+    let status = match code {
+        Some(code) if status == StatusCode::INTERNAL_SERVER_ERROR => code.status(),
+        _ => status.as_u16(),
     };
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
-        // Project, model, job.
-        _ if has_code(&["010001201", "010002201", "010032219"]) => Exit::NotFound,
-        // Action against state, overlap of segments, concurrency limit, same object already building.
-        _ if has_code(&["010032206", "010032211", "010032215", "010032216", "010032217", "01003222", "010022202"]) => {
-            Exit::Refused
-        }
-        StatusCode::NOT_FOUND => Exit::NotFound,
-        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::LOCKED => Exit::Refused,
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Exit::Usage,
-        _ => Exit::Failed,
+        401 | 403 => Kind::Auth,
+        404 => Kind::NotFound,
+        409 | 412 | 423 => Kind::Refused,
+        400 | 422 => Kind::Usage,
+        _ => Kind::Failed,
     }
 }
 
@@ -363,7 +406,7 @@ mod tests {
     }
 
     fn client(urls: &[String]) -> Client {
-        Client::new(urls, Some(Login { user: "u".into(), password: Secret::new("p") })).unwrap()
+        Client::new(urls, Some(Login::new("u", "p"))).unwrap()
     }
 
     #[tokio::test]
@@ -380,9 +423,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_is_exit_5_with_what_was_tried() {
+    async fn unreachable_nodes_are_listed_in_the_error() {
         let failure = client(&[nobody(), nobody()]).raw(Request::get(&["x"])).await.unwrap_err();
-        assert_eq!(failure.exit, Exit::Unreachable);
+        assert_eq!(failure.kind, Kind::Unreachable);
         assert_eq!(failure.what.matches("refused").count(), 2, "{failure}");
         assert!(failure.next.contains("kirin start"));
     }
@@ -393,7 +436,7 @@ mod tests {
         let good = || answer("200 OK", r#"{"code":"000","data":7,"msg":""}"#);
         let (first, served) = serve(vec![cut.clone()]);
         let failure = client(&[first, nobody()]).raw(Request::post(&["x"])).await.unwrap_err();
-        assert!(failure.exit == Exit::Unreachable && failure.next.contains("may have happened"), "{failure}");
+        assert!(failure.kind == Kind::Unreachable && failure.next.contains("may have been carried out"), "{failure}");
         served.join().unwrap();
         let ((first, one), (second, two)) = (serve(vec![cut]), serve(vec![good()]));
         let data: u32 = client(&[first, second]).call(Request::post(&["x"]).repeatable()).await.unwrap();
@@ -403,27 +446,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn errors_become_exit_codes() {
+    async fn status_and_code_tell_the_kind_of_an_error() {
         let kylin = |code: &str| format!(r#"{{"code":"999","data":null,"msg":"{code}: no","error_code":"{code}"}}"#);
-        for (status, body, exit) in [
-            ("401 Unauthorized", String::new(), Exit::Auth),
-            ("403 Forbidden", kylin("KE-1"), Exit::Auth),
-            ("500 Oops", kylin("KE-010032219"), Exit::NotFound),
-            ("500 Oops", kylin("KE-010001201"), Exit::NotFound),
-            ("500 Oops", kylin("KE-010032211"), Exit::Refused),
-            ("500 Oops", kylin("KE-010032221"), Exit::Refused),
-            ("409 Conflict", kylin(""), Exit::Refused),
-            ("404 Not Found", kylin(""), Exit::NotFound),
-            ("404 Not Found", "<html>\n".into(), Exit::Failed),
-            ("502 Bad Gateway", "<html>\n".into(), Exit::Unreachable),
-            ("400 Bad Request", kylin("KE-2"), Exit::Usage),
-            ("500 Oops", kylin("KE-3"), Exit::Failed),
-            ("200 OK", kylin("KE-3"), Exit::Failed),
-            ("200 OK", "<html>".into(), Exit::Failed),
+        for (status, body, kind) in [
+            ("401 Unauthorized", String::new(), Kind::Auth),
+            ("403 Forbidden", kylin("unknown-1"), Kind::Auth),
+            ("500 Oops", kylin(Code::NoJob.as_str()), Kind::NotFound),
+            ("500 Oops", kylin(Code::NoProject.as_str()), Kind::NotFound),
+            ("500 Oops", kylin(Code::WrongState.as_str()), Kind::Refused),
+            ("409 Conflict", kylin(Code::Overlap.as_str()), Kind::Refused),
+            ("409 Conflict", kylin(""), Kind::Refused),
+            ("404 Not Found", kylin(""), Kind::NotFound),
+            ("404 Not Found", "<html>\n".into(), Kind::Failed),
+            ("502 Bad Gateway", "<html>\n".into(), Kind::Unreachable),
+            ("400 Bad Request", kylin("unknown-2"), Kind::Usage),
+            ("500 Oops", kylin("unknown-3"), Kind::Failed),
+            ("200 OK", kylin("unknown-3"), Kind::Failed),
+            ("200 OK", "<html>".into(), Kind::Failed),
         ] {
             let (url, served) = serve(vec![answer(status, &body)]);
             let failure = client(&[url]).raw(Request::get(&["x"])).await.unwrap_err();
-            assert_eq!(failure.exit, exit, "{status} {body}: {failure}");
+            assert_eq!(failure.kind, kind, "{status} {body}: {failure}");
             served.join().unwrap();
         }
     }
@@ -432,6 +475,6 @@ mod tests {
     fn a_node_is_named_by_a_url_or_by_host_and_port() {
         assert_eq!(base("h:7070").unwrap().as_str(), "http://h:7070/");
         assert!(base("https://h").unwrap_err().what.contains("https is not built in"));
-        assert_eq!(base("ftp://h").unwrap_err().exit, Exit::Usage);
+        assert_eq!(base("ftp://h").unwrap_err().kind, Kind::Usage);
     }
 }

@@ -1,0 +1,603 @@
+//! Conservation laws: what an aggregation must not change.
+//!
+//! An index is an aggregation of the flat table. Whatever the dimensions of the index are, some quantities must be the
+//! same in both:
+//!
+//! - the sum of its row counts is the number of rows of the flat table,
+//! - each COUNT and each SUM adds up to that of the flat table (exactly for integers and decimals),
+//! - the least MIN and the greatest MAX are those of the flat table.
+//!
+//! These totals notice rows that are lost or counted twice. They do not notice values that moved from one group to
+//! another. For that there is a *fingerprint* for each dimension: the sum over all groups of
+//! `hash(value of the dimension) × weight(group)`, modulo 2^64, where the weight is a fixed linear combination of the
+//! group's counts and sums. The fingerprint is linear in the counts and sums, so it is the same for the flat table and
+//! for every index that has the dimension. Two groups that swap their values change the fingerprint of every dimension
+//! in which they differ. What moves between groups so that the distribution over each single dimension stays as it is
+//! goes unnoticed; a comparison group by group ([`Engine::verify_segment`](crate::Engine::verify_segment), deep) finds
+//! that, too.
+//!
+//! The flat table's [`Totals`] are taken while it is written, and stay in the segment's manifest. Each index is tallied
+//! while it is written, and compared before its step ends. A tally reads every value once and keeps a few numbers, so it
+//! costs a small part of the aggregation.
+//!
+//! A total that a NaN or an infinity takes part in is not compared, since arithmetic on them is not exact.
+
+use crate::error::{Error, Result};
+use crate::star::{Partial, PartialKind};
+use datafusion::arrow::array::types::ByteViewType;
+use datafusion::arrow::array::types::{
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimestampMicrosecondType,
+};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, PrimitiveArray, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
+use datafusion::logical_expr::Accumulator;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use twox_hash::XxHash64;
+
+/// The conserved quantities of a flat table or of an index.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// By partial aggregate, as `function(alias.column)`.
+    pub partials: BTreeMap<String, Total>,
+    /// Fingerprint by dimension, as `alias.column`; hexadecimal.
+    pub fingerprints: BTreeMap<String, String>,
+}
+
+// No float in a total is NaN.
+impl Eq for Totals {}
+
+/// One partial aggregate over everything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Total {
+    /// A count, or a sum of integers or unscaled decimals, in decimal digits.
+    Exact(String),
+    /// A sum of floats.
+    Float {
+        /// The sum.
+        sum: f64,
+        /// The sum of the magnitudes of what was added up; rounding is proportional to it.
+        magnitude: f64,
+    },
+    /// The least or greatest value as text; nothing, if every value is NULL.
+    Extreme(Option<String>),
+    /// Not finite, so not compared.
+    NotFinite,
+}
+
+impl fmt::Display for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Total::Exact(digits) => f.write_str(digits),
+            Total::Float { sum, .. } => write!(f, "{sum}"),
+            Total::Extreme(Some(text)) => f.write_str(text),
+            Total::Extreme(None) => f.write_str("NULL"),
+            Total::NotFinite => f.write_str("not finite"),
+        }
+    }
+}
+
+impl Total {
+    fn agrees(&self, other: &Total) -> bool {
+        match (self, other) {
+            (Total::NotFinite, _) | (_, Total::NotFinite) => true,
+            (Total::Float { sum: a, magnitude }, Total::Float { sum: b, magnitude: other }) => {
+                (a - b).abs() <= ROUNDING * magnitude.max(*other)
+            }
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// Floats are added up in another order: the sums of a billion values differ by far less than this part of them.
+const ROUNDING: f64 = 1e-6;
+
+/// A quantity that was not conserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// Which, for people.
+    pub(crate) quantity: String,
+    pub(crate) expected: String,
+    pub(crate) found: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, found {}", self.quantity, self.expected, self.found)
+    }
+}
+
+impl Totals {
+    /// What an index must have in common with its flat table and does not; `self` are the flat table's totals.
+    pub(crate) fn broken_by(&self, index: &Totals) -> Option<Broken> {
+        for (name, found) in &index.partials {
+            let Some(expected) = self.partials.get(name) else { continue };
+            if !expected.agrees(found) {
+                let (expected, found) = (expected.to_string(), found.to_string());
+                return Some(Broken { quantity: format!("total of {name}"), expected, found });
+            }
+        }
+        for (name, found) in &index.fingerprints {
+            let Some(expected) = self.fingerprints.get(name).filter(|expected| *expected != found) else { continue };
+            return Some(Broken {
+                quantity: format!("fingerprint of the groups by {name}"),
+                expected: expected.clone(),
+                found: found.clone(),
+            });
+        }
+        None
+    }
+
+    /// The rows of the flat table, as counted.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        match self.partials.get(&crate::star::partial_name(PartialKind::Rows, None))? {
+            Total::Exact(digits) => digits.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Where a partial's values come from.
+#[derive(Debug, Clone)]
+enum From {
+    /// One for each row.
+    EachRow,
+    /// One for each value that is not NULL, of this column.
+    EachValue(String),
+    /// The values of this column, cast to a type.
+    Values(String, DataType),
+}
+
+/// Takes the totals of batches.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    dimensions: Vec<(String, u64)>,
+    partials: Vec<Tallied>,
+}
+
+#[derive(Debug)]
+struct Tallied {
+    name: String,
+    from: From,
+    /// By which the value takes part in a group's weight.
+    factor: u64,
+    sum: Sum,
+}
+
+#[derive(Debug)]
+enum Sum {
+    /// Modulo 2^128, so that the order does not matter where sums of wide decimals are larger.
+    Exact(i128),
+    Float {
+        sum: f64,
+        magnitude: f64,
+    },
+    Extreme(Box<dyn Accumulator>),
+    /// In the total order of IEEE 754, where NaN is beyond the infinities.
+    FloatExtreme {
+        least: bool,
+        value: Option<f64>,
+    },
+}
+
+impl Tally {
+    /// For a flat table, whose columns are dimensions and measured columns.
+    pub(crate) fn of_flat(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
+        Tally::new(dimensions, partials, |partial| match (partial.kind, &partial.column) {
+            (PartialKind::Rows, _) | (_, None) => From::EachRow,
+            (PartialKind::Count, Some(column)) => From::EachValue(column.to_string()),
+            (PartialKind::Sum | PartialKind::Min | PartialKind::Max, Some(column)) => {
+                From::Values(column.to_string(), partial.sql_type.arrow())
+            }
+        })
+    }
+
+    /// For an index, whose columns are dimensions and partial aggregates.
+    pub(crate) fn of_index(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
+        Tally::new(dimensions, partials, |partial| From::Values(partial.name(), partial.sql_type.arrow()))
+    }
+
+    fn new(
+        dimensions: impl Iterator<Item = String>,
+        partials: &[Partial],
+        from: impl Fn(&Partial) -> From,
+    ) -> Result<Tally> {
+        let tallied = partials.iter().map(|partial| {
+            let data_type = partial.sql_type.arrow();
+            let sum = match (partial.kind, &data_type) {
+                (PartialKind::Rows | PartialKind::Count, _) => Sum::Exact(0),
+                (PartialKind::Sum, DataType::Float32 | DataType::Float64) => Sum::Float { sum: 0.0, magnitude: 0.0 },
+                (PartialKind::Sum, _) => Sum::Exact(0),
+                (PartialKind::Min | PartialKind::Max, DataType::Float32 | DataType::Float64) => {
+                    Sum::FloatExtreme { least: partial.kind == PartialKind::Min, value: None }
+                }
+                (PartialKind::Min, _) => Sum::Extreme(Box::new(MinAccumulator::try_new(&data_type)?)),
+                (PartialKind::Max, _) => Sum::Extreme(Box::new(MaxAccumulator::try_new(&data_type)?)),
+            };
+            let name = partial.name();
+            Ok(Tallied { factor: XxHash64::oneshot(1, name.as_bytes()) | 1, from: from(partial), name, sum })
+        });
+        let partials = tallied.collect::<Result<_>>()?;
+        Ok(Tally { dimensions: dimensions.map(|name| (name, 0)).collect(), partials })
+    }
+
+    /// Adds a batch.
+    pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let column = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| Error::Execution(format!("a batch has no column \"{name}\"")))
+        };
+        let mut weights = vec![0u64; batch.num_rows()];
+        for partial in &mut self.partials {
+            let factor = partial.factor;
+            match (&partial.from, &mut partial.sum) {
+                (From::EachRow, Sum::Exact(sum)) => {
+                    *sum = sum.wrapping_add(batch.num_rows() as i128);
+                    weights.iter_mut().for_each(|w| *w = w.wrapping_add(factor));
+                }
+                (From::EachValue(name), Sum::Exact(sum)) => {
+                    let values = column(name)?;
+                    let nulls = values.logical_nulls();
+                    *sum = sum.wrapping_add((values.len() - nulls.as_ref().map_or(0, |n| n.null_count())) as i128);
+                    for (i, weight) in weights.iter_mut().enumerate() {
+                        if nulls.as_ref().is_none_or(|n| n.is_valid(i)) {
+                            *weight = weight.wrapping_add(factor);
+                        }
+                    }
+                }
+                (From::Values(name, data_type), sum) => {
+                    let values = column(name)?;
+                    let values = match values.data_type() == data_type {
+                        true => values.clone(),
+                        false => cast(values, data_type).map_err(|e| Error::Execution(e.to_string()))?,
+                    };
+                    sum.add(&values, |i, value| weights[i] = weights[i].wrapping_add(factor.wrapping_mul(value)))?;
+                }
+                (From::EachRow | From::EachValue(_), _) => {
+                    return Err(Error::Execution(format!("{} is not a count", partial.name)));
+                }
+            }
+        }
+        for (name, fingerprint) in &mut self.dimensions {
+            let values = column(name)?;
+            let mut sum = 0u64;
+            each_hash(values, |i, hash| sum = sum.wrapping_add(hash.wrapping_mul(weights[i])))?;
+            *fingerprint = fingerprint.wrapping_add(sum);
+        }
+        Ok(())
+    }
+
+    /// Adds what another tally of the same columns has counted.
+    pub(crate) fn merge(&mut self, other: Tally) -> Result<()> {
+        for ((_, fingerprint), (_, more)) in self.dimensions.iter_mut().zip(other.dimensions) {
+            *fingerprint = fingerprint.wrapping_add(more);
+        }
+        for (mine, theirs) in self.partials.iter_mut().zip(other.partials) {
+            match (&mut mine.sum, theirs.sum) {
+                (Sum::Exact(sum), Sum::Exact(more)) => *sum = sum.wrapping_add(more),
+                (Sum::Float { sum, magnitude }, Sum::Float { sum: more, magnitude: size }) => {
+                    *sum += more;
+                    *magnitude += size;
+                }
+                (sum @ Sum::FloatExtreme { .. }, Sum::FloatExtreme { value, .. }) => {
+                    if let Some(value) = value {
+                        sum.see(value);
+                    }
+                }
+                (Sum::Extreme(value), Sum::Extreme(mut more)) => {
+                    value.update_batch(&[more.evaluate()?.to_array()?])?;
+                }
+                _ => return Err(Error::Execution("tallies of different columns cannot be merged".into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// The totals of all that was added.
+    pub(crate) fn totals(self) -> Result<Totals> {
+        let fingerprints = self.dimensions.into_iter().map(|(name, sum)| (name, format!("{sum:016x}"))).collect();
+        let partials = self.partials.into_iter().map(|partial| {
+            let total = match partial.sum {
+                Sum::Exact(sum) => Total::Exact(sum.to_string()),
+                Sum::Float { sum, magnitude } if sum.is_finite() && magnitude.is_finite() => {
+                    Total::Float { sum, magnitude }
+                }
+                Sum::FloatExtreme { value: None, .. } => Total::Extreme(None),
+                // One zero: the sign of a group's zero depends on its first row.
+                Sum::FloatExtreme { value: Some(value), .. } if value.is_finite() => {
+                    Total::Extreme(Some((value + 0.0).to_string()))
+                }
+                Sum::Float { .. } | Sum::FloatExtreme { .. } => Total::NotFinite,
+                Sum::Extreme(mut value) => {
+                    let value = value.evaluate()?;
+                    Total::Extreme((!value.is_null()).then(|| value.to_string()))
+                }
+            };
+            Ok((partial.name, total))
+        });
+        Ok(Totals { partials: partials.collect::<Result<_>>()?, fingerprints })
+    }
+}
+
+impl Sum {
+    /// Adds values; `weigh` gets the position and the low 64 bits of each that takes part in weights.
+    fn add(&mut self, values: &ArrayRef, mut weigh: impl FnMut(usize, u64)) -> Result<()> {
+        match self {
+            Sum::Exact(sum) => {
+                let mut put = |i: usize, value: i128| {
+                    *sum = sum.wrapping_add(value);
+                    weigh(i, value as u64);
+                };
+                match values.data_type() {
+                    DataType::Int64 => each::<Int64Type>(values, |i, v| put(i, i128::from(v))),
+                    DataType::Decimal128(..) => each::<Decimal128Type>(values, put),
+                    other => return Err(Error::Execution(format!("cannot tally a sum of {other}"))),
+                }
+            }
+            Sum::Float { sum, magnitude } => each_float(values, |v| {
+                *sum += v;
+                *magnitude += v.abs();
+            })?,
+            Sum::FloatExtreme { .. } => each_float(values, |v| self.see(v))?,
+            Sum::Extreme(value) => value.update_batch(std::slice::from_ref(values))?,
+        }
+        Ok(())
+    }
+
+    /// Takes a float into account.
+    fn see(&mut self, found: f64) {
+        if let Sum::FloatExtreme { least, value } = self {
+            let further = value.is_none_or(|value| match least {
+                true => found.total_cmp(&value).is_lt(),
+                false => found.total_cmp(&value).is_gt(),
+            });
+            if further {
+                *value = Some(found);
+            }
+        }
+    }
+}
+
+/// Calls `f` with the position and value of each that is not NULL.
+fn each<T: ArrowPrimitiveType>(values: &dyn Array, mut f: impl FnMut(usize, T::Native)) {
+    let array: &PrimitiveArray<T> = values.as_primitive();
+    match array.nulls() {
+        None => array.values().iter().enumerate().for_each(|(i, v)| f(i, *v)),
+        Some(nulls) => nulls.valid_indices().for_each(|i| f(i, array.value(i))),
+    }
+}
+
+fn each_float(values: &dyn Array, mut f: impl FnMut(f64)) -> Result<()> {
+    match values.data_type() {
+        DataType::Float32 => each::<Float32Type>(values, |_, v| f(f64::from(v))),
+        DataType::Float64 => each::<Float64Type>(values, |_, v| f(v)),
+        other => return Err(Error::Execution(format!("{other} is not a float"))),
+    }
+    Ok(())
+}
+
+/// Calls `f` with the position and hash of each value, NULL included. Equal values have equal hashes in every process
+/// and on every machine, since fingerprints are compared with stored ones.
+fn each_hash(values: &dyn Array, mut f: impl FnMut(usize, u64)) -> Result<()> {
+    const NULL: u64 = 0x9ae1_6a3b_2f90_404f;
+    if let Some(nulls) = values.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        (0..values.len()).filter(|i| nulls.is_null(*i)).for_each(|i| f(i, NULL));
+    }
+    match values.data_type() {
+        DataType::Boolean => {
+            let array = values.as_boolean();
+            (0..array.len()).filter(|i| array.is_valid(*i)).for_each(|i| f(i, mix(u64::from(array.value(i)))));
+        }
+        DataType::Int8 => each::<Int8Type>(values, |i, v| f(i, mix(i64::from(v) as u64))),
+        DataType::Int16 => each::<Int16Type>(values, |i, v| f(i, mix(i64::from(v) as u64))),
+        DataType::Int32 => each::<Int32Type>(values, |i, v| f(i, mix(i64::from(v) as u64))),
+        DataType::Int64 => each::<Int64Type>(values, |i, v| f(i, mix(v as u64))),
+        DataType::Date32 => each::<Date32Type>(values, |i, v| f(i, mix(i64::from(v) as u64))),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            each::<TimestampMicrosecondType>(values, |i, v| f(i, mix(v as u64)));
+        }
+        DataType::Decimal128(..) => {
+            each::<Decimal128Type>(values, |i, v| f(i, mix(v as u64 ^ mix((v >> 64) as u64))));
+        }
+        DataType::Float32 => each::<Float32Type>(values, |i, v| f(i, mix(float_bits(f64::from(v))))),
+        DataType::Float64 => each::<Float64Type>(values, |i, v| f(i, mix(float_bits(v)))),
+        DataType::Utf8View => each_view_hash(values.as_string_view(), |text| text.as_bytes(), f),
+        DataType::BinaryView => each_view_hash(values.as_binary_view(), |bytes| bytes, f),
+        other => return Err(Error::Execution(format!("cannot take a fingerprint of {other}"))),
+    }
+    Ok(())
+}
+
+/// A short value lies in its view, zero-padded, so the view stands for it.
+fn each_view_hash<T: ByteViewType + ?Sized>(
+    array: &GenericByteViewArray<T>,
+    bytes: impl Fn(&T::Native) -> &[u8],
+    mut f: impl FnMut(usize, u64),
+) {
+    // As Arrow's format has it; the low 32 bits of a view are the length.
+    const INLINE_LENGTH: u32 = 12;
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    for (i, view) in array.views().iter().enumerate() {
+        if nulls.is_some_and(|nulls| nulls.is_null(i)) {
+            continue;
+        }
+        match *view as u32 <= INLINE_LENGTH {
+            true => f(i, mix(*view as u64 ^ mix((*view >> 64) as u64))),
+            false => f(i, hash_of(bytes(array.value(i)))),
+        }
+    }
+}
+
+/// The texts of dimensions are short, and a chain of mixed words is quicker for them than a hash for long input.
+fn hash_of(bytes: &[u8]) -> u64 {
+    const SHORT: usize = 64;
+    if bytes.len() > SHORT {
+        return XxHash64::oneshot(0, bytes);
+    }
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| mix(hash ^ u64::from_le_bytes(*word)));
+    match bytes.last_chunk::<8>() {
+        Some(last) if !rest.is_empty() => mix(hash ^ u64::from_le_bytes(*last)),
+        _ => hash,
+    }
+}
+
+/// One pattern for both zeros and one for all NaNs, as they are one group each.
+fn float_bits(v: f64) -> u64 {
+    if v.is_nan() { f64::NAN.to_bits() } else { (v + 0.0).to_bits() }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+fn mix(mut v: u64) -> u64 {
+    v = v.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    v = (v ^ (v >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    v = (v ^ (v >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    v ^ (v >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql_type::SqlType;
+    use crate::star::StarColumn;
+    use datafusion::arrow::array::{Float64Array, Int32Array, Int64Array, StringViewArray};
+    use std::sync::Arc;
+
+    fn partials() -> Vec<Partial> {
+        let column = |name: &str| Some(StarColumn { alias: "f".into(), column: name.into() });
+        vec![
+            Partial { kind: PartialKind::Rows, column: None, sql_type: SqlType::BigInt },
+            Partial { kind: PartialKind::Count, column: column("n"), sql_type: SqlType::BigInt },
+            Partial { kind: PartialKind::Sum, column: column("n"), sql_type: SqlType::BigInt },
+            Partial { kind: PartialKind::Max, column: column("n"), sql_type: SqlType::Integer },
+            Partial { kind: PartialKind::Sum, column: column("x"), sql_type: SqlType::Double },
+            Partial { kind: PartialKind::Min, column: column("x"), sql_type: SqlType::Double },
+        ]
+    }
+
+    fn dimensions() -> impl Iterator<Item = String> {
+        ["f.a", "f.b"].into_iter().map(String::from)
+    }
+
+    type Row = (Option<&'static str>, i64, Option<i32>, f64);
+
+    fn flat(rows: &[Row]) -> Totals {
+        let batch = RecordBatch::try_from_iter([
+            ("f.a", Arc::new(rows.iter().map(|r| r.0).collect::<StringViewArray>()) as ArrayRef),
+            ("f.b", Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1)))),
+            ("f.n", Arc::new(rows.iter().map(|r| r.2).collect::<Int32Array>())),
+            ("f.x", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.3)))),
+        ]);
+        let batch = batch.unwrap();
+        let (mut first, mut second) =
+            (Tally::of_flat(dimensions(), &partials()).unwrap(), Tally::of_flat(dimensions(), &partials()).unwrap());
+        first.add(&batch.slice(0, 1)).unwrap();
+        second.add(&batch.slice(1, batch.num_rows() - 1)).unwrap();
+        first.merge(second).unwrap();
+        first.totals().unwrap()
+    }
+
+    type Group = (Option<&'static str>, i64, [i64; 2], Option<i64>, Option<i32>, [f64; 2]);
+
+    fn index(groups: &[Group]) -> Totals {
+        let batch = RecordBatch::try_from_iter([
+            ("f.a", Arc::new(groups.iter().map(|g| g.0).collect::<StringViewArray>()) as ArrayRef),
+            ("f.b", Arc::new(Int64Array::from_iter_values(groups.iter().map(|g| g.1)))),
+            ("count(*)", Arc::new(Int64Array::from_iter_values(groups.iter().map(|g| g.2[0])))),
+            ("count(f.n)", Arc::new(Int64Array::from_iter_values(groups.iter().map(|g| g.2[1])))),
+            ("sum(f.n)", Arc::new(groups.iter().map(|g| g.3).collect::<Int64Array>())),
+            ("max(f.n)", Arc::new(groups.iter().map(|g| g.4).collect::<Int32Array>())),
+            ("sum(f.x)", Arc::new(Float64Array::from_iter_values(groups.iter().map(|g| g.5[0])))),
+            ("min(f.x)", Arc::new(Float64Array::from_iter_values(groups.iter().map(|g| g.5[1])))),
+        ]);
+        let mut tally = Tally::of_index(dimensions(), &partials()).unwrap();
+        tally.add(&batch.unwrap()).unwrap();
+        tally.totals().unwrap()
+    }
+
+    const ROWS: [Row; 4] = [
+        (Some("x"), 1, Some(10), 0.5),
+        (Some("x"), 1, Some(-3), 0.25),
+        (None, 2, None, -1.0),
+        (Some("y"), 2, Some(4), 8.0),
+    ];
+    const GROUPS: [Group; 3] = [
+        (Some("x"), 1, [2, 2], Some(7), Some(10), [0.75, 0.25]),
+        (None, 2, [1, 0], None, None, [-1.0, -1.0]),
+        (Some("y"), 2, [1, 1], Some(4), Some(4), [8.0, 8.0]),
+    ];
+
+    #[test]
+    fn a_right_index_has_the_totals_of_its_flat_table_in_any_order() {
+        let mut groups = GROUPS;
+        assert_eq!(flat(&ROWS).broken_by(&index(&groups)), None);
+        groups.reverse();
+        assert_eq!(flat(&ROWS).broken_by(&index(&groups)), None);
+        assert_eq!(flat(&ROWS).rows(), Some(4));
+    }
+
+    #[test]
+    fn a_lost_group_and_a_doubled_one_are_told_by_the_row_count() {
+        let broken = flat(&ROWS).broken_by(&index(&GROUPS[..2])).unwrap();
+        assert_eq!(broken.to_string(), "total of count(*): expected 4, found 3");
+        let doubled = [GROUPS[0], GROUPS[1], GROUPS[2], GROUPS[2]];
+        assert_eq!(flat(&ROWS).broken_by(&index(&doubled)).unwrap().found, "5");
+    }
+
+    #[test]
+    fn a_wrong_sum_or_maximum_is_told_by_name() {
+        let mut groups = GROUPS;
+        groups[0].3 = Some(8);
+        let broken = flat(&ROWS).broken_by(&index(&groups)).unwrap();
+        assert_eq!(broken.to_string(), "total of sum(f.n): expected 11, found 12");
+        let mut groups = GROUPS;
+        groups[0].4 = Some(9);
+        let broken = flat(&ROWS).broken_by(&index(&groups)).unwrap();
+        assert_eq!(broken.to_string(), "total of max(f.n): expected 10, found 9");
+    }
+
+    #[test]
+    fn swapped_groups_change_a_fingerprint_though_every_total_is_right() {
+        let mut groups = GROUPS;
+        (groups[0].3, groups[2].3) = (groups[2].3, groups[0].3);
+        let broken = flat(&ROWS).broken_by(&index(&groups)).unwrap();
+        assert_eq!(broken.quantity, "fingerprint of the groups by f.a");
+        let mut groups = GROUPS;
+        (groups[1].0, groups[2].0) = (groups[2].0, groups[1].0);
+        assert_eq!(flat(&ROWS).broken_by(&index(&groups)).unwrap().quantity, "fingerprint of the groups by f.a");
+    }
+
+    #[test]
+    fn float_sums_may_differ_by_rounding_only_and_infinities_are_not_compared() {
+        let mut groups = GROUPS;
+        groups[0].5[0] += 1e-12;
+        assert_eq!(flat(&ROWS).broken_by(&index(&groups)), None);
+        groups[0].5[0] += 0.1;
+        assert_eq!(flat(&ROWS).broken_by(&index(&groups)).unwrap().quantity, "total of sum(f.x)");
+        let mut rows = ROWS;
+        rows[0].3 = f64::NAN;
+        assert_eq!(flat(&rows).partials["sum(f.x)"], Total::NotFinite);
+        assert_eq!(flat(&rows).broken_by(&index(&groups)), None);
+    }
+
+    #[test]
+    fn totals_survive_json() {
+        let totals = flat(&ROWS);
+        let json = serde_json::to_value(&totals).unwrap();
+        assert_eq!(json["partials"]["count(*)"], serde_json::json!({"exact": "4"}));
+        assert_eq!(serde_json::from_value::<Totals>(json).unwrap(), totals);
+    }
+
+    #[test]
+    fn the_hash_of_a_value_never_changes() {
+        // Fingerprints are stored: another hash function would make every stored segment look wrong.
+        let totals = index(&GROUPS);
+        assert_eq!(totals.fingerprints["f.a"], "e05d5c9087395ccc");
+        assert_eq!(totals.fingerprints["f.b"], "880163d467bef6ef");
+        assert_eq!(hash_of(b"city-number-12"), 0x569b753a3b13cf97);
+    }
+}

@@ -1,0 +1,103 @@
+//! The table of all endpoints. The router is built from it, and the contract suite compares its cases with it, so an endpoint
+//! without a case cannot exist.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{self, MethodRouter};
+
+use super::{Context, catalog, cluster, jobs, login, query};
+
+/// Every path that needs a login starts with this.
+pub(super) const BASE: &str = "/kylin/api";
+
+/// One endpoint: a method and a path, and what answers them.
+pub(super) struct Route {
+    method: &'static str,
+    /// Below [`BASE`] if a login is needed, else whole. Parameters are in braces.
+    path: &'static str,
+    needs_login: bool,
+    handler: MethodRouter<Context>,
+}
+
+/// All endpoints.
+fn table() -> Vec<Route> {
+    vec![
+        open("/health", cluster::health),
+        open("/kylin/api/health", cluster::health),
+        get("/user/authentication", login::authentication),
+        post("/user/authentication", login::authentication),
+        get("/projects", catalog::projects),
+        post("/projects", catalog::create_project),
+        delete("/projects/{project}", catalog::drop_project),
+        put("/projects/{project}/project_config", catalog::configure_project),
+        get("/tables", catalog::tables),
+        post("/tables", catalog::add_table),
+        delete("/tables/{table}", catalog::drop_table),
+        get("/models", catalog::models),
+        post("/models", catalog::add_model),
+        get("/models/{model}", catalog::model),
+        delete("/models/{model}", catalog::drop_model),
+        get("/models/{model}/segments", catalog::segments),
+        post("/models/{model}/segments", catalog::build_segment),
+        put("/models/{model}/segments", catalog::refresh_segment),
+        delete("/models/{model}/segments", catalog::drop_segments),
+        post("/models/{model}/segments/verification", catalog::verify_segments),
+        get("/jobs", jobs::list),
+        post("/jobs", jobs::submit),
+        put("/jobs/status", jobs::act),
+        get("/jobs/{job}", jobs::show),
+        get("/jobs/{job}/detail", jobs::detail),
+        get("/jobs/{job}/why", jobs::why),
+        get("/jobs/{job}/steps/{step}/log", jobs::log),
+        get("/jobs/{job}/steps/{step}/output", jobs::output),
+        post("/query", query::query),
+        post("/query/explain", query::explain),
+        get("/query/tables_and_columns", query::tables_and_columns),
+        get("/tables_and_columns", query::tables_and_columns),
+        post("/epoch", cluster::claim),
+        get("/system/servers", cluster::servers),
+        get("/system/host", cluster::host),
+        post("/system/stop", cluster::stop),
+        get("/cluster", cluster::cluster),
+        get("/cluster/history", cluster::history),
+        post("/cluster/nodes/{node}/drain", cluster::drain),
+        delete("/cluster/nodes/{node}/drain", cluster::undrain),
+        put("/cluster/nodes/{node}/slots", cluster::slots),
+    ]
+}
+
+/// Method and whole path of every endpoint.
+pub fn endpoints() -> Vec<(&'static str, String)> {
+    let whole = |route: &Route| if route.needs_login { format!("{BASE}{}", route.path) } else { route.path.to_owned() };
+    table().iter().map(|route| (route.method, whole(route))).collect()
+}
+
+/// Two routers made of the table: the endpoints for everybody, and those that need a login, to be nested at [`BASE`].
+pub(super) fn routers() -> (Router<Context>, Router<Context>) {
+    let (mut for_all, mut with_login) = (Router::new(), Router::new());
+    for Route { path, needs_login, handler, .. } in table() {
+        let router = if needs_login { &mut with_login } else { &mut for_all };
+        *router = std::mem::take(router).route(path, handler);
+    }
+    (for_all, with_login)
+}
+
+fn open<H: Handler<T, Context>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { needs_login: false, ..get(path, handler) }
+}
+
+fn get<H: Handler<T, Context>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { method: "GET", path, needs_login: true, handler: routing::get(handler) }
+}
+
+fn post<H: Handler<T, Context>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { method: "POST", path, needs_login: true, handler: routing::post(handler) }
+}
+
+fn put<H: Handler<T, Context>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { method: "PUT", path, needs_login: true, handler: routing::put(handler) }
+}
+
+fn delete<H: Handler<T, Context>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { method: "DELETE", path, needs_login: true, handler: routing::delete(handler) }
+}

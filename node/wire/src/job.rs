@@ -1,0 +1,320 @@
+//! `/jobs`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::answer::answers;
+use crate::text;
+
+/// `POST /jobs`: a job of any kind but a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submit {
+    /// The project.
+    pub project: String,
+    /// The kind of job, as in `command`.
+    pub kind: String,
+    /// What to do; its shape belongs to the kind.
+    #[serde(default)]
+    pub spec: Value,
+    /// What it is about; the kind if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// 0 (first) to 4 (last); 3 if absent.
+    #[serde(default = "crate::normal_priority")]
+    pub priority: u8,
+    /// The same key again makes no second job. The header `Idempotency-Key` does the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+impl Submit {
+    /// A job with the normal priority.
+    pub fn new(project: impl Into<String>, kind: impl Into<String>, spec: Value) -> Self {
+        Self {
+            project: project.into(),
+            kind: kind.into(),
+            spec,
+            subject: None,
+            priority: crate::NORMAL_PRIORITY,
+            idempotency_key: None,
+        }
+    }
+
+    /// With an idempotency key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+}
+
+/// The spec of a job of the kind `command` with one program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSpec {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The working directory; the attempt's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Variables that are added to the environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The program is killed after so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// `PUT /jobs/status`: an action on the jobs that are named, or on all jobs of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobAction {
+    /// The project, if no job is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Ids of jobs.
+    #[serde(default)]
+    pub job_ids: Vec<String>,
+    /// `RESUME`, `PAUSE`, `RESTART` or `DISCARD`.
+    pub action: String,
+    /// Of a whole project: only jobs with these statuses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<String>,
+}
+
+/// The query string of `GET /jobs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobsQuery {
+    /// Only jobs of this project; of all projects if absent or empty.
+    #[serde(default, alias = "projectName", skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Jobs accepted within the last day (0), week (1), month (2), year (3), or ever (4, the default).
+    #[serde(default, alias = "timeFilter", deserialize_with = "text::number", skip_serializing_if = "Option::is_none")]
+    pub time_filter: Option<u64>,
+    /// Only jobs with these statuses, repeated or separated by commas.
+    #[serde(default, deserialize_with = "text::list")]
+    pub statuses: Vec<String>,
+    /// Only jobs whose id is this or whose subject contains this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Only jobs about this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The column to sort by; `last_modified` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort_by: Option<String>,
+    /// Whether the greatest come first (the default).
+    #[serde(default, deserialize_with = "text::flag", skip_serializing_if = "Option::is_none")]
+    pub reverse: Option<bool>,
+    /// As in [`crate::Paging`].
+    #[serde(default, alias = "pageOffset", deserialize_with = "text::number", skip_serializing_if = "Option::is_none")]
+    pub page_offset: Option<u64>,
+    /// As in [`crate::Paging`]; 10 if absent.
+    #[serde(
+        default,
+        alias = "pageSize",
+        alias = "limit",
+        deserialize_with = "text::number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub page_size: Option<u64>,
+}
+
+answers! {
+    /// A job.
+    JobView {
+        /// Its id.
+        #[serde(alias = "job_id")]
+        id: String,
+        /// Its id again, as Kylin has it.
+        uuid: String,
+        /// Its type: `INC_BUILD`, `INDEX_REFRESH`, `COMMAND` or `PROBE`.
+        job_name: String,
+        /// `PENDING`, `RUNNING`, `FINISHED`, `ERROR`, `STOPPING`, `STOPPED` or `DISCARDED`.
+        job_status: String,
+        /// Its state in the scheduler, finer than the status.
+        scheduler_state: String,
+        /// The kind of executor that runs it.
+        kind: String,
+        /// Its project.
+        project: String,
+        /// The user that submitted it.
+        submitter: String,
+        /// What it is about, as Kylin names it.
+        target_model: String,
+        /// What it is about.
+        target_subject: String,
+        /// Always false.
+        target_subject_error: bool,
+        /// The segments that it builds.
+        target_segments: Vec<String>,
+        /// When it was accepted.
+        create_time: i64,
+        /// When it changed last.
+        last_modified: i64,
+        /// When its first attempt began; 0 before that.
+        exec_start_time: i64,
+        /// When it was over; 0 before that.
+        exec_end_time: i64,
+        /// Milliseconds from its first attempt to its end, or to this moment.
+        duration: u64,
+        /// Milliseconds from its submit to its end, or to this moment.
+        total_duration: u64,
+        /// Milliseconds from its submit to its first attempt, or to this moment.
+        wait_time: u64,
+        /// The part of its steps that is committed, 0 to 1.
+        step_ratio: f64,
+        /// Per cent of the work that its executor reported.
+        progress: f64,
+        /// Where the range of its segment begins.
+        data_range_start: i64,
+        /// Where the range of its segment ends, exclusive.
+        data_range_end: i64,
+        /// Its steps; none in lists.
+        steps: Option<Vec<StepView>>,
+        /// Always true.
+        discard_safety: bool,
+        /// Always `CHAIN`: one step after the other.
+        job_scheduler_mode: String,
+        /// 0 (first) to 4 (last).
+        priority: u8,
+        /// The number of its attempts.
+        epoch: u64,
+        /// The node that holds it; empty if none does.
+        node: String,
+        /// The node on whose queue it waits.
+        placed: Option<String>,
+        /// Why its last attempt failed.
+        failed_msg: Option<String>,
+        /// Always 0.
+        version: u32,
+    }
+    /// A step of a job.
+    StepView {
+        /// Its id: the job's id, `_` and its number in two digits.
+        id: String,
+        /// What it does.
+        name: String,
+        /// Its number, from 0.
+        sequence_id: u64,
+        /// As of jobs.
+        step_status: String,
+        /// When it began; 0 before it is committed.
+        exec_start_time: i64,
+        /// When it ended; 0 before it is committed.
+        exec_end_time: i64,
+        /// Milliseconds.
+        duration: u64,
+        /// The epoch under which it was committed; absent (0) before that.
+        #[serde(skip_serializing_if = "is_zero")]
+        epoch: u64,
+        /// The node that did it; empty before it is committed.
+        node: String,
+        /// The node again, as Kylin has it; absent before the step is committed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        info: Option<StepInfoView>,
+        /// What it brought; its shape belongs to the kind of job. Absent before the step is committed.
+        #[serde(skip_serializing_if = "Value::is_null")]
+        result: Value,
+        /// Why it failed.
+        failed_msg: Option<String>,
+    }
+    /// More about a step, as Kylin has it.
+    StepInfoView {
+        /// The node that did it.
+        node_info: String,
+    }
+    /// `GET /jobs/{job}/steps/{step}/output`.
+    StepOutput {
+        /// The job.
+        #[serde(rename = "jobId")]
+        job_id: String,
+        /// The step.
+        #[serde(rename = "stepId")]
+        step_id: String,
+        /// Its log.
+        cmd_output: String,
+    }
+    /// `GET /jobs/{job}/why`: the rule that keeps the job from starting.
+    WhyView {
+        /// The rule, as one word.
+        reason: String,
+        /// The rule, as a sentence.
+        detail: String,
+        /// What lets the job start; may be empty.
+        next: String,
+        /// The rule with its numbers, as the core knows it.
+        rule: Value,
+        /// The job's state in the scheduler.
+        state: String,
+        /// Jobs that wait before it; none if it does not wait.
+        ahead: Option<u64>,
+        /// The node on whose queue it waits; may be empty.
+        node: String,
+    }
+    /// A submit or a build that was accepted.
+    Submitted {
+        /// The job, if it is one.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        job_id: String,
+        /// The jobs.
+        jobs: Vec<SubmittedJob>,
+        /// The segment that a build reserved.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        segment_id: Option<String>,
+    }
+    /// A job that was accepted.
+    SubmittedJob {
+        /// Its type, as in [`JobView::job_name`].
+        job_name: String,
+        /// Its id.
+        job_id: String,
+    }
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Submitted {
+    /// The id of the first job; empty if there is none.
+    pub fn first(&self) -> &str {
+        self.jobs.first().map_or(self.job_id.as_str(), |job| job.job_id.as_str())
+    }
+}
+
+impl JobView {
+    /// How many of its steps are committed, and how many it has. Both 0 in lists.
+    pub fn steps_done(&self) -> (usize, usize) {
+        let steps = self.steps.as_deref().unwrap_or_default();
+        (steps.iter().filter(|step| step.step_status == "FINISHED").count(), steps.len())
+    }
+
+    /// Whether it is over, successfully or not.
+    pub fn is_over(&self) -> bool {
+        matches!(self.job_status.as_str(), "FINISHED" | "ERROR" | "DISCARDED")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_tolerate_missing_null_and_unknown_fields() {
+        let job: JobView = serde_json::from_str(r#"{"id":"j","job_status":null,"later":{"x":1}}"#).unwrap();
+        assert_eq!((job.id.as_str(), job.job_status.as_str(), job.steps), ("j", "", None));
+    }
+
+    #[test]
+    fn a_body_with_an_unknown_field_is_refused() {
+        let wrong = serde_json::from_str::<Submit>(r#"{"project":"p","kind":"k","prioritty":1}"#).unwrap_err();
+        assert!(
+            wrong.to_string().starts_with("unknown field `prioritty`, expected one of `project`, `kind`"),
+            "{wrong}"
+        );
+    }
+}

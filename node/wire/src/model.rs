@@ -1,0 +1,135 @@
+//! `/models`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::answer::answers;
+
+/// The definition of a model: the body of `POST /models`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDefinition {
+    /// The project; `default` if absent. Not part of the stored definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Its name: 1 to 100 letters, digits, `_` and `-`, beginning with a letter or digit.
+    pub name: String,
+    /// The fact table.
+    pub fact: String,
+    /// Tables that are joined to it.
+    #[serde(default)]
+    pub lookups: Vec<LookupDefinition>,
+    /// What can be grouped and filtered by. The order is part of the layout ids: append, do not insert.
+    pub dimensions: Vec<DimensionDefinition>,
+    /// What can be aggregated. COUNT(*) always can.
+    #[serde(default)]
+    pub measures: Vec<MeasureDefinition>,
+    /// The time column that divides the model into segments; without it every build covers everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<PartitionDefinition>,
+    /// Families of indexes.
+    #[serde(default)]
+    pub aggregation_groups: Vec<AggregationGroupDefinition>,
+    /// Single indexes, each a list of dimension names.
+    #[serde(default)]
+    pub indexes: Vec<Vec<String>>,
+}
+
+/// A table that is joined to the fact table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupDefinition {
+    /// Its name.
+    pub table: String,
+    /// Its name in `alias.column`; the table's own name if empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub alias: String,
+    /// `inner` or `left`.
+    pub join: String,
+    /// Columns of the fact table.
+    pub fact_key: Vec<String>,
+    /// Columns of the lookup table, in the same order; unique together.
+    pub lookup_key: Vec<String>,
+}
+
+/// A dimension.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DimensionDefinition {
+    /// Its name.
+    pub name: String,
+    /// `alias.column`.
+    pub column: String,
+}
+
+/// A measure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureDefinition {
+    /// Its name.
+    pub name: String,
+    /// `COUNT`, `SUM`, `MIN`, `MAX` or `AVG`.
+    pub function: String,
+    /// `alias.column`; may be absent or `*` for COUNT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+}
+
+/// The time column of the fact table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionDefinition {
+    /// The column, with or without its alias.
+    pub column: String,
+    /// How the column encodes time, as in `yyyyMMdd`. Not needed for DATE and TIMESTAMP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+}
+
+/// A family of indexes: every subset of `include` that has all of `mandatory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregationGroupDefinition {
+    /// Dimension names.
+    pub include: Vec<String>,
+    /// Dimension names that are in every index of the family.
+    #[serde(default)]
+    pub mandatory: Vec<String>,
+}
+
+answers! {
+    /// A model.
+    ModelView {
+        /// Its name, which is its id.
+        uuid: String,
+        /// Its name.
+        name: String,
+        /// Its name, as Kylin has it.
+        alias: String,
+        /// Its fact table.
+        fact: String,
+        /// Its fact table with the database, as Kylin has it.
+        fact_table: String,
+        /// Tables that are joined to the fact table.
+        lookups: Vec<serde_json::Value>,
+        /// Its dimensions.
+        dimensions: Vec<serde_json::Value>,
+        /// Its measures.
+        measures: Vec<serde_json::Value>,
+        /// Its time column.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        partition: Option<serde_json::Value>,
+        /// Families of indexes.
+        aggregation_groups: Vec<serde_json::Value>,
+        /// Its indexes, the base index included.
+        indexes: Vec<IndexView>,
+        /// The definition as it is stored.
+        definition: serde_json::Value,
+    }
+    /// An index.
+    IndexView {
+        /// Its layout id: the bit set of the positions of its dimensions.
+        layout: u64,
+        /// Names of its dimensions.
+        dimensions: Vec<String>,
+    }
+}

@@ -1,0 +1,182 @@
+//! `/tables`.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::answer::answers;
+
+/// `POST /tables`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTable {
+    /// The project; `default` if absent.
+    #[serde(default = "crate::default_project")]
+    pub project: String,
+    /// Its name: 1 to 100 letters, digits, `_` and `-`, beginning with a letter or digit.
+    pub name: String,
+    /// Where the rows are.
+    pub source: Given,
+    /// Types that are declared instead of inferred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<DeclaredColumn>,
+}
+
+/// A column with the type that it shall have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredColumn {
+    /// Its name.
+    pub name: String,
+    /// Its SQL type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+}
+
+/// A source in full, or only its location: then the names of the files tell their format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// The location alone.
+    Location(String),
+    /// The whole source.
+    Full(SourceView),
+}
+
+impl Serialize for Given {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Location(location) => serializer.serialize_str(location),
+            Self::Full(source) => source.serialize(serializer),
+        }
+    }
+}
+
+/// By hand: an untagged enum would hide what is wrong with a source.
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Given;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a location, or a source as in {\"format\": \"csv\", \"location\": …}")
+            }
+
+            fn visit_str<E: Error>(self, location: &str) -> Result<Given, E> {
+                Ok(Given::Location(location.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
+                SourceView::deserialize(MapAccessDeserializer::new(map)).map(Given::Full)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Where the rows of a table are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceView {
+    /// `parquet` or `csv`.
+    pub format: String,
+    /// A file, a directory or a pattern: a path, a `file://` or an `s3://` URL.
+    pub location: String,
+    /// How CSV files are written; only for CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvView>,
+}
+
+/// How CSV files are written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CsvView {
+    /// Whether the first line names the columns (the default).
+    #[serde(default = "yes")]
+    pub header: bool,
+    /// The field separator; if absent, a tab in `.tsv` files and a comma in others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// A word that also means NULL, as in `NA`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_value: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+answers! {
+    /// A table.
+    TableView {
+        /// Its name.
+        name: String,
+        /// Always `DEFAULT`.
+        database: String,
+        /// Where its rows are. Not decoded strictly: newer nodes may know more kinds of source.
+        source: serde_json::Value,
+        /// Rows of all files when the table was added; none if the format does not tell without reading them.
+        rows: Option<u64>,
+        /// Its columns.
+        columns: Vec<ColumnView>,
+        /// Why the stored definition cannot be used, if so. Such a table can be dropped.
+        broken: Option<String>,
+    }
+    /// A column.
+    ColumnView {
+        /// Its name.
+        name: String,
+        /// Its SQL type.
+        #[serde(rename = "type")]
+        data_type: String,
+        /// The same again, as Kylin names it.
+        datatype: String,
+    }
+    /// `POST /tables`: the table as it was found.
+    TableAdded {
+        /// Its name.
+        name: String,
+        /// Rows of all files; none if the format does not tell without reading them.
+        rows: Option<u64>,
+        /// Files.
+        files: u64,
+        /// Its columns.
+        columns: Vec<ColumnView>,
+        /// Columns that can't be used.
+        skipped_columns: Vec<SkippedColumn>,
+        /// What was decided and what was passed over; one sentence each.
+        notes: Vec<String>,
+    }
+    /// A column that is left out of a table.
+    SkippedColumn {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    }
+}
+
+impl ColumnView {
+    /// A column.
+    pub fn new(name: &str, data_type: &str) -> Self {
+        Self { name: name.to_owned(), data_type: data_type.to_owned(), datatype: data_type.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_location_or_an_object_and_mistakes_in_it_are_named() {
+        let short: NewTable = serde_json::from_str(r#"{"name":"t","source":"/d"}"#).unwrap();
+        assert_eq!((short.project.as_str(), short.source), ("default", Given::Location("/d".into())));
+        let full = r#"{"name":"t","source":{"format":"csv","location":"/d","csv":{"delimiter":";"}}}"#;
+        let Given::Full(source) = serde_json::from_str::<NewTable>(full).unwrap().source else { panic!() };
+        assert_eq!(source.csv, Some(CsvView { header: true, delimiter: Some(';'), null_value: None }));
+        let wrong = serde_json::from_str::<NewTable>(r#"{"name":"t","source":{"formt":"csv","location":"/d"}}"#);
+        assert!(wrong.unwrap_err().to_string().contains("unknown field `formt`, expected one of `format`"));
+    }
+}
