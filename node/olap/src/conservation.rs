@@ -178,6 +178,10 @@ enum Sum {
         magnitude: f64,
     },
     Extreme(Box<dyn Accumulator>),
+    Integer {
+        least: bool,
+        value: Option<i64>,
+    },
     /// In the total order of IEEE 754, where NaN is beyond the infinities.
     FloatExtreme {
         least: bool,
@@ -216,6 +220,10 @@ impl Tally {
                 (PartialKind::Min | PartialKind::Max, DataType::Float32 | DataType::Float64) => {
                     Sum::FloatExtreme { least: partial.kind == PartialKind::Min, value: None }
                 }
+                (
+                    PartialKind::Min | PartialKind::Max,
+                    DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64,
+                ) => Sum::Integer { least: partial.kind == PartialKind::Min, value: None },
                 (PartialKind::Min, _) => Sum::Extreme(Box::new(MinAccumulator::try_new(&data_type)?)),
                 (PartialKind::Max, _) => Sum::Extreme(Box::new(MaxAccumulator::try_new(&data_type)?)),
             };
@@ -232,26 +240,29 @@ impl Tally {
             batch.column_by_name(name).ok_or_else(|| Error::Execution(format!("a batch has no column \"{name}\"")))
         };
         let mut weights = vec![0u64; batch.num_rows()];
+        // What takes part in the weight of every row.
+        let mut of_each = 0u64;
         for partial in &mut self.partials {
             let factor = partial.factor;
             match (&partial.from, &mut partial.sum) {
                 (From::EachRow, Sum::Exact(sum)) => {
                     *sum = sum.wrapping_add(batch.num_rows() as i128);
-                    weights.iter_mut().for_each(|w| *w = w.wrapping_add(factor));
+                    of_each = of_each.wrapping_add(factor);
                 }
                 (From::EachValue(name), Sum::Exact(sum)) => {
                     let values = column(name)?;
-                    let nulls = values.logical_nulls();
-                    *sum = sum.wrapping_add((values.len() - nulls.as_ref().map_or(0, |n| n.null_count())) as i128);
-                    for (i, weight) in weights.iter_mut().enumerate() {
-                        if nulls.as_ref().is_none_or(|n| n.is_valid(i)) {
-                            *weight = weight.wrapping_add(factor);
+                    of_each = of_each.wrapping_add(factor);
+                    *sum = sum.wrapping_add(values.len() as i128);
+                    if let Some(nulls) = values.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+                        *sum = sum.wrapping_sub(nulls.null_count() as i128);
+                        for i in (!nulls.inner()).set_indices() {
+                            weights[i] = weights[i].wrapping_sub(factor);
                         }
                     }
                 }
                 (From::Values(name, data_type), sum) => {
                     let values = column(name)?;
-                    let values = match values.data_type() == data_type {
+                    let values = match values.data_type() == data_type || sum.reads(values.data_type()) {
                         true => values.clone(),
                         false => cast(values, data_type).map_err(|e| Error::Execution(e.to_string()))?,
                     };
@@ -262,6 +273,7 @@ impl Tally {
                 }
             }
         }
+        weights.iter_mut().for_each(|weight| *weight = weight.wrapping_add(of_each));
         for (name, fingerprint) in &mut self.dimensions {
             let values = column(name)?;
             let mut sum = 0u64;
@@ -288,6 +300,11 @@ impl Tally {
                         sum.see(value);
                     }
                 }
+                (sum @ Sum::Integer { .. }, Sum::Integer { value, .. }) => {
+                    if let Some(value) = value {
+                        sum.see_integer(value);
+                    }
+                }
                 (Sum::Extreme(value), Sum::Extreme(mut more)) => {
                     value.update_batch(&[more.evaluate()?.to_array()?])?;
                 }
@@ -312,6 +329,7 @@ impl Tally {
                     Total::Extreme(Some((value + 0.0).to_string()))
                 }
                 Sum::Float { .. } | Sum::FloatExtreme { .. } => Total::NotFinite,
+                Sum::Integer { value, .. } => Total::Extreme(value.map(|value| value.to_string())),
                 Sum::Extreme(mut value) => {
                     let value = value.evaluate()?;
                     Total::Extreme((!value.is_null()).then(|| value.to_string()))
@@ -324,6 +342,11 @@ impl Tally {
 }
 
 impl Sum {
+    /// Whether it reads this type as it is, so that a cast would only cost time.
+    fn reads(&self, data_type: &DataType) -> bool {
+        matches!(self, Sum::Exact(_) | Sum::Integer { .. }) && data_type.is_signed_integer()
+    }
+
     /// Adds values; `weigh` gets the position and the low 64 bits of each that takes part in weights.
     fn add(&mut self, values: &ArrayRef, mut weigh: impl FnMut(usize, u64)) -> Result<()> {
         match self {
@@ -333,6 +356,9 @@ impl Sum {
                     weigh(i, value as u64);
                 };
                 match values.data_type() {
+                    DataType::Int8 => each::<Int8Type>(values, |i, v| put(i, i128::from(v))),
+                    DataType::Int16 => each::<Int16Type>(values, |i, v| put(i, i128::from(v))),
+                    DataType::Int32 => each::<Int32Type>(values, |i, v| put(i, i128::from(v))),
                     DataType::Int64 => each::<Int64Type>(values, |i, v| put(i, i128::from(v))),
                     DataType::Decimal128(..) => each::<Decimal128Type>(values, put),
                     other => return Err(Error::Execution(format!("cannot tally a sum of {other}"))),
@@ -343,9 +369,27 @@ impl Sum {
                 *magnitude += v.abs();
             })?,
             Sum::FloatExtreme { .. } => each_float(values, |v| self.see(v))?,
+            Sum::Integer { .. } => match values.data_type() {
+                DataType::Int8 => each::<Int8Type>(values, |_, v| self.see_integer(v.into())),
+                DataType::Int16 => each::<Int16Type>(values, |_, v| self.see_integer(v.into())),
+                DataType::Int32 => each::<Int32Type>(values, |_, v| self.see_integer(v.into())),
+                DataType::Int64 => each::<Int64Type>(values, |_, v| self.see_integer(v)),
+                other => return Err(Error::Execution(format!("{other} is not an integer"))),
+            },
             Sum::Extreme(value) => value.update_batch(std::slice::from_ref(values))?,
         }
         Ok(())
+    }
+
+    /// Takes an integer into account.
+    fn see_integer(&mut self, found: i64) {
+        if let Sum::Integer { least, value } = self {
+            *value = Some(match (*value, *least) {
+                (None, _) => found,
+                (Some(value), true) => value.min(found),
+                (Some(value), false) => value.max(found),
+            });
+        }
     }
 
     /// Takes a float into account.
@@ -464,7 +508,7 @@ mod tests {
     use super::*;
     use crate::sql_type::SqlType;
     use crate::star::StarColumn;
-    use datafusion::arrow::array::{Float64Array, Int32Array, Int64Array, StringViewArray};
+    use datafusion::arrow::array::{Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray};
     use std::sync::Arc;
 
     fn partials() -> Vec<Partial> {
@@ -582,6 +626,62 @@ mod tests {
         rows[0].3 = f64::NAN;
         assert_eq!(flat(&rows).partials["sum(f.x)"], Total::NotFinite);
         assert_eq!(flat(&rows).broken_by(&index(&groups)), None);
+    }
+
+    #[test]
+    fn integers_of_every_width_are_summed_and_compared_without_a_cast() {
+        let column = StarColumn { alias: "f".into(), column: "n".into() };
+        let partial = |kind, sql_type| Partial { kind, column: Some(column.clone()), sql_type };
+        let partials = [
+            partial(PartialKind::Sum, SqlType::BigInt),
+            partial(PartialKind::Min, SqlType::Integer),
+            partial(PartialKind::Max, SqlType::Integer),
+        ];
+        let arrays: [ArrayRef; 4] = [
+            Arc::new(Int8Array::from(vec![Some(-3), None, Some(100)])),
+            Arc::new(Int16Array::from(vec![Some(-3), None, Some(100)])),
+            Arc::new(Int32Array::from(vec![Some(-3), None, Some(100)])),
+            Arc::new(Int64Array::from(vec![Some(-3), None, Some(100)])),
+        ];
+        for array in arrays {
+            let mut tally = Tally::of_flat(std::iter::empty(), &partials).unwrap();
+            tally.add(&RecordBatch::try_from_iter([("f.n", array)]).unwrap()).unwrap();
+            let totals = tally.totals().unwrap().partials;
+            assert_eq!(totals["sum(f.n)"], Total::Exact("97".into()));
+            assert_eq!(totals["min(f.n)"], Total::Extreme(Some("-3".into())));
+            assert_eq!(totals["max(f.n)"], Total::Extreme(Some("100".into())));
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement: prints how long a tally takes for each row of eight dimensions and five partials"]
+    fn what_a_tally_costs() {
+        const ROWS: usize = 8192;
+        const BATCHES: u64 = 400;
+        let partials: Vec<_> = partials().into_iter().filter(|p| p.sql_type != SqlType::Double).collect();
+        let names: Vec<String> = (0..8).map(|k| format!("f.k{k}")).collect();
+        let mut columns: Vec<(&str, ArrayRef)> = vec![];
+        for (k, name) in names.iter().enumerate() {
+            columns.push((
+                name,
+                match k % 2 {
+                    0 => Arc::new(
+                        (0..ROWS).map(|i| Some(format!("city-number-{}", i % 97))).collect::<StringViewArray>(),
+                    ),
+                    _ => Arc::new((0..ROWS).map(|i| Some((i % 7) as i32)).collect::<Int32Array>()),
+                },
+            ));
+        }
+        columns
+            .push(("f.n", Arc::new((0..ROWS).map(|i| Some(i as i32).filter(|i| i % 50 != 0)).collect::<Int32Array>())));
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut tally = Tally::of_flat(names.into_iter(), &partials).unwrap();
+        let watch = crate::stopwatch::Stopwatch::start();
+        for _ in 0..BATCHES {
+            tally.add(&batch).unwrap();
+        }
+        println!("{} ns a row", watch.millis() * 1_000_000 / (BATCHES * ROWS as u64));
+        assert_eq!(tally.totals().unwrap().rows(), Some(BATCHES * ROWS as u64));
     }
 
     #[test]
