@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::metastore::{DocKind, SegmentState, Store, StoreError};
 use kirin_core::ask::ProjectId;
-use kirin_olap::{Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
+use kirin_olap::{Broken, Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
 use serde_json::Value;
 
 use crate::api::ApiError;
@@ -28,6 +28,8 @@ struct Opened {
     revision: u64,
     catalog: Arc<Catalog>,
     snapshot: Arc<Snapshot>,
+    /// Stored definitions that cannot be used, and why.
+    broken: Arc<Vec<Broken>>,
 }
 
 type Checked<T> = std::result::Result<T, ApiError>;
@@ -68,6 +70,14 @@ impl Catalogs {
         Ok(self.opened(store, project).await?.snapshot)
     }
 
+    /// Stored definitions that cannot be used, and why. They disturb no others and can be dropped.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn broken(&self, store: &Store, project: &str) -> Checked<Arc<Vec<Broken>>> {
+        Ok(self.opened(store, project).await?.broken)
+    }
+
     async fn opened(&self, store: &Store, project: &str) -> Checked<Opened> {
         let Some((id, revision)) = store.catalog_revision(project).await? else {
             return Err(ApiError::no_project(project));
@@ -84,9 +94,10 @@ impl Catalogs {
             }
         }
         // Read after the revision: what is read may be newer than its number, and is then read once more.
-        let catalog = read(store, id).await?;
+        let (catalog, mut broken) = read(store, id).await?;
         let snapshot = self.engine.open(catalog.clone())?;
-        let opened = Opened { revision, catalog: Arc::new(catalog), snapshot };
+        broken.extend_from_slice(snapshot.broken());
+        let opened = Opened { revision, catalog: Arc::new(catalog), snapshot, broken: Arc::new(broken) };
         // A new one comes seldom: a moment to forget those whose projects are gone.
         let living = if self.cached(id).is_none() { Some(store.projects().await?) } else { None };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,22 +114,26 @@ impl Catalogs {
 }
 
 /// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
-pub(crate) async fn read(store: &Store, project: ProjectId) -> Result<Catalog, StoreError> {
+pub(crate) async fn read(store: &Store, project: ProjectId) -> Result<(Catalog, Vec<Broken>), StoreError> {
     let mut catalog = Catalog::default();
+    let mut broken = Vec::new();
     for doc in store.docs(project).await? {
-        match doc.kind {
-            DocKind::Table => catalog.tables.extend(parsed::<Table>("table", &doc.name, doc.value)),
-            DocKind::Model => catalog.models.extend(parsed::<Model>("model", &doc.name, doc.value)),
+        let (kind, problem) = match doc.kind {
+            DocKind::Table => ("table", parsed::<Table>("table", &doc.name, doc.value).map(|t| catalog.tables.push(t))),
+            DocKind::Model => ("model", parsed::<Model>("model", &doc.name, doc.value).map(|m| catalog.models.push(m))),
+        };
+        if let Err(problem) = problem {
+            broken.push(Broken { kind: kind.to_owned(), name: doc.name, problem });
         }
     }
     for row in store.segments(project, None).await? {
         let Some(manifest) = row.manifest.filter(|_| row.state == SegmentState::Ready) else { continue };
         let range = range(row.start_ms, row.end_ms);
         let id = row.id.to_string();
-        let manifest = parsed("segment", &id, manifest);
+        let manifest = parsed("segment", &id, manifest).ok();
         catalog.segments.extend(manifest.map(|manifest| Segment { id, model: row.model, range, manifest }));
     }
-    Ok(catalog)
+    Ok((catalog, broken))
 }
 
 /// The range that a segment's row stands for.
@@ -137,12 +152,9 @@ pub fn ends(range: &SegmentRange) -> (i64, i64) {
 /// The ends of a segment that covers everything.
 pub const FULL: (i64, i64) = kirin_wire::FULL_RANGE;
 
-fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> Option<T> {
-    match serde_json::from_value(value) {
-        Ok(parsed) => Some(parsed),
-        Err(error) => {
-            tracing::error!(%error, "{what} '{name}' is damaged in the metastore and left out");
-            None
-        }
-    }
+fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| {
+        tracing::error!(%error, "{what} '{name}' is damaged in the metastore and left out");
+        error.to_string()
+    })
 }

@@ -147,7 +147,7 @@ async fn define(cluster: &Cluster, data: &std::path::Path) -> anyhow::Result<()>
 /// If the table's source is of a kind that requests don't have.
 pub fn new_table(project: &str, table: kirin_olap::Table) -> anyhow::Result<NewTable> {
     let source = serde_json::from_value(serde_json::to_value(table.source)?)?;
-    Ok(NewTable { project: project.to_owned(), name: table.name, source: Given::Full(source) })
+    Ok(NewTable { project: project.to_owned(), name: table.name, source: Given::Full(source), columns: vec![] })
 }
 
 /// The request that adds the demo's model to a project.

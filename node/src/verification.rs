@@ -116,7 +116,7 @@ pub async fn verify_all(store: &Store, engine: &Engine, schedule: Schedule) -> R
     }
     let mut wrong = 0;
     for project in store.projects().await? {
-        let catalog = crate::catalog::read(store, project.id).await?;
+        let (catalog, _) = crate::catalog::read(store, project.id).await?;
         for segment in ready(store, project.id).await? {
             let id = segment.id;
             match verify(store, engine, &catalog, segment, schedule.deep).await {

@@ -5,6 +5,7 @@
 use crate::error::Result;
 use crate::snapshot::{Realization, labelled};
 use crate::sql_type::SqlType;
+use crate::times::TIMESTAMP;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -52,6 +53,13 @@ pub struct QueryAnswer {
     pub millis: u64,
 }
 
+impl QueryAnswer {
+    /// Whether rows are missing because their range is not built.
+    pub fn is_partial(&self) -> bool {
+        self.realizations.iter().any(|r| !r.missing.is_empty())
+    }
+}
+
 pub(crate) fn columns(schema: &DFSchema, labels: Option<Vec<String>>) -> Vec<ColumnMeta> {
     let columns = schema.fields().iter().map(|field| {
         let (name, precision, scale) = sql_type(field.data_type());
@@ -70,9 +78,8 @@ fn sql_type(data_type: &DataType) -> (String, u32, u32) {
 }
 
 pub(crate) fn rows(batches: &[RecordBatch], columns: usize) -> Result<Vec<Vec<Option<String>>>> {
-    let options = FormatOptions::default()
-        .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
-        .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f"));
+    let options =
+        FormatOptions::default().with_timestamp_format(Some(TIMESTAMP)).with_timestamp_tz_format(Some(TIMESTAMP));
     let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
         let formatters = batch

@@ -6,12 +6,13 @@
 //! pinned by *Detect Source* (a changed one fails the build rather than mixing two states), and index files carry
 //! checksums.
 //!
-//! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (BIGINT, wrapping like SQL engine sums here) and
-//! of decimals. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
+//! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (of BIGINT as a wide DECIMAL) and of
+//! decimals; a sum that does not fit is an error. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
 
 use crate::conservation::{Broken, Tally, Totals};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
+use crate::exact::exact;
 use crate::index_files::{self, IndexTable, Owner};
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
@@ -411,7 +412,7 @@ impl Build<'_> {
         let unwritable =
             |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
         std::fs::create_dir_all(&dir).map_err(unwritable)?;
-        let physical = state.create_physical_plan(&plan).await?;
+        let physical = state.create_physical_plan(&exact(plan)?).await?;
         let written = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
         for (i, stream) in execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate() {
@@ -511,7 +512,8 @@ pub(crate) fn aggregate(
         let aggregate = match (&input, partial.kind, &partial.column) {
             (Input::Rows(_), PartialKind::Rows, _) | (Input::Rows(_), _, None) => expr_fn::count(lit(1i64)),
             (Input::Rows(of), PartialKind::Count, Some(c)) => expr_fn::count(of(c)),
-            (Input::Rows(of), PartialKind::Sum, Some(c)) => expr_fn::sum(of(c)),
+            // In the type that is stored: the sum of many BIGINTs does not fit in one.
+            (Input::Rows(of), PartialKind::Sum, Some(c)) => expr_fn::sum(cast(of(c), partial.sql_type.arrow())),
             (Input::Rows(of), PartialKind::Min, Some(c)) => expr_fn::min(of(c)),
             (Input::Rows(of), PartialKind::Max, Some(c)) => expr_fn::max(of(c)),
             (Input::Partials(of), PartialKind::Rows | PartialKind::Count | PartialKind::Sum, _) => {

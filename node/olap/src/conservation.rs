@@ -171,6 +171,7 @@ struct Tallied {
 
 #[derive(Debug)]
 enum Sum {
+    /// Modulo 2^128, so that the order does not matter where sums of wide decimals are larger.
     Exact(i128),
     Float {
         sum: f64,
@@ -245,15 +246,15 @@ impl Tally {
             let factor = partial.factor;
             match (&partial.from, &mut partial.sum) {
                 (From::EachRow, Sum::Exact(sum)) => {
-                    *sum += batch.num_rows() as i128;
+                    *sum = sum.wrapping_add(batch.num_rows() as i128);
                     of_each = of_each.wrapping_add(factor);
                 }
                 (From::EachValue(name), Sum::Exact(sum)) => {
                     let values = column(name)?;
                     of_each = of_each.wrapping_add(factor);
-                    *sum += values.len() as i128;
+                    *sum = sum.wrapping_add(values.len() as i128);
                     if let Some(nulls) = values.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
-                        *sum -= nulls.null_count() as i128;
+                        *sum = sum.wrapping_sub(nulls.null_count() as i128);
                         for i in (!nulls.inner()).set_indices() {
                             weights[i] = weights[i].wrapping_sub(factor);
                         }
@@ -289,7 +290,7 @@ impl Tally {
         }
         for (mine, theirs) in self.partials.iter_mut().zip(other.partials) {
             match (&mut mine.sum, theirs.sum) {
-                (Sum::Exact(sum), Sum::Exact(more)) => *sum += more,
+                (Sum::Exact(sum), Sum::Exact(more)) => *sum = sum.wrapping_add(more),
                 (Sum::Float { sum, magnitude }, Sum::Float { sum: more, magnitude: size }) => {
                     *sum += more;
                     *magnitude += size;
@@ -351,7 +352,7 @@ impl Sum {
         match self {
             Sum::Exact(sum) => {
                 let mut put = |i: usize, value: i128| {
-                    *sum += value;
+                    *sum = sum.wrapping_add(value);
                     weigh(i, value as u64);
                 };
                 match values.data_type() {

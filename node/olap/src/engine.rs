@@ -29,6 +29,10 @@ use std::sync::Arc;
 /// The name of the one catalog; queries need not and should not use it.
 pub(crate) const CATALOG: &str = "kirin";
 
+/// Bytes of stack for each thread: planning recurses as deep as a query is, up to [`crate::sql::MAX_DEPTH`]. Only what
+/// is used takes memory.
+const STACK: usize = 128 << 20;
+
 /// How much of the machine the engine may use.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -69,6 +73,8 @@ pub struct Described {
     pub bytes: u64,
     /// Rows, where the format tells without reading them.
     pub rows: Option<u64>,
+    /// What was decided and what was passed over, for people; one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Runs builds and queries. Cheap to clone; clones share everything.
@@ -107,6 +113,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("olap")
+            .thread_stack_size(STACK)
             .enable_all()
             .build()
             .map_err(|e| Error::Execution(format!("cannot start the engine's threads: {e}")))?;
@@ -120,6 +127,8 @@ impl Engine {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             // A cached listing would hide files that were added to a source since.
             .with_object_list_cache_limit(0)
+            // A cached footer would describe a file that was replaced by another of the same length and time.
+            .with_metadata_cache_limit(0)
             .build_arc()?;
         let mut session = SessionConfig::new()
             .with_target_partitions(threads)
@@ -127,6 +136,8 @@ impl Engine {
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false);
         session.options_mut().execution.parquet.schema_force_view_types = true;
+        // Nanoseconds would not reach beyond the year 2262.
+        session.options_mut().execution.parquet.coerce_int96 = Some("us".into());
         let base =
             SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(environment).build();
         let cache = Arc::new(IndexCache::new(config.cache_bytes));

@@ -75,6 +75,12 @@ pub enum Error {
     /// The query or the build ran and failed.
     #[error("{0}")]
     Execution(String),
+    /// A query took longer than it may.
+    #[error("the query took longer than {} s and was ended; narrow it, build an index for it, or raise kylin.query.timeout-seconds", *millis as f64 / 1000.0)]
+    Timeout {
+        /// How long it may take.
+        millis: u64,
+    },
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -18,6 +18,7 @@ pub const MAX_CUBOIDS: usize = 1024;
 
 /// A star of tables with its dimensions, measures and indexes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Model {
     /// Name of the model.
     pub name: String,
@@ -44,6 +45,7 @@ pub struct Model {
 
 /// A lookup table joined to the fact table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lookup {
     /// Name of the table.
     pub table: String,
@@ -77,6 +79,7 @@ pub enum JoinKind {
 
 /// A dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dimension {
     /// Name, used by aggregation groups and indexes.
     pub name: String,
@@ -86,6 +89,7 @@ pub struct Dimension {
 
 /// A measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Measure {
     /// Name, for people.
     pub name: String,
@@ -115,6 +119,7 @@ pub enum MeasureFunction {
 
 /// The time column of the fact table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Partition {
     /// Column of the fact table, with or without its alias.
     pub column: String,
@@ -126,6 +131,7 @@ pub struct Partition {
 
 /// A family of cuboids: every subset of `include` that has all of `mandatory`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AggregationGroup {
     /// Dimension names.
     pub include: Vec<String>,

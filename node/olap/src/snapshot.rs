@@ -7,25 +7,25 @@
 use crate::answer::{self, ColumnMeta, QueryAnswer};
 use crate::engine::EngineInner;
 use crate::error::{Error, Result};
+use crate::exact::exact;
 use crate::plan_cache::{PlanCache, Ready, is_timeless};
 use crate::rewrite::{Chosen, Realizable, Rejected, Rewriter, Verdict, raw_tables};
 use crate::segment::Catalog;
 use crate::source::RawTable;
+use crate::sql;
 use crate::star::Star;
 use crate::stopwatch::Stopwatch;
-use crate::table::fold;
+use crate::table::{DEFAULT_SCHEMA, Table, fold, table_key};
+use crate::times;
+use crate::turns::in_turns;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::{ExecutionPlan, collect};
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a query is to be answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,11 +40,17 @@ pub struct QueryOptions {
     pub push_down: bool,
     /// Whether indexes may be used.
     pub use_index: bool,
+    /// Whether an answer may lack rows of ranges that are not built; [`Realization::missing`] tells which. Off, such a
+    /// query is refused.
+    pub partial: bool,
+    /// The query ends with an error after this time, in milliseconds; none means that it may take for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 impl Default for QueryOptions {
     fn default() -> Self {
-        QueryOptions { limit: None, offset: 0, push_down: false, use_index: true }
+        QueryOptions { limit: None, offset: 0, push_down: false, use_index: true, partial: true, timeout_ms: None }
     }
 }
 
@@ -59,6 +65,9 @@ pub struct Realization {
     pub segments: Vec<String>,
     /// Whether raw rows of ranges that are not built were added.
     pub mixed: bool,
+    /// What the query wants and no segment has, for people. If there is any, the answer is partial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// How a query is (or would be) answered, and why not otherwise.
@@ -98,9 +107,23 @@ pub struct RejectedIndex {
     pub reason: String,
 }
 
+/// A table or model that is stored and cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// `table` or `model`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Why not.
+    pub problem: String,
+}
+
 /// One revision of the catalog, ready for queries. Share it between queries; it is immutable.
+///
+/// A definition that does not open is left out and kept as [`Broken`]: it disturbs no other.
 pub struct Snapshot {
     engine: Arc<EngineInner>,
+    broken: Vec<Broken>,
     tables: BTreeMap<String, Arc<RawTable>>,
     models: Vec<Realizable>,
     state: SessionState,
@@ -123,16 +146,34 @@ struct Planned {
 
 impl Snapshot {
     pub(crate) fn open(engine: Arc<EngineInner>, catalog: Catalog) -> Result<Arc<Snapshot>> {
-        let mut tables = BTreeMap::new();
+        let mut tables: BTreeMap<String, Arc<RawTable>> = BTreeMap::new();
+        let mut broken = vec![];
+        let mut leave_out = |kind: &str, name: &str, error: Error| {
+            broken.push(Broken { kind: kind.into(), name: name.into(), problem: error.to_string() });
+        };
         for table in &catalog.tables {
-            table.validate()?;
-            if tables.insert(table.key(), Arc::new(RawTable::new(Arc::new(table.clone())))).is_some() {
-                return Err(Error::invalid(format!("table \"{}\"", table.name), "is defined twice"));
+            let twice = || Error::invalid(format!("table \"{}\"", table.name), "is defined twice; drop one");
+            let usable = match tables.contains_key(&table.key()) {
+                true => Err(twice()),
+                false => table.validate(),
+            };
+            match usable {
+                Ok(()) => {
+                    tables.insert(table.key(), Arc::new(RawTable::new(Arc::new(table.clone()))));
+                }
+                Err(error) => leave_out("table", &table.name, error),
             }
         }
+        let usable: Vec<Table> = tables.values().map(|raw| raw.table().as_ref().clone()).collect();
         let mut models = vec![];
         for model in &catalog.models {
-            let star = Star::resolve(model, &catalog.tables)?;
+            let star = match Star::resolve(model, &usable) {
+                Ok(star) => star,
+                Err(error) => {
+                    leave_out("model", &model.name, error);
+                    continue;
+                }
+            };
             let mut segments: Vec<_> =
                 catalog.segments.iter().filter(|s| fold(&s.model) == fold(&model.name)).cloned().collect();
             let signature = star.signature();
@@ -153,13 +194,27 @@ impl Snapshot {
         }
         let raw: Vec<_> = tables.values().cloned().collect();
         let state = engine.session(&raw)?;
-        Ok(Arc::new(Snapshot { engine, tables, models, state, plans: PlanCache::default() }))
+        Ok(Arc::new(Snapshot { engine, broken, tables, models, state, plans: PlanCache::default() }))
+    }
+
+    /// Stored definitions that cannot be used.
+    pub fn broken(&self) -> &[Broken] {
+        &self.broken
     }
 
     /// Answers a query.
     pub fn query(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<QueryAnswer>> {
         let (snapshot, sql) = (self.clone(), sql.to_string());
-        self.engine.run(async move { snapshot.answer(&sql, &options).await })
+        self.engine.run(async move {
+            let answer = snapshot.answer(&sql, &options);
+            match options.timeout_ms {
+                None => answer.await,
+                Some(most) => match tokio::time::timeout(Duration::from_millis(most), answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(Error::Timeout { millis: most }),
+                },
+            }
+        })
     }
 
     /// Says how a query would be answered; runs nothing.
@@ -207,7 +262,7 @@ impl Snapshot {
         let keep = raw.is_empty() && is_timeless(&plan)?;
         let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
         let ready = Ready {
-            plan: state.query_planner().create_physical_plan(&plan, &state).await?,
+            plan: in_turns(state.query_planner().create_physical_plan(&plan, &state).await?)?,
             context: state.task_ctx(),
             columns,
             realizations: realizations(&verdicts),
@@ -220,12 +275,21 @@ impl Snapshot {
         Ok(ready)
     }
 
-    async fn plan(&self, sql: &str, options: &QueryOptions) -> Result<Planned> {
-        let (statement, labels) = parse(sql)?;
+    async fn plan(&self, text: &str, options: &QueryOptions) -> Result<Planned> {
+        let (statement, labels) = sql::parse(text)?;
         let mut state = self.state.clone();
         state.mark_start_execution();
+        for reference in state.resolve_table_references(&statement)? {
+            let name = fold(reference.table());
+            let key = format!("{}.{name}", reference.schema().map_or_else(|| DEFAULT_SCHEMA.to_string(), fold));
+            let broken = self.broken.iter().find(|b| b.kind == "table" && table_key(&b.name) == key);
+            if let Some(broken) = broken.filter(|_| !self.tables.contains_key(&key)) {
+                return Err(Error::Sql(format!("table \"{}\" cannot be used: {}", broken.name, broken.problem)));
+            }
+        }
         let plan = state.statement_to_plan(statement).await?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
+        let plan = times::mended(plan, &state)?;
         // Taken here, so that the answer looks the same whoever gives it.
         let columns = answer::columns(plan.schema(), labels);
         let rewriter = Rewriter {
@@ -234,8 +298,10 @@ impl Snapshot {
             cache: &self.engine.cache,
             state: &state,
             mix: options.push_down,
+            partial: options.partial,
         };
-        let (mut plan, verdicts) = rewriter.rewrite(plan)?;
+        let (plan, verdicts) = rewriter.rewrite(plan)?;
+        let mut plan = exact(plan)?;
         if options.offset > 0 || options.limit.is_some() {
             plan = LogicalPlanBuilder::from(plan).limit(options.offset, options.limit)?.build()?;
         }
@@ -328,6 +394,7 @@ fn realization(chosen: &Chosen) -> Realization {
         layout: chosen.layout,
         segments: chosen.segments.clone(),
         mixed: chosen.mixed,
+        missing: chosen.missing.clone(),
     }
 }
 
@@ -354,60 +421,6 @@ impl Scanned {
         for child in children {
             self.add(child);
         }
-    }
-}
-
-/// Parses one query, folding every identifier; the labels are those of the outermost SELECT as written, where it
-/// names all its columns.
-fn parse(sql: &str) -> Result<(Statement, Option<Vec<String>>)> {
-    let wrong = |e: &dyn std::fmt::Display| Error::Sql(format!("cannot parse the query: {e}"));
-    let dialect = GenericDialect {};
-    let written = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| wrong(&e))?;
-    let folded: Vec<TokenWithSpan> = written
-        .iter()
-        .cloned()
-        .map(|mut token| {
-            if let Token::Word(word) = &mut token.token
-                && word.quote_style.is_some()
-            {
-                word.value = fold(&word.value);
-            }
-            token
-        })
-        .collect();
-    let statements = |tokens| Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements();
-    let mut parsed = statements(folded).map_err(|e| wrong(&e))?;
-    let statement = match (parsed.pop(), parsed.is_empty()) {
-        (Some(statement @ ast::Statement::Query(_)), true) => statement,
-        (Some(_), true) => return Err(Error::Sql("only SELECT queries are answered".into())),
-        (None, _) => return Err(Error::Sql("the query is empty".into())),
-        (Some(_), false) => return Err(Error::Sql("send one query at a time".into())),
-    };
-    let labels = match statements(written).map_err(|e| wrong(&e))?.pop() {
-        Some(ast::Statement::Query(query)) => labels(&query.body),
-        _ => None,
-    };
-    Ok((Statement::Statement(Box::new(statement)), labels))
-}
-
-fn labels(body: &ast::SetExpr) -> Option<Vec<String>> {
-    match body {
-        ast::SetExpr::Select(select) => select
-            .projection
-            .iter()
-            .map(|item| match item {
-                ast::SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
-                ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(name.value.clone()),
-                ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)) => {
-                    parts.last().map(|name| name.value.clone())
-                }
-                ast::SelectItem::UnnamedExpr(other) => Some(other.to_string()),
-                _ => None,
-            })
-            .collect(),
-        ast::SetExpr::Query(query) => labels(&query.body),
-        ast::SetExpr::SetOperation { left, .. } => labels(left),
-        _ => None,
     }
 }
 

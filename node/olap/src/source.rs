@@ -1,45 +1,51 @@
-//! Raw tables: listing, describing, checking and scanning the files of a source.
+//! Raw tables: describing, checking and scanning the files of a source.
 //!
-//! The declared types are the truth and names are folded, so a raw table looks the same whatever its files call
-//! things. Parquet columns are found by name; the check insists that they are there, because a reader that is merely
-//! handed a schema takes a missing column for one full of NULLs.
+//! There is one way to the files, for queries and builds alike: list them, look at the header or footer of each, map
+//! every declared column to what the file has, and read by that mapping. Columns are found by name, in any order and
+//! any case. A file that is older than a column lacks it, and its rows are NULL there; a column that no file has is an
+//! error. The declared types are the truth: values are widened to them, never rounded or cut. What fails says which
+//! file it is.
 
+use crate::csv::{self, CsvFile, CsvScan, Dialect, Origin};
 use crate::engine::Described;
 use crate::error::{Error, Result};
+use crate::floats::CanonicalFloats;
+use crate::infer::{self, Guess};
+use crate::listing::{Opened, list};
 use crate::sql_type::SqlType;
-use crate::table::{Column, CsvOptions, Format, Source, Table, fold};
+use crate::table::{Column, Format, Source, Table, fold};
 use async_trait::async_trait;
-use datafusion::arrow::compute::can_cast_types;
-use datafusion::arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column as ExprColumn, Result as DfResult};
+use datafusion::common::config::TableParquetOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Result as DfResult, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::object_store::ObjectMeta;
+use datafusion::object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use datafusion::parquet::arrow::async_reader::MetadataFetch;
+use datafusion::parquet::arrow::parquet_to_arrow_schema;
+use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
+use datafusion::parquet::file::metadata::ParquetMetaDataReader;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::projection::ProjectionExec;
-use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// A file of a source as it was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceFile {
-    /// URL of the file.
-    pub url: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its last change, milliseconds since 1970; for equality only.
-    pub modified_ms: i64,
-}
+pub use crate::listing::SourceFile;
+
+/// Files whose headers or footers are read at once.
+const HEADS_AT_ONCE: usize = 16;
 
 /// A source table as DataFusion sees it: folded names, declared types.
 #[derive(Debug)]
@@ -62,18 +68,6 @@ impl RawTable {
     pub(crate) fn table(&self) -> &Arc<Table> {
         &self.table
     }
-
-    fn listing(&self) -> DfResult<ListingTable> {
-        let source = &self.table.source;
-        let urls = match &self.pinned {
-            Some(files) => files.iter().map(|f| ListingTableUrl::parse(&f.url)).collect::<DfResult<Vec<_>>>()?,
-            None => vec![location(source).map_err(|problem| Error::source(&self.table.name, problem).through())?],
-        };
-        let config = ListingTableConfig::new_with_multi_paths(urls)
-            .with_listing_options(options(source))
-            .with_schema(self.table.file_schema());
-        ListingTable::try_new(config)
-    }
 }
 
 #[async_trait]
@@ -87,80 +81,455 @@ impl TableProvider for RawTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let answer = match self.table.source.format {
-            Format::Parquet => TableProviderFilterPushDown::Inexact,
-            Format::Csv => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(vec![answer; filters.len()])
+        // Filters stay above the scan; Parquet files are offered them once more by the physical optimiser.
+        Ok(vec![TableProviderFilterPushDown::Unsupported; filters.len()])
     }
 
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+        _: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        if self.pinned.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Error::source(&self.table.name, "has no files").through());
+        let session = state
+            .as_any()
+            .downcast_ref::<SessionState>()
+            .ok_or_else(|| Error::Execution("a foreign session".into()).through())?;
+        let files = match &self.pinned {
+            Some(files) => files.clone(),
+            None => list(session, &self.table.name, &self.table.source).await.map_err(Error::through)?.files,
+        };
+        let mapped = mapped(session, &self.table, files).await.map_err(Error::through)?;
+        match self.table.source.format {
+            Format::Csv => {
+                let files = mapped.into_iter().map(Mapped::csv).collect();
+                let wide = session.config().target_partitions();
+                let name = &self.table.name;
+                Ok(Arc::new(CsvScan::new(name, self.schema.clone(), projection, files, wide, limit)?))
+            }
+            Format::Parquet => self.parquet(session, projection, limit, mapped),
         }
-        let file_schema = self.table.file_schema();
-        let filters =
-            filters.iter().map(|filter| self.in_file_names(filter, &file_schema)).collect::<DfResult<Vec<_>>>()?;
-        let plan = self.listing()?.scan(state, projection, &filters, limit).await?;
-        if plan.schema().fields().iter().all(|f| fold(f.name()) == *f.name()) {
-            return Ok(plan);
-        }
-        let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = plan
-            .schema()
-            .fields()
-            .iter()
-            .enumerate()
-            .map(|(i, f)| (Arc::new(PhysicalColumn::new(f.name(), i)) as Arc<dyn PhysicalExpr>, fold(f.name())))
-            .collect();
-        Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
     }
 }
 
 impl RawTable {
-    fn in_file_names(&self, filter: &Expr, file_schema: &SchemaRef) -> DfResult<Expr> {
-        let rename = |expr: Expr| {
-            Ok(match expr {
-                Expr::Column(c) => match self.schema.index_of(&c.name) {
-                    Ok(i) => Transformed::yes(Expr::Column(ExprColumn::new_unqualified(file_schema.field(i).name()))),
-                    Err(_) => Transformed::no(Expr::Column(c)),
-                },
-                other => Transformed::no(other),
-            })
-        };
-        Ok(filter.clone().transform(rename)?.data)
+    /// One scan for each spelling of the columns in the files.
+    fn parquet(
+        &self,
+        state: &SessionState,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+        mapped: Vec<Mapped>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let mut groups: Vec<(Vec<Option<String>>, Vec<Mapped>)> = vec![];
+        for file in mapped {
+            let names = file.names();
+            match groups.iter_mut().find(|(n, f)| *n == names && f[0].opened.url == file.opened.url) {
+                Some((_, files)) => files.push(file),
+                None => groups.push((names, vec![file])),
+            }
+        }
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let scans = groups
+            .into_iter()
+            .map(|(names, files)| self.parquet_group(state, projection, limit, &names, files))
+            .collect::<DfResult<Vec<_>>>()?;
+        match scans.len() {
+            0 => Err(Error::source(&self.table.name, "has no files").through()),
+            1 => Ok(scans.into_iter().next().expect("there is one")),
+            _ => UnionExec::try_new(scans),
+        }
     }
+
+    fn parquet_group(
+        &self,
+        state: &SessionState,
+        projection: &[usize],
+        limit: Option<usize>,
+        names: &[Option<String>],
+        files: Vec<Mapped>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        // Files first, partition keys last, as a scan wants it.
+        let mut in_file: Vec<FieldRef> = vec![];
+        let mut keys: Vec<FieldRef> = vec![];
+        let mut places = vec![];
+        for (name, field) in names.iter().zip(self.schema.fields()) {
+            match name {
+                Some(name) => {
+                    places.push((false, in_file.len()));
+                    in_file.push(Arc::new(Field::new(name, field.data_type().clone(), true)));
+                }
+                None => {
+                    places.push((true, keys.len()));
+                    keys.push(field.clone());
+                }
+            }
+        }
+        let columns: Vec<usize> =
+            projection.iter().map(|i| places[*i]).map(|(key, i)| if key { in_file.len() + i } else { i }).collect();
+        let url = files[0].opened.url.clone();
+        let rows: Option<usize> = files.iter().map(|f| f.rows.and_then(|r| usize::try_from(r).ok())).sum();
+        let parts: Vec<PartitionedFile> = files
+            .into_iter()
+            .map(|file| {
+                let values = file.origins.iter().filter_map(|o| match o {
+                    Origin::Key(value) => Some(value.clone()),
+                    Origin::Field(_) | Origin::Missing => None,
+                });
+                let values = values.collect();
+                PartitionedFile { partition_values: values, ..PartitionedFile::new_from_meta(file.opened.meta) }
+            })
+            .collect();
+        let options =
+            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        let schema = TableSchema::builder(Arc::new(Schema::new(in_file))).with_table_partition_cols(keys).build();
+        let mut statistics = Statistics::new_unknown(schema.table_schema());
+        statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
+        // No factory that caches footers: a file may be replaced by another of the same length and time.
+        let source = ParquetSource::new(schema).with_table_parquet_options(options);
+        let wide = state.config().target_partitions().max(1);
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_file_groups(FileGroup::new(parts).split_files(wide))
+            .with_statistics(statistics)
+            .with_projection_indices(Some(columns))?
+            .with_limit(limit)
+            .build();
+        let scan = CanonicalFloats::over(DataSourceExec::from_data_source(config));
+        if scan.schema().fields().iter().all(|f| fold(f.name()) == *f.name()) {
+            return Ok(scan);
+        }
+        let schema = scan.schema();
+        let wanted = projection.iter().map(|i| self.schema.field(*i).name().clone());
+        let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = schema
+            .fields()
+            .iter()
+            .zip(wanted)
+            .enumerate()
+            .map(|(i, (f, wanted))| (Arc::new(PhysicalColumn::new(f.name(), i)) as Arc<dyn PhysicalExpr>, wanted))
+            .collect();
+        Ok(Arc::new(ProjectionExec::try_new(columns, scan)?))
+    }
+}
+
+/// A file whose columns were mapped to the declared ones.
+struct Mapped {
+    file: SourceFile,
+    opened: Opened,
+    dialect: Dialect,
+    /// Names and, for Parquet, types of its columns.
+    columns: Vec<(String, Option<DataType>)>,
+    rows: Option<u64>,
+    /// One per declared column.
+    origins: Vec<Origin>,
+    /// The declared names.
+    declared: Vec<String>,
+}
+
+impl Mapped {
+    fn csv(self) -> CsvFile {
+        CsvFile { file: self.file, dialect: self.dialect, width: self.columns.len(), origins: self.origins }
+    }
+
+    /// For each declared column its name in the file; a column that the file lacks has one that is not there; a
+    /// partition key has none.
+    fn names(&self) -> Vec<Option<String>> {
+        let names = self.origins.iter().zip(&self.declared).map(|(origin, declared)| match origin {
+            Origin::Field(i) => Some(self.columns[*i].0.clone()),
+            Origin::Missing => Some(declared.clone()),
+            Origin::Key(_) => None,
+        });
+        names.collect()
+    }
+}
+
+/// What the header or footer of a file tells.
+struct Head {
+    file: SourceFile,
+    opened: Opened,
+    dialect: Dialect,
+    columns: Vec<(String, Option<DataType>)>,
+    rows: Option<u64>,
+}
+
+/// Reads the heads of files, in their order.
+async fn heads(state: &SessionState, table: &str, source: &Source, files: Vec<SourceFile>) -> Result<Vec<Head>> {
+    let heads = files.into_iter().map(|file| {
+        let shown = file.shown();
+        head(state, source, file).map(move |head| head.map_err(|e| Error::source(table, format!("{shown}: {e}"))))
+    });
+    futures::stream::iter(heads).buffered(HEADS_AT_ONCE).try_collect().await
+}
+
+async fn head(state: &SessionState, source: &Source, file: SourceFile) -> Result<Head, String> {
+    let opened = file.open(state.runtime_env())?;
+    let dialect = Dialect::of(source.csv.as_ref(), &file.url);
+    if source.format == Format::Csv {
+        let names = csv::names(&opened, &dialect).await?;
+        let columns = names.into_iter().map(|name| (name, None)).collect();
+        return Ok(Head { file, opened, dialect, columns, rows: None });
+    }
+    if file.bytes == 0 {
+        return Err("is empty (0 bytes), not a Parquet file".into());
+    }
+    let fetch = Fetch { store: opened.store.clone(), path: opened.meta.location.clone() };
+    let footer = ParquetMetaDataReader::new().load_and_finish(fetch, file.bytes).await.map_err(|e| e.to_string())?;
+    let meta = footer.file_metadata();
+    let schema = parquet_to_arrow_schema(meta.schema_descr(), meta.key_value_metadata()).map_err(|e| e.to_string())?;
+    let mut columns: Vec<(String, Option<DataType>)> = vec![];
+    for field in schema.fields() {
+        if let Some((twin, _)) = columns.iter().find(|(name, _)| fold(name) == fold(field.name())) {
+            return Err(csv::twins(twin, field.name()));
+        }
+        columns.push((field.name().clone(), Some(field.data_type().clone())));
+    }
+    let rows = u64::try_from(meta.num_rows()).ok();
+    Ok(Head { file, opened, dialect, columns, rows })
+}
+
+struct Fetch {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+}
+
+impl MetadataFetch for Fetch {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        let bytes = async move { self.store.get_range(&self.path, range).await };
+        bytes.map(|result| result.map_err(|e| ParquetError::External(Box::new(e)))).boxed()
+    }
+}
+
+/// Maps the columns of files to the declared ones.
+async fn mapped(state: &SessionState, table: &Table, files: Vec<SourceFile>) -> Result<Vec<Mapped>> {
+    let wrong = |problem: String| Error::source(&table.name, problem);
+    let schema = table.folded_schema();
+    let mut mapped = vec![];
+    for head in heads(state, &table.name, &table.source, files).await? {
+        let shown = head.file.shown();
+        let Head { file, opened, dialect, columns, rows } = head;
+        if table.source.format == Format::Csv {
+            check_fields(table, &dialect, &columns, &file.keys).map_err(|e| wrong(format!("{shown} {e}")))?;
+        }
+        let mut origins = vec![];
+        for (i, (column, field)) in table.columns.iter().zip(schema.fields()).enumerate() {
+            let key = file.keys.iter().find(|(key, _)| fold(key) == *field.name());
+            let position = match table.source.format {
+                Format::Csv if !dialect.header => (i < columns.len()).then_some(i),
+                _ => columns.iter().position(|(name, _)| fold(name) == *field.name()),
+            };
+            origins.push(match (key, position) {
+                (Some((key, value)), _) => {
+                    let text = ScalarValue::Utf8(value.clone());
+                    let value = text.cast_to(field.data_type()).map_err(|_| {
+                        wrong(format!(
+                            "{shown}: {key}={} is not a {}",
+                            value.clone().unwrap_or_default(),
+                            column.type_name
+                        ))
+                    })?;
+                    Origin::Key(value)
+                }
+                (None, Some(i)) => {
+                    if let Some(found) = &columns[i].1 {
+                        check_type(found, column).map_err(|e| wrong(format!("{shown}: {e}")))?;
+                    }
+                    Origin::Field(i)
+                }
+                (None, None) => Origin::Missing,
+            });
+        }
+        let declared = schema.fields().iter().map(|f| f.name().clone()).collect();
+        mapped.push(Mapped { file, opened, dialect, columns, rows, origins, declared });
+    }
+    for (i, column) in table.columns.iter().enumerate() {
+        // Files without a header and without a record have no columns at all.
+        if mapped.iter().all(|m| m.origins[i] == Origin::Missing) && mapped.iter().any(|m| !m.columns.is_empty()) {
+            let first = &mapped[0];
+            let has: Vec<_> = first.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            return Err(wrong(format!(
+                "no file has a column \"{}\"; {} has {}",
+                column.name,
+                first.file.shown(),
+                has.join(", ")
+            )));
+        }
+    }
+    Ok(mapped)
+}
+
+/// Whether the fields of a delimited file are what the definition says.
+fn check_fields(
+    table: &Table,
+    dialect: &Dialect,
+    columns: &[(String, Option<DataType>)],
+    keys: &[(String, Option<String>)],
+) -> Result<(), String> {
+    if !dialect.header {
+        let declared = table.columns.len() - keys.len();
+        if !columns.is_empty() && columns.len() != declared {
+            return Err(format!("has {} columns, the definition {declared}", columns.len()));
+        }
+        return Ok(());
+    }
+    match columns.iter().find(|(name, _)| !table.columns.iter().any(|c| fold(&c.name) == fold(name))) {
+        None => Ok(()),
+        Some((name, _)) => Err(format!(
+            "begins with a field \"{}\", which is not a column of the table; either its header is missing, or the table \
+             has to be added again with that column",
+            name.chars().take(100).collect::<String>()
+        )),
+    }
+}
+
+/// Whether values of a Parquet column become the declared type without loss, or with an error.
+fn check_type(found: &DataType, column: &Column) -> Result<(), String> {
+    let declared = SqlType::parse(&column.type_name);
+    let keeps = match (SqlType::of_arrow(found), declared) {
+        (Some(found), Some(declared)) => found.widens_to(declared),
+        _ => false,
+    };
+    if keeps {
+        return Ok(());
+    }
+    Err(format!("column \"{}\" is {found}, which cannot be read as {} without loss", column.name, column.type_name))
 }
 
 /// Lists what a source holds.
 pub(crate) async fn describe(state: &SessionState, source: &Source) -> Result<Described> {
     // There is no table yet; the location says what is meant.
     let name = source.location.as_str();
-    let files = list(state, name, source).await?;
-    let (store, metas) = opened(state, name, source, &files).await?;
-    let schema = format(source)
-        .infer_schema(state, &store, &metas)
-        .await
-        .map_err(|e| Error::source(name, format!("cannot read {}: {}", source.location, e.strip_backtrace())))?;
-    let mut described = Described {
-        columns: vec![],
-        skipped: vec![],
-        files: files.len(),
-        bytes: files.iter().map(|f| f.bytes).sum(),
-        rows: rows(state, source, &store, &metas, &schema).await,
-    };
-    for field in schema.fields() {
-        match SqlType::of_arrow(field.data_type()) {
-            Some(t) => described.columns.push(Column { name: field.name().clone(), type_name: t.full_name() }),
-            None => described.skipped.push((field.name().clone(), field.data_type().to_string())),
-        }
+    source.validate(&format!("source {name}"))?;
+    let listing = list(state, name, source).await?;
+    let bytes = listing.files.iter().map(|f| f.bytes).sum();
+    let mut described =
+        Described { columns: vec![], skipped: vec![], files: listing.files.len(), bytes, rows: None, notes: vec![] };
+    if !listing.skipped.is_empty() {
+        described.notes.push(format!("skipped {}", listing.skipped.join(", ")));
+    }
+    let heads = heads(state, name, source, listing.files).await?;
+    match source.format {
+        Format::Parquet => parquet_columns(name, &heads, &mut described)?,
+        Format::Csv => csv_columns(name, source, &heads, &mut described).await?,
+    }
+    add_keys(name, &heads, &mut described)?;
+    if described.columns.is_empty() {
+        return Err(Error::source(name, "has no column that a table can hold"));
     }
     Ok(described)
+}
+
+fn parquet_columns(name: &str, heads: &[Head], described: &mut Described) -> Result<()> {
+    let mut types: Vec<(String, SqlType, String)> = vec![];
+    for head in heads {
+        for (column, found) in &head.columns {
+            let Some(found) = found else { continue };
+            let Some(sql_type) = SqlType::of_arrow(found) else {
+                let skipped = (column.clone(), found.to_string());
+                if !described.skipped.contains(&skipped) {
+                    described.skipped.push(skipped);
+                }
+                continue;
+            };
+            match types.iter_mut().find(|(known, ..)| fold(known) == fold(column)) {
+                None => types.push((column.clone(), sql_type, head.file.shown())),
+                Some((_, known, first)) => match known.unify(sql_type) {
+                    Some(wider) => *known = wider,
+                    None => {
+                        return Err(Error::source(
+                            name,
+                            format!(
+                                "column \"{column}\" is {} in {first} and {} in {}; no type holds both without loss",
+                                known.full_name(),
+                                sql_type.full_name(),
+                                head.file.shown()
+                            ),
+                        ));
+                    }
+                },
+            }
+        }
+    }
+    if let Some((column, found)) =
+        described.skipped.iter().find(|(s, _)| types.iter().any(|(t, ..)| fold(t) == fold(s)))
+    {
+        let problem = format!("column \"{column}\" is {found} in some files and another type in others");
+        return Err(Error::source(name, problem));
+    }
+    described.rows = heads.iter().map(|h| h.rows).sum();
+    for (column, sql_type, _) in types {
+        let lacking = heads.iter().filter(|h| !h.columns.iter().any(|(c, _)| fold(c) == fold(&column))).count();
+        if lacking > 0 {
+            described.notes.push(format!("column \"{column}\" is NULL in {lacking} of {} files", heads.len()));
+        }
+        described.columns.push(Column { name: column, type_name: sql_type.full_name() });
+    }
+    Ok(())
+}
+
+async fn csv_columns(name: &str, source: &Source, heads: &[Head], described: &mut Described) -> Result<()> {
+    let mut columns: Vec<(String, Guess)> = vec![];
+    let mut is_whole = true;
+    for head in heads {
+        let failed = |e: String| Error::source(name, format!("{}: {e}", head.file.shown()));
+        let places: Vec<usize> = head
+            .columns
+            .iter()
+            .map(|(column, _)| {
+                columns.iter().position(|(known, _)| fold(known) == fold(column)).unwrap_or_else(|| {
+                    columns.push((column.clone(), Guess::default()));
+                    columns.len() - 1
+                })
+            })
+            .collect();
+        let mut guesses: Vec<Guess> = places.iter().map(|i| columns[*i].1.clone()).collect();
+        is_whole &= infer::look(&head.opened, &head.dialect, described.bytes, &mut guesses).await.map_err(failed)?;
+        for (i, guess) in places.into_iter().zip(guesses) {
+            columns[i].1 = guess;
+        }
+    }
+    let delimiter = source.csv.as_ref().and_then(|csv| csv.delimiter);
+    if let ([(only, _)], None) = (columns.as_slice(), delimiter)
+        && let Some(other) = only.chars().find(|c| matches!(c, ';' | '\t' | '|'))
+    {
+        let problem =
+            format!("its only column would be \"{only}\"; if {other:?} separates its fields, say so as csv.delimiter");
+        return Err(Error::source(name, problem));
+    }
+    if !is_whole {
+        described.notes.push("types come from samples of each file; declare them where that is not enough".into());
+    }
+    for (column, guess) in columns {
+        let (sql_type, why) = guess.decide();
+        if let Some(why) = why {
+            described.notes.push(format!("column \"{column}\" is {}: {why}", sql_type.full_name()));
+        }
+        let lacking = heads.iter().filter(|h| !h.columns.iter().any(|(c, _)| fold(c) == fold(&column))).count();
+        if lacking > 0 {
+            described.notes.push(format!("column \"{column}\" is NULL in {lacking} of {} files", heads.len()));
+        }
+        described.columns.push(Column { name: column, type_name: sql_type.full_name() });
+    }
+    Ok(())
+}
+
+/// Partition keys become columns; one that the files have, too, is taken from the directories.
+fn add_keys(name: &str, heads: &[Head], described: &mut Described) -> Result<()> {
+    let Some(first) = heads.first() else { return Ok(()) };
+    let keys = |head: &Head| head.file.keys.iter().map(|(key, _)| fold(key)).collect::<Vec<_>>();
+    let wanted = keys(first);
+    if let Some(other) = heads.iter().find(|h| keys(h) != wanted) {
+        let problem = format!("{} and {} lie in directories of different keys", first.file.shown(), other.file.shown());
+        return Err(Error::source(name, problem));
+    }
+    for (i, (key, _)) in first.file.keys.iter().enumerate() {
+        let sql_type = infer::of_keys(heads.iter().filter_map(|h| h.file.keys[i].1.as_deref()));
+        described.columns.retain(|c| fold(&c.name) != fold(key));
+        described.skipped.retain(|(c, _)| fold(c) != fold(key));
+        described.notes.push(format!("column \"{key}\" is {} from the names of directories", sql_type.full_name()));
+        described.columns.push(Column { name: key.clone(), type_name: sql_type.full_name() });
+    }
+    Ok(())
 }
 
 /// What [`check`] found.
@@ -171,196 +540,21 @@ pub(crate) struct Checked {
 
 /// Checks a definition against its files.
 pub(crate) async fn check(state: &SessionState, table: &Table) -> Result<Checked> {
-    let source = &table.source;
-    let files = list(state, &table.name, source).await?;
-    let (store, metas) = opened(state, &table.name, source, &files).await?;
-    for (file, meta) in files.iter().zip(&metas) {
-        let found = format(source)
-            .infer_schema(state, &store, std::slice::from_ref(meta))
-            .await
-            .map_err(|e| Error::source(&table.name, format!("cannot read {}: {}", file.url, e.strip_backtrace())))?;
-        match source.format {
-            Format::Parquet => {
-                for (column, declared) in table.columns.iter().zip(table.file_schema().fields()) {
-                    let Some((_, field)) = found.column_with_name(&column.name) else {
-                        let near = found.fields().iter().find(|f| fold(f.name()) == fold(&column.name));
-                        let hint =
-                            near.map(|f| format!("; it has \"{}\", write it like that", f.name())).unwrap_or_default();
-                        return Err(Error::source(
-                            &table.name,
-                            format!("{} has no column \"{}\"{hint}", file.url, column.name),
-                        ));
-                    };
-                    if !can_cast_types(field.data_type(), declared.data_type()) {
-                        return Err(Error::source(
-                            &table.name,
-                            format!(
-                                "column \"{}\" of {} is {}, which is no {}",
-                                column.name,
-                                file.url,
-                                field.data_type(),
-                                column.type_name
-                            ),
-                        ));
-                    }
-                }
-            }
-            Format::Csv => {
-                if found.fields().len() != table.columns.len() {
-                    return Err(Error::source(
-                        &table.name,
-                        format!(
-                            "{} has {} columns, the definition {}; declare all of them, in the file's order",
-                            file.url,
-                            found.fields().len(),
-                            table.columns.len()
-                        ),
-                    ));
-                }
-                let header = source.csv.clone().unwrap_or_default().header;
-                if header
-                    && let Some((field, column)) =
-                        found.fields().iter().zip(&table.columns).find(|(f, c)| fold(f.name()) != fold(&c.name))
-                {
-                    return Err(Error::source(
-                        &table.name,
-                        format!(
-                            "{} has column \"{}\" where the definition has \"{}\"; declare the columns in the file's order",
-                            file.url,
-                            field.name(),
-                            column.name
-                        ),
-                    ));
-                }
-            }
-        }
-    }
-    let rows = rows(state, source, &store, &metas, &table.file_schema()).await;
-    Ok(Checked { files, rows })
+    let files = list(state, &table.name, &table.source).await?.files;
+    let mapped = mapped(state, table, files).await?;
+    let rows = mapped.iter().map(|m| m.rows).sum();
+    Ok(Checked { files: mapped.into_iter().map(|m| m.file).collect(), rows })
 }
 
 /// Fails if a file that a build relies on is gone or was changed since.
 pub(crate) async fn verify(state: &SessionState, table: &Table, files: &[SourceFile]) -> Result<()> {
     for file in files {
-        let url = ListingTableUrl::parse(&file.url)?;
-        let store = state.runtime_env().object_store(&url)?;
-        let changed = |what: String| {
-            Error::source(
+        if let Some(what) = file.changed(state).await {
+            return Err(Error::source(
                 &table.name,
-                format!("{} {what} since the build began; restart the job to read it again", file.url),
-            )
-        };
-        use datafusion::object_store::ObjectStoreExt;
-        let meta = store.head(url.prefix()).await.map_err(|e| changed(format!("vanished ({e})")))?;
-        if meta.size != file.bytes || meta.last_modified.timestamp_millis() != file.modified_ms {
-            return Err(changed("changed".into()));
+                format!("{} {what} since the build began; restart the job to read it again", file.shown()),
+            ));
         }
     }
     Ok(())
-}
-
-async fn rows(
-    state: &SessionState,
-    source: &Source,
-    store: &Arc<dyn datafusion::object_store::ObjectStore>,
-    metas: &[ObjectMeta],
-    schema: &SchemaRef,
-) -> Option<u64> {
-    if source.format == Format::Csv {
-        return None;
-    }
-    let mut rows = 0;
-    for meta in metas {
-        let statistics = format(source).infer_stats(state, store, schema.clone(), meta).await.ok()?;
-        rows += *statistics.num_rows.get_value()? as u64;
-    }
-    Some(rows)
-}
-
-/// The files of a source, in the order of their names.
-async fn list(state: &SessionState, table: &str, source: &Source) -> Result<Vec<SourceFile>> {
-    let url = location(source).map_err(|problem| Error::source(table, problem))?;
-    let unreadable = |e: String| {
-        let hint = crate::stores::hint(&url);
-        Error::source(table, format!("cannot list {}: {e}{hint}", source.location))
-    };
-    let store = state
-        .runtime_env()
-        .object_store(&url)
-        .map_err(|e| Error::source(table, format!("cannot open {}: {}", source.location, e.strip_backtrace())))?;
-    // A file that is named in full may have any name; in a directory, only the format's files count.
-    let extension = if url.is_collection() || url.get_glob().is_some() { source.format.extension() } else { "" };
-    let metas: Vec<ObjectMeta> = url
-        .list_all_files(state, store.as_ref(), extension)
-        .await
-        .map_err(|e| unreadable(e.strip_backtrace()))?
-        .try_collect()
-        .await
-        .map_err(|e| unreadable(e.strip_backtrace()))?;
-    let base = url.object_store();
-    let mut files = metas
-        .into_iter()
-        .map(|meta| {
-            let mut at = url::Url::parse(base.as_str()).map_err(|e| unreadable(e.to_string()))?;
-            at.set_path(meta.location.as_ref());
-            Ok(SourceFile { url: at.to_string(), bytes: meta.size, modified_ms: meta.last_modified.timestamp_millis() })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    files.sort_by(|a, b| a.url.cmp(&b.url));
-    if files.is_empty() {
-        return Err(Error::source(
-            table,
-            format!("there is no {} file at {}", source.format.extension(), source.location),
-        ));
-    }
-    Ok(files)
-}
-
-async fn opened(
-    state: &SessionState,
-    table: &str,
-    source: &Source,
-    files: &[SourceFile],
-) -> Result<(Arc<dyn datafusion::object_store::ObjectStore>, Vec<ObjectMeta>)> {
-    use datafusion::object_store::ObjectStoreExt;
-    let store = state.runtime_env().object_store(location(source).map_err(|p| Error::source(table, p))?)?;
-    let mut metas = vec![];
-    for file in files {
-        let url = ListingTableUrl::parse(&file.url)?;
-        let meta = store.head(url.prefix()).await;
-        metas.push(meta.map_err(|e| Error::source(table, format!("cannot read {}: {e}", file.url)))?);
-    }
-    Ok((store, metas))
-}
-
-fn location(source: &Source) -> Result<ListingTableUrl, String> {
-    ListingTableUrl::parse(&source.location).map_err(|e| format!("\"{}\" is no location: {e}", source.location))
-}
-
-fn format(source: &Source) -> Arc<dyn FileFormat> {
-    match source.format {
-        Format::Parquet => Arc::new(ParquetFormat::default()),
-        Format::Csv => {
-            let CsvOptions { header, delimiter, null_value } = source.csv.clone().unwrap_or_default();
-            let mut format = CsvFormat::default().with_has_header(header).with_delimiter(delimiter as u8);
-            if let Some(word) = null_value {
-                format = format.with_null_regex(Some(format!("^({})?$", escaped(&word))));
-            }
-            Arc::new(format)
-        }
-    }
-}
-
-/// The word as a regular expression that matches only itself.
-fn escaped(word: &str) -> String {
-    word.chars().flat_map(|c| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] }).collect()
-}
-
-fn options(source: &Source) -> ListingOptions {
-    // Listing has filtered by name already, or the file was named in full.
-    let extension = match location(source) {
-        Ok(url) if url.is_collection() || url.get_glob().is_some() => source.format.extension(),
-        _ => "",
-    };
-    ListingOptions::new(format(source)).with_file_extension(extension)
 }

@@ -160,11 +160,70 @@ impl SqlType {
         matches!(self, SqlType::TinyInt | SqlType::SmallInt | SqlType::Integer | SqlType::BigInt)
     }
 
-    /// The type of the SUM of such a column, as DataFusion defines it.
+    fn digits(self) -> Option<u8> {
+        match self {
+            SqlType::TinyInt => Some(3),
+            SqlType::SmallInt => Some(5),
+            SqlType::Integer => Some(10),
+            SqlType::BigInt => Some(19),
+            _ => None,
+        }
+    }
+
+    /// The smallest type that holds every value of both without loss; `None` if there is none.
+    pub(crate) fn unify(self, other: SqlType) -> Option<SqlType> {
+        use SqlType::{Date, Decimal, Double, Float, Integer, SmallInt, Timestamp, TinyInt};
+        Some(match (self, other) {
+            (a, b) if a == b => a,
+            (Decimal(p, s), Decimal(q, t)) => {
+                let (scale, whole) = (s.max(t), (p as i8 - s).max(q as i8 - t));
+                if whole + scale > 38 {
+                    return None;
+                }
+                Decimal((whole + scale) as u8, scale)
+            }
+            (Decimal(p, s), integer) | (integer, Decimal(p, s)) if integer.is_integer() => {
+                return Decimal(p, s).unify(Decimal(integer.digits()?, 0));
+            }
+            (a, b) if a.is_integer() && b.is_integer() => {
+                if a.digits() > b.digits() {
+                    a
+                } else {
+                    b
+                }
+            }
+            (TinyInt | SmallInt, Float) | (Float, TinyInt | SmallInt) => Float,
+            (TinyInt | SmallInt | Integer | Float, Double) | (Double, TinyInt | SmallInt | Integer | Float) => Double,
+            (Integer, Float) | (Float, Integer) => Double,
+            (Date, Timestamp) | (Timestamp, Date) => Timestamp,
+            _ => return None,
+        })
+    }
+
+    /// Whether a value of this type becomes one of the declared type without a silent loss: exactly, or with an error
+    /// where it does not fit. To declare DOUBLE for another number is taken as the wish to have it so.
+    pub(crate) fn widens_to(self, declared: SqlType) -> bool {
+        match (self, declared) {
+            (a, b) if a == b => true,
+            (SqlType::Varchar, SqlType::Binary) | (SqlType::Binary, _) => false,
+            (SqlType::Varchar, _) | (_, SqlType::Varchar) => true,
+            (SqlType::Decimal(_, s), SqlType::Decimal(_, t)) => s <= t,
+            (from, SqlType::Double) => from.is_integer() || matches!(from, SqlType::Float | SqlType::Decimal(..)),
+            (from, to) if from.is_integer() && to.is_integer() => true,
+            (from, SqlType::Decimal(..)) => from.is_integer(),
+            (SqlType::Decimal(_, 0), to) => to.is_integer(),
+            (SqlType::TinyInt | SqlType::SmallInt, SqlType::Float) => true,
+            (SqlType::Date, SqlType::Timestamp) => true,
+            _ => false,
+        }
+    }
+
+    /// The type in which an index stores the SUM of such a column: no sum of what a table can hold overflows it.
     pub(crate) fn sum(self) -> Option<Self> {
         Some(match self {
             SqlType::Decimal(p, s) => SqlType::Decimal((p + 10).min(38), s),
             SqlType::Float | SqlType::Double => SqlType::Double,
+            SqlType::BigInt => SqlType::Decimal(38, 0),
             integer if integer.is_integer() => SqlType::BigInt,
             _ => return None,
         })
@@ -216,6 +275,19 @@ mod tests {
             assert_eq!(SqlType::of_arrow(&t.arrow()), Some(t));
             assert_ne!(java_sql_type(&t.full_name()), 1111);
         }
+    }
+
+    #[test]
+    fn types_are_widened_only_without_loss() {
+        use SqlType::*;
+        assert_eq!(Integer.unify(BigInt), Some(BigInt));
+        assert_eq!(Integer.unify(Double), Some(Double));
+        assert_eq!(BigInt.unify(Double), None);
+        assert_eq!(BigInt.unify(Decimal(10, 2)), Some(Decimal(21, 2)));
+        assert_eq!(Decimal(38, 0).unify(Decimal(10, 2)), None);
+        assert_eq!(Date.unify(Timestamp), Some(Timestamp));
+        assert_eq!(Date.unify(Varchar), None);
+        assert!(!Decimal(10, 2).widens_to(Decimal(10, 1)) && !Double.widens_to(BigInt) && Varchar.widens_to(Date));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How long something took, for people to read. Nothing here decides anything by it.
+//! How long something took. No answer depends on it: it is shown, and it says when a query lets others run.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ pub(crate) struct Stopwatch(Instant);
 impl Stopwatch {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a duration that is only shown; the node's clock is not in reach of this crate"
+        reason = "a duration that no answer depends on; the node's clock is not in reach of this crate"
     )]
     pub(crate) fn start() -> Self {
         Stopwatch(Instant::now())

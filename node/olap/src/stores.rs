@@ -5,7 +5,6 @@
 //! machine's own identity. So no secret ever stands in a table's definition.
 
 use datafusion::common::{DataFusionError, Result as DfResult};
-use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use object_store::aws::AmazonS3Builder;
 use object_store::{ObjectStore, RetryConfig};
@@ -47,9 +46,9 @@ fn bucket(url: &Url) -> DfResult<Arc<dyn ObjectStore>> {
 }
 
 /// What to do if a store does not answer as wished.
-pub(crate) fn hint(url: &ListingTableUrl) -> &'static str {
+pub(crate) fn hint(url: &str) -> &'static str {
     let keyless = std::env::var_os("AWS_ACCESS_KEY_ID").is_none();
-    if url.scheme().starts_with("s3") && keyless {
+    if url.starts_with("s3") && keyless {
         "; the node's environment has no AWS_ACCESS_KEY_ID, so it asked the machine for its identity"
     } else {
         ""

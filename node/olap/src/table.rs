@@ -23,12 +23,14 @@ pub struct Table {
 
 /// Where the rows of a table are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Source {
     /// Format of the files.
     pub format: Format,
-    /// A file, a directory (with a slash at its end, if it is a URL) or a glob: a path, a `file://` or an `s3://` URL.
+    /// A file, a directory (with a slash at its end, if it is an object store's URL) or a pattern: a path, a `file://`
+    /// or an `s3://` URL. Directories named `key=value` below it are partitions.
     pub location: String,
-    /// How CSV files are written; ignored for Parquet.
+    /// How CSV files are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<CsvOptions>,
 }
@@ -47,20 +49,31 @@ impl Format {
     pub(crate) fn extension(self) -> &'static str {
         match self {
             Format::Parquet => ".parquet",
-            Format::Csv => ".csv",
+            Format::Csv => ".csv or .tsv (.gz)",
+        }
+    }
+
+    /// The format that a file's name tells: `.parquet`, `.csv` and `.tsv`, the latter two also with `.gz`, in any case.
+    pub fn of_file_name(name: &str) -> Option<Format> {
+        let lower = name.to_ascii_lowercase();
+        match lower.strip_suffix(".gz").unwrap_or(&lower).rsplit_once('.')?.1 {
+            "parquet" if !lower.ends_with(".gz") => Some(Format::Parquet),
+            "csv" | "tsv" => Some(Format::Csv),
+            _ => None,
         }
     }
 }
 
 /// How CSV files are written. An empty field is NULL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CsvOptions {
     /// Whether the first line names the columns.
     #[serde(default = "yes")]
     pub header: bool,
-    /// The field separator.
-    #[serde(default = "comma")]
-    pub delimiter: char,
+    /// The field separator, one ASCII character; without it a tab in `.tsv` files and a comma in others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
     /// A word that also means NULL, e.g. `NA`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_value: Option<String>,
@@ -68,16 +81,12 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        CsvOptions { header: true, delimiter: ',', null_value: None }
+        CsvOptions { header: true, delimiter: None, null_value: None }
     }
 }
 
 fn yes() -> bool {
     true
-}
-
-fn comma() -> char {
-    ','
 }
 
 /// A declared column.
@@ -107,6 +116,26 @@ impl Column {
     }
 }
 
+impl Source {
+    /// Checks the definition alone; `field` is its place in errors.
+    pub(crate) fn validate(&self, field: &str) -> Result<()> {
+        if self.location.trim().is_empty() {
+            return Err(Error::invalid(format!("{field}.location"), "is empty; give a file, a directory or a pattern"));
+        }
+        let Some(csv) = &self.csv else { return Ok(()) };
+        if self.format != Format::Csv {
+            return Err(Error::invalid(format!("{field}.csv"), "is for CSV files only; leave it out"));
+        }
+        match csv.delimiter {
+            Some(c) if !c.is_ascii() || matches!(c, '"' | '\n' | '\r' | '\0') => Err(Error::invalid(
+                format!("{field}.csv.delimiter"),
+                format!("is {c:?}; it must be one ASCII character, neither a quote nor the end of a line"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Table {
     /// Checks the definition alone; reads nothing.
     pub fn validate(&self) -> Result<()> {
@@ -115,14 +144,7 @@ impl Table {
         if parts.len() > 2 || parts.iter().any(|p| p.trim().is_empty()) {
             return Err(Error::invalid(at("name"), "write it as \"table\" or \"schema.table\""));
         }
-        if self.source.location.trim().is_empty() {
-            return Err(Error::invalid(at("source.location"), "is empty; give a file, a directory or a glob"));
-        }
-        if let Some(csv) = &self.source.csv
-            && !csv.delimiter.is_ascii()
-        {
-            return Err(Error::invalid(at("source.csv.delimiter"), "must be one ASCII character"));
-        }
+        self.source.validate(&at("source"))?;
         if self.columns.is_empty() {
             return Err(Error::invalid(at("columns"), "is empty; `describe` lists the columns of a source"));
         }
@@ -164,18 +186,9 @@ impl Table {
 
     /// The columns under their folded names, as queries see them.
     pub(crate) fn folded_schema(&self) -> SchemaRef {
-        self.schema_named(fold)
-    }
-
-    /// The columns under the names that the files use.
-    pub(crate) fn file_schema(&self) -> SchemaRef {
-        self.schema_named(str::to_string)
-    }
-
-    fn schema_named(&self, name: impl Fn(&str) -> String) -> SchemaRef {
         let fields = self.columns.iter().map(|c| {
             let data_type = SqlType::parse(&c.type_name).map_or(DataType::Null, SqlType::arrow);
-            Field::new(name(&c.name), data_type, true)
+            Field::new(fold(&c.name), data_type, true)
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
@@ -219,7 +232,6 @@ mod tests {
         assert_eq!(table().key(), "default.sales");
         assert_eq!(table_key("SSB.LineOrder"), "ssb.lineorder");
         assert_eq!(table().folded_schema().field(0).name(), "id");
-        assert_eq!(table().file_schema().field(0).name(), "Id");
     }
 
     #[test]
@@ -245,7 +257,7 @@ mod tests {
             "columns": [{"name": "a", "type_name": "INTEGER"}]
         });
         let t: Table = serde_json::from_value(json).unwrap();
-        assert_eq!(t.source.csv, Some(CsvOptions { header: true, delimiter: ';', null_value: None }));
+        assert_eq!(t.source.csv, Some(CsvOptions { header: true, delimiter: Some(';'), null_value: None }));
         t.validate().unwrap();
     }
 }

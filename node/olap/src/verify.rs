@@ -15,6 +15,7 @@ use crate::build::{Input, aggregate, column, count, join_star, scan, tallied};
 use crate::conservation::{Broken, Tally, Totals};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
+use crate::exact::exact;
 use crate::index_files::{IndexTable, Owner};
 use crate::model::{JoinKind, Model};
 use crate::segment::{LayoutData, Segment};
@@ -277,7 +278,7 @@ impl Verifier<'_> {
         }
         let groups: Vec<Expr> = dimensions.iter().map(|name| plain(name)).collect();
         let plan = both.aggregate(groups, aggregates)?.filter(disjunction(differs).expect("copies are compared"))?;
-        let physical = self.state.create_physical_plan(&plan.build()?).await?;
+        let physical = self.state.create_physical_plan(&exact(plan.build()?)?).await?;
         let mut stream = execute_stream(physical, self.state.task_ctx())?;
         let (mut differing, mut shown) = (0, vec![]);
         while let Some(batch) = stream.next().await {

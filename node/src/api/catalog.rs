@@ -137,9 +137,20 @@ struct TableDoc {
 /// `GET /tables`.
 pub(super) async fn tables(State(context): Shared, Params(params): Params<OfProject>) -> Result<Page<TableView>> {
     let project = project(&context, &params.project).await?;
+    let broken = context.catalogs.broken(&context.store, &params.project).await?;
     let docs = context.store.docs(project.id).await?;
-    let docs = docs.into_iter().filter(|doc| doc.kind == DocKind::Table);
-    let all = docs.filter_map(|doc| TableDoc::deserialize(doc.value).ok()).map(table_view);
+    let all = docs.into_iter().filter(|doc| doc.kind == DocKind::Table).map(|doc| {
+        let problem = broken.iter().find(|b| b.kind == "table" && b.name == doc.name).map(|b| b.problem.clone());
+        match TableDoc::deserialize(doc.value) {
+            Ok(known) => TableView { broken: problem, ..table_view(known) },
+            Err(error) => TableView {
+                name: doc.name,
+                database: DEFAULT_DATABASE.to_owned(),
+                broken: Some(problem.unwrap_or_else(|| error.to_string())),
+                ..TableView::default()
+            },
+        }
+    });
     cut(all.collect(), params.paging(), PAGE).map(Data)
 }
 
@@ -150,6 +161,7 @@ fn table_view(TableDoc { table, rows }: TableDoc) -> TableView {
         source: serde_json::to_value(table.source).unwrap_or_default(),
         rows,
         columns: columns(&table.columns),
+        broken: None,
     }
 }
 
@@ -167,10 +179,9 @@ fn source(given: Given) -> Checked<Source> {
         Given::Location(location) => location,
     };
     if !location.starts_with("file://") && location.contains("://") {
-        let format = match location.to_ascii_lowercase().rsplit_once('.') {
-            Some((_, "parquet")) => Format::Parquet,
-            Some((_, "csv")) => Format::Csv,
-            _ => {
+        let format = match Format::of_file_name(&location) {
+            Some(format) => format,
+            None => {
                 return Err(ApiError::bad(format!("{location} does not say what its files are"))
                     .suggest(format!("name them with a pattern, as in {}/*.parquet", location.trim_end_matches('/'))));
             }
@@ -178,14 +189,9 @@ fn source(given: Given) -> Checked<Source> {
         return Ok(Source { format, location, csv: None });
     }
     let path = std::path::Path::new(location.strip_prefix("file://").unwrap_or(&location));
-    let names: Vec<_> = match std::fs::read_dir(path) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(_) => vec![path.to_owned()],
-    };
-    let has = |wanted: &str| {
-        names.iter().any(|name| name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted)))
-    };
-    let format = match (has("parquet"), has("csv")) {
+    let mut formats = Vec::new();
+    formats_at(path, &mut formats);
+    let format = match (formats.contains(&Format::Parquet), formats.contains(&Format::Csv)) {
         (true, false) => Format::Parquet,
         (false, true) => Format::Csv,
         (true, true) => {
@@ -193,11 +199,29 @@ fn source(given: Given) -> Checked<Source> {
                 .suggest("name one of them with a pattern, as in dir/*.parquet"));
         }
         (false, false) => {
-            return Err(ApiError::bad(format!("{location} is no .parquet or .csv file, nor a directory with any"))
-                .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}"));
+            return Err(ApiError::bad(format!(
+                "{location} is not a .parquet, .csv or .tsv file, nor a directory with any"
+            ))
+            .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}"));
         }
     };
     Ok(Source { format, location, csv: None })
+}
+
+/// The formats of a file, or of the files in a directory and its `key=value` directories.
+fn formats_at(path: &std::path::Path, formats: &mut Vec<Format>) {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        formats.extend(path.file_name().and_then(|name| Format::of_file_name(name.to_str()?)));
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match Format::of_file_name(&name) {
+            Some(format) if !name.starts_with(['.', '_']) => formats.push(format),
+            None if name.contains('=') => formats_at(&entry.path(), formats),
+            _ => {}
+        }
+    }
 }
 
 /// `POST /tables`: a table over files that are there.
@@ -206,7 +230,14 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
     let project = project(&context, &body.project).await?;
     let source = source(body.source)?;
     let described = context.catalogs.engine().describe(&source).await.map_err(|e| ApiError::bad(e.to_string()))?;
-    let table = Table { name: body.name, source, columns: described.columns };
+    let mut table = Table { name: body.name, source, columns: described.columns };
+    for declared in body.columns {
+        let column = table.columns.iter_mut().find(|c| c.name.to_lowercase() == declared.name.to_lowercase());
+        let unknown = || ApiError::bad(format!("there is no column '{}' in the source", declared.name));
+        column.ok_or_else(unknown)?.type_name = declared.data_type;
+    }
+    // What is accepted can be opened.
+    context.catalogs.engine().check(&table).await.map_err(|e| ApiError::bad(e.to_string()))?;
     let doc = TableDoc { table, rows: described.rows };
     let value = serde_json::to_value(&doc).map_err(ApiError::internal)?;
     let TableDoc { table, rows } = doc;
@@ -218,6 +249,7 @@ pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>
         columns: columns(&table.columns),
         name: table.name,
         skipped_columns: skipped.collect(),
+        notes: described.notes,
     }))
 }
 

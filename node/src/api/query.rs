@@ -32,6 +32,8 @@ fn options(context: &Context, query: &QueryRequest) -> QueryOptions {
         offset: usize::try_from(query.offset).unwrap_or(usize::MAX),
         push_down: query.forced_to_push_down.unwrap_or(context.config.query.push_down),
         use_index: query.use_index.unwrap_or(true),
+        partial: query.accept_partial.unwrap_or(true),
+        timeout_ms: u64::try_from(context.config.query.timeout.as_millis()).ok(),
     }
 }
 
@@ -72,7 +74,7 @@ fn view(context: &Context, query: &QueryRequest, answer: QueryAnswer) -> QueryVi
         failed: false,
         why: None,
         duration: answer.millis,
-        partial: answer.rows.len() as u64 >= limit,
+        partial: answer.rows.len() as u64 >= limit || answer.is_partial(),
         push_down: answer.push_down,
         query_id: query.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         server: context.name.clone(),
@@ -88,7 +90,8 @@ fn view(context: &Context, query: &QueryRequest, answer: QueryAnswer) -> QueryVi
 }
 
 fn realization(of: Realization) -> RealizationView {
-    RealizationView { model: of.model, layout: of.layout, segments: of.segments, mixed: of.mixed }
+    let Realization { model, layout, segments, mixed, missing } = of;
+    RealizationView { model, layout, segments, mixed, missing }
 }
 
 /// `POST /query/explain`: which index answers, and why others do not.

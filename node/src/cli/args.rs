@@ -529,6 +529,9 @@ pub enum Table {
         name: String,
         /// Where the data is: a file, a directory or a URL
         source: String,
+        /// Declares the type of a column instead of inferring it, as in zip=VARCHAR; repeatable
+        #[arg(long = "type", value_name = "COLUMN=TYPE", value_parser = declared)]
+        types: Vec<(String, String)>,
     },
     /// Lists tables
     List,
@@ -545,6 +548,16 @@ pub enum Table {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// A column and its type.
+fn declared(text: &str) -> Result<(String, String), String> {
+    match text.rsplit_once('=') {
+        Some((column, data_type)) if !column.is_empty() && !data_type.is_empty() => {
+            Ok((column.to_owned(), data_type.to_owned()))
+        }
+        _ => Err("write it as COLUMN=TYPE".to_owned()),
+    }
 }
 
 /// `kirin model`.
@@ -631,6 +644,9 @@ pub struct SqlArgs {
     /// Reads the raw tables where no index answers
     #[arg(long)]
     pub push_down: bool,
+    /// Fails if rows of ranges that are not built are missing
+    #[arg(long)]
+    pub complete: bool,
     /// At most so many rows
     #[arg(long, default_value_t = 500)]
     pub limit: u64,

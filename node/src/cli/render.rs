@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::when::{Moment, readable};
 use kirin_wire::{
     ClusterView, HistoryView, JobView, MemberView, ModelView, Page, ProjectView, QueryView, RealizationView,
-    SegmentView, StepView, TableView, VerificationView, WhyView,
+    SegmentView, StepView, TableAdded, TableView, VerificationView, WhyView,
 };
 
 /// Aligned columns.
@@ -251,10 +251,18 @@ pub fn tables(tables: &[TableView]) -> String {
         columns.row([it.name.clone(), it.columns.len().to_string(), rows, location(&it.source)]);
     }
     if tables.is_empty() {
-        "No tables. Add one with `kirin table add NAME FILE`.\n".into()
-    } else {
-        columns.render(false)
+        return "No tables. Add one with `kirin table add NAME FILE`.\n".into();
     }
+    let broken = tables.iter().filter_map(|it| it.broken.as_ref().map(|why| format!("{} is broken: {why}\n", it.name)));
+    broken.fold(columns.render(false), |text, line| text + &line)
+}
+
+/// `table add`.
+pub fn added(name: &str, table: &TableAdded) -> String {
+    let skipped = table.skipped_columns.iter();
+    let skipped = skipped.map(|it| format!("  column \"{}\" is left out: {}\n", it.name, it.reason));
+    let notes = table.notes.iter().map(|note| format!("  {note}\n"));
+    notes.chain(skipped).fold(format!("table {name} added\n"), |text, line| text + &line)
 }
 
 /// `table show`.
@@ -266,7 +274,8 @@ pub fn table(table: &TableView) -> String {
         columns.row([it.name.clone(), it.data_type.clone()]);
     }
     let head = fields(&[("Table", table.name.clone()), ("Source", location(&table.source)), ("Rows", rows)]);
-    format!("{head}\n{}", columns.render(false))
+    let broken = table.broken.as_ref().map(|why| format!("broken: {why}\n")).unwrap_or_default();
+    format!("{head}\n{}{broken}", columns.render(false))
 }
 
 /// `model list`.
@@ -339,13 +348,18 @@ pub fn query(view: &QueryView) -> String {
         .collect();
     let headers = view.columns.iter().map(|column| column.label.clone()).collect();
     let mut text = if view.columns.is_empty() { String::new() } else { grid(headers, &rows, is_number) };
-    let source = match (view.push_down, view.realizations.is_empty()) {
-        (true, _) => " from the raw tables".to_owned(),
-        (false, true) => String::new(),
-        (false, false) => format!(" from {}", view.realizations.iter().map(realization).collect::<Vec<_>>().join(", ")),
-    };
+    let mut sources: Vec<String> = view.realizations.iter().map(realization).collect();
+    if view.push_down && !view.realizations.iter().any(|it| it.mixed) {
+        sources.push("the raw tables".to_owned());
+    }
+    let source = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
     let server = if view.server.is_empty() { String::new() } else { format!(" by {}", view.server) };
-    let cut = if view.partial { "; there are more (--limit)" } else { "" };
+    let missing: Vec<&str> = view.realizations.iter().flat_map(|it| &it.missing).map(String::as_str).collect();
+    let cut = match (missing.is_empty(), view.partial) {
+        (false, _) => format!("; not built: {}", missing.join(", ")),
+        (true, true) => "; there are more (--limit)".to_owned(),
+        (true, false) => String::new(),
+    };
     let plural = if rows.len() == 1 { "" } else { "s" };
     text.push_str(&format!("{} row{plural} in {}{source}{server}{cut}\n", rows.len(), readable(view.duration)));
     text

@@ -266,6 +266,12 @@ pub const KEYS: &[Key] = &[
     // Queries.
     Key::new("kylin.query.pushdown-enabled", Kind::Flag, "whether a query that no index answers reads the raw tables")
         .or("false"),
+    Key::new(
+        "kylin.query.timeout-seconds",
+        span(Unit::Secs, 1_000, 86_400),
+        "after this time a query ends with an error",
+    )
+    .or("300"),
     Key::new("kirin.query.memory-limit", Kind::Memory, "memory that queries and builds of one process may take")
         .or("50%"),
 ];

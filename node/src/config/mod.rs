@@ -181,6 +181,8 @@ pub struct Ssh {
 pub struct Query {
     /// Whether a query that no index answers reads the raw tables.
     pub push_down: bool,
+    /// After this time a query ends with an error.
+    pub timeout: Duration,
     /// Memory that queries and builds of one process may take.
     pub memory: Memory,
 }
@@ -335,6 +337,7 @@ impl Config {
             cluster_servers: cluster_servers(r),
             query: Query {
                 push_down: r.flag("kylin.query.pushdown-enabled"),
+                timeout: r.span("kylin.query.timeout-seconds"),
                 memory: r.memory("kirin.query.memory-limit"),
             },
             spark: spark(r.substitutes),

@@ -31,8 +31,8 @@ pub struct QueryRequest {
     /// The id of the query in the answer; a random one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
-    /// Kylin's clients send it. Answers are complete in any case, up to the limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// False refuses an answer that lacks rows of ranges that are not built; true if absent.
+    #[serde(default, alias = "accept_partial", skip_serializing_if = "Option::is_none")]
     pub accept_partial: Option<bool>,
     /// Parameters of a prepared statement. They are not supported: the list must be empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ answers! {
         why: Option<String>,
         /// Milliseconds.
         duration: u64,
-        /// Whether the limit cut the answer.
+        /// Whether the limit cut the answer, or ranges that are not built are missing.
         partial: bool,
         /// Whether raw tables were read.
         #[serde(rename = "pushDown")]
@@ -179,6 +179,8 @@ answers! {
         segments: Vec<String>,
         /// Whether raw rows of ranges that are not built were added.
         mixed: bool,
+        /// What the query wants and no segment has. If there is any, the answer is partial.
+        missing: Vec<String>,
     }
     /// `POST /query/explain`.
     ExplainView {

@@ -19,6 +19,20 @@ pub struct NewTable {
     pub name: String,
     /// Where the rows are.
     pub source: Given,
+    /// Types that are declared instead of inferred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<DeclaredColumn>,
+}
+
+/// A column with the type that it shall have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredColumn {
+    /// Its name.
+    pub name: String,
+    /// Its SQL type.
+    #[serde(rename = "type")]
+    pub data_type: String,
 }
 
 /// A source in full, or only its location: then the names of the files tell their format.
@@ -82,9 +96,9 @@ pub struct CsvView {
     /// Whether the first line names the columns (the default).
     #[serde(default = "yes")]
     pub header: bool,
-    /// The field separator; a comma by default.
-    #[serde(default = "comma")]
-    pub delimiter: char,
+    /// The field separator; if absent, a tab in `.tsv` files and a comma in others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
     /// A word that also means NULL, as in `NA`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_value: Option<String>,
@@ -92,10 +106,6 @@ pub struct CsvView {
 
 const fn yes() -> bool {
     true
-}
-
-const fn comma() -> char {
-    ','
 }
 
 answers! {
@@ -111,6 +121,8 @@ answers! {
         rows: Option<u64>,
         /// Its columns.
         columns: Vec<ColumnView>,
+        /// Why the stored definition cannot be used, if so. Such a table can be dropped.
+        broken: Option<String>,
     }
     /// A column.
     ColumnView {
@@ -134,6 +146,8 @@ answers! {
         columns: Vec<ColumnView>,
         /// Columns that can't be used.
         skipped_columns: Vec<SkippedColumn>,
+        /// What was decided and what was passed over; one sentence each.
+        notes: Vec<String>,
     }
     /// A column that is left out of a table.
     SkippedColumn {
@@ -161,7 +175,7 @@ mod tests {
         assert_eq!((short.project.as_str(), short.source), ("default", Given::Location("/d".into())));
         let full = r#"{"name":"t","source":{"format":"csv","location":"/d","csv":{"delimiter":";"}}}"#;
         let Given::Full(source) = serde_json::from_str::<NewTable>(full).unwrap().source else { panic!() };
-        assert_eq!(source.csv, Some(CsvView { header: true, delimiter: ';', null_value: None }));
+        assert_eq!(source.csv, Some(CsvView { header: true, delimiter: Some(';'), null_value: None }));
         let wrong = serde_json::from_str::<NewTable>(r#"{"name":"t","source":{"formt":"csv","location":"/d"}}"#);
         assert!(wrong.unwrap_err().to_string().contains("unknown field `formt`, expected one of `format`"));
     }

@@ -213,7 +213,7 @@ async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Re
 
 fn table_at(name: &str, location: &str) -> NewTable {
     let source = Given::Location(location.to_owned());
-    NewTable { project: "default".to_owned(), name: name.to_owned(), source }
+    NewTable { project: "default".to_owned(), name: name.to_owned(), source, columns: Vec::new() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ async fn define(client: &Client, dir: &Path) -> anyhow::Result<()> {
     std::fs::write(&file, "day,shop\n2013-01-01,a\n2013-01-02,b\n2013-01-02,c\n")?;
     for name in ["sales", "spare"] {
         let source = Given::Location(file.display().to_string());
-        let table = NewTable { project: "default".to_owned(), name: name.to_owned(), source };
+        let table = NewTable { project: "default".to_owned(), name: name.to_owned(), source, columns: Vec::new() };
         let _: TableAdded = client.call(Request::post(&["tables"]).body(&table)?).await?;
     }
     for name in ["sales", "spare"] {

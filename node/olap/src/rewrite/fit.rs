@@ -16,7 +16,9 @@ use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, cast, lit, when};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The qualifier of an index's columns in a rewritten plan.
@@ -62,6 +64,16 @@ pub(crate) fn fit(
         .collect::<Result<Vec<_>, _>>()?;
     predicates.extend(filters);
     let groups = wanted.groups.iter().map(|g| fitting.resolve(g)).collect::<Result<Vec<_>, _>>()?;
+    if groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))) {
+        let columns = |groups: &[Expr]| -> Result<usize, Reason> {
+            let all = grouping_set_to_exprlist(groups).map_err(|e| e.strip_backtrace())?;
+            Ok(all.into_iter().collect::<HashSet<_>>().len())
+        };
+        if columns(&groups)? != columns(&wanted.groups)? {
+            // Each set would have to know which of the two names it means.
+            return Err("two columns of its grouping sets are one column of the index".into());
+        }
+    }
     let outputs = wanted.aggregates.iter().map(|a| fitting.aggregate(a)).collect::<Result<Vec<_>, _>>()?;
     Ok(Fit { groups, merges: fitting.merges, outputs, predicates, partials: fitting.partials })
 }
@@ -229,7 +241,8 @@ impl Fitting<'_> {
         };
         let data_type = resolved.get_type(&self.index_schema()?).map_err(|e| e.strip_backtrace())?;
         let wide = match &data_type {
-            t if t.is_integer() => DataType::Int64,
+            // The product of two BIGINTs may not fit in one.
+            t if t.is_integer() => DataType::Decimal128(19, 0),
             t if t.is_floating() => DataType::Float64,
             _ => return Ok(None),
         };

@@ -92,6 +92,8 @@ pub(crate) struct Rewriter<'a> {
     pub(crate) state: &'a SessionState,
     /// Whether ranges that are not built may be read from the raw tables.
     pub(crate) mix: bool,
+    /// Whether an answer may lack rows of ranges that are not built.
+    pub(crate) partial: bool,
 }
 
 /// An index that answers an aggregation.
@@ -104,6 +106,8 @@ pub(crate) struct Chosen {
     pub(crate) bytes: u64,
     /// Whether raw rows were mixed in.
     pub(crate) mixed: bool,
+    /// What the query wants and no segment has, for people; nothing if raw rows were mixed in.
+    pub(crate) missing: Vec<String>,
 }
 
 /// Why an index, or a whole model, does not answer.
@@ -130,6 +134,8 @@ struct Candidate<'a> {
     parts: Vec<(&'a Segment, &'a LayoutData)>,
     /// Whether the query wants rows that no segment has.
     incomplete: bool,
+    /// Which, unless raw rows are mixed in.
+    missing: Vec<String>,
     /// Condition of the raw rows that are mixed in.
     unbuilt: Option<Expr>,
 }
@@ -222,6 +228,7 @@ impl Rewriter<'_> {
             rows: winner.rows(),
             bytes: winner.parts.iter().map(|(_, d)| d.bytes).sum(),
             mixed: winner.unbuilt.is_some(),
+            missing: winner.missing.clone(),
         });
         Ok((Some(plan), verdict))
     }
@@ -268,10 +275,23 @@ impl Rewriter<'_> {
             Some((partition, filter)) => unbuilt(&realizable.segments, partition, filter, &wanted.predicates),
             _ => None,
         };
+        let missing = match &time {
+            Some((partition, filter)) if unbuilt.is_some() && !self.mix => {
+                missing(&realizable.segments, partition, filter)
+            }
+            _ => vec![],
+        };
+        if !self.partial && !missing.is_empty() {
+            return Err(format!(
+                "its segments lack {}; build them, turn push-down on, or ask for a partial answer",
+                missing.join(", ")
+            ));
+        }
         let tried = star.cuboids.iter().enumerate().map(|(i, cuboid)| {
             let candidate = self.candidate(realizable, &query, i, &wanted, time.as_ref().map(|(p, f)| (*p, f)));
             let mixed = unbuilt.clone().filter(|_| self.mix);
-            (*cuboid, candidate.map(|c| Candidate { incomplete: unbuilt.is_some(), unbuilt: mixed, ..c }))
+            let missing = missing.clone();
+            (*cuboid, candidate.map(|c| Candidate { incomplete: unbuilt.is_some(), missing, unbuilt: mixed, ..c }))
         });
         Ok(tried.collect())
     }
@@ -318,7 +338,7 @@ impl Rewriter<'_> {
             }
             parts.push((segment, realizable.files(position, i, &fit.partials)?));
         }
-        Ok(Candidate { realizable, cuboid, fit, parts, incomplete: false, unbuilt: None })
+        Ok(Candidate { realizable, cuboid, fit, parts, incomplete: false, missing: vec![], unbuilt: None })
     }
 
     fn plan(&self, aggregate: &Aggregate, winner: &Candidate<'_>) -> DfResult<LogicalPlan> {
@@ -510,6 +530,43 @@ fn unbuilt(segments: &[Segment], partition: &StarPartition, filter: &TimeFilter,
     let missing = column(&partition.column.alias, &partition.column.column).is_null().or(not(in_segments));
     let wanted = filter.predicates.iter().map(|i| predicates[*i].clone());
     conjunction(wanted.chain([missing]))
+}
+
+/// What a query wants and no segment has, for people.
+fn missing(segments: &[Segment], partition: &StarPartition, filter: &TimeFilter) -> Vec<String> {
+    let mut built: Vec<(i64, i64)> = segments
+        .iter()
+        .filter_map(|s| match s.range {
+            SegmentRange::Time { start_ms, end_ms } => Some((start_ms, end_ms)),
+            SegmentRange::Full => None,
+        })
+        .collect();
+    built.sort_unstable();
+    let starts = built.iter().map(|(start, _)| Some(*start)).chain([None]);
+    let ends = std::iter::once(None).chain(built.iter().map(|(_, end)| Some(*end)));
+    let mut missing = vec![];
+    for (from, until) in ends.zip(starts) {
+        let (first, last) = (from.map(|ms| partition.kind.tick(ms)), until.map(|ms| partition.kind.tick(ms)));
+        let before = |a: &Option<Tick>, b: &Option<Tick>| matches!((a, b), (Some(a), Some(b)) if a >= b);
+        if before(&first, &last) || before(&filter.range.from, &last) || before(&first, &filter.range.until) {
+            continue;
+        }
+        missing.push(match (from.map(shown), until.map(shown)) {
+            (Some(from), Some(until)) => format!("the rows from {from} until {until}"),
+            (None, Some(until)) => format!("rows before {until}"),
+            (Some(from), None) => format!("rows from {from} on"),
+            (None, None) => "all rows".into(),
+        });
+    }
+    if filter.predicates.is_empty() {
+        missing.push(format!("rows without {}", partition.column));
+    }
+    missing
+}
+
+fn shown(ms: i64) -> String {
+    let text = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default().format("%Y-%m-%d %H:%M:%S").to_string();
+    text.strip_suffix(" 00:00:00").map(str::to_owned).unwrap_or(text)
 }
 
 fn reads_raw(plan: &LogicalPlan) -> DfResult<bool> {

@@ -254,6 +254,35 @@ async fn segments_are_chosen_by_time_and_cut_only_where_the_day_is_known() {
 }
 
 #[tokio::test]
+async fn an_answer_that_lacks_rows_says_which_or_is_refused() {
+    let shop = Shop::open();
+    let snapshot = shop.snapshot(vec![shop.build(FEB).await.unwrap()]);
+    let whole = QueryOptions { partial: false, ..index_only() };
+    let before = "rows before 2020-02-01";
+    for (condition, missing) in [
+        ("TRUE", vec![before, "rows from 2020-03-01 on", "rows without sales.day"]),
+        ("f.day < '2020-02-15'", vec![before]),
+        ("f.day > '2020-02-15'", vec!["rows from 2020-03-01 on"]),
+        ("f.day >= '2020-02-01' AND f.day < '2020-03-01'", vec![]),
+    ] {
+        let sql = format!("SELECT COUNT(*) FROM {STAR} WHERE {condition}");
+        let answer = snapshot.query(&sql, index_only()).await.unwrap();
+        assert_eq!(answer.realizations[0].missing, missing, "{sql}");
+        assert_eq!(answer.is_partial(), !missing.is_empty(), "{sql}");
+        match snapshot.query(&sql, whole.clone()).await {
+            Ok(answer) => assert!(missing.is_empty() && !answer.is_partial(), "{sql}"),
+            Err(Error::NoRealization { reasons }) => {
+                assert!(!missing.is_empty() && reasons[0].contains(missing[0]), "{sql}: {reasons:?}");
+            }
+            Err(error) => panic!("{sql}: {error}"),
+        }
+        let mixed = snapshot.query(&sql, QueryOptions { partial: false, ..mixed() }).await.unwrap();
+        assert!(!mixed.is_partial(), "{sql}");
+        assert_eq!(shown(&mixed), shown(&snapshot.query(&sql, raw()).await.unwrap()), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn push_down_adds_the_raw_rows_of_what_is_not_built() {
     let shop = Shop::open();
     let feb = shop.build(FEB).await.unwrap();

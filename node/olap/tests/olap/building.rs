@@ -93,7 +93,7 @@ async fn a_source_that_vanishes_or_changes_fails_the_build() {
     let error = shop.step(&job, 1, &prior, &shop.attempt("b")).await.unwrap_err().to_string();
     assert!(error.contains("vanished"), "{error}");
     let error = shop.step(&job, 0, &[], &shop.attempt("c")).await.unwrap_err().to_string();
-    assert!(error.contains("there is no .csv file at"), "{error}");
+    assert!(error.contains("there is no such file") && error.contains("sales.csv"), "{error}");
 }
 
 #[tokio::test]
@@ -222,10 +222,10 @@ async fn definitions_are_checked_against_the_files() {
     assert_eq!(types[0], ("day", "DATE"));
     assert_eq!(types[4], ("price", "DOUBLE"));
     shop.engine.check(&shop.tables[0]).await.unwrap();
-    let mut wrong = shop.tables[0].clone();
-    wrong.columns.swap(0, 1);
-    let error = shop.engine.check(&wrong).await.unwrap_err().to_string();
-    assert!(error.contains("where the definition has"), "{error}");
+    // Columns are found by name, in any order.
+    let mut other = shop.tables[0].clone();
+    other.columns.swap(0, 1);
+    shop.engine.check(&other).await.unwrap();
     let mut wrong = shop.tables[0].clone();
     wrong.columns.pop();
     assert!(shop.engine.check(&wrong).await.is_err());
@@ -245,8 +245,10 @@ async fn a_parquet_column_that_is_not_there_is_an_error_not_nulls() {
     let mut airlines = demo::tables(dir.path()).remove(1);
     engine.check(&airlines).await.unwrap();
     airlines.columns[1].name = "NAME".into();
+    engine.check(&airlines).await.unwrap();
+    airlines.columns[1].name = "title".into();
     let error = engine.check(&airlines).await.unwrap_err().to_string();
-    assert!(error.contains("has no column \"NAME\"; it has \"name\""), "{error}");
+    assert!(error.contains("no file has a column \"title\"") && error.contains("\"name\""), "{error}");
     airlines.columns[1] = Column { name: "name".into(), type_name: "DATE".into() };
     // Text can be cast to DATE in principle; a number type for binary data cannot.
     engine.check(&airlines).await.unwrap();

@@ -5,5 +5,7 @@ mod answering;
 mod building;
 mod demo;
 mod differential;
+mod faults;
 mod shop;
+mod sources;
 mod verifying;

@@ -16,6 +16,7 @@ pub(super) async fn run(it: Session<'_, '_>, args: SqlArgs) -> Result<(), Failur
         limit: Some(args.limit),
         // Without the option, the node's configuration decides.
         forced_to_push_down: args.push_down.then_some(true),
+        accept_partial: args.complete.then_some(false),
         ..QueryRequest::new(it.project, sql)
     };
     // A query changes nothing, so another node may be asked the same.

@@ -1,0 +1,271 @@
+//! The types of delimited text, from samples of every file.
+//!
+//! Files are read whole up to a bound; beyond it, a sample is taken at the beginning, in the middle and at the end of
+//! each file. A type is chosen only if it keeps every value that was seen as it is written: numbers with leading
+//! zeros stay text, numbers with more digits than a DOUBLE keeps become DECIMAL, and a column without any value is text.
+//! Types can always be declared instead.
+
+use crate::csv::{Dialect, content};
+use crate::listing::Opened;
+use crate::sql_type::SqlType;
+use chrono::{NaiveDate, NaiveDateTime};
+
+/// Bytes of a source up to which everything is read.
+const WHOLE: u64 = 64 << 20;
+/// Bytes of one sample of a larger one.
+const SAMPLE: usize = 2 << 20;
+/// Digits that a DOUBLE always keeps.
+const DOUBLE_DIGITS: usize = 15;
+/// Digits that a DECIMAL keeps.
+const DECIMAL_DIGITS: usize = 38;
+
+/// What was seen in a column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Guess {
+    values: u64,
+    /// Values that are nothing but text.
+    texts: u64,
+    zeros: bool,
+    booleans: u64,
+    integers: u64,
+    /// With a point or an exponent.
+    fractions: u64,
+    exponents: bool,
+    whole_digits: usize,
+    fraction_digits: usize,
+    too_large: bool,
+    dates: u64,
+    times: u64,
+}
+
+impl Guess {
+    pub(crate) fn see(&mut self, value: &str) {
+        self.values += 1;
+        if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") {
+            self.booleans += 1;
+        } else if NaiveDate::parse_from_str(value, "%Y-%m-%d").is_ok() && value.len() == 10 {
+            self.dates += 1;
+        } else if is_time(value) {
+            self.times += 1;
+        } else {
+            self.number(value);
+        }
+    }
+
+    fn number(&mut self, value: &str) {
+        let unsigned = value.strip_prefix('-').unwrap_or(value);
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+            None => (unsigned, None),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let is_number = digits(whole)
+            && digits(fraction)
+            && !(whole.is_empty() && fraction.is_empty())
+            && exponent.is_none_or(|e| e.parse::<i16>().is_ok());
+        if !is_number {
+            let special = ["nan", "inf", "infinity"].iter().any(|word| unsigned.eq_ignore_ascii_case(word));
+            if special {
+                self.fractions += 1
+            } else {
+                self.texts += 1
+            }
+            self.exponents |= special;
+            return;
+        }
+        if whole.len() > 1 && whole.starts_with('0') {
+            self.zeros = true;
+            self.texts += 1;
+            return;
+        }
+        self.whole_digits = self.whole_digits.max(whole.len());
+        self.fraction_digits = self.fraction_digits.max(fraction.len());
+        if mantissa.contains('.') || exponent.is_some() {
+            self.fractions += 1;
+            self.exponents |= exponent.is_some();
+        } else {
+            self.integers += 1;
+            self.too_large |= value.parse::<i64>().is_err();
+        }
+    }
+
+    /// The type, and why if it may surprise.
+    pub(crate) fn decide(&self) -> (SqlType, Option<&'static str>) {
+        let all = |n: u64| n == self.values;
+        let digits = self.whole_digits + self.fraction_digits;
+        if self.values == 0 {
+            (SqlType::Varchar, Some("it has no value"))
+        } else if self.zeros && all(self.texts + self.integers + self.fractions) {
+            (SqlType::Varchar, Some("its numbers have leading zeros"))
+        } else if all(self.booleans) {
+            (SqlType::Boolean, None)
+        } else if all(self.dates) {
+            (SqlType::Date, None)
+        } else if all(self.dates + self.times) {
+            (SqlType::Timestamp, None)
+        } else if all(self.integers) && !self.too_large {
+            (SqlType::BigInt, None)
+        } else if all(self.integers + self.fractions) && self.integers + self.fractions > 0 {
+            if digits <= DOUBLE_DIGITS {
+                (SqlType::Double, None)
+            } else if self.exponents {
+                (SqlType::Varchar, Some("a DOUBLE would not keep all digits of its numbers"))
+            } else if digits <= DECIMAL_DIGITS {
+                let scale = self.fraction_digits as i8;
+                (
+                    SqlType::Decimal(DECIMAL_DIGITS as u8, scale),
+                    Some("a DOUBLE would not keep all digits of its numbers"),
+                )
+            } else {
+                (SqlType::Varchar, Some("its numbers have more than 38 digits"))
+            }
+        } else {
+            (SqlType::Varchar, None)
+        }
+    }
+}
+
+fn is_time(value: &str) -> bool {
+    let value = value.strip_suffix('Z').unwrap_or(value);
+    let fraction = value.split_once('.').map_or("", |(_, fraction)| fraction);
+    // More digits than microseconds would be lost.
+    fraction.len() <= 6
+        && value.len() >= 16
+        && ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
+            .iter()
+            .any(|format| NaiveDateTime::parse_from_str(value, format).is_ok())
+}
+
+/// Looks at a file's records; `guesses` has one entry per field. Returns whether all of it was read.
+pub(crate) async fn look(
+    opened: &Opened,
+    dialect: &Dialect,
+    total_bytes: u64,
+    guesses: &mut [Guess],
+) -> Result<bool, String> {
+    let size = opened.meta.size;
+    let whole = total_bytes <= WHOLE;
+    let most = if whole { WHOLE as usize } else { SAMPLE };
+    let head = content(opened, dialect, 0, most).await?;
+    let is_all = if dialect.gzip { head.len() < most } else { size <= most as u64 };
+    let mut sample = Sample { dialect, is_start: true, is_end: is_all };
+    sample.read(&head, guesses)?;
+    if is_all || dialect.gzip {
+        return Ok(is_all);
+    }
+    for from in [size / 2, size.saturating_sub(SAMPLE as u64)] {
+        let part = content(opened, dialect, from.max(SAMPLE as u64), SAMPLE).await?;
+        let is_end = from + SAMPLE as u64 >= size;
+        sample = Sample { dialect, is_start: false, is_end };
+        sample.read(&part, guesses)?;
+    }
+    Ok(false)
+}
+
+struct Sample<'a> {
+    dialect: &'a Dialect,
+    is_start: bool,
+    is_end: bool,
+}
+
+impl Sample<'_> {
+    fn read(&self, content: &[u8], guesses: &mut [Guess]) -> Result<(), String> {
+        if self.is_start {
+            return self.records(content, guesses);
+        }
+        // Where a record begins is unknown: a newline may stand between quotes. The first beginning from which every
+        // record has the right number of fields is taken; without one, the sample says nothing.
+        let newlines = content.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1);
+        for from in newlines.take(20) {
+            let mut tried = guesses.to_vec();
+            if self.records(&content[from..], &mut tried).is_ok() {
+                guesses.clone_from_slice(&tried);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn records(&self, content: &[u8], guesses: &mut [Guess]) -> Result<(), String> {
+        // The last record may be cut off.
+        let content = match content.iter().rposition(|b| *b == b'\n') {
+            Some(end) if !self.is_end => &content[..=end],
+            _ => content,
+        };
+        let mut reader = self.dialect.reader(content);
+        let mut record = csv::ByteRecord::new();
+        let mut next = csv::ByteRecord::new();
+        let mut more = reader.read_byte_record(&mut next).map_err(|e| e.to_string())?;
+        let mut number = 0;
+        while more {
+            std::mem::swap(&mut record, &mut next);
+            more = reader.read_byte_record(&mut next).map_err(|e| e.to_string())?;
+            if !more && !self.is_end {
+                break;
+            }
+            number += 1;
+            if record.len() != guesses.len() {
+                return Err(format!("record {number} has {} fields, not {}", record.len(), guesses.len()));
+            }
+            if number == 1 && self.is_start && self.dialect.header {
+                continue;
+            }
+            for (guess, field) in guesses.iter_mut().zip(&record) {
+                let field = std::str::from_utf8(field).map_err(|_| format!("record {number} is not UTF-8"))?;
+                if !field.is_empty() && self.dialect.null_value.as_deref() != Some(field) {
+                    guess.see(field);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The type of partition keys, from all their values.
+pub(crate) fn of_keys<'a>(values: impl Iterator<Item = &'a str>) -> SqlType {
+    let mut guess = Guess::default();
+    values.for_each(|v| guess.see(v));
+    match guess.decide().0 {
+        exact @ (SqlType::Date | SqlType::BigInt) => exact,
+        _ => SqlType::Varchar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&str]) -> String {
+        let mut guess = Guess::default();
+        values.iter().for_each(|v| guess.see(v));
+        guess.decide().0.full_name()
+    }
+
+    #[test]
+    fn a_type_keeps_every_value_as_it_is_written() {
+        assert_eq!(of(&[]), "VARCHAR");
+        assert_eq!(of(&["1", "-2", "0"]), "BIGINT");
+        assert_eq!(of(&["01234", "5"]), "VARCHAR");
+        assert_eq!(of(&["-007"]), "VARCHAR");
+        assert_eq!(of(&["+5"]), "VARCHAR");
+        assert_eq!(of(&["0.5", "10", "1e3", "NaN"]), "DOUBLE");
+        assert_eq!(of(&["9223372036854775808"]), "DECIMAL(38,0)");
+        assert_eq!(of(&["12345678901234.25", "1"]), "DECIMAL(38,2)");
+        assert_eq!(of(&["1", "n/a"]), "VARCHAR");
+        assert_eq!(of(&["true", "FALSE"]), "BOOLEAN");
+        assert_eq!(of(&["true", "1"]), "VARCHAR");
+        assert_eq!(of(&["2024-02-29"]), "DATE");
+        assert_eq!(of(&["2023-02-29"]), "VARCHAR");
+        assert_eq!(of(&["2024-02-29", "2024-02-29 10:11:12.5"]), "TIMESTAMP");
+        assert_eq!(of(&["2024-02-29 10:11:12.1234567"]), "VARCHAR");
+        assert_eq!(of(&["2024-02-29", "1"]), "VARCHAR");
+    }
+
+    #[test]
+    fn partition_keys_are_dates_numbers_or_text() {
+        assert_eq!(of_keys(["2024-02-28", "2024-02-29"].into_iter()), SqlType::Date);
+        assert_eq!(of_keys(["1", "12"].into_iter()), SqlType::BigInt);
+        assert_eq!(of_keys(["01", "12"].into_iter()), SqlType::Varchar);
+    }
+}
