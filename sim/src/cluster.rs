@@ -21,7 +21,7 @@ use kirin_core::ask::{JobId, ProjectId};
 use kirin_core::{Action, Effect, JobState, Note, Role, Span, Target, Timing};
 
 use crate::act::{Act, Host, Outage, Work};
-use crate::say;
+use crate::describe;
 use crate::setup::Setup;
 use crate::store::JobRow;
 use crate::world::{Line, World};
@@ -153,7 +153,7 @@ impl Cluster {
     /// The last orders of the story, as text.
     fn story(&self) -> String {
         let last = self.lines.iter().skip(self.lines.len().saturating_sub(60));
-        let lines = last.map(|l| format!("{:>8} ms {} {}\n", l.at / 1_000, l.host, say::effect(&l.effect)));
+        let lines = last.map(|l| format!("{:>8} ms {} {}\n", l.at / 1_000, l.host, describe::effect(&l.effect)));
         lines.collect()
     }
 

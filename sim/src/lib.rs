@@ -17,7 +17,7 @@
 //! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
 //! | `exhaustive` | every run of a small world |
 //! | [`explain`], [`picture`] | a run as a page to look at; the page is drawn by `kirin-picture` |
-//! | [`say`] | orders in a few words |
+//! | [`describe`] | orders in a few words |
 //! | [`cluster`] | the words of stories |
 //! | `trace` | a run as a Parquet file, to be asked in SQL |
 //! | [`transcript`] | acts and the orders that they caused, as text |
@@ -49,7 +49,7 @@ pub mod zookeeper;
 pub use act::{Act, Host};
 pub use draw::Profile;
 pub use judge::Violation;
-pub use kirin_core::say;
+pub use kirin_core::describe;
 pub use kirin_picture as picture;
 pub use plant::Plant;
 pub use setup::Setup;

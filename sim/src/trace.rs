@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow_array::builder::{Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use kirin_core::ask::Fence;
-use kirin_core::{Ask, Effect, Event, Note, say};
+use kirin_core::{Ask, Effect, Event, Note, describe};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -117,9 +117,9 @@ impl Rows {
                 let name = text.split_whitespace().next().unwrap_or_default().to_owned();
                 ("act", name, None, text)
             }
-            Sight::Fact(event) => ("fact", variant(event), of_fact(event), say::event(event)),
-            Sight::Order(Effect::Ask { ask, .. }) => ("order", variant(ask), of_ask(ask), say::ask(ask)),
-            Sight::Order(effect) => ("order", variant(effect), of_order(effect), say::effect(effect)),
+            Sight::Fact(event) => ("fact", variant(event), of_fact(event), describe::event(event)),
+            Sight::Order(Effect::Ask { ask, .. }) => ("order", variant(ask), of_ask(ask), describe::ask(ask)),
+            Sight::Order(effect) => ("order", variant(effect), of_order(effect), describe::effect(effect)),
         };
         self.seq.append_value(seq);
         self.at.append_value(at.cast_signed());

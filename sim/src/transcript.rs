@@ -14,7 +14,7 @@ use core::fmt::Write;
 use kirin_core::{Ask, Effect};
 
 use crate::act::Act;
-use crate::say;
+use crate::describe;
 use crate::setup::Setup;
 use crate::world::World;
 
@@ -45,7 +45,7 @@ pub fn rewrite(text: &str) -> Result<String, String> {
                 for line in world.recorded() {
                     if !hushed || !is_routine(&line.effect) {
                         let (ms, us) = (line.at / 1_000, line.at % 1_000);
-                        let _ = writeln!(out, "{ms:>9}.{us:03} ms {} {}", line.host, say::effect(&line.effect));
+                        let _ = writeln!(out, "{ms:>9}.{us:03} ms {} {}", line.host, describe::effect(&line.effect));
                     }
                 }
                 if let Some(violation) = world.violation() {

@@ -15,8 +15,8 @@ use kirin_core::{
 };
 
 use super::{Counts, Faults, SmallWorld, laws};
+use crate::describe;
 use crate::plant::Plant;
-use crate::say;
 use crate::store::Store;
 
 /// How many steps a job has.
@@ -554,7 +554,7 @@ impl fmt::Display for Coming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fence = |fence: &Fence| format!("job{}@{}", fence.job.0, fence.epoch.0);
         match self {
-            Self::Request { host, ask, .. } => write!(f, "n{}: {}", host + 1, say::ask(ask)),
+            Self::Request { host, ask, .. } => write!(f, "n{}: {}", host + 1, describe::ask(ask)),
             Self::Fact { host, event, .. } => write!(f, "to n{}: {event:?}", host + 1),
             Self::Step { host, fence: at, step, .. } => {
                 write!(f, "n{}: step {step} of {} is done", host + 1, fence(at))

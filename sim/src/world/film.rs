@@ -11,9 +11,9 @@ use kirin_core::{Answer, Ask, AskId, Effect, Event, Member, Note, Outcome, Span}
 
 use super::World;
 use crate::act::{Act, Host, Outage};
+use crate::describe;
 use crate::host::Machine;
 use crate::picture::{Arrow, Bar, Lane, Mark, Picture, Place, Stretch, Tone};
-use crate::say;
 
 /// A clock is drawn anew where it leaves its line by more than that.
 const BEND_US: i64 = 300;
@@ -236,7 +236,7 @@ impl Film {
     }
 
     fn note(&mut self, now: u64, at: usize, effect: &Effect, note: &Note) {
-        let text = say::effect(effect);
+        let text = describe::effect(effect);
         let text = text.strip_prefix("note ").unwrap_or(&text).to_owned();
         let tone = match note {
             Note::TookOver { fence, .. } => {
@@ -529,7 +529,7 @@ fn push_ask(lane: &mut Lane, sent: u64, ask: &Ask, answer: Option<&Answer>, now:
         Some(answer) => format!("{answer:?}").split([' ', '{', '(']).next().unwrap_or_default().to_lowercase(),
     };
     let took = if answer.is_some() { format!(" after {:.1} ms", (now - sent) as f64 / 1e3) } else { String::new() };
-    let text = say::ask(ask);
+    let text = describe::ask(ask);
     let mark = Mark::new(sent, tone, text.strip_prefix("ask ").unwrap_or(&text)).telling(format!("{said}{took}"));
     match ask {
         Ask::Beat { .. } => lane.beats.push(mark),

@@ -14,7 +14,7 @@ use kirin_core::Span;
 use kirin_sim::hunt::{self, Hunt, Tally};
 use kirin_sim::rule::Rule;
 use kirin_sim::search::Script;
-use kirin_sim::{Plant, Profile, Violation, explain, plant, say, table};
+use kirin_sim::{Plant, Profile, Violation, describe, explain, plant, table};
 
 mod bench;
 mod options;
@@ -84,7 +84,7 @@ fn run_one(one: &One) -> Result<bool, String> {
         let (_, lines, sights) = script.trace(one.plant);
         for line in lines.iter().skip(lines.len().saturating_sub(one.tail)) {
             let (s, us) = (line.at / 1_000_000, line.at % 1_000_000);
-            println!("{s:>6}.{us:06} {} {}", line.host, say::effect(&line.effect));
+            println!("{s:>6}.{us:06} {} {}", line.host, describe::effect(&line.effect));
         }
         sights.iter().for_each(|sight| println!("{sight}"));
     }
