@@ -10,7 +10,7 @@ use std::time::Duration;
 use kirin_core::Outcome;
 use kirin_core::ask::Fence;
 use kirin_core::event::End;
-use kirin_shell::Mind;
+use kirin_shell::CoreHandle;
 use kirin_shell::report::{EndReport, StepReport};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -48,7 +48,7 @@ impl Attempts {
     }
 
     /// Starts an attempt.
-    pub fn begin(&self, mind: &Mind, fence: Fence, step: u32) {
+    pub fn begin(&self, mind: &CoreHandle, fence: Fence, step: u32) {
         let (orders, mut inbox) = mpsc::unbounded_channel();
         if self.running().insert(fence, orders).is_some() {
             self.judge.tables().violations.push(format!("{fence:?} was begun twice"));
@@ -61,7 +61,13 @@ impl Attempts {
         });
     }
 
-    async fn run(&self, mind: &Mind, fence: Fence, first: u32, orders: &mut mpsc::UnboundedReceiver<Order>) -> End {
+    async fn run(
+        &self,
+        mind: &CoreHandle,
+        fence: Fence,
+        first: u32,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> End {
         let (steps, each) = steps(fence);
         for step in first..steps {
             self.judge.tables().begins(fence, step);
@@ -92,7 +98,7 @@ impl Attempts {
     }
 
     /// Stops an attempt; says so if none runs.
-    pub fn cancel(&self, mind: &Mind, fence: Fence) {
+    pub fn cancel(&self, mind: &CoreHandle, fence: Fence) {
         match self.running().get(&fence) {
             Some(orders) => {
                 let _ = orders.send(Order::Stop);

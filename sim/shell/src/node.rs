@@ -15,11 +15,11 @@ use kirin_discovery::{
     Announcement, Discovery as _, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings,
 };
 use kirin_shell::clock::Clock;
+use kirin_shell::discovery_hints::Roster;
 use kirin_shell::handshake::{Cluster, Entropy};
-use kirin_shell::heed::Roster;
 use kirin_shell::link::{Address, Addresses};
 use kirin_shell::report::Report;
-use kirin_shell::{Links, Mind, Outside, Secret, Shell, heed};
+use kirin_shell::{CoreHandle, EffectHandler, Links, Secret, Shell, send_discovery_hints};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -128,7 +128,7 @@ pub async fn whole(config: Config, board: Board, judge: Database) {
     let card = Card { name: config.name(), link: config.at(LINK).to_string(), http: config.at(HTTP).to_string() };
 
     let clock = Clock::start();
-    let (mind, inputs) = Mind::new();
+    let (mind, inputs) = CoreHandle::new();
     let directory = Arc::new(Directory { database: database.clone(), cards: Mutex::default() });
     let discovery = ZooKeeperDiscovery::start(config.zookeeper());
     let cluster = Cluster { secret: Secret::new("known to all nodes"), id: CLUSTER.to_owned() };
@@ -138,7 +138,7 @@ pub async fn whole(config: Config, board: Board, judge: Database) {
     let seed = madsim::rand::random();
     let (shell, me) = Shell::new(config.settings.clone(), seed, clock, outside, links.clone(), mind.clone(), inputs);
     tokio::spawn(links.serve(links_at));
-    tokio::spawn(heed(discovery.peers(), directory, mind.clone()));
+    tokio::spawn(send_discovery_hints(discovery.peers(), directory, mind.clone()));
     tokio::spawn(serve_users(http, config.node(), database, mind.clone()));
     let (stop, mut stopped) = mpsc::unbounded_channel();
     let post = Post { peers: discovery.peers(), health: discovery.health(), me: Some(me.clone()), stop };
@@ -189,7 +189,7 @@ struct Parts {
     attempts: Attempts,
 }
 
-impl Outside for Parts {
+impl EffectHandler for Parts {
     fn ask(&self, ask: Ask, report: Option<Report>) -> BoxFuture<'static, Answer> {
         let report = match report {
             Some(Report::Step(report)) => Some(report.name.clone()),
@@ -200,7 +200,7 @@ impl Outside for Parts {
         async move { database.ask(node, ask, card, report).await }.boxed()
     }
 
-    fn begin(&self, mind: &Mind, _by: Member, fence: Fence, step: u32) {
+    fn begin(&self, mind: &CoreHandle, _by: Member, fence: Fence, step: u32) {
         self.attempts.begin(mind, fence, step);
     }
 
@@ -208,7 +208,7 @@ impl Outside for Parts {
         self.attempts.proceed(fence, step);
     }
 
-    fn cancel(&self, mind: &Mind, fence: Fence, why: Why) {
+    fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
         tracing::debug!(?fence, ?why, "cancelled");
         self.attempts.cancel(mind, fence);
     }
@@ -291,7 +291,7 @@ pub struct Submission {
 }
 
 /// A node's API, in place of HTTP. Its answer is which job it is and in which state; none if that can't be told.
-async fn serve_users(listener: TcpListener, node: NodeId, database: Client, mind: Mind) {
+async fn serve_users(listener: TcpListener, node: NodeId, database: Client, mind: CoreHandle) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let (database, mind) = (database.clone(), mind.clone());
         tokio::spawn(async move {
@@ -309,7 +309,7 @@ async fn serve_users(listener: TcpListener, node: NodeId, database: Client, mind
 type State = Option<(JobId, JobState)>;
 
 /// As the production API does it.
-async fn accept(submission: Submission, node: NodeId, database: &Client, mind: &Mind) -> State {
+async fn accept(submission: Submission, node: NodeId, database: &Client, mind: &CoreHandle) -> State {
     let Submission { project, priority, external, key } = submission;
     let placed = mind.look(move |node, _| node.place(key, kirin_core::Capabilities::NONE)).await.flatten();
     let ask = Ask::Submit {
@@ -328,7 +328,7 @@ async fn accept(submission: Submission, node: NodeId, database: &Client, mind: &
 }
 
 /// As the production API does it: an action that the job's state does not allow changes nothing.
-async fn act_on(job: JobId, action: Action, node: NodeId, database: &Client, mind: &Mind) -> State {
+async fn act_on(job: JobId, action: Action, node: NodeId, database: &Client, mind: &CoreHandle) -> State {
     loop {
         let read = database.ask(node, Ask::ReadJobs(vec![job]), Card::default(), None).await;
         let Answer::Jobs(rows) = read else { return None };
