@@ -41,7 +41,7 @@ fn a_session_that_expired_kills_nobody() {
     let holder = c.until_running(job);
     c.act(&Act::Expire(holder));
     c.run(TIMEOUT);
-    assert!(c.times("session of the living expired") > 0);
+    assert!(c.times("session of a living member expired") > 0);
     let probed = c.world().hosts().into_iter().map(|h| c.ordered(h, |e| matches!(e, Effect::Probe(_)))).sum::<usize>();
     assert!(probed > 0, "its neighbours looked");
     c.expect(job).tried_by([holder]).ended_once();
