@@ -1,4 +1,4 @@
-//! How many events one node's mind takes in, and how fast it finds a home.
+//! Measures how many events one node processes, and how fast it places a job.
 //!
 //! `cargo bench -p kirin-core`
 
@@ -11,33 +11,33 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kirin_core::placement::{Candidate, choose};
 use kirin_core::{Answer, Event, NodeId, Span};
 
-mod mind;
+mod cluster;
 
 const NODES: u32 = 100;
 const JOBS: u64 = 10_000;
-/// Facts between two beats.
+/// Events between two beats.
 const BATCH: usize = 1_000;
 
-/// 1,000 events: one answer to a beat, the rest jobs (accepted, started, finished elsewhere; steps of this node that end,
-/// with the answer to each commit).
+/// Processes 1,000 events: one answer to a beat, and job events (accepted, started or finished on other nodes; steps of
+/// this node's attempts, each with the answer to its commit).
 fn step(c: &mut Criterion) {
     let mut group = c.benchmark_group("step");
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("100 nodes, 10,000 open jobs, 1,000 events", |bench| {
-        let (mut node, mut now) = mind::mind(NODES, JOBS);
-        let mut stream = mind::Stream::new(NODES, JOBS);
+        let (mut node, mut now) = cluster::node(NODES, JOBS);
+        let mut stream = cluster::Stream::new(NODES, JOBS);
         stream.take_some(&mut node, now);
         let mut beat = 1;
         bench.iter_custom(|rounds| {
             let mut took = Duration::ZERO;
             for _ in 0..rounds {
-                // The next beat is asked for; its answer is the first of the events.
+                // This asks for the next beat. Its answer is the first event.
                 now += Span::from_secs(30);
-                let orders = node.step(now, Event::Woke);
-                for order in orders {
-                    if let kirin_core::Effect::Ask { id, ask } = order {
+                let effects = node.step(now, Event::Woke);
+                for effect in effects {
+                    if let kirin_core::Effect::Ask { id, ask } = effect {
                         let answer = match ask {
-                            kirin_core::Ask::Beat { .. } => mind::lists(NODES, beat),
+                            kirin_core::Ask::Beat { .. } => cluster::lists(NODES, beat),
                             _ => Answer::Failed,
                         };
                         let started = Instant::now();
@@ -49,11 +49,11 @@ fn step(c: &mut Criterion) {
                 let mut events: Vec<_> = (0..BATCH * 4 / 5).map(|_| stream.next()).collect();
                 let started = Instant::now();
                 for event in events.drain(..) {
-                    let orders = node.step(now, event);
-                    if let Some((id, _)) = mind::asked(&orders) {
+                    let effects = node.step(now, event);
+                    if let Some((id, _)) = cluster::asked(&effects) {
                         black_box(node.step(now, Event::Answered { id, answer: Answer::Done }));
                     }
-                    black_box(orders);
+                    black_box(effects);
                 }
                 took += started.elapsed();
             }

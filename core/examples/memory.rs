@@ -8,9 +8,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-#[path = "../benches/mind/mod.rs"]
-#[expect(dead_code, reason = "the stream of facts is for the benchmark")]
-mod mind;
+#[path = "../benches/cluster/mod.rs"]
+#[expect(dead_code, reason = "the stream of events is for the benchmark")]
+mod cluster;
 
 struct Counting;
 
@@ -37,9 +37,9 @@ static ALLOCATOR: Counting = Counting;
 fn main() {
     for jobs in [10_000_u64, 100_000] {
         let before = LIVE.load(Ordering::Relaxed);
-        let (empty, _) = mind::mind(100, 0);
+        let (empty, _) = cluster::node(100, 0);
         let base = LIVE.load(Ordering::Relaxed) - before;
-        let (full, _) = mind::mind(100, jobs);
+        let (full, _) = cluster::node(100, jobs);
         let used = LIVE.load(Ordering::Relaxed) - before - 2 * base;
         println!("{jobs} open jobs: {} bytes each", used as u64 / jobs);
         drop((empty, full));

@@ -1,26 +1,26 @@
-//! The metastore contract: the closed list of requests, each one transaction, each with one answer.
+//! The metastore contract: a closed list of requests, each one transaction with one answer.
 //!
-//! This is the whole vocabulary between a node and the one authority of the cluster. SQLite, PostgreSQL and
-//! MySQL/MariaDB implement it in SQL, the simulator as plain data, and one conformance suite holds all of them to the
-//! words below. "Alive" means that the member's row says up or draining. Every write is scoped by holder *and* epoch
-//! inside its statement; a write that finds its scope changed answers [`Answer::Refused`] and changes nothing.
+//! These are all the requests that a node sends to the metastore, the only authority of the cluster. SQLite, PostgreSQL
+//! and MySQL/MariaDB implement them in SQL, and the simulator as plain data. One conformance suite holds all
+//! implementations to the definitions below. "Alive" means that the member's row says up or draining. Every write is
+//! scoped by holder *and* epoch inside its statement. If the scope has changed, the answer is [`Answer::Refused`] and
+//! nothing is written.
 //!
-//! A transaction after which a member is not alive any more (replaced at a join, left, fenced) also clears the holder of
-//! every job that it held in another state than RUNNING: nothing of that attempt can still be obedient, and nobody needs
-//! to take such a job over. So does an action on a job whose holder is not alive: outside RUNNING, a job's holder is alive.
+//! A transaction that ends a member's life (replaced at a join, left, fenced) also clears the holder of every job that
+//! the member held in a state other than RUNNING. An attempt at such a job cannot commit anything any more, and no
+//! member needs to take the job over. An action on a job whose holder is not alive clears the holder as well.
+//! Therefore, outside RUNNING, a job's holder is always alive.
 //!
-//! What a request means is all here; what travels along for people (names, addresses, texts, wall time) is not the core's
-//! business and is added by the shell.
+//! This module defines what a request means. The shell adds the data for people: names, addresses, texts, wall time.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::capability::Capabilities;
-use crate::failure::Evidence;
 use crate::job::{Action, JobState, Outcome};
-use crate::member::{Member, MemberState, NodeId, Role};
+use crate::member::{Evidence, Member, MemberState, NodeId, Role};
 
-/// The number of a job: its place in the order of acceptance. Issued by the metastore, never reused.
+/// The number of a job: its position in the order of acceptance. The metastore issues it and never reuses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobId(pub u64);
@@ -30,106 +30,106 @@ pub struct JobId(pub u64);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProjectId(pub u32);
 
-/// The number of a holding. It grows by one each time the holder of a job or claim changes and by nothing else; 0 means
-/// never held.
+/// The number of a holding. It grows by one each time the holder of a job or claim changes, and never otherwise; 0
+/// means never held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Epoch(pub u64);
 
-/// 0 is the most urgent, 4 the least; Kylin's default is 3.
+/// 0 is the most urgent, 4 the least urgent; Kylin's default is 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Priority(pub u8);
 
-/// The right to write to a job, as one attempt holds it: every write of the attempt carries it.
+/// The right to write to a job. Every write of an attempt carries its fence.
 ///
 /// 1. Two attempts at one job never have equal fences.
 /// 2. Of two fences for one job, the one with the greater epoch was granted later.
-/// 3. The metastore refuses a write under a fence that isn't the job's current one.
+/// 3. The metastore refuses a write under a fence that is not the job's current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Fence {
     /// The job.
     pub job: JobId,
-    /// Under which holding of it.
+    /// The number of the holding.
     pub epoch: Epoch,
 }
 
-/// What can be held besides jobs.
+/// What a member can hold besides jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Target {
-    /// Cluster-wide chores.
+    /// Leadership: cluster-wide housekeeping.
     Leader,
     /// The relation between a project and its job engine.
     Project(ProjectId),
 }
 
-/// A living member as a list shows it.
+/// A living member, as lists show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberRow {
-    /// Who.
+    /// The member.
     pub member: Member,
     /// Up or draining.
     pub state: MemberState,
-    /// What it does.
+    /// Its role.
     pub role: Role,
     /// How many attempts it runs at once (`kylin.job.node-max-concurrent-jobs`), 0 for none.
     pub slots: u32,
-    /// What it is able to run.
+    /// What it can run.
     #[cfg_attr(feature = "serde", serde(default = "any"))]
     pub can: Capabilities,
     /// Its heart-beat counter.
     pub beat: u64,
 }
 
-/// A claim as a list shows it.
+/// A claim, as lists show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClaimRow {
-    /// What is claimed.
+    /// The target.
     pub target: Target,
-    /// The last member to whom it was granted, alive or not; `None` if it was given back or never held.
+    /// The member that it was last granted to, alive or not; `None` if it was given back or never held.
     pub holder: Option<Member>,
-    /// Under which epoch.
+    /// The number of its current or last holding.
     pub epoch: Epoch,
 }
 
-/// A project as a list shows it.
+/// A project, as lists show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProjectRow {
-    /// Which.
+    /// Its number.
     pub id: ProjectId,
-    /// How many of its jobs may run at once in the whole cluster (`kylin.job.max-concurrent-jobs`), 0 for none.
+    /// How many of its jobs may run at once in the cluster (`kylin.job.max-concurrent-jobs`); 0 for none.
     pub limit: u32,
 }
 
-/// A job that isn't over as a list shows it.
+/// A job that has not ended, as lists show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobRow {
-    /// Which.
+    /// Its number.
     pub id: JobId,
     /// Its project.
     pub project: ProjectId,
-    /// Its urgency.
+    /// Its priority.
     pub priority: Priority,
-    /// Where it is in its life.
+    /// Its state.
     pub state: JobState,
     /// The number of its current or last holding.
     pub epoch: Epoch,
-    /// Who may still work on it.
+    /// The member that may still work on it.
     pub holder: Option<Member>,
-    /// On whose queue it stands.
+    /// The node on whose queue it waits.
     pub placed: Option<NodeId>,
     /// How many of its steps are committed.
     pub steps: u32,
-    /// Whether an attempt has side effects that the metastore can't refuse (external processes): such an attempt is
+    /// Whether its attempts have side effects that the metastore cannot refuse (external processes). Such an attempt is
     /// killed when trust ends.
     pub external: bool,
-    /// What a node must be able to run to take it. Older versions do not send it.
+    /// The capabilities that a node needs to take it. Older versions do not send them.
     #[cfg_attr(feature = "serde", serde(default))]
     pub needs: Capabilities,
 }
@@ -141,33 +141,33 @@ impl JobRow {
     }
 }
 
-/// With a beat: if the lists still sum up to `census`, only the beats of these members are wanted.
+/// Part of a beat: if the lists still match `census`, only the beats of these members are returned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Brief {
-    /// What the asker's lists sum up to.
+    /// The census of the sender's lists.
     pub census: Census,
-    /// Whose beats are wanted, sorted.
+    /// The members whose beats are returned, sorted.
     pub of: Vec<Member>,
 }
 
-/// What the lists say, but for the beats, in sums that a database computes as it reads them. Lists that differ in a state,
-/// a holder or an epoch have different sums; that two of many changes make up for each other is possible, and delays news
-/// until the next change.
+/// The content of the lists, except the beats, as sums that a database computes while it reads them. Lists that differ
+/// in one state, holder or epoch have different sums. Several changes can cancel each other out; this delays news until
+/// the next change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Census {
-    /// How many members, Σ of node · incarnation, Σ of node · (state + 2 · role + 8 · slots), and Σ of node · capabilities;
-    /// up is 0, draining 1, the roles count from 0: all, job, query.
+    /// The number of members, Σ node · incarnation, Σ node · (state + 2 · role + 8 · slots), and Σ node · capabilities.
+    /// Up is 0 and draining is 1; the roles are numbered from 0: all, job, query.
     pub members: [u64; 4],
-    /// How many claims, Σ of the epochs, and Σ of holder's node · epoch.
+    /// The number of claims, Σ epoch, and Σ holder's node · epoch.
     pub claims: [u64; 3],
-    /// How many projects, Σ of their ids, and Σ of id · limit.
+    /// The number of projects, Σ id, and Σ id · limit.
     pub projects: [u64; 3],
 }
 
 impl Census {
-    /// What these lists sum up to.
+    /// The census of these lists.
     pub fn of(members: &[MemberRow], claims: &[ClaimRow], projects: &[ProjectRow]) -> Self {
         let member = |row: &MemberRow| {
             let node = u64::from(row.member.node.0);
@@ -194,7 +194,7 @@ impl Census {
     }
 }
 
-/// What a member of an older version, which does not say, is able to run.
+/// The capabilities of a member of an older version, which does not send them.
 #[cfg(feature = "serde")]
 const fn any() -> Capabilities {
     Capabilities::ALL
@@ -208,87 +208,88 @@ fn sum<const N: usize>(rows: impl Iterator<Item = [u64; N]>) -> [u64; N] {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Ask {
-    /// Start a new incarnation of this node. Any living member with the same node becomes fenced (replaced) in the same
+    /// Starts a new incarnation of this node. A living member of the same node becomes fenced (replaced) in the same
     /// transaction. Answer: [`Answer::Joined`].
     Join {
-        /// What the node does.
+        /// The node's role.
         role: Role,
         /// How many attempts it runs at once.
         slots: u32,
-        /// What it is able to run.
+        /// What it can run.
         #[cfg_attr(feature = "serde", serde(default = "any"))]
         can: Capabilities,
     },
-    /// `beat = beat + 1` where the member is alive, and then, perhaps a moment later, read the lists: they may lack the
-    /// member already. Answer: [`Answer::Listed`], or [`Answer::Beats`] if that is enough, or [`Answer::Refused`] if the
-    /// member isn't alive.
+    /// `beat = beat + 1` where the member is alive. Then, perhaps a moment later, reads the lists, which may lack the
+    /// member already. Answer: [`Answer::Listed`], or [`Answer::Beats`] if that is enough, or [`Answer::Refused`] if
+    /// the member is not alive.
     Beat {
-        /// Who beats.
+        /// The member that beats.
         by: Member,
-        /// When a few beats are enough; the lists of a large cluster are long.
+        /// Set if a few beats are enough. The lists of a large cluster are long.
         brief: Option<Box<Brief>>,
     },
-    /// Read the lists without beating. Answer: [`Answer::Listed`].
+    /// Reads the lists without beating. Answer: [`Answer::Listed`].
     List,
-    /// Up → draining. Answer: [`Answer::Done`] (also if it drains already) or refused.
+    /// Up → draining. Answer: [`Answer::Done`] (also if it already drains) or refused.
     Drain {
-        /// Who drains.
+        /// The member that drains.
         by: Member,
     },
     /// Alive → left. Answer: done or refused.
     Leave {
-        /// Who leaves.
+        /// The member that leaves.
         by: Member,
     },
-    /// Alive → fenced, because somebody holds evidence of death. For [`Evidence::Silent`] only where the beat still is
-    /// the one that was seen. Answer: done (also if the member isn't alive already), or refused if it beat meanwhile.
+    /// Alive → fenced, on evidence of death. With [`Evidence::Silent`], only where the beat is still the one seen.
+    /// Answer: done (also if the member is already dead), or refused if it beat meanwhile.
     Fence {
-        /// Who is dead.
+        /// The member to fence.
         member: Member,
-        /// How that is known.
+        /// The evidence.
         evidence: Evidence,
-        /// The beat that did not change, for silence.
+        /// For silence: the beat that did not change.
         beat: Option<u64>,
-        /// Who says so. It must be alive itself, else refused.
+        /// The member that asks. It must be alive itself, otherwise the request is refused.
         by: Member,
     },
-    /// Take a claim where its epoch is the one seen, its holder is not alive (or `by` itself gave it back), `by` is up, and
-    /// the project exists. A claim without a row (never held, or its row was deleted) is put back under the epoch seen. `force` takes it from a living holder too. Answer: [`Answer::Granted`] with epoch + 1, or refused.
+    /// Takes a claim where its epoch is the one seen, its holder is not alive (or `by` itself gave it back), `by` is
+    /// up, and the project exists. A claim without a row (never held, or its row was deleted) is created under the
+    /// epoch seen. `force` takes it from a living holder too. Answer: [`Answer::Granted`] with epoch + 1, or refused.
     Claim {
-        /// What.
+        /// The claim.
         target: Target,
         /// The epoch that was seen; 0 if there is no row yet.
         epoch: Epoch,
-        /// For whom.
+        /// The new holder.
         by: Member,
-        /// Whether a living holder is no obstacle.
+        /// Whether to take it even from a living holder.
         force: bool,
     },
-    /// Give a claim back where holder and epoch match. Answer: done or refused.
+    /// Gives a claim back where holder and epoch match. Answer: done or refused.
     Yield {
-        /// What.
+        /// The claim.
         target: Target,
-        /// Under which epoch it is held.
+        /// The epoch of the holding.
         epoch: Epoch,
-        /// By whom.
+        /// The holder.
         by: Member,
     },
-    /// Read all jobs that are not over, and those that are over but still have a holder. Answer: [`Answer::Jobs`],
+    /// Reads all jobs that have not ended, and those that have ended but still have a holder. Answer: [`Answer::Jobs`],
     /// sorted by id.
     ListJobs,
-    /// Read these jobs, whatever their state. Answer: [`Answer::Jobs`], sorted by id, unknown ids left out.
+    /// Reads these jobs, whatever their state. Answer: [`Answer::Jobs`], sorted by id, without unknown ids.
     ReadJobs(Vec<JobId>),
-    /// Read the jobs that any incarnation of this node holds, and those that wait on its queue. Answer: [`Answer::Jobs`],
-    /// sorted by id.
+    /// Reads the jobs that any incarnation of this node holds, and those that wait on its queue. Answer:
+    /// [`Answer::Jobs`], sorted by id.
     ListNode(NodeId),
-    /// Accept a job. The same key again answers with the job of the first time. Answer: [`Answer::Accepted`], or refused
-    /// if the project does not exist.
+    /// Accepts a job. A repeated key returns the job that it first created. Answer: [`Answer::Accepted`], or refused if
+    /// the project does not exist.
     Submit {
-        /// For which project.
+        /// The project.
         project: ProjectId,
-        /// How urgent.
+        /// The priority.
         priority: Priority,
-        /// On whose queue it goes: then it starts PENDING, else READY.
+        /// The node on whose queue it goes. If set, the job starts as PENDING, otherwise as READY.
         placed: Option<NodeId>,
         /// See [`JobRow::external`].
         external: bool,
@@ -298,93 +299,94 @@ pub enum Ask {
         /// The idempotency key.
         key: u128,
     },
-    /// Put a waiting job on a node's queue where the epoch is the one seen and it isn't held. Answer: done or refused.
+    /// Puts a waiting job on a node's queue where the epoch is the one seen and the job is not held. Answer: done or
+    /// refused.
     Place {
-        /// Which, and the epoch that was seen.
+        /// The job and the epoch that was seen.
         fence: Fence,
-        /// On whose queue.
+        /// The node.
         node: NodeId,
     },
-    /// Take a job: READY, PENDING or RUNNING → RUNNING, holder = `by`, placed = its node, epoch + 1, where the epoch is the one seen,
-    /// nobody alive holds it, `by` is up and is able to run it; and where the project's limit allows one more RUNNING job if the job isn't
-    /// RUNNING already. Takeover is this same transition. Answer: [`Answer::Granted`], [`Answer::Full`] if only the
-    /// limit stands against it, or refused. The limit is never exceeded; but a place that gets free while takes of one
-    /// project are under way may be missed, and an earlier job that comes meanwhile may be passed over.
+    /// Takes a job: READY, PENDING or RUNNING → RUNNING, holder = `by`, placed = its node, epoch + 1. Conditions: the
+    /// epoch is the one seen, no living member holds the job, and `by` is up and can run it. Unless the job is already
+    /// RUNNING, the project's limit must allow one more RUNNING job. A takeover is this same transition. Answer:
+    /// [`Answer::Granted`], [`Answer::Full`] if only the limit prevents it, or refused. The limit is never exceeded.
+    /// While several takes of one project run concurrently, a freed place may be missed, and an earlier job that
+    /// arrives meanwhile may be skipped.
     Take {
-        /// Which, and the epoch that was seen.
+        /// The job and the epoch that was seen.
         fence: Fence,
-        /// For whom.
+        /// The new holder.
         by: Member,
-        /// Whether, if the job waits, an earlier one (by priority, then id) of the same cluster that could be taken as
-        /// well stands against it: one that waits, that nobody holds, that `by` is able to run and whose project isn't
-        /// full. Strict FIFO over all nodes.
+        /// Strict FIFO across all nodes: refuse a waiting job if an earlier one (by priority, then id) could be taken
+        /// as well. That is a waiting job without holder, which `by` can run and whose project is not full.
         in_order: bool,
     },
-    /// Commit the result of the step numbered `step` (from 0), where state is RUNNING, holder and epoch match, and
-    /// exactly `step` steps are committed. Answer: done or refused.
+    /// Commits the result of step `step` (from 0), where state is RUNNING, holder and epoch match, and exactly `step`
+    /// steps are committed. Answer: done or refused.
     CommitStep {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// By whom.
+        /// The holder.
         by: Member,
-        /// Which step.
+        /// The number of the step.
         step: u32,
     },
-    /// End the attempt, where state is RUNNING and holder and epoch match; with [`Outcome::Succeeded`] the result is
-    /// published in the same transaction. Clears the holder. Answer: done or refused.
+    /// Ends the attempt, where state is RUNNING and holder and epoch match. With [`Outcome::Succeeded`], the same
+    /// transaction publishes the result. Clears the holder. Answer: done or refused.
     Finish {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// By whom.
+        /// The holder.
         by: Member,
         /// How it ended.
         outcome: Outcome,
     },
-    /// Hand a job back, where holder and epoch match: clears the holder; RUNNING becomes READY (or PENDING if `placed`),
-    /// other states stay. Answer: done or refused.
+    /// Hands a job back, where holder and epoch match. Clears the holder. RUNNING becomes READY (or PENDING if
+    /// `placed`); other states stay. Answer: done or refused.
     Release {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// By whom.
+        /// The holder.
         by: Member,
-        /// On whose queue it goes.
+        /// The node on whose queue it goes.
         placed: Option<NodeId>,
     },
-    /// A user's action, where state and epoch are the ones seen and the action is legal in that state. A living holder
-    /// stays (see [`crate::job`]), a dead one is cleared; what becomes READY is on no queue; RESTART forgets the committed
-    /// steps. Answer: done or refused.
+    /// Performs a user's action, where state and epoch are the ones seen and the action is legal in that state. A
+    /// living holder stays (see [`crate::job`]); a dead one is cleared. A job that becomes READY is on no queue.
+    /// RESTART forgets the committed steps. Answer: done or refused.
     Act {
-        /// Which, and the epoch that was seen.
+        /// The job and the epoch that was seen.
         fence: Fence,
         /// The state that was seen.
         state: JobState,
-        /// What is wanted.
+        /// The action.
         action: Action,
     },
-    /// Change how many attempts a member runs at once. Answer: done or refused if it isn't alive.
+    /// Changes how many attempts a member runs at once. Answer: done, or refused if it is not alive.
     SetSlots {
-        /// Whose.
+        /// The member.
         member: Member,
-        /// How many.
+        /// The number of attempts.
         slots: u32,
     },
-    /// Change what a member is able to run. Answer: done or refused if it isn't alive.
+    /// Changes what a member can run. Answer: done, or refused if it is not alive.
     SetCan {
-        /// Whose.
+        /// The member.
         member: Member,
-        /// All that it is able to run.
+        /// All that it can run.
         can: Capabilities,
     },
-    /// Change how many jobs of a project run at once. Answer: done or refused if there is no such project.
+    /// Changes how many jobs of a project run at once. Answer: done, or refused if there is no such project.
     SetLimit {
-        /// Whose.
+        /// The project.
         project: ProjectId,
-        /// How many.
+        /// The number of jobs.
         limit: u32,
     },
 }
 
-/// What the metastore says to a request.
+/// The metastore's answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Answer {
@@ -392,23 +394,23 @@ pub enum Answer {
     Joined(Member),
     /// The lists: living members sorted by member, claims sorted by target, projects sorted by id.
     Listed {
-        /// Who is alive.
+        /// The living members.
         members: Vec<MemberRow>,
-        /// Who holds what.
+        /// The claims.
         claims: Vec<ClaimRow>,
         /// The projects and their limits.
         projects: Vec<ProjectRow>,
     },
-    /// The lists are as the beat's census says, and these are the beats: of those that were asked for and are alive, sorted
-    /// by member.
+    /// The lists match the beat's census. These are the beats of the requested members that are alive, sorted by
+    /// member.
     Beats(Vec<(Member, u64)>),
     /// Jobs, sorted by id.
     Jobs(Vec<JobRow>),
-    /// The job was accepted; `fresh` is false if the key was known.
+    /// The job was accepted.
     Accepted {
         /// The job.
         row: JobRow,
-        /// Whether this request made it.
+        /// Whether this request created it; `false` if the key was known.
         fresh: bool,
     },
     /// The holding is granted under this epoch.
@@ -418,13 +420,13 @@ pub enum Answer {
         /// How many steps of the job are committed; 0 for claims.
         steps: u32,
     },
-    /// It is so.
+    /// The change is committed.
     Done,
-    /// Its condition did not hold; nothing was changed.
+    /// A condition did not hold; nothing was changed.
     Refused,
-    /// Only the project's limit stands against it; nothing was changed.
+    /// Only the project's limit prevents it; nothing was changed.
     Full,
-    /// It certainly did not happen: the metastore was not reached, or rolled it back.
+    /// It certainly did not happen: the metastore was unreachable, or rolled it back.
     Failed,
     /// It may or may not have happened: the reply was lost or late. The next read tells.
     Unknown,
@@ -435,7 +437,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_census_is_the_sums_that_the_databases_compute() {
+    fn a_census_equals_the_sums_that_the_databases_compute() {
         let member = |node, incarnation, state, role, slots, can| MemberRow {
             member: Member::new(node, incarnation).expect("an incarnation"),
             state,

@@ -1,10 +1,10 @@
-//! What a node is able to run, and what a job requires: a set of capabilities.
+//! Capabilities: what a node can run, and what a job requires.
 //!
-//! A capability is a bit whose meaning is assigned outside the core (to run builds, to run commands, …). The core knows one
-//! rule: a node may run a job only if the node has every capability that the job requires. The metastore's rows carry both
+//! A capability is a bit whose meaning is assigned outside the core (run builds, run commands, …). The core knows one
+//! rule: a node may run a job only if it has every capability that the job requires. The metastore's rows carry both
 //! sets, so the statement that grants a job checks the rule as well.
 //!
-//! A job's set never changes. A member's set may change while the member is up: a working directory can become read-only.
+//! A job's capabilities never change. A member's may change while it is up: a working directory can become read-only.
 
 use core::fmt;
 
@@ -14,9 +14,9 @@ use core::fmt;
 pub struct Capabilities(pub u32);
 
 impl Capabilities {
-    /// The empty set: what a job requires that runs on every job node.
+    /// The empty set: the needs of a job that every job node can run.
     pub const NONE: Self = Self(0);
-    /// Every capability that there can be.
+    /// Every possible capability.
     pub const ALL: Self = Self(u32::MAX);
 
     /// Whether a node with these capabilities may run a job that requires `needs`.

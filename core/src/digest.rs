@@ -1,17 +1,17 @@
-//! One number for all that a node knows and does.
+//! A digest of a node's entire state in one number.
 //!
-//! Equal states have equal digests, whatever moment the node's clock happened to start at (but for the very first one, which
-//! means "not yet"): times are hashed by how far they are from the present moment. So a search through all runs of a small
-//! world sees that two ways lead to the same state.
+//! Equal states have equal digests, whatever the origin of the node's clock: times are hashed as distances from the
+//! present. (The exception is the origin itself, which means "not yet".) This is how an exhaustive search recognizes
+//! that two paths lead to the same state.
 //!
-//! A digest says nothing by itself, and states of different versions of this crate must not be compared by it.
+//! Digests of different versions of this crate must not be compared.
 
 use core::hash::{Hash, Hasher};
 
 use crate::node::Node;
 use crate::time::Time;
 
-/// A fast hash that is the same on every machine, and hashes moments as distances from the present one.
+/// A fast hash that is the same on every machine and hashes times as distances from the present.
 struct Digest {
     state: u64,
     now: Time,
@@ -19,14 +19,14 @@ struct Digest {
 
 impl Digest {
     fn mix(&mut self, word: u64) {
-        // One round of a multiplicative hash; the rotation brings the good high bits down.
+        // One round of a multiplicative hash. The rotation moves the well-mixed high bits down.
         self.state = (self.state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     }
 }
 
 impl Hasher for Digest {
     fn finish(&self) -> u64 {
-        // The finalizer of SplitMix64: states that differ in one bit differ in half of the digest's.
+        // The finalizer of SplitMix64: states that differ in one bit yield digests that differ in half of their bits.
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -57,9 +57,9 @@ impl Hasher for Digest {
         self.mix(n as u64);
     }
 
-    /// Only [`Time`] writes itself like that.
+    /// Only [`Time`] is written like this.
     fn write_i128(&mut self, at: i128) {
-        // "Not yet" and "never" are as far from every moment: further than any that a clock reaches.
+        // "Not yet" and "never" have the same distance from every moment, beyond the range of any clock.
         let (not_yet, never) = (i128::from(Time::ZERO.micros()), i128::from(Time::NEVER.micros()));
         let distance = match at {
             at if at == not_yet => i128::from(i64::MIN),
@@ -70,7 +70,7 @@ impl Hasher for Digest {
     }
 }
 
-/// The digest of anything made of the core's types, at a moment of the clock to which its times belong.
+/// The digest of any value made of the core's types, at a moment of the clock that its times belong to.
 pub fn of(what: &impl Hash, now: Time) -> u64 {
     let mut digest = Digest { state: 0, now };
     what.hash(&mut digest);
@@ -78,7 +78,7 @@ pub fn of(what: &impl Hash, now: Time) -> u64 {
 }
 
 impl Node {
-    /// All that the node knows and does, in one number.
+    /// A digest of all that the node knows and does.
     pub fn digest(&self, now: Time) -> u64 {
         of(self, now)
     }
@@ -91,7 +91,7 @@ mod tests {
     use crate::{Event, Settings, Span};
 
     #[test]
-    fn where_a_clock_starts_makes_no_difference() {
+    fn the_origin_of_the_clock_does_not_affect_the_digest() {
         let digest_after = |offset: u64, wait: u64| {
             let at = |us: u64| Time::from_micros(offset + us);
             let mut node = Node::start(Settings::new(Role::All), 7, at(0));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_that_never_comes_is_as_far_from_every_other() {
+    fn never_and_not_yet_are_equally_far_from_every_moment() {
         let (now, later) = (Time::from_micros(5), Time::from_micros(9));
         for far in [Time::ZERO, Time::NEVER] {
             assert_eq!(of(&far, now), of(&far, later));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_differs_has_another_digest() {
+    fn different_values_have_different_digests() {
         let of = |what: &dyn Fn(u64) -> u64| assert_ne!(what(1), what(2));
         of(&|n| super::of(&(n as u8), Time::ZERO));
         of(&|n| super::of(&(n as u32), Time::ZERO));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_counts_whatever_came_before() {
+    fn every_bit_of_the_input_affects_the_digest() {
         let mut digests: alloc::vec::Vec<_> = (0..64).map(|bit| of(&(7_u64, 1_u64 << bit), Time::ZERO)).collect();
         digests.sort_unstable();
         digests.dedup();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_spread_over_all_their_bits() {
+    fn digests_use_all_of_their_bits() {
         let digests: alloc::vec::Vec<_> = (0..1_000_u64).map(|n| of(&n, Time::ZERO)).collect();
         for bit in 0..64 {
             let ones = digests.iter().filter(|digest| (**digest >> bit) & 1 == 1).count();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_is_told_changes_its_digest() {
+    fn an_event_changes_the_digest() {
         let now = Time::ZERO + Span::from_secs(1);
         let mut node = Node::start(Settings::new(Role::All), 7, now);
         let before = node.digest(now);

@@ -1,16 +1,16 @@
-//! Orders: the only way out of the core. All imperative; each is one I/O call, with at most one event as its answer.
+//! Effects: the only output of the core. All are imperative; each is one I/O call, answered by at most one event.
 //!
-//! The interpreter decides nothing. It may drop an order only by failing to carry it out, and that must be an outcome that
-//! the core knows: no answer, or [`Answer::Unknown`](crate::ask::Answer::Unknown).
+//! The interpreter makes no decisions. If it cannot carry out an effect, the core must see a known outcome: no answer,
+//! or [`Answer::Unknown`](crate::ask::Answer::Unknown).
 
 use alloc::vec::Vec;
 
 use crate::ask::{Ask, Epoch, Fence, JobRow, Target};
-use crate::failure::Evidence;
+use crate::failure::Found;
 use crate::member::Member;
 use crate::time::Span;
 
-/// The orders of one step, in the order in which to carry them out.
+/// The effects of one step, in the order in which to carry them out.
 pub type Effects = Vec<Effect>;
 
 /// The number of a request, unique within one run of a node.
@@ -18,59 +18,59 @@ pub type Effects = Vec<Effect>;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AskId(pub u64);
 
-/// Something to do.
+/// An action for the shell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Effect {
-    /// Ask the metastore. Answered by `Answered`.
+    /// Send a request to the metastore. Answered by `Answered`.
     Ask {
         /// The number of the request.
         id: AskId,
         /// The request.
         ask: Ask,
     },
-    /// Begin an attempt at the step number `step`. Answered by `StepEnded` and `AttemptEnded`.
+    /// Begin an attempt at step `step`. Answered by `StepEnded` and `AttemptEnded`.
     Begin {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// The first step that isn't committed.
+        /// The first step that is not committed.
         step: u32,
     },
-    /// The attempt's step is committed: go on with the next one.
+    /// The attempt's step is committed: continue with the next one.
     Proceed {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// The step to go on with.
+        /// The step to continue with.
         step: u32,
     },
-    /// Stop the attempt: kill what runs. Answered by `AttemptEnded`, also if nothing runs.
+    /// Stop the attempt and kill its processes. Answered by `AttemptEnded`, also if nothing runs.
     Cancel {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// Why.
+        /// The reason.
         why: Why,
     },
-    /// Keep a link to each of these members and to no other, and report when one breaks.
+    /// Keep a link to each of these members and to no other. Report when one breaks.
     Watch(Vec<Member>),
     /// Try to connect to the member's address. Answered by `Probed`.
     Probe(Member),
-    /// Tell a peer. Best effort.
+    /// Send a hint to a peer. Best effort.
     Nudge {
-        /// Whom.
+        /// The peer.
         to: Member,
-        /// What.
+        /// The hint.
         nudge: Nudge,
     },
-    /// This member holds the claim: do its chores until `Resign`.
+    /// This member holds the claim: perform its duties until `Resign`.
     Lead {
-        /// Which.
+        /// The claim.
         target: Target,
-        /// Under which epoch.
+        /// The epoch of the claim.
         epoch: Epoch,
     },
     /// This member does not hold the claim any more.
     Resign(Target),
-    /// Write it down for people.
+    /// Record the note for people.
     Note(Note),
     /// The member has left: the process may end.
     Exit,
@@ -80,19 +80,19 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Why {
-    /// The job's state was changed by a user.
+    /// A user changed the job's state.
     Acted,
-    /// Its fence is stale: somebody else holds the job.
+    /// Its fence is stale: another member holds the job.
     Lost,
     /// This member was fenced.
     Fenced,
-    /// The member can't trust itself and the attempt has side effects that the metastore can't refuse.
+    /// The member cannot trust itself, and the attempt has side effects that the metastore cannot refuse.
     TrustEnded,
-    /// It is handed over to an heir.
+    /// The job is handed over to an heir.
     Drained,
 }
 
-/// What one node tells another. A hint: it makes things fast, and nothing true.
+/// What one node tells another. A hint: it speeds things up, and the metastore decides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Nudge {
@@ -108,41 +108,27 @@ pub enum Nudge {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Orphans {
-    /// Who held them.
+    /// The member that held them.
     pub of: Member,
-    /// How it took to find out.
+    /// How its death was discovered.
     pub found: Found,
     /// The jobs as they were listed after the fence.
     pub jobs: Vec<JobRow>,
 }
 
-/// How a death was found out, and how long each phase took on the clock of the member that found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Found {
-    /// The evidence.
-    pub evidence: Evidence,
-    /// From the first suspicion to the evidence.
-    pub confirmed: Span,
-    /// From the evidence to the metastore's word.
-    pub fenced: Span,
-    /// From there to the list of what the dead member held.
-    pub listed: Span,
-}
-
-/// Something that people may want to know later.
+/// An event that people may want to know about later.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Note {
-    /// The heir's first step of a taken-over job is committed (or the job is over).
+    /// The heir's first step of a taken-over job is committed, or the job has ended.
     TookOver {
         /// The heir's fence.
         fence: Fence,
-        /// Who held the job before.
+        /// The member that held the job before.
         from: Member,
-        /// How its death was found, if a peer or this member saw it; else the job was found in a list.
+        /// How its death was discovered, if a peer or this member did; `None` if the job was found in a list.
         found: Option<Found>,
-        /// From hearing of the orphan to the grant.
+        /// From learning of the orphan to the grant.
         taken: Span,
         /// From the grant to the first committed step.
         first_step: Span,
@@ -153,29 +139,29 @@ pub enum Note {
     HandedOver {
         /// The fence under which it was held.
         fence: Fence,
-        /// Steps committed so far.
+        /// How many steps are committed.
         steps: u32,
     },
-    /// This member had a member fenced.
+    /// This member had another one fenced.
     Fenced {
-        /// Whom.
+        /// The fenced member.
         member: Member,
-        /// How it took to find out (`listed` is zero).
+        /// How its death was discovered (`listed` is zero).
         found: Found,
     },
-    /// This member was fenced by somebody and joins again.
+    /// Another member fenced this one, which joins again.
     WasFenced(Member),
-    /// Trust ended: the metastore was not reached for too long.
+    /// Trust ended: the metastore was unreachable for too long.
     TrustEnded,
     /// Trust is back.
     TrustRestored,
-    /// An attempt's write was refused: somebody else holds the job, or its state was changed.
+    /// An attempt's write was refused: another member holds the job, or its state was changed.
     Refused(Fence),
-    /// More than half of the cluster looks dead at once: this member suspects itself and waits for the metastore's word.
+    /// More than half of the cluster looks dead at once. This member suspects itself and waits for the metastore.
     SuspectsItself {
         /// How many look dead.
         dead: u32,
-        /// Of how many others.
+        /// How many other members there are.
         of: u32,
     },
 }

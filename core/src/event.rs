@@ -1,4 +1,4 @@
-//! Facts: the only way into the core. All in the past tense; all may come late, twice, out of order or not at all.
+//! Events: the only input of the core. All are in the past tense; any may arrive late, twice, out of order or never.
 
 use alloc::vec::Vec;
 
@@ -17,75 +17,75 @@ pub enum Event {
     Woke,
     /// The metastore answered, or the shell gave up on the answer.
     Answered {
-        /// To which request.
+        /// The request that was answered.
         id: AskId,
-        /// What it said.
+        /// The answer.
         answer: Answer,
     },
-    /// This node's own API accepted or changed these jobs: to be told to those whom it concerns.
+    /// This node's own API accepted or changed these jobs. The members concerned must be told.
     Told(Vec<JobRow>),
-    /// A peer tells of jobs that were accepted or changed. A hint: the claim verifies it.
+    /// A peer reported jobs that were accepted or changed. A hint: the claim verifies it.
     Heard(Vec<JobRow>),
-    /// A peer tells of jobs whose holder it found dead, and that this node is their heir.
+    /// A peer reported jobs whose holder it found dead; this node is their heir.
     Inherited(Orphans),
-    /// A peer says that the lists have changed.
+    /// A peer reported that the lists have changed.
     ListsChanged,
     /// A link to the member broke, or its ZooKeeper session ended. A hint.
     Suspected(Member),
-    /// A probe of the member's address came back.
+    /// A probe of the member's address has ended.
     Probed {
-        /// Whom the probe was for.
+        /// The member that was probed.
         member: Member,
-        /// What it met.
+        /// The result.
         met: Met,
     },
     /// A supervisor on the member's host saw its process exit.
     Exited(Member),
     /// An attempt finished its step number `step`; its result is ready to be committed.
     StepEnded {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// Which step, from 0.
+        /// The number of the step, from 0.
         step: u32,
     },
-    /// An attempt is over: nothing of it runs any more.
+    /// An attempt has ended: none of its processes runs any more.
     AttemptEnded {
-        /// Under which fence.
+        /// The fence of the attempt.
         fence: Fence,
-        /// How.
+        /// How it ended.
         end: End,
     },
-    /// An operator wants this node to stop taking jobs and to hand over what it runs.
+    /// An operator wants this node to stop taking jobs and to hand over its running ones.
     DrainWished {
-        /// Attempts that reach no step boundary within this span are stopped where they are.
+        /// Attempts that reach no step boundary within this span are stopped.
         within: Span,
         /// Whether the member leaves when nothing runs any more.
         leave: bool,
     },
     /// An operator wants this node to take jobs again.
     DrainUndone,
-    /// An operator wants this node to hold a claim (`POST /kylin/api/epoch`). A node of the role query never does.
+    /// An operator wants this node to hold a claim (`POST /kylin/api/epoch`). A query node ignores it.
     ClaimWished {
-        /// Which.
+        /// The claim.
         target: Target,
-        /// Also from a living holder.
+        /// Whether to take it even from a living holder.
         force: bool,
     },
-    /// An operator wants this node to run so many attempts at once.
+    /// An operator wants this node to run this many attempts at once.
     SlotsWished(u32),
-    /// The shell found out what this node is able to run at present.
+    /// The shell determined what this node can run at present.
     CanChanged(Capabilities),
 }
 
-/// What a probe met at a member's address.
+/// The result of a probe of a member's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Met {
     /// The host's kernel refused the connection: no process listens there.
     Refused,
-    /// This member answered.
+    /// This member answered. It need not be the one that was probed.
     Alive(Member),
-    /// Nothing was heard in time.
+    /// No answer arrived in time.
     Nothing,
 }
 
@@ -93,8 +93,8 @@ pub enum Met {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum End {
-    /// It ran to an end.
+    /// It ran to its end.
     Ran(Outcome),
-    /// It was stopped on order.
+    /// It was stopped on request.
     Stopped,
 }

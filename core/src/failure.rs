@@ -1,77 +1,59 @@
-//! Evidence of death, from certain to slow, and the roster on which it is collected.
+//! Evidence of death, ordered from certain to slow, and the roster that collects it.
 //!
-//! A member is never *known* to be dead until the metastore says that it left or was fenced. What an observer collects here
-//! is the right to ask the metastore for that:
+//! A member is *known* to be dead only when the metastore says that it left or was fenced. The evidence collected here
+//! gives an observer the right to ask the metastore to fence:
 //!
 //! | evidence | how it is seen | wait |
 //! |---|---|---|
-//! | left | the member said so | none |
+//! | left | the member recorded its departure | none |
 //! | replaced | the same node joined again | none |
 //! | exited | its host refuses a connection to its address, or its supervisor saw the exit | none |
 //! | silent | its beat did not change for the timeout on the observer's own clock | timeout |
 //!
-//! A broken link or an ended ZooKeeper session is a *hint*: the address is probed, the lists are read again.
+//! A broken link or an ended ZooKeeper session is only a *hint*: the observer probes the address and reads the lists
+//! again.
 //!
-//! Silence is counted only while the observer read the lists often enough: one that could not read was blind, and the others
-//! perhaps could not write. After a blind gap every beat counts as seen anew, so an outage of the metastore fences nobody.
+//! Silence counts only while the observer read the lists often enough. An observer that could not read was blind, and
+//! the others perhaps could not write. After a blind gap, every beat counts as newly seen, so an outage of the
+//! metastore fences no member.
 //!
-//! Each member is watched by its few rendezvous neighbours among those that the observer itself doesn't hold for silent,
-//! so that every dead member has a living watcher. When more than half of the others look dead at once, the observer
-//! suspects itself and asks for nothing but the passage of time (the rule of Eureka's self-preservation; detection by few
-//! observers follows Falcon, Leners et al., 2011, and SWIM, Das et al., 2002).
+//! Each member is watched by its few rendezvous neighbours, not counting those that the observer considers silent.
+//! Therefore every dead member has a living watcher. When more than half of the other members look dead at once, the
+//! observer suspects itself and then accepts only silence as evidence (the rule of Eureka's self-preservation).
+//! Detection by few observers follows Falcon (Leners et al., 2011) and SWIM (Das et al., 2002).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::fmt;
 
 use crate::ask::MemberRow;
-use crate::effect::Found;
-use crate::member::{Member, NodeId};
+use crate::member::{Evidence, Member, NodeId};
 use crate::placement;
 use crate::plant::{Plant, Planted};
 use crate::time::{Span, Time};
 
-/// How the death of a member is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
-pub enum Evidence {
-    /// It said so itself.
-    Left,
-    /// The same node joined again.
-    Replaced,
-    /// Its process is gone: its host refuses a new connection to its address, or its supervisor saw the exit.
-    Exited,
-    /// Its beat did not change for the heart-beat timeout on the observer's own clock.
-    Silent,
+/// How a death was discovered, and how long each phase took on the clock of the member that discovered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Found {
+    /// The evidence.
+    pub evidence: Evidence,
+    /// From the first suspicion to the evidence.
+    pub confirmed: Span,
+    /// From the evidence to the confirmation of the metastore.
+    pub fenced: Span,
+    /// From the confirmation to the list of what the dead member held.
+    pub listed: Span,
 }
 
-impl Evidence {
-    /// The word that people see.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Replaced => "replaced",
-            Self::Exited => "exited",
-            Self::Silent => "silent",
-        }
-    }
-}
-
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What an observer holds against a member.
+/// The evidence that an observer has against a member.
 #[derive(Clone, Copy, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Suspicion {
     pub(crate) since: Time,
-    /// When the last probe was sent, if it has not come back.
+    /// When the last probe was sent, if it is not answered.
     pub(crate) probed_at: Option<Time>,
     pub(crate) evidence: Option<(Evidence, Time)>,
-    /// The request to fence is under way.
+    /// Whether the request to fence is in flight.
     pub(crate) asked: bool,
 }
 
@@ -82,23 +64,24 @@ pub(crate) struct Peer {
     pub(crate) row: MemberRow,
     /// When this observer first saw the beat that the row shows.
     pub(crate) changed_at: Time,
-    /// Whether the observer reads its beat each time, and not only with the lists: only then can it be called silent.
+    /// Whether the observer reads this beat every time instead of only with the lists. Only an observed member can be
+    /// called silent.
     pub(crate) observed: bool,
 }
 
-/// A member that is not listed any more, and what was held against it.
+/// A member that is not listed any more, and the evidence against it.
 pub(crate) type Gone = (Member, Option<Suspicion>);
 
-/// The living members, as the metastore listed them last.
+/// The living members, as the metastore last listed them.
 #[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Roster {
     peers: Vec<Peer>,
-    /// What is held against whom of them.
+    /// The evidence against each suspected member.
     suspicions: BTreeMap<Member, Suspicion>,
-    /// When the last list was asked for.
+    /// When the last list was requested.
     read: Option<Time>,
-    /// A list that was asked for earlier is older than what is known.
+    /// A list requested before this moment is outdated.
     not_before: Time,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) plants: Planted,
@@ -117,7 +100,7 @@ impl Default for Roster {
 }
 
 impl Roster {
-    /// Whether a list that was asked for at that moment may be older than what is known.
+    /// Whether a list requested at `asked_at` may be outdated.
     pub(crate) fn is_outdated(&self, asked_at: Time) -> bool {
         asked_at < self.not_before
     }
@@ -131,8 +114,8 @@ impl Roster {
         blind
     }
 
-    /// Takes over a list (sorted by member). Returns the members that are gone since the last one, and whether anything but
-    /// beats changed.
+    /// Stores a list (sorted by member). Returns the members that are missing since the last one, and whether anything
+    /// except beats changed.
     pub(crate) fn listed(
         &mut self,
         asked_at: Time,
@@ -166,7 +149,7 @@ impl Roster {
         (gone, true)
     }
 
-    /// Takes over the beats of those that are observed (sorted by member); all else is as it was.
+    /// Stores the beats of the observed members (sorted by member). Everything else is unchanged.
     pub(crate) fn beats(&mut self, asked_at: Time, now: Time, beats: &[(Member, u64)], blind_after: Span) {
         let blind = self.read(asked_at, blind_after);
         for peer in &mut self.peers {
@@ -178,8 +161,9 @@ impl Roster {
         }
     }
 
-    /// Observes from now on those of which `me` is one of the first `observers` rendezvous neighbours, and itself: as many
-    /// as need not watch a member now, but may have to when others are gone, and then know since when it has been silent.
+    /// Sets the members to observe: this member itself, and those for which `me` is one of the first `observers`
+    /// rendezvous neighbours. There are more observers than watchers, so that a member that starts to watch already
+    /// knows how long the watched member has been silent.
     pub(crate) fn observe(&mut self, me: Member, observers: usize) {
         let nodes: Vec<_> = self.peers.iter().map(|peer| peer.row.member.node).collect();
         for peer in &mut self.peers {
@@ -188,7 +172,7 @@ impl Roster {
         }
     }
 
-    /// Those that are observed, sorted; `None` if that is everybody.
+    /// The observed members, sorted; `None` if all members are observed.
     pub(crate) fn observed(&self) -> Option<Vec<Member>> {
         let some = self.peers.iter().any(|peer| !peer.observed);
         some.then(|| self.peers.iter().filter(|peer| peer.observed).map(|peer| peer.row.member).collect())
@@ -203,23 +187,23 @@ impl Roster {
         Some(&self.peers[at])
     }
 
-    /// What is held against the member, if anything is.
+    /// The suspicion against the member, if there is one.
     pub(crate) fn suspicion(&mut self, member: Member) -> Option<&mut Suspicion> {
         self.suspicions.get_mut(&member)
     }
 
-    /// What is held against the member from now on; `None` if it isn't listed.
+    /// Adds a suspicion against the member; `None` if it is not listed.
     pub(crate) fn suspect(&mut self, now: Time, member: Member) -> Option<&mut Suspicion> {
         self.get(member)?;
         Some(self.suspicions.entry(member).or_insert(Suspicion::since(now)))
     }
 
-    /// Nothing is held against the member any more.
+    /// Drops the suspicion against the member.
     pub(crate) fn acquit(&mut self, member: Member) {
         self.suspicions.remove(&member);
     }
 
-    /// Whom there is evidence against that the metastore was not told of, and which.
+    /// The members with evidence that the metastore was not told of, and the evidence.
     pub(crate) fn standing(&self) -> impl Iterator<Item = (Member, Evidence)> {
         let open = self.suspicions.iter().filter(|(_, suspicion)| !suspicion.asked);
         open.filter_map(|(member, suspicion)| Some((*member, suspicion.evidence?.0)))
@@ -236,19 +220,19 @@ impl Roster {
         self.peers.get(at).map(|p| p.row.member).filter(|m| m.node == node)
     }
 
-    /// The metastore said at `now` that the member is dead: lists that were asked for earlier don't know it.
+    /// The metastore said at `now` that the member is dead. Lists requested earlier are outdated.
     pub(crate) fn remove(&mut self, now: Time, member: Member) {
         self.peers.retain(|p| p.row.member != member);
         self.suspicions.remove(&member);
         self.not_before = now;
     }
 
-    /// Whether, by the last list, the member has been silent for `timeout`.
+    /// Whether the member was silent for `timeout` at the time of the last list.
     fn is_silent(&self, peer: &Peer, timeout: Span) -> bool {
         peer.observed && self.read.is_some_and(|asked| asked.since(peer.changed_at) >= timeout)
     }
 
-    /// The members that `me` watches: those of which it is one of the first `watchers` rendezvous neighbours.
+    /// The members that `me` watches: those for which it is one of the first `watchers` rendezvous neighbours.
     pub(crate) fn watched_by(&self, me: Member, watchers: usize, timeout: Span) -> Vec<Member> {
         let able = |p: &&Peer| p.row.member == me || !self.is_silent(p, timeout);
         let able: Vec<_> = self.peers.iter().filter(able).map(|p| p.row.member.node).collect();
@@ -261,7 +245,7 @@ impl Roster {
         self.peers.iter().filter(|p| self.is_silent(p, timeout)).count()
     }
 
-    /// Those of `watched` that have been silent for `timeout`, and when the next of them may be.
+    /// The members of `watched` that have been silent for `timeout`, and when the next one may be.
     pub(crate) fn silent(&self, watched: &[Member], timeout: Span) -> (Vec<Member>, Time) {
         let (mut silent, mut next) = (Vec::new(), Time::NEVER);
         for peer in watched.iter().filter_map(|m| self.get(*m)) {
@@ -277,7 +261,7 @@ impl Roster {
         (silent, next)
     }
 
-    /// How many others look dead at this moment, of how many.
+    /// How many other members look dead at this moment, and how many there are.
     pub(crate) fn looks_dead(&self, me: Member) -> (u32, u32) {
         let others = self.peers.iter().filter(|p| p.row.member != me).count();
         let dead = self.suspicions.iter().filter(|(member, s)| **member != me && s.evidence.is_some()).count();
@@ -285,7 +269,7 @@ impl Roster {
     }
 }
 
-/// Whether, among `nodes`, `me` is one of the first so many rendezvous neighbours of that node.
+/// Whether `me` is one of the first `count` rendezvous neighbours of `of` among `nodes`.
 fn is_neighbour(of: NodeId, me: NodeId, nodes: impl Iterator<Item = NodeId>, count: usize) -> bool {
     let key = u64::from(of.0) | 1 << 40;
     let mine = placement::score(key, me);
@@ -297,7 +281,7 @@ impl Suspicion {
         Self { since: now, probed_at: None, evidence: None, asked: false }
     }
 
-    /// How the death was found out, the metastore having said so at `fenced_at`.
+    /// How the death was discovered, if the metastore confirmed it at `fenced_at`.
     pub(crate) fn found(&self, fenced_at: Time) -> Option<Found> {
         let (evidence, confirmed_at) = self.evidence?;
         Some(Found {
@@ -346,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn beats_alone_are_no_change_and_a_beat_that_stands_is_as_old_as_it_is() {
+    fn a_list_with_only_new_beats_is_unchanged_and_an_equal_beat_keeps_its_age() {
         let mut roster = roster(s(0), &[row(1, 7), row(2, 7)]);
         let (gone, changed) = roster.listed(s(30), s(31), &[row(1, 8), row(2, 7)], BLIND_AFTER);
         assert!(gone.is_empty() && !changed);
@@ -364,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_or_goes_changes_nothing_about_the_others() {
+    fn joins_and_departures_do_not_affect_other_members() {
         let mut roster = roster(s(0), &[row(1, 7), row(2, 7), row(3, 7)]);
         let held = Suspicion { asked: true, ..Suspicion::since(s(1)) };
         suspect(&mut roster, 1, held);
@@ -381,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_blind_gap_every_beat_counts_as_seen_anew() {
+    fn after_a_blind_gap_every_beat_counts_as_newly_seen() {
         let rows = [row(1, 7), row(2, 7)];
         for rows_then in [&rows[..], &rows[..1]] {
             let mut reader = roster(s(0), &rows);
@@ -393,13 +377,13 @@ mod tests {
     }
 
     #[test]
-    fn beats_of_a_few_say_nothing_of_the_others() {
+    fn a_brief_beat_does_not_affect_unobserved_members() {
         let rows: Vec<_> = (1..=6).map(|node| row(node, 7)).collect();
         let mut roster = roster(s(0), &rows);
         roster.observe(m(1), 5);
-        assert_eq!(roster.observed(), None, "that is everybody");
+        assert_eq!(roster.observed(), None, "all members are observed");
         roster.observe(m(1), 2);
-        let observed = roster.observed().expect("not everybody");
+        let observed = roster.observed().expect("not all members");
         assert!(observed.contains(&m(1)) && observed.len() < 6, "{observed:?}");
         let other = rows.iter().map(|row| row.member).find(|member| !observed.contains(member)).expect("there is one");
         let beats: Vec<_> = observed.iter().map(|member| (*member, if member.node.0 == 1 { 8 } else { 7 })).collect();
@@ -408,7 +392,7 @@ mod tests {
         let seen = |roster: &Roster, of: Member| roster.get(of).map(|peer| (peer.row.beat, peer.changed_at));
         assert_eq!((seen(&roster, m(1)), seen(&roster, other)), (Some((8, s(31))), Some((7, s(0)))));
         roster.beats(s(60), s(61), &beats, BLIND_AFTER);
-        assert_eq!(roster.silent_count(TIMEOUT), observed.len() - 1, "of the others nothing is known");
+        assert_eq!(roster.silent_count(TIMEOUT), observed.len() - 1, "nothing is known of the others");
         assert!(roster.watched_by(m(1), 6, TIMEOUT).iter().all(|member| observed.contains(member)));
         roster.beats(s(96), s(97), &beats, BLIND_AFTER);
         assert_eq!(seen(&roster, other), Some((7, s(97))), "blind for a second too long");
@@ -416,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_so_many_observers_and_those_that_watch_are_among_them() {
+    fn every_member_has_enough_observers_and_its_watchers_are_among_them() {
         let rows: Vec<_> = (1..=40).map(|node| row(node, 7)).collect();
         let mut observers = BTreeMap::<Member, u32>::new();
         for me in rows.iter().map(|row| row.member) {
@@ -424,14 +408,14 @@ mod tests {
             let watched = roster.watched_by(me, 3, TIMEOUT);
             roster.observe(me, 16);
             assert_eq!(roster.watched_by(me, 3, TIMEOUT), watched);
-            let others = roster.observed().expect("not everybody").into_iter().filter(|member| *member != me);
+            let others = roster.observed().expect("not all members").into_iter().filter(|member| *member != me);
             others.for_each(|member| *observers.entry(member).or_default() += 1);
         }
         assert!(observers.len() == 40 && observers.values().all(|count| *count == 16), "{observers:?}");
     }
 
     #[test]
-    fn a_list_that_was_asked_for_before_a_death_is_outdated() {
+    fn a_list_requested_before_a_death_is_outdated() {
         let mut roster = roster(s(10), &[row(1, 7), row(2, 7)]);
         assert!(roster.is_outdated(Time::from_micros(9_999_999)));
         assert!(!roster.is_outdated(s(10)));
@@ -442,10 +426,10 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_alive_by_its_member_alone() {
+    fn only_the_listed_incarnation_of_a_node_is_alive() {
         let later = Member::new(2, 9).expect("incarnation 9");
         let roster = roster(s(0), &[row(1, 7), MemberRow { member: later, ..row(2, 0) }, row(4, 7)]);
-        assert!(!roster.is_alive(m(2)), "its node has another member");
+        assert!(!roster.is_alive(m(2)), "its node has another incarnation");
         assert_eq!(
             [1, 2, 3, 4, 5].map(|node| roster.member_of(NodeId(node))),
             [Some(m(1)), Some(later), None, Some(m(4)), None]
@@ -453,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_the_timeout_without_a_beat_by_the_time_of_the_last_question() {
+    fn a_member_is_silent_if_its_beat_is_unchanged_for_the_timeout_at_the_last_read() {
         let mut roster = roster(s(0), &[row(1, 7), row(2, 7), row(3, 7)]);
         roster.listed(s(30), s(30), &[row(1, 8), row(2, 7), row(3, 8)], BLIND_AFTER);
         roster.listed(Time::from_micros(59_999_999), s(61), &[row(1, 9), row(2, 7), row(3, 8)], BLIND_AFTER);
@@ -465,10 +449,10 @@ mod tests {
         assert_eq!(roster.silent(&[], TIMEOUT), (Vec::new(), Time::NEVER));
         assert_eq!(roster.silent_count(TIMEOUT), 1, "watched or not");
         suspect(&mut roster, 2, Suspicion { asked: true, ..Suspicion::since(s(60)) });
-        assert_eq!(roster.silent(&[m(2)], TIMEOUT), (Vec::new(), Time::NEVER), "the metastore is being asked");
+        assert_eq!(roster.silent(&[m(2)], TIMEOUT), (Vec::new(), Time::NEVER), "the request to fence is in flight");
     }
 
-    /// Who watches whom by the definition: the first so many heirs of a key that all versions know.
+    /// The watchers of a node by definition: the first `watchers` heirs of a key that all versions compute alike.
     fn watchers_of(watched: u32, able: &[u32], watchers: usize) -> Vec<u32> {
         let others = able.iter().copied().filter(|node| *node != watched).map(NodeId);
         let order = placement::heirs((1 << 40) + u64::from(watched), others);
@@ -476,13 +460,13 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_watched_by_its_first_living_neighbours() {
+    fn every_member_is_watched_by_its_first_living_neighbours() {
         let all = [1, 2, 3, 4, 5, 6, 7];
         let rows: Vec<_> = all.iter().map(|node| row(*node, 7)).collect();
         let mut roster = roster(s(0), &rows);
         let check = |roster: &Roster, able: &[u32]| {
             for me in all {
-                // Whoever is silent for others does not hold itself for silent.
+                // A member that others consider silent does not consider itself silent.
                 let mut able = able.to_vec();
                 if !able.contains(&me) {
                     able.push(me);
@@ -501,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn others_look_dead_by_evidence_only() {
+    fn only_evidence_makes_a_member_look_dead() {
         let mut roster = roster(s(0), &[row(1, 7), row(2, 7), row(3, 7), row(4, 7)]);
         assert_eq!(roster.looks_dead(m(1)), (0, 3));
         let evidence = |kind| Suspicion { evidence: Some((kind, s(2))), ..Suspicion::since(s(1)) };
@@ -514,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_out_says_how_long_each_part_took() {
+    fn found_reports_the_duration_of_each_phase() {
         assert_eq!(Suspicion::since(s(1)).found(s(9)), None);
         let suspicion = Suspicion { evidence: Some((Evidence::Exited, s(3))), ..Suspicion::since(s(1)) };
         let (confirmed, fenced) = (Span::from_secs(2), Span::from_secs(6));

@@ -1,10 +1,10 @@
-//! The life of a job: one `match` over (state, event). An illegal pair is an error, not a surprise.
+//! The life of a job: one `match` over (state, event). An illegal pair is an error.
 //!
-//! A job's *state* says what is wanted of it, its *holder* says who may still be working on it. The two are kept apart on
-//! purpose: PAUSE, DISCARD and RESTART change the state at once, from any node, even if the holder is dead, while the
-//! holder stays recorded until it reported that its attempt has stopped, or is not alive any more. Nobody takes a job
-//! that still has a living holder, so two obedient attempts never overlap; and a commit needs state RUNNING and the
-//! current epoch, so a disobedient one is refused.
+//! A job's *state* says what its users want; its *holder* is the member that may still be working on it. The two are
+//! separate on purpose. PAUSE, DISCARD and RESTART change the state at once, from any node, even if the holder is dead.
+//! The holder stays recorded until it reports that its attempt has stopped, or until it is not alive any more. A job
+//! with a living holder cannot be taken, so two obedient attempts never overlap. A commit needs state RUNNING and the
+//! current epoch, so a disobedient attempt is refused.
 //!
 //! States, actions and their names are Kylin's.
 
@@ -22,27 +22,27 @@ pub enum JobState {
     Running,
     /// The last attempt failed; RESUME or RESTART tries again.
     Error,
-    /// Stopped on request; RESUME goes on after the last committed step.
+    /// Stopped on request; RESUME continues after the last committed step.
     Paused,
-    /// Given up on request. Final.
+    /// Abandoned on request. Final.
     Discarded,
-    /// Done, its result is published. Final.
+    /// Done; its result is published. Final.
     Succeed,
-    /// Its target vanished. Final.
+    /// The object that the job was for does not exist any more. Final.
     Suicidal,
 }
 
-/// What a user asks of a job.
+/// What a user wants done with a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "UPPERCASE"))]
 pub enum Action {
-    /// Go on after the last committed step.
+    /// Continue after the last committed step.
     Resume,
-    /// Stop, keep the committed steps.
+    /// Stop; keep the committed steps.
     Pause,
     /// Forget the committed steps and begin again.
     Restart,
-    /// Give up for good.
+    /// Abandon it for good.
     Discard,
 }
 
@@ -54,7 +54,7 @@ pub enum Outcome {
     Succeeded,
     /// A step failed.
     Failed,
-    /// What the job was for does not exist any more.
+    /// The object that the job was for does not exist any more.
     Vanished,
 }
 
@@ -69,16 +69,16 @@ pub enum JobEvent {
     Finish(Outcome),
     /// Its holder hands it back unfinished.
     Release,
-    /// A user wants something of it.
+    /// A user performs an action on it.
     Act(Action),
 }
 
-/// The pair (state, event) that has no place in a job's life.
+/// A pair (state, event) that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Illegal {
-    /// The state that the job is in.
+    /// The state of the job.
     pub state: JobState,
-    /// What was to happen.
+    /// The event that is not allowed in it.
     pub event: JobEvent,
 }
 
@@ -98,7 +98,7 @@ impl JobState {
     /// The state after `event`.
     ///
     /// # Errors
-    /// [`Illegal`] if the event has no place in this state.
+    /// [`Illegal`] if the event is not allowed in this state.
     pub const fn after(self, event: JobEvent) -> Result<Self, Illegal> {
         use Action::{Discard, Pause, Restart, Resume};
         use JobEvent::{Act, Finish, Place, Release, Take};
@@ -109,7 +109,7 @@ impl JobState {
             (Self::Running, Finish(Outcome::Failed)) => Self::Error,
             (Self::Running, Finish(Outcome::Vanished)) => Self::Suicidal,
             (Self::Running, Release) => Self::Ready,
-            // The state was changed under the attempt: handing back only clears the holder.
+            // The state was changed while the attempt ran. Handing the job back only clears the holder.
             (Self::Ready | Self::Pending | Self::Paused | Self::Discarded, Release) => self,
             (Self::Ready | Self::Pending | Self::Running, Act(Pause)) => Self::Paused,
             (Self::Error | Self::Paused, Act(Resume)) => Self::Ready,
@@ -119,12 +119,12 @@ impl JobState {
         })
     }
 
-    /// Whether nothing can happen to the job any more.
+    /// Whether the state is final.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Discarded | Self::Succeed | Self::Suicidal)
     }
 
-    /// Whether the job wants to run and nobody runs it.
+    /// Whether the job waits for a node to run it.
     pub const fn is_waiting(self) -> bool {
         matches!(self, Self::Ready | Self::Pending)
     }
@@ -143,7 +143,7 @@ impl JobState {
         }
     }
 
-    /// The state with that name.
+    /// The state with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn some_states_wait_and_some_are_final() {
+    fn waiting_and_final_states_are_told_apart() {
         use JobState::{Discarded, Error, Paused, Pending, Ready, Running, Succeed, Suicidal};
         let those = |of: fn(JobState) -> bool| JobState::ALL.into_iter().filter(|s| of(*s)).collect::<Vec<_>>();
         assert_eq!(those(JobState::is_waiting), [Ready, Pending]);
@@ -204,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn an_illegal_pair_says_what_was_to_happen_where() {
-        let illegal = JobState::Succeed.after(JobEvent::Take).expect_err("it is over");
+    fn an_illegal_pair_names_the_event_and_the_state() {
+        let illegal = JobState::Succeed.after(JobEvent::Take).expect_err("a final state");
         assert_eq!(illegal.to_string(), "Take is not possible for a job in state SUCCEED");
     }
 }

@@ -1,23 +1,23 @@
-//! Trust: how long a member believes that nobody has declared it dead, and when it beats.
+//! Trust: how long a member may assume that it has not been declared dead, and when it beats.
 //!
-//! A member beats every `interval`. What it holds is its own as long as its beats succeed, so a job needs no lease of its
-//! own. Each success at the metastore lets the member *trust itself* until
+//! A member beats every `interval`. It keeps what it holds while its beats succeed, so jobs need no leases of their
+//! own. Each successful beat lets the member *trust itself* until
 //!
 //! ```text
 //! asked_at + timeout · (1 − 2ρ)
 //! ```
 //!
-//! counted from the moment at which it *sent* the beat, on its own clock: the observer starts to count later than that, and
-//! counts up to `timeout`. So even with two clocks whose rates are wrong in opposite directions, the member has stopped
-//! trusting itself before anybody may call it silent.
+//! counted on its own clock from the moment at which it *sent* the beat. The observer starts to count later than that,
+//! and counts up to `timeout`. Even if the rates of the two clocks are wrong in opposite directions, the member stops
+//! trusting itself before an observer may call it silent.
 //!
-//! Without trust, a member starts nothing and stops the side effects that the metastore can't refuse. It does not stop
-//! work whose only effect is a fenced commit: that can do no harm, and if nobody fenced the member meanwhile, the next beat
-//! that succeeds restores trust and no work is lost.
+//! Without trust, a member starts no attempts and stops the side effects that the metastore cannot refuse. Work whose
+//! only effect is a fenced commit goes on, because it can do no harm. If the member was not fenced meanwhile, the next
+//! successful beat restores trust, and no work is lost.
 //!
-//! A failed beat is tried again at once and then often: at least [`crate::timing::BEAT_TRIES`] times before trust ends.
+//! A failed beat is retried at once and then often: at least [`crate::timing::BEAT_TRIES`] times before trust ends.
 //!
-//! Not here: who observes silence ([`crate::failure`]), and what a member holds.
+//! Not here: the observation of silence ([`crate::failure`]), and what a member holds.
 
 use crate::time::{Span, Time};
 use crate::timing::Timing;
@@ -27,22 +27,22 @@ use crate::timing::Timing;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lease {
     timing: Timing,
-    /// How long a success is worth.
+    /// How long trust lasts after a successful beat.
     pub(crate) trust_for: Span,
-    /// When the last beat that succeeded was asked for.
+    /// When the last successful beat was sent.
     renewed_at: Option<Time>,
-    /// When the next beat is due; `NEVER` while one is under way.
+    /// When the next beat is due; `NEVER` while one is in flight.
     beat_at: Time,
     failures: u32,
 }
 
 impl Lease {
-    /// The lease of a member that has joined by a request of `asked_at`; joining counts as a beat.
+    /// The lease of a member whose join was requested at `asked_at`. Joining counts as a beat.
     pub fn new(timing: Timing, asked_at: Time) -> Self {
         Self { timing, trust_for: timing.trust_for(), renewed_at: Some(asked_at), beat_at: asked_at, failures: 0 }
     }
 
-    /// Until when the member trusts itself.
+    /// When the member's trust ends.
     pub fn trusted_until(&self) -> Time {
         self.renewed_at.map_or(Time::ZERO, |at| at + self.trust_for)
     }
@@ -57,32 +57,32 @@ impl Lease {
         self.beat_at
     }
 
-    /// Beats that failed in a row.
+    /// How many beats in a row have failed.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// A beat was sent; the next is due when its answer is known.
+    /// A beat was sent. The next one is scheduled when its answer is known.
     pub fn sent(&mut self) {
         self.beat_at = Time::NEVER;
     }
 
-    /// Beat as soon as possible, because somebody wants a fresh view.
+    /// Schedules a beat as soon as possible, to get a fresh view.
     pub fn hurry(&mut self, now: Time) {
         if self.beat_at != Time::NEVER {
             self.beat_at = self.beat_at.min(now);
         }
     }
 
-    /// The beat of `asked_at` succeeded. Restores trust if it had ended.
+    /// The beat sent at `asked_at` succeeded. Restores trust if it had ended.
     pub fn renewed(&mut self, asked_at: Time) {
         self.failures = 0;
         self.renewed_at = self.renewed_at.max(Some(asked_at));
         self.beat_at = asked_at + self.timing.interval();
     }
 
-    /// The beat of `asked_at` failed, or nobody knows. The first failure is tried again at once; later ones so that tries
-    /// follow each other by `retry_every`, whether the metastore refuses them at once or never answers.
+    /// The beat sent at `asked_at` failed, or its outcome is unknown. The first failure is retried at once. Later
+    /// retries are `retry_every` apart, whether the metastore refuses them at once or never answers.
     pub fn failed(&mut self, asked_at: Time, now: Time) {
         let next = if self.failures == 0 { now } else { now.max(asked_at + self.timing.retry_every()) };
         self.failures = self.failures.saturating_add(1);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_counts_from_the_question_not_from_the_answer() {
+    fn trust_counts_from_the_request_not_from_the_answer() {
         let mut lease = Lease::new(Timing::kylin(), s(0));
         lease.sent();
         lease.renewed(s(30));
@@ -108,12 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_beat_is_tried_ten_times_before_trust_ends() {
+    fn a_failed_beat_is_retried_ten_times_before_trust_ends() {
         tries_until_trust_ends(Span::ZERO);
     }
 
     #[test]
-    fn a_metastore_that_never_answers_is_tried_as_often() {
+    fn a_metastore_that_never_answers_is_tried_equally_often() {
         tries_until_trust_ends(Timing::kylin().ask_timeout());
     }
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn hurrying_does_not_double_a_beat_that_is_under_way() {
+    fn hurrying_does_not_duplicate_a_beat_in_flight() {
         let mut lease = Lease::new(Timing::kylin(), s(0));
         lease.sent();
         lease.hurry(s(1));
@@ -155,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn trust_has_ended_at_its_very_end() {
+    fn trust_excludes_its_end() {
         let lease = Lease::new(Timing::kylin(), s(0));
         assert!(lease.is_trusted(Time::from_micros(s(54).micros() - 1)));
         assert!(!lease.is_trusted(s(54)));
     }
 
     #[test]
-    fn the_first_failure_is_tried_again_at_once_and_later_ones_by_the_span_between_tries() {
+    fn the_first_failure_is_retried_at_once_and_later_ones_at_intervals() {
         let mut lease = Lease::new(Timing::kylin(), s(0));
         let apart = Timing::kylin().retry_every();
         lease.failed(s(30), s(31));
@@ -170,6 +170,6 @@ mod tests {
         lease.failed(s(31), s(32));
         assert_eq!(lease.beat_at(), s(31) + apart);
         lease.failed(s(33), s(40));
-        assert_eq!(lease.beat_at(), s(40), "it is late already");
+        assert_eq!(lease.beat_at(), s(40), "it is already late");
     }
 }

@@ -1,31 +1,30 @@
-//! One node's mind: facts in, orders out.
+//! The state machine of one node: events in, effects out.
 //!
-//! [`Node::step`] is the only way in and it cannot fail. It first takes in the fact, then *tends* to everything that is due
-//! at this moment: beats, lists, evidence, claims, attempts, the queue. Tending looks only at what is known, never at which
-//! event woke it, so a lost, late or doubled event costs time and nothing else.
+//! [`Node::step`] is the only entry point and cannot fail. It first records the event. Then it *tends* to everything
+//! that is due: beats, lists, evidence, claims, attempts, the queue. Tending depends only on the state, never on the
+//! event that triggered it, so a lost, late or duplicate event costs only time.
 //!
-//! Requests are numbered and each has a patience: an answer that does not come in time counts as
-//! [`Answer::Unknown`], and one that comes later is ignored. After "unknown", the rows are read again, and the epoch in them
-//! tells what happened.
+//! Requests are numbered and each has a deadline. An answer that is overdue counts as [`Answer::Unknown`], and is
+//! ignored if it arrives later. After "unknown", the rows are read again, and the epoch in them tells what happened.
 //!
 //! | file | what it tends to |
 //! |---|---|
-//! | `node.rs` | asking and answers, timers |
+//! | `node.rs` | requests and answers, timers |
 //! | `node/membership.rs` | joining, beating, evidence, fencing, claims |
 //! | `node/attempts.rs` | this node's attempts, from the grant to the end |
-//! | `node/dispatch.rs` | rows, homes, heirs, who is next |
+//! | `node/dispatch.rs` | job rows, homes, heirs, which job starts next |
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ask::{Answer, Ask, Census, ClaimRow, Epoch, Fence, JobId, Target};
 use crate::capability::Capabilities;
-use crate::effect::{AskId, Effect, Effects, Found, Note, Nudge, Why};
+use crate::effect::{AskId, Effect, Effects, Note, Nudge, Why};
 use crate::event::Event;
-use crate::failure::{Evidence, Roster};
+use crate::failure::{Found, Roster};
 use crate::job::Outcome;
 use crate::lease::Lease;
-use crate::member::{Member, NodeId, Role};
+use crate::member::{Evidence, Member, NodeId, Role};
 use crate::plant::{Plant, Planted};
 use crate::queue::Queue;
 use crate::time::{Span, Time};
@@ -37,11 +36,11 @@ mod membership;
 
 pub(crate) use attempts::Attempt;
 
-/// How a node behaves; fixed for one run, but for the slots and the capabilities.
+/// How a node behaves. Fixed for one run, except for the slots and the capabilities.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
-    /// What the node does.
+    /// The node's role.
     pub role: Role,
     /// How many attempts it runs at once (`kylin.job.node-max-concurrent-jobs`).
     pub slots: u32,
@@ -49,23 +48,24 @@ pub struct Settings {
     pub can: Capabilities,
     /// The heart-beat settings.
     pub timing: Timing,
-    /// How often the list of jobs is read again, as the net under the nudges (`kylin.job.scheduler.poll-interval-second`).
-    /// The nodes of a large cluster share it: each reads what is its own so often, and everything less often.
+    /// How often the list of jobs is read again, in case nudges are lost (`kylin.job.scheduler.poll-interval-second`).
+    /// The nodes of a large cluster share the work: each reads its own jobs this often, and all jobs less often.
     pub poll_every: Span,
     /// How long a job may wait on another node's queue before a node with free slots takes it.
     pub steal_after: Span,
     /// How many rendezvous neighbours watch a member.
     pub watchers: usize,
-    /// How many read its beat each time; in a cluster of no more, all do. At least as many as watch.
+    /// How many members read its beat every time; in a cluster of at most this size, all do. Never less than
+    /// `watchers`.
     pub observers: usize,
-    /// Whether jobs start in strict order over all nodes, instead of per node.
+    /// Whether jobs start in strict order across all nodes, instead of per node.
     pub in_order: bool,
     /// Whether only the elected leader runs jobs while the others stand by (Kylin's schedulers 0 and 100).
     pub leader_only: bool,
 }
 
 impl Settings {
-    /// The defaults for a node of that role.
+    /// The defaults for a role.
     pub const fn new(role: Role) -> Self {
         Self {
             role,
@@ -82,19 +82,19 @@ impl Settings {
     }
 }
 
-/// Where a member is in its life.
+/// Where a node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Phase {
-    /// Not a member (any more): joins at that moment, when nothing of its former life runs.
+    /// Not a member: joins at `join_at`, if no attempt of its previous incarnation runs.
     Outside { join_at: Time },
-    /// The request to join is under way.
+    /// The request to join is in flight.
     Joining,
     /// Takes jobs.
     Up,
-    /// Takes nothing; what runs at `until` is stopped. When nothing runs any more, it does what comes `next`.
+    /// Takes no jobs. Attempts that still run at `until` are stopped. When all have ended, `next` follows.
     Draining { until: Time, next: Next },
-    /// Nothing runs; says good-bye at that moment, until `give_up`.
+    /// Runs no jobs. Records its departure at `leave_at`, and gives up at `give_up`.
     Leaving { leave_at: Time, give_up: Time },
     /// Has left.
     Gone,
@@ -117,29 +117,29 @@ pub(crate) enum Next {
 pub enum Timer {
     /// The next beat.
     Beat,
-    /// The end of trust.
+    /// Trust ends.
     Trust,
-    /// The next list of jobs.
+    /// The next list of jobs is due.
     Poll,
     /// An answer is overdue.
     Answer,
     /// A watched member may be silent.
     Silence,
-    /// A request of an attempt is to be repeated.
+    /// An attempt repeats a request.
     Retry,
-    /// The drain's deadline.
+    /// The deadline of the drain.
     Drain,
-    /// Joining or leaving is to be tried again.
+    /// Joining or leaving is retried.
     Membership,
-    /// Something that waits elsewhere may be taken.
+    /// A job on another queue may be taken.
     Steal,
     /// A vacant claim may be taken.
     Claim,
-    /// The lists are wanted afresh.
+    /// The lists are due.
     Lists,
 }
 
-/// What a request was for.
+/// The purpose of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum What {
@@ -158,7 +158,7 @@ pub(crate) enum What {
         target: Target,
     },
     ListJobs,
-    /// What stands on this node's own queue and what it holds.
+    /// Lists the jobs that this node holds or has on its queue.
     ListOwn,
     ListNode {
         of: Member,
@@ -166,7 +166,7 @@ pub(crate) enum What {
         fenced_at: Time,
     },
     ReadJobs(Vec<JobId>),
-    /// A look at what waits elsewhere; nothing depends on the answer.
+    /// Refreshes rows of other queues; nothing depends on the answer.
     Peek(Vec<JobId>),
     Take {
         job: JobId,
@@ -204,11 +204,11 @@ struct Pending {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Claim {
     pub(crate) row: ClaimRow,
-    /// A list that was asked for earlier may be older than the row.
+    /// A list requested before this moment may be older than the row.
     pub(crate) known_at: Time,
     pub(crate) vacant_since: Option<Time>,
     pub(crate) asked: bool,
-    /// Under which epoch this member does the chores, if it does.
+    /// The epoch under which this member performs the claim's duties, if it does.
     pub(crate) leads: Option<Epoch>,
 }
 
@@ -218,7 +218,7 @@ impl Claim {
     }
 }
 
-/// An orphan that a peer said this node is the heir of.
+/// An orphan of which a peer said that this node is the heir.
 #[derive(Clone, Copy, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Inherited {
@@ -227,7 +227,7 @@ pub(crate) struct Inherited {
     pub(crate) heard_at: Time,
 }
 
-/// One node's mind.
+/// The state machine of one node.
 #[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
@@ -241,38 +241,38 @@ pub struct Node {
     watched: Vec<Member>,
     /// The only node that runs jobs, if `leader_only` is set.
     engine: Option<NodeId>,
-    /// What the last lists sum up to, if they were read.
+    /// The census of the last lists, if they were read.
     census: Option<Census>,
     silence_at: Time,
-    /// How many members were silent when it was decided whom to watch.
+    /// How many members were silent when the watched members were chosen.
     silent_count: usize,
     suspects_itself: bool,
     pub(crate) claims: BTreeMap<Target, Claim>,
     pub(crate) queue: Queue,
     pub(crate) attempts: BTreeMap<JobId, Attempt>,
-    /// Jobs whose attempt here ended, and when: a list that was asked for earlier may still show them as running here.
+    /// Jobs whose attempt here ended, and when. A list requested earlier may still show them as running here.
     settled: BTreeMap<JobId, Time>,
     inherited: BTreeMap<JobId, Inherited>,
     poll_at: Time,
-    /// So many polls look at what is this node's own before the next one looks at all jobs.
+    /// How many polls read this node's own jobs before the next one reads all jobs.
     own_polls: u32,
     steal_at: Time,
     claim_at: Time,
-    /// When the lists are wanted afresh.
+    /// When the lists are due.
     list_at: Time,
-    /// A request for the lists is under way.
+    /// Whether a request for the lists is in flight.
     listing: bool,
     retry_at: Time,
-    /// Jobs that are to be read again, and when.
+    /// Jobs to read again, and when.
     reread: BTreeMap<JobId, Time>,
-    /// Jobs that were refused to this member, and under which epoch.
+    /// Jobs that were refused to this member, with the epoch seen.
     refused: BTreeMap<JobId, Epoch>,
-    /// An operator wants this node to take nothing, whatever happens to its membership.
+    /// Whether an operator has drained this node. It applies across incarnations.
     drains: bool,
     asks: BTreeMap<AskId, Pending>,
     next_ask: u64,
     takes: u32,
-    /// Whether something changed that may let a job start.
+    /// Whether a change may let a job start.
     stirred: bool,
     #[cfg_attr(feature = "serde", serde(skip))]
     plants: Planted,
@@ -280,7 +280,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that is about to join. The first step asks for it.
+    /// A node that is about to join. The first step sends the request.
     pub fn start(settings: Settings, seed: u64, now: Time) -> Self {
         Self {
             lease: Lease::new(settings.timing, now),
@@ -320,20 +320,20 @@ impl Node {
         }
     }
 
-    /// How it behaves.
+    /// The node's settings.
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// What it began with, for a replay.
+    /// The seed that the node started with, for a replay.
     pub const fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Takes in a fact and returns what to do.
-    #[must_use = "the orders must be carried out"]
+    /// Processes an event and returns the effects to carry out.
+    #[must_use = "the effects must be carried out"]
     pub fn step(&mut self, now: Time, event: Event) -> Effects {
-        // What was allowed while it trusted itself must not slip through with a late event.
+        // A late event must not use rights that the node had only while it trusted itself.
         self.tend_trust(now);
         match event {
             Event::Woke => {}
@@ -361,7 +361,7 @@ impl Node {
         core::mem::take(&mut self.out)
     }
 
-    /// When `step` wants to be called again if nothing happens, and why.
+    /// When `step` must be called again if no event arrives, and why.
     pub fn deadline(&self) -> (Time, Timer) {
         let patience = self.patience();
         let answer = self.asks.first_key_value().map_or(Time::NEVER, |(_, p)| p.asked_at + patience);
@@ -391,8 +391,8 @@ impl Node {
         due
     }
 
-    /// The node on whose queue a job that is about to be accepted goes, given what the job requires. `key` is any number
-    /// that differs between jobs.
+    /// The node on whose queue a newly accepted job with these needs goes. `key` is any number that differs between
+    /// jobs.
     pub fn place(&self, key: u64, needs: Capabilities) -> Option<NodeId> {
         self.queue.place(key ^ self.seed, needs)
     }
@@ -413,12 +413,12 @@ impl Node {
         }
     }
 
-    /// Who this node is, once it has joined.
+    /// The identity of this node, once it has joined.
     pub const fn me(&self) -> Option<Member> {
         self.me
     }
 
-    /// The living members as the metastore listed them last.
+    /// The living members, as the metastore last listed them.
     pub const fn roster(&self) -> &Roster {
         &self.roster
     }
@@ -428,7 +428,7 @@ impl Node {
         &self.queue
     }
 
-    /// Whether nothing of a former life runs any more.
+    /// Whether no attempt of an earlier incarnation still runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.attempts.is_empty() || self.plants.is(Plant::JoinBeforeEnded)
     }
@@ -441,7 +441,7 @@ impl Node {
         self.asks.values().any(|pending| of(&pending.what))
     }
 
-    /// How long an answer is waited for: longer than the shell's own deadline, so that this is the second net.
+    /// How long the node waits for an answer: longer than the shell's own deadline, as a second safety net.
     fn patience(&self) -> Span {
         self.settings.timing.ask_timeout().scaled(3, 2)
     }
@@ -489,7 +489,7 @@ impl Node {
                     self.list_at = self.list_at.min(now + self.pause());
                 }
             }
-            // The list shows whether it is so.
+            // The list shows whether it happened.
             What::Drain => self.list_at = now,
             What::Leave => self.left(now, &answer),
             What::Fence { member } => self.fenced(now, member, &answer),
@@ -531,7 +531,7 @@ impl Node {
             What::Finish { fence, outcome } => self.finished(now, fence, outcome, &answer),
             What::Release { fence } => self.released(now, fence, &answer),
             What::Place { fence, node } => self.placed(now, fence, node, &answer),
-            // The list shows whether it is so.
+            // The list shows whether it happened.
             What::Slots | What::Can => self.list_at = now,
         }
     }
@@ -550,7 +550,7 @@ impl Node {
         }
     }
 
-    /// Treats answers that are overdue as unknown.
+    /// Treats overdue answers as unknown.
     fn give_up_waiting(&mut self, now: Time) {
         let patience = self.patience();
         while let Some(first) = self.asks.first_entry() {
@@ -578,7 +578,7 @@ impl Node {
     }
 }
 
-/// What a job's row says, when it was asked for, and whether it came from the metastore.
+/// When a job's row was requested, and whether it came from the metastore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Read { asked_at: Time },

@@ -1,11 +1,13 @@
-//! Placement: on whose queue a job goes. Advice only; the claim in the metastore is the right.
+//! Placement: the choice of the queue for a job. It is only advice; the claim in the metastore decides.
 //!
-//! *Rendezvous hashing* (Thaler and Ravishankar, 1998): every node gets a score for every job, the highest wins. The order
-//! of the scores also names each job's heirs before anything happens. *Bounded* (Mirrokni, Thorup and Zadimoghaddam,
-//! 2016): a node whose load has reached the ceiling of its fair share is passed over, shares being proportional to slots.
-//! *Sticky*: a job stays where it was placed as long as that node is up, so the loss of a node moves exactly its jobs.
+//! - *Rendezvous hashing* (Thaler and Ravishankar, 1998): every node gets a score for every job, and the highest score
+//!   wins. The order of the scores also names each job's heirs in advance.
+//! - *Bounded* (Mirrokni, Thorup and Zadimoghaddam, 2016): a node is skipped when its load has reached the ceiling of
+//!   its fair share. Shares are proportional to slots.
+//! - *Sticky*: a job stays where it was placed while that node is up, so the loss of a node moves exactly its jobs.
 //!
-//! Measured elsewhere with ten nodes and 200 jobs: busiest over mean is 1.41 for a hash ring of 160 points a node, 1.00 here.
+//! With ten nodes and 200 jobs, the ratio of the highest load to the mean is 1.00; a hash ring with 160 points a node
+//! has 1.41.
 
 use alloc::vec::Vec;
 
@@ -17,7 +19,7 @@ use crate::member::NodeId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Candidate {
-    /// Which.
+    /// The node.
     pub node: NodeId,
     /// How many attempts it runs at once: its weight. Never 0.
     pub slots: u32,
@@ -29,8 +31,8 @@ pub struct Candidate {
     pub running: u32,
 }
 
-/// Where the entry with that key is in a list sorted by it. Nodes are numbered from 1 and mostly all there, so one look at
-/// where the node would be then is mostly enough.
+/// The index of the entry with `key` in a list sorted by it. Nodes are numbered from 1 and most of them exist, so the
+/// first guess is usually right.
 pub(crate) fn find<T, K: Ord>(sorted: &[T], node: NodeId, key: &K, of: impl Fn(&T) -> K) -> Option<usize> {
     let guess = (node.0 as usize).wrapping_sub(1);
     if sorted.get(guess).is_some_and(|entry| of(entry) == *key) {
@@ -41,7 +43,8 @@ pub(crate) fn find<T, K: Ord>(sorted: &[T], node: NodeId, key: &K, of: impl Fn(&
 
 /// The score of a node for a key. The same on every machine and in every version.
 pub const fn score(key: u64, node: NodeId) -> u64 {
-    // The finaliser of SplitMix64 (Steele, Lea and Flood, 2014) over both, so that near ids give unrelated scores.
+    // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014) over both inputs, so that similar ids have unrelated
+    // scores.
     let mut z = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (node.0 as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -53,8 +56,8 @@ pub const fn key(job: JobId) -> u64 {
     job.0
 }
 
-/// The node with the highest score among those whose load is under their fair share of `all loads + 1`; `None` if there is
-/// no candidate.
+/// The node with the highest score among those whose load is below their fair share of `all loads + 1`; `None` if there
+/// is no candidate.
 pub fn choose(key: u64, candidates: &[Candidate]) -> Option<NodeId> {
     let (mut load, mut slots) = (1u64, 0u64);
     for candidate in candidates {
@@ -64,7 +67,7 @@ pub fn choose(key: u64, candidates: &[Candidate]) -> Option<NodeId> {
     let mut best: Option<(u64, NodeId)> = None;
     for candidate in candidates {
         let scored = (score(key, candidate.node), candidate.node);
-        // The share is looked at only where the score could win. load < ceil(all · weight), without a division.
+        // The share is computed only where the score could win. It means load < ceil(all · weight), without a division.
         if best.is_none_or(|b| scored > b) && u64::from(candidate.load) * slots < load * u64::from(candidate.slots) {
             best = Some(scored);
         }
@@ -72,7 +75,7 @@ pub fn choose(key: u64, candidates: &[Candidate]) -> Option<NodeId> {
     best.map(|(_, node)| node)
 }
 
-/// The candidates in the order in which they inherit `key`, the first first.
+/// The candidates in the order in which they inherit `key`.
 pub fn heirs(key: u64, nodes: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
     let mut order: Vec<_> = nodes.map(|node| (core::cmp::Reverse(score(key, node)), node)).collect();
     order.sort_unstable();
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_heir_is_chosen_while_its_share_lasts() {
+    fn the_first_heir_is_chosen_until_its_share_is_used_up() {
         let mut on = nodes(9, 4);
         for key in 0..50 {
             let order = heirs(key, on.iter().map(|c| c.node));
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_slots() {
+    fn shares_are_proportional_to_slots() {
         let mut on = nodes(2, 10);
         on[1].slots = 30;
         place_all(1..401, &mut on);
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn heirs_are_the_same_everywhere() {
+    fn every_node_computes_the_same_heirs() {
         let order = heirs(7, [NodeId(3), NodeId(1), NodeId(2)].into_iter());
         assert_eq!(order, heirs(7, [NodeId(1), NodeId(2), NodeId(3)].into_iter()));
         assert_eq!(order.len(), 3);
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_found_wherever_it_is() {
+    fn an_entry_is_found_at_every_position() {
         for sorted in [&[][..], &[1, 2, 3], &[2, 3, 4], &[1, 5, 9], &[7], &[0, 1]] {
             for node in 0..10 {
                 let at = sorted.iter().position(|other| *other == node);

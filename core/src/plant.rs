@@ -1,12 +1,12 @@
-//! Rules of the core that a simulator can break on purpose, to prove that its judge would notice.
+//! Rules of the core that a simulator can break on purpose, to prove that its judge notices.
 //!
-//! Without the feature `plants` none of this can be reached: `Planted` has no size, and every check is a constant `false`.
+//! Without the feature `plants` this code is unreachable: `Planted` has no size, and every check is a constant `false`.
 
 /// A rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(not(feature = "plants"), expect(dead_code, unreachable_pub, reason = "only a simulator plants"))]
 pub enum Plant {
-    /// Trust counts from the answer of a beat instead of from the question.
+    /// Trust counts from the answer of a beat instead of from the request.
     LeaseFromAnswer,
     /// Trust lasts for the whole heart-beat timeout.
     NoTrustMargin,
@@ -14,11 +14,11 @@ pub enum Plant {
     TrustNeverEnds,
     /// A member that does not trust itself begins attempts.
     StartsWithoutTrust,
-    /// A beat that failed is not tried again.
+    /// A failed beat is not retried.
     RenewalGivesUp,
-    /// A beat that failed stops all attempts.
+    /// A failed beat stops all attempts.
     OneFailureStopsWork,
-    /// A list of jobs that could not be read stops all attempts.
+    /// A failed read of the list of jobs stops all attempts.
     ListFailureStopsWork,
     /// A fenced member joins again while its former attempts still run.
     JoinBeforeEnded,
@@ -28,56 +28,56 @@ pub enum Plant {
     ReleaseBeforeEnded,
     /// A draining member leaves while its attempts still run.
     LeavesWhileRunning,
-    /// A waiting job that was heard of last starts first.
+    /// The waiting job that was heard of last starts first.
     NewestFirst,
-    /// A full project holds up the others on its queue.
+    /// A full project blocks the others on its queue.
     HeadOfLine,
-    /// A node of the role query takes jobs.
+    /// A node with the role query takes jobs.
     QueryTakes,
-    /// A node takes jobs that it is not able to run.
+    /// A node takes jobs that it cannot run.
     IncapableTakes,
-    /// A node that drains begins what it is granted.
+    /// A draining node begins the attempts that it is granted.
     BeginsWhileDraining,
     /// A node begins more attempts than it has slots.
     Hoards,
-    /// Lists of jobs are read once, and what waits elsewhere is never looked at: news alone moves jobs.
+    /// The list of jobs is read only once, and other queues are never checked: only nudges move jobs.
     EdgesOnly,
-    /// The commit of a step counts as done when nobody knows.
+    /// A commit with an unknown outcome counts as done.
     UnknownIsDone,
-    /// Whoever takes a job over does it from its first step.
+    /// A takeover starts from the job's first step.
     RestartsFromZero,
-    /// A holder is alive if any member of its node is.
+    /// A holder counts as alive if any incarnation of its node is.
     AliveByNode,
-    /// A broken link is looked into by nobody.
+    /// A broken link does not cause a probe.
     ExitIgnored,
-    /// Members are watched by nobody.
+    /// No member is watched.
     NobodyWatches,
     /// A broken link is evidence of death.
     LinkIsLife,
-    /// Silence counts also while the observer could not read.
+    /// Silence counts even while the observer could not read.
     BlindCounts,
-    /// Jobs are placed by score alone, whatever the loads.
+    /// Jobs are placed by score alone, regardless of the loads.
     IgnoresLoad,
-    /// Waiting jobs are placed anew whenever they are seen.
+    /// Waiting jobs are placed again whenever they are seen.
     NotSticky,
-    /// A member that is granted a claim which another held does not go to work.
+    /// A member that is granted another member's claim does not start its duties.
     LeaderIdle,
-    /// A member goes on to believe in a claim whose row is gone.
+    /// A member keeps believing in a claim whose row is gone.
     BelievesWithoutRow,
-    /// An older list takes a member back to an earlier holder of a claim.
+    /// An older list makes a member believe in an earlier holder of a claim.
     ClaimGoesBack,
-    /// A member goes on with its chores when it does not hold the claim any more.
+    /// A member continues its duties after it has lost the claim.
     LeadsForEver,
 }
 
-/// Which rule is broken, if any.
+/// The broken rule, if there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Planted {
     #[cfg(feature = "plants")]
     pub(crate) plant: Option<Plant>,
 }
 
-/// What is broken on purpose is no part of what a node knows.
+/// A broken rule is not part of a node's state.
 impl core::hash::Hash for Planted {
     fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
 }
@@ -89,7 +89,7 @@ impl Planted {
         self.plant == Some(plant)
     }
 
-    /// Nothing is broken on purpose.
+    /// Always `false`: no rule is broken.
     #[cfg(not(feature = "plants"))]
     pub(crate) const fn is(self, _: Plant) -> bool {
         false

@@ -1,13 +1,14 @@
-//! What one node knows of the jobs: where each stands, who is next, and why a job waits.
+//! One node's view of the jobs: where each job waits, which starts next, and why a job waits.
 //!
-//! There is one global waiting queue, ordered by (priority, id). Every waiting job has a *home*, the node on whose queue it
-//! stands ([`crate::placement`]); per home the order is strict within what may start. A project that is full is passed
-//! over, so it never starves another; what was already started comes first.
+//! There is one global queue of waiting jobs, ordered by (priority, id). Every waiting job has a *home*: the node on
+//! whose queue it waits ([`crate::placement`]). Within a home, the order is strict among the jobs that may start. A
+//! full project is skipped, so it never starves another one. Jobs that were started before come first.
 //!
-//! The rule that keeps a job from starting is a value, [`Blocked`]. The dispatcher asks the same function that answers
-//! "why does it wait?", so that the two can't drift apart.
+//! The rule that keeps a job from starting is a value, [`Blocked`]. The dispatcher and the answer to "why does it
+//! wait?" use the same function, so they cannot disagree.
 //!
-//! All of this is a cache of the metastore's rows. It may be stale; a claim that rests on a stale row is refused.
+//! The queue is a cache of the metastore's rows and may be stale. The metastore refuses a claim that rests on a stale
+//! row.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -20,7 +21,7 @@ use crate::placement::{self, Candidate};
 use crate::plant::{Plant, Planted};
 use crate::time::Time;
 
-/// Why a job doesn't run at this moment.
+/// Why a job does not run at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -28,17 +29,17 @@ use crate::time::Time;
     serde(tag = "rule", rename_all = "snake_case")
 )]
 pub enum Blocked {
-    /// Its state is not one that waits.
+    /// Its state is not a waiting state.
     State {
         /// The state.
         state: JobState,
     },
-    /// An attempt that was told to stop hasn't stopped yet.
+    /// An attempt that was told to stop has not stopped yet.
     Stopping {
-        /// Who runs it.
+        /// The member that runs it.
         holder: Member,
     },
-    /// A request to take it is under way.
+    /// A request to take it is in flight.
     Taking,
     /// No node that is up runs jobs.
     NoJobNode,
@@ -47,41 +48,41 @@ pub enum Blocked {
         /// What the job requires.
         needs: Capabilities,
     },
-    /// Its project runs as many jobs as it may (`kylin.job.max-concurrent-jobs`).
+    /// Its project has reached its limit (`kylin.job.max-concurrent-jobs`).
     ProjectFull {
         /// The limit.
         limit: u32,
-        /// How many run.
+        /// How many of its jobs run.
         running: u32,
     },
-    /// Jobs before it on the same queue come first.
+    /// Other jobs on the same queue come first.
     Behind {
         /// The next one to start.
         next: JobId,
     },
-    /// Its node runs as many attempts as it may (`kylin.job.node-max-concurrent-jobs`).
+    /// Its node has reached its limit (`kylin.job.node-max-concurrent-jobs`).
     NodeFull {
         /// The node.
         node: NodeId,
         /// The limit.
         slots: u32,
     },
-    /// It stands on the queue of another node, which is about to take it.
+    /// It waits on the queue of another node, which is about to take it.
     Elsewhere {
         /// The node.
         node: NodeId,
     },
-    /// This node takes nothing until the metastore answers again.
+    /// This node takes no jobs until the metastore answers again.
     NoTrust,
 }
 
-/// The order of a queue: what was started already, then by priority, then by age.
+/// The order of a queue: started jobs first, then by priority, then by age.
 type Rank = (bool, Priority, JobId);
 
-/// Jobs on one queue that may start or not for the same reasons, but for their rank.
+/// Jobs on one queue to which the same start conditions apply; they differ only in rank.
 type Group = (ProjectId, Capabilities);
 
-/// Whether the job was not started yet, so that it needs a place in its project.
+/// Whether the job was never started, so that it needs a place in its project.
 fn is_fresh(row: &JobRow) -> bool {
     row.state != JobState::Running
 }
@@ -89,13 +90,13 @@ fn is_fresh(row: &JobRow) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Stage {
-    /// Wants to run and stands on this node's queue.
+    /// Waits on the queue of `home`.
     Waiting { home: NodeId },
-    /// This node asked for it.
+    /// This node has asked for it.
     Taking { home: NodeId },
     /// A living member holds it.
     Held { by: Member },
-    /// Wants nothing.
+    /// Does not want to run.
     Idle,
 }
 
@@ -104,23 +105,23 @@ pub(crate) enum Stage {
 pub(crate) struct Job {
     pub(crate) row: JobRow,
     pub(crate) stage: Stage,
-    /// When the row was last confirmed by this node's own doing, a read or a hint.
+    /// When this node last confirmed the row, by its own write, a read or a hint.
     pub(crate) known_at: Time,
-    /// Since when it has been at this stage.
+    /// When it entered this stage.
     pub(crate) waits_since: Time,
 }
 
 impl Job {
-    /// Whether it takes up a place in its project.
+    /// Whether it occupies a place in its project.
     fn has_place(&self) -> bool {
         !is_fresh(&self.row) || matches!(self.stage, Stage::Taking { .. })
     }
 }
 
-/// The home of jobs for which there is no node.
+/// The home of jobs that no node can run.
 pub const NOWHERE: NodeId = NodeId(0);
 
-/// The jobs that are not over, as this node knows them.
+/// The jobs that have not ended, as this node knows them.
 #[derive(Clone, Debug, Default, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Queue {
@@ -129,23 +130,23 @@ pub struct Queue {
     waiting_len: usize,
     /// The nodes that may be a home, sorted, with their loads.
     candidates: Vec<Candidate>,
-    /// Nodes that are no candidates and have something all the same. Their slots don't count.
+    /// Nodes that are not candidates but still have jobs. Their slots do not count.
     others: BTreeMap<NodeId, Candidate>,
     running: BTreeMap<ProjectId, u32>,
     limits: BTreeMap<ProjectId, u32>,
-    /// Projects of which the metastore said that they are full.
+    /// Projects that are full according to the metastore.
     full: BTreeSet<ProjectId>,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) plants: Planted,
 }
 
 impl Queue {
-    /// How many jobs it knows.
+    /// How many jobs are known.
     pub fn len(&self) -> usize {
         self.jobs.len()
     }
 
-    /// Whether it knows no job.
+    /// Whether no job is known.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -165,7 +166,7 @@ impl Queue {
         self.jobs.values().map(|job| &job.row)
     }
 
-    /// On whose queue a waiting job stands.
+    /// The home of a waiting job.
     pub fn home(&self, id: JobId) -> Option<NodeId> {
         match self.jobs.get(&id)?.stage {
             Stage::Waiting { home } | Stage::Taking { home } => Some(home),
@@ -193,7 +194,7 @@ impl Queue {
         self.candidate(node).map_or_else(other, |at| self.candidates[at])
     }
 
-    /// The node on which a job with this key that requires `needs` would be placed if it were accepted at this moment.
+    /// The node on which a job with this key and these needs would be placed at this moment.
     pub fn place(&self, key: u64, needs: Capabilities) -> Option<NodeId> {
         if self.plants.is(Plant::IgnoresLoad) {
             return self.homes_possible(needs).max_by_key(|node| placement::score(key, *node));
@@ -201,7 +202,7 @@ impl Queue {
         self.choose(key, |candidate| candidate.can.covers(needs))
     }
 
-    /// The fair share is that of the candidates that are considered.
+    /// Chooses among the considered candidates; the fair share is computed over them.
     fn choose(&self, key: u64, considered: impl Fn(&Candidate) -> bool) -> Option<NodeId> {
         if self.candidates.iter().all(&considered) {
             return placement::choose(key, &self.candidates);
@@ -210,7 +211,7 @@ impl Queue {
         placement::choose(key, &some)
     }
 
-    /// The same for a job that ought to start at once: only nodes with a free slot are considered, if there are any.
+    /// The same for a job that should start at once: nodes with a free slot are preferred.
     pub(crate) fn place_to_start(&self, key: u64, needs: Capabilities) -> Option<NodeId> {
         let free = self.choose(key, |candidate| candidate.running < candidate.slots && candidate.can.covers(needs));
         free.or_else(|| self.place(key, needs))
@@ -221,12 +222,12 @@ impl Queue {
         self.candidates.iter().filter(move |candidate| candidate.can.covers(needs)).map(|candidate| candidate.node)
     }
 
-    /// The same with their slots and loads, sorted by node.
+    /// The possible homes with their slots and loads, sorted by node.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
 
-    /// Why the job doesn't start, seen from node `me` which has `free` slots; `None` if it is the next to start here.
+    /// Why the job does not start, as seen from node `me` with `free` slots; `None` if it starts here next.
     pub fn blocked(&self, id: JobId, me: NodeId, free: u32) -> Option<Blocked> {
         let job = self.jobs.get(&id)?;
         let home = match job.stage {
@@ -264,18 +265,17 @@ impl Queue {
         }
     }
 
-    /// The next job to start on the queue of `home` at a node that is able to run `can`, passing over projects that are
-    /// full.
+    /// The next job to start on the queue of `home` at a node with the capabilities `can`. Full projects are skipped.
     pub fn head(&self, home: NodeId, can: Capabilities) -> Option<JobId> {
         self.head_rank(home, can).map(|rank| rank.2)
     }
 
-    /// The next job of the whole cluster to start at a node that is able to run `can`.
+    /// The next job of the whole cluster to start at a node with the capabilities `can`.
     pub fn head_of_all(&self, can: Capabilities) -> Option<JobId> {
         self.waiting.keys().filter_map(|home| self.head_rank(*home, can)).min().map(|rank| rank.2)
     }
 
-    /// The job that was accepted last of those that may start on the queue of `home`.
+    /// The most recently accepted job that may start on the queue of `home`.
     pub(crate) fn newest(&self, home: NodeId) -> Option<JobId> {
         let at_home =
             |job: &&Job| job.stage == Stage::Waiting { home } && self.may_start(job.row.project, is_fresh(&job.row));
@@ -297,12 +297,13 @@ impl Queue {
             .min()
     }
 
-    /// Whether the project's limit lets the job start. One that runs already (its holder is dead) has its place.
+    /// Whether the project's limit lets the job start. A job that was running (its holder is dead) already has its
+    /// place.
     fn may_start(&self, project: ProjectId, is_fresh: bool) -> bool {
         !is_fresh || !self.is_full(project)
     }
 
-    /// The homes on whose queues something waits.
+    /// The homes with waiting jobs.
     pub(crate) fn homes(&self) -> impl Iterator<Item = NodeId> {
         self.waiting.keys().copied()
     }
@@ -327,7 +328,7 @@ impl Queue {
         self.jobs.keys().copied().collect()
     }
 
-    /// The metastore said that the project is full. Forgotten when one of its jobs stops running, or by a list.
+    /// Records that the metastore called the project full. Cleared when one of its jobs stops running, or by a list.
     pub(crate) fn mark_full(&mut self, project: ProjectId) {
         self.full.insert(project);
     }
@@ -359,7 +360,7 @@ impl Queue {
         self.others = others;
     }
 
-    /// Whether a waiting job that requires `needs` may stand there.
+    /// Whether a waiting job that requires `needs` may have this home.
     pub(crate) fn may_be_home(&self, node: NodeId, needs: Capabilities) -> bool {
         self.is_home(node, needs) || node == NOWHERE && self.homes_possible(needs).next().is_none()
     }
@@ -372,12 +373,12 @@ impl Queue {
         placement::find(&self.candidates, node, &node, |candidate| candidate.node)
     }
 
-    /// Puts a job where it belongs, `held_by` being who may still work on it. Its home, if it waits, is where it was placed, or
-    /// where it was before, or chosen anew.
+    /// Stages a job. `held_by` is the member that may still work on it. The home of a waiting job is the node that it
+    /// was placed on, or its previous home, or a new choice.
     pub(crate) fn put(&mut self, row: JobRow, now: Time, held_by: Option<Member>) {
         let before = self.jobs.get(&row.id).copied();
         if is_fresh(&row) && before.is_none_or(|job| job.row.epoch < row.epoch) {
-            // It has run since this node heard of it last, and has given its place back.
+            // The job has run since this node last heard of it, and has given up its place.
             self.full.remove(&row.project);
         }
         if row.state.is_final() && row.holder.is_none() {
@@ -401,7 +402,7 @@ impl Queue {
                     (Some(home), Some(job)) => (job.stage == Stage::Waiting { home }, Stage::Waiting { home }),
                     (Some(home), None) => (false, Stage::Waiting { home }),
                     (None, _) => {
-                        // Not to be weighed against itself.
+                        // The job must not count towards the load that decides its own home.
                         self.remove(row.id);
                         let home = self.place(placement::key(row.id), row.needs).unwrap_or(NOWHERE);
                         return self.enter(Job {
@@ -435,7 +436,7 @@ impl Queue {
         self.jobs.insert(job.row.id, job);
     }
 
-    /// Marks a waiting job as asked for by this node.
+    /// Marks a waiting job as requested by this node.
     pub(crate) fn taking(&mut self, id: JobId) {
         self.restage(id, |stage| match stage {
             Stage::Waiting { home } => Stage::Taking { home },
@@ -443,7 +444,7 @@ impl Queue {
         });
     }
 
-    /// The request for the job came to nothing: it waits again.
+    /// The request for the job failed, so it waits again.
     pub(crate) fn not_taken(&mut self, id: JobId) {
         self.restage(id, |stage| match stage {
             Stage::Taking { home } => Stage::Waiting { home },
@@ -475,7 +476,7 @@ impl Queue {
         }
     }
 
-    /// Adds or takes away what a job contributes to the indexes.
+    /// Adds or removes a job's contribution to the indexes.
     fn count(&mut self, job: &Job, add: bool) {
         let row = &job.row;
         match job.stage {
@@ -517,7 +518,7 @@ impl Queue {
         }
     }
 
-    /// The node has one job more or fewer, which runs or waits.
+    /// Counts one job more or less on the node.
     fn weigh(&mut self, node: NodeId, runs: bool, add: bool) {
         let change = |counts: &mut Candidate| {
             for count in [&mut counts.load].into_iter().chain(runs.then_some(&mut counts.running)) {
@@ -535,7 +536,7 @@ impl Queue {
     }
 }
 
-/// A node of which nothing is known.
+/// A candidate without jobs or slots.
 const fn nothing(node: NodeId) -> Candidate {
     Candidate { node, slots: 0, can: Capabilities::NONE, load: 0, running: 0 }
 }

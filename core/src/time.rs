@@ -1,7 +1,7 @@
 //! Monotonic time of one incarnation, in microseconds.
 //!
-//! [`Time`] is what one process reads on its own monotonic clock; it means nothing to another process or after a restart,
-//! so it is never told to anybody and never compared across members; only a recording of this very process holds it. Wall
+//! [`Time`] is a reading of one process's monotonic clock. It is meaningless in another process or after a restart, so
+//! it is never sent to other members or compared across them. Only a recording of the same process contains it. Wall
 //! time is for people and never enters the core.
 
 use core::fmt;
@@ -21,7 +21,7 @@ pub struct Span(u64);
 impl Time {
     /// The origin of the clock.
     pub const ZERO: Self = Self(0);
-    /// Later than every moment that is ever reached.
+    /// Later than every reachable moment.
     pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `micros` microseconds after the origin.
@@ -41,7 +41,7 @@ impl Time {
 }
 
 impl Span {
-    /// No time at all.
+    /// The empty span.
     pub const ZERO: Self = Self(0);
 
     /// A span of `n` microseconds.
@@ -73,14 +73,14 @@ impl Span {
     pub const fn scaled(self, num: u64, den: u64) -> Self {
         match self.0.checked_mul(num) {
             Some(product) => Self(product / den),
-            // A timeout of centuries.
+            // Reached only by spans of centuries.
             None => Self((self.0 as u128 * num as u128 / den as u128) as u64),
         }
     }
 }
 
 impl Hash for Time {
-    /// In a form that tells a digest that it is a moment and no other number.
+    /// Hashes the moment in a form that a digest recognizes as a moment.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_i128(i128::from(self.0));
     }
@@ -135,7 +135,7 @@ mod tests {
     use alloc::format;
 
     #[test]
-    fn units_are_what_they_say() {
+    fn units_convert_correctly() {
         assert_eq!(Span::from_secs(2), Span::from_millis(2_000));
         assert_eq!(Span::from_millis(2), Span::from_micros(2_000));
         assert_eq!(Span::from_micros(7).micros(), 7);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_before_the_origin_or_after_never() {
+    fn arithmetic_saturates_at_the_origin_and_at_never() {
         let (early, late) = (Time::from_micros(3), Time::from_micros(10));
         assert_eq!(late.since(early), Span::from_micros(7));
         assert_eq!(early.since(late), Span::ZERO);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_the_largest_unit_that_fits() {
+    fn spans_are_printed_in_the_largest_exact_unit() {
         let text = |micros: u64| format!("{:?}", Span::from_micros(micros));
         assert_eq!([60_000_000, 1_500_000, 1_500].map(text), ["60s", "1500ms", "1500us"]);
         assert_eq!(format!("{:?} {:?}", Time::from_micros(2_000), Time::NEVER), "@2ms never");

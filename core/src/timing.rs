@@ -1,14 +1,14 @@
-//! The heart-beat settings, and the spans that follow from them.
+//! The heart-beat settings, and the spans derived from them.
 //!
-//! `timeout` is `kylin.server.leader-race.heart-beat-timeout`, `interval` is `…heart-beat-interval`. An unsafe pair is
-//! refused when it is parsed, with the reason, so that no [`Timing`] in the program is unsafe.
+//! `timeout` is `kylin.server.leader-race.heart-beat-timeout`, `interval` is `…heart-beat-interval`. Parsing refuses an
+//! unsafe pair with the reason, so every [`Timing`] in the program is safe.
 //!
 //! ```text
 //! asked_at                    interval                          trust_for       timeout
 //!    |---------------------------|---- ≥ 10 tries, retry_every ----|----- margin -----|
 //! ```
-//! `trust_for` = timeout · (1 − 2ρ): the holder's clock may run slow by ρ and the observer's fast by ρ, and the holder still
-//! stops before the observer may conclude anything. Following Gray and Cheriton, "Leases", 1989.
+//! `trust_for` = timeout · (1 − 2ρ). Even if the holder's clock is slow by ρ and the observer's is fast by ρ, the
+//! holder stops before the observer may act. See Gray and Cheriton, "Leases", 1989.
 
 use core::fmt;
 
@@ -17,7 +17,7 @@ use crate::time::Span;
 /// The tolerated error of a clock's *rate*, ρ, in per cent. Offsets and jumps are tolerated without bound.
 pub const RATE_ERROR_PERCENT: u64 = 5;
 
-/// At least so many beats are tried between a failed beat and the end of trust.
+/// The minimum number of beats between a failed beat and the end of trust.
 pub const BEAT_TRIES: u64 = 10;
 
 /// Heart-beat settings that are known to be safe.
@@ -41,7 +41,7 @@ pub enum UnsafeTiming {
 
 impl Timing {
     /// Accepts a safe pair.
-    ///
+    /// Creates a safe pair.
     /// # Errors
     /// [`UnsafeTiming`] says what is wrong with the pair.
     pub const fn new(timeout: Span, interval: Span) -> Result<Self, UnsafeTiming> {
@@ -72,18 +72,18 @@ impl Timing {
         self.interval
     }
 
-    /// How long a holder trusts itself, from the moment at which it *asked* for the last beat that succeeded.
+    /// How long a holder trusts itself after it *sent* the last successful beat.
     pub const fn trust_for(self) -> Span {
         self.timeout.scaled(100 - 2 * RATE_ERROR_PERCENT, 100)
     }
 
-    /// How soon a failed beat is tried again.
+    /// The interval between retries of a failed beat.
     pub fn retry_every(self) -> Span {
         (self.trust_for() - self.interval).scaled(1, BEAT_TRIES + 1)
     }
 
-    /// How long any request to the metastore may take before its answer is "unknown": short enough that a server which
-    /// accepts and never answers costs no trust, and never above five seconds.
+    /// The deadline of a request to the metastore; after it, the answer is "unknown". It is short enough that a server
+    /// which accepts requests and never answers costs no trust, and at most five seconds.
     pub fn ask_timeout(self) -> Span {
         let fits = self.retry_every().scaled(9, 10);
         fits.min(Span::from_secs(5))
@@ -139,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_given_up_before_the_next_try_and_never_after_five_seconds() {
+    fn requests_time_out_before_the_next_retry_and_within_five_seconds() {
         let t = Timing::kylin();
         assert_eq!((t.timeout(), t.interval()), (Span::from_secs(60), Span::from_secs(30)));
-        assert_eq!(t.retry_every(), Span::from_micros(24_000_000 / 11), "24 s of trust are left for eleven spans");
+        assert_eq!(t.retry_every(), Span::from_micros(24_000_000 / 11), "24 s of trust divided into eleven spans");
         assert_eq!(t.ask_timeout(), Span::from_micros(24_000_000 / 11 * 9 / 10));
         let patient = Timing::new(Span::from_secs(600), Span::from_secs(60)).expect("a safe pair");
         assert_eq!(patient.ask_timeout(), Span::from_secs(5));

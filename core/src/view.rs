@@ -1,4 +1,4 @@
-//! What one node knows and does, as plain data for people and tests.
+//! A node's knowledge and activity as plain data, for people and tests.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -12,23 +12,23 @@ use crate::placement;
 use crate::queue::Blocked;
 use crate::time::{Span, Time};
 
-/// A node at one moment.
+/// The state of a node at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct View {
-    /// Who it is, if it is a member.
+    /// Its identity, if it is a member.
     pub me: Option<Member>,
     /// `outside`, `joining`, `up`, `draining`, `leaving` or `gone`.
     pub phase: &'static str,
-    /// How long it will trust itself without a further beat; `None` if it doesn't.
+    /// How long it will trust itself without another successful beat; `None` if it has no trust.
     pub trust_left: Option<Span>,
     /// The living members, as it sees them.
     pub members: Vec<PeerView>,
-    /// What is held, by whom.
+    /// The claims with their holders.
     pub claims: Vec<(Target, Option<Member>, Epoch)>,
-    /// What it runs.
+    /// The attempts that it runs.
     pub attempts: Vec<AttemptView>,
-    /// Slots that are free.
+    /// How many slots are free.
     pub free: u32,
     /// How many jobs wait in the cluster, as far as it knows.
     pub waiting: usize,
@@ -40,7 +40,7 @@ pub struct View {
 pub struct PeerView {
     /// Its row.
     pub row: MemberRow,
-    /// For how long its beat has not changed; in a large cluster a node knows that of a few.
+    /// For how long its beat has not changed. In a large cluster, a node knows this of a few members only.
     pub silent_for: Option<Span>,
     /// How many attempts it runs.
     pub running: u32,
@@ -52,7 +52,7 @@ pub struct PeerView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AttemptView {
-    /// Under which fence.
+    /// The fence of the attempt.
     pub fence: Fence,
     /// How many steps are committed.
     pub steps: u32,
@@ -61,7 +61,7 @@ pub struct AttemptView {
 }
 
 impl Node {
-    /// What this node knows and does at this moment.
+    /// The state of this node at `now`.
     pub fn view(&self, now: Time) -> View {
         let members = self.roster.peers().iter().map(|peer| PeerView {
             row: peer.row,
@@ -86,7 +86,7 @@ impl Node {
         }
     }
 
-    /// Where it is in its life: one word, as in [`View::phase`].
+    /// The phase of the node's life, in one word, as in [`View::phase`].
     pub const fn phase_name(&self) -> &'static str {
         match self.phase {
             Phase::Outside { .. } => "outside",
@@ -98,18 +98,19 @@ impl Node {
         }
     }
 
-    /// How long it trusts itself from now on, if it does.
+    /// How long the node still trusts itself; `None` if it has no trust.
     pub fn trust_left(&self, now: Time) -> Option<Span> {
         self.lease.is_trusted(now).then(|| self.lease.trusted_until().since(now))
     }
 
-    /// Whether an attempt under this fence is this node's: it was begun, and the metastore may still be asked about it.
+    /// Whether an attempt under this fence belongs to this node: it was begun, and its last request is not answered
+    /// yet.
     pub fn attempts_under(&self, fence: Fence) -> bool {
         self.attempts.get(&fence.job).is_some_and(|attempt| attempt.fence == fence)
     }
 
-    /// The nodes that would inherit what the node runs, those that would inherit most of it first. Placement may choose
-    /// otherwise when it happens: it looks at the loads of that moment.
+    /// The nodes that would inherit what `node` runs, ordered by the number of jobs. The actual placement may differ,
+    /// because it considers the loads at that time.
     pub fn heirs_of(&self, node: NodeId) -> Vec<NodeId> {
         let others = |needs| self.queue().homes_possible(needs).filter(|other| *other != node);
         let mut votes: BTreeMap<NodeId, u32> = others(Capabilities::NONE).map(|other| (other, 0)).collect();
@@ -123,7 +124,7 @@ impl Node {
         order.into_iter().map(|(node, _)| node).collect()
     }
 
-    /// The jobs that wait, in no particular order, with the reason.
+    /// The waiting jobs in no particular order, each with the reason.
     pub fn waiting(&self, now: Time) -> Vec<(JobId, Option<Blocked>)> {
         self.queue()
             .ids()

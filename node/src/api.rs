@@ -22,8 +22,8 @@ use crate::catalog::Catalogs;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::executor::Attempts;
+use kirin_shell::CoreHandle;
 use kirin_shell::Links;
-use kirin_shell::Mind;
 
 mod body;
 mod catalog;
@@ -56,7 +56,7 @@ pub struct Parts {
     /// The metastore.
     pub store: Store,
     /// The core.
-    pub mind: Mind,
+    pub mind: CoreHandle,
     /// Links to the other nodes.
     pub links: Links,
     /// Names and addresses.

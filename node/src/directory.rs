@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::{Member, NodeId};
-use kirin_shell::heed::Roster;
+use kirin_shell::discovery_hints::Roster;
 use kirin_shell::link::{Address, Addresses};
 use tokio::sync::Mutex;
 

@@ -27,7 +27,7 @@ use kirin_core::{Capabilities, Member, Outcome};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use kirin_shell::Mind;
+use kirin_shell::CoreHandle;
 use kirin_shell::clock::wall_ms;
 
 pub mod log;
@@ -113,7 +113,7 @@ pub struct Attempt {
     pub dir: PathBuf,
     /// Where its output goes.
     pub log: BoundedLog,
-    mind: Mind,
+    mind: CoreHandle,
     store: Store,
     orders: Orders,
     retry: Retry,
@@ -246,7 +246,7 @@ impl Attempts {
     }
 
     /// Starts the attempt at step `step`.
-    pub fn begin(&self, mind: &Mind, by: Member, fence: Fence, step: u32) {
+    pub fn begin(&self, mind: &CoreHandle, by: Member, fence: Fence, step: u32) {
         let (orders, inbox) = mpsc::unbounded_channel();
         self.running().insert(fence, orders);
         let (attempts, mind) = (self.clone(), mind.clone());
@@ -273,7 +273,7 @@ impl Attempts {
     }
 
     /// Stops the attempt. If none runs, says so.
-    pub fn cancel(&self, mind: &Mind, fence: Fence, why: Why) {
+    pub fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
         match self.running().get(&fence) {
             Some(orders) => {
                 let _ = orders.send(Order::Stop(why));
@@ -295,7 +295,7 @@ impl Attempts {
 
     async fn run(
         &self,
-        mind: &Mind,
+        mind: &CoreHandle,
         by: Member,
         fence: Fence,
         step: u32,

@@ -4,7 +4,8 @@
 //! knows: takeovers, and the phases, measured on its own clock.
 
 use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
-use kirin_core::effect::{Found, Note};
+use kirin_core::effect::Note;
+use kirin_core::failure::Found;
 use kirin_core::{Member, Span};
 use kirin_wire::{HistoryView, PhaseView};
 use serde::Deserialize as _;

@@ -8,7 +8,7 @@ use kirin_core::{Answer, Ask, Event, Member, Node, Time, Timing};
 use kirin_recorder::Recorder;
 use kirin_shell::clock::wall_ms;
 use kirin_shell::report::Report;
-use kirin_shell::{Mind, Outside};
+use kirin_shell::{CoreHandle, EffectHandler};
 
 use crate::chores::Chores;
 use crate::directory::Directory;
@@ -38,7 +38,7 @@ pub struct Parts {
     pub recorder: Option<Recorder>,
 }
 
-impl Outside for Parts {
+impl EffectHandler for Parts {
     fn ask(&self, ask: Ask, report: Option<Report>) -> BoxFuture<'static, Answer> {
         let extra = match (&ask, report) {
             (Ask::Join { .. }, _) => Extra::Join(self.join.clone()),
@@ -64,7 +64,7 @@ impl Outside for Parts {
         .boxed()
     }
 
-    fn begin(&self, mind: &Mind, by: Member, fence: Fence, step: u32) {
+    fn begin(&self, mind: &CoreHandle, by: Member, fence: Fence, step: u32) {
         self.attempts.begin(mind, by, fence, step);
     }
 
@@ -72,7 +72,7 @@ impl Outside for Parts {
         self.attempts.proceed(fence, step);
     }
 
-    fn cancel(&self, mind: &Mind, fence: Fence, why: Why) {
+    fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
         if why == Why::TrustEnded && Defence::Trust.is_missing() {
             return;
         }

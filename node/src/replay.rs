@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
-use kirin_core::{Ask, Effect, Node, Settings, say};
+use kirin_core::{Ask, Effect, Node, Settings, describe};
 use kirin_recorder::{Recording, Replay, Step, files};
 use serde_json::json;
 
@@ -112,13 +112,13 @@ impl Told<'_> {
         let width = self.lines.iter().map(|(_, node, _)| node.len()).max().unwrap_or(0);
         for (wall_ms, node, step) in &self.lines {
             if self.format == Format::Json {
-                let effects: Vec<_> = step.effects.iter().map(say::effect).collect();
-                say(&json!({ "time_ms": wall_ms, "node": node, "seq": step.seq, "event": say::event(&step.event), "decisions": effects }).to_string());
+                let effects: Vec<_> = step.effects.iter().map(describe::effect).collect();
+                say(&json!({ "time_ms": wall_ms, "node": node, "seq": step.seq, "event": describe::event(&step.event), "decisions": effects }).to_string());
                 continue;
             }
-            say(&format!("{} {node:width$} {:>8}  {}", clock(*wall_ms), step.seq, say::event(&step.event)));
+            say(&format!("{} {node:width$} {:>8}  {}", clock(*wall_ms), step.seq, describe::event(&step.event)));
             for effect in step.effects.iter().filter(|effect| self.args.all || is_decision(effect)) {
-                say(&format!("{:1$}→ {2}", "", 25 + width, say::effect(effect)));
+                say(&format!("{:1$}→ {2}", "", 25 + width, describe::effect(effect)));
             }
             if self.args.step && !again()? {
                 break;
@@ -161,7 +161,7 @@ impl About {
         let named = |text: &str| {
             text.match_indices(&wanted).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()))
         };
-        named(&say::event(&step.event)) || step.effects.iter().any(|effect| named(&say::effect(effect)))
+        named(&describe::event(&step.event)) || step.effects.iter().any(|effect| named(&describe::effect(effect)))
     }
 }
 
@@ -213,13 +213,13 @@ fn compare(recordings: &[Recording], set: &[String], format: Format) -> anyhow::
                     clock(step.wall_ms),
                     recording.head.node,
                     step.seq,
-                    say::event(&step.event)
+                    describe::event(&step.event)
                 ));
                 for effect in step.effects.iter().filter(|effect| !effects.contains(effect)) {
-                    say(&format!("  as recorded      {}", say::effect(effect)));
+                    say(&format!("  as recorded      {}", describe::effect(effect)));
                 }
                 for effect in effects.iter().filter(|effect| !step.effects.contains(effect)) {
-                    say(&format!("  with the change  {}", say::effect(effect)));
+                    say(&format!("  with the change  {}", describe::effect(effect)));
                 }
             }
         }

@@ -38,7 +38,7 @@ use crate::private;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
 use kirin_shell::handshake::Cluster;
-use kirin_shell::{Mind, Shell, heed};
+use kirin_shell::{CoreHandle, Shell, send_discovery_hints};
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -104,7 +104,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 pub struct Running {
     name: String,
     address: String,
-    mind: Mind,
+    mind: CoreHandle,
     me: watch::Receiver<Option<Member>>,
     discovery: Arc<dyn Discovery>,
     http: Http,
@@ -148,7 +148,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     }
 
     let clock = Clock::start();
-    let (mind, inputs) = Mind::new();
+    let (mind, inputs) = CoreHandle::new();
     let directory = Directory::new(store.clone());
     let (discovery, feeder) = discover(config, &cluster.id)?;
     // Clusters that share a directory must not sweep one another's files.
@@ -174,7 +174,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         // What comes from the lists tells the core nothing that it does not know.
         tokio::spawn(feed(feeder, directory.clone(), mind.clone()));
     } else {
-        tokio::spawn(heed(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
+        tokio::spawn(send_discovery_hints(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
     }
     let router = api::router(api::Parts {
         name: name.clone(),
@@ -474,7 +474,7 @@ fn discovery_role(role: Role) -> kirin_discovery::Role {
 
 /// Hands the members in the metastore to those who ask for servers. Their names are read when there are others than before:
 /// who is alive, the core knows from its beats.
-async fn feed(feeder: Feeder, directory: Directory, mind: Mind) {
+async fn feed(feeder: Feeder, directory: Directory, mind: CoreHandle) {
     let mut seen = mind.seen();
     loop {
         match directory.refresh().await {

@@ -1,8 +1,8 @@
 //! Acts: everything that can be done to a cluster, as one enum with one text form.
 //!
-//! Stories, transcripts, searched runs and regression files all speak it. An act that makes no sense at its moment (thaw
-//! what isn't frozen, pause what is over) does nothing, so that any sequence of acts is a run, and so is what is left of it
-//! when a shrinker has dropped some.
+//! Stories, transcripts, searched runs and regression files all use it. An act that is impossible at its moment (thaw a
+//! host that is not frozen, pause a job that has ended) does nothing. Therefore any sequence of acts is a valid run,
+//! even after a shrinker has removed some.
 //!
 //! ```text
 //! cluster seed=7 nodes=3 slots=2
@@ -22,7 +22,7 @@ use kirin_core::{Action, Capabilities, Role, Span};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(pub u32);
 
-/// What a job is like.
+/// The properties of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
     /// Its name in the acts.
@@ -35,19 +35,19 @@ pub struct Work {
     pub steps: u32,
     /// How long a step lasts.
     pub step: Span,
-    /// Whether it has side effects that the metastore can't refuse.
+    /// Whether it has side effects that the metastore cannot refuse.
     pub external: bool,
-    /// What a node must be able to run to take it.
+    /// The capabilities that a node needs to take it.
     pub needs: Capabilities,
-    /// So many attempts fail first.
+    /// How many attempts fail before one succeeds.
     pub fails: u32,
-    /// So many attempts hang in their first step, until they are told to stop.
+    /// How many attempts hang in their first step until they are told to stop.
     pub stuck: u32,
-    /// To which host the client talks; any if `None`.
+    /// The host that the client talks to; any if `None`.
     pub via: Option<Host>,
 }
 
-/// How the metastore is out of order.
+/// The kind of an outage of the metastore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
     /// It refuses connections.
@@ -56,89 +56,90 @@ pub enum Outage {
     Hangs,
 }
 
-/// Something that is done to the cluster.
+/// An action on the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Time passes.
     Run(Span),
-    /// The process starts; its host is well again.
+    /// The process starts. Its host recovers from its faults.
     Start(Host),
     /// kill -9 of the process: its host closes its connections and refuses new ones.
     Kill(Host),
-    /// The host is gone: nothing answers.
+    /// The host disappears: nothing answers.
     Lose(Host),
-    /// The process and its executors stop to move, its clock goes on.
+    /// The process and its executors stop; its clock continues.
     Freeze(Host),
-    /// The machine is suspended: its monotonic clock stops too.
+    /// The machine is suspended: its monotonic clock stops as well.
     Suspend(Host),
-    /// A frozen or suspended process moves again.
+    /// A frozen or suspended process continues.
     Thaw(Host),
-    /// The host does not reach the metastore.
+    /// The host cannot reach the metastore.
     CutStore(Host),
-    /// Replies of the metastore to the host are lost.
+    /// The metastore's replies to the host are lost.
     Mute(Host),
-    /// Replies of the metastore to the host take so much longer.
+    /// The metastore's replies to the host take this much longer.
     Slow(Host, Span),
-    /// Two hosts do not reach each other.
+    /// Two hosts cannot reach each other.
     Cut(Host, Host),
-    /// Nothing from the first host reaches the second; what the second says is heard.
+    /// Nothing from the first host reaches the second; the other direction works.
     CutWay(Host, Host),
-    /// The host does not reach ZooKeeper.
+    /// The host cannot reach ZooKeeper.
     CutZooKeeper(Host),
     /// The host reaches ZooKeeper again.
     HealZooKeeper(Host),
-    /// ZooKeeper has no quorum: nobody is heard, and no session expires.
+    /// ZooKeeper has no quorum: it answers no requests, and no session expires.
     ZooKeeperDown,
-    /// ZooKeeper answers again; every session has its whole timeout once more.
+    /// ZooKeeper answers again; every session gets its full timeout again.
     ZooKeeperUp,
-    /// ZooKeeper ends the host's session though its process is well.
+    /// ZooKeeper ends the host's session although its process is healthy.
     Expire(Host),
-    /// The host's wall clock jumps, forward or back. Nothing may notice.
+    /// The host's wall clock jumps forward or back. Nothing may notice.
     Jump(Host, i64),
     /// The host's monotonic clock leaps forward, as after a migration of its virtual machine.
     Leap(Host, Span),
-    /// The host is slow: whatever happens there happens so much later. No time at all: it is well again.
+    /// The host is slow: all its events are delayed by this span. Zero ends it.
     Crawl(Host, Span),
     /// The host's disk is full: steps fail there.
     Fill(Host),
-    /// The host's disk has room again.
+    /// The host's disk has free space again.
     Free(Host),
-    /// The host's next start is of the other version of the program.
+    /// The host's next start uses the other version of the program.
     Upgrade(Host),
-    /// From now on the host is able to run this and nothing else.
+    /// From this moment, the host has exactly these capabilities.
     Can(Host, Capabilities),
-    /// The host's next start is in that role.
+    /// The host's next start uses this role.
     Become(Host, Role),
-    /// The links between two hosts break, and can be made again.
+    /// The links between two hosts break, and can be opened again.
     Break(Host, Host),
-    /// The host reaches the metastore and hears it again.
+    /// The host can reach the metastore again, and receives its replies.
     HealStore(Host),
-    /// Two hosts reach each other again.
+    /// Two hosts can reach each other again.
     Heal(Host, Host),
-    /// The metastore is out of order.
+    /// An outage of the metastore begins.
     Outage(Outage),
-    /// The metastore is in order again.
+    /// The outage of the metastore ends.
     OutageOver,
-    /// Everything is well again: hosts started and thawed, ways healed, the weather calm, limits and slots not 0.
+    /// Everything recovers: hosts are started and thawed, connections healed, the weather is calm, limits and slots are
+    /// not 0.
     HealAll,
     /// A client submits a job.
     Post(Work),
     /// A client acts on a job.
     Do {
-        /// What it wants.
+        /// The action.
         action: Action,
         /// The job's name.
         name: String,
-        /// To which host it talks.
+        /// The host that it talks to.
         via: Option<Host>,
     },
     /// An operator drains a node.
     Drain {
-        /// Which.
+        /// The node.
         host: Host,
         /// The deadline for hand-overs.
         within: Span,
-        /// Whether it leaves then.
+        /// Whether it leaves afterwards.
         leave: bool,
     },
     /// An operator wants a drained node to take jobs again.
@@ -147,30 +148,30 @@ pub enum Act {
     Slots(Host, u32),
     /// An operator sets the limit of a project.
     Limit(u32, u32),
-    /// The row of a claim is deleted behind everybody's back.
+    /// The row of a claim is deleted directly in the database.
     Forget(Target),
     /// An operator wants the node to hold a claim.
     Claim {
-        /// Which node.
+        /// The node.
         host: Host,
-        /// Which claim.
+        /// The claim.
         target: Target,
-        /// Also from a living holder.
+        /// Whether to take it even from a living holder.
         force: bool,
     },
 }
 
-/// A line that is no act.
+/// A line that is not an act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoAct {
     /// The line.
     pub line: String,
-    /// What is wrong with it.
+    /// The reason.
     pub wrong: &'static str,
 }
 
 impl Work {
-    /// A job of that name with three steps of a second.
+    /// A job with this name and three steps of one second.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -284,7 +285,7 @@ fn via(f: &mut fmt::Formatter<'_>, host: Option<Host>) -> fmt::Result {
 
 impl fmt::Display for NoAct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" is no act: {}", self.line, self.wrong)
+        write!(f, "\"{}\" is not an act: {}", self.line, self.wrong)
     }
 }
 
@@ -314,7 +315,8 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "slow" => Act::Slow(host_at(1)?, span(word(2)?)?),
         "break" => Act::Break(host_at(1)?, host_at(2)?),
         "cut" if words.len() == 2 => {
-            let (from, to) = word(1)?.split_once('>').ok_or("a cut is n1 n2, n1>n2, n1 store or n1 zookeeper")?;
+            let (from, to) =
+                word(1)?.split_once('>').ok_or("write cut n1 n2, cut n1>n2, cut n1 store or cut n1 zookeeper")?;
             Act::CutWay(host(from)?, host(to)?)
         }
         "cut" if word(2)? == "store" => Act::CutStore(host_at(1)?),
@@ -328,12 +330,12 @@ fn parse(line: &str) -> Result<Act, &'static str> {
             "fails" => Act::Outage(Outage::Fails),
             "hangs" => Act::Outage(Outage::Hangs),
             "over" => Act::OutageOver,
-            _ => return Err("an outage fails, hangs or is over"),
+            _ => return Err("write outage fails, outage hangs or outage over"),
         },
         "zookeeper" => match word(1)? {
             "down" => Act::ZooKeeperDown,
             "up" => Act::ZooKeeperUp,
-            _ => return Err("zookeeper is down or up"),
+            _ => return Err("write zookeeper down or zookeeper up"),
         },
         "expire" => Act::Expire(host_at(1)?),
         "jump" => Act::Jump(host_at(1)?, jump(word(2)?)?),
@@ -368,7 +370,7 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "forget" => Act::Forget(target(word(1)?)?),
         "limit" => Act::Limit(project(word(1)?)?, number(word(2)?)?),
         "claim" => Act::Claim { host: host_at(1)?, target: target(word(2)?)?, force: words.contains(&"force") },
-        _ => return Err("no such verb"),
+        _ => return Err("unknown verb"),
     })
 }
 
@@ -385,22 +387,26 @@ fn work(name: &str, words: &[&str]) -> Result<Work, &'static str> {
             Some(("fails", n)) => work.fails = number(n)?,
             Some(("stuck", n)) => work.stuck = number(n)?,
             Some(("via", n)) => work.via = Some(host(n)?),
-            _ => return Err("a job has project=, prio=, steps=, step=, needs=, fails=, stuck=, via= and external"),
+            _ => {
+                return Err(
+                    "the options of a job are project=, prio=, steps=, step=, needs=, fails=, stuck=, via= and external",
+                );
+            }
         }
     }
     Ok(work)
 }
 
 fn number<T: FromStr>(word: &str) -> Result<T, &'static str> {
-    word.parse().map_err(|_| "a number is expected")
+    word.parse().map_err(|_| "expected a number")
 }
 
 pub(crate) fn host(word: &str) -> Result<Host, &'static str> {
-    word.strip_prefix('n').and_then(|n| n.parse().ok()).map(Host).ok_or("a host like n1 is expected")
+    word.strip_prefix('n').and_then(|n| n.parse().ok()).map(Host).ok_or("expected a host such as n1")
 }
 
 fn project(word: &str) -> Result<u32, &'static str> {
-    word.strip_prefix('p').and_then(|n| n.parse().ok()).ok_or("a project like p1 is expected")
+    word.strip_prefix('p').and_then(|n| n.parse().ok()).ok_or("expected a project such as p1")
 }
 
 fn target(word: &str) -> Result<Target, &'static str> {
@@ -414,13 +420,13 @@ fn target_name(target: Target) -> String {
     }
 }
 
-/// A role as it is written.
+/// Parses a role.
 pub(crate) fn role(word: &str) -> Result<Role, &'static str> {
     match word {
         "all" => Ok(Role::All),
         "job" => Ok(Role::Job),
         "query" => Ok(Role::Query),
-        _ => Err("a role is all, job or query"),
+        _ => Err("expected a role: all, job or query"),
     }
 }
 
@@ -433,7 +439,7 @@ pub(crate) const fn role_name(role: Role) -> &'static str {
 }
 
 fn jump(word: &str) -> Result<i64, &'static str> {
-    let wrong = "a jump like +90s or -250ms is expected";
+    let wrong = "expected a jump such as +90s or -250ms";
     let (back, rest) = match word.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, word.strip_prefix('+').ok_or(wrong)?),
@@ -442,9 +448,9 @@ fn jump(word: &str) -> Result<i64, &'static str> {
     Ok(if back { -us } else { us })
 }
 
-/// A span as it is written: `90s`, `250ms`, `7us`.
+/// Parses a span: `90s`, `250ms`, `7us`.
 pub(crate) fn span(word: &str) -> Result<Span, &'static str> {
-    let wrong = "a span like 90s, 250ms or 7us is expected";
+    let wrong = "expected a span such as 90s, 250ms or 7us";
     let digits = word.find(|c: char| !c.is_ascii_digit()).ok_or(wrong)?;
     let n: u64 = word[..digits].parse().map_err(|_| wrong)?;
     match &word[digits..] {
@@ -460,7 +466,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_act_reads_back_as_it_is_written() {
+    fn every_act_parses_to_itself_after_printing() {
         let lines = [
             "run 90s",
             "start n1",

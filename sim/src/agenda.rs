@@ -1,14 +1,14 @@
-//! Things to come, sorted by when; of those that come at the same moment, the one that was scheduled first comes first.
+//! Future events, sorted by time. Events at the same time keep the order in which they were scheduled.
 //!
-//! A binary heap of small keys, and the things themselves beside it: they are large, and a heap moves what it holds.
+//! A binary heap of small keys, with the events stored separately: they are large, and a heap moves its elements.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// What is to come.
+/// The future events.
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
-    /// When, the how-manieth, and where the thing lies.
+    /// The time, the sequence number, and the index of the event.
     due: BinaryHeap<Reverse<(u64, u64, u32)>>,
     things: Vec<Option<T>>,
     free: Vec<u32>,
@@ -22,7 +22,7 @@ impl<T> Default for Agenda<T> {
 }
 
 impl<T> Agenda<T> {
-    /// It is to come at that moment.
+    /// Schedules an event at `at`.
     pub(crate) fn add(&mut self, at: u64, thing: T) {
         self.scheduled += 1;
         let place = self.free.pop().unwrap_or_else(|| {
@@ -33,7 +33,7 @@ impl<T> Agenda<T> {
         self.due.push(Reverse((at, self.scheduled, place)));
     }
 
-    /// The next thing, if it comes at `until` at the latest.
+    /// Removes and returns the next event, if it is due by `until`.
     pub(crate) fn next(&mut self, until: u64) -> Option<(u64, T)> {
         let Reverse((at, _, place)) = *self.due.peek().filter(|first| first.0.0 <= until)?;
         self.due.pop();
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_at_the_same_moment_comes_in_the_order_of_scheduling() {
+    fn simultaneous_events_keep_their_scheduling_order() {
         let mut agenda = Agenda::default();
         for (at, thing) in [(7, "c"), (3, "a"), (7, "d"), (3, "b"), (9, "e")] {
             agenda.add(at, thing);

@@ -1,4 +1,4 @@
-//! The words of stories: a calm cluster, verbs that are acts, waits that are conditions, expectations of one line.
+//! The vocabulary of stories: a calm cluster, verbs for acts, waits for conditions, expectations of one line.
 //!
 //! ```
 //! use kirin_sim::act::Work;
@@ -15,13 +15,13 @@
 //! c.expect(job).ended_once().tried_by([old, heir]);
 //! ```
 //!
-//! The judge watches: a rule that does not hold ends the story with what it found.
+//! The judge watches. A violated rule ends the story with the judge's message.
 
 use kirin_core::ask::{JobId, ProjectId};
 use kirin_core::{Action, Effect, JobState, Note, Role, Span, Target, Timing};
 
 use crate::act::{Act, Host, Outage, Work};
-use crate::say;
+use crate::describe;
 use crate::setup::Setup;
 use crate::store::JobRow;
 use crate::world::{Line, World};
@@ -30,10 +30,10 @@ use crate::world::{Line, World};
 pub const TIMEOUT: Span = Timing::kylin().timeout();
 /// The heart-beat interval of a story's cluster.
 pub const INTERVAL: Span = Timing::kylin().interval();
-/// How long a story waits for something that must happen.
+/// How long a story waits for a condition.
 const PATIENCE: Span = Span::from_secs(3_600);
 
-/// A job of a story.
+/// A job in a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Job(usize);
 
@@ -46,7 +46,7 @@ pub struct Cluster {
     names: Vec<String>,
 }
 
-/// What is expected of a job.
+/// An expectation about a job.
 #[derive(Debug)]
 pub struct Expectation<'a> {
     cluster: &'a mut Cluster,
@@ -54,40 +54,40 @@ pub struct Expectation<'a> {
 }
 
 impl Cluster {
-    /// A calm cluster of that many nodes that do everything.
+    /// A calm cluster of this many nodes with the role all.
     pub fn of(nodes: u32) -> Self {
         Self { setup: Setup::of(nodes), world: None, lines: Vec::new(), names: Vec::new() }
     }
 
-    /// The source of chance.
+    /// Sets the seed of all random choices.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.setup.seed = seed;
         self
     }
 
-    /// How many attempts each node runs at once.
+    /// Sets how many attempts each node runs at once.
     #[must_use]
     pub fn slots(mut self, slots: u32) -> Self {
         self.setup.slots = slots;
         self
     }
 
-    /// The limits of the projects.
+    /// Sets the limits of the projects.
     #[must_use]
     pub fn limits(mut self, limits: impl IntoIterator<Item = u32>) -> Self {
         self.setup.limits = limits.into_iter().collect();
         self
     }
 
-    /// The roles of the nodes.
+    /// Sets the roles of the nodes.
     #[must_use]
     pub fn roles(mut self, roles: impl IntoIterator<Item = Role>) -> Self {
         self.setup.roles = roles.into_iter().collect();
         self
     }
 
-    /// Jobs start in strict order over all nodes.
+    /// Makes jobs start in strict order across all nodes.
     #[must_use]
     pub fn in_order(mut self) -> Self {
         self.setup.in_order = true;
@@ -101,7 +101,7 @@ impl Cluster {
         self
     }
 
-    /// The world of the story; it starts, and settles for some seconds, when it is first needed.
+    /// The world of the story. It is created on first use, and runs for some seconds to settle.
     pub fn world(&mut self) -> &mut World {
         let setup = &self.setup;
         self.world.get_or_insert_with(|| {
@@ -112,16 +112,16 @@ impl Cluster {
         })
     }
 
-    /// Does something.
+    /// Performs an act.
     pub fn act(&mut self, act: &Act) {
         self.world().act(act);
         self.check();
     }
 
-    /// Does these things, written as in an act file, one a line.
+    /// Performs acts from the text form, one per line.
     ///
     /// # Panics
-    /// If a line is no act.
+    /// If a line is not an act.
     pub fn acts(&mut self, lines: &str) {
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let act: Act = line.parse().unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -129,12 +129,12 @@ impl Cluster {
         }
     }
 
-    /// How often a situation occurred so far, as the judge counts them.
+    /// How often a situation has occurred, as counted by the judge.
     pub fn times(&mut self, what: &str) -> u64 {
         self.world().occurred().get(what).copied().unwrap_or(0)
     }
 
-    /// With ZooKeeper, whose sessions outlive their processes by that span.
+    /// Adds ZooKeeper, whose sessions outlive their processes by `session`.
     #[must_use]
     pub fn zookeeper(mut self, session: Span) -> Self {
         self.setup.zookeeper = session;
@@ -150,24 +150,24 @@ impl Cluster {
         }
     }
 
-    /// The last orders of the story, as text.
+    /// The last effects of the story, as text.
     fn story(&self) -> String {
         let last = self.lines.iter().skip(self.lines.len().saturating_sub(60));
-        let lines = last.map(|l| format!("{:>8} ms {} {}\n", l.at / 1_000, l.host, say::effect(&l.effect)));
+        let lines = last.map(|l| format!("{:>8} ms {} {}\n", l.at / 1_000, l.host, describe::effect(&l.effect)));
         lines.collect()
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub fn run(&mut self, span: Span) {
         self.act(&Act::Run(span));
     }
 
-    /// A client submits a job of three steps of a second.
+    /// Submits a job with three steps of one second.
     pub fn post(&mut self, name: &str) -> Job {
         self.post_with(Work::named(name))
     }
 
-    /// A client submits a job.
+    /// Submits a job.
     pub fn post_with(&mut self, work: Work) -> Job {
         self.names.push(work.name.clone());
         self.act(&Act::Post(work));
@@ -179,27 +179,27 @@ impl Cluster {
         self.act(&Act::Start(host));
     }
 
-    /// kill -9.
+    /// Kills the process of a host (kill -9).
     pub fn kill(&mut self, host: Host) {
         self.act(&Act::Kill(host));
     }
 
-    /// The whole host is gone.
+    /// Removes the entire host.
     pub fn lose(&mut self, host: Host) {
         self.act(&Act::Lose(host));
     }
 
-    /// The process stops to move.
+    /// Freezes the process of a host.
     pub fn freeze(&mut self, host: Host) {
         self.act(&Act::Freeze(host));
     }
 
-    /// The process moves again.
+    /// Thaws the process of a host.
     pub fn thaw(&mut self, host: Host) {
         self.act(&Act::Thaw(host));
     }
 
-    /// A client acts on a job.
+    /// Performs a client's action on a job.
     pub fn does(&mut self, action: Action, job: Job) {
         let name = self.names[job.0].clone();
         self.act(&Act::Do { action, name, via: None });
@@ -210,7 +210,7 @@ impl Cluster {
         self.act(&Act::Drain { host, within, leave });
     }
 
-    /// The metastore is out of order for some time.
+    /// Starts an outage of the metastore for a span of time.
     pub fn outage(&mut self, kind: Outage, span: Span) {
         self.act(&Act::Outage(kind));
         self.run(span);
@@ -227,30 +227,30 @@ impl Cluster {
         while !holds(self) {
             self.run(step);
             waited = waited + step;
-            assert!(waited < PATIENCE, "{what} did not come true\n{}", self.story());
+            assert!(waited < PATIENCE, "{what}: the condition was never met\n{}", self.story());
         }
     }
 
-    /// Waits until an attempt at the job has begun at a node that is alive; returns its host.
+    /// Waits until a living node has begun an attempt at the job. Returns its host.
     pub fn until_running(&mut self, job: Job) -> Host {
         self.until("the job runs", |c| {
             let begun = c.row(job).is_some_and(|row| c.world().runs(row.fence()));
             begun && c.holder(job).is_some()
         });
-        self.holder(job).expect("it was just there")
+        self.holder(job).expect("it was just found")
     }
 
-    /// Waits until so many steps of the job are committed.
+    /// Waits until this many steps of the job are committed.
     pub fn until_steps(&mut self, job: Job, steps: u32) {
         self.until("the steps are committed", |c| c.row(job).is_some_and(|row| row.steps >= steps));
     }
 
-    /// Waits until the job is in that state and nobody works on it any more.
+    /// Waits until the job is in this state and has no holder.
     pub fn until_state(&mut self, job: Job, state: JobState) {
         self.until("the state", |c| c.row(job).is_some_and(|row| row.state == state && row.holder.is_none()));
     }
 
-    /// The metastore's row of a job, once it was accepted.
+    /// The metastore's row of a job, if the job has been accepted.
     pub fn row(&mut self, job: Job) -> Option<JobRow> {
         let name = self.names[job.0].clone();
         let id = self.world().job(&name)?;
@@ -269,10 +269,10 @@ impl Cluster {
         row.holder.filter(|holder| self.world().store().is_alive(*holder)).map(|holder| Host(holder.node.0))
     }
 
-    /// The leader.
+    /// Waits for a leader and returns its host.
     pub fn leader(&mut self) -> Host {
         self.until("there is a leader", |c| c.holds(Target::Leader).is_some());
-        self.holds(Target::Leader).expect("it was just there")
+        self.holds(Target::Leader).expect("it was just found")
     }
 
     /// A host other than these.
@@ -280,13 +280,13 @@ impl Cluster {
         (1..=self.setup.nodes()).map(Host).find(|h| !than.contains(h)).expect("there are enough hosts")
     }
 
-    /// How many orders so far fit.
+    /// How many effects of a host so far match.
     pub fn ordered(&mut self, at: Host, fits: impl Fn(&Effect) -> bool) -> usize {
         self.check();
         self.lines.iter().filter(|line| line.host == at && fits(&line.effect)).count()
     }
 
-    /// The jobs whose attempts began, in that order.
+    /// The jobs whose attempts began, in order.
     pub fn began(&mut self) -> Vec<Job> {
         self.check();
         let ids: Vec<_> = (0..self.names.len()).map(|n| (self.row(Job(n)).map(|row| row.id), Job(n))).collect();
@@ -307,20 +307,20 @@ impl Cluster {
         notes.collect()
     }
 
-    /// A write of that host was refused: its fence was stale.
+    /// Expects that a write of this host was refused because its fence was stale.
     ///
     /// # Panics
-    /// If none was.
+    /// If no write was refused.
     pub fn expect_refused(&mut self, host: Host) {
         let refused =
             self.notes().iter().any(|(at, note)| *at == host && matches!(note, Note::Refused(_) | Note::WasFenced(_)));
-        assert!(refused, "nothing of {host} was refused\n{}", self.story());
+        assert!(refused, "no write of {host} was refused\n{}", self.story());
     }
 
-    /// Waits until the job is over, then looks at how.
+    /// Waits until the job has ended, and returns an expectation about it.
     pub fn expect(&mut self, job: Job) -> Expectation<'_> {
-        self.until("the job is over", |c| c.row(job).is_some_and(|row| row.state.is_final() && row.holder.is_none()));
-        let id = self.row(job).expect("it is over").id;
+        self.until("the job ends", |c| c.row(job).is_some_and(|row| row.state.is_final() && row.holder.is_none()));
+        let id = self.row(job).expect("it has ended").id;
         Expectation { cluster: self, id }
     }
 
@@ -331,7 +331,7 @@ impl Cluster {
 }
 
 impl Expectation<'_> {
-    /// It succeeded, and its result was published once; the judge sees to the "once".
+    /// Expects that it succeeded. The judge ensures that its result was published only once.
     #[expect(clippy::return_self_not_must_use, reason = "an expectation may be the last")]
     pub fn ended_once(self) -> Self {
         let state = self.cluster.world().store().job(self.id).map(|row| row.state);
@@ -339,7 +339,7 @@ impl Expectation<'_> {
         self
     }
 
-    /// These hosts began it, in this order.
+    /// Expects that exactly these hosts began it, in this order.
     #[expect(clippy::return_self_not_must_use, reason = "an expectation may be the last")]
     pub fn tried_by(self, hosts: impl IntoIterator<Item = Host>) -> Self {
         let began: Vec<_> = self
@@ -353,7 +353,7 @@ impl Expectation<'_> {
         self
     }
 
-    /// Its attempt of that number, from 0, began at this step.
+    /// Expects that its attempt with this number, from 0, began at this step.
     #[expect(clippy::return_self_not_must_use, reason = "an expectation may be the last")]
     pub fn from_step(self, attempt: usize, step: u32) -> Self {
         let mut began = self.cluster.lines.iter().filter_map(|line| match line.effect {

@@ -1,12 +1,13 @@
-//! Chance from a seed: one stream per purpose, so that a draw added for one purpose reshuffles no other.
+//! Random numbers from a seed. Each purpose has its own stream, so an additional draw for one purpose does not affect
+//! the others.
 //!
 //! SplitMix64 (Steele, Lea and Flood, 2014): small, fast, the same on every machine.
 
-/// A stream of numbers that look random and are the same for the same seed and purpose.
+/// A stream of pseudo-random numbers, determined by seed and purpose.
 #[derive(Clone, Debug)]
 pub struct Dice {
     state: u64,
-    /// What is drawn first.
+    /// Bytes that are used before the random numbers.
     fed: std::vec::IntoIter<u8>,
 }
 
@@ -22,7 +23,7 @@ impl Dice {
         dice
     }
 
-    /// The next draws are these bytes, two for each; then chance goes on. So a fuzzer decides what happens.
+    /// Makes the next draws return these bytes, two per draw. So a fuzzer controls a run.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.fed = Vec::from(bytes).into_iter();
     }
@@ -39,23 +40,23 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number under `n`; 0 if `n` is 0.
+    /// A number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
         // The high half of a wide product: no division, and no bias that matters.
         ((u128::from(self.draw()) * u128::from(n)) >> 64) as u64
     }
 
-    /// A number of `low..=high`.
+    /// A number in `low..=high`.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// Whether something of that probability, in parts per million, happens.
+    /// Returns `true` with this probability, in parts per million.
     pub fn chance(&mut self, ppm: u64) -> bool {
         ppm > 0 && self.below(1_000_000) < ppm
     }
 
-    /// One of these; `None` of nothing.
+    /// One of these elements; `None` if there is none.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         of.get(self.below(of.len() as u64) as usize)
     }

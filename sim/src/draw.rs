@@ -1,8 +1,8 @@
-//! Drawing what is done to a cluster from its seed.
+//! Draws the acts of a run from its seed.
 //!
-//! A run leaves about half of the kinds of faults out (swarm testing): a run with every fault at once hides what a run with one
-//! fault shows. A [`Profile`] leaves out more on purpose. Faults outlast the constants that they attack: pauses reach to
-//! several heart-beat timeouts.
+//! A run leaves out about half of the kinds of faults (swarm testing), because a run with every fault hides what a run
+//! with one fault shows. A [`Profile`] leaves out more on purpose. Faults last longer than the constants that they
+//! attack: pauses reach several heart-beat timeouts.
 
 use core::fmt;
 
@@ -13,17 +13,17 @@ use crate::act::{Act, Host, Outage, Work};
 use crate::dice::Dice;
 use crate::setup::{DRAWN, Setup, Weather, abilities};
 
-/// Which faults a run may have.
+/// The faults that a run may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Any, some of them left out by chance.
+    /// Any fault; some kinds are left out by chance.
     #[default]
     Swarm,
     /// None: jobs, users, and good weather.
     Calm,
-    /// One death or drain at a time, and time to get over it: the promised takeover times are due.
+    /// One death or drain at a time, with time to recover, so the promised takeover times apply.
     Gentle,
-    /// Processes and hosts die, freeze and crawl.
+    /// Processes and hosts die, freeze and become slow.
     Hosts,
     /// Links break, in both directions or one.
     Network,
@@ -31,11 +31,11 @@ pub enum Profile {
     Store,
     /// Clocks jump, leap and run at wrong rates.
     Clocks,
-    /// ZooKeeper and nothing else.
+    /// Only faults of ZooKeeper.
     ZooKeeper,
     /// Drains, claims, limits, slots, roles.
     Operators,
-    /// Nodes go from one version to another, one after the other.
+    /// Nodes are upgraded or downgraded one after the other.
     Upgrade,
     /// Jobs fail, hang, outlive their process, and fill disks.
     Executors,
@@ -43,7 +43,7 @@ pub enum Profile {
     Crowd,
 }
 
-/// A kind of thing that is done.
+/// A kind of act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Kill,
@@ -136,7 +136,7 @@ impl Profile {
         ("crowd", Self::Crowd),
     ];
 
-    /// The profile of that name.
+    /// The profile with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, profile)| *profile)
     }
@@ -157,13 +157,13 @@ impl Profile {
         }
     }
 
-    /// Whether each thing that is done is got over before the next one comes.
+    /// Whether the cluster recovers from each act before the next one.
     const fn is_gentle(self) -> bool {
         matches!(self, Self::Gentle | Self::ZooKeeper)
     }
 }
 
-/// What a run of that profile starts with.
+/// The setup of a run in this profile.
 pub fn setup(seed: u64, profile: Profile) -> Setup {
     let mut setup = Setup::swarm(seed);
     match profile {
@@ -195,7 +195,7 @@ fn crowd(small: Setup) -> Setup {
     Setup { roles, can, limits, clocks: calm.clocks, versions: calm.versions, slots: 6, ..small }
 }
 
-/// What is done in a run of that profile.
+/// The acts of a run in this profile.
 pub fn acts(setup: &Setup, profile: Profile) -> Vec<Act> {
     let dice = Dice::new(setup.seed, "acts");
     let hosts = (1..=setup.nodes()).map(Host).collect();
@@ -208,7 +208,7 @@ pub fn acts(setup: &Setup, profile: Profile) -> Vec<Act> {
 struct Draw<'a> {
     setup: &'a Setup,
     dice: Dice,
-    /// What jobs require and nodes are able to run: apart from all else.
+    /// The capabilities of jobs and nodes, with a stream of their own.
     abilities: Dice,
     hosts: Vec<Host>,
     names: Vec<String>,
@@ -219,7 +219,7 @@ struct Draw<'a> {
 impl Draw<'_> {
     fn all(&mut self) {
         if self.profile == Profile::Swarm && self.setup.weather.is_calm() {
-            // Some runs see one fault at a time.
+            // Some runs have one fault at a time.
             match self.dice.below(8) {
                 0..3 => self.profile = Profile::Gentle,
                 3 if self.setup.zookeeper > Span::ZERO => self.profile = Profile::ZooKeeper,
@@ -255,7 +255,7 @@ impl Draw<'_> {
             if self.dice.chance(700_000) {
                 self.pause(1);
             }
-            // Whatever is down comes back now and then, so that a run sees old age.
+            // Occasionally the faults are undone, so that a run reaches later stages.
             if !crowd && self.dice.chance(200_000) {
                 let host = self.host();
                 self.acts.push(Act::Start(host));
@@ -304,7 +304,7 @@ impl Draw<'_> {
         }
     }
 
-    /// Some time: often a moment, sometimes up to that many timeouts.
+    /// A pause: often short, sometimes up to this many timeouts.
     fn pause(&mut self, timeouts: u64) {
         let timeout = self.timeout().micros();
         let most = match self.dice.below(4) {
@@ -316,7 +316,7 @@ impl Draw<'_> {
         self.acts.push(Act::Run(span));
     }
 
-    /// Time to get over what was done; something runs when the next thing comes.
+    /// Time to recover from the last act; some job runs when the next one happens.
     fn breathe(&mut self) {
         let breath = self.timeout().scaled(3, 1);
         let name = self.name();
@@ -332,7 +332,7 @@ impl Draw<'_> {
         self.names.push(name);
     }
 
-    /// Does it, lets some time pass, and undoes it.
+    /// Performs an act, lets some time pass, and undoes it.
     fn for_a_while(&mut self, act: Act, timeouts: u64, undo: Act) {
         self.acts.push(act);
         self.pause(timeouts);
@@ -363,7 +363,7 @@ impl Draw<'_> {
             CutStore => self.for_a_while(Act::CutStore(a), 3, Act::HealStore(a)),
             Mute => self.for_a_while(Act::Mute(a), 1, Act::HealStore(a)),
             SlowThenCut => {
-                // Replies that come just in time, and then none at all.
+                // Replies that arrive just in time, and then none at all.
                 let slow = self.setup.timing.ask_timeout().scaled(self.dice.between(50, 95), 100);
                 let beats = self.setup.timing.interval().scaled(2, 1);
                 self.acts.extend([Act::Slow(a, slow), Act::Run(beats), Act::CutStore(a)]);
@@ -385,7 +385,7 @@ impl Draw<'_> {
             CutWay => self.for_a_while(Act::CutWay(a, b), 2, Act::Heal(a, b)),
             Break => self.acts.push(Act::Break(a, b)),
             Partition => {
-                // Nobody reaches this one, and it reaches nobody; the metastore hears it, or not.
+                // The node is isolated from all others. The metastore may or may not be reachable.
                 let others: Vec<_> = self.hosts.iter().copied().filter(|h| *h != a).collect();
                 let store = self.dice.chance(500_000);
                 self.acts.extend(others.iter().map(|other| Act::Cut(a, *other)));
@@ -436,7 +436,7 @@ impl Draw<'_> {
                     self.acts.extend([Act::Post(work), Act::Run(moment)]);
                     self.names.push(name);
                 }
-                // Mostly because its disk is full: what runs there and requires it fails.
+                // Usually because the disk is full: attempts that run there and require it fail.
                 let full = self.abilities.chance(700_000);
                 if full {
                     self.acts.push(Act::Fill(a));
@@ -449,7 +449,7 @@ impl Draw<'_> {
             Forget => {
                 let leader = self.dice.chance(500_000);
                 let target = if leader { Target::Leader } else { Target::Project(ProjectId(1)) };
-                // Time enough for the row to be put back.
+                // Enough time to recreate the row.
                 self.acts.extend([Act::Forget(target), Act::Run(self.timeout().scaled(5, 1))]);
             }
             Claim => {
@@ -458,7 +458,7 @@ impl Draw<'_> {
                 self.acts.push(Act::Claim { host: a, target, force: self.dice.chance(500_000) });
             }
             Become => {
-                // At least two nodes go on to run jobs.
+                // At least two nodes continue to run jobs.
                 let able = self.setup.roles.iter().filter(|role| role.runs_jobs()).count();
                 let was = self.setup.roles.get(a.0 as usize - 1).copied().unwrap_or_default();
                 let role = if was.runs_jobs() && able <= 2 || self.dice.chance(600_000) { was } else { Role::Query };
@@ -471,7 +471,7 @@ impl Draw<'_> {
             }
             UserActs => self.user(Some(a)),
             UserInsists => {
-                // The same job, again and again, in no time.
+                // The same job many times in quick succession.
                 for _ in 0..self.dice.between(2, 6) {
                     self.user(None);
                     self.moment();
@@ -485,7 +485,7 @@ impl Draw<'_> {
         self.acts.push(Act::Run(span));
     }
 
-    /// What an operator or a supervisor does to one node after the other.
+    /// What an operator or a supervisor does to one node after another.
     fn restart_gracefully(&mut self, host: Host) {
         let within = Span::from_micros(self.dice.below(self.timeout().micros() / 4));
         self.acts.push(Act::Drain { host, within, leave: true });

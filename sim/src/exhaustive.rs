@@ -1,20 +1,20 @@
-//! Every run of a small world: two or three real cores, two jobs, one metastore, and every order in which what is under way may
-//! arrive, up to a stated number of events.
+//! Explores every run of a small world: two or three real cores, two jobs, one metastore, and every order in which
+//! messages may arrive, up to a given number of events.
 //!
-//! Each node has a clock of its own, and its next timer may fire at any moment, however little happened elsewhere. So clocks are
-//! wrong by any factor here, trust means nothing, and "two nodes believe that they hold the job" is reached again and again.
-//! What must hold all the same is *fencing*: one holder by the metastore's word, epochs that grow, stale writes refused, results
-//! published once, no step done twice. Timing (trust ends early, takeover in time) is what the simulator proves; it can't be
-//! proven here.
+//! Each node has its own clock, and its next timer may fire at any moment. So clocks are wrong by any factor, trust
+//! means nothing, and "two nodes believe that they hold the job" is reached again and again. The rules of *fencing*
+//! must hold nevertheless: one holder according to the metastore, epochs that grow, stale writes refused, results
+//! published once, no step done twice. Timing (trust ends early, takeover in time) cannot be checked here; the
+//! simulator does that.
 //!
-//! What may go wrong: a reply is lost, a request lands after it was given up, a reply comes twice, a process is killed and
-//! starts again, a member is silent while others go on, or sleeps and wakes up late, a user acts on a job. Each so often as
-//! [`Faults`] says, at any moment.
+//! Possible faults: a reply is lost, a request lands after its timeout, a reply arrives twice, a process is killed and
+//! restarted, a member is silent while others continue, or sleeps and wakes up late, a user acts on a job. [`Faults`]
+//! limits how often each may happen; it may happen at any moment.
 //!
-//! Runs begin where it is interesting: at the start of the processes, while jobs run, and just before a silent holder is
-//! fenced. The search is stateright's, depth first, to one event more each time: memory holds the numbers of states and no more,
-//! and what it finds is as short as can be. The number of events that are left is a part of each state, so nothing within the
-//! depth is passed over.
+//! Runs begin at interesting points: at the start of the processes, while jobs run, and just before a silent holder is
+//! fenced. The search is stateright's iterative deepening: depth first, with one more event each time. So memory holds
+//! only the digests of states, and counterexamples are as short as possible. The number of remaining events is part of
+//! each state, so nothing within the depth is skipped.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -29,61 +29,61 @@ use crate::plant::Plant;
 mod laws;
 mod step;
 
-pub use step::{Action, Coming, State};
+pub use step::{Action, InFlight, State};
 
 /// How often each kind of fault may happen in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Faults {
-    /// Replies that are lost, of requests that were carried out or not.
+    /// Lost replies, to requests that were executed or not.
     pub lost: u8,
-    /// Requests that land after they were given up.
+    /// Requests that land after their timeout.
     pub late: u8,
-    /// Replies that come twice.
+    /// Replies that arrive twice.
     pub twice: u8,
     /// Processes that are killed.
     pub crashes: u8,
-    /// Processes that are started again.
+    /// Processes that are restarted.
     pub restarts: u8,
     /// Members that sleep for longer than the heart-beat timeout and wake up.
     pub sleeps: u8,
-    /// What users do to jobs.
+    /// Actions of users on jobs.
     pub acts: u8,
-    /// All of them together.
+    /// The maximum number of all faults together.
     pub all: u8,
 }
 
 /// A small world, and how far it is explored.
 #[derive(Clone, Debug)]
 pub struct SmallWorld {
-    /// How many nodes there are; the third answers queries and runs no jobs.
+    /// The number of nodes. The third one answers queries and runs no jobs.
     pub nodes: u32,
-    /// What may go wrong.
+    /// The possible faults.
     pub faults: Faults,
-    /// How many events deep every order is tried.
+    /// The number of events up to which every order is explored.
     pub depth: usize,
-    /// The rule that is broken on purpose.
+    /// The planted bug, if any.
     pub plant: Option<Plant>,
     counts: Arc<Counts>,
 }
 
-/// What was found.
+/// The result of an exploration.
 #[derive(Clone, Debug)]
 pub struct Explored {
-    /// How many states there are.
+    /// The number of states.
     pub states: usize,
-    /// How many ways between them were tried.
+    /// The number of transitions.
     pub ways: usize,
-    /// How many events deep.
+    /// The depth in events.
     pub depth: usize,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
     /// How often each situation occurred.
     pub occurred: Vec<(&'static str, u64)>,
-    /// The rule that did not hold, and the shortest way there.
+    /// The violated rule, and the shortest path to it.
     pub broken: Option<(String, Vec<String>)>,
 }
 
-/// Situations that must occur, or nothing was proven.
+/// Situations that must occur. Otherwise nothing was proven.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     takeovers: AtomicU64,
@@ -95,21 +95,21 @@ pub(crate) struct Counts {
 }
 
 impl Faults {
-    /// One of each kind, and at most two in one run.
+    /// One fault of each kind, and at most two in one run.
     pub const fn one_each() -> Self {
         Self { lost: 1, late: 1, twice: 1, crashes: 1, restarts: 1, sleeps: 1, acts: 1, all: 2 }
     }
 }
 
 impl SmallWorld {
-    /// A world of so many nodes, explored to that depth.
+    /// A world of this many nodes, explored to this depth.
     pub fn of(nodes: u32, depth: usize) -> Self {
         Self { nodes, faults: Faults::one_each(), depth, plant: None, counts: Arc::default() }
     }
 
-    /// Tries everything: first all runs of one event, then of two, and so on, so that what it finds is as short as can be. Stops
-    /// at the first rule that does not hold. `told` hears of each depth.
-    pub fn explore(self, threads: usize, mut told: impl FnMut(&Explored)) -> Explored {
+    /// Explores all runs of one event, then of two, and so on, so that a counterexample is as short as possible. Stops
+    /// at the first violated rule. Calls `progress` after each depth.
+    pub fn explore(self, threads: usize, mut progress: impl FnMut(&Explored)) -> Explored {
         #[expect(clippy::disallowed_methods, reason = "the search is timed on the real clock")]
         let started = Instant::now();
         let mut depth = 0;
@@ -117,7 +117,7 @@ impl SmallWorld {
             depth += 1;
             let mut explored = Self { depth, counts: Arc::default(), ..self.clone() }.explore_at(threads);
             explored.took = started.elapsed();
-            told(&explored);
+            progress(&explored);
             if depth >= self.depth || explored.broken.is_some() {
                 return explored;
             }
@@ -159,7 +159,7 @@ impl Model for SmallWorld {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // A condition is a plain function, so each rule needs one of its own.
+        // A condition is a plain function, so each rule needs its own.
         macro_rules! always {
             ($($at:literal)*) => {
                 vec![$(Property::always(laws::RULES[$at], |_, state: &State| state.broken() != Some(laws::RULES[$at]))),*]
@@ -174,10 +174,10 @@ impl Counts {
         [
             ("jobs taken over", &self.takeovers),
             ("stale writes refused", &self.refused),
-            ("two nodes believed that they held a job", &self.beliefs),
+            ("two nodes believed that they held the same job", &self.beliefs),
             ("members fenced", &self.fenced),
             ("results published", &self.published),
-            ("answers that nobody knows", &self.unknown),
+            ("answers unknown", &self.unknown),
         ]
         .map(|(what, count)| (what, count.load(Ordering::Relaxed)))
         .into()
@@ -195,7 +195,7 @@ impl fmt::Display for Explored {
         let (states, ways, depth) = (self.states, self.ways, self.depth);
         writeln!(
             f,
-            "{states} states, {ways} ways between them, every order of {depth} events; {seconds:.1} s, {rate:.0} ways/s"
+            "{states} states, {ways} transitions, every order of {depth} events; {seconds:.1} s, {rate:.0} transitions/s"
         )?;
         for (what, times) in &self.occurred {
             writeln!(f, "{times:>12}  {what}")?;
@@ -236,7 +236,7 @@ mod tests {
         println!("{explored}");
         assert_eq!(explored.broken, None);
         for (what, times) in &explored.occurred {
-            assert!(*times > 0, "{what}: it never occurred, so nothing was proven");
+            assert!(*times > 0, "{what}: never occurred, so nothing was proven");
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_silence_alone_breaks_nothing() {
+    fn a_long_silence_breaks_no_rule() {
         let faults = Faults { all: 0, ..Faults::one_each() };
         let explored = SmallWorld { faults, ..SmallWorld::of(2, 9) }.explore(2, |_| {});
         println!("{explored}");
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_is_broken_on_purpose_is_found_the_shortest_way() {
+    fn a_planted_bug_is_found_on_the_shortest_path() {
         for (plant, rule) in [
             (Plant::CommitNotFenced, "stale-fence-refused"),
             (Plant::FinishNotFenced, "stale-fence-refused"),

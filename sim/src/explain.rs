@@ -1,4 +1,4 @@
-//! Explaining a run: it is carried out once more with a camera before it, and becomes a [`Picture`].
+//! Explains a run: runs it again while a camera watches, and returns a [`Picture`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,10 +7,10 @@ use crate::plant::Plant;
 use crate::search::Script;
 use crate::world::World;
 
-/// How long the picture goes on after the moment at which a rule did not hold, in microseconds at least.
+/// The minimum time, in microseconds, that the picture shows after a violation.
 const AFTER_US: u64 = 2_000_000;
 
-/// The picture of a run.
+/// Returns the picture of a run.
 pub fn picture(script: &Script, plant: Option<Plant>) -> Picture {
     let mut world = World::new(script.setup.clone(), plant);
     world.film();
@@ -19,7 +19,7 @@ pub fn picture(script: &Script, plant: Option<Plant>) -> Picture {
     let violation = world.violation().map(|v| Broken { at: v.at, rule: v.rule.to_string(), what: v.what.clone() });
     let now = world.now().micros();
     let violation = violation.or_else(|| {
-        let what = "an assertion of the core did not hold; the run itself tells which".to_owned();
+        let what = "an assertion of the core failed; run the seed without 'explain' to see which".to_owned();
         panicked.then(|| Broken { at: now, rule: "panicked".to_owned(), what })
     });
     let mut picture = world.filmed();
@@ -54,11 +54,11 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_holder_and_its_heir_are_seen() {
+    fn a_killed_holder_and_its_heir_are_drawn() {
         let run = run("cluster seed=7 nodes=3\npost a steps=3 step=20s\nrun 30s\nkill n1\nkill n2\nrun 90s\n", None);
         assert_eq!(run.violation, None);
         let bars: Vec<_> = run.lanes.iter().flat_map(|lane| &lane.bars).collect();
-        assert_eq!(run.arrows.len() + 1, bars.len(), "each attempt but the first follows one");
+        assert_eq!(run.arrows.len() + 1, bars.len(), "each attempt except the first has a predecessor");
         assert!(bars.len() >= 2, "{bars:?}");
         let ends: Vec<_> = bars.iter().map(|bar| bar.end.as_ref().unwrap().tone).collect();
         assert_eq!(ends.iter().filter(|tone| **tone == Tone::Good).count(), 1);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_host_is_shaded_for_as_long_as_it_is() {
+    fn a_fault_of_a_host_is_shaded_for_its_duration() {
         let text = "cluster seed=7 nodes=2\nrun 10s\nfreeze n1\ncut n1 n2\nrun 5s\nthaw n1\nslow n2 20ms\nrun 5s\n\
                     outage hangs\nrun 7s\noutage over\nrun 10s\n";
         let run = run(text, None);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_drifts_is_a_line_with_few_points() {
+    fn a_drifting_clock_is_a_line_with_few_points() {
         let line = "cluster seed=7 nodes=2 clocks=0us+49000ppm,5us-49000ppm\nrun 200s\n";
         let run = run(line, None);
         let curve = &run.lanes[0].clock[0];

@@ -1,4 +1,4 @@
-//! A machine: its clock, its process with the real core inside, and the executors that the process runs.
+//! A machine: its clock, its process with the real core, and the executors that the process runs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,29 +12,29 @@ use crate::setup::Clock;
 pub(crate) struct Machine {
     pub(crate) role: Role,
     pub(crate) clock: Clock,
-    /// What the next process is able to run.
+    /// The capabilities of the next process.
     pub(crate) can: Capabilities,
-    /// How many attempts the next process is configured to run at once.
+    /// The slots of the next process.
     pub(crate) slots: u32,
     pub(crate) boots: u32,
     pub(crate) process: Option<Process>,
-    /// Nothing answers.
+    /// Whether nothing answers.
     pub(crate) lost: bool,
-    /// The metastore can't be reached.
+    /// Whether the metastore is unreachable.
     pub(crate) store_cut: bool,
-    /// Replies of the metastore are lost.
+    /// Whether the metastore's replies are lost.
     pub(crate) mute: bool,
-    /// Replies of the metastore take so much longer.
+    /// The additional latency of the metastore's replies.
     pub(crate) slow_us: u64,
-    /// ZooKeeper can't be reached.
+    /// Whether ZooKeeper is unreachable.
     pub(crate) zookeeper_cut: bool,
-    /// Everything that happens here happens so much later.
+    /// The delay of everything that happens here.
     pub(crate) crawl_us: u64,
-    /// Steps fail for want of room.
+    /// Whether steps fail because the disk is full.
     pub(crate) disk_full: bool,
-    /// How far the wall clock is from true time. No node is ever told; only planted bugs read it.
+    /// The difference between the wall clock and true time. Only planted bugs read it; no node ever does.
     pub(crate) wall_us: i64,
-    /// Of which version the next process is.
+    /// The version of the next process.
     pub(crate) version: u8,
 }
 
@@ -47,25 +47,25 @@ pub(crate) struct Process {
     clock: Clock,
     pub(crate) begun: u64,
     suspended: u64,
-    /// By how much its clock has leapt forward.
+    /// How far its clock has leapt forward.
     leapt: u64,
     pub(crate) stopped: Option<Stopped>,
     pub(crate) thawed_at: u64,
     pub(crate) inbox: VecDeque<Event>,
-    /// Executors' doings that came up while the process was stopped.
+    /// Events of executors that arrived while the process was stopped.
     pub(crate) late: Vec<(Fence, u32)>,
     pub(crate) links: Vec<Member>,
     pub(crate) runs: BTreeMap<Fence, Run>,
-    /// Whose chores it does, under which epoch.
+    /// The claims whose duties it performs, with their epochs.
     pub(crate) leads: BTreeMap<Target, Epoch>,
-    /// Who was registered with ZooKeeper when it looked last.
+    /// The registrations in ZooKeeper when it last read them.
     pub(crate) registered: BTreeSet<(u32, u32)>,
     pub(crate) wake_at: u64,
-    /// When the last of an operator's wishes is heard.
+    /// When the last of an operator's requests arrives.
     pub(crate) wishes_until: u64,
-    /// Reads of jobs that were not answered yet, and when they were sent.
+    /// Reads of jobs that are not answered, and when they were sent.
     pub(crate) reading: Vec<(AskId, u64, Vec<JobId>)>,
-    /// How many requests were sent since when.
+    /// How many requests were sent, and since when they are counted.
     pub(crate) asked: (u64, u32),
 }
 
@@ -75,13 +75,13 @@ pub(crate) struct Stopped {
     pub(crate) suspended: bool,
 }
 
-/// What an executor runs.
+/// An attempt that an executor runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) member: Member,
     pub(crate) external: bool,
     pub(crate) cancelled: bool,
-    /// It hangs until it is told to stop.
+    /// Whether it hangs until it is told to stop.
     pub(crate) stuck: bool,
 }
 
@@ -110,7 +110,7 @@ impl Process {
         }
     }
 
-    /// What the process reads on its clock.
+    /// The reading of the process's clock.
     pub(crate) fn local(&self, now: u64) -> Time {
         let now = self.stopped.filter(|s| s.suspended).map_or(now, |s| s.since);
         let passed = now - self.begun - self.suspended;
@@ -121,7 +121,7 @@ impl Process {
         Time::from_micros(self.clock.offset_us + self.leapt + shown)
     }
 
-    /// The first moment of the world at which the clock shows `at`.
+    /// The first moment of true time at which the clock shows `at`.
     pub(crate) fn when(&self, at: Time) -> u64 {
         if at == Time::NEVER {
             return u64::MAX;
@@ -134,7 +134,7 @@ impl Process {
         self.begun + self.suspended + passed
     }
 
-    /// How many millionths of a second its clock shows a second later.
+    /// How many microseconds its clock advances in one second of true time.
     fn rate(&self) -> u64 {
         1_000_000_u64.saturating_add_signed(self.clock.ppm)
     }
@@ -152,7 +152,7 @@ impl Process {
         self.leapt += us;
     }
 
-    /// Whether its clock runs at a rate that the timing tolerates, was never suspended and never leapt.
+    /// Whether its clock runs at a tolerated rate, was never suspended and never leapt.
     pub(crate) fn keeps_time(&self) -> bool {
         self.suspended == 0
             && self.leapt == 0
@@ -169,14 +169,14 @@ impl Machine {
         self.process.as_mut().filter(|p| p.boot == boot)
     }
 
-    /// Whether its process does what is due when it is due: one that doesn't move can't stop anything, and one whose clock is
-    /// wrong can't know when.
+    /// Whether its process acts when it is due. A stopped process cannot stop anything, and one with a wrong clock does
+    /// not know when.
     pub(crate) fn acts_in_time(&self, now: u64) -> bool {
         let in_time = |p: &Process| p.stopped.is_none() && p.keeps_time() && p.thawed_at + 1_000 <= now;
         self.crawl_us == 0 && self.process.as_ref().is_some_and(in_time)
     }
 
-    /// Whether a client finds somebody to talk to.
+    /// Whether it serves clients.
     pub(crate) fn serves(&self) -> bool {
         !self.lost && self.process.as_ref().is_some_and(|p| p.stopped.is_none() && p.node.me().is_some())
     }

@@ -1,11 +1,10 @@
-//! Hunting: many seeds over all cores, and what they add up to.
+//! Hunting: runs many seeds on all cores and adds up the results.
 //!
-//! Each thread takes the next seed, runs it, keeps sums and forgets the run, so memory stays flat however long the hunt is.
-//! The lowest seed that fails is the one that is reported, whichever thread was faster. One seed in fifty runs twice: the
-//! same seed is the same run. A run that panics has failed, like one in which a rule did not hold: assertions of the core
-//! stay on.
+//! Each thread takes the next seed, runs it, adds to its sums and forgets the run, so memory stays flat for hunts of
+//! any length. The lowest failing seed is reported, whichever thread was faster. One seed in fifty runs twice and must
+//! give the same run. A panic is a failure like a violated rule: the core's assertions stay on.
 //!
-//! Not here: clocks and printing. The caller is asked now and then whether to go on.
+//! Not here: clocks and printing. The caller is regularly asked whether to continue.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,10 +22,10 @@ use crate::plant::Plant;
 use crate::search::{Script, Verdict};
 use crate::shrink;
 
-/// How often the caller is asked whether to go on.
+/// How often the caller is asked whether to continue.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-/// One seed in so many runs twice.
+/// One in this many seeds runs twice.
 const TWICE_EVERY: u64 = 50;
 
 /// A search through seeds.
@@ -34,48 +33,48 @@ const TWICE_EVERY: u64 = 50;
 pub struct Hunt {
     /// The first seed.
     pub from: u64,
-    /// How many seeds; without end if `None`.
+    /// The number of seeds; unlimited if `None`.
     pub seeds: Option<u64>,
-    /// The rule that is broken on purpose, if any.
+    /// The planted bug, if any.
     pub plant: Option<Plant>,
     /// How many seeds run at once.
     pub threads: usize,
-    /// Which faults the runs may have.
+    /// The faults that the runs may have.
     pub profile: Profile,
 }
 
-/// What so many runs add up to.
+/// The sum of many runs.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// How many seeds ran.
     pub seeds: u64,
-    /// How many things happened in them.
+    /// How many events happened in them.
     pub events: u64,
-    /// How much time passed in them.
+    /// The simulated time.
     pub simulated: Span,
-    /// In how many runs each situation occurred, and how often.
+    /// For each situation, in how many runs it occurred, and how often.
     pub occurred: BTreeMap<&'static str, Occurred>,
-    /// Equal sets of equal runs have equal digests, whatever the order of threads.
+    /// A digest of all runs, independent of the order of threads.
     pub digest: u64,
-    /// The lowest seed that failed, and how.
+    /// The lowest failing seed, and its violation.
     pub failed: Option<(u64, Violation)>,
 }
 
-/// How often something occurred.
+/// How often a situation occurred.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occurred {
-    /// In so many runs.
+    /// The number of runs in which it occurred.
     pub runs: u64,
-    /// So often.
+    /// The number of occurrences.
     pub times: u64,
 }
 
 impl Hunt {
-    /// Runs the seeds until they are used up, one fails, or `go_on` breaks. It is asked several times a second, with what
-    /// there is so far.
+    /// Runs the seeds until they are used up, one fails, or `go_on` breaks. `go_on` is called several times a second
+    /// with the results so far.
     ///
     /// # Panics
-    /// If a thread can't be started.
+    /// If a thread cannot be started.
     pub fn run(&self, mut go_on: impl FnMut(&Tally) -> ControlFlow<()>) -> Tally {
         let next = AtomicU64::new(self.from);
         let stop = AtomicU64::new(self.seeds.map_or(u64::MAX, |seeds| self.from.saturating_add(seeds)));
@@ -123,7 +122,7 @@ impl Hunt {
     }
 }
 
-/// Carries a script out; a panic is a violation like others.
+/// Runs a script. A panic counts as a violation.
 pub fn verdict(script: &Script, plant: Option<Plant>) -> Verdict {
     catch_unwind(AssertUnwindSafe(|| script.run(plant))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -138,7 +137,7 @@ pub fn verdict(script: &Script, plant: Option<Plant>) -> Verdict {
     })
 }
 
-/// The smallest script that can be found and that breaks the same rule.
+/// Returns the smallest script found that breaks the same rule.
 pub fn smallest(script: &Script, plant: Option<Plant>) -> Script {
     let Some(rule) = verdict(script, plant).violation.map(|v| v.rule) else { return script.clone() };
     shrink::smallest(script, |other| verdict(other, plant).violation.is_some_and(|v| v.rule == rule))
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_change_nothing_but_the_time_it_takes() {
+    fn the_number_of_threads_does_not_affect_the_result() {
         let (one, three) = (hunt(None, 1), hunt(None, 3));
         assert_eq!((one.seeds, one.events, one.digest), (three.seeds, three.events, three.digest));
         assert_eq!(one.occurred, three.occurred);
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_seed_that_fails_is_reported() {
+    fn the_lowest_failing_seed_is_reported() {
         let (one, three) = (hunt(Some("take-not-fenced"), 1), hunt(Some("take-not-fenced"), 3));
         let (seed, violation) = one.failed.unwrap();
         assert_eq!(three.failed.unwrap(), (seed, violation.clone()));
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hunt_ends_when_it_is_told_to() {
+    fn a_hunt_ends_when_its_caller_breaks() {
         let hunt = Hunt { from: 1, seeds: None, plant: None, threads: 2, profile: Profile::Swarm };
         let tally =
             hunt.run(|so_far| if so_far.seeds >= 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });

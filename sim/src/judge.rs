@@ -1,15 +1,15 @@
-//! The judge: what must hold after every event, whatever happens. It outlives restarts, and knows the truth that no node
-//! knows: what the metastore committed, which processes run, which clocks are wrong.
+//! The judge: checks after every event the rules that must always hold. It survives restarts, and knows the truth that
+//! no node knows: what the metastore committed, which processes run, which clocks are wrong.
 //!
-//! The rules are listed by name in [`crate::rule`]. Each situation in which a rule matters is counted: a rule that was never put
-//! to the test has not held.
+//! [`crate::rule`] lists the rules by name. The judge counts each situation in which a rule matters, because a rule
+//! that was never tested has not held.
 //!
-//! | file | what is looked at |
+//! | file | what is checked |
 //! |---|---|
-//! | `judge.rs` | what is remembered, what is counted |
+//! | `judge.rs` | the judge's memory and counters |
 //! | `judge/writes.rs` | every transaction of the metastore |
-//! | `judge/orders.rs` | every order of a core and every request that leaves a node |
-//! | `judge/levels.rs` | now and then, the state of everything: what should have happened by this time |
+//! | `judge/effects.rs` | every effect of a core and every request of a node |
+//! | `judge/levels.rs` | at intervals, the entire state: what should have happened by this time |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,19 +25,19 @@ use crate::setup::Setup;
 use crate::store::Store;
 use crate::world::host_of;
 
+mod effects;
 mod levels;
-mod orders;
 mod writes;
 
 use levels::End;
 pub(crate) use writes::Before;
 
-/// A rule that did not hold.
+/// A violated rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// When, in microseconds of true time.
+    /// The true time in microseconds.
     pub at: u64,
-    /// Which rule.
+    /// The rule.
     pub rule: &'static str,
     /// What happened.
     pub what: String,
@@ -49,12 +49,12 @@ pub(crate) struct Scene<'a> {
     pub(crate) now: u64,
     pub(crate) store: &'a Store,
     pub(crate) machines: &'a [Machine],
-    /// Nothing is lost or late on any way, and the metastore is in order.
+    /// Whether nothing is lost or late on any path, and there is no outage of the metastore.
     pub(crate) calm: bool,
 }
 
 impl<'a> Scene<'a> {
-    /// Whether nothing is out of order at this moment, and nothing is ever lost. ZooKeeper does not count.
+    /// Whether there is no fault at this moment, and nothing is ever lost. ZooKeeper does not count.
     pub(crate) fn is_quiet(&self) -> bool {
         self.calm
             && self.machines.iter().all(|m| {
@@ -70,7 +70,7 @@ impl<'a> Scene<'a> {
         self.machines.get((host_of(node).0 as usize).checked_sub(1)?)
     }
 
-    /// The process that is the member.
+    /// The process of the member.
     fn process(&self, member: Member) -> Option<&'a Process> {
         let process = self.machine(member.node)?.process.as_ref();
         process.filter(|p| p.node.me() == Some(member))
@@ -89,38 +89,38 @@ pub(crate) struct Judge {
     acknowledged: BTreeMap<u128, Option<JobId>>,
     accepted: BTreeMap<u128, JobId>,
     published: BTreeSet<JobId>,
-    /// How far each job had come, by the metastore's answers.
+    /// The progress of each job, according to the metastore's answers.
     come: BTreeMap<JobId, (Epoch, u32)>,
-    /// Which nodes were ever granted which job.
+    /// The nodes that were ever granted each job.
     granted_to: BTreeSet<(JobId, NodeId)>,
     incarnations: BTreeMap<NodeId, u32>,
-    /// When a member's last beat was committed.
+    /// When each member's last beat was committed.
     beats: BTreeMap<Member, u64>,
     /// Since when each node has had a member that may run jobs.
     able_since: BTreeMap<NodeId, u64>,
-    /// When what each node can run last changed.
+    /// When the capabilities of each node last changed.
     changed_at: BTreeMap<NodeId, u64>,
-    /// When each job was last written down on a queue.
+    /// When the placement of each job was last written.
     placed_at: BTreeMap<JobId, u64>,
-    /// The last outage of the metastore that was long enough to blind everybody: when it began and ended.
+    /// The last outage of the metastore that was long enough to blind all members: its beginning and end.
     outage_began: Option<u64>,
     blinded: (u64, u64),
     ends: Vec<End>,
     disturbances: u64,
-    /// When the last three of them came.
+    /// When the last three disturbances happened.
     disturbed_at: [u64; 3],
-    /// Whether the last one was an operator's wish to drain a node.
+    /// Whether the last disturbance was a requested drain.
     last_is_drain: bool,
-    /// Whose trust ended last, and when.
+    /// The host whose trust ended last, and when.
     trust_ended: Option<(Host, u64)>,
-    /// Claims whose row was deleted.
+    /// The claims whose row was deleted.
     forgotten: BTreeSet<Target>,
-    /// Under which epoch each process did the chores of a claim last.
+    /// The last epoch under which each process performed the duties of a claim.
     led: BTreeMap<(Host, Target), (u32, Epoch)>,
-    /// When ZooKeeper was last in trouble.
+    /// When ZooKeeper last had a fault.
     zookeeper_at: u64,
     starts: u64,
-    /// Since when jobs have been waiting though a slot was free.
+    /// Since when jobs have been waiting although a slot was free.
     waits: BTreeMap<JobId, u64>,
 }
 
@@ -169,36 +169,36 @@ impl Judge {
         *self.occurred.entry(what).or_insert(0) += 1;
     }
 
-    /// Something is wrong.
+    /// Records a violation.
     pub(crate) fn found(&mut self, at: u64, rule: &'static str, what: String) {
         debug_assert!(Rule::named(rule).is_some(), "{rule} is not listed");
         self.violation.get_or_insert(Violation { at, rule, what });
     }
 
-    /// Something was done to the cluster that may cost it time.
+    /// Records an act that may cost the cluster time.
     pub(crate) fn disturbed(&mut self, now: u64, is_drain: bool) {
         self.disturbances += 1;
         self.last_is_drain = is_drain;
         self.disturbed_at = [self.disturbed_at[1], self.disturbed_at[2], now];
     }
 
-    /// Something was done to ZooKeeper, which must cost nothing.
+    /// Records an act on ZooKeeper, which must cost nothing.
     pub(crate) fn zookeeper(&mut self, now: u64, what: &'static str) {
         self.zookeeper_at = now;
         self.count(what);
     }
 
-    /// What the node is able to run has changed, or it has been written down.
+    /// Records that the capabilities of a node have changed or were written.
     pub(crate) fn ability_changed(&mut self, now: u64, node: NodeId) {
         self.changed_at.insert(node, now);
     }
 
-    /// The row of a claim was deleted: who does not know its epoch begins anew.
+    /// Records that the row of a claim was deleted. A node that does not know its epoch begins again from 0.
     pub(crate) fn forgot(&mut self, target: Target) {
         self.forgotten.insert(target);
     }
 
-    /// The metastore does not answer, or answers again.
+    /// Records that an outage of the metastore begins or ends.
     pub(crate) fn outage(&mut self, now: u64, is_out: bool) {
         if is_out {
             self.outage_began.get_or_insert(now);
@@ -212,12 +212,12 @@ impl Judge {
         }
     }
 
-    /// A client was told that its submit was accepted, as which job.
+    /// Records that a client's submit was acknowledged, and as which job.
     pub(crate) fn acknowledged(&mut self, key: u128, job: Option<JobId>) {
         self.acknowledged.insert(key, job);
     }
 
-    /// At the end of a run: everything acknowledged is there.
+    /// At the end of a run: checks that everything acknowledged exists.
     pub(crate) fn ended(&mut self, now: u64, store: &Store) {
         for (key, job) in &self.acknowledged {
             let accepted = self.accepted.get(key).copied();
@@ -228,19 +228,19 @@ impl Judge {
         }
     }
 
-    /// How long nothing has disturbed the cluster.
+    /// For how long nothing has disturbed the cluster.
     fn undisturbed_for(&self, now: u64) -> u64 {
         now - self.disturbed_at[2]
     }
 
-    /// How long a healthy cluster may need to find out about everything.
+    /// The time that a healthy cluster may need to learn of every change.
     fn round(&self) -> u64 {
         let timing = self.timing;
         (timing.timeout() + timing.interval()).scaled(100, 90).micros() + 5_000_000
     }
 }
 
-/// How many jobs of each project run, by their rows.
+/// The number of running jobs of each project, by their rows.
 fn running(store: &Store) -> BTreeMap<ProjectId, u32> {
     let mut running = BTreeMap::new();
     for row in store.open().filter(|row| row.state == JobState::Running) {
@@ -249,7 +249,7 @@ fn running(store: &Store) -> BTreeMap<ProjectId, u32> {
     running
 }
 
-/// Whether a node other than that one could take a job that requires `needs`.
+/// Whether a node other than `but` could take a job that requires `needs`.
 fn has_free_slot(store: &Store, but: NodeId, needs: Capabilities) -> bool {
     let mut held: BTreeMap<Member, u32> = BTreeMap::new();
     for holder in store.open().filter_map(|row| row.holder) {

@@ -1,26 +1,26 @@
-//! The simulator of Kirin: a world of faults around the real core, and a judge that watches every event.
+//! The simulator of Kirin: a world of faults around the real core, and a judge that checks every event.
 //!
-//! A run is a [`setup`] and a list of [`act`]s, both text. The [`world`] carries it out on one thread with integer time; the
-//! `judge` looks at every transaction and every order. Nothing here knows how the core decides: it is told facts, and its
-//! orders are carried out by the rules of the production shell.
+//! A run consists of a [`setup`] and a list of [`act`]s, both text. The [`world`] executes it on one thread with
+//! integer time. The `judge` checks every transaction and every effect. The simulator does not know how the core
+//! decides: it passes events to the core and carries out the effects by the rules of the production shell.
 //!
-//! | module | what is there |
+//! | module | contents |
 //! |---|---|
 //! | [`store`] | the model of the metastore: the contract as plain data |
 //! | [`zookeeper`] | the model of ZooKeeper: sessions, ephemeral nodes, watches |
-//! | [`setup`], [`act`] | what a run starts with, and what is done to it |
+//! | [`setup`], [`act`] | the initial state of a run, and the acts on it |
 //! | [`world`] | time, machines, clocks, links, executors, users |
-//! | [`rule`] | the rules that must hold, whatever happens |
-//! | `judge` | watching them |
+//! | [`rule`] | the rules that must always hold |
+//! | `judge` | checks the rules |
 //! | [`plant`], [`table`] | rules broken on purpose, to test the judge, and their table |
-//! | [`draw`], [`search`] | runs drawn from seeds, carried out |
-//! | [`hunt`], [`shrink`] | many seeds over all cores; the smallest script of those that fail |
-//! | `exhaustive` | every run of a small world |
-//! | [`explain`], [`picture`] | a run as a page to look at; the page is drawn by `kirin-picture` |
-//! | [`say`] | orders in a few words |
-//! | [`cluster`] | the words of stories |
-//! | `trace` | a run as a Parquet file, to be asked in SQL |
-//! | [`transcript`] | acts and the orders that they caused, as text |
+//! | [`draw`], [`search`] | draws runs from seeds, and executes them |
+//! | [`hunt`], [`shrink`] | runs many seeds on all cores; finds the smallest failing script |
+//! | `exhaustive` | explores every run of a small world |
+//! | [`explain`], [`picture`] | a run as a page; `kirin-picture` draws it |
+//! | [`describe`] | describes effects in a few words |
+//! | [`cluster`] | the vocabulary of stories |
+//! | `trace` | a run as a Parquet file, for queries in SQL |
+//! | [`transcript`] | acts and the resulting effects, as text |
 
 pub mod act;
 mod agenda;
@@ -49,7 +49,7 @@ pub mod zookeeper;
 pub use act::{Act, Host};
 pub use draw::Profile;
 pub use judge::Violation;
-pub use kirin_core::say;
+pub use kirin_core::describe;
 pub use kirin_picture as picture;
 pub use plant::Plant;
 pub use setup::Setup;

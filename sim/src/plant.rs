@@ -1,7 +1,7 @@
-//! Planted bugs: rules broken on purpose, each of which must trip one named rule of the judge. They test the tester.
+//! Planted bugs: rules broken on purpose, each of which must trip one named rule of the judge. They test the judge.
 //!
-//! Most of them happened to somebody: to Kylin in one of its four cluster designs, or to a rival; some are our own design with
-//! one safeguard removed. The numbers are those of their issue trackers.
+//! Most of them are bugs that occurred in practice: in one of Kylin's four cluster designs, or in a rival. Some remove
+//! one safeguard of our own design. The numbers refer to the issue trackers.
 
 use core::fmt;
 
@@ -9,64 +9,64 @@ pub use kirin_core::plant::Plant as CorePlant;
 
 use crate::draw::Profile;
 
-/// A rule that is broken, somewhere.
+/// A broken rule, in the core or around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plant {
-    /// The metastore grants a job whatever its epoch and holder.
+    /// The metastore grants a job regardless of its epoch and holder.
     TakeNotFenced,
-    /// The metastore accepts the result of a step from anybody.
+    /// The metastore accepts the result of a step from any member.
     CommitNotFenced,
-    /// The metastore accepts the end of an attempt from anybody.
+    /// The metastore accepts the end of an attempt from any member.
     FinishNotFenced,
-    /// The metastore grants a claim whatever its epoch and holder.
+    /// The metastore grants a claim regardless of its epoch and holder.
     ClaimNotFenced,
-    /// The metastore counts the beat of a member that is not alive.
+    /// The metastore accepts the beat of a member that is not alive.
     BeatNotScoped,
-    /// The metastore fences for silence though the member beat meanwhile.
+    /// The metastore fences a member for silence although it beat meanwhile.
     FenceIgnoresBeat,
-    /// The metastore says that the lists are as they were, without summing them up.
+    /// The metastore reports unchanged lists without computing the census.
     CensusNotTaken,
-    /// The metastore believes a witness that is not alive itself.
+    /// The metastore accepts evidence from a member that is not alive.
     FenceByTheDead,
     /// A takeover keeps the epoch.
     EpochKept,
-    /// A node that joins again is the same member as before.
+    /// A node that rejoins gets the same incarnation.
     IncarnationReused,
-    /// A node that joins again leaves its former life alive.
+    /// A node that rejoins leaves its earlier incarnation alive.
     ReplacedStaysAlive,
-    /// A key that comes again makes another job.
+    /// A repeated key creates another job.
     SubmitNotIdempotent,
-    /// A step's result is committed without looking at how many are.
+    /// A step is committed regardless of the number of committed steps.
     StepNotCounted,
-    /// The end of an attempt is accepted in every state of the job, from whoever held it under its epoch.
+    /// The end of an attempt is accepted in every state of the job, if the epoch matches.
     LateFinishRevives,
-    /// A result that is published is published again when its attempt says so twice.
+    /// A result is published again when its attempt reports its end twice.
     PublishedAgain,
-    /// A job that is handed back waits again in whatever state it was.
+    /// A job that is handed back waits again, regardless of its state.
     LateReleaseRevives,
     /// A job that is handed back loses its priority.
     PriorityForgotten,
-    /// The metastore grants a job to a member that is not able to run it.
+    /// The metastore grants a job to a member that cannot run it.
     GrantedToIncapable,
-    /// The metastore looks at no project's limit.
+    /// The metastore ignores the limits of projects.
     LimitIgnored,
     /// A job that is handed back keeps its place in its project.
     PlacesLeak,
-    /// A job that is over keeps a holder that is dead.
+    /// An ended job keeps a dead holder.
     DiscardedKept,
-    /// The metastore looks at no order.
+    /// The metastore ignores the order of jobs.
     OrderIgnored,
-    /// The metastore fails over to a replica that lags.
+    /// The metastore fails over to a lagging replica.
     FailoverLosesCommits,
-    /// Executors report that they stopped, and go on.
+    /// Executors report that they stopped, but continue.
     CancelIgnored,
-    /// A probe calls a host that does not answer a refusal.
+    /// A probe reports a host that does not answer as a refused connection.
     SilenceIsRefusal,
     /// A submit is acknowledged before its commit.
     AcknowledgedEarly,
     /// Members compare wall clocks.
     FastClockSteals,
-    /// A ZooKeeper session that ended is evidence of death.
+    /// The end of a ZooKeeper session counts as evidence of death.
     SessionIsLife,
     /// A process that loses its ZooKeeper session ends.
     SessionLossStopsNode,
@@ -83,11 +83,11 @@ pub struct Planting {
     pub name: &'static str,
     /// What is broken.
     pub plant: Plant,
-    /// The same, for people.
+    /// A description of what is broken.
     pub breaks: &'static str,
     /// The rule that must trip.
     pub rule: &'static str,
-    /// To whom it happened.
+    /// Where it occurred.
     pub history: &'static str,
 }
 
@@ -119,56 +119,56 @@ impl Plant {
         planting(
             "take-not-fenced",
             Self::TakeNotFenced,
-            "the metastore grants a job whatever its epoch and holder",
+            "the metastore grants a job regardless of its epoch and holder",
             "one-holder",
             "KYLIN-5857: RESUME stole a job that was alive on another node; xxl-job#1886, airflow#69336",
         ),
         planting(
             "claim-not-fenced",
             Self::ClaimNotFenced,
-            "the metastore grants a claim whatever its epoch and holder",
+            "the metastore grants a claim regardless of its epoch and holder",
             "one-holder",
             "chronos#411, kubernetes#44887: two leaders for a window of time",
         ),
         planting(
             "commit-not-fenced",
             Self::CommitNotFenced,
-            "the metastore accepts the result of a step from anybody",
+            "the metastore accepts the result of a step from any member",
             "stale-fence-refused",
             "KE-24110: a stale owner writes the job's status; camunda#57335: no fencing token",
         ),
         planting(
             "finish-not-fenced",
             Self::FinishNotFenced,
-            "the metastore accepts the end of an attempt from anybody",
+            "the metastore accepts the end of an attempt from any member",
             "stale-fence-refused",
             "KYLIN-4826: the runner writes the final state after it lost the job's lock; PowerJob#1104",
         ),
         planting(
             "beat-not-scoped",
             Self::BeatNotScoped,
-            "the metastore counts the beat of a member that is not alive",
+            "the metastore accepts the beat of a member that is not alive",
             "stale-fence-refused",
             "River's renewal matched every row; Oban had a false leader for 19 days",
         ),
         planting(
             "fence-by-the-dead",
             Self::FenceByTheDead,
-            "the metastore believes a witness that is not alive itself",
+            "the metastore accepts evidence from a member that is not alive",
             "stale-fence-refused",
-            "dolphinscheduler#16825: a server that came back fails others over",
+            "dolphinscheduler#16825: a server that returns fails others over",
         ),
         planting(
             "fence-ignores-beat",
             Self::FenceIgnoresBeat,
-            "the metastore fences for silence though the member beat meanwhile",
+            "the metastore fences a member for silence although it beat meanwhile",
             "no-false-takeover",
             "quartz#847, quartznet#2817: a peer is recovered before its own check-in, check-then-act",
         ),
         planting(
             "census-not-taken",
             Self::CensusNotTaken,
-            "the metastore says that the lists are as they were, without summing them up",
+            "the metastore reports unchanged lists without computing the census",
             "holder-leads",
             "our own shortened beats; Eureka's clients compare a hash code of the whole registry with each delta",
         ),
@@ -182,49 +182,49 @@ impl Plant {
         planting(
             "incarnation-reused",
             Self::IncarnationReused,
-            "a node that joins again is the same member as before",
+            "a node that rejoins gets the same incarnation",
             "epochs-grow",
-            "kylin.md §8.59: kill -9 and instant restart inherits the old lock; oban#862: a name is no incarnation",
+            "kylin.md §8.59: kill -9 and instant restart inherits the old lock; oban#862: a name is not an incarnation",
         ),
         planting(
             "replaced-stays-alive",
             Self::ReplacedStaysAlive,
-            "a node that joins again leaves its former life alive",
+            "a node that rejoins leaves its earlier incarnation alive",
             "one-life-per-node",
             "dolphinscheduler#17342: start times are compared instead of identities",
         ),
         planting(
             "submit-not-idempotent",
             Self::SubmitNotIdempotent,
-            "a key that comes again makes another job",
+            "a repeated key creates another job",
             "accepted-once",
             "xxl-job#370, #1262: a retried trigger is a second job; dolphinscheduler#2231",
         ),
         planting(
             "step-not-counted",
             Self::StepNotCounted,
-            "a step's result is committed without looking at how many are",
+            "a step is committed regardless of the number of committed steps",
             "no-step-done-twice",
-            "KYLIN-3554: an unfinished step is skipped; KYLIN-5434: callbacks come twice and late",
+            "KYLIN-3554: an unfinished step is skipped; KYLIN-5434: callbacks arrive twice and late",
         ),
         planting(
             "late-finish-revives",
             Self::LateFinishRevives,
-            "the end of an attempt is accepted in every state of the job, from whoever held it under its epoch",
+            "the end of an attempt is accepted in every state of the job, if the epoch matches",
             "over-is-over",
             "KYLIN-5434, KYLIN-5437: a late callback revives a discarded job; PowerJob#1104",
         ),
         planting(
             "published-again",
             Self::PublishedAgain,
-            "a result that is published is published again when its attempt says so twice",
+            "a result is published again when its attempt reports its end twice",
             "published-once",
             "xxl-job#370: a payment made twice; dolphinscheduler#8110: data doubled; elasticjob#671",
         ),
         planting(
             "late-release-revives",
             Self::LateReleaseRevives,
-            "a job that is handed back waits again in whatever state it was",
+            "a job that is handed back waits again, regardless of its state",
             "over-is-over",
             "KYLIN-5434: a paused or discarded job runs again because its old attempt reports late",
         ),
@@ -238,21 +238,21 @@ impl Plant {
         planting(
             "order-ignored",
             Self::OrderIgnored,
-            "the metastore looks at no order",
+            "the metastore ignores the order of jobs",
             "fifo",
             "KYLIN-6011: the slave's order lacks the creation time",
         ),
         planting(
             "granted-to-incapable",
             Self::GrantedToIncapable,
-            "the metastore grants a job to a member that is not able to run it",
+            "the metastore grants a job to a member that cannot run it",
             "only-capable-nodes-run",
             "a build taken by a node whose working directory had just become read-only",
         ),
         planting(
             "limit-ignored",
             Self::LimitIgnored,
-            "the metastore looks at no project's limit",
+            "the metastore ignores the limits of projects",
             "limits",
             "KYLIN-5349: concurrency per project is ignored; KE-43049: PENDING is not counted",
         ),
@@ -266,29 +266,29 @@ impl Plant {
         planting(
             "discarded-kept",
             Self::DiscardedKept,
-            "a job that is over keeps a holder that is dead",
+            "an ended job keeps a dead holder",
             "always-goes-on",
             "KE-41169: the lock of a discarded job is never released; graphile/worker#449",
         ),
         planting(
             "failover-loses-commits",
             Self::FailoverLosesCommits,
-            "the metastore fails over to a replica that lags",
+            "the metastore fails over to a lagging replica",
             "nothing-lost",
-            "dbos-py#716: a restart of the database in the middle loses work that was acknowledged",
+            "dbos-py#716: a restart of the database loses acknowledged work",
         ),
         // --- the shell and its surroundings ---
         planting(
             "cancel-ignored",
             Self::CancelIgnored,
-            "executors report that they stopped, and go on",
+            "executors report that they stopped, but continue",
             "one-live-attempt",
             "KYLIN-3106: shutdown instead of shutdownNow; KYLIN-4449: Spark runs on after a pause; KYLIN-5292",
         ),
         planting(
             "silence-is-refusal",
             Self::SilenceIsRefusal,
-            "a probe calls a host that does not answer a refusal",
+            "a probe reports a host that does not answer as a refused connection",
             "no-false-takeover",
             "dolphinscheduler#8110: a starved worker fakes its death; airflow#16573",
         ),
@@ -309,9 +309,9 @@ impl Plant {
         planting(
             "session-is-life",
             Self::SessionIsLife,
-            "a ZooKeeper session that ended is evidence of death",
+            "the end of a ZooKeeper session counts as evidence of death",
             "no-false-takeover",
-            "elasticjob#507, dolphinscheduler#16759: a master that lost ZooKeeper lives on beside its heir",
+            "elasticjob#507, dolphinscheduler#16759: a master that lost ZooKeeper continues together with its heir",
         ),
         planting(
             "session-loss-stops-node",
@@ -325,15 +325,15 @@ impl Plant {
             Self::AmbientChance,
             "a run depends on what ran before it in the same process",
             "same-seed-same-run",
-            "every simulator with a hash map or a clock that it does not own",
+            "common in simulators that use hash maps or the real clock",
         ),
         // --- trust ---
         planting(
             "lease-from-answer",
             Self::Core(CorePlant::LeaseFromAnswer),
-            "trust counts from the answer of a beat instead of from the question",
+            "trust counts from the answer of a beat instead of from the request",
             "trust-ends-early",
-            "Gray and Cheriton, 1989, read carelessly: a slow answer makes the lease longer",
+            "Gray and Cheriton, 1989, read carelessly: a slow answer extends the lease",
         ),
         planting(
             "no-trust-margin",
@@ -354,28 +354,28 @@ impl Plant {
             Self::Core(CorePlant::StartsWithoutTrust),
             "a member that does not trust itself begins attempts",
             "starts-with-trust",
-            "elasticjob#491: a node that is cut off goes on to trigger",
+            "elasticjob#491: a node that is cut off continues to trigger",
         ),
         planting(
             "renewal-gives-up",
             Self::Core(CorePlant::RenewalGivesUp),
-            "a beat that failed is not tried again",
+            "a failed beat is not retried",
             "always-goes-on",
             "KYLIN-5308: the renewal hangs for ever; KYLIN-5406: one exception ends the fetcher silently",
         ),
         planting(
             "one-failure-stops-work",
             Self::Core(CorePlant::OneFailureStopsWork),
-            "a beat that failed stops all attempts",
+            "a failed beat stops all attempts",
             "stops-for-a-reason",
             "kylin.md §8.29: one failed renewal kills all local jobs; nomad#5876",
         ),
         planting(
             "list-failure-stops-work",
             Self::Core(CorePlant::ListFailureStopsWork),
-            "a list of jobs that could not be read stops all attempts",
+            "a failed read of the list of jobs stops all attempts",
             "stops-for-a-reason",
-            "KYLIN-4607: a fetch that failed kills jobs that run",
+            "KYLIN-4607: a failed fetch kills running jobs",
         ),
         // --- life and death ---
         planting(
@@ -383,7 +383,7 @@ impl Plant {
             Self::Core(CorePlant::JoinBeforeEnded),
             "a fenced member joins again while its former attempts still run",
             "one-live-attempt",
-            "dolphinscheduler#4840: a quick restart beside what still runs",
+            "dolphinscheduler#4840: a quick restart while old work still runs",
         ),
         planting(
             "never-joins-again",
@@ -409,23 +409,23 @@ impl Plant {
         planting(
             "alive-by-node",
             Self::Core(CorePlant::AliveByNode),
-            "a holder is alive if any member of its node is",
+            "a holder counts as alive if any incarnation of its node is",
             "always-goes-on",
-            "oban#862: a name that is used again, its orphans are never rescued",
+            "oban#862: a reused name, whose orphans are never rescued",
         ),
         planting(
             "exit-ignored",
             Self::Core(CorePlant::ExitIgnored),
-            "a broken link is looked into by nobody",
+            "a broken link does not cause a probe",
             "takeover-in-time",
-            "temporalio#1012, PowerJob#727: a worker that is gone is seen by its timeout only; kylin.md §8.57: 260 s",
+            "temporalio#1012, PowerJob#727: a dead worker is detected only by its timeout; kylin.md §8.57: 260 s",
         ),
         planting(
             "nobody-watches",
             Self::Core(CorePlant::NobodyWatches),
-            "members are watched by nobody",
+            "no member is watched",
             "takeover-in-time",
-            "river#1258: jobs of the dead run for 91 days; dolphinscheduler#13355: a master dies during a failover",
+            "river#1258: jobs of dead clients run for 91 days; dolphinscheduler#13355: a master dies during a failover",
         ),
         planting(
             "link-is-life",
@@ -437,43 +437,43 @@ impl Plant {
         planting(
             "blind-counts",
             Self::Core(CorePlant::BlindCounts),
-            "silence counts also while the observer could not read",
+            "silence counts even while the observer could not read",
             "no-false-takeover",
-            "river#682; an observer that slept wakes up and calls everybody dead: nomad#10953",
+            "river#682; an observer that slept wakes up and declares all others dead: nomad#10953",
         ),
         planting(
             "unknown-is-done",
             Self::Core(CorePlant::UnknownIsDone),
-            "the commit of a step counts as done when nobody knows",
+            "a commit with an unknown outcome counts as done",
             "no-step-done-twice",
             "KE-14248: the update's timeout is too short, the state is unknown afterwards",
         ),
         planting(
             "restarts-from-zero",
             Self::Core(CorePlant::RestartsFromZero),
-            "whoever takes a job over does it from its first step",
+            "a takeover starts from the job's first step",
             "no-step-done-twice",
-            "elasticjob#671, dolphinscheduler#13283: a failover runs what was done already",
+            "elasticjob#671, dolphinscheduler#13283: a failover repeats completed work",
         ),
         // --- the queue ---
         planting(
             "newest-first",
             Self::Core(CorePlant::NewestFirst),
-            "a waiting job that was heard of last starts first",
+            "the waiting job that was heard of last starts first",
             "fifo",
             "KYLIN-6011: strict order inside project and priority was not kept",
         ),
         planting(
             "head-of-line",
             Self::Core(CorePlant::HeadOfLine),
-            "a full project holds up the others on its queue",
+            "a full project blocks the others on its queue",
             "fairness",
-            "KYLIN-5874: one project fills the limit and starves the others",
+            "KYLIN-5874: one project uses up the limit and starves the others",
         ),
         planting(
             "edges-only",
             Self::Core(CorePlant::EdgesOnly),
-            "lists of jobs are read once, and what waits elsewhere is never looked at: news alone moves jobs",
+            "the list of jobs is read only once, and other queues are never checked: only nudges move jobs",
             "fairness",
             "KYLIN-2858, KYLIN-5652: lost or swapped events leave a scheduler dead; airflow#13542",
         ),
@@ -487,66 +487,66 @@ impl Plant {
         planting(
             "incapable-takes",
             Self::Core(CorePlant::IncapableTakes),
-            "a node takes jobs that it is not able to run",
+            "a node takes jobs that it cannot run",
             "only-capable-nodes-run",
             "a node without kirin.command.enabled took command jobs and failed each of them",
         ),
         planting(
             "begins-while-draining",
             Self::Core(CorePlant::BeginsWhileDraining),
-            "a node that drains begins what it is granted",
+            "a draining node begins the attempts that it is granted",
             "draining-begins-nothing",
-            "our own: of twelve small changes one that only unit tests noticed",
+            "our own: one of twelve small mutations, noticed only by unit tests",
         ),
         planting(
             "query-takes",
             Self::Core(CorePlant::QueryTakes),
-            "a node of the role query takes jobs",
+            "a node with the role query takes jobs",
             "query-nodes-run-nothing",
             "KYLIN-5862: the slave picks jobs that it must not run; river#336",
         ),
         planting(
             "ignores-load",
             Self::Core(CorePlant::IgnoresLoad),
-            "jobs are placed by score alone, whatever the loads",
+            "jobs are placed by score alone, regardless of the loads",
             "balanced",
             "a hash ring of 160 points: the busiest node has 1.41 times the mean",
         ),
         planting(
             "not-sticky",
             Self::Core(CorePlant::NotSticky),
-            "waiting jobs are placed anew whenever they are seen",
+            "waiting jobs are placed again whenever they are seen",
             "least-movement",
-            "nomad#2453: one change and everything is allocated anew",
+            "nomad#2453: one change reallocates everything",
         ),
         // --- leadership ---
         planting(
             "leader-idle",
             Self::Core(CorePlant::LeaderIdle),
-            "a member that is granted a claim which another held does not go to work",
+            "a member that is granted another member's claim does not start its duties",
             "holder-leads",
             "KYLIN-3834: a leader is elected and no scheduler runs on it; river#1161, dkron#998",
         ),
         planting(
             "believes-without-row",
             Self::Core(CorePlant::BelievesWithoutRow),
-            "a member goes on to believe in a claim whose row is gone",
+            "a member keeps believing in a claim whose row is gone",
             "holder-leads",
             "our own: the leader's row was deleted by hand, and there was no leader until a node joined",
         ),
         planting(
             "claim-goes-back",
             Self::Core(CorePlant::ClaimGoesBack),
-            "an older list takes a member back to an earlier holder of a claim",
+            "an older list makes a member believe in an earlier holder of a claim",
             "holder-leads",
-            "our own: of twelve small changes the one that no test noticed",
+            "our own: one of twelve small mutations, noticed by no test",
         ),
         planting(
             "leads-for-ever",
             Self::Core(CorePlant::LeadsForEver),
-            "a member goes on with its chores when it does not hold the claim any more",
+            "a member continues its duties after it has lost the claim",
             "holder-leads",
-            "KYLIN-3106: leadership is lost and the jobs go on; client-go#595",
+            "KYLIN-3106: leadership is lost and the jobs continue; client-go#595",
         ),
     ];
 

@@ -1,6 +1,7 @@
-//! Searching: a seed is a run. A run that fails is shrunk to a few acts and written down as text.
+//! Searching: each seed gives a run. A failing run is shrunk to a few acts and written as text.
 //!
-//! Two phases: anything goes, then everything is healed and what was accepted must be over within a bound.
+//! A run has two phases: first anything may happen; then everything is healed, and all accepted jobs must end within a
+//! bound.
 
 use std::collections::BTreeMap;
 
@@ -13,47 +14,47 @@ use crate::plant::{Plant, Planting};
 use crate::setup::Setup;
 use crate::world::{Line, Watcher, World};
 
-/// A setup and what is done to it: all that a run is.
+/// A setup and a list of acts, which define a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// What it starts with.
+    /// The setup.
     pub setup: Setup,
-    /// What is done, in order.
+    /// The acts, in order.
     pub acts: Vec<Act>,
 }
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// What was wrong, if anything.
+    /// The violation, if there was one.
     pub violation: Option<Violation>,
-    /// How much time passed in it.
+    /// The simulated time.
     pub simulated: Span,
-    /// How many things happened.
+    /// The number of events.
     pub events: u64,
-    /// Equal runs have equal digests.
+    /// The digest; equal runs have equal digests.
     pub digest: u64,
     /// How often each situation occurred.
     pub occurred: BTreeMap<&'static str, u64>,
 }
 
 impl Script {
-    /// The run that a seed stands for.
+    /// The run of a seed.
     pub fn of_seed(seed: u64) -> Self {
         Self::drawn(seed, Profile::Swarm)
     }
 
-    /// The run that a seed stands for in that profile.
+    /// The run of a seed in a profile.
     pub fn drawn(seed: u64, profile: Profile) -> Self {
         let setup = draw::setup(seed, profile);
         let acts = draw::acts(&setup, profile);
         Self { setup, acts }
     }
 
-    /// Reads a script: the setup in the first line that is no comment, then one act a line.
+    /// Parses a script: the first line that is not a comment is the setup, and each further line an act.
     ///
     /// # Errors
-    /// The first line that can't be read, with the reason.
+    /// The first line that cannot be parsed, with the reason.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let first = lines.next().ok_or("a script starts with its setup")?;
@@ -62,12 +63,12 @@ impl Script {
         Ok(Self { setup, acts })
     }
 
-    /// Carries it out, heals everything, and waits for the end.
+    /// Runs the script, heals everything, and waits for the end.
     pub fn run(&self, plant: Option<Plant>) -> Verdict {
         self.carry_out(World::new(self.setup.clone(), plant)).0
     }
 
-    /// Carries it out twice: the same setup and acts are the same run.
+    /// Runs the script twice. Both runs must be equal.
     pub fn run_twice(&self, plant: Option<Plant>) -> Verdict {
         let mut verdict = self.run(plant);
         *verdict.occurred.entry("ran twice").or_insert(0) += 1;
@@ -79,7 +80,7 @@ impl Script {
         verdict
     }
 
-    /// The same, keeping every order, and what the nodes say of themselves in the end.
+    /// Runs the script, and also returns every effect and the final view of each node.
     pub fn trace(&self, plant: Option<Plant>) -> (Verdict, Vec<Line>, Vec<String>) {
         let mut world = World::new(self.setup.clone(), plant);
         world.record();
@@ -87,7 +88,7 @@ impl Script {
         (verdict, world.recorded(), world.sights())
     }
 
-    /// The same, shown to that watcher.
+    /// Runs the script with a watcher.
     pub fn watched(&self, plant: Option<Plant>, watcher: Box<dyn Watcher>) -> Verdict {
         let mut world = World::new(self.setup.clone(), plant);
         world.show_to(watcher);
@@ -106,7 +107,7 @@ impl Script {
         (verdict, world)
     }
 
-    /// Carries it out in a world that was made for it, heals everything, and waits for the end.
+    /// Runs the script in an existing world, heals everything, and waits for the end.
     pub(crate) fn carry_out_in(&self, world: &mut World) {
         for act in &self.acts {
             world.act(act);
@@ -136,15 +137,15 @@ impl Script {
 }
 
 impl World {
-    /// Heals everything and waits until all that was accepted is over, or nothing has moved for too long.
+    /// Heals everything and waits until all accepted jobs have ended, or until there was no progress for too long.
     pub fn heal_and_wait(&mut self) {
         self.act(&Act::HealAll);
         let (mut left, mut progress, mut work) = (self.longest_pause(), self.progress(), self.work_left());
-        // What it takes at most to do everything one after the other.
+        // The maximum time for doing everything sequentially.
         let mut promised = self.now() + left + work;
         let pace = Span::from_secs(5);
         loop {
-            // An operator starts again what has left.
+            // An operator restarts the nodes that have left.
             for host in self.hosts() {
                 self.act(&Act::Start(host));
             }
@@ -157,7 +158,7 @@ impl World {
                 break;
             }
             let before = core::mem::replace(&mut progress, self.progress());
-            // A job that was accepted or restarted only now adds to it.
+            // A job that was accepted or restarted only recently adds to it.
             let more = Span::from_micros(self.work_left().micros().saturating_sub(work.micros()));
             (work, promised) = (self.work_left(), promised + more);
             if before != progress && self.now() <= promised {
@@ -172,7 +173,7 @@ impl World {
         self.end();
     }
 
-    /// What a healed cluster may need to find every death, and then to do the longest step.
+    /// The time that a healed cluster may need to detect every death and then to do the longest step.
     fn longest_pause(&self) -> Span {
         let timing = self.setup().timing;
         let round = timing.timeout() + timing.interval();

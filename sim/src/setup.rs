@@ -1,8 +1,8 @@
-//! What a run starts with: the cluster, its clocks and its weather. Written as one line, or drawn from a seed.
+//! The setup of a run: the cluster, its clocks and its weather. Written as one line, or drawn from a seed.
 //!
-//! *Weather* is chance on the ways between machines; what is done on purpose is an [`Act`](crate::act::Act). The swarm
-//! switches about half of the kinds of weather off in each run (Groce et al., "Swarm Testing", 2012): a run with every fault
-//! at once hides what a run with one fault shows.
+//! *Weather* is chance on the paths between machines; deliberate faults are [`Act`](crate::act::Act)s. The swarm
+//! switches off about half of the kinds of weather in each run (Groce et al., "Swarm Testing", 2012), because a run
+//! with every fault hides what a run with one fault shows.
 
 use core::fmt;
 use core::str::FromStr;
@@ -12,62 +12,62 @@ use kirin_core::{Capabilities, Role, Span, Timing};
 use crate::act::{role, role_name, span};
 use crate::dice::Dice;
 
-/// Chance on the ways between machines. Probabilities are parts per million, times are microseconds.
+/// Chance on the paths between machines. Probabilities are parts per million, times are microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weather {
-    /// One way to the metastore: the least and the most it usually takes.
+    /// The usual minimum and maximum latency of one way to the metastore.
     pub store_us: (u64, u64),
     /// How often a way takes up to `tail_us` instead.
     pub tail_ppm: u64,
-    /// The longest way.
+    /// The maximum latency.
     pub tail_us: u64,
     /// How often a request never reaches the metastore.
     pub lose_request_ppm: u64,
     /// How often the reply is lost after the commit.
     pub lose_reply_ppm: u64,
-    /// How often a request is given up by the shell and lands much later.
+    /// How often a request lands long after the shell's timeout.
     pub late_ppm: u64,
-    /// How much later.
+    /// How much later it lands.
     pub late_us: u64,
-    /// How often the metastore rolls a request back and says so.
+    /// How often the metastore rolls a request back and reports that.
     pub rollback_ppm: u64,
-    /// One way between two nodes.
+    /// The latency of one way between two nodes.
     pub link_us: (u64, u64),
     /// How often a nudge is lost.
     pub lose_nudge_ppm: u64,
-    /// How often a nudge comes twice.
+    /// How often a nudge arrives twice.
     pub double_nudge_ppm: u64,
     /// How long an executor takes to stop.
     pub stop_us: (u64, u64),
     /// How often a way between two nodes takes up to `link_tail_us` instead.
     pub link_tail_ppm: u64,
-    /// The longest way between two nodes.
+    /// The maximum latency between two nodes.
     pub link_tail_us: u64,
-    /// How often a process does not hear that ZooKeeper's list changed.
+    /// How often a process is not told that ZooKeeper's list has changed.
     pub lose_watch_ppm: u64,
-    /// How often a request that hangs in the metastore is carried out when it moves again.
+    /// How often a request that hangs in the metastore is executed after the outage.
     pub hung_lands_ppm: u64,
     /// How often an external attempt outlives the process that began it.
     pub orphan_ppm: u64,
 }
 
-/// A monotonic clock: where it starts, and by how many parts per million it is fast.
+/// A monotonic clock: its initial value, and its rate error in parts per million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// What it shows when the process starts.
+    /// Its value when the process starts.
     pub offset_us: u64,
     /// Its rate error.
     pub ppm: i64,
 }
 
-/// What a run starts with.
+/// The initial state of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// The source of all chance.
+    /// The seed of all random choices.
     pub seed: u64,
     /// The role of each host.
     pub roles: Vec<Role>,
-    /// What each host is able to run.
+    /// The capabilities of each host.
     pub can: Vec<Capabilities>,
     /// How many attempts a node runs at once.
     pub slots: u32,
@@ -75,22 +75,22 @@ pub struct Setup {
     pub limits: Vec<u32>,
     /// The heart-beat settings.
     pub timing: Timing,
-    /// Whether jobs start in strict order over all nodes.
+    /// Whether jobs start in strict order across all nodes.
     pub in_order: bool,
     /// Whether only the leader runs jobs.
     pub leader_only: bool,
-    /// How long a ZooKeeper session outlives its last sign of life; no time at all: there is no ZooKeeper.
+    /// How long a ZooKeeper session outlives its last sign of life; zero means that there is no ZooKeeper.
     pub zookeeper: Span,
     /// The version of the program on each host, 1 or 2.
     pub versions: Vec<u8>,
     /// The clock of each host.
     pub clocks: Vec<Clock>,
-    /// Chance on the ways.
+    /// The weather.
     pub weather: Weather,
 }
 
 impl Weather {
-    /// Nothing goes wrong, and everything takes its usual time.
+    /// No faults, and usual latencies.
     pub const fn calm() -> Self {
         Self {
             store_us: (500, 2_000),
@@ -113,7 +113,7 @@ impl Weather {
         }
     }
 
-    /// Every number by its name.
+    /// All numbers by name.
     fn fields(&mut self) -> [(&'static str, &mut u64); 19] {
         [
             ("store_us_min", &mut self.store_us.0),
@@ -166,10 +166,10 @@ impl Weather {
             orphan_ppm: maybe(1_000_000),
             ..Self::calm()
         };
-        // Delays beyond the timeouts that they attack.
+        // Delays longer than the timeouts that they attack.
         weather.tail_us = match dice.below(2) {
             0 => dice.between(10_000, timeout * 2),
-            // And such that the shell just waits for them.
+            // Delays for which the shell waits just long enough.
             _ => timing.ask_timeout().micros(),
         };
         weather.late_us = dice.between(10_000, timeout * 3);
@@ -186,7 +186,7 @@ impl Weather {
 }
 
 impl Setup {
-    /// A calm cluster of that many nodes that do everything, with Kylin's defaults and good clocks.
+    /// A calm cluster of this many nodes with the role all, Kylin's defaults and good clocks.
     pub fn of(nodes: u32) -> Self {
         Self {
             seed: 1,
@@ -204,7 +204,7 @@ impl Setup {
         }
     }
 
-    /// Everything drawn from the seed.
+    /// Draws everything from the seed.
     pub fn swarm(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "setup");
         let nodes = dice.between(2, 6);
@@ -222,7 +222,7 @@ impl Setup {
         let can = abilities(seed, &roles);
         let (timeout, interval) = [(60, 30), (60, 10), (10, 3), (3, 1)][dice.below(4) as usize];
         let timing = Timing::new(Span::from_secs(timeout), Span::from_secs(interval)).expect("a safe pair");
-        // Rates within the bound in most runs, beyond it in some.
+        // Rate errors within the bound in most runs, beyond it in some.
         let worst: u64 = *dice.pick(&[0, 200, 49_000, 49_000, 300_000]).expect("not empty");
         let clocks = roles
             .iter()
@@ -253,7 +253,7 @@ impl Setup {
             weather,
         };
         if setup.leader_only {
-            // What the leader can't run, none can.
+            // If the leader cannot run a job, no node can.
             setup.can.fill(Capabilities::ALL);
         }
         setup
@@ -321,12 +321,12 @@ impl FromStr for Setup {
         let kind = words.next();
         let pairs: Vec<_> = words.map(|w| w.split_once('=').unwrap_or((w, ""))).collect();
         let find = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        let number = |word: &str| word.parse::<u64>().map_err(|_| "a number is expected");
+        let number = |word: &str| word.parse::<u64>().map_err(|_| "expected a number");
         let seed = number(find("seed").unwrap_or("1"))?;
         match kind {
             Some("swarm") => return Ok(Self::swarm(seed)),
             Some("cluster") => {}
-            _ => return Err("a run starts with `cluster …` or `swarm seed=…`"),
+            _ => return Err("expected `cluster …` or `swarm seed=…`"),
         }
         let mut setup = Self { seed, ..Self::of(number(find("nodes").unwrap_or("3"))? as u32) };
         for (key, value) in &pairs {
@@ -341,7 +341,7 @@ impl FromStr for Setup {
                 "roles" => {
                     let roles: Vec<_> = value.split(',').map(role).collect::<Result<_, _>>()?;
                     if roles.len() != setup.roles.len() {
-                        return Err("one role for each node");
+                        return Err("expected one role per node");
                     }
                     setup.roles = roles;
                 }
@@ -351,21 +351,20 @@ impl FromStr for Setup {
                         .map(|n| number(n).map(|n| Capabilities(n as u32)))
                         .collect::<Result<_, _>>()?;
                     if can.len() != setup.roles.len() {
-                        return Err("one set of capabilities for each node");
+                        return Err("expected one set of capabilities per node");
                     }
                     setup.can = can;
                 }
                 "timing" => {
                     let (timeout, interval) = value.split_once('/').ok_or("timing=60s/30s")?;
-                    setup.timing =
-                        Timing::new(span(timeout)?, span(interval)?).map_err(|_| "the timing is not safe")?;
+                    setup.timing = Timing::new(span(timeout)?, span(interval)?).map_err(|_| "the timing is unsafe")?;
                 }
                 "zookeeper" => setup.zookeeper = span(value)?,
                 "versions" => {
                     let versions: Vec<_> =
                         value.split(',').map(|n| number(n).map(|n| n as u8)).collect::<Result<_, _>>()?;
                     if versions.len() != setup.versions.len() {
-                        return Err("one version for each node");
+                        return Err("expected one version per node");
                     }
                     setup.versions = versions;
                 }
@@ -379,7 +378,7 @@ impl FromStr for Setup {
                 }
                 _ => {
                     return Err(
-                        "known are seed, nodes, slots, roles, can, limits, timing, in_order, leader_only, zookeeper, versions, clocks and the weather",
+                        "the known options are seed, nodes, slots, roles, can, limits, timing, in_order, leader_only, zookeeper, versions, clocks and the weather",
                     );
                 }
             }
@@ -391,8 +390,8 @@ impl FromStr for Setup {
 /// The capabilities that jobs of a drawn run may require.
 pub(crate) const DRAWN: [Capabilities; 2] = [Capabilities(1), Capabilities(2)];
 
-/// What each host is able to run: in most runs everything, in the others each lacks something now and then. What one lacks
-/// another job node has.
+/// The capabilities of each host. In most runs every host has all; in the others some hosts lack one occasionally,
+/// which another job node has.
 pub(crate) fn abilities(seed: u64, roles: &[Role]) -> Vec<Capabilities> {
     let mut dice = Dice::new(seed, "abilities");
     let mut can = vec![Capabilities::ALL; roles.len()];
@@ -421,10 +420,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setup_reads_back_as_it_is_written() {
+    fn a_setup_parses_to_itself_after_printing() {
         for seed in 1..100 {
             let setup = Setup::swarm(seed);
-            let again: Setup = setup.to_string().parse().expect("it reads back");
+            let again: Setup = setup.to_string().parse().expect("it parses");
             assert_eq!(again, setup);
         }
         let line = "cluster seed=7 nodes=3 slots=2 roles=all,job,query can=3,1,0 limits=1 timing=10s/3s in_order lose_nudge_ppm=9";

@@ -1,8 +1,9 @@
-//! Shrinking: the smallest script that still does what the big one did.
+//! Shrinking: finds the smallest script that still has the same effect.
 //!
-//! First acts are dropped, in halves, quarters and so on down to one at a time (delta debugging; Zeller and Hildebrandt, 2002).
-//! Then what is left is made plainer: no weather, good clocks, fewer nodes, shorter waits. Each change is kept only if the
-//! script still does it, and all is tried again until nothing gets smaller. What remains is for people to read.
+//! First it drops acts, in halves, quarters and so on down to single ones (delta debugging; Zeller and Hildebrandt,
+//! 2002). Then it simplifies the rest: no weather, good clocks, fewer nodes, shorter waits. A change is kept only if
+//! the script still has the effect. All changes are tried again until nothing gets smaller. The result is meant to be
+//! read.
 
 use kirin_core::Span;
 
@@ -10,10 +11,10 @@ use crate::act::{Act, Work};
 use crate::search::Script;
 use crate::setup::{Setup, Weather};
 
-/// At most so many runs are spent: a script of thousands of acts is small enough before it is the smallest.
+/// The maximum number of runs. A script of thousands of acts becomes small enough long before it is minimal.
 const RUNS_MAX: u32 = 4_000;
 
-/// The smallest script that can be found for which `still` holds, starting from one for which it does.
+/// Returns the smallest script found for which `still` holds, starting from one for which it holds.
 pub fn smallest(script: &Script, still: impl FnMut(&Script) -> bool) -> Script {
     let mut shrinking = Shrinking { best: script.clone(), still, runs: 0 };
     loop {
@@ -35,7 +36,7 @@ struct Shrinking<F> {
 }
 
 impl<F: FnMut(&Script) -> bool> Shrinking<F> {
-    /// Keeps the other script if it still does it.
+    /// Keeps the other script if it still has the effect.
     fn keep_if(&mut self, other: Script) -> bool {
         if other == self.best || self.runs >= RUNS_MAX {
             return false;
@@ -103,7 +104,7 @@ impl<F: FnMut(&Script) -> bool> Shrinking<F> {
         self.keep_if(other);
     }
 
-    /// The last nodes go first: the others keep their numbers. An act at a node that is not there does nothing.
+    /// The last nodes are dropped first, so the others keep their numbers. An act on a missing node does nothing.
     fn drop_nodes(&mut self) {
         while self.best.setup.nodes() > 1 {
             let mut other = self.best.clone();
@@ -142,7 +143,7 @@ impl<F: FnMut(&Script) -> bool> Shrinking<F> {
         }
     }
 
-    /// Whole seconds, then halves.
+    /// Shortens a span to whole seconds, then by halves.
     fn shorten(&mut self, span: Span, set: impl Fn(&mut Script, Span)) {
         let mut span = span;
         let whole = Span::from_secs(span.micros().div_ceil(1_000_000));
@@ -172,7 +173,7 @@ mod tests {
     use crate::act::Host;
 
     #[test]
-    fn what_does_not_matter_goes() {
+    fn irrelevant_acts_are_dropped() {
         let script = Script::of_seed(7);
         let mut script = Script { acts: script.acts, ..script };
         script.acts.insert(script.acts.len() / 2, Act::Kill(Host(2)));

@@ -1,10 +1,10 @@
-//! The model of the metastore: the contract of [`kirin_core::ask`], answered by plain data.
+//! The model of the metastore: the contract of [`kirin_core::ask`] on plain data.
 //!
-//! One call is one transaction. The words of the contract are taken literally; the state of a job moves only by
-//! [`JobState::after`]. A member that stops being alive (left, fenced, replaced) loses in the same transaction every job
-//! that it holds and whose state isn't RUNNING: such a job needs no heir, only the news that nobody works on it.
+//! One call is one transaction. The model follows the contract literally, and the state of a job changes only by
+//! [`JobState::after`]. When a member stops being alive (left, fenced, replaced), the same transaction clears it as the
+//! holder of every job that is not RUNNING. Such a job needs no heir.
 //!
-//! Latency, lost replies and outages are not here; they belong to the way to the metastore ([`crate::world`]).
+//! Latency, lost replies and outages are not here; they belong to the path to the metastore ([`crate::world`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,16 +28,16 @@ pub struct Store {
     incarnations: BTreeMap<NodeId, u32>,
     claims: BTreeMap<Target, ClaimRow>,
     projects: BTreeMap<ProjectId, u32>,
-    /// Jobs that are not over, or are over but still held.
+    /// Jobs that have not ended, or have ended but still have a holder.
     open: BTreeMap<JobId, JobRow>,
-    /// All others.
-    over: BTreeMap<JobId, JobRow>,
-    /// The number of the job that was accepted last.
+    /// All other jobs.
+    ended: BTreeMap<JobId, JobRow>,
+    /// The number of the last accepted job.
     issued: JobId,
     running: BTreeMap<ProjectId, u32>,
     keys: BTreeMap<u128, JobId>,
     plant: Option<Plant>,
-    /// What a planted bug falls back to when the metastore fails over.
+    /// The lagging replica to which a planted bug fails over.
     behind: Option<(Box<Self>, u32)>,
 }
 
@@ -47,18 +47,18 @@ impl Store {
         Self { projects: projects.into_iter().map(|p| (p.id, p.limit)).collect(), ..Self::default() }
     }
 
-    /// Makes one more project.
+    /// Adds a project.
     pub fn add_project(&mut self, project: ProjectRow) {
         self.projects.insert(project.id, project.limit);
     }
 
-    /// The next job gets this number. A metastore issues numbers as it likes: they may have gaps, and one that was issued
-    /// later may be seen earlier.
+    /// Sets the number of the next job. A metastore may leave gaps in the numbers, and a number that was issued later
+    /// may become visible earlier.
     pub fn number_next(&mut self, id: JobId) {
         self.issued = JobId(id.0 - 1);
     }
 
-    /// The row of a claim is deleted, by hand or because the metastore was restored from a backup.
+    /// Deletes the row of a claim, as by hand or by a restore from a backup.
     pub fn forget(&mut self, target: Target) {
         self.claims.remove(&target);
     }
@@ -72,7 +72,7 @@ impl Store {
         self.plant == Some(plant)
     }
 
-    /// Another server takes over. It has every transaction that was answered.
+    /// Another server takes over. It has every answered transaction.
     pub fn fail_over(&mut self) {
         if self.planted(Plant::FailoverLosesCommits)
             && let Some((behind, _)) = self.behind.take()
@@ -82,7 +82,7 @@ impl Store {
         }
     }
 
-    /// A planted bug keeps a replica that lags.
+    /// Keeps a lagging replica for a planted bug.
     fn replicate(&mut self) {
         let lag = self.behind.as_ref().map_or(u32::MAX, |(_, lag)| *lag);
         if lag >= 30 {
@@ -95,25 +95,25 @@ impl Store {
 
     /// The row of a job.
     pub fn job(&self, id: JobId) -> Option<&JobRow> {
-        self.open.get(&id).or_else(|| self.over.get(&id))
+        self.open.get(&id).or_else(|| self.ended.get(&id))
     }
 
     /// The rows of all jobs that were ever accepted, sorted by id.
     pub fn jobs(&self) -> impl Iterator<Item = &JobRow> {
-        let (mut open, mut over) = (self.open.values().peekable(), self.over.values().peekable());
-        core::iter::from_fn(move || match (open.peek(), over.peek()) {
-            (Some(one), Some(other)) if other.id < one.id => over.next(),
+        let (mut open, mut ended) = (self.open.values().peekable(), self.ended.values().peekable());
+        core::iter::from_fn(move || match (open.peek(), ended.peek()) {
+            (Some(one), Some(other)) if other.id < one.id => ended.next(),
             (Some(_), _) => open.next(),
-            (None, _) => over.next(),
+            (None, _) => ended.next(),
         })
     }
 
-    /// The rows of the jobs that are not over, or are over but still held; sorted by id.
+    /// The rows of the jobs that have not ended, or have ended but still have a holder; sorted by id.
     pub fn open(&self) -> impl Iterator<Item = &JobRow> {
         self.open.values()
     }
 
-    /// The row of a member, dead ones included.
+    /// The row of a member, even of a dead one.
     pub fn member(&self, member: Member) -> Option<&MemberRow> {
         self.members.get(&member)
     }
@@ -128,7 +128,7 @@ impl Store {
         self.claims.get(&target)
     }
 
-    /// How many jobs of the project run at once, and how many may.
+    /// How many jobs of the project run, and its limit.
     pub fn load(&self, project: ProjectId) -> (u32, u32) {
         let running = self.running.get(&project).copied().unwrap_or(0);
         (running, self.projects.get(&project).copied().unwrap_or(0))
@@ -139,7 +139,7 @@ impl Store {
         self.projects.iter().map(|(id, limit)| ProjectRow { id: *id, limit: *limit })
     }
 
-    /// Whether the metastore calls the member alive.
+    /// Whether the member is alive according to the metastore.
     pub fn is_alive(&self, member: Member) -> bool {
         self.alive.contains(&member)
     }
@@ -148,7 +148,7 @@ impl Store {
         self.members.get(&member).is_some_and(|row| row.state == MemberState::Up)
     }
 
-    /// Whether the member has what the job requires.
+    /// Whether the member has the capabilities that the job requires.
     pub fn can_run(&self, member: Member, row: &JobRow) -> bool {
         self.members.get(&member).is_some_and(|member| member.can.covers(row.needs))
     }
@@ -162,7 +162,7 @@ impl Store {
         running >= limit
     }
 
-    /// One transaction. `name` is the name under which a joining node is known, as the shell adds it.
+    /// Performs one transaction. `name` identifies a joining node; the shell adds it.
     pub fn ask(&mut self, name: NodeId, ask: &Ask) -> Answer {
         if self.planted(Plant::FailoverLosesCommits) {
             self.replicate();
@@ -308,13 +308,13 @@ impl Store {
         }
     }
 
-    /// What the lists sum up to.
+    /// The census of the lists.
     pub fn census(&self) -> Census {
         let (members, claims) = (self.living().copied().collect::<Vec<_>>(), self.claims.values().copied());
         Census::of(&members, &claims.collect::<Vec<_>>(), &self.projects().collect::<Vec<_>>())
     }
 
-    /// The beats that are enough if the lists are what the asker believes.
+    /// The brief answer to a beat, if the lists match the sender's census.
     pub fn beats(&self, brief: &Brief) -> Option<Answer> {
         let is_same = self.census() == brief.census;
         let beats = self.living().filter(|row| brief.of.contains(&row.member)).map(|row| (row.member, row.beat));
@@ -474,7 +474,7 @@ impl Store {
         })
     }
 
-    /// Changes the row where `fits` and `to` let it; keeps the indexes right.
+    /// Changes the row if `fits` and `to` allow it, and keeps the indexes up to date.
     fn change(
         &mut self,
         id: JobId,
@@ -496,7 +496,7 @@ impl Store {
         if row.state.is_final() && row.holder.is_none() {
             self.open.remove(&id);
         }
-        let rows = if self.open.contains_key(&id) { &mut self.open } else { &mut self.over };
+        let rows = if self.open.contains_key(&id) { &mut self.open } else { &mut self.ended };
         rows.insert(id, row);
         Answer::Done
     }
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_project_is_told_apart_from_a_refusal() {
+    fn a_full_project_is_distinguished_from_a_refusal() {
         let (mut store, m) = store_with(1);
         let (a, b) = (submit(&mut store, 1), submit(&mut store, 2));
         assert_eq!(submit(&mut store, 1), a, "the same key is the same job");
@@ -557,26 +557,26 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_granted_only_to_a_member_that_is_able_to_run_it() {
+    fn a_job_is_granted_only_to_a_member_that_can_run_it() {
         let (mut store, m) = store_with(1);
         let (first, second) =
             (submit_that_needs(&mut store, Capabilities(2), 1), submit_that_needs(&mut store, Capabilities(1), 2));
         let take = |job: &JobRow| Ask::Take { fence: job.fence(), by: m[0], in_order: true };
         assert_eq!(store.ask(m[0].node, &take(&first)), Answer::Refused);
         let granted = Answer::Granted { epoch: Epoch(1), steps: 0 };
-        assert_eq!(store.ask(m[0].node, &take(&second)), granted, "the first can't be taken by this member");
+        assert_eq!(store.ask(m[0].node, &take(&second)), granted, "this member cannot run the first job");
         store.ask(m[0].node, &Ask::SetCan { member: m[0], can: Capabilities(2) });
         assert_eq!(store.ask(m[0].node, &take(&first)), Answer::Full);
     }
 
     #[test]
-    fn a_dead_member_loses_what_needs_no_heir() {
+    fn a_dead_member_loses_the_jobs_that_are_not_running() {
         let (mut store, m) = store_with(2);
         let job = submit(&mut store, 1);
         store.ask(m[0].node, &Ask::Take { fence: job.fence(), by: m[0], in_order: false });
         let fence = Fence { job: job.id, epoch: Epoch(1) };
         store.ask(m[1].node, &Ask::Act { fence, state: JobState::Running, action: Action::Discard });
-        assert_eq!(store.open().count(), 1, "over, but still held");
+        assert_eq!(store.open().count(), 1, "ended, but still held");
         store.ask(m[0].node, &Ask::Leave { by: m[0] });
         assert_eq!(store.open().count(), 0);
         assert_eq!(store.job(job.id).map(|row| (row.state, row.holder)), Some((JobState::Discarded, None)));

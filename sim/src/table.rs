@@ -1,6 +1,7 @@
-//! The table of planted bugs in `sim/PLANTS.md`: what each breaks, to whom it happened, the rule that trips, and the first seed.
+//! The table of planted bugs in `sim/PLANTS.md`: what each one breaks, where it occurred, the rule that it trips, and
+//! the first seed.
 //!
-//! `cargo run -rp kirin-sim -- plants --write` writes it; a test says when a row is missing, says something else than the code, or
+//! `cargo run -rp kirin-sim -- plants --write` writes it. A test fails if a row is missing, differs from the code, or
 //! names a seed that does not find its bug any more.
 
 use std::collections::BTreeMap;
@@ -11,13 +12,13 @@ use crate::plant::{Plant, Planting};
 use crate::rule::RULES;
 use crate::search::Script;
 
-/// A planted bug must be found within so many seeds.
+/// A planted bug must be found within this many seeds.
 pub const SEEDS_MAX: u64 = 1_000;
 
 const BEGIN: &str = "<!-- plants -->";
 const END: &str = "<!-- /plants -->";
 
-/// The first seed of each planted bug that trips its rule, found on so many threads.
+/// The first seed that finds each planted bug, searched on this many threads.
 pub fn seeds(threads: usize) -> BTreeMap<&'static str, Option<u64>> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -34,10 +35,10 @@ pub fn seeds(threads: usize) -> BTreeMap<&'static str, Option<u64>> {
     })
 }
 
-/// The document with its table replaced.
+/// Returns the document with a new table.
 ///
 /// # Errors
-/// What is missing: the markers, or a seed.
+/// If a marker or a seed is missing.
 pub fn rewrite(document: &str, seeds: &BTreeMap<&str, Option<u64>>) -> Result<String, String> {
     let (before, rest) = document.split_once(BEGIN).ok_or("the marker of the table is missing")?;
     let (_, after) = rest.split_once(END).ok_or("the end of the table is missing")?;
@@ -65,7 +66,7 @@ fn row(planting: &Planting, seed: u64) -> String {
     format!("| `{name}` | {breaks} | {history} | `{rule}` | {seed}{profile} |\n")
 }
 
-/// The seeds that the document names.
+/// The seeds in the document.
 pub fn read(document: &str) -> BTreeMap<String, u64> {
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let seed = |rest: &str| rest.rsplit_once(" |")?.0.rsplit_once("| ")?.1.split(' ').next()?.parse().ok();

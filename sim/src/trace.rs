@@ -1,16 +1,16 @@
-//! A run as a table: everything that happened, a row each, in a Parquet file that any engine can be asked about in SQL.
+//! Writes a run as a table: one row per event, in a Parquet file for queries in SQL.
 //!
-//! | column | type | what it is |
+//! | column | type | meaning |
 //! |---|---|---|
-//! | `seq` | BIGINT | the order in which things happened |
+//! | `seq` | BIGINT | the order of the rows |
 //! | `at_us` | BIGINT | true time since the start, in microseconds |
-//! | `host` | VARCHAR | where; NULL for what was done from outside |
-//! | `incarnation` | BIGINT | of the member that the host was; NULL while it was none |
-//! | `clock_us` | BIGINT | what the clock of the host's process showed, in microseconds since its start |
-//! | `kind` | VARCHAR | `act` (done from outside), `fact` (into a core), `order` (out of it) |
-//! | `name` | VARCHAR | which act, fact, order or request, in one word |
-//! | `job`, `epoch` | BIGINT | what it is about, if that is one job |
-//! | `text` | VARCHAR | the same in a few words |
+//! | `host` | VARCHAR | the host; NULL for acts |
+//! | `incarnation` | BIGINT | the incarnation of the host's member; NULL while it was not a member |
+//! | `clock_us` | BIGINT | the clock of the host's process, in microseconds since its start |
+//! | `kind` | VARCHAR | `act` (on the cluster), `event` (into a core), `effect` (out of a core) |
+//! | `name` | VARCHAR | the act, event, effect or request, in one word |
+//! | `job`, `epoch` | BIGINT | the job concerned, if there is exactly one |
+//! | `text` | VARCHAR | a short description |
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow_array::builder::{Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use kirin_core::ask::Fence;
-use kirin_core::{Ask, Effect, Event, Note, say};
+use kirin_core::{Ask, Effect, Event, Note, describe};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -30,13 +30,13 @@ use crate::plant::Plant;
 use crate::search::{Script, Verdict};
 use crate::world::{Sight, Spot, Watcher};
 
-/// So many rows are gathered before they are written: memory stays flat however long the run is.
+/// The number of rows that are buffered before a write. Memory stays flat for runs of any length.
 const ROWS: usize = 16_384;
 
-/// Carries a run out and writes everything that happens in it, as Parquet.
+/// Runs a script and writes everything that happens as Parquet.
 ///
 /// # Errors
-/// If the file can't be written.
+/// If the file cannot be written.
 pub fn write(
     script: &Script,
     plant: Option<Plant>,
@@ -47,13 +47,14 @@ pub fn write(
     let writer = ArrowWriter::try_new(file, schema, Some(properties))?;
     let table = Rc::new(RefCell::new(Table { rows: Rows::default(), seq: 0, writer, failed: None }));
     let verdict = script.watched(plant, Box::new(Shared(Rc::clone(&table))));
-    // The world is gone by now, and its watcher with it.
-    let table = Rc::into_inner(table).ok_or_else(|| ParquetError::General("the run goes on".to_owned()))?;
+    // The world has been dropped, and its watcher with it.
+    let table =
+        Rc::into_inner(table).ok_or_else(|| ParquetError::General("the run is still in progress".to_owned()))?;
     table.into_inner().close()?;
     Ok(verdict)
 }
 
-/// The world's end of a table.
+/// The handle to a table that a world holds.
 struct Shared<W: Write + Send>(Rc<RefCell<Table<W>>>);
 
 impl<W: Write + Send> Watcher for Shared<W> {
@@ -66,7 +67,7 @@ struct Table<W: Write + Send> {
     rows: Rows,
     seq: i64,
     writer: ArrowWriter<W>,
-    /// What went wrong first; nothing is written after it.
+    /// The first error. Nothing is written after it.
     failed: Option<ParquetError>,
 }
 
@@ -117,9 +118,9 @@ impl Rows {
                 let name = text.split_whitespace().next().unwrap_or_default().to_owned();
                 ("act", name, None, text)
             }
-            Sight::Fact(event) => ("fact", variant(event), of_fact(event), say::event(event)),
-            Sight::Order(Effect::Ask { ask, .. }) => ("order", variant(ask), of_ask(ask), say::ask(ask)),
-            Sight::Order(effect) => ("order", variant(effect), of_order(effect), say::effect(effect)),
+            Sight::Event(event) => ("event", variant(event), of_event(event), describe::event(event)),
+            Sight::Effect(Effect::Ask { ask, .. }) => ("effect", variant(ask), of_ask(ask), describe::ask(ask)),
+            Sight::Effect(effect) => ("effect", variant(effect), of_effect(effect), describe::effect(effect)),
         };
         self.seq.append_value(seq);
         self.at.append_value(at.cast_signed());
@@ -137,7 +138,7 @@ impl Rows {
         arrow_array::builder::ArrayBuilder::len(&self.seq)
     }
 
-    /// The rows so far; none are left.
+    /// Takes the rows collected so far.
     fn batch(&mut self) -> Result<RecordBatch, ParquetError> {
         let columns: [(&str, ArrayRef, bool); 10] = [
             ("seq", Arc::new(self.seq.finish()), false),
@@ -155,7 +156,7 @@ impl Rows {
     }
 }
 
-/// The name of a variant, as in `commit_step`.
+/// The name of a variant, such as `commit_step`.
 fn variant(of: &impl core::fmt::Debug) -> String {
     let whole = format!("{of:?}");
     let name: String = whole.chars().take_while(|letter| letter.is_alphanumeric()).collect();
@@ -169,7 +170,7 @@ fn variant(of: &impl core::fmt::Debug) -> String {
     words
 }
 
-fn of_fact(event: &Event) -> Option<Fence> {
+fn of_event(event: &Event) -> Option<Fence> {
     match event {
         Event::StepEnded { fence, .. } | Event::AttemptEnded { fence, .. } => Some(*fence),
         _ => None,
@@ -188,7 +189,7 @@ fn of_ask(ask: &Ask) -> Option<Fence> {
     }
 }
 
-fn of_order(effect: &Effect) -> Option<Fence> {
+fn of_effect(effect: &Effect) -> Option<Fence> {
     match effect {
         Effect::Begin { fence, .. }
         | Effect::Proceed { fence, .. }

@@ -1,4 +1,4 @@
-//! Transcripts: acts, and below each the orders that the cores gave meanwhile. Stories pin *what* happens, transcripts *how*.
+//! Transcripts: acts, each followed by the effects of the cores. Stories pin *what* happens, transcripts *how*.
 //!
 //! ```text
 //! # A title
@@ -6,22 +6,22 @@
 //! run 1s
 //!        1.204 ms n1 ask beat
 //! ```
-//! Lines that begin with a space are recorded; the others are comments, the setup and acts. `hush` in the setup's place of an
-//! act leaves the routine (beats, lists, polls) out of what follows, `speak` lets it in again.
+//! Lines that begin with a space are recorded; the others are comments, the setup and acts. In place of an act, `hush`
+//! leaves the routine (beats, lists, polls) out of what follows, and `speak` includes it again.
 
 use core::fmt::Write;
 
 use kirin_core::{Ask, Effect};
 
 use crate::act::Act;
-use crate::say;
+use crate::describe;
 use crate::setup::Setup;
 use crate::world::World;
 
-/// Carries out the acts of a transcript and writes it anew.
+/// Runs the acts of a transcript and returns it with new recorded lines.
 ///
 /// # Errors
-/// The line that can't be read, or the rule that did not hold.
+/// The line that cannot be parsed, or the violated rule.
 pub fn rewrite(text: &str) -> Result<String, String> {
     let mut world: Option<World> = None;
     let mut out = String::new();
@@ -45,7 +45,7 @@ pub fn rewrite(text: &str) -> Result<String, String> {
                 for line in world.recorded() {
                     if !hushed || !is_routine(&line.effect) {
                         let (ms, us) = (line.at / 1_000, line.at % 1_000);
-                        let _ = writeln!(out, "{ms:>9}.{us:03} ms {} {}", line.host, say::effect(&line.effect));
+                        let _ = writeln!(out, "{ms:>9}.{us:03} ms {} {}", line.host, describe::effect(&line.effect));
                     }
                 }
                 if let Some(violation) = world.violation() {

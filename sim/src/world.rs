@@ -1,19 +1,20 @@
-//! The world: an agenda of things to come, in microseconds of true time, and the machines to which they happen.
+//! The world: an agenda of future events, in microseconds of true time, and the machines on which they happen.
 //!
-//! One thread, one source of chance, ties broken by the order of scheduling: the same setup and acts are the same run, event
-//! for event. Each machine has a clock of its own; the core never sees true time. The rules of the interpreter are those of
-//! the production shell: one effect is one I/O call with at most one answer, and nothing is decided here.
+//! The world has one thread and one random source, and events at the same time keep their scheduling order. Therefore
+//! the same setup and acts give the same run, event for event. Each machine has its own clock, and the core never sees
+//! true time. The interpreter follows the rules of the production shell: one effect is one I/O call with at most one
+//! answer, and the interpreter makes no decisions.
 //!
-//! | file | what is there |
+//! | file | contents |
 //! |---|---|
-//! | `world.rs` | time, what happens next |
-//! | `world/orders.rs` | carrying out the core's effects |
-//! | `world/acts.rs` | what is done to the cluster from outside |
-//! | `world/clients.rs` | users who submit and act |
+//! | `world.rs` | time, the next event |
+//! | `world/effects.rs` | carrying out the core's effects |
+//! | `world/acts.rs` | acts on the cluster |
+//! | `world/clients.rs` | users who submit jobs and act on them |
 //! | `world/zookeeper.rs` | sessions, registrations, watches |
-//! | `world/film.rs` | what the run looks like, for people |
+//! | `world/film.rs` | the picture of a run |
 //!
-//! Not here: whether all this is right (the judge).
+//! Not here: whether the behaviour is correct (the judge).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,30 +35,30 @@ use crate::store::Store;
 
 mod acts;
 mod clients;
+mod effects;
 mod film;
-mod orders;
 mod zookeeper;
 
 use clients::{Client, Reply};
 use film::Film;
 use zookeeper::Ensemble;
 
-/// How often the judge looks at everything.
+/// How often the judge inspects the entire state.
 const LOOK_EVERY_US: u64 = 5_000_000;
 
-/// Something to come.
+/// A future event.
 #[derive(Debug)]
-enum Coming {
+enum Upcoming {
     Wake {
         host: Host,
         boot: u32,
     },
-    Fact {
+    Event {
         host: Host,
         boot: u32,
         event: Event,
     },
-    /// A request reaches the metastore; the shell gives it up at `gives_up`, or has done so.
+    /// A request reaches the metastore. The shell times out at `gives_up`, or has already done so.
     ToStore {
         host: Host,
         boot: u32,
@@ -102,20 +103,20 @@ enum Coming {
         boot: u32,
         at: Member,
     },
-    /// A fact reaches a process that is slow.
+    /// An event reaches a slow process.
     Late {
         host: Host,
         boot: u32,
         event: Event,
     },
-    /// An external attempt that has outlived its process is done with a step.
+    /// An external attempt that has outlived its process finishes a step.
     OrphanStep {
         host: Host,
         fence: Fence,
         by: Member,
         step: u32,
     },
-    /// A request that hung in the metastore is carried out.
+    /// A request that hung in the metastore is executed.
     Unhung {
         host: Host,
         ask: Ask,
@@ -133,13 +134,13 @@ enum Coming {
         host: Host,
         boot: u32,
     },
-    /// The judge looks whether what was promised has happened.
+    /// The judge checks the promises that are due.
     Inspect,
-    /// The judge looks at everything.
+    /// The judge inspects the entire state.
     Look,
 }
 
-/// The truth at this moment, as the judge wants it. A macro, since the judge itself is lent at the same time.
+/// The truth at this moment, for the judge. A macro, because the judge itself is borrowed at the same time.
 macro_rules! scene {
     ($world:expr) => {
         Scene {
@@ -152,73 +153,72 @@ macro_rules! scene {
 }
 pub(crate) use scene;
 
-/// An order of a node, for transcripts.
+/// An effect of a node, for transcripts.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// True time in microseconds.
     pub at: u64,
-    /// At which host.
+    /// The host.
     pub host: Host,
-    /// The order.
+    /// The effect.
     pub effect: Effect,
 }
 
-/// Something that happened in a world, for whoever watches it.
+/// Something that happened in a world, for a watcher.
 #[derive(Debug)]
 pub enum Sight<'a> {
-    /// It was done from outside.
+    /// An act on the cluster.
     Act(&'a Act),
-    /// A fact is about to enter a core.
-    Fact(&'a Event),
-    /// An order left a core.
-    Order(&'a Effect),
+    /// An event is about to enter a core.
+    Event(&'a Event),
+    /// An effect has left a core.
+    Effect(&'a Effect),
 }
 
-/// Where something happened.
+/// The place where something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// At which host.
+    /// The host.
     pub host: Host,
-    /// As which member.
+    /// The host's member.
     pub me: Option<Member>,
-    /// What the clock of its process showed.
+    /// The clock of its process.
     pub clock: Time,
 }
 
-/// Sees everything that happens in a world, in order: at which moment of true time, in microseconds, and where, unless it was
-/// done from outside.
+/// Sees everything that happens in a world, in order.
 pub trait Watcher {
-    /// It happens.
+    /// Called with the true time in microseconds and the place; acts have no place.
     fn see(&mut self, at: u64, spot: Option<Spot>, sight: &Sight<'_>);
 }
 
-/// A cluster and all that surrounds it.
+/// A cluster and its environment.
 #[derive(Debug)]
 pub struct World {
     now: u64,
-    agenda: Agenda<Coming>,
+    agenda: Agenda<Upcoming>,
     setup: Setup,
     weather: Weather,
     dice: Dice,
     plant: Option<Plant>,
     store: Store,
     outage: Option<Outage>,
-    /// From which host nothing reaches which other.
+    /// Pairs of hosts where nothing from the first reaches the second.
     cuts: BTreeSet<(Host, Host)>,
     /// Requests that hang in the metastore.
     hung: Vec<(Host, Ask)>,
     zookeeper: Ensemble,
     machines: Vec<Machine>,
     works: BTreeMap<JobId, Work>,
-    /// Attempts whose next result the metastore can't store.
+    /// Attempts whose next result the metastore cannot store.
     denied: BTreeSet<Fence>,
-    /// The hosts at which a client finds somebody to talk to; looked up again when one may have changed.
+    /// The hosts that serve clients; `None` if a host may have changed.
     serving: Option<Vec<Host>>,
     clients: Vec<Client>,
     judge: Judge,
-    /// For when the judge's look at its promises is scheduled.
+    /// When the judge's next check of promises is scheduled.
     inspect_at: u64,
-    /// What a planted bug reads: each member's wall clock at its last beat.
+    /// The wall clock of each member at its last beat, which a planted bug reads.
     wall_beats: BTreeMap<Member, i64>,
     digest: u64,
     events: u64,
@@ -290,16 +290,16 @@ impl World {
         for host in world.hosts() {
             world.boot(host);
         }
-        world.schedule(LOOK_EVERY_US, Coming::Look);
+        world.schedule(LOOK_EVERY_US, Upcoming::Look);
         world
     }
 
-    /// Lets these bytes decide what chance would: how long ways take, what is lost, which client goes where.
+    /// Makes these bytes replace random choices: latencies, losses, the clients' choice of hosts.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.dice.feed(bytes);
     }
 
-    /// Keeps every effect from now on.
+    /// Keeps every effect from this moment.
     pub fn record(&mut self) {
         self.record = Some(Vec::new());
     }
@@ -309,7 +309,7 @@ impl World {
         self.record.as_mut().map(core::mem::take).unwrap_or_default()
     }
 
-    /// Shows everything from now on to that watcher.
+    /// Shows everything from this moment to a watcher.
     pub fn show_to(&mut self, watcher: Box<dyn Watcher>) {
         self.watcher = Some(Watching(watcher));
     }
@@ -320,17 +320,17 @@ impl World {
         }
     }
 
-    /// Films everything from now on.
+    /// Films everything from this moment.
     pub(crate) fn film(&mut self) {
         self.film = Some(Box::new(Film::of(self)));
     }
 
-    /// What was filmed.
+    /// The picture of what was filmed.
     pub(crate) fn filmed(&mut self) -> crate::picture::Picture {
         self.film.take().map(|film| film.end(self)).unwrap_or_default()
     }
 
-    /// Lets the camera see the world, if there is one.
+    /// Passes the world to the camera, if there is one.
     fn shoot(&mut self, see: impl FnOnce(&mut Film, &Self)) {
         if let Some(mut film) = self.film.take() {
             see(&mut film, self);
@@ -343,17 +343,17 @@ impl World {
         Span::from_micros(self.now)
     }
 
-    /// How many things have happened.
+    /// How many events have happened.
     pub fn events(&self) -> u64 {
         self.events
     }
 
-    /// What the run looked like, in one number: equal runs have equal digests.
+    /// A digest of the run: equal runs have equal digests.
     pub fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// What the judge found, if it found anything.
+    /// The judge's finding, if there is one.
     pub fn violation(&self) -> Option<&Violation> {
         self.judge.violation()
     }
@@ -363,7 +363,7 @@ impl World {
         self.judge.occurred()
     }
 
-    /// What the run started with.
+    /// The setup of the run.
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -373,17 +373,17 @@ impl World {
         &self.store
     }
 
-    /// The core of a host's process, if one runs.
+    /// The core of a host's process, if it runs.
     pub fn node(&self, host: Host) -> Option<&Node> {
         self.machine(host)?.process.as_ref().map(|p| &p.node)
     }
 
-    /// The job that was accepted under that name.
+    /// The job that was accepted under this name.
     pub fn job(&self, name: &str) -> Option<JobId> {
         self.works.iter().find(|(_, work)| work.name == name).map(|(id, _)| *id)
     }
 
-    /// One line for each host: how it is, and what its node says of itself.
+    /// One line per host: its condition, and its node's view of itself.
     pub fn sights(&self) -> Vec<String> {
         let sight = |(machine, host): (&Machine, u32)| {
             let Some(process) = &machine.process else {
@@ -401,7 +401,7 @@ impl World {
         self.machines.iter().zip(1..).map(sight).collect()
     }
 
-    /// Whether something of that attempt runs anywhere.
+    /// Whether a process of that attempt runs anywhere.
     pub fn runs(&self, fence: Fence) -> bool {
         self.machines.iter().filter_map(|m| m.process.as_ref()).any(|p| p.runs.contains_key(&fence))
     }
@@ -411,12 +411,12 @@ impl World {
         (1..=self.setup.nodes()).map(Host).collect()
     }
 
-    /// Whether every job that was acknowledged is over, and nobody holds it.
+    /// Whether every acknowledged job has ended and has no holder.
     pub fn all_over(&self) -> bool {
         self.clients.iter().all(|client| client.is_done()) && self.store.open().next().is_none()
     }
 
-    /// How long all that is not over takes at most, one job after the other and each on its own node after a failure.
+    /// The maximum time that all unfinished jobs need, one after the other and each with failures on its own node.
     pub(crate) fn work_left(&self) -> Span {
         let open = self.store.open().filter_map(|row| self.works.get(&row.id));
         let waiting = self.clients.iter().filter_map(Client::work);
@@ -427,7 +427,7 @@ impl World {
         })
     }
 
-    /// Somebody looks at attempts that hang: a pause stops them.
+    /// Pauses attempts that hang, as a user would.
     pub(crate) fn unstick(&mut self) {
         let stuck: Vec<_> = self
             .machines
@@ -446,18 +446,18 @@ impl World {
         self.works.values().map(|work| work.step).max().unwrap_or_default()
     }
 
-    /// Grows with every step that is committed and every job that changes hands or is accepted.
+    /// Grows with every committed step, every new holder and every accepted job.
     pub(crate) fn progress(&self) -> (u64, usize, usize) {
         let done = self.store.jobs().map(|row| row.epoch.0 + u64::from(row.steps)).sum();
         (done, self.store.jobs().count(), self.store.open().count())
     }
 
-    /// The names of the jobs that were accepted.
+    /// The names of the accepted jobs.
     pub(crate) fn names(&self) -> Vec<String> {
         self.works.values().map(|work| work.name.clone()).collect()
     }
 
-    /// A user wants a stopped job to go on.
+    /// Resumes a stopped job, as a user would.
     pub(crate) fn resume(&mut self, name: &str) {
         let stopped = self
             .job(name)
@@ -468,7 +468,7 @@ impl World {
         }
     }
 
-    /// The bound has passed, and something is not over.
+    /// The bound has passed, and some job has not ended.
     pub(crate) fn never_over(&mut self) {
         let left: Vec<_> = self.store.open().copied().collect();
         let waits = self.clients.iter().filter(|client| !client.is_done()).count();
@@ -479,19 +479,19 @@ impl World {
             .filter_map(|(id, p)| Some((p.node.me()?, id, p.node.why(p.local(self.now), id))))
             .collect();
         let what = format!(
-            "{} jobs are not over, {waits} clients wait: {:?}; {why:?}",
+            "{} jobs have not ended, {waits} clients wait: {:?}; {why:?}",
             left.len(),
             &left[..left.len().min(3)]
         );
         self.judge.found(self.now, "always-goes-on", what);
     }
 
-    /// The run is over.
+    /// Ends the run.
     pub(crate) fn end(&mut self) {
         self.judge.ended(self.now, &self.store);
     }
 
-    /// Lets time pass; stops early if the judge finds something.
+    /// Lets time pass. Stops early if the judge finds a violation.
     pub fn run(&mut self, span: Span) {
         let until = self.now + span.micros();
         while self.judge.violation().is_none() && self.next(until) {}
@@ -500,7 +500,7 @@ impl World {
         }
     }
 
-    /// Lets the next thing happen, if it comes before `until`.
+    /// Performs the next event if it is due before `until`.
     fn next(&mut self, until: u64) -> bool {
         let Some((at, coming)) = self.agenda.next(until) else { return false };
         self.now = at;
@@ -510,39 +510,40 @@ impl World {
         true
     }
 
-    fn happens(&mut self, coming: Coming) {
+    fn happens(&mut self, coming: Upcoming) {
         match coming {
-            Coming::Wake { host, boot } => self.wake(host, boot),
-            Coming::Fact { host, boot, event } => match self.heard_at(host, &event) {
+            Upcoming::Wake { host, boot } => self.wake(host, boot),
+            Upcoming::Event { host, boot, event } => match self.heard_at(host, &event) {
                 at if at <= self.now => self.tell(host, boot, event),
-                at => self.schedule(at, Coming::Late { host, boot, event }),
+                at => self.schedule(at, Upcoming::Late { host, boot, event }),
             },
-            Coming::Late { host, boot, event } => self.tell(host, boot, event),
-            Coming::ToStore { host, boot, id, ask, gives_up } => self.asked(host, boot, id, &ask, gives_up),
-            Coming::ApiToStore { host, boot, client, ask } => self.api_asked(host, boot, client, &ask),
-            Coming::ApiReply { host, boot, client, reply } => self.api_replied(host, boot, client, reply),
-            Coming::ClientTries { client } => self.client_tries(client),
-            Coming::StepDone { host, boot, fence, step } => self.step_done(host, boot, fence, step),
-            Coming::RunStopped { host, boot, fence } => self.run_stopped(host, boot, fence),
-            Coming::Link { host, boot, to } => self.link(host, boot, to),
-            Coming::Knock { host, boot, at } => self.knock(host, boot, at),
-            Coming::OrphanStep { host, fence, by, step } => self.orphan_step(host, fence, by, step),
-            Coming::Unhung { host, ask } => {
+            Upcoming::Late { host, boot, event } => self.tell(host, boot, event),
+            Upcoming::ToStore { host, boot, id, ask, gives_up } => self.asked(host, boot, id, &ask, gives_up),
+            Upcoming::ApiToStore { host, boot, client, ask } => self.api_asked(host, boot, client, &ask),
+            Upcoming::ApiReply { host, boot, client, reply } => self.api_replied(host, boot, client, reply),
+            Upcoming::ClientTries { client } => self.client_tries(client),
+            Upcoming::StepDone { host, boot, fence, step } => self.step_done(host, boot, fence, step),
+            Upcoming::RunStopped { host, boot, fence } => self.run_stopped(host, boot, fence),
+            Upcoming::Link { host, boot, to } => self.link(host, boot, to),
+            Upcoming::Knock { host, boot, at } => self.knock(host, boot, at),
+            Upcoming::OrphanStep { host, fence, by, step } => self.orphan_step(host, fence, by, step),
+            Upcoming::Unhung { host, ask } => {
                 self.judge.count("hung request landed");
                 self.transact(host, &ask);
             }
-            Coming::SessionEnds { host, boot, sign } => self.session_expires(host, boot, sign),
-            Coming::Register { host, boot } => self.register(host, boot),
-            Coming::LookAround { host, boot } => self.look_around(host, boot),
-            Coming::Inspect => self.judge.inspect(&scene!(self)),
-            Coming::Look => {
+            Upcoming::SessionEnds { host, boot, sign } => self.session_expires(host, boot, sign),
+            Upcoming::Register { host, boot } => self.register(host, boot),
+            Upcoming::LookAround { host, boot } => self.look_around(host, boot),
+            Upcoming::Inspect => self.judge.inspect(&scene!(self)),
+            Upcoming::Look => {
                 self.judge.look(&scene!(self));
-                self.schedule(self.now + LOOK_EVERY_US, Coming::Look);
+                self.schedule(self.now + LOOK_EVERY_US, Upcoming::Look);
             }
         }
     }
 
-    /// When a fact reaches a process, which may be slow. An operator's wishes are heard in the order in which they were said.
+    /// When an event reaches a process, which may be slow. An operator's requests arrive in the order in which they
+    /// were sent.
     fn heard_at(&mut self, host: Host, event: &Event) -> u64 {
         let now = self.now;
         let Some(machine) = self.machine_mut(host) else { return now };
@@ -560,7 +561,7 @@ impl World {
         process.wishes_until
     }
 
-    fn schedule(&mut self, at: u64, coming: Coming) {
+    fn schedule(&mut self, at: u64, coming: Upcoming) {
         self.agenda.add(at.max(self.now), coming);
     }
 
@@ -585,7 +586,7 @@ impl World {
         self.cuts.contains(&(from, to))
     }
 
-    /// Whether two hosts can't speak with each other: a connection needs both ways.
+    /// Whether two hosts cannot communicate: a connection needs both directions.
     fn is_cut(&self, a: Host, b: Host) -> bool {
         self.is_cut_from(a, b) || self.is_cut_from(b, a)
     }
@@ -608,7 +609,8 @@ impl World {
             timing: setup.timing,
             in_order: setup.in_order,
             leader_only: setup.leader_only,
-            // The other version looks more often, waits longer, watches fewer, and reads no more beats than it must.
+            // The other version polls more often, waits longer, watches fewer members, and reads no more beats than it
+            // must.
             poll_every: if version == 1 { usual.poll_every } else { usual.poll_every.scaled(1, 2) },
             steal_after: if version == 1 { usual.steal_after } else { usual.steal_after.scaled(2, 1) },
             watchers: if version == 1 { usual.watchers } else { usual.watchers - 1 },
@@ -625,7 +627,7 @@ impl World {
         });
         machine.process = Some(process);
         self.serving = None;
-        self.schedule(now, Coming::Wake { host, boot });
+        self.schedule(now, Upcoming::Wake { host, boot });
         if let Some(process) = self.process_mut(host, boot) {
             process.wake_at = now;
         }
@@ -639,10 +641,10 @@ impl World {
             return;
         }
         process.wake_at = u64::MAX;
-        self.happens(Coming::Fact { host, boot, event: Event::Woke });
+        self.happens(Upcoming::Event { host, boot, event: Event::Woke });
     }
 
-    /// A fact enters the core; its orders are carried out.
+    /// Passes an event to the core and carries out its effects.
     fn tell(&mut self, host: Host, boot: u32, event: Event) {
         let now = self.now;
         let Some(process) = self.process_mut(host, boot) else { return };
@@ -650,14 +652,14 @@ impl World {
             process.inbox.push_back(event);
             return;
         }
-        self.shoot(|film, world| film.fact(world.now, host, &event));
+        self.shoot(|film, world| film.event(world.now, host, &event));
         let Some(process) = self.process_mut(host, boot) else { return };
         let local = process.local(now);
         if let Event::Answered { id, .. } = &event {
             process.reading.retain(|(asked, ..)| asked != id);
         }
         let was = process.node.me();
-        self.sight(now, Some(Spot { host, me: was, clock: local }), &Sight::Fact(&event));
+        self.sight(now, Some(Spot { host, me: was, clock: local }), &Sight::Event(&event));
         let Some(process) = self.process_mut(host, boot) else { return };
         let effects = process.node.step(local, event);
         let is = process.node.me();
@@ -668,11 +670,11 @@ impl World {
             self.serving = None;
         }
         if due <= local {
-            self.judge.found(now, "always-goes-on", format!("{host}: {why:?} is due at once, again and again"));
+            self.judge.found(now, "always-goes-on", format!("{host}: {why:?} is due immediately, again and again"));
             return;
         }
         if let Some((me, fence)) = left_over {
-            let what = format!("{me:?} goes to work while {fence:?} of its former life still runs");
+            let what = format!("{me:?} starts working while {fence:?} of an earlier incarnation still runs");
             self.judge.found(now, "one-live-attempt", what);
             return;
         }
@@ -681,16 +683,16 @@ impl World {
         let spot = Some(Spot { host, me: process.node.me(), clock: local });
         if at < process.wake_at {
             process.wake_at = at;
-            self.schedule(at, Coming::Wake { host, boot });
+            self.schedule(at, Upcoming::Wake { host, boot });
         }
         self.mix(now ^ u64::from(host.0) << 48 ^ (effects.len() as u64) << 56);
         for effect in effects {
-            self.sight(now, spot, &Sight::Order(&effect));
+            self.sight(now, spot, &Sight::Effect(&effect));
             self.judge.ordered(&scene!(self), host, &effect);
             if let Some(lines) = &mut self.record {
                 lines.push(Line { at: now, host, effect: effect.clone() });
             }
-            self.shoot(|film, world| film.order(now, host, &effect, world));
+            self.shoot(|film, world| film.effect(now, host, &effect, world));
             self.carry_out(host, boot, effect);
         }
     }
@@ -704,7 +706,7 @@ impl World {
         self.node(host)?.me()
     }
 
-    /// How long a way to or from the metastore takes.
+    /// The latency of one way to or from the metastore.
     fn store_way(&mut self) -> u64 {
         let (low, high) = self.weather.store_us;
         if self.dice.chance(self.weather.tail_ppm) {
@@ -727,7 +729,7 @@ pub(crate) const fn host_of(node: NodeId) -> Host {
     Host(node.0)
 }
 
-/// A transaction, and what the judge needs to know to judge it.
+/// Executes a transaction and shows it to the judge.
 impl World {
     fn transact(&mut self, host: Host, ask: &Ask) -> Answer {
         if let Ask::CommitStep { fence, by, .. } = ask
@@ -767,15 +769,15 @@ impl World {
         answer
     }
 
-    /// Makes sure that the judge looks when the next promise is due.
+    /// Schedules the judge's check for when the next promise is due.
     fn inspect_when_due(&mut self) {
         if let Some(at) = self.judge.promised_at().filter(|at| *at != self.inspect_at) {
             self.inspect_at = at;
-            self.schedule(at, Coming::Inspect);
+            self.schedule(at, Upcoming::Inspect);
         }
     }
 
-    /// A planted bug: whoever beats calls dead those whose last beat is old by its own wall clock.
+    /// A planted bug: a member that beats declares others dead if their last beat is old by its own wall clock.
     fn compare_wall_clocks(&mut self, host: Host, ask: &Ask) {
         let (Ask::Beat { by, .. }, now) = (ask, self.now.cast_signed()) else { return };
         let wall = |world: &Self, node: NodeId| world.machine(host_of(node)).map_or(0, |m| m.wall_us) + now;

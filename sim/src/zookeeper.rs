@@ -1,29 +1,29 @@
-//! The model of ZooKeeper: one directory, sessions, the ephemeral nodes that live as long as they do, and one-shot watches.
+//! The model of ZooKeeper: one directory, sessions with their ephemeral nodes, and one-shot watches.
 //!
-//! It is what Kirin uses of ZooKeeper, and it is compared with a real server (`it::discovery::model`):
+//! It covers the part of ZooKeeper that Kirin uses, and is compared with a real server (`it::discovery::model`):
 //!
-//! - A node belongs to the session that made it and goes away with it; anybody may delete it.
-//! - A watch of the directory is told of the first change of its list after it was set, once. Whose connection is broken is told
-//!   when it is back; so no change between two reads is missed.
-//! - A session outlives its connection. When it ends, all its nodes vanish in one change, and it never comes back.
+//! - A node belongs to the session that created it and disappears with it. Any session may delete it.
+//! - A watch of the directory reports the first change after it was set, once. A disconnected session receives the
+//!   report when it reconnects, so no change between two reads is missed.
+//! - A session outlives its connection. When it ends, all its nodes disappear in one change, and it never comes back.
 //!
-//! Time is not here: when a session that is not heard of ends is up to the simulated world, as is what its process does then.
-//! Data, versions, sequences, permissions and other directories are not here either.
+//! Not here: time. The simulated world decides when a silent session ends and how its process reacts. Data, versions,
+//! sequences, permissions and other directories are also left out.
 
 use std::collections::BTreeMap;
 
-/// What is asked of ZooKeeper or done to a session.
+/// A request to ZooKeeper, or a change of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask<N> {
     /// Begin a session, connected.
     Open,
-    /// Make an ephemeral node.
+    /// Create an ephemeral node.
     Create(N),
-    /// Delete a node, whoever made it.
+    /// Delete a node, whichever session created it.
     Delete(N),
-    /// List the directory, and perhaps watch it.
+    /// List the directory, and optionally watch it.
     List {
-        /// Whether the next change is to be told.
+        /// Whether to report the next change.
         watch: bool,
     },
     /// The connection breaks.
@@ -34,18 +34,18 @@ pub enum Ask<N> {
     End,
 }
 
-/// What ZooKeeper says.
+/// ZooKeeper's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<N> {
-    /// It is so.
+    /// The request is done.
     Done,
-    /// There is such a node already.
+    /// The node already exists.
     Exists,
-    /// There is no such node.
+    /// The node does not exist.
     Missing,
     /// The names in the directory, sorted.
     Listed(Vec<N>),
-    /// There is no such session, or no connection: nobody answers.
+    /// The session does not exist or is disconnected: no answer.
     Unheard,
 }
 
@@ -53,7 +53,7 @@ pub enum Answer<N> {
 #[derive(Clone, Debug)]
 pub struct ZooKeeper<S, N> {
     sessions: BTreeMap<S, Session>,
-    /// Whose each node is.
+    /// The session that owns each node.
     nodes: BTreeMap<N, S>,
 }
 
@@ -67,7 +67,7 @@ struct Session {
 enum Watch {
     Unset,
     Set,
-    /// Something changed, and the session could not be told.
+    /// The list has changed, and the session could not be told.
     Due,
 }
 
@@ -83,7 +83,7 @@ impl<S: Copy + Ord, N: Copy + Ord> ZooKeeper<S, N> {
         self.sessions.keys().copied()
     }
 
-    /// Carries out what is asked in the name of a session; the answer, and whose watches are told now.
+    /// Performs a request of a session. Returns the answer, and the sessions whose watches fire.
     pub fn ask(&mut self, by: S, ask: &Ask<N>) -> (Answer<N>, Vec<S>) {
         if *ask == Ask::Open {
             self.sessions.entry(by).or_insert(Session { connected: true, watch: Watch::Unset });
@@ -132,7 +132,7 @@ impl<S: Copy + Ord, N: Copy + Ord> ZooKeeper<S, N> {
         (Answer::Done, Vec::new())
     }
 
-    /// The list changed: whose watches are told now.
+    /// The list has changed. Returns the sessions whose watches fire.
     fn changed(&mut self) -> Vec<S> {
         let mut told = Vec::new();
         for (name, session) in &mut self.sessions {

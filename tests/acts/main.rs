@@ -1,4 +1,5 @@
-//! Every act file in this folder once broke a rule. Seeds run, and planted bugs are found.
+//! Replays the act files in this folder, each of which once violated a rule. Runs seeds, and checks that planted bugs
+//! are found.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +11,11 @@ use kirin_sim::rule::{RULES, Rule};
 use kirin_sim::search::Script;
 use kirin_sim::{Plant, Profile, World, table};
 
-/// So many seeds run in the test; every situation of every rule must occur in them.
+/// The number of seeds in the test. Every situation of every rule must occur in them.
 const SEEDS: u64 = 2_000;
 
 #[test]
-fn what_was_mended_stays_mended() {
+fn fixed_bugs_stay_fixed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/acts");
     let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "acts"));
@@ -26,7 +27,7 @@ fn what_was_mended_stays_mended() {
 }
 
 #[test]
-fn seeds_hold_every_rule_and_put_it_to_the_test() {
+fn seeds_keep_and_test_every_rule() {
     let threads: Vec<_> = (0..2).map(|odd| std::thread::spawn(move || sweep(odd))).collect();
     let mut occurred = BTreeMap::new();
     for thread in threads {
@@ -34,7 +35,7 @@ fn seeds_hold_every_rule_and_put_it_to_the_test() {
             *occurred.entry(what).or_insert(0) += times;
         }
     }
-    assert_eq!(Rule::untested(|what| occurred.contains_key(what)), [], "these never occurred");
+    assert_eq!(Rule::untested(|what| occurred.contains_key(what)), [], "these situations never occurred");
 }
 
 fn sweep(odd: u64) -> BTreeMap<&'static str, u64> {
@@ -51,7 +52,7 @@ fn sweep(odd: u64) -> BTreeMap<&'static str, u64> {
 }
 
 #[test]
-fn every_profile_holds_every_rule() {
+fn every_profile_keeps_every_rule() {
     for (name, profile) in Profile::ALL {
         let seeds = if profile == Profile::Crowd { 1..=2 } else { 1..=30 };
         for seed in seeds {
@@ -65,15 +66,15 @@ fn every_profile_holds_every_rule() {
 fn every_rule_has_a_plant_that_trips_it() {
     for rule in &RULES {
         let trips = Plant::ALL.iter().any(|planting| planting.rule == rule.name);
-        assert!(trips, "no planted bug must trip {}", rule.name);
+        assert!(trips, "no planted bug trips {}", rule.name);
     }
     for planting in &Plant::ALL {
-        assert!(Rule::named(planting.rule).is_some(), "{} names a rule that there isn't", planting.name);
+        assert!(Rule::named(planting.rule).is_some(), "{} names an unknown rule", planting.name);
         assert_eq!(Plant::from_name(planting.name), Some(planting.plant));
     }
 }
 
-/// Each planted bug trips its rule at the seed that the table names; the search itself is `kirin-sim plants`.
+/// Each planted bug trips its rule at the seed in the table. `kirin-sim plants` performs the search.
 #[test]
 fn every_planted_bug_is_found_at_the_seed_of_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("PLANTS.md");
@@ -93,9 +94,10 @@ fn every_planted_bug_is_found_at_the_seed_of_the_table() {
     assert!(table::rewrite(&document, &known).unwrap() == document, "{again}");
 }
 
-/// What becomes of the jobs does not depend on ZooKeeper: with it in trouble, without it, and down for ever.
+/// The outcome of jobs does not depend on ZooKeeper: the same with faults of it, without it, and with it permanently
+/// down.
 #[test]
-fn zookeeper_is_advice() {
+fn zookeeper_does_not_affect_the_outcome_of_jobs() {
     for seed in 1..=60 {
         let script = Script::drawn(seed, Profile::ZooKeeper);
         let alike = |acts: Vec<Act>| outcomes(&Script { acts, setup: script.setup.clone() });
@@ -109,7 +111,7 @@ fn zookeeper_is_advice() {
         let down = core::iter::once(Act::ZooKeeperDown).chain(well.clone()).collect();
         let expected = outcomes(&script);
         assert!(!expected.is_empty());
-        assert_eq!(alike(well), expected, "seed {seed}: ZooKeeper is well");
+        assert_eq!(alike(well), expected, "seed {seed}: ZooKeeper is healthy");
         assert_eq!(alike(down), expected, "seed {seed}: ZooKeeper is down");
     }
 }

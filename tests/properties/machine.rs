@@ -1,4 +1,4 @@
-//! The life of a job, against a table that was written down on its own, and against the metastore's model.
+//! The life of a job, compared with an independent table and with the model of the metastore.
 
 use kirin_core::ask::{Epoch, Fence, Priority, ProjectId};
 use kirin_core::job::{Action, JobEvent, JobState, Outcome};
@@ -19,7 +19,7 @@ const EVENTS: [JobEvent; 10] = [
     JobEvent::Act(Action::Discard),
 ];
 
-/// One row a state, one column an event, in the order of `EVENTS`; a dash where the event has no place.
+/// One row per state, one column per event, in the order of `EVENTS`. A dash marks an illegal event.
 const TABLE: &str = "
 READY      PENDING  RUNNING  -        -      -         READY      -      PAUSED  -      DISCARDED
 PENDING    PENDING  RUNNING  -        -      -         PENDING    -      PAUSED  -      DISCARDED
@@ -32,7 +32,7 @@ SUICIDAL   -        -        -        -      -         -          -      -      
 ";
 
 #[test]
-fn the_machine_is_the_table() {
+fn the_state_machine_matches_the_table() {
     let mut rows = 0;
     for line in TABLE.lines().filter(|line| !line.is_empty()) {
         let mut words = line.split_whitespace();
@@ -45,7 +45,7 @@ fn the_machine_is_the_table() {
     assert_eq!(rows, JobState::ALL.len());
 }
 
-/// What clients of the metastore may try, with small domains so that they meet.
+/// Requests of the metastore's clients, from small domains so that they conflict.
 #[derive(Clone, Debug)]
 enum Try {
     Submit(u32),
@@ -83,10 +83,10 @@ fn tries() -> impl Strategy<Value = Vec<Try>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whoever tries what in whatever order: states move by the machine, epochs grow with holders, a stale fence writes
+    /// For any sequence of requests: states follow the state machine, epochs grow with holders, a stale fence writes
     /// nothing, limits hold, and outside RUNNING a holder is alive.
     #[test]
-    fn the_metastore_keeps_its_word(tries in tries()) {
+    fn the_metastore_keeps_its_contract(tries in tries()) {
         let limit = 2;
         let mut store = Store::new([1, 2].map(|id| ProjectRow { id: ProjectId(id), limit }));
         let mut members: Vec<Member> = Vec::new();
@@ -121,7 +121,7 @@ proptest! {
                     prop_assert_eq!(new, old);
                 }
                 if let Some(holder) = new.holder.filter(|_| new.state != JobState::Running) {
-                    prop_assert!(store.is_alive(holder), "{:?} is held by the dead", new);
+                    prop_assert!(store.is_alive(holder), "{:?} is held by a dead member", new);
                 }
             }
             for project in [1, 2] {

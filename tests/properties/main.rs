@@ -1,4 +1,4 @@
-//! Properties: what holds for every input that can be drawn.
+//! Properties that hold for all generated inputs.
 
 mod machine;
 mod placing;

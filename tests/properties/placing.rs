@@ -13,21 +13,21 @@ fn member(node: u32) -> Member {
     Member::new(node, 1).expect("incarnation 1")
 }
 
-/// A node that has joined a cluster of these nodes and slots, and knows these jobs.
-pub(crate) struct Mind {
+/// A node that has joined a cluster with these nodes and slots, and knows these jobs.
+pub(crate) struct TestNode {
     pub(crate) node: Node,
     now: u64,
 }
 
-impl Mind {
+impl TestNode {
     pub(crate) fn of(me: u32, nodes: &[(u32, u32)], jobs: &[JobRow]) -> Self {
         let settings = Settings { slots: 0, ..Settings::new(Role::Query) };
-        let mut mind = Self { node: Node::start(settings, 7, Time::ZERO), now: 0 };
-        let orders = mind.step(Event::Woke);
-        let orders = mind.answer(&orders, Answer::Joined(member(me)), |ask| matches!(ask, Ask::Join { .. }));
-        let orders = mind.answer(&orders, lists(nodes), |ask| matches!(ask, Ask::Beat { .. }));
-        mind.answer(&orders, Answer::Jobs(jobs.to_vec()), |ask| matches!(ask, Ask::ListJobs));
-        mind
+        let mut test = Self { node: Node::start(settings, 7, Time::ZERO), now: 0 };
+        let effects = test.step(Event::Woke);
+        let effects = test.answer(&effects, Answer::Joined(member(me)), |ask| matches!(ask, Ask::Join { .. }));
+        let effects = test.answer(&effects, lists(nodes), |ask| matches!(ask, Ask::Beat { .. }));
+        test.answer(&effects, Answer::Jobs(jobs.to_vec()), |ask| matches!(ask, Ask::ListJobs));
+        test
     }
 
     pub(crate) fn step(&mut self, event: Event) -> Effects {
@@ -35,18 +35,18 @@ impl Mind {
         self.node.step(Time::from_micros(self.now), event)
     }
 
-    fn answer(&mut self, orders: &Effects, answer: Answer, to: impl Fn(&Ask) -> bool) -> Effects {
-        let id = orders.iter().find_map(|order| match order {
+    fn answer(&mut self, effects: &Effects, answer: Answer, to: impl Fn(&Ask) -> bool) -> Effects {
+        let id = effects.iter().find_map(|effect| match effect {
             Effect::Ask { id, ask } if to(ask) => Some(*id),
             _ => None,
         });
         self.step(Event::Answered { id: id.expect("it asks"), answer })
     }
 
-    /// The next list shows these nodes.
+    /// Processes a list with these nodes.
     pub(crate) fn sees(&mut self, nodes: &[(u32, u32)]) {
-        let orders = self.step(Event::ListsChanged);
-        self.answer(&orders, lists(nodes), |ask| matches!(ask, Ask::List));
+        let effects = self.step(Event::ListsChanged);
+        self.answer(&effects, lists(nodes), |ask| matches!(ask, Ask::List));
     }
 
     pub(crate) fn homes(&self) -> Vec<(JobId, Option<NodeId>)> {
@@ -89,7 +89,7 @@ fn running(id: u64, on: u32) -> JobRow {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever the slots: nobody has more than the ceiling of its fair share; with equal slots all are within one.
+    /// For any slots: no node exceeds the ceiling of its fair share. With equal slots, all loads differ by at most one.
     #[test]
     fn loads_are_within_one_of_the_fair_share(slots in proptest::collection::vec(1..9_u32, 1..12), jobs in 1..400_u64) {
         let mut on: Vec<_> =
@@ -108,9 +108,10 @@ proptest! {
         }
     }
 
-    /// The choice is the highest score of those that are under their share: what the fast loop does, done slowly.
+    /// The choice has the highest score among the nodes below their share, as computed by a simple reference
+    /// implementation.
     #[test]
-    fn the_choice_is_the_best_under_its_share(
+    fn the_choice_has_the_best_score_below_its_share(
         loads in proptest::collection::vec((1..9_u32, 0..30_u32), 1..12),
         key in any::<u64>(),
     ) {
@@ -126,9 +127,10 @@ proptest! {
         prop_assert_eq!(choose(key, &on), best);
     }
 
-    /// The loss of a node moves exactly what stood or ran on it, and every mind with an equal view names the same heirs.
+    /// The loss of a node moves exactly the jobs that waited or ran on it, and all nodes with an equal view name the
+    /// same heirs.
     #[test]
-    fn exactly_the_lost_nodes_jobs_move_and_all_agree_where(
+    fn only_the_lost_nodes_jobs_move_and_all_nodes_agree_on_the_heirs(
         nodes in 2..9_u32,
         lost in 0..8_u32,
         at in proptest::collection::vec((0..8_u32, any::<bool>()), 0..120),
@@ -143,20 +145,20 @@ proptest! {
                 if *runs { running(id, on) } else { waiting(id, Some(on)) }
             })
             .collect();
-        let mut minds = [Mind::of(90, &cluster, &jobs), Mind::of(91, &cluster, &jobs)];
-        let before = minds[0].homes();
-        for mind in &mut minds {
-            mind.sees(&left);
+        let mut tests = [TestNode::of(90, &cluster, &jobs), TestNode::of(91, &cluster, &jobs)];
+        let before = tests[0].homes();
+        for test in &mut tests {
+            test.sees(&left);
         }
-        let after = minds[0].homes();
-        prop_assert_eq!(&after, &minds[1].homes());
+        let after = tests[0].homes();
+        prop_assert_eq!(&after, &tests[1].homes());
         for ((job, was), (row, (_, is))) in before.iter().zip(jobs.iter().zip(&after)) {
             let stood_there = row.placed == Some(NodeId(lost));
             prop_assert_eq!(was != is, stood_there, "{:?}: {:?} to {:?}", job, was, is);
             prop_assert!(is.is_none_or(|home| home != NodeId(lost) && home.0 <= nodes));
         }
-        // What came later is never pushed over the ceiling by what moves.
-        let queue = minds[0].node.queue();
+        // The moved jobs never push later ones above the ceiling.
+        let queue = tests[0].node.queue();
         let moved = jobs.iter().filter(|row| row.placed == Some(NodeId(lost))).count() as u64;
         let share = (jobs.len() as u64).div_ceil(u64::from(nodes) - 1);
         for (node, _) in left.iter().filter(|(_, slots)| *slots > 0) {
@@ -166,13 +168,13 @@ proptest! {
         }
     }
 
-    /// Unplaced jobs are spread by whoever sees them.
+    /// Every observer spreads unplaced jobs evenly.
     #[test]
     fn unplaced_jobs_are_spread_evenly(nodes in 1..12_u32, jobs in 0..200_u64) {
         let cluster: Vec<_> = (1..=nodes).map(|n| (n, 4)).chain([(90, 0)]).collect();
         let rows: Vec<_> = (1..=jobs).map(|id| waiting(id, None)).collect();
-        let mind = Mind::of(90, &cluster, &rows);
-        let loads: Vec<_> = (1..=nodes).map(|n| mind.node.queue().load(NodeId(n))).collect();
+        let test = TestNode::of(90, &cluster, &rows);
+        let loads: Vec<_> = (1..=nodes).map(|n| test.node.queue().load(NodeId(n))).collect();
         let (least, most) = (loads.iter().min().copied().unwrap_or(0), loads.iter().max().copied().unwrap_or(0));
         prop_assert!(most - least <= 1, "{:?}", loads);
     }

@@ -1,4 +1,4 @@
-//! Order and limits, on one node that works through a random queue.
+//! Order and limits, on one node that processes a random queue.
 
 use kirin_core::ask::ProjectId;
 use kirin_core::{Span, Timing};
@@ -13,10 +13,10 @@ fn works() -> impl Strategy<Value = Vec<(u32, u8, u32, u64)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Jobs of one project and priority start in the order in which they were accepted; limits and slots hold (the judge
-    /// looks at each start); everything ends.
+    /// Jobs of one project and priority start in the order of acceptance, limits and slots hold (the judge checks each
+    /// start), and all jobs end.
     #[test]
-    fn a_queue_is_worked_through_in_order(
+    fn a_queue_is_processed_in_order(
         works in works(),
         seed in any::<u64>(),
         nodes in 1..4_u32,
@@ -40,8 +40,8 @@ proptest! {
 }
 
 #[test]
-fn timing_has_no_surprises() {
-    // Whatever pair is accepted, trust ends before the timeout by more than both rate errors, and tries fit.
+fn every_accepted_timing_is_safe() {
+    // For every accepted pair, trust ends before the timeout by more than both rate errors, and the retries fit.
     for timeout in [1_u64, 2, 3, 10, 60, 86_400] {
         for part in 2..20 {
             let interval = Span::from_micros(timeout * 1_000_000 / part);

@@ -1,4 +1,4 @@
-//! Nodes that are able to run different jobs, and nodes that lose an ability while they run.
+//! Nodes with different capabilities, and nodes that lose a capability while they run.
 
 use kirin_core::{Capabilities, Span};
 use kirin_sim::act::{Act, Host, Work};
@@ -8,7 +8,7 @@ const FIRST: Capabilities = Capabilities(1);
 const SECOND: Capabilities = Capabilities(2);
 
 #[test]
-fn a_job_waits_for_a_node_that_is_able_to_run_it_and_holds_up_no_other() {
+fn a_job_that_no_node_can_run_waits_and_blocks_no_other_job() {
     let mut c = Cluster::of(3).seed(1).with(|setup| setup.can = vec![FIRST; 3]);
     let job = c.post_with(Work { needs: SECOND, ..Work::named("special") });
     let plain = c.post("plain");
@@ -20,7 +20,7 @@ fn a_job_waits_for_a_node_that_is_able_to_run_it_and_holds_up_no_other() {
 }
 
 #[test]
-fn a_job_that_fails_where_an_ability_was_lost_is_tried_elsewhere() {
+fn a_job_that_fails_after_a_lost_capability_runs_on_another_node() {
     let mut c = Cluster::of(2).seed(2);
     let job = c.post_with(Work { needs: FIRST, steps: 2, step: Span::from_secs(5), ..Work::named("nightly") });
     let first = c.until_running(job);
@@ -31,7 +31,7 @@ fn a_job_that_fails_where_an_ability_was_lost_is_tried_elsewhere() {
 }
 
 #[test]
-fn an_orphan_is_inherited_by_a_node_that_is_able_to_run_it() {
+fn an_orphan_is_inherited_by_a_node_that_can_run_it() {
     let mut c = Cluster::of(4).seed(3).with(|setup| setup.can = vec![FIRST, SECOND, SECOND, FIRST]);
     let job = c.post_with(Work { needs: FIRST, step: Span::from_secs(5), ..Work::named("nightly") });
     let first = c.until_running(job);

@@ -1,4 +1,4 @@
-//! Leadership and the job engines of projects own nothing that the metastore doesn't have.
+//! Leadership and the job engines of projects own nothing that is not in the metastore.
 
 use kirin_core::ask::ProjectId;
 use kirin_core::{Effect, Role, Span, Target};
@@ -8,7 +8,7 @@ use kirin_sim::cluster::{Cluster, TIMEOUT};
 const PROJECT: Target = Target::Project(ProjectId(1));
 
 #[test]
-fn every_project_has_an_engine_soon_after_the_last_one_died() {
+fn a_project_gets_a_new_job_engine_soon_after_the_last_one_dies() {
     let mut c = Cluster::of(3).seed(1);
     c.until("the project has an engine", |c| c.holds(PROJECT).is_some());
     let engine = c.holds(PROJECT).unwrap();
@@ -30,7 +30,7 @@ fn a_frozen_leader_that_wakes_up_resigns() {
 }
 
 #[test]
-fn leadership_won_lost_and_won_again_ends_where_the_metastore_says() {
+fn after_repeated_changes_the_leader_is_the_one_in_the_metastore() {
     let mut c = Cluster::of(2).seed(3);
     c.leader();
     for _ in 0..10 {
@@ -56,7 +56,7 @@ fn query_nodes_never_lead() {
 }
 
 #[test]
-fn where_only_the_leader_runs_jobs_its_heir_runs_them_all() {
+fn with_leader_only_the_next_leader_runs_all_jobs() {
     let mut c = Cluster::of(3).seed(5).with(|setup| setup.leader_only = true);
     let leader = c.leader();
     let jobs: Vec<_> = (0..3)
@@ -75,7 +75,7 @@ fn where_only_the_leader_runs_jobs_its_heir_runs_them_all() {
 }
 
 #[test]
-fn the_last_job_node_leaves_and_comes_back() {
+fn jobs_wait_while_the_last_job_node_is_away() {
     let mut c = Cluster::of(2).seed(6).roles([Role::Query, Role::All]);
     assert_eq!(c.leader(), Host(2));
     c.drain(Host(2), Span::from_secs(1), true);
@@ -89,14 +89,14 @@ fn the_last_job_node_leaves_and_comes_back() {
 }
 
 #[test]
-fn a_leader_whose_row_was_deleted_is_followed_by_one_that_has_a_row_within_a_minute() {
+fn a_deleted_leader_row_is_recreated_within_a_minute() {
     let mut c = Cluster::of(3).seed(7);
     c.leader();
     c.run(TIMEOUT);
     c.act(&Act::Forget(Target::Leader));
     assert_eq!(c.holds(Target::Leader), None);
     c.run(Span::from_secs(60));
-    let leader = c.holds(Target::Leader).expect("the row is there again");
+    let leader = c.holds(Target::Leader).expect("the row was recreated");
     c.kill(leader);
     c.run(Span::from_secs(8));
     assert!(c.holds(Target::Leader).is_some_and(|heir| heir != leader));

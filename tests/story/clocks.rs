@@ -1,11 +1,11 @@
-//! Clocks are wrong, jump, leap and stop.
+//! Clocks that are wrong, jump, leap or stop.
 
 use kirin_core::{JobState, Note, Span};
 use kirin_sim::act::{Act, Host, Work};
 use kirin_sim::cluster::{Cluster, INTERVAL, TIMEOUT};
 
 #[test]
-fn a_wall_clock_that_jumps_steals_nothing() {
+fn a_wall_clock_jump_causes_no_takeover() {
     let mut c = Cluster::of(3).seed(1);
     let job = c.post_with(Work { steps: 3, step: TIMEOUT, external: true, ..Work::named("spark") });
     let holder = c.until_running(job);
@@ -21,7 +21,7 @@ fn a_wall_clock_that_jumps_steals_nothing() {
 }
 
 #[test]
-fn a_monotonic_clock_that_leaps_harms_no_result() {
+fn a_leap_of_the_monotonic_clock_harms_no_result() {
     let mut c = Cluster::of(3).seed(2);
     let job = c.post_with(Work { steps: 3, step: TIMEOUT, ..Work::named("nightly") });
     c.until_running(job);
@@ -33,7 +33,7 @@ fn a_monotonic_clock_that_leaps_harms_no_result() {
 }
 
 #[test]
-fn a_suspended_machine_finds_its_job_taken_over() {
+fn a_job_of_a_suspended_machine_is_taken_over() {
     let mut c = Cluster::of(3).seed(3);
     let job = c.post_with(Work { steps: 2, step: TIMEOUT, ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -47,7 +47,7 @@ fn a_suspended_machine_finds_its_job_taken_over() {
 }
 
 #[test]
-fn a_short_freeze_is_got_over_without_anybody_noticing() {
+fn a_short_freeze_has_no_effect() {
     let mut c = Cluster::of(3).seed(4);
     let job = c.post_with(Work { steps: 4, step: INTERVAL, external: true, ..Work::named("spark") });
     let holder = c.until_running(job);
@@ -59,7 +59,7 @@ fn a_short_freeze_is_got_over_without_anybody_noticing() {
 }
 
 #[test]
-fn offsets_of_years_are_nothing() {
+fn clock_offsets_of_years_have_no_effect() {
     let mut c = Cluster::of(3).seed(5).with(|setup| {
         for (clock, offset_us) in setup.clocks.iter_mut().zip([1, 1 << 40, 1 << 60]) {
             clock.offset_us = offset_us;
@@ -74,7 +74,7 @@ fn offsets_of_years_are_nothing() {
 }
 
 #[test]
-fn everybody_freezes_at_once_and_goes_on() {
+fn all_nodes_freeze_at_once_and_continue() {
     let mut c = Cluster::of(3).seed(6);
     let job = c.post_with(Work { steps: 3, step: Span::from_secs(5), ..Work::named("nightly") });
     c.until_steps(job, 1);

@@ -1,11 +1,11 @@
-//! Nodes die, freeze, lose the metastore or their host.
+//! Nodes that die, freeze, or lose the metastore or their host.
 
 use kirin_core::{Evidence, Note, Span};
 use kirin_sim::act::{Act, Outage, Work};
 use kirin_sim::cluster::{Cluster, INTERVAL, TIMEOUT};
 
 #[test]
-fn a_frozen_holder_finds_its_job_taken_over() {
+fn a_job_of_a_frozen_holder_is_taken_over() {
     let mut c = Cluster::of(3).seed(7);
     let job = c.post_with(Work { steps: 2, step: TIMEOUT, ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -19,7 +19,7 @@ fn a_frozen_holder_finds_its_job_taken_over() {
 }
 
 #[test]
-fn a_killed_holder_is_inherited_from_within_a_second() {
+fn the_jobs_of_a_killed_holder_are_taken_over_within_a_second() {
     let mut c = Cluster::of(4).seed(1);
     let job = c.post_with(Work { steps: 3, step: Span::from_secs(4), ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -37,7 +37,7 @@ fn a_killed_holder_is_inherited_from_within_a_second() {
 }
 
 #[test]
-fn a_lost_host_is_inherited_from_after_the_timeout_and_an_interval() {
+fn the_jobs_of_a_lost_host_are_taken_over_after_the_timeout_and_one_interval() {
     let mut c = Cluster::of(3).seed(2);
     let job = c.post_with(Work { steps: 1, step: TIMEOUT, ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -48,7 +48,7 @@ fn a_lost_host_is_inherited_from_after_the_timeout_and_an_interval() {
 }
 
 #[test]
-fn a_node_that_restarts_at_once_inherits_from_itself() {
+fn a_node_that_restarts_at_once_takes_over_its_own_jobs() {
     let mut c = Cluster::of(3).seed(3);
     let job = c.post_with(Work { steps: 2, step: Span::from_secs(10), ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -68,7 +68,7 @@ fn an_outage_of_the_metastore_loses_no_work() {
         let holder = c.until_running(job);
         c.outage(kind, TIMEOUT.scaled(10, 1));
         c.expect(job).tried_by([holder]).ended_once();
-        assert!(!c.notes().iter().any(|(_, note)| matches!(note, Note::Fenced { .. })), "nobody was fenced");
+        assert!(!c.notes().iter().any(|(_, note)| matches!(note, Note::Fenced { .. })), "no member was fenced");
     }
 }
 
@@ -82,13 +82,13 @@ fn an_external_attempt_stops_when_trust_ends() {
     let heir = c.until_running(job);
     assert_ne!(heir, holder);
     let ended = c.notes().iter().any(|(at, note)| *at == holder && *note == Note::TrustEnded);
-    assert!(ended, "the judge has seen that it ended before the fence");
+    assert!(ended, "it ended before the fence");
     c.act(&Act::HealStore(holder));
     c.expect(job).tried_by([holder, heir]).ended_once();
 }
 
 #[test]
-fn a_broken_link_is_a_hint_and_kills_nobody() {
+fn a_broken_link_is_only_a_hint() {
     let mut c = Cluster::of(3).seed(6);
     let job = c.post_with(Work { steps: 2, step: Span::from_secs(5), ..Work::named("nightly") });
     let holder = c.until_running(job);
@@ -104,7 +104,7 @@ fn a_broken_link_is_a_hint_and_kills_nobody() {
 }
 
 #[test]
-fn wrong_clocks_within_the_bound_kill_nobody() {
+fn clock_errors_within_the_bound_fence_no_member() {
     let mut c = Cluster::of(3).seed(7).with(|setup| {
         setup.clocks[0].ppm = 50_000;
         setup.clocks[1].ppm = -50_000;
@@ -117,7 +117,7 @@ fn wrong_clocks_within_the_bound_kill_nobody() {
 }
 
 #[test]
-fn most_of_the_cluster_dies_and_the_rest_takes_everything() {
+fn the_rest_takes_over_everything_when_most_nodes_die() {
     let mut c = Cluster::of(5).seed(8).slots(8);
     let jobs: Vec<_> =
         (0..8).map(|n| c.post_with(Work { steps: 2, step: TIMEOUT, ..Work::named(&format!("j{n}")) })).collect();
@@ -135,7 +135,7 @@ fn most_of_the_cluster_dies_and_the_rest_takes_everything() {
 }
 
 #[test]
-fn a_new_leader_changes_nothing_for_the_jobs() {
+fn a_change_of_leader_does_not_affect_jobs() {
     let mut c = Cluster::of(3).seed(9);
     let leader = c.leader();
     let mut job = c.post_with(Work { steps: 2, step: Span::from_secs(3), ..Work::named("j0") });

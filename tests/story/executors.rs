@@ -1,11 +1,11 @@
-//! Executors hang, fail, outlive their process, and report late.
+//! Executors that hang, fail, outlive their process, or report late.
 
 use kirin_core::{Action, JobState, Span};
 use kirin_sim::act::{Act, Work};
 use kirin_sim::cluster::{Cluster, TIMEOUT};
 
 #[test]
-fn an_attempt_that_hangs_is_stopped_by_a_pause_and_done_after_a_resume() {
+fn a_hanging_attempt_is_stopped_by_pause_and_completed_after_resume() {
     let mut c = Cluster::of(2).seed(1);
     let job = c.post_with(Work { stuck: 1, ..Work::named("nightly") });
     c.until_running(job);
@@ -31,7 +31,7 @@ fn an_external_attempt_that_outlives_its_node_is_refused() {
 }
 
 #[test]
-fn a_full_disk_fails_the_job_and_not_the_node() {
+fn a_full_disk_fails_the_job_but_not_the_node() {
     let mut c = Cluster::of(1).seed(3);
     let job = c.post("nightly");
     let host = c.until_running(job);
@@ -44,7 +44,7 @@ fn a_full_disk_fails_the_job_and_not_the_node() {
 }
 
 #[test]
-fn a_slow_host_is_late_and_loses_nothing() {
+fn a_slow_host_loses_no_work() {
     let mut c = Cluster::of(2).seed(4);
     let job = c.post_with(Work { steps: 4, step: Span::from_secs(5), ..Work::named("nightly") });
     let host = c.until_running(job);
@@ -55,7 +55,7 @@ fn a_slow_host_is_late_and_loses_nothing() {
 }
 
 #[test]
-fn pause_resume_restart_in_no_time_ends_in_one_attempt() {
+fn rapid_pause_resume_and_restart_end_in_one_attempt() {
     let mut c = Cluster::of(3).seed(5);
     let job = c.post_with(Work { steps: 4, step: Span::from_secs(2), ..Work::named("nightly") });
     c.until_steps(job, 1);
@@ -65,14 +65,14 @@ fn pause_resume_restart_in_no_time_ends_in_one_attempt() {
             c.run(Span::from_millis(3));
         }
     }
-    // The last of them may have had to try again.
+    // The last of them may have needed another attempt.
     c.run(Span::from_secs(5));
     c.does(Action::Resume, job);
     c.expect(job).ended_once();
 }
 
 #[test]
-fn a_discarded_spark_job_is_gone_before_its_place_is_free() {
+fn a_discarded_spark_job_stops_before_its_place_is_free() {
     let mut c = Cluster::of(2).seed(6).limits([1]).with(|setup| setup.weather.stop_us = (3_000_000, 3_000_000));
     let job = c.post_with(Work { steps: 1, step: TIMEOUT, external: true, ..Work::named("spark") });
     let holder = c.until_running(job);
@@ -80,10 +80,14 @@ fn a_discarded_spark_job_is_gone_before_its_place_is_free() {
     c.does(Action::Discard, job);
     c.run(Span::from_secs(1));
     let row = c.row(job).unwrap();
-    assert_eq!((row.state, row.holder.is_some()), (JobState::Discarded, true), "it is wanted no more and not yet gone");
+    assert_eq!(
+        (row.state, row.holder.is_some()),
+        (JobState::Discarded, true),
+        "it is discarded, but its attempt still runs"
+    );
     assert!(c.world().runs(fence));
     c.until_state(job, JobState::Discarded);
-    assert!(!c.world().runs(fence), "nothing of it runs at {holder}");
+    assert!(!c.world().runs(fence), "its attempt has ended at {holder}");
 }
 
 #[test]

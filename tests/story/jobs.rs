@@ -1,11 +1,11 @@
-//! Jobs: submitted, queued, stopped, resumed.
+//! Jobs that are submitted, queued, stopped and resumed.
 
 use kirin_core::{Action, JobState, Role, Span};
 use kirin_sim::act::{Act, Host, Work};
 use kirin_sim::cluster::{Cluster, TIMEOUT};
 
 #[test]
-fn a_job_accepted_anywhere_runs_within_milliseconds() {
+fn a_job_accepted_by_any_node_starts_within_milliseconds() {
     let mut c = Cluster::of(3).seed(1);
     let job = c.post("nightly");
     c.run(Span::from_millis(50));
@@ -14,7 +14,7 @@ fn a_job_accepted_anywhere_runs_within_milliseconds() {
 }
 
 #[test]
-fn a_paused_job_goes_on_after_its_last_committed_step() {
+fn a_paused_job_continues_after_its_last_committed_step() {
     let mut c = Cluster::of(2).seed(2);
     let job = c.post_with(Work { steps: 4, ..Work::named("nightly") });
     c.until_steps(job, 2);
@@ -72,7 +72,7 @@ fn a_failed_job_waits_for_resume() {
 }
 
 #[test]
-fn a_full_project_starves_nobody() {
+fn a_full_project_starves_no_other_project() {
     let mut c = Cluster::of(2).seed(7).limits([1, 5]);
     let long = |name: &str| Work { steps: 1, step: TIMEOUT, ..Work::named(name) };
     let first = c.post_with(long("a1"));
@@ -88,7 +88,7 @@ fn a_full_project_starves_nobody() {
 }
 
 #[test]
-fn the_urgent_come_first_and_equals_in_order() {
+fn jobs_start_by_priority_and_then_in_order() {
     let mut c = Cluster::of(1).seed(8).slots(1);
     let blocker = c.post("blocker");
     c.until_running(blocker);
@@ -104,7 +104,7 @@ fn the_urgent_come_first_and_equals_in_order() {
 }
 
 #[test]
-fn strict_order_holds_over_all_nodes() {
+fn strict_order_holds_across_all_nodes() {
     let mut c = Cluster::of(3).seed(9).slots(1).in_order();
     let jobs: Vec<_> = (0..9).map(|n| c.post(&format!("j{n}"))).collect();
     for job in jobs {
@@ -113,7 +113,7 @@ fn strict_order_holds_over_all_nodes() {
 }
 
 #[test]
-fn a_takeover_in_strict_order_waits_for_nobody() {
+fn a_takeover_in_strict_order_does_not_wait() {
     let mut c = Cluster::of(2).seed(10).slots(2).in_order();
     let low = c.post_with(Work { prio: 4, steps: 2, step: Span::from_secs(20), ..Work::named("low") });
     let holder = c.until_running(low);
@@ -130,7 +130,7 @@ fn a_takeover_in_strict_order_waits_for_nobody() {
 }
 
 #[test]
-fn a_lost_reply_to_a_take_costs_time_and_nothing_else() {
+fn a_lost_reply_to_a_take_costs_only_time() {
     let mut c = Cluster::of(1).seed(11);
     c.run(Span::from_secs(1));
     c.act(&Act::Mute(Host(1)));
@@ -141,7 +141,7 @@ fn a_lost_reply_to_a_take_costs_time_and_nothing_else() {
 }
 
 #[test]
-fn query_nodes_accept_jobs_and_run_none() {
+fn query_nodes_accept_jobs_but_run_none() {
     let mut c = Cluster::of(3).seed(12).roles([Role::Query, Role::Query, Role::Job]);
     let job = c.post_with(Work { via: Some(Host(1)), ..Work::named("nightly") });
     c.expect(job).tried_by([Host(3)]).ended_once();
@@ -162,7 +162,7 @@ fn a_job_waits_for_the_first_job_node() {
 }
 
 #[test]
-fn what_waits_elsewhere_is_taken_by_a_node_with_free_slots() {
+fn a_node_with_free_slots_takes_jobs_that_wait_on_other_nodes() {
     let mut c = Cluster::of(2).seed(14).slots(1);
     let jobs: Vec<_> = (0..4).map(|n| c.post(&format!("j{n}"))).collect();
     c.run(Span::from_secs(2));
@@ -170,7 +170,7 @@ fn what_waits_elsewhere_is_taken_by_a_node_with_free_slots() {
         let h = *h;
         jobs.iter().any(|job| c.holder(*job) == Some(h))
     });
-    assert_eq!(busy.count(), 2, "nobody stands idle while something waits");
+    assert_eq!(busy.count(), 2, "no node is idle while a job waits");
     for job in jobs {
         c.expect(job).ended_once();
     }

@@ -1,4 +1,5 @@
-//! Stories: what the cluster does for its users, in their order of worry. See `kirin_sim::cluster` for the words.
+//! Stories: what the cluster does for its users, in the order of their concerns. See `kirin_sim::cluster` for the
+//! vocabulary.
 
 mod abilities;
 mod claims;
@@ -15,16 +16,16 @@ mod zookeeper;
 use std::fs;
 use std::path::Path;
 
-/// The table in `tests/SCENARIOS.md` names nothing that isn't there.
+/// Every test named in the table in `tests/SCENARIOS.md` exists.
 #[test]
-fn every_scenario_names_what_covers_it() {
+fn every_scenario_names_an_existing_test() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
     let table = fs::read_to_string(tests.join("SCENARIOS.md")).unwrap();
     let mut checked = 0;
     for line in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| no.")) {
         let names: Vec<_> = line.split('`').skip(1).step_by(2).collect();
         for name in &names {
-            assert!(is_there(&tests, name), "{name} is not there: {line}");
+            assert!(is_there(&tests, name), "{name} does not exist: {line}");
             checked += 1;
         }
     }
@@ -41,7 +42,7 @@ fn is_there(tests: &Path, name: &str) -> bool {
             _ => false,
         };
     }
-    // A word like `match` is no name.
+    // A word such as `match` is not a name.
     let Some((file, test)) = name.rsplit_once("::") else { return true };
     let path = match file.strip_prefix("it::") {
         Some(file) => tests.join("tests/it").join(file.replace("::", "/")),

@@ -1,11 +1,11 @@
-//! Links break, in both directions or one; nodes are cut off from each other but not from the metastore.
+//! Links that break, in one or both directions; nodes that are cut off from each other but not from the metastore.
 
 use kirin_core::{Note, Span};
 use kirin_sim::act::{Act, Work};
 use kirin_sim::cluster::{Cluster, INTERVAL, TIMEOUT};
 
 #[test]
-fn a_cut_in_one_direction_kills_nobody() {
+fn a_cut_in_one_direction_fences_no_member() {
     let mut c = Cluster::of(3).seed(1);
     let job = c.post_with(Work { steps: 3, step: TIMEOUT, ..Work::named("nightly") });
     let holder = c.until_running(job);
@@ -20,7 +20,7 @@ fn a_cut_in_one_direction_kills_nobody() {
 }
 
 #[test]
-fn a_holder_that_only_the_metastore_hears_works_on() {
+fn a_holder_that_reaches_only_the_metastore_keeps_working() {
     let mut c = Cluster::of(4).seed(2);
     let job = c.post_with(Work { steps: 3, step: TIMEOUT, external: true, ..Work::named("spark") });
     let holder = c.until_running(job);
@@ -31,7 +31,7 @@ fn a_holder_that_only_the_metastore_hears_works_on() {
 }
 
 #[test]
-fn a_holder_that_reaches_nobody_is_inherited_from_and_commits_nothing_more() {
+fn the_jobs_of_an_isolated_holder_are_taken_over_and_its_commits_are_refused() {
     let mut c = Cluster::of(3).seed(3);
     let job = c.post_with(Work { steps: 3, step: INTERVAL, ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -48,7 +48,7 @@ fn a_holder_that_reaches_nobody_is_inherited_from_and_commits_nothing_more() {
 }
 
 #[test]
-fn without_a_single_nudge_everything_runs_all_the_same() {
+fn all_jobs_run_without_any_nudge() {
     let mut c = Cluster::of(3).seed(4).with(|setup| setup.weather.lose_nudge_ppm = 1_000_000);
     let jobs: Vec<_> = (0..6).map(|n| c.post(&format!("j{n}"))).collect();
     for job in jobs {
@@ -57,7 +57,7 @@ fn without_a_single_nudge_everything_runs_all_the_same() {
 }
 
 #[test]
-fn news_that_comes_twice_late_and_out_of_order_changes_nothing() {
+fn repeated_late_and_reordered_nudges_do_no_harm() {
     let mut c = Cluster::of(3).seed(5).with(|setup| {
         setup.weather.double_nudge_ppm = 1_000_000;
         setup.weather.link_us = (100, 3_000_000);
@@ -69,7 +69,7 @@ fn news_that_comes_twice_late_and_out_of_order_changes_nothing() {
 }
 
 #[test]
-fn an_exit_behind_a_cut_is_found_by_silence() {
+fn an_exit_behind_a_cut_is_detected_by_silence() {
     let mut c = Cluster::of(2).seed(6);
     let job = c.post_with(Work { step: TIMEOUT, ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -77,7 +77,7 @@ fn an_exit_behind_a_cut_is_found_by_silence() {
     c.act(&Act::Cut(old, other));
     c.kill(old);
     c.run(Span::from_secs(30));
-    assert_eq!(c.holder(job), Some(old), "nobody can know yet");
+    assert_eq!(c.holder(job), Some(old), "no node can know yet");
     c.run(TIMEOUT + Span::from_secs(2));
     assert_eq!(c.holder(job), Some(other));
     c.expect(job).tried_by([old, other]).ended_once();

@@ -17,11 +17,11 @@ fn a_drained_node_hands_over_at_the_next_step_boundary() {
     c.expect(job).tried_by([old, heir]).from_step(1, 1).ended_once();
     assert!(c.world().node(old).is_none(), "it left");
     let fenced = c.notes().iter().any(|(_, note)| matches!(note, Note::Fenced { .. }));
-    assert!(!fenced, "who left is not fenced");
+    assert!(!fenced, "a member that left is not fenced");
 }
 
 #[test]
-fn a_drain_stops_at_its_deadline_what_reaches_no_boundary() {
+fn a_drain_stops_attempts_without_a_step_boundary_at_its_deadline() {
     let mut c = Cluster::of(2).seed(2);
     let job = c.post_with(Work { steps: 1, step: Span::from_secs(50), ..Work::named("nightly") });
     let old = c.until_running(job);
@@ -33,7 +33,7 @@ fn a_drain_stops_at_its_deadline_what_reaches_no_boundary() {
 }
 
 #[test]
-fn what_waits_on_a_draining_node_moves() {
+fn jobs_that_wait_on_a_draining_node_move_to_other_nodes() {
     let mut c = Cluster::of(2).seed(3).slots(1);
     let long = |name: String| Work { steps: 4, step: Span::from_secs(1), ..Work::named(&name) };
     let jobs: Vec<_> = (0..6).map(|n| c.post_with(long(format!("j{n}")))).collect();
@@ -45,7 +45,7 @@ fn what_waits_on_a_draining_node_moves() {
 }
 
 #[test]
-fn a_drain_undone_takes_jobs_again() {
+fn a_node_takes_jobs_again_after_its_drain_is_undone() {
     let mut c = Cluster::of(1).seed(4);
     c.drain(Host(1), Span::from_secs(1), false);
     let job = c.post("nightly");
@@ -74,7 +74,7 @@ fn a_drain_survives_a_fence() {
 }
 
 #[test]
-fn limits_and_slots_change_at_run_time_and_may_be_zero() {
+fn limits_and_slots_can_be_changed_at_run_time_even_to_zero() {
     let mut c = Cluster::of(1).seed(6).limits([0]);
     let job = c.post("nightly");
     c.run(TIMEOUT);
@@ -90,13 +90,13 @@ fn limits_and_slots_change_at_run_time_and_may_be_zero() {
 }
 
 #[test]
-fn the_leadership_moves_on_request() {
+fn leadership_moves_on_request() {
     let mut c = Cluster::of(3).seed(7);
     let leader = c.leader();
     let other = c.another(&[leader]);
     c.act(&Act::Claim { host: other, target: Target::Leader, force: false });
     c.run(Span::from_secs(1));
-    assert_eq!(c.leader(), leader, "a living holder is no free place");
+    assert_eq!(c.leader(), leader, "a living holder keeps its claim");
     c.act(&Act::Claim { host: other, target: Target::Leader, force: true });
     c.run(Span::from_secs(1));
     assert_eq!(c.leader(), other);
@@ -104,11 +104,11 @@ fn the_leadership_moves_on_request() {
     assert_eq!(c.leader(), other);
     let world = c.world();
     let leads = world.hosts().into_iter().filter(|h| world.node(*h).is_some_and(|n| n.leads(Target::Leader)));
-    assert_eq!(leads.collect::<Vec<_>>(), [other], "the old leader has heard of it");
+    assert_eq!(leads.collect::<Vec<_>>(), [other], "the old leader has resigned");
 }
 
 #[test]
-fn a_draining_leader_gives_its_claims_away() {
+fn a_draining_leader_gives_up_its_claims() {
     let mut c = Cluster::of(3).seed(8);
     let leader = c.leader();
     c.drain(leader, Span::from_secs(1), false);

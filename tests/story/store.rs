@@ -1,11 +1,11 @@
-//! The metastore loses replies, hangs, fails over, rolls back.
+//! A metastore that loses replies, hangs, fails over or rolls back.
 
 use kirin_core::{Action, JobState, Note, Span};
 use kirin_sim::act::{Act, Host, Outage, Work};
 use kirin_sim::cluster::{Cluster, TIMEOUT};
 
 #[test]
-fn one_beat_that_fails_is_harmless() {
+fn one_failed_beat_is_harmless() {
     let mut c = Cluster::of(3).seed(1);
     let job = c.post_with(Work { steps: 4, step: TIMEOUT, external: true, ..Work::named("spark") });
     let holder = c.until_running(job);
@@ -18,7 +18,7 @@ fn one_beat_that_fails_is_harmless() {
 }
 
 #[test]
-fn a_submit_whose_reply_was_lost_is_one_job() {
+fn a_submit_with_a_lost_reply_creates_one_job() {
     let mut c = Cluster::of(2).seed(2);
     c.run(Span::from_secs(1));
     c.acts("mute n1\nmute n2");
@@ -31,7 +31,7 @@ fn a_submit_whose_reply_was_lost_is_one_job() {
 }
 
 #[test]
-fn a_commit_whose_reply_was_lost_is_not_done_again() {
+fn a_commit_with_a_lost_reply_is_not_repeated() {
     let mut c = Cluster::of(1).seed(3);
     let job = c.post_with(Work { steps: 2, step: Span::from_secs(5), ..Work::named("nightly") });
     let holder = c.until_running(job);
@@ -44,7 +44,7 @@ fn a_commit_whose_reply_was_lost_is_not_done_again() {
 }
 
 #[test]
-fn what_hung_in_the_metastore_may_land_and_harms_nothing() {
+fn a_request_that_lands_after_an_outage_is_harmless() {
     let mut c = Cluster::of(3).seed(4).with(|setup| setup.weather.hung_lands_ppm = 1_000_000);
     let jobs: Vec<_> =
         (0..4).map(|n| c.post_with(Work { step: Span::from_secs(4), ..Work::named(&format!("j{n}")) })).collect();
@@ -57,7 +57,7 @@ fn what_hung_in_the_metastore_may_land_and_harms_nothing() {
 }
 
 #[test]
-fn deadlock_victims_are_tried_again() {
+fn deadlock_victims_are_retried() {
     let mut c = Cluster::of(3).seed(5).with(|setup| setup.weather.rollback_ppm = 300_000);
     let jobs: Vec<_> = (0..6).map(|n| c.post(&format!("j{n}"))).collect();
     for job in jobs {
@@ -80,7 +80,7 @@ fn a_node_that_lost_the_metastore_has_no_effect_on_others() {
 }
 
 #[test]
-fn a_node_starts_while_the_metastore_is_out_of_order() {
+fn a_node_can_start_during_an_outage_of_the_metastore() {
     let mut c = Cluster::of(2).seed(7);
     c.kill(Host(2));
     c.act(&Act::Outage(Outage::Fails));
@@ -92,7 +92,7 @@ fn a_node_starts_while_the_metastore_is_out_of_order() {
 }
 
 #[test]
-fn a_user_acts_once_whatever_is_lost() {
+fn an_action_takes_effect_once_despite_lost_replies() {
     let mut c = Cluster::of(2).seed(8).with(|setup| setup.weather.lose_reply_ppm = 400_000);
     let job = c.post_with(Work { steps: 4, step: Span::from_secs(5), ..Work::named("nightly") });
     c.until_running(job);
@@ -100,11 +100,11 @@ fn a_user_acts_once_whatever_is_lost() {
     c.until_state(job, JobState::Discarded);
     c.does(Action::Resume, job);
     c.run(TIMEOUT);
-    assert_eq!(c.row(job).unwrap().state, JobState::Discarded, "over is over");
+    assert_eq!(c.row(job).unwrap().state, JobState::Discarded, "the state is final");
 }
 
 #[test]
-fn five_hundred_projects_on_a_slow_metastore_cost_nobody_its_trust() {
+fn five_hundred_projects_on_a_slow_metastore_end_no_trust() {
     let mut c = Cluster::of(3).seed(9).limits(vec![2; 500]).with(|setup| setup.weather.store_us = (200_000, 900_000));
     c.run(TIMEOUT.scaled(5, 1));
     let job = c.post_with(Work { project: 500, ..Work::named("nightly") });

@@ -1,11 +1,11 @@
-//! Nodes are restarted one after the other, into another version or another role.
+//! Nodes that are restarted one after another, with another version or another role.
 
 use kirin_core::{Note, Role, Span};
 use kirin_sim::act::{Act, Host, Work};
 use kirin_sim::cluster::{Cluster, TIMEOUT};
 
 #[test]
-fn a_rolling_upgrade_fails_no_job_and_fences_nobody() {
+fn a_rolling_upgrade_fails_no_job_and_fences_no_member() {
     let mut c = Cluster::of(3).seed(1);
     let jobs: Vec<_> = (0..6)
         .map(|n| c.post_with(Work { steps: 20, step: Span::from_secs(2), ..Work::named(&format!("j{n}")) }))
@@ -25,7 +25,7 @@ fn a_rolling_upgrade_fails_no_job_and_fences_nobody() {
 }
 
 #[test]
-fn two_versions_inherit_from_each_other() {
+fn two_versions_take_over_jobs_from_each_other() {
     let mut c = Cluster::of(4).seed(2).with(|setup| setup.versions = vec![1, 2, 1, 2]);
     let jobs: Vec<_> = (0..4)
         .map(|n| c.post_with(Work { steps: 2, step: Span::from_secs(10), ..Work::named(&format!("j{n}")) }))
@@ -44,7 +44,7 @@ fn two_versions_inherit_from_each_other() {
 }
 
 #[test]
-fn a_node_that_comes_back_in_another_role_runs_nothing_more() {
+fn a_node_restarted_as_a_query_node_runs_no_jobs() {
     let mut c = Cluster::of(2).seed(3);
     c.act(&Act::Become(Host(1), Role::Query));
     c.drain(Host(1), Span::from_secs(1), true);
@@ -58,7 +58,7 @@ fn a_node_that_comes_back_in_another_role_runs_nothing_more() {
 }
 
 #[test]
-fn the_whole_cluster_is_switched_off_and_on() {
+fn jobs_survive_a_shutdown_of_the_whole_cluster() {
     let mut c = Cluster::of(3).seed(4);
     let jobs: Vec<_> = (0..6)
         .map(|n| c.post_with(Work { steps: 3, step: Span::from_secs(10), ..Work::named(&format!("j{n}")) }))
@@ -78,7 +78,7 @@ fn the_whole_cluster_is_switched_off_and_on() {
 }
 
 #[test]
-fn a_node_that_restarts_again_and_again_is_nobodys_trouble() {
+fn a_node_that_restarts_repeatedly_does_not_disturb_others() {
     let mut c = Cluster::of(3).seed(5);
     let job = c.post_with(Work { steps: 10, step: Span::from_secs(2), ..Work::named("nightly") });
     c.until_running(job);
@@ -94,7 +94,7 @@ fn a_node_that_restarts_again_and_again_is_nobodys_trouble() {
 }
 
 #[test]
-fn after_a_storm_of_restarts_every_place_is_free_again() {
+fn after_a_storm_of_restarts_all_places_are_free() {
     let mut c = Cluster::of(3).seed(6).limits([2]);
     let jobs: Vec<_> = (0..6)
         .map(|n| c.post_with(Work { steps: 2, step: Span::from_secs(4), ..Work::named(&format!("j{n}")) }))

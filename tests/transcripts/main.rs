@@ -1,6 +1,6 @@
-//! Every transcript in this folder is carried out and compared with what is committed.
+//! Runs every transcript in this folder and compares it with the committed one.
 //!
-//! `KIRIN_TRANSCRIPTS=write` writes them anew; look at the difference before you commit it.
+//! `KIRIN_TRANSCRIPTS=write` updates them. Check the difference before you commit it.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 use kirin_sim::transcript;
 
 #[test]
-fn transcripts_are_as_committed() {
+fn transcripts_match_the_committed_ones() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/transcripts");
     let write = std::env::var("KIRIN_TRANSCRIPTS").is_ok_and(|value| value == "write");
     let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -27,5 +27,5 @@ fn transcripts_are_as_committed() {
             }
         }
     }
-    assert!(write || differ.is_empty(), "these changed:\n{}", differ.join("\n"));
+    assert!(write || differ.is_empty(), "these transcripts changed:\n{}", differ.join("\n"));
 }

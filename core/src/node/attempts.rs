@@ -1,7 +1,8 @@
 //! This node's attempts, from the grant to the end.
 //!
-//! An attempt is *busy* while a request of it is under way, *in doubt* when nobody knows whether that request took place.
-//! Doubt is resolved by reading the row: its epoch, holder, state and number of committed steps tell.
+//! An attempt is *busy* while one of its requests is in flight, and *in doubt* while the outcome of its last request is
+//! unknown. Reading the row resolves the doubt: its epoch, holder, state and number of committed steps tell what
+//! happened.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -23,24 +24,24 @@ pub(crate) struct Attempt {
     pub(crate) fence: Fence,
     pub(crate) external: bool,
     pub(crate) needs: Capabilities,
-    /// Steps that are committed.
+    /// How many steps are committed.
     pub(crate) steps: u32,
-    /// The step whose result is ready, but not yet committed.
+    /// The step whose result is ready but not committed.
     pub(crate) ready: Option<u32>,
-    /// The order to stop that was given.
+    /// Why the attempt was told to stop, if it was.
     pub(crate) stopping: Option<Why>,
-    /// How it ended, if nothing of it runs any more.
+    /// How it ended, if it has ended.
     pub(crate) ended: Option<End>,
-    /// To be handed over at the next step boundary.
+    /// Whether to hand it over at the next step boundary.
     pub(crate) yields: bool,
-    /// A request of it is under way.
+    /// Whether one of its requests is in flight.
     pub(crate) busy: bool,
-    /// Since when nobody knows what became of its last request: a row that was read later tells.
+    /// Since when the outcome of its last request is unknown. Only a row read after that moment tells.
     pub(crate) doubt: Option<Time>,
-    /// Not before that moment.
+    /// The earliest moment of its next request.
     pub(crate) retry_at: Time,
     pub(crate) granted_at: Time,
-    /// The takeover that it is, until that is noted.
+    /// The takeover that created this attempt, until it is noted.
     pub(crate) took: Option<Took>,
 }
 
@@ -52,9 +53,9 @@ pub(crate) struct Took {
 }
 
 impl Attempt {
-    /// Marks the attempt as told to stop; returns its fence if it runs and was not told before.
+    /// Marks the attempt as told to stop. Returns its fence if it runs and was not told before.
     pub(crate) fn cancel(&mut self, why: Why) -> Option<Fence> {
-        // Being fenced outweighs what was ordered before: nothing is to be handed back then.
+        // `Fenced` overrides an earlier reason: a fenced member hands nothing back.
         let first = self.stopping.is_none();
         if first || why == Why::Fenced {
             self.stopping = Some(why);
@@ -92,9 +93,9 @@ impl Node {
                     self.queue.mark_full(row.project);
                 }
             }
-            // A limit stands against no job that runs: that one does not run any more.
+            // The limit never applies to a running job, so the job is not running any more.
             Answer::Refused | Answer::Full => {
-                // It changed, or the lists did: what is it now? Refused twice, it can wait for a moment.
+                // The row or the lists changed, so read the row. After a second refusal, read it later.
                 self.queue.remove(job);
                 self.list_at = self.list_at.min(now);
                 if self.refused.insert(job, seen) == Some(seen) {
@@ -102,18 +103,18 @@ impl Node {
                 } else {
                     self.read_jobs(now, vec![job]);
                     if self.settings.in_order {
-                        // Something that this node hasn't heard of may come first.
+                        // A job that this node has not heard of may come first.
                         self.poll_at = self.poll_at.min(now);
                     }
                 }
             }
             Answer::Failed => {
-                // It did not happen, and would not happen at once either.
+                // It did not happen, and an immediate retry would fail as well.
                 self.queue.remove(job);
                 self.read_later(now, job);
             }
             _ => {
-                // It may be this member's: keep away from it until the row tells.
+                // This member may hold the job. Leave it alone until the row is read.
                 self.queue.remove(job);
                 self.read_jobs(now, vec![job]);
             }
@@ -143,10 +144,10 @@ impl Node {
         let wanted = row.state == JobState::Running && able;
         let takes = self.phase == Phase::Up || self.plants.is(Plant::BeginsWhileDraining);
         if wanted && takes && has_slot && self.trusts_itself(now) {
-            let anew = from.is_some() && self.plants.is(Plant::RestartsFromZero);
-            self.out.push(Effect::Begin { fence, step: if anew { 0 } else { row.steps } });
+            let from_zero = from.is_some() && self.plants.is(Plant::RestartsFromZero);
+            self.out.push(Effect::Begin { fence, step: if from_zero { 0 } else { row.steps } });
         } else {
-            // Granted too late, or found by surprise: give it back untouched.
+            // Granted too late, or found unexpectedly: hand it back without starting it.
             attempt.stopping = Some(Why::Drained);
             attempt.ended = Some(End::Stopped);
             self.retry_at = now;
@@ -156,7 +157,7 @@ impl Node {
 
     pub(super) fn step_ended(&mut self, now: Time, fence: Fence, step: u32) {
         let Some(attempt) = self.attempts.get_mut(&fence.job).filter(|a| a.fence == fence) else {
-            // Nobody waits for this result: whoever made it must stop.
+            // No attempt is waiting for this result, so its producer must stop.
             self.out.push(Effect::Cancel { fence, why: Why::Lost });
             return;
         };
@@ -173,7 +174,7 @@ impl Node {
         }
     }
 
-    /// Asks for what the attempt needs next.
+    /// Sends the next request of the attempt.
     fn advance(&mut self, now: Time, job: JobId) {
         let early = self.plants.is(Plant::ReleaseBeforeEnded);
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
@@ -184,7 +185,7 @@ impl Node {
             return;
         }
         if attempt.stopping == Some(Why::Fenced) {
-            // This member is dead to the metastore; what it held is not its own to give back.
+            // The metastore considers this member dead, so it has no right to hand its jobs back.
             if attempt.ended.is_some() {
                 self.attempts.remove(&job);
             }
@@ -204,7 +205,7 @@ impl Node {
         } else if let Some(end) = attempt.ended {
             attempt.busy = true;
             match (end, attempt.stopping) {
-                // A node that has lost what the job requires can't blame the job for a failure.
+                // If the node has lost a capability that the job requires, the failure is not the job's.
                 (End::Ran(outcome), None) if outcome != Outcome::Failed || self.settings.can.covers(needs) => {
                     self.ask(now, What::Finish { fence, outcome }, Ask::Finish { fence, by, outcome });
                 }
@@ -228,7 +229,7 @@ impl Node {
         }
     }
 
-    /// The answer left the attempt's request open: certainly not done (try again), or nobody knows (read).
+    /// The request was not confirmed. If it certainly failed, it is repeated; otherwise the row is read.
     fn open(&mut self, now: Time, job: JobId, answer: &Answer) {
         let retry_at = now + self.pause();
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
@@ -238,7 +239,7 @@ impl Node {
             Answer::Refused => attempt.doubt = Some(now),
             _ => {
                 attempt.doubt = Some(now);
-                // A write that is still on its way should land before the read.
+                // A write that is still in flight should land before the read.
                 attempt.retry_at = retry_at;
             }
         }
@@ -327,13 +328,13 @@ impl Node {
         }
     }
 
-    /// The attempt is over and nothing of it is left to ask.
+    /// The attempt has ended and has no more requests.
     fn settle(&mut self, now: Time, job: JobId, state: Option<JobState>) {
         self.note_takeover(now, job);
         let fence = self.attempts.remove(&job).map(|attempt| attempt.fence);
         self.settled.insert(job, now);
         self.stirred = true;
-        // An answer may be late: what was heard meanwhile of the job's next life stands.
+        // The answer may be late. A row of the job's next holding that was heard meanwhile takes precedence.
         let ended = |row: &&JobRow| state.is_none() || Some(row.fence()) == fence && row.holder.is_some();
         let Some(row) = self.queue.row(job).filter(ended).copied() else { return };
         let was_full = self.queue.is_full(row.project);
@@ -341,12 +342,12 @@ impl Node {
         self.put(now, row);
         let is_over = state.is_some() && self.tells_all();
         if is_over || was_full && !self.queue.is_full(row.project) {
-            // Others may wait for this place, and know less than this node of how full the project is.
+            // Other jobs may wait for this place, and this node knows best how full the project is.
             self.nudge_all(&Nudge::Jobs(vec![row]));
         }
     }
 
-    /// A row that was read tells what became of a request in doubt.
+    /// Resolves a request in doubt from a row that was read.
     pub(super) fn resolve(&mut self, now: Time, asked_at: Time, job: JobId, row: Option<&JobRow>) {
         let me = self.me;
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
@@ -376,7 +377,7 @@ impl Node {
         }
     }
 
-    /// The rows could not be read: once more, after a pause.
+    /// The rows could not be read. Retries after a pause.
     pub(super) fn not_read(&mut self, now: Time, jobs: &[JobId]) {
         let retry_at = now + self.pause();
         for job in jobs {
@@ -403,7 +404,7 @@ impl Node {
         }
     }
 
-    /// The row shows that the attempt is not wanted any more.
+    /// Stops the attempt if the row shows that it is not wanted any more.
     pub(super) fn compare(&mut self, row: &JobRow) {
         let me = self.me;
         let Some(attempt) = self.attempts.get_mut(&row.id) else { return };
@@ -414,7 +415,7 @@ impl Node {
         } else {
             return;
         };
-        // An end that is being committed is answered by the metastore itself.
+        // If its end is being committed, the metastore's answer decides.
         if attempt.busy && attempt.ended.is_some() {
             return;
         }
@@ -423,7 +424,7 @@ impl Node {
         }
     }
 
-    /// Orders every attempt to stop that was not told before.
+    /// Stops every attempt that was not told to stop before.
     pub(super) fn stop_all(&mut self, why: Why) {
         for fence in self.attempts.values_mut().filter_map(|a| a.cancel(why)) {
             self.out.push(Effect::Cancel { fence, why });

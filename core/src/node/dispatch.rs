@@ -1,4 +1,4 @@
-//! Rows, homes, heirs, and who is next.
+//! Dispatch: job rows, homes, heirs, and which job starts next.
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use super::{Inherited, Node, Phase, Source, What};
 use crate::ask::{Answer, Ask, Fence, JobId, JobRow};
 use crate::capability::Capabilities;
-use crate::effect::{Found, Nudge, Orphans};
+use crate::effect::{Nudge, Orphans};
+use crate::failure::Found;
 use crate::job::JobState;
 use crate::member::{Member, NodeId};
 use crate::placement;
@@ -15,11 +16,11 @@ use crate::plant::Plant;
 use crate::queue::{Blocked, NOWHERE, Stage};
 use crate::time::Time;
 
-/// So many placements are written down at once, at most; the rest follows with the next list.
+/// At most this many placements are written at once. The rest follows with the next list.
 const PLACE_BATCH: usize = 256;
 
-/// In a cluster of at most so many members every job that is accepted, handed back or over is told to all of them, and all of
-/// them read the list of all jobs with each poll.
+/// In a cluster of at most this many members, every member is told of every job that is accepted, handed back or ended,
+/// and every member reads the list of all jobs with each poll.
 const TELL_ALL: usize = 16;
 
 impl Node {
@@ -27,7 +28,7 @@ impl Node {
         self.ask(now, What::ReadJobs(ids.clone()), Ask::ReadJobs(ids));
     }
 
-    /// Puts the row where it belongs. A job counts as held also while an attempt of this member lingers.
+    /// Stages the job of this row. A job also counts as held while an attempt of this member is still stopping.
     pub(super) fn put(&mut self, now: Time, row: JobRow) {
         let alive = row.holder.filter(|holder| self.roster.is_alive(*holder));
         let held_by = alive.or_else(|| self.me.filter(|_| self.attempts.contains_key(&row.id)));
@@ -37,7 +38,7 @@ impl Node {
         self.queue.put(row, now, held_by);
     }
 
-    /// Takes over a row, if it isn't older than what is known.
+    /// Stores the row unless it is older than what is known.
     fn absorb(&mut self, now: Time, source: Source, row: &JobRow) {
         if let Some(job) = self.queue.job(row.id) {
             let older = row.epoch < job.row.epoch || (row.epoch == job.row.epoch && source.is_older_than(job.known_at));
@@ -51,7 +52,7 @@ impl Node {
             match source {
                 // The row was read before this member's own write to it.
                 Source::Read { asked_at } if settled.is_some_and(|at| asked_at <= at) => return,
-                // Granted, but the answer was lost: the row tells.
+                // The job was granted, but the answer was lost. The row shows it.
                 Source::Read { .. } => {
                     let from = self.inherited.remove(&row.id);
                     self.begin(now, row, from);
@@ -69,19 +70,19 @@ impl Node {
         self.stirred = true;
     }
 
-    /// This node's own API accepted or changed jobs: tell those whom it concerns.
+    /// This node's API accepted or changed jobs. Tell the members concerned.
     pub(super) fn told(&mut self, now: Time, rows: Vec<JobRow>) {
         let was_full: Vec<_> = rows.iter().map(|row| self.queue.is_full(row.project)).collect();
         self.heard(now, &rows);
         if self.tells_all() {
-            // Few enough that all can place the next job knowing of these.
+            // The cluster is small: every member can place the next job with knowledge of these.
             self.nudge_all(&Nudge::Jobs(rows));
             return;
         }
         let freed = rows.iter().zip(was_full).filter(|(row, full)| *full && !self.queue.is_full(row.project));
         let freed: Vec<_> = freed.map(|(row, _)| *row).collect();
         if !freed.is_empty() {
-            // Others may have waited for these places.
+            // Jobs on other nodes may have waited for the freed places.
             self.nudge_all(&Nudge::Jobs(freed));
         }
         let mut concerned: BTreeMap<NodeId, Vec<JobRow>> = BTreeMap::new();
@@ -96,7 +97,7 @@ impl Node {
         }
     }
 
-    /// Whether the cluster is small enough that everybody is told of every change.
+    /// Whether the cluster is small enough to tell every member of every change.
     pub(super) fn tells_all(&self) -> bool {
         self.roster.peers().len() <= TELL_ALL
     }
@@ -120,14 +121,14 @@ impl Node {
                 None => self.queue.remove(*id),
             }
             if self.queue.job(*id).is_some_and(|job| matches!(job.stage, Stage::Waiting { .. })) {
-                // It waits indeed: whether it may be taken from elsewhere is looked at now.
+                // The job still waits. Check immediately whether this node may take it from another queue.
                 self.steal_at = self.steal_at.min(now);
             }
             let Some(row) = row.filter(|row| row.state.is_waiting() && !self.attempts.contains_key(&row.id)) else {
                 continue;
             };
-            // This node gave it back: whoever is free may take it, not only the node on whose queue it stands now; and where
-            // its project was full, others may have waited for the place.
+            // This node handed the job back, so any free node may take it, not only its new home. If its project was
+            // full, other jobs may have waited for the place.
             let freed = was_full && !self.queue.is_full(row.project);
             if self.settled.contains_key(id) && (self.tells_all() || freed) {
                 self.nudge_all(&Nudge::Jobs(vec![*row]));
@@ -137,7 +138,7 @@ impl Node {
         }
     }
 
-    /// A job that this node handed back is told to the node on whose queue it stands.
+    /// Tells the home of a job that this node handed back.
     fn tell_home(&mut self, row: JobRow) {
         if let Some(home) = self.queue.home(row.id).filter(|home| self.me.is_some_and(|me| me.node != *home)) {
             self.nudge(home, Nudge::Jobs(vec![row]));
@@ -157,18 +158,18 @@ impl Node {
                 self.queue.remove(id);
             }
         }
-        // Drawn anew each time, or nodes that were started together would look together.
+        // Drawn anew for each poll. Otherwise nodes that started together would read the full list together.
         let sharers = self.roster.peers().len().div_ceil(TELL_ALL).max(1) as u64;
         let draw = self.me.map_or(0, |me| placement::score(self.next_ask, me.node));
         self.own_polls = (draw % (2 * sharers - 1)) as u32;
         self.polled(now);
-        // A leader that was frozen knows the cluster of long ago, and may not be a member any more.
+        // A leader that was frozen has an outdated view of the cluster, and may not be a member any more.
         if self.leads(crate::ask::Target::Leader) && self.lease.is_trusted(now) {
             self.write_placements(now);
         }
     }
 
-    /// The list of what this node holds and has on its queue.
+    /// Processes the list of the jobs that this node holds or has on its queue.
     pub(super) fn own_listed(&mut self, now: Time, asked_at: Time, rows: &[JobRow]) {
         self.queue.forget_full();
         for row in rows {
@@ -178,7 +179,7 @@ impl Node {
     }
 
     fn polled(&mut self, now: Time) {
-        // An answer that is still under way may be older than the end of an attempt.
+        // An answer still in flight may be older than the end of an attempt.
         let oldest = self.asks.values().map(|pending| pending.asked_at).min();
         self.settled.retain(|_, at| oldest.is_some_and(|oldest| oldest <= *at));
         self.refused.retain(|id, _| self.queue.row(*id).is_some());
@@ -189,9 +190,10 @@ impl Node {
         self.stirred = true;
     }
 
-    /// Reads the list of jobs. In a large cluster the nodes share that: somebody looks at everything as often as anybody
-    /// would in a small one, and whoever is free takes what he finds waiting. The leader, who puts the jobs back into their
-    /// places, looks at everything each time, and so does each node where the order of all jobs counts.
+    /// Reads the list of jobs. The nodes of a large cluster share the full list: together they read it as often as one
+    /// node of a small cluster does, and a node with free slots takes the waiting jobs that it finds. The leader reads
+    /// the full list with each poll, because it restores placements. So does every node when jobs start in strict
+    /// order.
     fn poll(&mut self, now: Time) {
         self.poll_at = Time::NEVER;
         let all = self.own_polls == 0 || self.settings.in_order || self.leads(crate::ask::Target::Leader);
@@ -204,7 +206,7 @@ impl Node {
         }
     }
 
-    /// The leader writes down where the waiting jobs stand that have lost their place.
+    /// As the leader, writes the placement of waiting jobs that have lost theirs.
     fn write_placements(&mut self, now: Time) {
         let misplaced: Vec<_> = self
             .queue
@@ -223,7 +225,7 @@ impl Node {
     }
 
     pub(super) fn placed(&mut self, now: Time, fence: Fence, node: NodeId, answer: &Answer) {
-        // What was started meanwhile, by this node perhaps, waits no more.
+        // A job that was started meanwhile, perhaps by this node, does not wait any more.
         let waits = |row: &JobRow| row.fence() == fence && row.state.is_waiting();
         match (answer, self.queue.row(fence.job).copied().filter(waits)) {
             (Answer::Done, Some(row)) => {
@@ -232,15 +234,15 @@ impl Node {
                 self.nudge(node, Nudge::Jobs(vec![row]));
             }
             (Answer::Refused, _) => self.read_jobs(now, vec![fence.job]),
-            // The next list shows it again.
+            // The next list shows the job again.
             _ => {}
         }
     }
 
     // --- orphans and heirs ---
 
-    /// Brings what is known of the jobs into agreement with who is there: what a dead member held waits for an heir, and what
-    /// waits on the queue of a node that takes nothing finds another home.
+    /// Restages the jobs after a change of members. A job whose holder is dead waits for an heir. A job on the queue of
+    /// a node that takes no jobs gets another home.
     pub(super) fn restage(&mut self, now: Time) {
         let astray = |job: &&crate::queue::Job| match job.stage {
             Stage::Held { by } => !self.roster.is_alive(by),
@@ -259,7 +261,7 @@ impl Node {
         }
     }
 
-    /// The list of what a dead member held and had on its queue: find the heirs and tell them.
+    /// Processes the list of what a dead member held and had on its queue: finds the heirs and tells them.
     pub(super) fn node_listed(&mut self, now: Time, asked_at: Time, of: Member, found: Option<Found>, rows: &[JobRow]) {
         for row in rows {
             self.absorb(now, Source::Read { asked_at }, row);
@@ -281,7 +283,7 @@ impl Node {
                     self.nudge(heir, Nudge::Orphans(Orphans { of, found, jobs: orphans }));
                 }
                 _ if !orphans.is_empty() => {
-                    // The heir may not know yet that their holder is dead.
+                    // The heir may not know yet that the holder is dead.
                     self.nudge(heir, Nudge::Lists);
                     self.nudge(heir, Nudge::Jobs(orphans));
                 }
@@ -310,7 +312,7 @@ impl Node {
         self.heard(now, rows);
     }
 
-    /// On whose queue a job goes that this node hands back: one that can go on with it at once, if there is one.
+    /// The queue for a job that this node hands back: preferably that of a node that can continue it at once.
     pub(super) fn heir(&self, job: JobId, needs: Capabilities) -> Option<NodeId> {
         match (self.phase, self.me) {
             (Phase::Up, Some(me)) if self.can().covers(needs) => Some(me.node),
@@ -318,15 +320,15 @@ impl Node {
         }
     }
 
-    /// What waits on this node's queue.
+    /// The jobs that wait on this node's queue.
     pub(super) fn queued_here(&self) -> Vec<JobId> {
         let Some(me) = self.me else { return Vec::new() };
         let here = |job: &&crate::queue::Job| job.stage == Stage::Waiting { home: me.node };
         self.queue.jobs().filter(here).map(|job| job.row.id).collect()
     }
 
-    /// Writes down where these jobs stand, which have just left this node's queue. A node that was cut off knows the queues of
-    /// long ago, and leaves that to the leader.
+    /// Writes the new placement of jobs that have just left this node's queue. A node without trust may have an
+    /// outdated view of the queues, and leaves that to the leader.
     pub(super) fn place_elsewhere(&mut self, now: Time, jobs: &[JobId]) {
         if !self.lease.is_trusted(now) {
             return;
@@ -340,7 +342,7 @@ impl Node {
         }
     }
 
-    // --- who is next ---
+    // --- the next job ---
 
     pub(super) fn tend_queue(&mut self, now: Time) {
         if self.poll_at <= now {
@@ -371,7 +373,7 @@ impl Node {
             if steal {
                 self.take_elsewhere(now, me);
             }
-            // Set once, not again with each event, or a busy node would never look.
+            // Set once and not again with each event. Otherwise a busy node would never check.
             if self.steal_at == Time::NEVER
                 && !self.plants.is(Plant::EdgesOnly)
                 && self.queue.homes().any(|home| home != me.node)
@@ -388,7 +390,7 @@ impl Node {
         self.phase == Phase::Up && is_listed && able && self.trusts_itself(now) && !stands_by
     }
 
-    /// What it may take: what it is able to run, if the metastore has been told so.
+    /// The capabilities that this node may use: those it has and the metastore already lists.
     fn can(&self) -> Capabilities {
         if self.plants.is(Plant::IncapableTakes) {
             return Capabilities::ALL;
@@ -397,7 +399,7 @@ impl Node {
         self.settings.can.and(listed)
     }
 
-    /// Whether it may start something.
+    /// Whether this node may start attempts.
     pub(super) fn trusts_itself(&self, now: Time) -> bool {
         self.lease.is_trusted(now) || self.plants.is(Plant::StartsWithoutTrust)
     }
@@ -414,7 +416,7 @@ impl Node {
         let (Some(by), Some(row)) = (self.me, self.queue.row(job).copied()) else { return };
         let is_running = row.state == JobState::Running;
         let from = row.holder.filter(|_| is_running);
-        // What was started already has its turn behind it.
+        // A job that was started before has already had its turn.
         let in_order = in_order && !is_running;
         self.queue.taking(job);
         self.takes += 1;
@@ -422,7 +424,7 @@ impl Node {
     }
 
     fn take_in_order(&mut self, now: Time) {
-        // One at a time: the next is known only when this one is.
+        // One at a time: the next job is known only after the answer.
         if self.takes == 0
             && self.free() > 0
             && let Some(next) = self.queue.head_of_all(self.can())
@@ -431,9 +433,9 @@ impl Node {
         }
     }
 
-    /// Takes what has waited for too long on a queue elsewhere, or whose node is full.
+    /// Takes jobs that have waited too long on another queue, or whose home is full.
     ///
-    /// Where nothing was heard of such a job for a while it has most likely been started: its row is read first.
+    /// A job that was not heard of for a while has most likely been started, so its row is read first.
     fn take_elsewhere(&mut self, now: Time, me: Member) {
         let homes: Vec<_> = self.queue.homes().filter(|home| *home != me.node).collect();
         let mut unheard = Vec::new();
@@ -460,7 +462,7 @@ impl Node {
         }
     }
 
-    /// Why the job does not start, seen from this node; `None` if it is about to.
+    /// Why the job does not start, as seen from this node; `None` if it is about to start.
     pub fn why(&self, now: Time, job: JobId) -> Option<Blocked> {
         let me = self.me?;
         let blocked = self.queue.blocked(job, me.node, self.free());

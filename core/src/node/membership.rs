@@ -1,4 +1,4 @@
-//! Joining, beating, evidence, fencing, claims.
+//! Membership: joining, beating, evidence, fencing and claims.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use super::{Claim, Next, Node, Phase, What};
 use crate::ask::{Answer, Ask, Brief, Census, ClaimRow, Epoch, MemberRow, ProjectRow, Target};
 use crate::capability::Capabilities;
-use crate::effect::{Effect, Found, Note, Nudge, Why};
+use crate::effect::{Effect, Note, Nudge, Why};
 use crate::event::Met;
-use crate::failure::{Evidence, Suspicion};
+use crate::failure::{Found, Suspicion};
 use crate::lease::Lease;
-use crate::member::{Member, MemberState};
+use crate::member::{Evidence, Member, MemberState};
 use crate::placement;
 use crate::plant::Plant;
 use crate::time::{Span, Time};
@@ -36,7 +36,7 @@ impl Node {
         let Some(by) = self.me.filter(|_| self.is_member()) else { return };
         if self.lease.beat_at() <= now {
             self.lease.sent();
-            // Whoever wants the lists gets them.
+            // A brief beat does not return the lists. Ask for them if a read is due.
             let is_enough = self.list_at == Time::NEVER;
             let observed = self.roster.observed().filter(|_| is_enough);
             let brief = observed.zip(self.census).map(|(of, census)| Box::new(Brief { census, of }));
@@ -48,7 +48,8 @@ impl Node {
         }
     }
 
-    /// Reads the lists if they are wanted: one request at a time, and a wish that comes meanwhile waits for the next.
+    /// Reads the lists if a read is due. Only one such request is in flight; a wish that arrives meanwhile waits for
+    /// the next one.
     pub(super) fn tend_lists(&mut self, now: Time) {
         if self.list_at <= now && !self.listing {
             self.list_at = Time::NEVER;
@@ -59,7 +60,7 @@ impl Node {
 
     pub(super) fn joined(&mut self, now: Time, asked_at: Time, answer: Answer) {
         let Answer::Joined(me) = answer else {
-            // Whether a lost reply meant "joined" does not matter: the next join replaces that incarnation.
+            // A lost reply may have meant "joined". That does not matter: the next join replaces that incarnation.
             self.phase = Phase::Outside { join_at: now + self.pause() };
             return;
         };
@@ -70,7 +71,7 @@ impl Node {
         self.lease.trust_for = trust_for;
         self.lease.hurry(now);
         self.trusted = true;
-        // Who is alive must be known before the jobs can be sorted out: the first list brings the first poll.
+        // The jobs can be staged only when the living members are known, so the first list triggers the first poll.
         (self.poll_at, self.own_polls) = (Time::NEVER, 0);
         if self.drains {
             self.drain_wished(now, Span::ZERO, false);
@@ -98,12 +99,12 @@ impl Node {
         }
     }
 
-    /// Somebody had this member fenced: stop everything, then join under a new incarnation.
+    /// Another member fenced this one. It stops everything, then joins under a new incarnation.
     fn was_fenced(&mut self, now: Time) {
         let Some(me) = self.me else { return };
         self.note(Note::WasFenced(me));
         self.stop_all(Why::Fenced);
-        // What has ended already has nothing left to ask, and what still runs waits for no answer.
+        // Ended attempts have nothing left to ask. Running attempts ignore the answers to earlier requests.
         self.attempts.retain(|_, attempt| attempt.ended.is_none());
         self.attempts.values_mut().for_each(|attempt| attempt.busy = false);
         self.forget();
@@ -111,7 +112,7 @@ impl Node {
             self.phase = Phase::Gone;
             return;
         }
-        // Who wanted to go anyway does not come back.
+        // A member that was leaving does not join again.
         if matches!(self.phase, Phase::Draining { next: Next::Leave, .. } | Phase::Leaving { .. }) {
             self.exit();
         } else {
@@ -119,7 +120,7 @@ impl Node {
         }
     }
 
-    /// Forgets everything that belongs to this incarnation, but for attempts that still run.
+    /// Forgets everything that belongs to this incarnation, except attempts that still run.
     fn forget(&mut self) {
         self.resign_all();
         self.me = None;
@@ -173,12 +174,12 @@ impl Node {
         self.claims_listed(now, asked_at, claims, projects);
         if is_first {
             self.poll_at = now;
-            // The others learn of this member at once, not with their next beat.
+            // Other nodes learn of this member at once instead of with their next beat.
             self.nudge_all(&Nudge::Lists);
         }
     }
 
-    /// The lists are as they were.
+    /// The lists are unchanged; only beats were read.
     fn beats_read(&mut self, now: Time, asked_at: Time, beats: &[(Member, u64)]) {
         let Some(me) = self.me else { return };
         if self.roster.is_outdated(asked_at) {
@@ -189,7 +190,7 @@ impl Node {
         self.heard_beats(now, me, false);
     }
 
-    /// Beats are known anew: who watches whom depends on who is silent.
+    /// Processes beats. The watched members depend on which members are silent.
     fn heard_beats(&mut self, now: Time, me: Member, changed: bool) {
         let silent_count = self.roster.silent_count(self.settings.timing.timeout());
         if changed || silent_count != self.silent_count {
@@ -199,16 +200,16 @@ impl Node {
         self.silence_at = now;
     }
 
-    /// After so long without a read that succeeded it is not known who was silent.
+    /// After this time without a successful read, the observer cannot know which members were silent.
     fn blind_after(&self) -> Span {
         let timing = self.settings.timing;
         timing.interval() + timing.retry_every().scaled(2, 1)
     }
 
-    /// What the list says of this member, and what this node wants it to say.
+    /// Compares this member's row with what this node wants it to contain.
     fn compare_me(&mut self, now: Time, me: Member) {
         let Some(row) = self.roster.get(me).map(|peer| peer.row) else {
-            // Dead to the metastore, it seems: the next beat tells for certain.
+            // The metastore seems to consider this member dead. The next beat confirms or refutes that.
             return self.lease.hurry(now);
         };
         if row.state == MemberState::Up && self.phase != Phase::Up && !self.is_asked(|w| matches!(w, What::Drain)) {
@@ -218,7 +219,7 @@ impl Node {
         self.tend_can(now, me, row.can);
     }
 
-    /// How many attempts this node runs is its own to say; the metastore shows it to the others.
+    /// The node decides how many attempts it runs; the metastore shows the number to other nodes.
     fn tend_slots(&mut self, now: Time, member: Member, shown: u32) {
         let slots = self.settings.slots;
         if slots != shown && !self.is_asked(|w| matches!(w, What::Slots)) {
@@ -226,7 +227,7 @@ impl Node {
         }
     }
 
-    /// So is what it is able to run.
+    /// Likewise for its capabilities.
     fn tend_can(&mut self, now: Time, member: Member, shown: Capabilities) {
         let can = self.settings.can;
         if can != shown && !self.is_asked(|w| matches!(w, What::Can)) {
@@ -234,14 +235,14 @@ impl Node {
         }
     }
 
-    /// Homes and stages follow from who is there.
+    /// Updates homes and stages after a change of the living members.
     pub(super) fn candidates_changed(&mut self, now: Time) {
         let (me, is_up) = (self.me, self.phase == Phase::Up);
         let nodes = self.roster.peers().iter().map(|p| &p.row);
         let able = nodes.filter(|r| r.state == MemberState::Up && r.role.runs_jobs() && r.slots > 0);
         let (alone, engine) = (self.settings.leader_only, self.engine);
         let able = able.filter(|r| (!alone || engine == Some(r.member.node)) && (is_up || Some(r.member) != me));
-        // Of this node itself the settings know more than the list.
+        // For this node itself, the settings are more recent than the list.
         let can = |r: &MemberRow| if Some(r.member) == me { r.can.and(self.settings.can) } else { r.can };
         self.queue.set_candidates(able.map(|r| (r.member.node, r.slots, can(r))));
         self.restage(now);
@@ -257,9 +258,9 @@ impl Node {
         }
     }
 
-    /// A member is not alive any more: what it held is for its heirs.
+    /// The member is not alive any more. Its heirs take what it held.
     fn lost(&mut self, now: Time, member: Member, suspicion: Option<Suspicion>) {
-        // The list was faster than the answer to this member's own request to fence.
+        // The list arrived before the answer to this member's own request to fence.
         let found = suspicion.filter(|s| s.asked).and_then(|s| s.found(now));
         if let Some(found) = found {
             self.fence_known(now, member, found);
@@ -281,7 +282,7 @@ impl Node {
             return self.evident(now, member, Evidence::Exited);
         }
         if let Some(suspicion) = self.roster.suspect(now, member) {
-            // A probe that does not come back is sent again, with the next hint.
+            // An overdue probe is sent again with the next hint.
             let patience = self.settings.timing.ask_timeout();
             let is_probing = suspicion.probed_at.is_some_and(|at| now.since(at) < patience);
             if !is_probing && !suspicion.asked {
@@ -301,7 +302,7 @@ impl Node {
         match met {
             Met::Refused => self.evident(now, member, Evidence::Exited),
             Met::Alive(other) if other != member && other.node == member.node => self.list_at = now,
-            // If it did not answer, its host may be gone, or the way to it: the beats will tell.
+            // Without an answer, the host or the network path may be down. The beats decide.
             Met::Alive(_) | Met::Nothing => {
                 if self.roster.suspicion(member).is_some_and(|suspicion| suspicion.evidence.is_none()) {
                     self.roster.acquit(member);
@@ -310,7 +311,7 @@ impl Node {
         }
     }
 
-    /// There is evidence that the member is dead: ask the metastore to say so.
+    /// Asks the metastore to fence the member, on the given evidence.
     pub(super) fn evident(&mut self, now: Time, member: Member, evidence: Evidence) {
         let Some(me) = self.me.filter(|me| self.is_member() && *me != member) else { return };
         let Some(suspicion) = self.roster.suspect(now, member) else { return };
@@ -319,7 +320,7 @@ impl Node {
             return;
         }
         if evidence == Evidence::Exited && (self.listing || self.list_at <= now) {
-            // Perhaps it has just said good-bye: the list that is under way tells, and evidence that stands is looked at again.
+            // The member may just have left: the list in flight tells. Evidence that remains is checked again after it.
             return;
         }
         let (dead, of) = self.roster.looks_dead(me);
@@ -349,29 +350,29 @@ impl Node {
                     self.fence_known(now, member, found);
                 }
             }
-            // It beat meanwhile, or this member is not alive itself; the list tells which.
+            // The member beat meanwhile, or this member is not alive. The list tells which.
             Answer::Refused => {
                 self.roster.acquit(member);
                 self.list_at = now;
             }
-            // The evidence stands: asked again with the next list.
+            // The evidence remains. It is presented again with the next list.
             _ => self.list_at = self.list_at.min(now + self.pause()),
         }
     }
 
-    /// The member that this one wanted to be fenced is not alive any more: what did it hold?
+    /// The metastore confirmed a fence that this member asked for. Find out what the fenced member held.
     fn fence_known(&mut self, now: Time, member: Member, found: Found) {
         self.note(Note::Fenced { member, found });
         self.ask(now, What::ListNode { of: member, found: Some(found), fenced_at: now }, Ask::ListNode(member.node));
         self.nudge_all(&Nudge::Lists);
     }
 
-    /// A member is dead by the metastore's word: what it held waits for heirs.
+    /// The metastore says that the member is dead. What it held waits for heirs.
     pub(super) fn bury(&mut self, now: Time, member: Member) {
         self.roster.remove(now, member);
         self.candidates_changed(now);
         if let Some(me) = self.me {
-            // Not the dead any more, but whom they watched.
+            // Watch the members that the dead member watched.
             self.watch(me);
         }
         self.list_at = now;
@@ -386,14 +387,14 @@ impl Node {
         for member in silent {
             self.evident(now, member, Evidence::Silent);
         }
-        // Evidence that could not be acted upon is looked at again with each list.
+        // Evidence that could not be used earlier is checked again with each list.
         let standing: Vec<_> = self.roster.standing().filter(|(_, evidence)| *evidence != Evidence::Silent).collect();
         for (member, evidence) in standing {
             self.evident(now, member, evidence);
         }
         self.silence_at = next;
         if next <= now {
-            // Time has come, but the last list was asked for before: look again.
+            // The timeout has passed, but the last list was requested before. Read it again.
             self.list_at = self.list_at.min(now);
             self.silence_at = now + self.pause();
         }
@@ -406,7 +407,7 @@ impl Node {
             Target::Leader => true,
             Target::Project(id) => projects.binary_search_by_key(&id, |project| project.id).is_ok(),
         };
-        // With a project its claim is gone.
+        // The claim of a dropped project is dropped with it.
         for (target, _) in
             self.claims.extract_if(.., |target, _| !exists(*target)).filter(|(_, claim)| claim.leads.is_some())
         {
@@ -419,7 +420,7 @@ impl Node {
                 (claim.row, claim.known_at) = (*row, claim.known_at.max(asked_at));
             }
         }
-        // A missing row counts as vacant. The epoch is remembered, and the claim is put back after it.
+        // A missing row counts as vacant. The epoch is kept, and the claim is recreated with the epoch that follows it.
         let gone = |claim: &&mut Claim| {
             asked_at >= claim.known_at && rows.binary_search_by_key(&claim.row.target, |row| row.target).is_err()
         };
@@ -434,33 +435,33 @@ impl Node {
         self.tend_claims(now);
     }
 
-    /// Takes the vacant claims of which this member is the first candidate. The others follow by rank, each after a pause,
-    /// so that a first candidate which does not act delays and nothing more.
+    /// Takes the vacant claims for which this member ranks first. Members with lower ranks follow, each after one more
+    /// pause, so a first candidate that does not act causes only a delay.
     fn tend_claims(&mut self, now: Time) {
         let Some(me) = self.me else { return };
         self.claim_at = Time::NEVER;
         let is_up = self.phase == Phase::Up;
-        // A member that the list does not show is dead to the metastore, and would be refused.
+        // A member that is missing from the list is dead to the metastore, and its claim would be refused.
         let able = self.settings.role.runs_jobs() && is_up && self.roster.is_alive(me);
         let pause = self.pause();
-        let (mut orders, mut asks) = (Vec::new(), Vec::new());
+        let (mut effects, mut asks) = (Vec::new(), Vec::new());
         for (target, claim) in &mut self.claims {
             let mine = claim.row.holder == Some(me);
             let leads = (mine && is_up).then_some(claim.row.epoch);
             if leads != claim.leads {
                 if claim.leads.is_some() && !self.plants.is(Plant::LeadsForEver) {
-                    orders.push(Effect::Resign(*target));
+                    effects.push(Effect::Resign(*target));
                 }
                 if let Some(epoch) = leads {
                     if !self.plants.is(Plant::LeaderIdle) || epoch.0 == 1 {
-                        orders.push(Effect::Lead { target: *target, epoch });
+                        effects.push(Effect::Lead { target: *target, epoch });
                     }
                     self.stirred = true;
                 }
                 claim.leads = leads;
             }
             if mine && !is_up && !claim.asked {
-                // A draining member keeps no claim that another could take.
+                // A draining member gives up claims that another member could take.
                 claim.asked = true;
                 let ask = Ask::Yield { target: *target, epoch: claim.row.epoch, by: me };
                 asks.push((What::Yield { target: *target }, ask));
@@ -490,7 +491,7 @@ impl Node {
             let ask = Ask::Claim { target: *target, epoch: claim.row.epoch, by: me, force: false };
             asks.push((What::Claim { target: *target }, ask));
         }
-        self.out.append(&mut orders);
+        self.out.append(&mut effects);
         for (what, ask) in asks {
             self.ask(now, what, ask);
         }
@@ -502,7 +503,7 @@ impl Node {
     }
 
     pub(super) fn claim_wished(&mut self, now: Time, target: Target, force: bool) {
-        // A node that runs no jobs can't be anybody's job engine, nor lead those that do.
+        // A node that runs no jobs can be neither a job engine nor the leader of those that do.
         let able = self.phase == Phase::Up && self.settings.role.runs_jobs();
         let Some(by) = self.me.filter(|_| able) else { return };
         let epoch = self.claims.get(&target).map_or(Epoch::default(), |claim| claim.row.epoch);
@@ -515,7 +516,7 @@ impl Node {
         claim.asked = false;
         match answer {
             Answer::Granted { epoch, .. } => {
-                // A list may have been faster, and may know of a later holder.
+                // A list that arrived earlier may already name a later holder.
                 if *epoch > claim.row.epoch {
                     claim.row = ClaimRow { target, holder: Some(me), epoch: *epoch };
                     claim.known_at = now;
@@ -523,7 +524,7 @@ impl Node {
                 self.tend_claims(now);
             }
             _ => {
-                // Somebody was faster, or nobody knows: the list tells.
+                // Another member was faster, or the outcome is unknown. The list tells.
                 let again_at = now + self.settings.timing.retry_every().min(Span::from_secs(1));
                 claim.vacant_since = Some(again_at);
                 self.claim_at = self.claim_at.min(again_at);
@@ -562,7 +563,7 @@ impl Node {
         match self.phase {
             Phase::Up | Phase::Draining { .. } => {}
             Phase::Outside { .. } | Phase::Joining if leave => return self.exit(),
-            // It drains as soon as it has joined.
+            // The drain starts as soon as the node has joined.
             Phase::Outside { .. } | Phase::Joining | Phase::Leaving { .. } | Phase::Gone => return,
         }
         let leaves_already = matches!(self.phase, Phase::Draining { next: Next::Leave, .. });
@@ -580,7 +581,7 @@ impl Node {
         self.tend_claims(now);
     }
 
-    /// A member's state only moves towards its end, so taking jobs again means to join again.
+    /// A member's state never moves back, so a node that takes jobs again joins again.
     pub(super) fn drain_undone(&mut self) {
         self.drains = false;
         if let Phase::Draining { until, next: Next::Stay } = self.phase {
@@ -594,7 +595,7 @@ impl Node {
             self.stop_all(Why::Drained);
             self.phase = Phase::Draining { until: Time::NEVER, next };
         }
-        // What was handed back is read again, and its heir is told of it: before this member is gone.
+        // Jobs that were handed back are read again, and their heirs are told, before this member leaves.
         let busy = self
             .asks
             .values()

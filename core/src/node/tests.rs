@@ -1,4 +1,4 @@
-//! One mind, told facts by hand. What it asks stays open until a test answers it.
+//! One node, driven by hand. Its requests stay open until the test answers them.
 
 use alloc::vec;
 
@@ -48,21 +48,21 @@ fn fence(id: u64, epoch: u64) -> Fence {
     Fence { job: JobId(id), epoch: Epoch(epoch) }
 }
 
-fn asks(orders: &Effects) -> Vec<Ask> {
-    let asks = orders.iter().filter_map(|order| match order {
+fn asks(effects: &Effects) -> Vec<Ask> {
+    let asks = effects.iter().filter_map(|effect| match effect {
         Effect::Ask { ask, .. } => Some(ask.clone()),
         _ => None,
     });
     asks.collect()
 }
 
-/// What it orders besides requests.
-fn others(orders: Effects) -> Effects {
-    orders.into_iter().filter(|order| !matches!(order, Effect::Ask { .. })).collect()
+/// The effects other than requests.
+fn others(effects: Effects) -> Effects {
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Ask { .. })).collect()
 }
 
-fn nudged(orders: &Effects) -> Vec<(u32, Nudge)> {
-    let nudges = orders.iter().filter_map(|order| match order {
+fn nudged(effects: &Effects) -> Vec<(u32, Nudge)> {
+    let nudges = effects.iter().filter_map(|effect| match effect {
         Effect::Nudge { to, nudge } => Some((to.node.0, nudge.clone())),
         _ => None,
     });
@@ -71,7 +71,7 @@ fn nudged(orders: &Effects) -> Vec<(u32, Nudge)> {
 
 /// Node 1 of a cluster whose leader is node 2.
 #[derive(Clone)]
-struct Mind {
+struct TestNode {
     node: Node,
     now: Time,
     open: Vec<(AskId, Ask)>,
@@ -80,19 +80,19 @@ struct Mind {
     projects: Vec<ProjectRow>,
 }
 
-impl Mind {
+impl TestNode {
     fn of(nodes: u32) -> Self {
         Self::with(Settings::new(Role::All), nodes)
     }
 
     fn with(settings: Settings, nodes: u32) -> Self {
-        let mut mind = Self::starting(settings, nodes);
-        mind.step(Event::Woke);
-        mind.answer(|ask| matches!(ask, Ask::Join { .. }), Answer::Joined(ME));
-        let lists = mind.lists();
-        mind.answer(|ask| matches!(ask, Ask::Beat { .. }), lists);
-        mind.answer(|ask| *ask == Ask::ListJobs, Answer::Jobs(Vec::new()));
-        mind
+        let mut test = Self::starting(settings, nodes);
+        test.step(Event::Woke);
+        test.answer(|ask| matches!(ask, Ask::Join { .. }), Answer::Joined(ME));
+        let lists = test.lists();
+        test.answer(|ask| matches!(ask, Ask::Beat { .. }), lists);
+        test.answer(|ask| *ask == Ask::ListJobs, Answer::Jobs(Vec::new()));
+        test
     }
 
     fn starting(settings: Settings, nodes: u32) -> Self {
@@ -116,13 +116,13 @@ impl Mind {
     }
 
     fn step(&mut self, event: Event) -> Effects {
-        let orders = self.node.step(self.now, event);
-        for order in &orders {
-            if let Effect::Ask { id, ask } = order {
+        let effects = self.node.step(self.now, event);
+        for effect in &effects {
+            if let Effect::Ask { id, ask } = effect {
                 self.open.push((*id, ask.clone()));
             }
         }
-        orders
+        effects
     }
 
     fn wake_after(&mut self, span: Span) -> Effects {
@@ -130,14 +130,14 @@ impl Mind {
         self.step(Event::Woke)
     }
 
-    /// Answers the oldest open request that fits.
+    /// Answers the oldest open request that `fits` accepts.
     fn answer(&mut self, fits: impl Fn(&Ask) -> bool, answer: Answer) -> Effects {
         let at = self.open.iter().position(|(_, ask)| fits(ask)).expect("it is asked");
         let (id, _) = self.open.remove(at);
         self.step(Event::Answered { id, answer })
     }
 
-    /// It reads the lists as they are.
+    /// Reads the lists as they are.
     fn reads_lists(&mut self) -> Effects {
         if !self.open.iter().any(|(_, ask)| *ask == Ask::List) {
             self.step(Event::ListsChanged);
@@ -146,7 +146,7 @@ impl Mind {
         self.answer(|ask| *ask == Ask::List, lists)
     }
 
-    /// An interval passes, and all members but these beat.
+    /// Advances by one interval; all members except `silent` beat.
     fn beats_but(&mut self, silent: &[u32]) -> Effects {
         self.wake_after(self.node.settings.timing.interval());
         for row in self.members.iter_mut().filter(|row| !silent.contains(&row.member.node.0)) {
@@ -156,19 +156,19 @@ impl Mind {
         self.answer(|ask| matches!(ask, Ask::Beat { .. }), lists)
     }
 
-    /// It begins an attempt at a fresh job under epoch 1.
+    /// Begins an attempt at a new job under epoch 1.
     fn holds(&mut self, id: u64) -> Fence {
         self.step(Event::Heard(vec![pending(id)]));
-        let orders = self.answer(|ask| matches!(ask, Ask::Take { .. }), Answer::Granted { epoch: Epoch(1), steps: 0 });
-        assert_eq!(others(orders), [Effect::Begin { fence: fence(id, 1), step: 0 }]);
+        let effects = self.answer(|ask| matches!(ask, Ask::Take { .. }), Answer::Granted { epoch: Epoch(1), steps: 0 });
+        assert_eq!(others(effects), [Effect::Begin { fence: fence(id, 1), step: 0 }]);
         fence(id, 1)
     }
 
-    /// It asks to commit the first step of a job that it holds.
+    /// Asks to commit the first step of a job that it holds.
     fn commits(&mut self, id: u64) -> Fence {
         let fence = self.holds(id);
-        let orders = self.step(Event::StepEnded { fence, step: 0 });
-        assert_eq!(asks(&orders), [Ask::CommitStep { fence, by: ME, step: 0 }]);
+        let effects = self.step(Event::StepEnded { fence, step: 0 });
+        assert_eq!(asks(&effects), [Ask::CommitStep { fence, by: ME, step: 0 }]);
         fence
     }
 
@@ -198,58 +198,58 @@ fn is_release(ask: &Ask) -> bool {
 }
 
 #[test]
-fn a_job_is_placed_by_its_key_and_by_who_places_it() {
-    let mind = Mind::of(9);
+fn placement_depends_on_the_job_key_and_the_seed_of_the_placing_node() {
+    let test = TestNode::of(9);
     for key in 0..40 {
-        let placed = mind.node.place(key, Capabilities::NONE);
-        assert_eq!(placed, mind.node.queue.place(key ^ 7, Capabilities::NONE), "the seed is 7");
+        let placed = test.node.place(key, Capabilities::NONE);
+        assert_eq!(placed, test.node.queue.place(key ^ 7, Capabilities::NONE), "the seed is 7");
         assert!(placed.is_some());
     }
 }
 
 #[test]
-fn an_answer_that_does_not_come_is_unknown_and_counts_for_nothing_when_it_comes() {
-    let mut mind = Mind::of(2);
-    let fence = mind.commits(1);
+fn an_overdue_answer_counts_as_unknown_and_is_ignored_when_it_arrives() {
+    let mut test = TestNode::of(2);
+    let fence = test.commits(1);
     let patience = Timing::kylin().ask_timeout().scaled(3, 2);
-    assert_eq!(mind.node.deadline(), (mind.now + patience, Timer::Answer));
-    assert_eq!(mind.wake_after(patience - Span::from_micros(1)), []);
-    assert!(mind.node.attempts[&fence.job].doubt.is_none());
-    assert_eq!(mind.wake_after(Span::from_micros(1)), []);
-    assert_eq!(mind.node.attempts[&fence.job].doubt, Some(mind.now));
-    assert_eq!(mind.answer(is_commit, Answer::Done), []);
-    assert_eq!(asks(&mind.wake_after(PAUSE)), [Ask::ReadJobs(vec![fence.job])]);
+    assert_eq!(test.node.deadline(), (test.now + patience, Timer::Answer));
+    assert_eq!(test.wake_after(patience - Span::from_micros(1)), []);
+    assert!(test.node.attempts[&fence.job].doubt.is_none());
+    assert_eq!(test.wake_after(Span::from_micros(1)), []);
+    assert_eq!(test.node.attempts[&fence.job].doubt, Some(test.now));
+    assert_eq!(test.answer(is_commit, Answer::Done), []);
+    assert_eq!(asks(&test.wake_after(PAUSE)), [Ask::ReadJobs(vec![fence.job])]);
 }
 
 #[test]
-fn the_end_of_trust_stops_what_the_metastore_cannot_refuse_and_nothing_else() {
-    let mut mind = Mind::of(2);
-    mind.holds(1);
-    mind.step(Event::Heard(vec![JobRow { external: true, ..pending(2) }]));
-    mind.answer(is_take, Answer::Granted { epoch: Epoch(1), steps: 0 });
-    mind.wake_after(Span::from_secs(30));
-    assert_eq!(mind.node.deadline().1, Timer::Answer);
-    let orders = others(mind.wake_after(Span::from_secs(24)));
+fn the_end_of_trust_stops_only_attempts_with_external_side_effects() {
+    let mut test = TestNode::of(2);
+    test.holds(1);
+    test.step(Event::Heard(vec![JobRow { external: true, ..pending(2) }]));
+    test.answer(is_take, Answer::Granted { epoch: Epoch(1), steps: 0 });
+    test.wake_after(Span::from_secs(30));
+    assert_eq!(test.node.deadline().1, Timer::Answer);
+    let effects = others(test.wake_after(Span::from_secs(24)));
     let cancel = Effect::Cancel { fence: fence(2, 1), why: Why::TrustEnded };
-    assert_eq!(orders, [Effect::Note(Note::TrustEnded), cancel]);
-    assert_eq!(mind.node.view(mind.now).trust_left, None);
-    // The beat of the thirtieth second was given up, and the next is under way.
-    mind.open.retain(|(_, ask)| !is_beat(ask));
-    mind.wake_after(Timing::kylin().ask_timeout().scaled(3, 2));
-    let lists = mind.lists();
-    assert_eq!(others(mind.answer(is_beat, lists)), [Effect::Note(Note::TrustRestored)]);
-    assert_eq!(mind.node.view(mind.now).trust_left, Some(Timing::kylin().trust_for()));
+    assert_eq!(effects, [Effect::Note(Note::TrustEnded), cancel]);
+    assert_eq!(test.node.view(test.now).trust_left, None);
+    // The beat sent after 30 s was given up; the next one is in flight.
+    test.open.retain(|(_, ask)| !is_beat(ask));
+    test.wake_after(Timing::kylin().ask_timeout().scaled(3, 2));
+    let lists = test.lists();
+    assert_eq!(others(test.answer(is_beat, lists)), [Effect::Note(Note::TrustRestored)]);
+    assert_eq!(test.node.view(test.now).trust_left, Some(Timing::kylin().trust_for()));
 }
 
 #[test]
-fn a_node_says_who_it_is_and_how_it_behaves() {
-    let mut mind = Mind::starting(Settings::new(Role::Job), 2);
-    assert_eq!((mind.node.me(), mind.node.seed()), (None, 7));
-    assert_eq!((mind.node.slots(), mind.node.settings().slots), (30, 30));
-    assert_eq!(mind.node.view(mind.now).phase, "outside");
-    mind.step(Event::Woke);
-    mind.answer(|_| true, Answer::Joined(ME));
-    assert_eq!(mind.node.me(), Some(ME));
-    mind.step(Event::SlotsWished(5));
-    assert_eq!((mind.node.slots(), mind.node.settings().slots), (5, 5));
+fn a_node_reports_its_identity_and_settings() {
+    let mut test = TestNode::starting(Settings::new(Role::Job), 2);
+    assert_eq!((test.node.me(), test.node.seed()), (None, 7));
+    assert_eq!((test.node.slots(), test.node.settings().slots), (30, 30));
+    assert_eq!(test.node.view(test.now).phase, "outside");
+    test.step(Event::Woke);
+    test.answer(|_| true, Answer::Joined(ME));
+    assert_eq!(test.node.me(), Some(ME));
+    test.step(Event::SlotsWished(5));
+    assert_eq!((test.node.slots(), test.node.settings().slots), (5, 5));
 }

@@ -46,7 +46,7 @@ fn limits(queue: &mut Queue, limits: &[u32]) -> bool {
     queue.set_limits(&rows)
 }
 
-/// Two nodes of two slots, and projects 1 and 2 with room for ten.
+/// Two nodes with two slots each; projects 1 and 2 with a limit of ten.
 fn queue() -> Queue {
     let mut queue = Queue::default();
     queue.set_candidates([(n(1), 2, ANY), (n(2), 2, ANY)].into_iter());
@@ -63,10 +63,10 @@ fn wait(queue: &mut Queue, row: JobRow) {
 }
 
 #[test]
-fn the_first_rule_that_stands_against_a_job_is_the_reason_shown() {
+fn the_reason_is_the_first_rule_that_blocks_the_job() {
     let mut queue = queue();
     let why = |queue: &Queue, id: u64| queue.blocked(JobId(id), n(1), 1);
-    assert_eq!(why(&queue, 1), None, "nothing is known of it");
+    assert_eq!(why(&queue, 1), None, "it is unknown");
     wait(&mut queue, job(1));
     assert_eq!(why(&queue, 1), None, "it is next");
     assert_eq!(queue.blocked(JobId(1), n(1), 0), Some(Blocked::NodeFull { node: n(1), slots: 2 }));
@@ -95,13 +95,13 @@ fn the_first_rule_that_stands_against_a_job_is_the_reason_shown() {
     assert!(limits(&mut queue, &[1, 10]));
     assert_eq!(why(&queue, 1), Some(Blocked::ProjectFull { limit: 1, running: 1 }));
     queue.put(running(7, 1), NOW, None);
-    assert_eq!(why(&queue, 7), None, "it has its place already");
+    assert_eq!(why(&queue, 7), None, "it already has its place");
     queue.set_candidates(core::iter::empty());
     assert_eq!(why(&queue, 1), Some(Blocked::NoJobNode));
 }
 
 #[test]
-fn what_was_started_comes_first_then_urgency_then_age() {
+fn jobs_are_ordered_by_started_then_priority_then_age() {
     let mut queue = queue();
     wait(&mut queue, job(2));
     wait(&mut queue, job(1));
@@ -112,11 +112,11 @@ fn what_was_started_comes_first_then_urgency_then_age() {
     assert_eq!((queue.head(n(1), ANY), queue.head(n(2), ANY)), (Some(JobId(9)), Some(JobId(8))));
     assert_eq!(queue.head_of_all(ANY), Some(JobId(8)));
     assert!(limits(&mut queue, &[10, 0]));
-    assert_eq!(queue.head(n(1), ANY), Some(JobId(1)), "the full project is passed over");
+    assert_eq!(queue.head(n(1), ANY), Some(JobId(1)), "the full project is skipped");
 }
 
 #[test]
-fn full_by_the_metastores_word_until_a_place_may_be_free() {
+fn a_project_stays_full_until_a_place_may_be_free() {
     let mut queue = queue();
     let mut is_full_after = |what: &dyn Fn(&mut Queue)| {
         wait(&mut queue, JobRow { epoch: Epoch(4), ..job(1) });
@@ -135,11 +135,11 @@ fn full_by_the_metastores_word_until_a_place_may_be_free() {
     assert!(is_full_after(&again(JobRow { epoch: Epoch(4), project: p(2), ..job(1) })));
     assert!(is_full_after(&|queue| hold(queue, running(2, 1))));
     assert!(is_full_after(&|queue| hold(queue, running(2, 2))));
-    assert!(is_full_after(&|queue| hold(queue, JobRow { epoch: Epoch(9), ..running(2, 2) })), "it runs still");
+    assert!(is_full_after(&|queue| hold(queue, JobRow { epoch: Epoch(9), ..running(2, 2) })), "it still runs");
     assert!(is_full_after(&|queue| queue.remove(JobId(3))), "it had no place");
     assert!(is_full_after(&|queue| queue.taking(JobId(3))));
     assert!(!is_full_after(&again(JobRow { epoch: Epoch(5), ..job(1) })), "it has run meanwhile");
-    assert!(!is_full_after(&again(job(77))), "nobody knows whether it has run");
+    assert!(!is_full_after(&again(job(77))), "it may have run");
     assert!(!is_full_after(&|queue| queue.remove(JobId(2))));
     assert!(!is_full_after(&|queue| wait(queue, JobRow { state: JobState::Succeed, holder: None, ..running(2, 1) })));
     assert!(!is_full_after(&again(JobRow { state: JobState::Paused, holder: None, ..running(2, 1) })));
@@ -151,11 +151,11 @@ fn full_by_the_metastores_word_until_a_place_may_be_free() {
 }
 
 #[test]
-fn limits_are_what_the_last_list_says() {
+fn limits_follow_the_last_list() {
     let mut queue = queue();
-    assert!(!limits(&mut queue, &[10, 10]), "nothing new");
+    assert!(!limits(&mut queue, &[10, 10]), "nothing changed");
     assert!(queue.knows_project(p(2)) && !queue.knows_project(p(3)));
-    assert!(queue.is_full(p(3)), "nobody knows how many it may run");
+    assert!(queue.is_full(p(3)), "its limit is unknown");
     assert!(limits(&mut queue, &[10, 11]));
     assert!(limits(&mut queue, &[10]));
     assert!(!queue.knows_project(p(2)));
@@ -168,7 +168,7 @@ fn limits_are_what_the_last_list_says() {
 }
 
 #[test]
-fn a_job_stays_where_it_was_placed_and_waits_since_it_came_there() {
+fn a_job_keeps_its_home_and_its_waiting_time_counts_from_its_arrival_there() {
     let mut queue = queue();
     let later = NOW + Span::from_secs(1);
     let since = |queue: &Queue, id: u64| queue.job(JobId(id)).map(|job| job.waits_since);
@@ -177,7 +177,7 @@ fn a_job_stays_where_it_was_placed_and_waits_since_it_came_there() {
     assert_eq!((queue.home(JobId(1)), since(&queue, 1)), (Some(n(1)), Some(NOW)));
     assert_eq!(queue.job(JobId(1)).map(|job| job.known_at), Some(later));
     queue.put(JobRow { placed: None, ..job(1) }, later, None);
-    assert_eq!((queue.home(JobId(1)), since(&queue, 1)), (Some(n(1)), Some(NOW)), "where it was before");
+    assert_eq!((queue.home(JobId(1)), since(&queue, 1)), (Some(n(1)), Some(NOW)), "it keeps its home");
     queue.put(JobRow { placed: Some(n(9)), ..job(1) }, later, None);
     assert_eq!((queue.home(JobId(1)), since(&queue, 1)), (Some(n(1)), Some(NOW)), "no such node");
     queue.put(JobRow { placed: Some(n(2)), ..job(1) }, later, None);
@@ -185,7 +185,7 @@ fn a_job_stays_where_it_was_placed_and_waits_since_it_came_there() {
     for id in 2..6 {
         queue.put(JobRow { placed: None, ..job(id) }, NOW, None);
     }
-    assert_eq!((queue.load(n(1)), queue.load(n(2))), (3, 2), "weighed against each other");
+    assert_eq!((queue.load(n(1)), queue.load(n(2))), (3, 2), "placed by load");
     hold(&mut queue, running(1, 1));
     assert_eq!(queue.home(JobId(1)), None);
     assert!(queue.may_be_home(n(1), NONE) && !queue.may_be_home(n(9), NONE) && !queue.may_be_home(NOWHERE, NONE));
@@ -197,7 +197,7 @@ fn a_job_stays_where_it_was_placed_and_waits_since_it_came_there() {
 }
 
 #[test]
-fn a_node_that_came_and_went_leaves_no_trace() {
+fn a_node_that_joined_and_left_leaves_no_trace() {
     let mut with = queue();
     let without = digest::of(&with, NOW);
     with.set_candidates([(n(1), 2, ANY), (n(2), 2, ANY), (n(3), 2, ANY)].into_iter());
@@ -216,7 +216,7 @@ fn a_node_that_came_and_went_leaves_no_trace() {
     assert_eq!(digest::of(&with, NOW), without);
 }
 
-/// What the indexes say is what they are defined to say, after whatever happened.
+/// Asserts that the indexes match their definitions.
 fn check(queue: &Queue) {
     let jobs: Vec<_> = queue.jobs().copied().collect();
     let count = |of: &dyn Fn(&Job) -> bool| jobs.iter().filter(|job| of(job)).count();
@@ -244,7 +244,7 @@ fn check(queue: &Queue) {
 }
 
 #[test]
-fn the_indexes_are_what_they_are_defined_to_be() {
+fn the_indexes_match_their_definitions() {
     const STATES: [JobState; 4] = [JobState::Pending, JobState::Running, JobState::Paused, JobState::Succeed];
     let mut chance = 1_u64;
     let mut draw = |below: u64| {
@@ -290,7 +290,7 @@ fn the_indexes_are_what_they_are_defined_to_be() {
 }
 
 #[test]
-fn what_ought_to_start_at_once_goes_where_a_slot_is_free_if_there_is_one() {
+fn a_job_that_should_start_at_once_prefers_a_node_with_a_free_slot() {
     let mut queue = queue();
     hold(&mut queue, running(1, 1));
     for id in 2..8 {
@@ -305,11 +305,11 @@ fn what_ought_to_start_at_once_goes_where_a_slot_is_free_if_there_is_one() {
     assert_eq!(placed(&queue, Queue::place_to_start), [n(2)], "it has a slot");
     hold(&mut queue, running(9, 2));
     hold(&mut queue, running(10, 2));
-    assert_eq!(placed(&queue, Queue::place_to_start), [n(1)], "nobody has one");
+    assert_eq!(placed(&queue, Queue::place_to_start), [n(1)], "no node has one");
 }
 
 #[test]
-fn a_job_stands_where_it_can_run_and_waits_for_a_reason_where_it_cannot() {
+fn the_home_of_a_job_can_run_it_or_the_job_has_a_reason_to_wait() {
     let (first, second) = (Capabilities(1), Capabilities(2));
     let mut queue = queue();
     queue.set_candidates([(n(1), 2, first), (n(2), 2, second)].into_iter());
@@ -334,7 +334,7 @@ fn a_job_stands_where_it_can_run_and_waits_for_a_reason_where_it_cannot() {
 }
 
 #[test]
-fn a_fair_share_is_that_of_the_nodes_that_can_run_the_job() {
+fn the_fair_share_is_computed_over_the_nodes_that_can_run_the_job() {
     let (first, second) = (Capabilities(1), Capabilities(2));
     let mut queue = queue();
     queue.set_candidates([(n(1), 2, first), (n(2), 2, first), (n(3), 2, first.or(second))].into_iter());

@@ -1,4 +1,4 @@
-//! A simulated run that is controlled by the bytes: first the acts on the cluster, then every random draw.
+//! A simulated run that the bytes control: first the acts on the cluster, then every random draw.
 //!
 //! Domains are tiny (four hosts, four jobs, a few spans), so that a change of one byte gives a similar run and the fuzzer can
 //! make progress. When the bytes are used up, further draws come from a seed.

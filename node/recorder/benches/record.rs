@@ -27,11 +27,11 @@ fn main() {
     for n in 0..events {
         recorder.record(&core, Time::from_micros(n), 0, &Event::ListsChanged);
     }
-    let told = begun.elapsed();
+    let recorded = begun.elapsed();
     drop(recorder);
     let written = begun.elapsed();
     let per_s = |took: Duration| events as f64 / took.as_secs_f64();
-    println!("full speed: {:.0} events a second told, {:.0} written", per_s(told), per_s(written));
+    println!("full speed: {:.0} events a second recorded, {:.0} written", per_s(recorded), per_s(written));
 }
 
 /// Calls at a steady rate and returns the share of one core that the process used.

@@ -1,11 +1,11 @@
-//! The one place that reads clocks. Everything else is given a [`Time`] or a wall-clock number for people.
+//! The only module that reads clocks. All others receive a [`Time`], or a wall-clock value for people.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kirin_core::Time;
 use tokio::time::Instant;
 
-/// This run's monotonic clock.
+/// The monotonic clock of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -18,13 +18,13 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
-    /// The current moment of this run.
+    /// The current time of this process.
     pub fn now(&self) -> Time {
-        // An `Instant` never runs backwards; 584,000 years fit.
+        // An `Instant` never runs backwards, and a u64 holds 584,000 years.
         Time::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// The moment as tokio's timers want it; `None` for one that is never reached.
+    /// Converts a time for tokio's timers; `None` if it is never reached.
     pub fn instant(&self, at: Time) -> Option<Instant> {
         if at == Time::NEVER {
             return None;
@@ -33,25 +33,25 @@ impl Clock {
     }
 }
 
-/// Milliseconds since 1970 on this machine's wall clock: for people to read, never to decide.
+/// Milliseconds since 1970 on this machine's wall clock. For display only, never for decisions.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
 pub fn wall_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The current moment, for what keeps its own deadlines and never decides.
+/// The current time for code that keeps its own deadlines and makes no decisions.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
 pub fn instant() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// The same, as tokio's timers see it.
+/// The same for tokio's timers.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
 pub fn instant_tokio() -> Instant {
     Instant::now()
 }
 
-/// Microseconds since 1970 on this machine's wall clock: to compare moments in processes of one machine when measuring.
+/// Microseconds since 1970 on this machine's wall clock. For measurements across processes of one machine.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock module")]
 pub fn wall_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

@@ -1,17 +1,17 @@
-//! One connection between two nodes: the handshake and the frames, as bytes on the wire.
+//! A connection between two nodes: the handshake and the frames, as bytes on the wire.
 //!
 //! ```text
 //! caller:  "kirin\0" version:u16   caller, callee, message 1: each length:u16 bytes
 //! callee:  "kirin\0" version:u16   verdict:u8   message 2: length:u16 bytes, if the verdict is "welcome"
 //! both:    frames, in one or more transport messages: each length:u16 bytes
 //! ```
-//! A frame is JSON after its length (u32). Its length is encrypted with it. Numbers are big-endian.
+//! A frame is JSON preceded by its length (u32), encrypted together. Numbers are big-endian.
 //!
-//! The first eight bytes of each side stay as they are in all versions, and so do version and verdict of the callee. So nodes
-//! of different versions can tell that they are. The verdict is not authenticated: it tells a person what to do, and makes the
-//! caller pause. Nothing is believed because of it.
+//! The first eight bytes of each side, and the callee's version and verdict, are the same in all versions. So nodes can
+//! detect that their versions differ. The verdict is not authenticated. It only makes the caller pause and tells an
+//! operator what to do.
 //!
-//! Every length is checked before memory is taken for it. Deadlines are the caller's task.
+//! Every length is checked before memory is allocated for it. Deadlines are the caller's responsibility.
 
 use std::io;
 
@@ -22,11 +22,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::handshake::{self, ANSWER_MAX, Caller, Cluster, Denied, Entropy, Hello, PAYLOAD_MAX, Session, VERSION};
 
 const MAGIC: [u8; 6] = *b"kirin\0";
-/// Longer frames are refused. No node sends them.
+/// The maximum length of a frame.
 const FRAME_MAX: usize = 16 << 20;
-/// Longer names of nodes are refused.
+/// The maximum length of a node's name.
 const NAME_MAX: usize = 1024;
-/// So much of a call in another version is read, so that the answer to it is not lost by a reset.
+/// How much of a call in another version is read, so that a reset does not discard the answer.
 const UNREAD_MAX: u64 = 4 << 10;
 
 const WELCOME: u8 = 0;
@@ -37,7 +37,7 @@ const OTHER_VERSION: u8 = 3;
 /// Why two processes cannot have a link, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The other end does not begin as nodes do.
+    /// The other end does not start with the preface of this protocol.
     #[error(
         "the other end does not speak Kirin's link protocol; it is another program, or an older version of Kirin: run the same \
          version on all nodes, and check kirin.link.port"
@@ -58,7 +58,7 @@ pub enum Refused {
     /// The address belongs to another node.
     #[error("another node answers at this address: check the advertised addresses and kirin.link.port of both")]
     WrongNode,
-    /// The other end hung up before it said anything. It may be stopping, be overloaded, or not know the protocol.
+    /// The other end closed the connection without an answer. It may be stopping, be overloaded, or not know the protocol.
     #[error(
         "the other end closes the connection without an answer; it has too many callers, or runs an older version of Kirin: \
          read its log, and run the same version on all nodes"
@@ -67,7 +67,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The refusal behind an error, if it is one.
+    /// The refusal behind an I/O error, if it is one.
     pub fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref::<Self>().copied()
     }
@@ -79,14 +79,14 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// A connection whose two ends have shaken hands.
+/// A connection after a successful handshake.
 pub(crate) struct Connection<S> {
     stream: S,
     session: Session,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Calls the node `callee`. Returns also what the callee said of itself.
+    /// Calls the node `callee`. Also returns the callee's payload.
     pub(crate) async fn call(
         mut stream: S,
         cluster: &Cluster,
@@ -121,9 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok((Self { stream, session }, payload))
     }
 
-    /// Answers a call to the node `me`, and says `payload` of itself.
+    /// Answers a call to the node `me`, and sends `payload`.
     ///
-    /// The caller may be a replay until its first frame is received.
+    /// The caller may be a replay until its first frame arrives.
     pub(crate) async fn accept(
         mut stream: S,
         cluster: &Cluster,
@@ -178,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.stream.flush().await
     }
 
-    /// Receives a frame. If this is cancelled, the connection is of no more use.
+    /// Receives a frame. Not cancel safe: after a cancellation, the connection is unusable.
     pub(crate) async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
         let first = self.receive_message().await?;
         let (len, rest) = first.split_first_chunk::<4>().ok_or_else(|| malformed("a frame has no length"))?;
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(serde_json::from_slice(&frame)?)
     }
 
-    /// Waits until the other end closes the connection or speaks out of turn. May be cancelled.
+    /// Waits until the other end closes the connection or sends something unexpected. Cancel safe.
     pub(crate) async fn hung_up(&mut self) -> io::Error {
         self.stream.read_u8().await.err().unwrap_or_else(|| malformed("out of turn"))
     }
@@ -240,7 +240,8 @@ async fn read_preface(from: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     }
 }
 
-/// Tells the caller why there will be no link. What it sent is read, or closing the connection would discard the verdict.
+/// Tells the caller why there is no link. Its unread bytes are drained first, because closing with unread data would
+/// discard the verdict.
 async fn reject(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), verdict: u8) -> io::Result<()> {
     let mut answer = preface();
     answer.push(verdict);
@@ -301,7 +302,7 @@ mod tests {
         (one.unwrap(), other.unwrap())
     }
 
-    /// What the other end makes of these bytes in place of a call.
+    /// How the other end reacts to these bytes in place of a call.
     async fn accept_bytes(bytes: &[u8]) -> (io::Error, Vec<u8>) {
         let (mut one, other) = duplex(1 << 20);
         one.write_all(bytes).await.unwrap();
@@ -336,7 +337,7 @@ mod tests {
         let (mut one, mut other) = connected().await;
         let error = one.send(&"x".repeat(FRAME_MAX - 1)).await.unwrap_err();
         assert_eq!(error.to_string(), "a frame is too long");
-        // A peer that says it would send more is not listened to any longer.
+        // A peer that announces a longer frame is disconnected.
         let too_long = u32::try_from(FRAME_MAX + 1).unwrap().to_be_bytes();
         let mut sealed = Vec::new();
         put_field(&mut sealed, &one.session.seal(&too_long).unwrap()).unwrap();
@@ -393,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ends_learn_that_their_secrets_differ() {
+    async fn both_ends_detect_different_secrets() {
         let (one, other) = duplex(1 << 16);
         let (one, other) = tokio::join!(call(one, "guess"), accept(other, "s"));
         let [one, other] = [one, other].map(|end| Refused::of(&end.err().unwrap()));
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ends_learn_that_another_node_is_meant() {
+    async fn both_ends_detect_a_call_for_another_node() {
         let (one, other) = duplex(1 << 16);
         let (entropy, shared) = (Entropy::system(), cluster("s"));
         let (one, other) = tokio::join!(
@@ -413,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ends_learn_that_their_versions_differ() {
+    async fn both_ends_detect_different_versions() {
         let mut call_of_tomorrow = MAGIC.to_vec();
         call_of_tomorrow.extend_from_slice(&3_u16.to_be_bytes());
         call_of_tomorrow.extend_from_slice(&[7; 2000]);
@@ -429,8 +430,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_protocol_of_an_older_version_is_recognised() {
-        // Its callers begin with the length of a JSON text. Its callees take our call for a text that is too long.
+    async fn the_protocol_of_an_older_version_is_recognized() {
+        // Its callers begin with the length of a JSON text. Its callees read our call as a text that is too long.
         let (error, answer) = accept_bytes(b"\0\0\0\x2a{\"nonce\":[1,2,3],\"caller\":\"a\",\"callee\":\"b\"}").await;
         assert_eq!(Refused::of(&error), Some(Refused::NotKirin));
         assert_eq!(answer, b"");
@@ -467,7 +468,7 @@ mod tests {
     #[tokio::test]
     async fn a_replayed_call_does_not_get_a_frame_through() {
         let (recorded, mut tail) = (hello("s"), Vec::new());
-        // Whatever the recording had behind the call: it is not under the keys of this connection.
+        // The rest of the recording is encrypted with other keys.
         put_field(&mut tail, &[7; 40]).unwrap();
         let (mut one, other) = duplex(1 << 16);
         one.write_all(&[recorded, tail].concat()).await.unwrap();

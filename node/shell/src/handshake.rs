@@ -8,15 +8,15 @@
 //!   |<- e, ee; encrypted: as which member the callee answers -------------|
 //!   |== transport messages: encrypted, authenticated, numbered ===========|
 //! ```
-//! The prologue binds the protocol version, the cluster's id and both names. So a message is of no use to another version, to
-//! another cluster, between other nodes or in the other direction.
+//! The prologue binds the protocol version, the cluster's id and both names. A recorded message therefore fails with
+//! another version, in another cluster, between other nodes or in the other direction.
 //!
-//! - **Why a pre-shared key only.** Nodes have no keys of their own: a node that reads the metastore knows the secret. Static
-//!   keys would need a place to be registered, which is the same metastore.
-//! - **Why `psk0`.** The key is mixed in before anything else. A stranger's first message fails at its tag, before the callee
-//!   has generated a key or computed a Diffie-Hellman exchange.
-//! - **Replay.** A first message can be sent again by anyone who recorded it. The callee answers it, and the answer is useless
-//!   without the ephemeral key. The callee therefore trusts its caller only after the first transport message.
+//! - **Why a pre-shared key only.** Nodes have no keys of their own: any node that can read the metastore knows the
+//!   secret. Static keys would have to be registered in the same metastore.
+//! - **Why `psk0`.** The key is mixed in before anything else. A stranger's first message fails authentication before
+//!   the callee generates a key or computes a Diffie-Hellman exchange.
+//! - **Replay.** An attacker can replay a recorded first message. The callee answers, but the answer is useless without
+//!   the ephemeral key. The callee therefore trusts its caller only after the first transport message.
 //! - **Forward secrecy.** Ephemeral keys are new for every link. The secret alone does not decrypt a recorded link.
 //!
 //! This module does no I/O. See [`crate::connection`] for the bytes on the wire.
@@ -34,11 +34,11 @@ use snow::{Builder, HandshakeState, TransportState};
 
 use crate::secret::Secret;
 
-/// The version of everything that travels over a link. Nodes of different versions do not talk.
+/// The version of the link protocol. Nodes with different versions refuse each other.
 pub const VERSION: u16 = 2;
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_SHA256";
-/// What Noise adds to each message: the authentication tag.
+/// The overhead of Noise per message: the authentication tag.
 const TAG: usize = 16;
 /// The first message: an ephemeral key and the tag of an empty payload.
 const FIRST: usize = 32 + TAG;
@@ -68,24 +68,24 @@ enum Source {
 /// The first message, from the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The name of the node that calls.
+    /// The name of the calling node.
     pub caller: String,
-    /// The name of the node that is called.
+    /// The name of the called node.
     pub callee: String,
     /// The Noise message.
     pub message: Vec<u8>,
 }
 
-/// The handshake failed, or a message was not what its sender wrote.
+/// Why a handshake or a message was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The other end has another secret, cluster or prologue, or the message was changed.
     #[error("the other end does not have this cluster's secret")]
     WrongSecret,
-    /// The call is meant for another node: this one uses its address.
+    /// The call is meant for another node, which used this address before.
     #[error("the call is meant for another node")]
     WrongNode,
-    /// A message was changed, repeated, left out or reordered on its way.
+    /// A message was changed, repeated, dropped or reordered in transit.
     #[error("a message failed authentication")]
     Tampered,
     /// A message is longer than Noise allows.
@@ -96,20 +96,20 @@ pub enum Denied {
     NoEntropy,
 }
 
-/// The caller, waiting for the second message.
+/// The caller's state while it waits for the second message.
 pub struct Caller {
     state: Box<HandshakeState>,
     callee: String,
 }
 
-/// A link whose ends share a key.
+/// An established link, whose ends share a key.
 pub struct Session {
     peer: String,
     transport: Box<TransportState>,
 }
 
 impl Entropy {
-    /// Random bytes from the operating system. Nothing else is safe in production.
+    /// Random bytes from the operating system, the only safe source in production.
     pub fn system() -> Self {
         Self(Arc::new(Mutex::new(Source::System)))
     }
@@ -173,7 +173,7 @@ impl Caller {
         Ok((Self { state, callee: callee.to_owned() }, hello))
     }
 
-    /// Reads the callee's answer: the session, and the payload that the callee added.
+    /// Processes the callee's answer. Returns the session and the callee's payload.
     ///
     /// # Errors
     /// [`Denied::WrongSecret`]: close the link.
@@ -185,11 +185,11 @@ impl Caller {
     }
 }
 
-/// Answers a call to the node `me`: the session, and the second message with `payload` in it.
+/// Answers a call to the node `me`. Returns the session and the second message, which contains `payload`.
 ///
 /// # Errors
-/// [`Denied::WrongNode`] if another node is meant, [`Denied::WrongSecret`] if the caller is not of this cluster: close the
-/// link.
+/// [`Denied::WrongNode`] if the call is meant for another node, [`Denied::WrongSecret`] if the caller does not belong
+/// to this cluster. Close the link.
 pub fn answer(
     cluster: &Cluster,
     entropy: &Entropy,
@@ -241,7 +241,7 @@ fn prologue(cluster: &str, caller: &str, callee: &str) -> Vec<u8> {
 }
 
 impl Cluster {
-    /// The pre-shared key. The secret is a long random text: a hash is enough to make 32 bytes of it.
+    /// The pre-shared key. The secret is a long random text, so a single hash is enough to derive 32 bytes.
     fn key(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(b"kirin link pre-shared key\0");
@@ -256,7 +256,7 @@ impl Session {
         Self { peer, transport: Box::new(transport) }
     }
 
-    /// The name of the other end. A callee can rely on it after the first message that it opened.
+    /// The name of the other end. A callee may rely on it after the first message that it has decrypted.
     pub fn peer(&self) -> &str {
         &self.peer
     }
@@ -304,7 +304,7 @@ mod tests {
         Cluster { secret: Secret::new(secret), id: id.into() }
     }
 
-    /// A whole handshake from `a` to `b`; the two ends may believe different things.
+    /// Performs a complete handshake; the two ends may have different settings.
     fn shake(caller: &Cluster, callee: &Cluster) -> Result<(Session, Session), (&'static str, Denied)> {
         let entropy = Entropy::system();
         let (calling, hello) = Caller::start(caller, &entropy, "a", "b").map_err(|d| ("start", d))?;
@@ -335,7 +335,7 @@ mod tests {
         let (mut here, _) = sessions();
         let message = here.seal(b"the same text again and again").unwrap();
         assert!(!message.windows(4).any(|part| b"the same text again and again".windows(4).any(|plain| plain == part)));
-        assert_ne!(here.seal(b"the same text again and again").unwrap(), message, "the number of the message counts");
+        assert_ne!(here.seal(b"the same text again and again").unwrap(), message, "each message has another nonce");
     }
 
     #[test]
@@ -381,9 +381,9 @@ mod tests {
         let longer = Hello { message: [hello.message.as_slice(), b"more"].concat(), ..hello.clone() };
         assert_eq!(denied(&longer), Denied::WrongSecret);
         let renamed = Hello { caller: "x".to_owned(), ..hello.clone() };
-        assert_eq!(denied(&renamed), Denied::WrongSecret, "the names are in the clear, and bound");
+        assert_eq!(denied(&renamed), Denied::WrongSecret, "the names are sent in the clear, but authenticated");
 
-        // The caller is used up by each attempt: a source that starts again makes the same one again.
+        // Each attempt consumes the caller. A source with the same seed creates an identical one.
         let again = |change: &dyn Fn(&mut Vec<u8>)| {
             let entropy = Entropy::seeded_for_simulation(7);
             let (calling, hello) = Caller::start(&shared, &entropy, "a", "b").unwrap();
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn another_secret_or_another_cluster_is_denied_by_the_callee() {
+    fn a_callee_denies_another_secret_and_another_cluster() {
         for other in [cluster("t", "c"), cluster("s", "d"), cluster("", "c")] {
             let denied = shake(&other, &cluster("s", "c")).unwrap_err();
             assert_eq!(denied, ("callee", Denied::WrongSecret));
@@ -410,11 +410,11 @@ mod tests {
     }
 
     #[test]
-    fn a_callee_without_the_secret_is_denied_by_the_caller() {
+    fn a_caller_denies_a_callee_without_the_secret() {
         let (shared, entropy) = (cluster("s", "c"), Entropy::system());
         let (calling, hello) = Caller::start(&shared, &entropy, "a", "b").unwrap();
         assert_eq!(calling.finish(&hello.message).unwrap_err(), Denied::WrongSecret, "its own message sent back");
-        // A callee that answers with another secret what it could not read.
+        // A callee that could not read the first message answers with another secret.
         let (calling, _) = Caller::start(&shared, &entropy, "a", "b").unwrap();
         let guessed = cluster("guess", "c");
         let (_, hello) = Caller::start(&guessed, &entropy, "a", "b").unwrap();
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replayed_call_is_answered_with_what_its_sender_cannot_use() {
+    fn the_answer_to_a_replayed_call_is_useless_to_its_sender() {
         let (shared, entropy) = (cluster("s", "c"), Entropy::system());
         let (calling, hello) = Caller::start(&shared, &entropy, "a", "b").unwrap();
         let (mut first, message) = answer(&shared, &entropy, "b", &hello, b"me").unwrap();
@@ -431,7 +431,7 @@ mod tests {
         let recorded = here.seal(b"nudge").unwrap();
         assert_eq!(first.open(&recorded).unwrap(), b"nudge");
         let (mut second, _) = answer(&shared, &entropy, "b", &hello, b"me").unwrap();
-        assert_eq!(second.open(&recorded), Err(Denied::Tampered), "the callee's ephemeral key is another");
+        assert_eq!(second.open(&recorded), Err(Denied::Tampered), "the callee's ephemeral key differs");
     }
 
     #[test]
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seeded_source_repeats_itself_and_the_systems_source_does_not() {
+    fn a_seeded_source_is_reproducible_and_the_system_source_is_not() {
         let first = |entropy: &Entropy| Caller::start(&cluster("s", "c"), entropy, "a", "b").unwrap().1.message;
         let seeded = Entropy::seeded_for_simulation(7);
         let messages = [first(&seeded), first(&seeded)];
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_printed() {
+    fn debug_output_contains_no_secret() {
         let (shared, entropy) = (cluster("hunter2", "c"), Entropy::system());
         let (calling, hello) = Caller::start(&shared, &entropy, "a", "b").unwrap();
         let (session, _) = answer(&shared, &entropy, "b", &hello, b"me").unwrap();

@@ -1,29 +1,29 @@
-//! The shell around [`kirin_core`]: the loop that feeds it facts and carries out its orders, the links between nodes, and
-//! the one clock.
+//! The shell around [`kirin_core`]: the loop that passes events to the core and carries out its effects, the links
+//! between nodes, and the only clock.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`mod@shell`] | tells the core what happened, has its orders carried out |
+//! | [`mod@shell`] | passes events to the core and has its effects carried out |
 //! | [`link`] | nudges, questions and probes between nodes |
-//! | [`mod@heed`] | what a change in discovery means |
+//! | [`discovery_hints`] | turns changes in discovery into hints for the core |
 //! | [`handshake`] | Noise with the cluster secret, without I/O |
 //! | [`connection`] | handshake and frames as bytes on the wire |
-//! | [`report`] | what travels beside events, for people |
-//! | [`clock`] | the one place that reads clocks |
+//! | [`report`] | data for people that accompanies events |
+//! | [`clock`] | the only module that reads clocks |
 //!
-//! It decides nothing, and knows no database, no HTTP and no file: those are behind [`Outside`] and [`link::Addresses`]. So
-//! this source also runs as it stands on a simulated network and under simulated time.
+//! The shell makes no decisions, and knows no database, HTTP or files: these are behind [`EffectHandler`] and
+//! [`link::Addresses`]. Therefore the same source also runs on a simulated network with simulated time.
 
 pub mod clock;
 pub mod connection;
+pub mod discovery_hints;
 pub mod handshake;
-pub mod heed;
 pub mod link;
 pub mod report;
 pub mod secret;
 pub mod shell;
 
-pub use heed::heed;
+pub use discovery_hints::send_discovery_hints;
 pub use link::Links;
 pub use secret::Secret;
-pub use shell::{Inputs, Mind, Outside, Seen, Shell};
+pub use shell::{CoreHandle, EffectHandler, Inputs, Seen, Shell};

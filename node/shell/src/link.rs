@@ -1,19 +1,19 @@
-//! Links between nodes: nudges, questions, and the most certain evidence of death.
+//! Links between nodes: nudges, questions, and detection of dead processes.
 //!
 //! A node keeps one TCP connection to each member that it watches. When the process at the other end dies, its host's
-//! kernel closes the connection at once: a *hint*. The core then orders a *probe*: if the same kernel refuses a new
-//! connection, no process listens there any more, and that is evidence.
+//! kernel closes the connection at once: a *hint*. The core then orders a *probe*. If the same kernel refuses a new
+//! connection, no process listens there any more, and that is evidence of death.
 //!
-//! A host that loses its power or its wires closes nothing, and a kernel goes on sending into the void for a quarter of an
-//! hour. So whoever watches asks now and then whether the other end still hears it, and opens another link if it does not;
-//! whoever is not asked any more lets go. A link that was opened for one nudge ends soon after it.
+//! A host that loses its power or its network closes nothing, and the local kernel retransmits for a quarter of an
+//! hour. Therefore a watcher regularly pings the other end, and opens a new link if there is no answer. An end that is
+//! not pinged any more closes the link. A link that was opened for a single nudge ends soon after it.
 //!
-//! Links are encrypted and authenticated with the cluster's secret ([`crate::handshake`]), and both ends say which member they
-//! are. Nothing that is said here is ever *true*: it makes the receiver look.
+//! Links are encrypted and authenticated with the cluster's secret ([`crate::handshake`]), and both ends state which
+//! member they are. Messages on links are hints: they make the receiver read the metastore.
 //!
-//! Strangers cost little: a handshake has a deadline, the number of handshakes at a time is bounded, and a wrong secret is
-//! found before anything expensive is computed. A peer that refuses the handshake is called less often, and a log line says
-//! what to do.
+//! Connections from strangers are cheap: a handshake has a deadline, the number of concurrent handshakes is bounded,
+//! and a wrong secret is detected before any expensive computation. A peer that refuses the handshake is called less
+//! often, and a log line says what to do.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,67 +32,67 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::clock::instant_tokio;
 use crate::connection::{Connection, Refused, malformed};
 use crate::handshake::{Cluster, Entropy};
-use crate::shell::Mind;
+use crate::shell::CoreHandle;
 
-/// How long a connection or a reply may take before the other end counts as not answering.
+/// The maximum time for a connection or a reply.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The pause between attempts at a link that could not be made.
+/// The pause after a failed attempt to open a link.
 const RELINK: Duration = Duration::from_millis(500);
-/// The pause after a handshake that was refused. It will be refused again until one of the nodes is restarted.
+/// The pause after a refused handshake. The refusal repeats until one of the nodes is restarted.
 const RELINK_REFUSED: Duration = Duration::from_secs(5);
-/// A peer that hangs up so often in a row, without a word, refuses the handshake.
+/// After this many connections in a row that the peer closed without an answer, the handshake counts as refused.
 const HANG_UPS_MAX: u32 = 5;
-/// So many handshakes of callers may be under way at a time. Further callers are hung up on.
+/// The maximum number of concurrent handshakes with callers. Further callers are disconnected.
 const HANDSHAKES_MAX: usize = 256;
-/// Warnings about the same thing are at least so far apart.
+/// The minimum time between two warnings about the same problem.
 const WARN_EVERY: Duration = Duration::from_secs(30);
-/// A probe that meets a dying process looks again after this pause, so many times.
+/// The pause before a probe tries a dying process again, and the number of tries.
 const PROBE_AGAIN: (Duration, u32) = (Duration::from_millis(15), 40);
-/// How often the one who opened a link asks whether the other end still hears it, or hangs up if nobody wants to know.
+/// How often the end that opened a link pings the other one, or closes a link that is not needed.
 const PING_EVERY: Duration = Duration::from_secs(5);
-/// A link on which so long nothing was said is nobody's any more.
+/// A link without any message for this time is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 
-/// What one node says to another.
+/// A message between two nodes.
 #[derive(Debug, Serialize, Deserialize)]
 enum Frame {
-    /// The first frame of the caller: as which member it calls.
+    /// The caller's first frame: its member.
     Hello(Option<Member>),
-    /// A hint from mind to mind.
+    /// A hint from core to core.
     Nudge(Nudge),
-    /// Something that an operator wants of the receiver.
+    /// An operator's request to the receiver.
     Wish(Event),
-    /// Something to look up in the receiver's mind.
+    /// A question to the receiver's core.
     Question(Question),
-    /// The answer to it.
+    /// The answer to a question.
     Reply(serde_json::Value),
-    /// Whether the receiver still hears.
+    /// Checks whether the receiver still listens.
     Ping,
-    /// It does.
+    /// The answer to a ping.
     Pong,
-    /// The last word of whoever hangs up. A connection that ends without it has broken.
+    /// Announces the end of a connection. A connection that ends without it is broken.
     Bye,
 }
 
-/// What can be asked of another node.
+/// A question to another node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Question {
     /// Its view of itself.
     View,
-    /// Why a job does not start, as its own queue sees it.
+    /// Why a job does not start, as seen by its own queue.
     Why(u64),
 }
 
-/// Where members are.
+/// Looks up the addresses of members.
 pub trait Addresses: Send + Sync + 'static {
-    /// Where the member is; `None` if it isn't alive or nobody knows.
+    /// The member's address; `None` if it is not alive or its address is unknown.
     fn find(&self, member: Member) -> BoxFuture<'_, Option<Address>>;
 }
 
-/// A member as its peers reach it.
+/// The address of a member for its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Its name, which the handshake binds.
+    /// Its node's name, which the handshake authenticates.
     pub name: String,
     /// Host and port.
     pub at: String,
@@ -105,13 +105,13 @@ pub struct Links {
     entropy: Entropy,
     name: Arc<str>,
     addresses: Arc<dyn Addresses>,
-    mind: Mind,
+    handle: CoreHandle,
     me: Arc<RwLock<Option<Member>>>,
     open: Arc<RwLock<BTreeMap<Member, Link>>>,
-    /// Permits for handshakes of callers.
+    /// The permits for handshakes with callers.
     handshakes: Arc<Semaphore>,
-    refused_by_us: Seldom,
-    refused_by_peer: Seldom,
+    refused_by_us: WarningLimit,
+    refused_by_peer: WarningLimit,
 }
 
 #[derive(Clone)]
@@ -121,29 +121,29 @@ struct Link {
 }
 
 impl Links {
-    /// The links of the node `name`, whose core is `mind`.
-    pub fn new(cluster: Cluster, name: &str, addresses: Arc<dyn Addresses>, mind: Mind) -> Self {
+    /// The links of the node `name`, whose core is `handle`.
+    pub fn new(cluster: Cluster, name: &str, addresses: Arc<dyn Addresses>, handle: CoreHandle) -> Self {
         Self {
             cluster,
             entropy: Entropy::system(),
             name: name.into(),
             addresses,
-            mind,
+            handle,
             me: Arc::default(),
             open: Arc::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
-            refused_by_us: Seldom::default(),
-            refused_by_peer: Seldom::default(),
+            refused_by_us: WarningLimit::default(),
+            refused_by_peer: WarningLimit::default(),
         }
     }
 
-    /// The same links with ephemeral keys from another source: for simulations, which must be reproducible.
+    /// The same links with another source of ephemeral keys, for reproducible simulations.
     #[must_use]
     pub fn with_entropy(self, entropy: Entropy) -> Self {
         Self { entropy, ..self }
     }
 
-    /// Says under which identity this node speaks from here on.
+    /// Sets the member as which this node identifies itself.
     pub fn identify(&self, me: Option<Member>) {
         *self.me.write().unwrap_or_else(PoisonError::into_inner) = me;
     }
@@ -159,7 +159,7 @@ impl Links {
                 Ok((stream, from)) => {
                     let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
                         if self.refused_by_us.is_due() {
-                            tracing::warn!(%from, limit = HANDSHAKES_MAX, "too many handshakes at a time: hung up");
+                            tracing::warn!(%from, limit = HANDSHAKES_MAX, "too many concurrent handshakes: closed the connection");
                         }
                         continue;
                     };
@@ -180,7 +180,7 @@ impl Links {
                     });
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: give others the time to close theirs.
+                    // Most likely there are no free file descriptors. Wait for other connections to close.
                     tracing::warn!(%error, "cannot accept links");
                     tokio::time::sleep(RELINK).await;
                 }
@@ -188,27 +188,27 @@ impl Links {
         }
     }
 
-    /// Receives what an admitted caller says.
+    /// Receives the messages of an admitted caller.
     async fn answer(&self, mut talk: Talk, peer: Option<Member>) -> io::Result<()> {
         loop {
             match within(SILENCE_MAX, talk.receive()).await {
-                Ok(Frame::Nudge(nudge)) => self.mind.tell(match nudge {
+                Ok(Frame::Nudge(nudge)) => self.handle.tell(match nudge {
                     Nudge::Jobs(rows) => Event::Heard(rows),
                     Nudge::Orphans(orphans) => Event::Inherited(orphans),
                     Nudge::Lists => Event::ListsChanged,
                 }),
-                Ok(Frame::Wish(event)) => self.mind.tell(event),
+                Ok(Frame::Wish(event)) => self.handle.tell(event),
                 Ok(Frame::Question(question)) => {
-                    let reply = self.mind.reply(question).await;
+                    let reply = self.handle.reply(question).await;
                     within(PATIENCE, talk.send(&Frame::Reply(reply))).await?;
                 }
                 Ok(Frame::Ping) => within(PATIENCE, talk.send(&Frame::Pong)).await?,
                 Ok(Frame::Bye) => return Ok(()),
                 Ok(Frame::Hello(_) | Frame::Reply(_) | Frame::Pong) => return Err(malformed("out of turn")),
                 Err(error) => {
-                    // Whoever watched this node may have died.
+                    // The caller, which watched this node, may have died.
                     if let Some(peer) = peer.filter(|peer| self.is_watched(*peer)) {
-                        self.mind.tell(Event::Suspected(peer));
+                        self.handle.tell(Event::Suspected(peer));
                     }
                     return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) };
                 }
@@ -231,12 +231,12 @@ impl Links {
         }
     }
 
-    /// Sends a nudge, over the link that is open or one that is opened for it.
+    /// Sends a nudge. Opens a link if there is none.
     pub fn nudge(&self, to: Member, nudge: Nudge) {
         self.send(to, Frame::Nudge(nudge));
     }
 
-    /// Tells another node what an operator wants of it.
+    /// Sends an operator's request to another node.
     pub fn wish(&self, to: Member, event: Event) {
         self.send(to, Frame::Wish(event));
     }
@@ -246,7 +246,7 @@ impl Links {
         let link = open.entry(to).or_insert_with(|| self.open_link(to, false));
         if let Err(mpsc::error::SendError(frame)) = link.frames.send(frame) {
             *link = self.open_link(to, link.watched);
-            // A new link takes at least one frame.
+            // A new link accepts at least one frame.
             let _ = link.frames.send(frame);
         }
     }
@@ -258,7 +258,7 @@ impl Links {
         Link { frames, watched }
     }
 
-    /// Keeps one link until nobody wants it any more. A link that is not watched ends when it breaks or falls silent.
+    /// Keeps a link until it is not needed any more. A link that is not watched ends when it breaks or becomes silent.
     async fn keep(self, to: Member, mut inbox: mpsc::UnboundedReceiver<Frame>) {
         let mut hang_ups = 0;
         loop {
@@ -267,25 +267,25 @@ impl Links {
             hang_ups = if refused == Some(Refused::HungUp) { hang_ups + 1 } else { 0 };
             let is_refused = refused.is_some() && (hang_ups == 0 || hang_ups >= HANG_UPS_MAX);
             if is_refused {
-                // Nothing that waits here will arrive. The receiver finds all of it in the metastore.
+                // The waiting messages cannot be delivered. The receiver finds their content in the metastore.
                 while inbox.try_recv().is_ok() {}
             }
             if is_refused && self.refused_by_peer.is_due() {
-                tracing::warn!(?to, %error, "no link to a member: its work is found more slowly, by polling the metastore");
+                tracing::warn!(?to, %error, "no link to a member; nodes find its jobs more slowly, by polling the metastore");
             } else {
                 tracing::debug!(?to, %error, "a link broke");
             }
             if inbox.is_closed() || !self.is_wanted(to, &mut inbox) {
                 return;
             }
-            self.mind.tell(Event::Suspected(to));
+            self.handle.tell(Event::Suspected(to));
             tokio::time::sleep(if is_refused { RELINK_REFUSED } else { RELINK }).await;
         }
     }
 
-    /// Whether the link is kept though there is nothing to send. If not, it takes no more frames.
+    /// Whether the link is needed although there is nothing to send. If not, it accepts no more frames.
     fn is_wanted(&self, to: Member, inbox: &mut mpsc::UnboundedReceiver<Frame>) -> bool {
-        // Held meanwhile: nobody begins to watch over a link that ends.
+        // The lock prevents `watch` from relying on a link that is ending.
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let is_watched = open.get(&to).is_some_and(|link| link.watched);
         if !is_watched {
@@ -297,7 +297,7 @@ impl Links {
     async fn run_link(&self, to: Member, inbox: &mut mpsc::UnboundedReceiver<Frame>) -> io::Result<()> {
         let (mut talk, met) = self.call(to).await?;
         if met != Some(to) {
-            return Err(malformed("another member answers at that address"));
+            return Err(malformed("another member answers at this address"));
         }
         let mut ping_at = instant_tokio() + PING_EVERY;
         loop {
@@ -306,7 +306,7 @@ impl Links {
                 frame = inbox.recv() => match frame {
                     Some(frame) => within(PATIENCE, talk.send(&frame)).await?,
                     None => {
-                        part(talk).await;
+                        hang_up(talk).await;
                         return Ok(());
                     }
                 },
@@ -333,14 +333,15 @@ impl Links {
         within(PATIENCE, self.greet(stream, &address.name)).await
     }
 
-    /// Shakes hands with the node `callee` and learns as which member it answers.
+    /// Performs the handshake with the node `callee` and returns the member that it states.
     async fn greet(&self, stream: TcpStream, callee: &str) -> io::Result<(Talk, Option<Member>)> {
         let (mut talk, said) = Connection::call(stream, &self.cluster, &self.entropy, &self.name, callee).await?;
         talk.send(&Frame::Hello(self.me())).await?;
         Ok((talk, serde_json::from_slice(&said)?))
     }
 
-    /// Shakes hands with a caller and learns which member it is. Its first frame tells that it is no replay.
+    /// Performs the handshake with a caller and returns the member that it states. Its first frame proves that it is
+    /// not a replay.
     async fn admit(&self, stream: TcpStream) -> io::Result<(Talk, Option<Member>)> {
         stream.set_nodelay(true)?;
         let me = serde_json::to_vec(&self.me())?;
@@ -351,13 +352,13 @@ impl Links {
         }
     }
 
-    /// Looks whether a process listens at the member's address.
+    /// Checks whether a process listens at the member's address.
     pub fn probe(&self, member: Member) {
         let links = self.clone();
         tokio::spawn(async move {
             let met = links.look(member).await;
             tracing::debug!(?member, ?met, "probed");
-            links.mind.tell(Event::Probed { member, met });
+            links.handle.tell(Event::Probed { member, met });
         });
     }
 
@@ -369,16 +370,16 @@ impl Links {
                 Err(_) => return Met::Nothing,
                 Ok((stream, address)) => match timeout(PATIENCE, self.greet(stream, &address.name)).await {
                     Ok(Ok((talk, met))) => {
-                        part(talk).await;
-                        // Without an identity it listens, but is no member at this moment.
+                        hang_up(talk).await;
+                        // A process without a member listens: it is not a member at this moment.
                         return met.map_or(Met::Nothing, Met::Alive);
                     }
                     Err(_) => return Met::Nothing,
-                    // It listens, and will refuse the next handshake like this one.
+                    // It listens, and would refuse the next handshake as well.
                     Ok(Err(error)) if Refused::of(&error).is_some_and(|refused| refused != Refused::HungUp) => {
                         return Met::Nothing;
                     }
-                    // A dying process: its connections close a moment before its listener does.
+                    // The process is dying: its connections close a moment before its listener does.
                     Ok(Err(_)) => tokio::time::sleep(pause).await,
                 },
             }
@@ -386,10 +387,10 @@ impl Links {
         Met::Nothing
     }
 
-    /// Asks another node to look something up.
+    /// Sends a question to another node.
     ///
     /// # Errors
-    /// If the node could not be reached or did not answer in time.
+    /// If the node is unreachable or does not answer in time.
     pub async fn question(&self, to: Member, question: Question) -> io::Result<serde_json::Value> {
         let (mut talk, _) = self.call(to).await?;
         let reply = async {
@@ -400,7 +401,7 @@ impl Links {
             }
         };
         let reply = within(PATIENCE, reply).await;
-        part(talk).await;
+        hang_up(talk).await;
         reply
     }
 }
@@ -416,18 +417,18 @@ async fn ping(talk: &mut Talk) -> io::Result<()> {
     }
 }
 
-/// Hangs up, so that the other end does not take the end of this connection for a death.
-async fn part(mut talk: Talk) {
-    // If the other end is gone, it needs no good-bye.
+/// Announces the end of the connection, so that the other end does not mistake it for a death.
+async fn hang_up(mut talk: Talk) {
+    // If the other end is gone, this fails, and that is fine.
     let _ = within(PATIENCE, talk.send(&Frame::Bye)).await;
 }
 
-/// When something was last said, so that it is not said too often.
+/// Limits how often a warning is logged.
 #[derive(Clone, Default)]
-struct Seldom(Arc<Mutex<Option<Instant>>>);
+struct WarningLimit(Arc<Mutex<Option<Instant>>>);
 
-impl Seldom {
-    /// Whether it is time to say it again. If so, it counts as said.
+impl WarningLimit {
+    /// Whether a warning is due. If so, it counts as logged.
     fn is_due(&self) -> bool {
         let (now, mut last) = (instant_tokio(), self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let is_due = last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
@@ -438,7 +439,7 @@ impl Seldom {
     }
 }
 
-/// What takes longer is given up.
+/// Gives up after `span`.
 async fn within<T>(span: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(span, what).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
@@ -459,7 +460,7 @@ mod tests {
         }
     }
 
-    /// Two nodes that watch each other: the first accepts links, those to the second are handed over with it.
+    /// Two nodes that watch each other. The first accepts links; the listener of the second is returned with it.
     async fn pair() -> (Links, (Links, Inputs, TcpListener)) {
         let [one, other] = [1, 2].map(|node| Member::new(node, 1).expect("an incarnation"));
         let listeners = [listen().await, listen().await];
@@ -469,9 +470,9 @@ mod tests {
         });
         let addresses = Arc::new(Fixed(addresses.into()));
         let links = [one, other].map(|member| {
-            let (mind, inputs) = Mind::new();
+            let (handle, inputs) = CoreHandle::new();
             let cluster = Cluster { secret: Secret::new("s"), id: "c".to_owned() };
-            let links = Links::new(cluster, &member.node.0.to_string(), addresses.clone(), mind);
+            let links = Links::new(cluster, &member.node.0.to_string(), addresses.clone(), handle);
             links.identify(Some(member));
             (links, inputs)
         });
@@ -486,20 +487,20 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").await.expect("a free port")
     }
 
-    /// Answers the next caller until it has hung up.
+    /// Answers the next caller until it has disconnected.
     async fn take(links: &Links, listener: &TcpListener) -> io::Result<()> {
         let (talk, peer) = links.admit(listener.accept().await?.0).await?;
         links.answer(talk, peer).await
     }
 
     #[tokio::test]
-    async fn who_is_watched_has_a_link_though_an_earlier_one_has_ended() {
+    async fn watching_a_member_opens_a_link_after_an_earlier_one_ended() {
         let (first, (second, _inputs, listener)) = pair().await;
         let (other, at) = (second.me().expect("identified"), listener.local_addr().expect("bound"));
         drop(listener);
         first.nudge(other, Nudge::Lists);
-        let frames = first.open.read().expect("nobody panicked")[&other].frames.clone();
-        timeout(PATIENCE, frames.closed()).await.expect("nobody listens, nobody watches: the link ends");
+        let frames = first.open.read().expect("no panic")[&other].frames.clone();
+        timeout(PATIENCE, frames.closed()).await.expect("an unwatched link to a closed port ends");
 
         let listener = TcpListener::bind(at).await.expect("the same port");
         first.watch(&[other]);
@@ -507,22 +508,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_hangs_up_is_not_suspected_and_whose_connection_breaks_is() {
+    async fn a_broken_connection_raises_suspicion_and_a_clean_close_does_not() {
         let (first, (second, mut inputs, listener)) = pair().await;
         let me = first.me().expect("identified");
         let other = second.me().expect("identified");
 
         let (met, answered) = tokio::join!(first.look(other), async { take(&second, &listener).await });
         assert_eq!(met, Met::Alive(other));
-        answered.expect("it said good-bye");
-        assert_eq!(inputs.facts(), [], "a probe is no reason to probe the prober");
+        answered.expect("a clean close");
+        assert_eq!(inputs.events(), [], "a probe is no reason to probe the prober");
 
         let ((), answered) = tokio::join!(async { drop(first.call(other).await.expect("an answer")) }, async {
             take(&second, &listener).await
         });
-        // The kernel may also reset a connection on which something was left unread.
+        // The kernel may also reset a connection with unread data.
         drop(answered);
-        assert_eq!(inputs.facts(), [Event::Suspected(me)]);
+        assert_eq!(inputs.events(), [Event::Suspected(me)]);
     }
 
     #[tokio::test]
@@ -533,11 +534,11 @@ mod tests {
         drop(inputs);
         let (reply, answered) = tokio::join!(first.question(other, Question::View), take(&second, &listener));
         assert_eq!(reply.expect("an answer"), serde_json::Value::Null);
-        answered.expect("it said good-bye");
+        answered.expect("a clean close");
     }
 
     #[tokio::test]
-    async fn a_peer_with_another_secret_is_called_seldom_and_nothing_waits_for_it() {
+    async fn a_peer_with_another_secret_is_called_rarely_and_its_queue_is_dropped() {
         let (first, (second, mut inputs, listener)) = pair().await;
         let other = second.me().expect("identified");
         let stranger = Links { cluster: Cluster { secret: Secret::new("t"), id: "c".to_owned() }, ..second.clone() };
@@ -546,14 +547,14 @@ mod tests {
         let denied = take(&stranger, &listener).await.expect_err("it does not know the secret");
         assert_eq!(Refused::of(&denied), Some(Refused::WrongSecret));
         let again = timeout(RELINK * 3, listener.accept()).await;
-        assert!(again.is_err(), "it is not called again at the pace of a link that broke");
+        assert!(again.is_err(), "it is called less often than after a broken link");
         let (met, _denied) = tokio::join!(first.look(other), take(&stranger, &listener));
-        assert_eq!(met, Met::Nothing, "a probe does not insist either");
-        assert_eq!(inputs.facts(), [], "nothing of it was heard");
+        assert_eq!(met, Met::Nothing, "a probe does not retry either");
+        assert_eq!(inputs.events(), [], "no event came from it");
     }
 
     #[tokio::test]
-    async fn handshakes_at_a_time_are_bounded_and_end() {
+    async fn concurrent_handshakes_are_bounded_and_time_out() {
         let (first, (second, _inputs, _listener)) = pair().await;
         let me = first.me().expect("identified");
         let address = second.addresses.find(me).await.expect("known").at;
@@ -567,12 +568,12 @@ mod tests {
         let mut ended = 0;
         for mut stream in half_open {
             // Those above the limit at once, the others at their deadline.
-            let read = timeout(2 * PATIENCE, stream.read_u8()).await.expect("hung up on");
+            let read = timeout(2 * PATIENCE, stream.read_u8()).await.expect("disconnected");
             assert!(read.is_err());
             ended += 1;
         }
         assert_eq!(ended, callers);
         assert_eq!(first.handshakes.available_permits(), HANDSHAKES_MAX);
-        assert_eq!(second.look(me).await, Met::Alive(me), "and a member gets in again");
+        assert_eq!(second.look(me).await, Met::Alive(me), "a member is admitted again");
     }
 }

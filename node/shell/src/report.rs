@@ -1,17 +1,17 @@
-//! What attempts report. The core never sees it: it stays beside its events and orders, and travels with the request that
-//! they lead to.
+//! The reports of attempts. The core never sees them: they accompany its events and effects, and are sent with the
+//! request that results.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A step's result.
+/// The result of a step.
 #[derive(Clone, Debug, Default)]
 pub struct StepReport {
     /// The step's name.
     pub name: String,
-    /// What it brought.
+    /// Its result.
     pub result: Value,
     /// When it began, for people.
     pub started_ms: i64,
@@ -19,29 +19,29 @@ pub struct StepReport {
     pub ended_ms: i64,
 }
 
-/// An attempt's end.
+/// The end of an attempt.
 #[derive(Clone, Debug, Default)]
 pub struct EndReport {
-    /// Why it failed.
+    /// Why it failed, if it did.
     pub failure: Option<String>,
-    /// What becomes visible with it.
+    /// The segments that are published with it.
     pub publish: Vec<Publish>,
 }
 
-/// A segment that becomes readable, or whose manifest is replaced.
+/// A segment to publish, or a replacement of its manifest.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Which.
+    /// The segment.
     pub segment: Uuid,
-    /// What is in it.
+    /// Its manifest.
     pub manifest: Value,
 }
 
-/// What travels with a request of the core.
+/// The report that accompanies a request of the core.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// With the commit of a step.
+    /// Accompanies the commit of a step.
     Step(Arc<StepReport>),
-    /// With the end of an attempt.
+    /// Accompanies the end of an attempt.
     End(Arc<EndReport>),
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A secret text. `Debug` and `Display` print `***`; only [`Secret::reveal`] gives it away.
+/// A secret text. `Debug` and `Display` print `***`; only [`Secret::reveal`] returns the text.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -12,7 +12,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret itself, for the one place that has to send or hash it.
+    /// The secret text, for the code that sends or hashes it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,12 +1,13 @@
-//! The shell: the loop that tells the core what happened and carries out what it orders. It decides nothing.
+//! The shell: the loop that passes events to the core and carries out its effects. It makes no decisions.
 //!
-//! One task owns the core; one channel is the only way in. Each effect is one I/O call whose result comes back through that
-//! channel as the next event. What an event carries for people (texts, results, logs) stays here, beside the core.
+//! One task owns the core, and one channel is its only input. Each effect is one I/O call; its result returns through
+//! that channel as the next event. Data that events carry for people (texts, results, logs) stays here, outside the
+//! core.
 //!
-//! | order | carried out by |
+//! | effect | carried out by |
 //! |---|---|
 //! | watch, probe, nudge | [`Links`] |
-//! | all others | [`Outside`], by the method of the same name |
+//! | all others | the method of [`EffectHandler`] with the same name |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,82 +23,82 @@ use crate::clock::Clock;
 use crate::link::{Links, Question};
 use crate::report::{EndReport, Report, StepReport};
 
-/// Fewer reports than this are not worth looking through.
+/// With fewer reports than this, old ones are not searched for.
 const REPORTS_MIN: usize = 64;
 
 type Look = Box<dyn FnOnce(&mut Node, Time) + Send>;
 
-/// Who is alive, as one node's core has it.
+/// The living members, as one node's core sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The members, sorted.
     pub members: Vec<Member>,
-    /// Since when these and no others.
+    /// Since when the list has been the same.
     pub since: Time,
 }
 
-/// What comes in through the one channel.
+/// An input of the shell's channel.
 enum Input {
-    Fact(Event),
+    Event(Event),
     StepEnded { fence: Fence, step: u32, report: StepReport },
     AttemptEnded { fence: Fence, end: End, report: EndReport },
     Look(Look),
 }
 
-/// The way to a node's core: cheap to clone, safe to keep.
+/// A handle to a node's core. Cheap to clone. It does not keep the core alive.
 #[derive(Clone)]
-pub struct Mind {
+pub struct CoreHandle {
     inputs: mpsc::UnboundedSender<Input>,
     seen: watch::Receiver<Seen>,
 }
 
-/// The receiving end of a [`Mind`], for the shell.
+/// The receiving end of a [`CoreHandle`], for the shell.
 pub struct Inputs(mpsc::UnboundedReceiver<Input>, watch::Sender<Seen>);
 
-impl Mind {
-    /// A way in, and the end at which the shell listens.
+impl CoreHandle {
+    /// A handle, and the receiving end for the shell.
     pub fn new() -> (Self, Inputs) {
         let (inputs, inbox) = mpsc::unbounded_channel();
         let (sees, seen) = watch::channel(Seen { members: Vec::new(), since: Time::ZERO });
         (Self { inputs, seen }, Inputs(inbox, sees))
     }
 
-    /// Who is alive, as the core has it; changes when a member comes or goes, and not with their beats.
+    /// The living members, as the core sees them. Changes when a member joins or dies, not with every beat.
     pub fn seen(&self) -> watch::Receiver<Seen> {
         self.seen.clone()
     }
 
     fn put(&self, input: Input) {
-        // A closed channel means that the node has ended: nobody needs the fact any more.
+        // A closed channel means that the node has ended, so the input is obsolete.
         let _ = self.inputs.send(input);
     }
 
-    /// Tells a fact.
+    /// Sends an event to the core.
     pub fn tell(&self, event: Event) {
-        self.put(Input::Fact(event));
+        self.put(Input::Event(event));
     }
 
-    /// An attempt's step is ready to be committed, with this result.
+    /// Reports that a step of an attempt is ready to be committed, with its result.
     pub fn step_ended(&self, fence: Fence, step: u32, report: StepReport) {
         self.put(Input::StepEnded { fence, step, report });
     }
 
-    /// An attempt is over.
+    /// Reports that an attempt has ended.
     pub fn attempt_ended(&self, fence: Fence, end: End, report: EndReport) {
         self.put(Input::AttemptEnded { fence, end, report });
     }
 
-    /// Looks something up in the core. `None` if the node has ended.
+    /// Evaluates `at` on the core. `None` if the node has ended.
     pub async fn look<T: Send + 'static>(&self, at: impl FnOnce(&Node, Time) -> T + Send + 'static) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.put(Input::Look(Box::new(move |node, now| {
-            // Whoever asked may have gone.
+            // The caller may have stopped waiting.
             let _ = reply.send(at(node, now));
         })));
         answer.await.ok()
     }
 
-    /// Answers a question of another node.
+    /// Answers a question from another node.
     pub async fn reply(&self, question: Question) -> serde_json::Value {
         let reply = match question {
             Question::View => self.look(|node, now| serde_json::to_value(node.view(now))).await,
@@ -109,84 +110,85 @@ impl Mind {
 
 #[cfg(test)]
 impl Inputs {
-    /// The facts that came in so far.
-    pub(crate) fn facts(&mut self) -> Vec<Event> {
-        let mut facts = Vec::new();
+    /// The events received so far.
+    pub(crate) fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
         while let Ok(input) = self.0.try_recv() {
-            if let Input::Fact(event) = input {
-                facts.push(event);
+            if let Input::Event(event) = input {
+                events.push(event);
             }
         }
-        facts
+        events
     }
 }
 
-/// What carries out the orders of one node's core. Each method is one I/O call that is only begun: its result comes back
-/// through the [`Mind`].
-pub trait Outside: Send + 'static {
-    /// Asks the metastore. The answer is `Failed` if the request certainly had no effect, `Unknown` if it may have had one.
+/// Carries out the effects of one node's core. Each method only starts one I/O call; its result returns through the
+/// [`CoreHandle`].
+pub trait EffectHandler: Send + 'static {
+    /// Sends a request to the metastore. The answer is `Failed` if the request certainly had no effect, and `Unknown`
+    /// if it may have had one.
     fn ask(&self, ask: Ask, report: Option<Report>) -> BoxFuture<'static, Answer>;
 
     /// Starts the attempt at step `step`, as the member `by`.
-    fn begin(&self, mind: &Mind, by: Member, fence: Fence, step: u32);
+    fn begin(&self, handle: &CoreHandle, by: Member, fence: Fence, step: u32);
 
-    /// The attempt's step before this one is committed.
+    /// The attempt's previous step is committed.
     fn proceed(&self, fence: Fence, step: u32);
 
-    /// Stops the attempt. If none runs, says so.
-    fn cancel(&self, mind: &Mind, fence: Fence, why: Why);
+    /// Stops the attempt. Reports its end even if it does not run.
+    fn cancel(&self, handle: &CoreHandle, fence: Fence, why: Why);
 
     /// This member holds the claim.
     fn lead(&self, target: Target, epoch: Epoch);
 
-    /// This member does not hold the claim any more.
+    /// This member no longer holds the claim.
     fn resign(&self, target: Target);
 
-    /// Something that people will want to know.
+    /// Records a note for people.
     fn note(&self, by: Option<Member>, note: &Note);
 
-    /// Sees every event before the core does.
+    /// Receives every event before the core does.
     fn record(&mut self, core: &Node, now: Time, event: &Event);
 }
 
-/// One node's loop.
+/// The event loop of one node.
 pub struct Shell<O> {
     core: Node,
     clock: Clock,
-    outside: O,
+    handler: O,
     links: Links,
-    mind: Mind,
+    handle: CoreHandle,
     inbox: mpsc::UnboundedReceiver<Input>,
     steps: BTreeMap<Fence, Arc<StepReport>>,
     ends: BTreeMap<Fence, Arc<EndReport>>,
-    /// With so many reports, those of attempts that are over are dropped.
+    /// At this number of reports, those of ended attempts are dropped.
     forget_at: usize,
     me: watch::Sender<Option<Member>>,
     seen: watch::Sender<Seen>,
 }
 
-impl<O: Outside> Shell<O> {
-    /// A shell around a core that is about to join, whose chance comes from `seed`. The receiver tells as which member it
-    /// runs.
+impl<O: EffectHandler> Shell<O> {
+    /// Creates a shell around a core that is about to join. `seed` seeds the core's random choices. The receiver
+    /// contains the member under which the node runs.
     pub fn new(
         settings: Settings,
         seed: u64,
         clock: Clock,
-        outside: O,
+        handler: O,
         links: Links,
-        mind: Mind,
+        handle: CoreHandle,
         inputs: Inputs,
     ) -> (Self, watch::Receiver<Option<Member>>) {
         let (me, is) = watch::channel(None);
         let core = Node::start(settings, seed, clock.now());
         let Inputs(inbox, seen) = inputs;
         let (steps, ends) = (BTreeMap::new(), BTreeMap::new());
-        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at: REPORTS_MIN, me, seen }, is)
+        (Self { core, clock, handler, links, handle, inbox, steps, ends, forget_at: REPORTS_MIN, me, seen }, is)
     }
 
     /// Runs until the member has left.
     pub async fn run(mut self) {
-        let mut input = Input::Fact(Event::Woke);
+        let mut input = Input::Event(Event::Woke);
         loop {
             let effects = self.take_in(input);
             if self.me.borrow().as_ref() != self.core.me().as_ref() {
@@ -207,15 +209,15 @@ impl<O: Outside> Shell<O> {
         let due = self.clock.instant(self.core.deadline().0);
         tokio::select! {
             biased;
-            input = self.inbox.recv() => input.unwrap_or(Input::Fact(Event::Woke)),
-            () = sleep_until(due) => Input::Fact(Event::Woke),
+            input = self.inbox.recv() => input.unwrap_or(Input::Event(Event::Woke)),
+            () = sleep_until(due) => Input::Event(Event::Woke),
         }
     }
 
     fn take_in(&mut self, input: Input) -> Effects {
         let now = self.clock.now();
         let event = match input {
-            Input::Fact(event) => event,
+            Input::Event(event) => event,
             Input::StepEnded { fence, step, report } => {
                 self.steps.insert(fence, Arc::new(report));
                 Event::StepEnded { fence, step }
@@ -229,8 +231,8 @@ impl<O: Outside> Shell<O> {
                 return Effects::new();
             }
         };
-        tracing::trace!(?now, ?event, "fact");
-        self.outside.record(&self.core, now, &event);
+        tracing::trace!(?now, ?event, "event");
+        self.handler.record(&self.core, now, &event);
         let is_list = matches!(event, Event::Answered { answer: Answer::Listed { .. }, .. });
         let effects = self.core.step(now, event);
         if is_list || effects.iter().any(|effect| matches!(effect, Effect::Note(Note::Fenced { .. }))) {
@@ -240,7 +242,7 @@ impl<O: Outside> Shell<O> {
         effects
     }
 
-    /// Tells who is interested if the members are others than before.
+    /// Notifies subscribers if the list of living members has changed.
     fn see(&self, now: Time) {
         let members: Vec<Member> = self.core.view(now).members.iter().map(|peer| peer.row.member).collect();
         self.seen.send_if_modified(|seen| {
@@ -252,7 +254,7 @@ impl<O: Outside> Shell<O> {
         });
     }
 
-    /// Drops now and then what attempts reported that are over: it is sent with no request any more.
+    /// Occasionally drops the reports of ended attempts, which no request needs any more.
     fn forget(&mut self) {
         if self.steps.len() + self.ends.len() < self.forget_at {
             return;
@@ -260,31 +262,31 @@ impl<O: Outside> Shell<O> {
         let core = &self.core;
         self.steps.retain(|fence, _| core.attempts_under(*fence));
         self.ends.retain(|fence, _| core.attempts_under(*fence));
-        // Twice as many as are needed: so the sweep costs next to nothing for each of them.
+        // Twice the number in use, so the cost of the sweep per report is small.
         self.forget_at = REPORTS_MIN.max(2 * (self.steps.len() + self.ends.len()));
     }
 
     fn carry_out(&mut self, effect: Effect) {
-        tracing::trace!(?effect, "order");
-        let outside = &self.outside;
+        tracing::trace!(?effect, "effect");
+        let handler = &self.handler;
         match effect {
             Effect::Ask { id, ask } => self.ask(id, ask),
             Effect::Begin { fence, step } => {
-                // Only a member is granted anything.
+                // Only a member is granted attempts.
                 let Some(by) = self.core.me() else { return };
-                outside.begin(&self.mind, by, fence, step);
+                handler.begin(&self.handle, by, fence, step);
             }
             Effect::Proceed { fence, step } => {
-                outside.proceed(fence, step);
+                handler.proceed(fence, step);
                 self.steps.remove(&fence);
             }
-            Effect::Cancel { fence, why } => outside.cancel(&self.mind, fence, why),
+            Effect::Cancel { fence, why } => handler.cancel(&self.handle, fence, why),
             Effect::Watch(members) => self.links.watch(&members),
             Effect::Probe(member) => self.links.probe(member),
             Effect::Nudge { to, nudge } => self.links.nudge(to, nudge),
-            Effect::Lead { target, epoch } => outside.lead(target, epoch),
-            Effect::Resign(target) => outside.resign(target),
-            Effect::Note(note) => outside.note(self.core.me(), &note),
+            Effect::Lead { target, epoch } => handler.lead(target, epoch),
+            Effect::Resign(target) => handler.resign(target),
+            Effect::Note(note) => handler.note(self.core.me(), &note),
             Effect::Exit => {}
         }
     }
@@ -295,10 +297,10 @@ impl<O: Outside> Shell<O> {
             Ask::Finish { fence, .. } => self.ends.get(fence).cloned().map(Report::End),
             _ => None,
         };
-        let (answer, mind) = (self.outside.ask(ask, report), self.mind.clone());
+        let (answer, handle) = (self.handler.ask(ask, report), self.handle.clone());
         tokio::spawn(async move {
             let answer = answer.await;
-            mind.tell(Event::Answered { id, answer });
+            handle.tell(Event::Answered { id, answer });
         });
     }
 }
@@ -327,34 +329,34 @@ mod tests {
         }
     }
 
-    impl Outside for Nothing {
+    impl EffectHandler for Nothing {
         fn ask(&self, _: Ask, _: Option<Report>) -> BoxFuture<'static, Answer> {
             Box::pin(std::future::pending())
         }
-        fn begin(&self, _: &Mind, _: Member, _: Fence, _: u32) {}
+        fn begin(&self, _: &CoreHandle, _: Member, _: Fence, _: u32) {}
         fn proceed(&self, _: Fence, _: u32) {}
-        fn cancel(&self, _: &Mind, _: Fence, _: Why) {}
+        fn cancel(&self, _: &CoreHandle, _: Fence, _: Why) {}
         fn lead(&self, _: Target, _: Epoch) {}
         fn resign(&self, _: Target) {}
         fn note(&self, _: Option<Member>, _: &Note) {}
         fn record(&mut self, _: &Node, _: Time, _: &Event) {}
     }
 
-    fn shell() -> (Shell<Nothing>, Mind) {
-        let (mind, inputs) = Mind::new();
+    fn shell() -> (Shell<Nothing>, CoreHandle) {
+        let (handle, inputs) = CoreHandle::new();
         let cluster = Cluster { secret: Secret::new("s"), id: "c".to_owned() };
-        let links = Links::new(cluster, "a", Arc::new(Nothing), mind.clone());
+        let links = Links::new(cluster, "a", Arc::new(Nothing), handle.clone());
         let settings = Settings::new(Role::All);
-        let (shell, _) = Shell::new(settings, 1, Clock::start(), Nothing, links, mind.clone(), inputs);
-        (shell, mind)
+        let (shell, _) = Shell::new(settings, 1, Clock::start(), Nothing, links, handle.clone(), inputs);
+        (shell, handle)
     }
 
     #[test]
-    fn who_is_alive_is_told_when_it_changes_and_not_with_every_beat() {
-        let (mut shell, mind) = shell();
-        let mut seen = mind.seen();
+    fn the_list_of_living_members_is_published_only_when_it_changes() {
+        let (mut shell, handle) = shell();
+        let mut seen = handle.seen();
         let [me, other] = [1, 2].map(|node| Member::new(node, 1).expect("an incarnation"));
-        // Beats and lists are the only questions to which this is an answer.
+        // This answer fits only beats and lists.
         let listed = |beat: u64, members: &[Member]| {
             let row = |member: &Member| MemberRow {
                 member: *member,
@@ -372,24 +374,24 @@ mod tests {
                 Effect::Ask { id, ask: Ask::Join { .. } | Ask::Beat { .. } | Ask::List } => Some(*id),
                 _ => None,
             });
-            shell.take_in(Input::Fact(Event::Answered { id: id.expect("it asks"), answer }))
+            shell.take_in(Input::Event(Event::Answered { id: id.expect("it asks"), answer }))
         };
-        let asks = shell.take_in(Input::Fact(Event::Woke));
+        let asks = shell.take_in(Input::Event(Event::Woke));
         let asks = answer(&mut shell, asks, Answer::Joined(me));
-        assert!(!seen.has_changed().expect("the shell lives"), "nobody is listed yet");
+        assert!(!seen.has_changed().expect("the shell lives"), "no member is listed yet");
         answer(&mut shell, asks, listed(1, &[me]));
         assert_eq!(seen.borrow_and_update().members, [me]);
-        let asks = shell.take_in(Input::Fact(Event::ListsChanged));
+        let asks = shell.take_in(Input::Event(Event::ListsChanged));
         answer(&mut shell, asks, listed(2, &[me]));
         assert!(!seen.has_changed().expect("the shell lives"), "only a beat is new");
-        let asks = shell.take_in(Input::Fact(Event::ListsChanged));
+        let asks = shell.take_in(Input::Event(Event::ListsChanged));
         answer(&mut shell, asks, listed(3, &[me, other]));
         assert_eq!(seen.borrow_and_update().members, [me, other]);
     }
 
     #[test]
-    fn what_attempts_reported_is_forgotten_with_them() {
-        let (mut shell, _mind) = shell();
+    fn reports_of_ended_attempts_are_dropped() {
+        let (mut shell, _handle) = shell();
         for job in 1..=1_000 {
             let fence = Fence { job: JobId(job), epoch: Epoch(1) };
             drop(shell.take_in(Input::StepEnded { fence, step: 0, report: StepReport::default() }));

@@ -22,7 +22,7 @@ use crate::server::store_config;
 use kirin_shell::Links;
 use kirin_shell::clock::{self, Clock};
 use kirin_shell::handshake::Cluster;
-use kirin_shell::{Mind, Shell};
+use kirin_shell::{CoreHandle, Shell};
 
 /// Concurrent attempts with group commit.
 const SLOTS: u32 = 4_000;
@@ -107,7 +107,7 @@ pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatch
 
 /// Starts a node and waits until it has finished everything.
 async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Result<()> {
-    let (mind, inputs) = Mind::new();
+    let (mind, inputs) = CoreHandle::new();
     let directory = Directory::new(store.clone());
     let cluster = Cluster { secret: password::random(), id: "bench".to_owned() };
     let links = Links::new(cluster, "bench", Arc::new(directory.clone()), mind.clone());

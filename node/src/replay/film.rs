@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kirin_core::ask::{Fence, JobId, Target};
-use kirin_core::{Ask, Effect, Event, Member, Note, say};
+use kirin_core::{Ask, Effect, Event, Member, Note, describe};
 use kirin_picture::{Arrow, Bar, Lane, Mark, Picture, Place, Stretch, Tone};
 use kirin_recorder::{Entry, Problem, Recording, Replay, Step};
 
@@ -104,14 +104,14 @@ impl Film {
             _ => {}
         }
         for effect in &step.effects {
-            let cause = || format!("after: {}", say::event(&step.event));
+            let cause = || format!("after: {}", describe::event(&step.event));
             match effect {
                 Effect::Ask { ask: Ask::Beat { .. }, .. } => lane.beats.push(Mark::new(now, Tone::Good, "")),
                 Effect::Ask { ask: Ask::List | Ask::ListJobs | Ask::ReadJobs(_) | Ask::ListNode(_), .. } => {}
                 Effect::Ask { .. } => {
                     lane.asks.push(Mark::new(now, Tone::Good, "").telling(format!(
                         "{}, {}",
-                        say::effect(effect),
+                        describe::effect(effect),
                         cause()
                     )));
                 }
@@ -143,7 +143,7 @@ impl Film {
                     }
                     lane.notes.push(Mark::new(now, Tone::Quiet, "").telling(format!(
                         "{}, {}",
-                        say::effect(effect),
+                        describe::effect(effect),
                         cause()
                     )));
                 }

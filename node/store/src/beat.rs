@@ -4,7 +4,7 @@
 //! and what it held in another state than RUNNING is let go.
 
 use kirin_core::ask::{Brief, Census, Epoch, ProjectId};
-use kirin_core::failure::Evidence;
+use kirin_core::member::Evidence;
 use kirin_core::{Answer, Capabilities, ClaimRow, Member, MemberRow, MemberState, NodeId, ProjectRow, Role, Target};
 
 use crate::clock::wall_ms;

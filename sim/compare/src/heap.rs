@@ -1,4 +1,4 @@
-//! A heap of events and nothing else: what no simulator can pass.
+//! A heap of events and nothing else: the upper bound for any simulator.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{NODES, Ran};
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Coming {
+enum Upcoming {
     Beat(u64),
     AtServer(u64),
     Reply(u64),
@@ -15,7 +15,7 @@ enum Coming {
 
 pub fn run(every: Duration, span: Duration) -> Ran {
     let (every, until) = (every.as_micros() as u64, span.as_micros() as u64);
-    let mut heap: BinaryHeap<_> = (0..NODES).map(|node| Reverse((node, node, Coming::Beat(node)))).collect();
+    let mut heap: BinaryHeap<_> = (0..NODES).map(|node| Reverse((node, node, Upcoming::Beat(node)))).collect();
     let (mut seq, mut beats, mut counts) = (NODES, 0, [0_u64; NODES as usize]);
     while let Some(Reverse((now, _, coming))) = heap.pop() {
         if now > until {
@@ -23,14 +23,14 @@ pub fn run(every: Duration, span: Duration) -> Ran {
         }
         seq += 1;
         match coming {
-            Coming::Beat(node) => heap.push(Reverse((now + 1_000, seq, Coming::AtServer(node)))),
-            Coming::AtServer(node) => {
+            Upcoming::Beat(node) => heap.push(Reverse((now + 1_000, seq, Upcoming::AtServer(node)))),
+            Upcoming::AtServer(node) => {
                 counts[node as usize] += 1;
-                heap.push(Reverse((now + 1_000, seq, Coming::Reply(node))));
+                heap.push(Reverse((now + 1_000, seq, Upcoming::Reply(node))));
             }
-            Coming::Reply(node) => {
+            Upcoming::Reply(node) => {
                 beats += 1;
-                heap.push(Reverse((now - 2_000 + every, seq, Coming::Beat(node))));
+                heap.push(Reverse((now - 2_000 + every, seq, Upcoming::Beat(node))));
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The same heart-beats under four simulators: five nodes, each sends a beat to one server every 30 s (and every second) and
-//! waits for the reply. Printed is how much time passes in a run for each second of one core.
+//! The same heart-beats under four simulators: five nodes each send a beat to one server every 30 s (and every second)
+//! and wait for the reply. The output is the simulated time per second of one core.
 //!
-//! Kirin's own world does more than the others here: it runs the real core with joining, watching, lists and claims, and a judge
-//! looks at every event.
+//! Kirin's own world does more than the others: it runs the real core with joins, watches, lists and claims, and a
+//! judge checks every event.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ mod on_turmoil;
 
 const NODES: u64 = 5;
 
-/// What a run came to: how much time passed in it, and how many beats were answered.
+/// The result of a run: the simulated time, and the number of answered beats.
 struct Ran {
     simulated: Duration,
     beats: u64,

@@ -1,7 +1,7 @@
-//! The attempts that run on a node: jobs whose steps take their time and do nothing else.
+//! The attempts that run on a node: their steps only take time.
 //!
-//! The registry works like the production one: orders reach an attempt through a channel, its commits go through the core, and
-//! a cancelled attempt says that it has stopped.
+//! The registry works like the production one: orders reach an attempt through a channel, its commits go through the
+//! core, and a cancelled attempt reports that it has stopped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use kirin_core::Outcome;
 use kirin_core::ask::Fence;
 use kirin_core::event::End;
-use kirin_shell::Mind;
+use kirin_shell::CoreHandle;
 use kirin_shell::report::{EndReport, StepReport};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -25,12 +25,12 @@ enum Order {
 /// The attempts of one process.
 #[derive(Clone)]
 pub struct Attempts {
-    /// Only the judge looks there: an attempt knows nothing but its fence.
+    /// For the judge only: an attempt knows nothing but its fence.
     judge: Database,
     running: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
 }
 
-/// What the job is, by its number: how many steps, and how long each.
+/// The steps of a job, by its number: how many, and how long each one takes.
 fn steps(fence: Fence) -> (u32, Duration) {
     let number = fence.job.0;
     let steps = u32::try_from(number % 4 + 1).expect("a few");
@@ -38,7 +38,7 @@ fn steps(fence: Fence) -> (u32, Duration) {
 }
 
 impl Attempts {
-    /// None yet.
+    /// An empty registry.
     pub fn new(judge: Database) -> Self {
         Self { judge, running: Arc::default() }
     }
@@ -48,20 +48,26 @@ impl Attempts {
     }
 
     /// Starts an attempt.
-    pub fn begin(&self, mind: &Mind, fence: Fence, step: u32) {
+    pub fn begin(&self, core: &CoreHandle, fence: Fence, step: u32) {
         let (orders, mut inbox) = mpsc::unbounded_channel();
         if self.running().insert(fence, orders).is_some() {
             self.judge.tables().violations.push(format!("{fence:?} was begun twice"));
         }
-        let (attempts, mind) = (self.clone(), mind.clone());
+        let (attempts, core) = (self.clone(), core.clone());
         tokio::spawn(async move {
-            let end = attempts.run(&mind, fence, step, &mut inbox).await;
+            let end = attempts.run(&core, fence, step, &mut inbox).await;
             attempts.running().remove(&fence);
-            mind.attempt_ended(fence, end, EndReport { failure: Some(end_report(fence)), publish: Vec::new() });
+            core.attempt_ended(fence, end, EndReport { failure: Some(end_report(fence)), publish: Vec::new() });
         });
     }
 
-    async fn run(&self, mind: &Mind, fence: Fence, first: u32, orders: &mut mpsc::UnboundedReceiver<Order>) -> End {
+    async fn run(
+        &self,
+        core: &CoreHandle,
+        fence: Fence,
+        first: u32,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> End {
         let (steps, each) = steps(fence);
         for step in first..steps {
             self.judge.tables().begins(fence, step);
@@ -71,7 +77,7 @@ impl Attempts {
                 () = stopped(orders) => return End::Stopped,
                 () = sleep(each) => {}
             }
-            mind.step_ended(fence, step, StepReport { name: step_report(fence, step), ..StepReport::default() });
+            core.step_ended(fence, step, StepReport { name: step_report(fence, step), ..StepReport::default() });
             loop {
                 match orders.recv().await {
                     Some(Order::Proceed(next)) if next > step => break,
@@ -91,13 +97,13 @@ impl Attempts {
         }
     }
 
-    /// Stops an attempt; says so if none runs.
-    pub fn cancel(&self, mind: &Mind, fence: Fence) {
+    /// Stops an attempt. Reports its end even if none runs.
+    pub fn cancel(&self, core: &CoreHandle, fence: Fence) {
         match self.running().get(&fence) {
             Some(orders) => {
                 let _ = orders.send(Order::Stop);
             }
-            None => mind.attempt_ended(fence, End::Stopped, EndReport::default()),
+            None => core.attempt_ended(fence, End::Stopped, EndReport::default()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the judge sees of the nodes, and how an operator reaches them. No node sees it.
+//! What the judge sees of the nodes, and how an operator reaches them. Nodes do not see it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,20 @@ use kirin_core::Member;
 use kirin_discovery::{Health, Peers};
 use tokio::sync::{mpsc, watch};
 
-/// A board; clones are the same one.
+/// A board. Clones share their state.
 #[derive(Clone, Default)]
 pub struct Board(Arc<Mutex<BTreeMap<usize, Post>>>);
 
-/// What the present process of a node put up.
+/// The state that a node's current process published.
 #[derive(Clone)]
 pub struct Post {
-    /// Whom it sees.
+    /// The peers that it sees.
     pub peers: watch::Receiver<Arc<Peers>>,
-    /// How it says that discovery stands.
+    /// The health of its discovery.
     pub health: watch::Receiver<Health>,
-    /// As which member it runs, if it is a whole node.
+    /// Its member, if it is a complete node.
     pub me: Option<watch::Receiver<Option<Member>>>,
-    /// Asks it to stop.
+    /// Tells it to stop.
     pub stop: mpsc::UnboundedSender<()>,
 }
 
@@ -29,12 +29,12 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process of a node has begun.
+    /// Publishes the state of a new process.
     pub fn put(&self, node: usize, post: Post) {
         self.posts().insert(node, post);
     }
 
-    /// What the node put up last.
+    /// The state of the node's latest process.
     pub fn get(&self, node: usize) -> Option<Post> {
         self.posts().get(&node).cloned()
     }

@@ -1,7 +1,7 @@
-//! The database: `kirin_sim`'s model of the metastore on a machine of its own, reached over connections.
+//! The database: `kirin_sim`'s model of the metastore on its own machine, reached over connections.
 //!
-//! A request that reached it is carried out, also when nobody waits for the answer any more. What is committed outlives the
-//! process.
+//! A request that has reached the database is executed, even if no client waits for the answer any more. Committed data
+//! survives the process.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,64 +19,64 @@ use tokio::time::{sleep, timeout};
 
 use crate::wire;
 
-/// How long a transaction takes, half of it before and half after the commit; one in so many is slow.
+/// The duration of a transaction, half of it before and half after the commit. A few transactions are slower.
 const TRANSACTION_US: std::ops::Range<u64> = 100..3_000;
 const SLOW_US: std::ops::Range<u64> = 100_000..4_000_000;
 const SLOW_ONE_IN: u32 = 150;
 
-/// Who a node says it is when it joins.
+/// What a node states about itself when it joins.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Card {
     /// Its name.
     pub name: String,
-    /// Where its peers reach it.
+    /// The address of its links.
     pub link: String,
-    /// Where its API is.
+    /// The address of its API.
     pub http: String,
 }
 
-/// What is asked of the database.
+/// A request to the database.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// A request of the contract, of the node of that number, with what its shell sends along.
+    /// A request of the contract, with the data that the shell adds.
     Ask {
-        /// Who asks.
+        /// The node that asks.
         node: NodeId,
-        /// What.
+        /// The request.
         ask: Ask,
-        /// Whoever joins.
+        /// The card, for a join.
         card: Card,
-        /// Of the step or attempt that is reported.
+        /// The report of the step or attempt.
         report: Option<String>,
     },
-    /// The living members.
+    /// Read the living members.
     Directory,
 }
 
-/// What it answers.
+/// An answer of the database.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// To a request of the contract.
+    /// The answer to a request of the contract.
     Answer(Answer),
-    /// Who is alive.
+    /// The living members.
     Directory(Vec<(Member, Card)>),
 }
 
-/// What is committed, and what the judge writes down of it.
+/// The committed data, and the judge's notes about it.
 #[derive(Default)]
 pub struct Tables {
-    /// The contract's.
+    /// The data of the contract.
     pub store: Store,
-    /// Under which epoch each step was committed.
+    /// The epoch under which each step was committed.
     pub steps: BTreeMap<(JobId, u32), Epoch>,
-    /// Under which epochs each job was published.
+    /// The epochs under which each job was published.
     pub published: BTreeMap<JobId, Vec<Epoch>>,
-    /// What no run may show.
+    /// The violations found.
     pub violations: Vec<String>,
     cards: BTreeMap<Member, Card>,
 }
 
-/// The database; clones are the same one.
+/// The database. Clones share their state.
 #[derive(Clone)]
 pub struct Database {
     tables: Arc<Mutex<Tables>>,
@@ -85,24 +85,24 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty metastore with these projects; some of its transactions may be slow.
+    /// An empty metastore with these projects. If `slow`, some transactions are slow.
     pub fn new(projects: Vec<ProjectRow>, slow: bool) -> Self {
         let tables = Tables { store: Store::new(projects), ..Tables::default() };
         Self { tables: Arc::new(Mutex::new(tables)), slow }
     }
 
-    /// What is committed.
+    /// The committed data.
     pub fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs the database's process, until it is killed.
+    /// Runs the database's process until it is killed.
     pub async fn serve(self, listener: TcpListener) {
         while let Ok((stream, _)) = listener.accept().await {
             let database = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = database.converse(stream).await {
-                    tracing::trace!(%error, "a client of the database is gone");
+                    tracing::trace!(%error, "a client of the database disconnected");
                 }
             });
         }
@@ -144,16 +144,16 @@ impl Tables {
         }
     }
 
-    /// Writes down what was committed.
+    /// Checks and records a commit.
     fn witness(&mut self, ask: &Ask, answer: &Answer, report: Option<&str>, card: Card) {
         match (ask, answer) {
             (Ask::Join { .. }, Answer::Joined(member)) => drop(self.cards.insert(*member, card)),
             (Ask::CommitStep { fence, step, .. }, Answer::Done) => {
                 if report != Some(&step_report(*fence, *step)) {
-                    self.violate(format!("{fence:?} step {step} came with the report {report:?}"));
+                    self.violate(format!("{fence:?} step {step} was committed with the report {report:?}"));
                 }
                 if let Some(before) = self.steps.insert((fence.job, *step), fence.epoch) {
-                    self.violate(format!("{fence:?} step {step} was committed under {before:?} before"));
+                    self.violate(format!("{fence:?} step {step} was already committed under {before:?}"));
                 }
             }
             (Ask::Finish { fence, outcome: Outcome::Succeeded, .. }, Answer::Done) => {
@@ -166,10 +166,10 @@ impl Tables {
         }
     }
 
-    /// An attempt begins a step: under the job's current fence that is the first one that is not committed.
+    /// Checks that a beginning step is the first uncommitted one, if the fence is the job's current one.
     pub fn begins(&mut self, fence: Fence, step: u32) {
         let Some(row) = self.store.job(fence.job).copied() else {
-            return self.violate(format!("{fence:?} is of no job"));
+            return self.violate(format!("{fence:?} belongs to no job"));
         };
         if row.epoch == fence.epoch && row.holder.is_some() && row.steps != step {
             self.violate(format!("{fence:?} begins step {step}, but {} are committed", row.steps));
@@ -185,18 +185,18 @@ impl Tables {
     }
 }
 
-/// What travels with a step.
+/// The report of a step.
 pub fn step_report(fence: Fence, step: u32) -> String {
     format!("step {step} of {}.{}", fence.job.0, fence.epoch.0)
 }
 
-/// What travels with the end of an attempt.
+/// The report of an attempt's end.
 pub fn end_report(fence: Fence) -> String {
     format!("end of {}.{}", fence.job.0, fence.epoch.0)
 }
 
-/// A node's way to the database, with the manners of the production store: an answer, or `Failed` if the request was never
-/// sent, or `Unknown` if it was; never later than its patience.
+/// A node's connection to the database. It behaves like the production store: it returns an answer, `Failed` if the
+/// request was never sent, or `Unknown` if it was, always within its timeout.
 #[derive(Clone)]
 pub struct Client {
     at: SocketAddr,
@@ -212,7 +212,7 @@ enum Fault {
 }
 
 impl Client {
-    /// Connects when it has to.
+    /// A client that connects on demand.
     pub fn new(at: SocketAddr, patience: Duration) -> Self {
         Self { at, patience, idle: Arc::default() }
     }
@@ -221,7 +221,7 @@ impl Client {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks a request of the contract.
+    /// Sends a request of the contract.
     pub async fn ask(&self, node: NodeId, ask: Ask, card: Card, report: Option<String>) -> Answer {
         match self.call(&Request::Ask { node, ask, card, report }).await {
             Ok(Reply::Answer(answer)) => answer,
@@ -230,7 +230,7 @@ impl Client {
         }
     }
 
-    /// The living members; nobody if there is no answer.
+    /// The living members; empty if there is no answer.
     pub async fn directory(&self) -> Vec<(Member, Card)> {
         match self.call(&Request::Directory).await {
             Ok(Reply::Directory(members)) => members,
@@ -255,7 +255,7 @@ impl Client {
         if let Ok(Ok(reply)) = timeout(self.patience, talk).await {
             return Ok(reply);
         }
-        // Whatever happened to this connection has happened to the others.
+        // The other idle connections have most likely failed as well.
         self.idle().clear();
         Err(if sent { Fault::Unanswered } else { Fault::Unsent })
     }

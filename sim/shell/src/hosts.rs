@@ -7,16 +7,16 @@ use madsim::runtime::Handle;
 use madsim::task::NodeId;
 use tokio::net::links;
 
-/// What kind of machine.
+/// The role of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
-    /// Runs the Kirin node of that number.
+    /// Runs the Kirin node with this number.
     Node(usize),
-    /// Runs the ZooKeeper server of that number.
+    /// Runs the ZooKeeper server with this number.
     ZooKeeper(usize),
     /// Runs the database.
     Database,
-    /// Users.
+    /// Runs the users.
     Users,
 }
 
@@ -51,7 +51,7 @@ struct Machine {
 pub struct Hosts(Vec<Machine>);
 
 impl Hosts {
-    /// Adds a machine and starts its process, whose whole life is `process`; it lives it anew at every start.
+    /// Adds a machine and starts its process. `process` runs anew at every start.
     pub fn add<F>(&mut self, host: Host, process: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = ()> + 'static,
@@ -66,7 +66,7 @@ impl Hosts {
         self.0.iter_mut().find(|machine| machine.host == host).expect("a host of this run")
     }
 
-    /// All of them.
+    /// All machines.
     pub fn all(&self) -> impl Iterator<Item = Host> {
         self.0.iter().map(|machine| machine.host)
     }
@@ -81,7 +81,7 @@ impl Hosts {
         self.machine(host).id
     }
 
-    /// Ends the process at once; the machine's kernel lives on.
+    /// Ends the process at once. The machine's kernel continues.
     pub fn kill(&mut self, host: Host) {
         self.resume(host);
         let machine = self.machine(host);
@@ -100,7 +100,7 @@ impl Hosts {
         }
     }
 
-    /// The process does not move until it is resumed.
+    /// Pauses the process until it is resumed.
     pub fn pause(&mut self, host: Host) {
         let machine = self.machine(host);
         if machine.state == State::Runs {
@@ -118,11 +118,11 @@ impl Hosts {
         }
     }
 
-    /// The process has ended by itself.
+    /// Records that the process has ended by itself.
     pub fn ended(&mut self, host: Host) {
         let machine = self.machine(host);
         machine.state = State::Dead;
-        // Its sockets are closed too.
+        // Close its sockets as well.
         Handle::current().kill(machine.id);
     }
 }

@@ -1,4 +1,4 @@
-//! The log of a run: everything that the nodes and the services say, each line with its simulated time.
+//! The log of a run: all log lines of the nodes and the services, each with its simulated time.
 
 use std::fmt;
 use std::io;
@@ -18,19 +18,21 @@ fn lines() -> MutexGuard<'static, Vec<u8>> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins the journal of this process, which carries out one run. `whole` also writes down every fact and every order.
+/// Starts the journal of this process, which executes one run. With `whole`, it also contains every event and every
+/// effect.
 ///
-/// Two runs that differ anywhere soon differ in the time of every line: each turn of a task draws how long it takes.
+/// If two runs differ anywhere, they soon differ in the time of every line, because each poll of a task draws its
+/// duration.
 pub fn begin(whole: bool) {
     let said = Targets::new()
         .with_default(if whole { Level::TRACE } else { Level::DEBUG })
-        // Its spans name the machine and the task that speaks.
+        // Its spans name the machine and the task of a line.
         .with_target("madsim", Level::ERROR);
     let format = tracing_subscriber::fmt::layer().with_ansi(false).with_timer(Simulated).with_writer(|| Lines);
     tracing_subscriber::registry().with(said).with(format).init();
 }
 
-/// What was said so far.
+/// The journal so far.
 pub fn read() -> Vec<u8> {
     lines().clone()
 }

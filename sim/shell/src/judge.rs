@@ -1,4 +1,4 @@
-//! What must be true when the faults are over.
+//! The conditions that must hold after the faults.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::hosts::{Host, Hosts};
 use crate::node::{CLUSTER, HTTP};
 use crate::users::{Served, Users};
 
-/// Every living node is registered exactly once, nobody else is, and every living node sees exactly the living and calls its
-/// discovery up; and no session is left over.
+/// Every living node is registered exactly once, and no other node is. Every living node sees exactly the living nodes
+/// and reports its discovery as up. There are no other sessions.
 ///
 /// # Errors
-/// What is not so yet.
+/// The first condition that does not hold yet.
 pub fn discovered(hosts: &Hosts, board: &Board, ensemble: &Ensemble) -> Result<(), String> {
     let living = living_nodes(hosts);
     let addresses: Vec<String> =
@@ -29,14 +29,14 @@ pub fn discovered(hosts: &Hosts, board: &Board, ensemble: &Ensemble) -> Result<(
     }
     registered.sort();
     if registered != addresses {
-        return Err(format!("registered are {registered:?}, alive are {addresses:?}"));
+        return Err(format!("registered: {registered:?}, alive: {addresses:?}"));
     }
     for number in &living {
-        let post = board.get(*number).ok_or_else(|| format!("node {number} did not begin"))?;
+        let post = board.get(*number).ok_or_else(|| format!("node {number} did not start"))?;
         let mut seen: Vec<String> = post.peers.borrow().iter().map(kirin_discovery::Peer::address).collect();
         seen.sort();
         if seen != addresses {
-            return Err(format!("node {number} sees {seen:?}, alive are {addresses:?}"));
+            return Err(format!("node {number} sees {seen:?}, alive: {addresses:?}"));
         }
         let health = post.health.borrow().clone();
         if !health.is_up() {
@@ -45,69 +45,70 @@ pub fn discovered(hosts: &Hosts, board: &Board, ensemble: &Ensemble) -> Result<(
     }
     let sessions = ensemble.sessions().len();
     if sessions != living.len() {
-        return Err(format!("{sessions} sessions of {} living nodes", living.len()));
+        return Err(format!("{sessions} sessions for {} living nodes", living.len()));
     }
     Ok(())
 }
 
-/// Every accepted job has succeeded, and was published once, by its last attempt, or was discarded and never published; every
-/// living node is a member exactly once and nobody else is; one of them leads.
+/// Every accepted job has succeeded and was published once, by its last attempt, or was discarded and never published.
+/// Every living node is a member exactly once, no other node is, and one member leads.
 ///
 /// # Errors
-/// What is not so yet.
+/// The first condition that does not hold yet.
 pub fn settled(hosts: &Hosts, board: &Board, database: &Database, users: &Users) -> Result<(), String> {
     let served = users.served()?;
     let tables = database.tables();
     for Served { job, discarded } in &served {
-        let row = tables.store.job(*job).ok_or_else(|| format!("{job:?} was accepted and is gone"))?;
+        let row = tables.store.job(*job).ok_or_else(|| format!("{job:?} was accepted but is gone"))?;
         let end = if *discarded { JobState::Discarded } else { JobState::Succeed };
         if row.state != end || row.holder.is_some() {
-            return Err(format!("{job:?} is {:?} of {:?}", row.state, row.holder));
+            return Err(format!("{job:?} is {:?}, held by {:?}", row.state, row.holder));
         }
         let published = tables.published.get(job).map_or(&[][..], Vec::as_slice);
         let right: &[_] = if *discarded { &[] } else { &[row.epoch] };
         if published != right {
-            return Err(format!("{job:?} was published by {published:?}, its last attempt was {:?}", row.epoch));
+            return Err(format!("{job:?} was published by {published:?}, but its last attempt was {:?}", row.epoch));
         }
     }
     if tables.store.jobs().count() != served.len() {
-        return Err(format!("{} jobs, {} were accepted", tables.store.jobs().count(), served.len()));
+        return Err(format!("{} jobs exist, but {} were accepted", tables.store.jobs().count(), served.len()));
     }
     let members: Vec<Member> = tables.store.living().map(|row| row.member).collect();
     let mut living = Vec::new();
     for number in living_nodes(hosts) {
         let me = board.get(number).and_then(|post| post.me).and_then(|me| *me.borrow());
-        living.push(me.ok_or_else(|| format!("node {number} is no member"))?);
+        living.push(me.ok_or_else(|| format!("node {number} is not a member"))?);
     }
     if members != living {
-        return Err(format!("members are {members:?}, alive are {living:?}"));
+        return Err(format!("members: {members:?}, alive: {living:?}"));
     }
     let leader = tables.store.claim(Target::Leader).and_then(|claim| claim.holder);
     if !leader.is_some_and(|leader| members.contains(&leader)) {
-        return Err(format!("{leader:?} leads {members:?}"));
+        return Err(format!("the leader is {leader:?}, the members are {members:?}"));
     }
     Ok(())
 }
 
-/// Nothing was seen in the whole run that no run may show.
+/// No violation was recorded during the run.
 ///
 /// # Errors
-/// What was seen.
+/// The recorded violations.
 pub fn blameless(database: &Database) -> Result<(), String> {
     let tables = database.tables();
     if tables.violations.is_empty() { Ok(()) } else { Err(tables.violations.join("\n")) }
 }
 
-/// ZooKeeper is advice: whatever befell it, nobody was fenced, and every job was done by the node that took it first.
+/// ZooKeeper is advice: despite its faults, no member was fenced, and every job was done by the first node that took
+/// it.
 ///
 /// # Errors
-/// Who was, or which was not.
+/// The members that were fenced, or the jobs that moved.
 pub fn undisturbed(hosts: &Hosts, database: &Database) -> Result<(), String> {
     let tables = database.tables();
     let again: Vec<Member> =
         tables.store.living().map(|row| row.member).filter(|member| member.incarnation.get() > 1).collect();
     if !again.is_empty() || tables.store.living().count() != living_nodes(hosts).len() {
-        return Err(format!("had to join again: {again:?}"));
+        return Err(format!("members had to join again: {again:?}"));
     }
     let moved: Vec<_> = tables.store.jobs().filter(|row| row.epoch.0 > 1).map(|row| row.fence()).collect();
     if moved.is_empty() { Ok(()) } else { Err(format!("jobs moved: {moved:?}")) }

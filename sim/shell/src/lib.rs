@@ -1,26 +1,28 @@
-//! Whole Kirin nodes, but for their database, on simulated machines, networks and time: the shell, the links between nodes and
-//! discovery are compiled from the product's own source, and talk to one another, to a ZooKeeper that speaks the wire
-//! protocol, and to a metastore, over TCP that can be cut.
+//! Complete Kirin nodes, except for their database, on simulated machines, networks and time. The shell, the links
+//! between nodes and discovery are compiled from the product's source. They communicate with one another, with a
+//! ZooKeeper that speaks the wire protocol, and with a metastore, over TCP connections that can be cut.
 //!
-//! A run is drawn from its seed: how many nodes, which timing, which faults when. After the faults everything is healed, and
-//! what must be true then is looked for. Two runs of a seed write the same [`journal`], line by line; that is checked with two
-//! processes, because two runs in one process share what a process draws once (hash keys, counters).
+//! A run is drawn from its seed: the number of nodes, the timing, the faults and their times. After the faults
+//! everything is healed, and the final state is checked. Two runs of a seed write the same [`journal`], line by line.
+//! This is checked with two processes, because two runs in one process share values that a process draws once (hash
+//! keys, counters).
 //!
-//! | module | what is there |
+//! | module | contents |
 //! |---|---|
 //! | [`scenario`] | a run from its first draw to its verdict |
-//! | [`plan`] | which faults come when |
-//! | [`hosts`] | machines: killed, paused, cut off |
+//! | [`plan`] | the faults and their times |
+//! | [`hosts`] | machines, which can be killed, paused or cut off |
 //! | [`node`] | the process of a Kirin node |
-//! | [`attempts`] | what runs jobs |
-//! | [`database`] | the metastore, on a machine of its own |
-//! | [`users`] | who submits jobs |
+//! | [`attempts`] | the attempts of a node |
+//! | [`database`] | the metastore, on its own machine |
+//! | [`users`] | users who submit jobs |
 //! | [`board`] | what the judge sees of the nodes |
-//! | [`judge`] | what must be true at the end |
+//! | [`judge`] | the conditions at the end |
 //! | [`journal`] | the log of a run |
-//! | [`twice`] | every seed in two processes |
+//! | [`twice`] | runs every seed in two processes |
 //!
-//! The metastore answers as `kirin_sim`'s model does, which the conformance suite holds to the real ones.
+//! The metastore answers like `kirin_sim`'s model. The conformance suite verifies the model against the real
+//! metastores.
 
 pub mod attempts;
 pub mod board;

@@ -26,7 +26,7 @@ fn options() -> anyhow::Result<Options> {
     let mut options = Options::default();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let mut number = || -> anyhow::Result<u64> { Ok(args.next().context("a number is missing")?.parse()?) };
+        let mut number = || -> anyhow::Result<u64> { Ok(args.next().context("expected a number")?.parse()?) };
         match arg.as_str() {
             "--seed" => options.seed = Some(number()?),
             "--seeds" => options.seeds = Some(number()?),
@@ -38,10 +38,12 @@ fn options() -> anyhow::Result<Options> {
                 let found = Scenario::EVERY.into_iter().find(|scenario| scenario.name() == name);
                 options.scenario = Some(found.with_context(|| {
                     let names: Vec<_> = Scenario::EVERY.iter().map(|scenario| scenario.name()).collect();
-                    format!("there is no scenario {name:?}; there are {}", names.join(", "))
+                    format!("unknown scenario {name:?}; the scenarios are {}", names.join(", "))
                 })?);
             }
-            other => bail!("what is {other:?}? Known are --scenario, --seed, --journal, --whole, --seeds, --from"),
+            other => bail!(
+                "unknown option {other:?}; the options are --scenario, --seed, --journal, --whole, --seeds, --from"
+            ),
         }
     }
     Ok(options)

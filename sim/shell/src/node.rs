@@ -1,4 +1,4 @@
-//! The process of a Kirin node: the product's shell, links and discovery, put together as its server does it.
+//! The process of a Kirin node: the product's shell, links and discovery, composed like in its server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use kirin_discovery::{
     Announcement, Discovery as _, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings,
 };
 use kirin_shell::clock::Clock;
+use kirin_shell::discovery_hints::Roster;
 use kirin_shell::handshake::{Cluster, Entropy};
-use kirin_shell::heed::Roster;
 use kirin_shell::link::{Address, Addresses};
 use kirin_shell::report::Report;
-use kirin_shell::{Links, Mind, Outside, Secret, Shell, heed};
+use kirin_shell::{CoreHandle, EffectHandler, Links, Secret, Shell, send_discovery_hints};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -34,29 +34,29 @@ use crate::wire;
 
 /// The port of a node's API, as discovery shows it.
 pub const HTTP: u16 = 7070;
-/// The port of its links.
+/// The port of a node's links.
 const LINK: u16 = 7071;
-/// ZooKeeper's.
+/// The port of ZooKeeper.
 pub const ZOOKEEPER: u16 = 2181;
-/// The database's.
+/// The port of the database.
 pub const DATABASE: u16 = 5432;
-/// Where this cluster's registrations stand.
+/// The name of this cluster in ZooKeeper.
 pub const CLUSTER: &str = "kylin_sim";
 
-/// How long a node that is told to stop may take to hand over, and then to leave.
+/// How long a stopping node may take to hand over, and then to leave.
 const DRAIN: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(15);
 
-/// What a node is told when it starts.
+/// The configuration of a node's process.
 #[derive(Clone)]
 pub struct Config {
-    /// Its number.
+    /// The number of the node.
     pub number: usize,
-    /// How many ZooKeeper servers there are.
+    /// The number of ZooKeeper servers.
     pub zookeepers: usize,
-    /// What it asks ZooKeeper for.
+    /// The requested session timeout.
     pub session_timeout: Duration,
-    /// How its core behaves.
+    /// The settings of the core.
     pub settings: Settings,
 }
 
@@ -73,7 +73,7 @@ impl Config {
         format!("node-{}", self.number)
     }
 
-    /// Under which number the metastore knows it.
+    /// Its number in the metastore.
     pub fn node(&self) -> NodeId {
         NodeId(u32::try_from(self.number + 1).expect("a few nodes"))
     }
@@ -105,7 +105,7 @@ impl Config {
     }
 }
 
-/// A process that does nothing but be seen.
+/// A process that only registers in discovery.
 pub async fn discoverable(config: Config, board: Board) {
     let discovery = ZooKeeperDiscovery::start(config.zookeeper());
     let (stop, mut stopped) = mpsc::unbounded_channel();
@@ -113,33 +113,33 @@ pub async fn discoverable(config: Config, board: Board) {
     discovery.announce(config.announcement()).await.expect("a good announcement");
     stopped.recv().await;
     if let Err(error) = discovery.withdraw().await {
-        tracing::debug!(%error, "could not be withdrawn from discovery");
+        tracing::debug!(%error, "cannot withdraw from discovery");
     }
     discovery.stop().await;
 }
 
-/// A whole node.
+/// A complete node.
 pub async fn whole(config: Config, board: Board, judge: Database) {
     let timing = config.settings.timing;
     let patience = Duration::from_micros(timing.ask_timeout().micros());
     let database = Client::new(SocketAddr::new(Host::Database.address(), DATABASE), patience);
-    let http = TcpListener::bind(config.at(HTTP)).await.expect("nobody else listens there");
-    let links_at = TcpListener::bind(config.at(LINK)).await.expect("nobody else listens there");
+    let http = TcpListener::bind(config.at(HTTP)).await.expect("a free port");
+    let links_at = TcpListener::bind(config.at(LINK)).await.expect("a free port");
     let card = Card { name: config.name(), link: config.at(LINK).to_string(), http: config.at(HTTP).to_string() };
 
     let clock = Clock::start();
-    let (mind, inputs) = Mind::new();
+    let (core, inputs) = CoreHandle::new();
     let directory = Arc::new(Directory { database: database.clone(), cards: Mutex::default() });
     let discovery = ZooKeeperDiscovery::start(config.zookeeper());
     let cluster = Cluster { secret: Secret::new("known to all nodes"), id: CLUSTER.to_owned() };
     let keys = Entropy::seeded_for_simulation(madsim::rand::random());
-    let links = Links::new(cluster, &config.name(), directory.clone(), mind.clone()).with_entropy(keys);
-    let outside = Parts { node: config.node(), card, database: database.clone(), attempts: Attempts::new(judge) };
+    let links = Links::new(cluster, &config.name(), directory.clone(), core.clone()).with_entropy(keys);
+    let handler = Parts { node: config.node(), card, database: database.clone(), attempts: Attempts::new(judge) };
     let seed = madsim::rand::random();
-    let (shell, me) = Shell::new(config.settings.clone(), seed, clock, outside, links.clone(), mind.clone(), inputs);
+    let (shell, me) = Shell::new(config.settings.clone(), seed, clock, handler, links.clone(), core.clone(), inputs);
     tokio::spawn(links.serve(links_at));
-    tokio::spawn(heed(discovery.peers(), directory, mind.clone()));
-    tokio::spawn(serve_users(http, config.node(), database, mind.clone()));
+    tokio::spawn(send_discovery_hints(discovery.peers(), directory, core.clone()));
+    tokio::spawn(serve_users(http, config.node(), database, core.clone()));
     let (stop, mut stopped) = mpsc::unbounded_channel();
     let post = Post { peers: discovery.peers(), health: discovery.health(), me: Some(me.clone()), stop };
     board.put(config.number, post);
@@ -153,13 +153,13 @@ pub async fn whole(config: Config, board: Board, judge: Database) {
         _ = &mut shell => panic!("the node's loop has ended unexpectedly"),
     }
     if let Err(error) = discovery.withdraw().await {
-        tracing::debug!(%error, "could not be withdrawn from discovery");
+        tracing::debug!(%error, "cannot withdraw from discovery");
     }
-    mind.tell(Event::DrainWished { within: span(DRAIN), leave: true });
+    core.tell(Event::DrainWished { within: span(DRAIN), leave: true });
     tokio::select! {
         biased;
         _ = &mut shell => {}
-        () = sleep(DRAIN + FAREWELL) => tracing::warn!("the metastore did not hear the farewell"),
+        () = sleep(DRAIN + FAREWELL) => tracing::warn!("timed out recording the departure in the metastore"),
     }
     discovery.stop().await;
 }
@@ -169,11 +169,11 @@ async fn announce(
     announcement: Announcement,
     mut me: watch::Receiver<Option<Member>>,
 ) {
-    // Who is not a member yet can't serve yet.
+    // A node can serve only as a member.
     if me.wait_for(Option::is_some).await.is_ok()
         && let Err(error) = discovery.announce(announcement).await
     {
-        tracing::debug!(%error, "this node can't be announced");
+        tracing::debug!(%error, "cannot announce this node");
     }
 }
 
@@ -181,7 +181,7 @@ fn span(duration: Duration) -> Span {
     Span::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Carries out the orders of one core.
+/// Carries out the effects of one core.
 struct Parts {
     node: NodeId,
     card: Card,
@@ -189,7 +189,7 @@ struct Parts {
     attempts: Attempts,
 }
 
-impl Outside for Parts {
+impl EffectHandler for Parts {
     fn ask(&self, ask: Ask, report: Option<Report>) -> BoxFuture<'static, Answer> {
         let report = match report {
             Some(Report::Step(report)) => Some(report.name.clone()),
@@ -200,17 +200,17 @@ impl Outside for Parts {
         async move { database.ask(node, ask, card, report).await }.boxed()
     }
 
-    fn begin(&self, mind: &Mind, _by: Member, fence: Fence, step: u32) {
-        self.attempts.begin(mind, fence, step);
+    fn begin(&self, core: &CoreHandle, _by: Member, fence: Fence, step: u32) {
+        self.attempts.begin(core, fence, step);
     }
 
     fn proceed(&self, fence: Fence, step: u32) {
         self.attempts.proceed(fence, step);
     }
 
-    fn cancel(&self, mind: &Mind, fence: Fence, why: Why) {
+    fn cancel(&self, core: &CoreHandle, fence: Fence, why: Why) {
         tracing::debug!(?fence, ?why, "cancelled");
-        self.attempts.cancel(mind, fence);
+        self.attempts.cancel(core, fence);
     }
 
     fn lead(&self, target: Target, epoch: Epoch) {
@@ -218,7 +218,7 @@ impl Outside for Parts {
     }
 
     fn resign(&self, target: Target) {
-        tracing::debug!(?target, "does not lead any more");
+        tracing::debug!(?target, "no longer leads");
     }
 
     fn note(&self, by: Option<Member>, note: &Note) {
@@ -228,7 +228,7 @@ impl Outside for Parts {
     fn record(&mut self, _core: &kirin_core::Node, _now: Time, _event: &Event) {}
 }
 
-/// Who is where; a cache like the production one.
+/// The addresses of members, cached like in production.
 struct Directory {
     database: Client,
     cards: Mutex<BTreeMap<Member, Card>>,
@@ -268,39 +268,39 @@ impl Roster for Directory {
 
 // --- users ---
 
-/// What a user asks of a node.
+/// A user's request to a node.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Call {
     /// Accept a job.
     Submit(Submission),
-    /// Do something to a job.
+    /// Act on a job.
     Act(JobId, Action),
 }
 
-/// A job that is to be done.
+/// A job to run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Submission {
-    /// For which project.
+    /// The project.
     pub project: ProjectId,
-    /// How urgent.
+    /// The priority.
     pub priority: Priority,
-    /// Whether it has side effects that the metastore can't refuse.
+    /// Whether it has side effects that the metastore cannot refuse.
     pub external: bool,
     /// The idempotency key.
     pub key: u64,
 }
 
-/// A node's API, in place of HTTP. Its answer is which job it is and in which state; none if that can't be told.
-async fn serve_users(listener: TcpListener, node: NodeId, database: Client, mind: Mind) {
+/// A node's API, without HTTP. It answers with the job and its state, or with nothing if these are unknown.
+async fn serve_users(listener: TcpListener, node: NodeId, database: Client, core: CoreHandle) {
     while let Ok((mut stream, _)) = listener.accept().await {
-        let (database, mind) = (database.clone(), mind.clone());
+        let (database, core) = (database.clone(), core.clone());
         tokio::spawn(async move {
             let answer = match wire::receive(&mut stream).await {
-                Ok(Call::Submit(submission)) => accept(submission, node, &database, &mind).await,
-                Ok(Call::Act(job, action)) => act_on(job, action, node, &database, &mind).await,
+                Ok(Call::Submit(submission)) => accept(submission, node, &database, &core).await,
+                Ok(Call::Act(job, action)) => act_on(job, action, node, &database, &core).await,
                 Err(_) => return,
             };
-            // The user may not wait any more.
+            // The user may have stopped waiting.
             let _ = wire::send(&mut stream, &answer).await;
         });
     }
@@ -308,10 +308,10 @@ async fn serve_users(listener: TcpListener, node: NodeId, database: Client, mind
 
 type State = Option<(JobId, JobState)>;
 
-/// As the production API does it.
-async fn accept(submission: Submission, node: NodeId, database: &Client, mind: &Mind) -> State {
+/// Accepts a job like the production API.
+async fn accept(submission: Submission, node: NodeId, database: &Client, core: &CoreHandle) -> State {
     let Submission { project, priority, external, key } = submission;
-    let placed = mind.look(move |node, _| node.place(key, kirin_core::Capabilities::NONE)).await.flatten();
+    let placed = core.look(move |node, _| node.place(key, kirin_core::Capabilities::NONE)).await.flatten();
     let ask = Ask::Submit {
         project,
         priority,
@@ -322,13 +322,13 @@ async fn accept(submission: Submission, node: NodeId, database: &Client, mind: &
     };
     let Answer::Accepted { row, fresh } = database.ask(node, ask, Card::default(), None).await else { return None };
     if fresh {
-        mind.tell(Event::Told(vec![row]));
+        core.tell(Event::Told(vec![row]));
     }
     Some((row.id, row.state))
 }
 
-/// As the production API does it: an action that the job's state does not allow changes nothing.
-async fn act_on(job: JobId, action: Action, node: NodeId, database: &Client, mind: &Mind) -> State {
+/// Acts on a job like the production API. An action that the job's state does not allow has no effect.
+async fn act_on(job: JobId, action: Action, node: NodeId, database: &Client, core: &CoreHandle) -> State {
     loop {
         let read = database.ask(node, Ask::ReadJobs(vec![job]), Card::default(), None).await;
         let Answer::Jobs(rows) = read else { return None };
@@ -337,17 +337,17 @@ async fn act_on(job: JobId, action: Action, node: NodeId, database: &Client, min
         let ask = Ask::Act { fence: row.fence(), state: row.state, action };
         match database.ask(node, ask, Card::default(), None).await {
             Answer::Done => {
-                mind.tell(Event::Told(vec![JobRow { state, ..row }]));
+                core.tell(Event::Told(vec![JobRow { state, ..row }]));
                 return Some((job, state));
             }
-            // It has changed meanwhile.
+            // The job has changed meanwhile.
             Answer::Refused => {}
             _ => return None,
         }
     }
 }
 
-/// Asks something of one node.
+/// Sends a request to one node.
 ///
 /// # Errors
 /// If there is no answer.

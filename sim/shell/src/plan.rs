@@ -1,7 +1,7 @@
-//! Which faults come when: drawn from the seed before the run begins, each with its end.
+//! The faults of a run: drawn from the seed before the run begins, each with its end.
 //!
-//! Some kinds of fault are left out of a run, so that the others come in purer mixtures. Spans are drawn by their order of
-//! magnitude: blinks, seconds, and more than any timeout.
+//! A run leaves out some kinds of faults, so that the others occur in purer mixtures. Durations are drawn by order of
+//! magnitude: moments, seconds, and longer than any timeout.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use kirin_sim::dice::Dice;
 
 use crate::hosts::Host;
 
-/// Something that is done to the world.
+/// An action on the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Ends a process.
     Kill(Host),
     /// Starts it again.
     Start(Host),
-    /// Asks a node to stop; it hands over, leaves and ends.
+    /// Tells a node to stop: it hands over, leaves and ends.
     Stop(Host),
-    /// Stops a process where it is.
+    /// Pauses a process.
     Pause(Host),
-    /// Lets it go on.
+    /// Resumes it.
     Resume(Host),
-    /// Ends a process and its machine: not even its kernel is heard of.
+    /// Ends a process and its machine: not even its kernel answers.
     Lose(Host),
-    /// Gives the machine back, and starts its process.
+    /// Brings the machine back, and starts its process.
     Find(Host),
-    /// Nothing gets from the one to the other.
+    /// Nothing from the first host reaches the second.
     Cut(Host, Host),
-    /// Undoes it.
+    /// Ends the cut.
     Mend(Host, Host),
     /// Ends the ZooKeeper session of a node.
     Expire(Host),
-    /// Everything that is sent takes long.
+    /// All messages become slow.
     Slow,
-    /// Not any more.
+    /// Messages become fast again.
     Fast,
 }
 
@@ -76,7 +76,7 @@ const KINDS: [Kind; 15] = [
     Kind::Slow,
 ];
 
-/// Who there is.
+/// The hosts of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Crew {
     /// Kirin nodes.
@@ -101,12 +101,12 @@ impl Crew {
     }
 }
 
-/// Which faults may come at all.
+/// The possible faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Faults {
     /// All kinds.
     Any,
-    /// Those of ZooKeeper and of the way to it.
+    /// Faults of ZooKeeper and of the connections to it.
     OfZooKeeper,
 }
 
@@ -120,7 +120,7 @@ impl Faults {
     }
 }
 
-/// The acts of a run, by their time.
+/// The acts of a run, ordered by time.
 pub fn draw(dice: &mut Dice, crew: Crew, faults: Faults, within: Duration) -> Vec<(Duration, Act)> {
     let fits = |kind: &Kind| faults.include(*kind) && fits(*kind, crew);
     let kinds: Vec<Kind> = KINDS.into_iter().filter(fits).filter(|_| dice.chance(500_000)).collect();
@@ -171,7 +171,7 @@ fn fault(dice: &mut Dice, kind: Kind, crew: Crew) -> Vec<(Act, Option<Act>)> {
     }
 }
 
-/// Cuts a host from others: both ways, or one of them.
+/// Cuts a host off from others, in one or both directions.
 fn cut(dice: &mut Dice, host: Host, others: impl Iterator<Item = Host>) -> Vec<(Act, Option<Act>)> {
     let (out, back) = match dice.below(4) {
         0 => (true, false),
@@ -198,12 +198,12 @@ fn span(dice: &mut Dice) -> Duration {
     })
 }
 
-/// A number under `n`.
+/// A number below `n`.
 pub fn below(dice: &mut Dice, n: usize) -> usize {
     usize::try_from(dice.below(n as u64)).expect("it is less than a usize")
 }
 
-/// That many milliseconds.
+/// A duration of `n` milliseconds.
 pub const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }

@@ -1,4 +1,4 @@
-//! A run: drawn from its seed, carried out, judged.
+//! A run: drawn from its seed, executed, judged.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use crate::node::{self, Config, DATABASE, ZOOKEEPER};
 use crate::plan::{self, Act, Crew, Faults, millis};
 use crate::users::{self, Users};
 
-/// What is carried out.
+/// The kind of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// Nodes that do nothing but find each other.
+    /// Nodes that only discover each other.
     Discovery,
-    /// Whole nodes under all faults.
+    /// Complete nodes under all faults.
     Shell,
-    /// Whole nodes whose ZooKeeper fails, and nothing else.
+    /// Complete nodes with faults of ZooKeeper only.
     Advice,
 }
 
 impl Scenario {
-    /// All of them.
+    /// All scenarios.
     pub const EVERY: [Self; 3] = [Self::Discovery, Self::Shell, Self::Advice];
 
     /// Its name on the command line.
@@ -44,21 +44,21 @@ impl Scenario {
     }
 }
 
-/// How long it takes at most until what was sent through a link that was cut is sent again.
+/// The maximum time until data is sent again after its link was cut.
 const RESENT_AFTER: Duration = Duration::from_secs(20);
-/// For how long it has to stay true.
+/// How long the final state must last.
 const CALM_FOR: Duration = Duration::from_secs(10);
-/// How many connections may be made meanwhile: for slow answers of the database.
+/// The maximum number of new connections meanwhile, which slow answers of the database cause.
 const CALLS_IN_CALM: u64 = 40;
-/// How often the world is looked at.
+/// The interval at which the state is checked.
 const LOOK_EVERY: Duration = millis(20);
-/// No run lasts longer.
+/// The maximum duration of a run.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// Carries out a run on a thread of its own, in a process of its own.
+/// Executes a run on its own thread. A process executes at most one run.
 ///
 /// # Errors
-/// What was not true at the end.
+/// The condition that did not hold at the end.
 pub fn run(scenario: Scenario, seed: u64) -> Result<(), String> {
     let thread = std::thread::spawn(move || {
         fastrand::seed(seed);
@@ -79,7 +79,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<(), String> {
     })
 }
 
-/// Everything that is there while a run lasts.
+/// The state of a run.
 struct World {
     hosts: Hosts,
     board: Board,
@@ -103,15 +103,15 @@ async fn discovery(seed: u64) -> Result<(), String> {
     }
     world.act(&acts, within).await;
     world.heal(&mut dice, 0, 200_000);
-    // Until the sessions of the dead are over; long before everything is read again without a reason.
+    // Until the sessions of dead nodes have expired; long before the periodic read of everything.
     world
         .calm(session_timeout + RESENT_AFTER, |world| judge::discovered(&world.hosts, &world.board, &world.ensemble))
         .await
 }
 
-/// How many nodes a cluster has; the first one is never of the role `query`.
+/// The number of nodes of a cluster. The first one never has the role `query`.
 const NODES: std::ops::RangeInclusive<u64> = 3..=5;
-/// Steps of jobs are short and jobs are few: this is more than all of them together take on one node.
+/// More than all jobs together take on one node: steps are short and jobs are few.
 const ALL_JOBS: Duration = Duration::from_secs(600);
 
 async fn shell(seed: u64, faults: Faults) -> Result<(), String> {
@@ -131,14 +131,14 @@ async fn shell(seed: u64, faults: Faults) -> Result<(), String> {
     tracing::info!(seed, ?crew, ?session_timeout, ?timing, in_order, leader_only, ?projects, "shell");
 
     let mut world = World::new(crew);
-    // Who is not answered when it joins joins again.
+    // A node whose join is not answered joins again.
     let database = Database::new(projects, faults == Faults::Any);
     let tables = database.clone();
     world.hosts.add(Host::Database, move || {
         let database = tables.clone();
         async move {
             let listener = TcpListener::bind((Host::Database.address(), DATABASE)).await;
-            database.serve(listener.expect("nobody else listens there")).await;
+            database.serve(listener.expect("a free port")).await;
         }
     });
     for number in 0..nodes {
@@ -186,7 +186,7 @@ impl World {
                 let ensemble = ensemble.clone();
                 async move {
                     let at = (Host::ZooKeeper(server).address(), ZOOKEEPER);
-                    let listener = TcpListener::bind(at).await.expect("nobody else listens there");
+                    let listener = TcpListener::bind(at).await.expect("a free port");
                     ensemble.serve(server, listener).await;
                 }
             });
@@ -194,7 +194,7 @@ impl World {
         Self { hosts, board: Board::default(), ensemble }
     }
 
-    /// Carries out the acts, each at its time.
+    /// Performs the acts, each at its time.
     async fn act(&mut self, acts: &[(Duration, Act)], within: Duration) {
         let from = now();
         for (at, act) in acts.iter().filter(|(at, _)| *at < within) {
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// Notices the processes that have ended by themselves.
+    /// Registers the processes that have ended by themselves.
     fn bury(&mut self) {
         for host in self.hosts.all().collect::<Vec<_>>() {
             if self.hosts.is_alive(host) && madsim::runtime::Handle::current().is_exit(self.hosts.id(host)) {
@@ -265,7 +265,7 @@ impl World {
         }
     }
 
-    /// Ends all faults. Some nodes stay dead for ever, each with that chance, but not the survivor.
+    /// Ends all faults. Each node except the survivor stays dead with this probability.
     fn heal(&mut self, dice: &mut Dice, survivor: usize, dead_ppm: u64) {
         tracing::info!("everything is healed");
         self.bury();
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    /// Waits for something to become true and to stay so, while hardly anybody has a reason to call anybody else.
+    /// Waits until a condition holds and stays true, with hardly any new connections.
     async fn calm(&mut self, within: Duration, is_so: impl Fn(&Self) -> Result<(), String>) -> Result<(), String> {
         let until = now() + within;
         let mut since: Option<(Instant, u64)> = None;
@@ -294,19 +294,19 @@ impl World {
                     return if calls <= CALLS_IN_CALM {
                         Ok(())
                     } else {
-                        Err(format!("{calls} calls without a reason"))
+                        Err(format!("{calls} connections without a reason"))
                     };
                 }
                 (Ok(()), _) => since = since.or_else(|| Some((now(), links::made()))),
                 (Err(_), _) if now() < until => since = None,
-                (Err(why), _) => return Err(format!("{} s after everything was healed: {why}", within.as_secs())),
+                (Err(why), _) => return Err(format!("{} s after healing: {why}", within.as_secs())),
             }
             sleep(LOOK_EVERY).await;
         }
     }
 }
 
-/// How long a message is under way.
+/// The latency of a message.
 fn world_latency(slow: bool) {
     let latency = if slow { millis(50)..millis(1_500) } else { Duration::from_micros(100)..millis(3) };
     NetSim::current().update_config(|config| config.send_latency = latency);

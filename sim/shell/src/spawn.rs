@@ -1,4 +1,4 @@
-//! How `zookeeper-client` starts its background work here: as a task of the machine that asks for it.
+//! Runs the background work of `zookeeper-client` as a task of the machine that starts it.
 
 use madsim::runtime::Handle;
 use spawns_core::{COMPATS, Compat, Task};

@@ -1,4 +1,4 @@
-//! Every seed in two processes, whose journals must be equal.
+//! Runs every seed in two processes, whose journals must be equal.
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -9,19 +9,19 @@ use anyhow::Context as _;
 
 use crate::scenario::Scenario;
 
-/// So many lines of the journal are shown when something went wrong.
+/// The number of lines of the journal that are shown after a failure.
 const TAIL: usize = 40;
 
-/// What has to happen in some runs of [`Scenario::Shell`], or they prove little; and how the journal tells it.
+/// The situations that must occur in some runs of [`Scenario::Shell`], and the text that shows them in the journal.
 pub const SOMETIMES: [(&str, &str); 16] = [
     ("a job was taken over", "note=TookOver"),
-    ("a process was found to be gone", "evidence: Exited"),
+    ("a dead process was detected", "evidence: Exited"),
     ("a member was silent for too long", "evidence: Silent"),
     ("a living member was fenced", "note=WasFenced"),
     ("a member saw most others dead", "note=SuspectsItself"),
     ("trust ended", "note=TrustEnded"),
     ("trust came back", "note=TrustRestored"),
-    ("an attempt was stopped for that", "why=TrustEnded"),
+    ("an attempt was stopped for lack of trust", "why=TrustEnded"),
     ("a job was handed over", "note=HandedOver"),
     ("a user stopped an attempt", "why=Acted"),
     ("a user discarded a job", "discarded: true"),
@@ -32,39 +32,39 @@ pub const SOMETIMES: [(&str, &str); 16] = [
     ("an older registration was removed", "removed an older registration"),
 ];
 
-/// What a seed came to.
+/// The result of a seed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was wrong, if anything.
+    /// The failure, if there was one.
     pub trouble: Option<String>,
-    /// How many lines the journal has.
+    /// The number of lines of the journal.
     pub lines: usize,
-    /// Which of [`SOMETIMES`] happened.
+    /// The situations of [`SOMETIMES`] that occurred.
     pub seen: BTreeSet<&'static str>,
 }
 
-/// What many seeds came to.
+/// The result of many seeds.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// How many failed.
+    /// The number of failures.
     pub failed: usize,
-    /// How many lines their journals have.
+    /// The number of lines of their journals.
     pub lines: usize,
-    /// Which of [`SOMETIMES`] happened.
+    /// The situations of [`SOMETIMES`] that occurred.
     pub seen: BTreeSet<&'static str>,
 }
 
 impl Summary {
-    /// Which of [`SOMETIMES`] never happened.
+    /// The situations of [`SOMETIMES`] that never occurred.
     pub fn never(&self) -> Vec<&'static str> {
         SOMETIMES.iter().map(|(what, _)| *what).filter(|what| !self.seen.contains(what)).collect()
     }
 }
 
-/// Runs a seed with `program`, twice at the same time.
+/// Runs a seed with `program`, in two concurrent processes.
 ///
 /// # Errors
-/// If the program can't be run.
+/// If the program cannot be run.
 pub fn run(program: &Path, scenario: Scenario, seed: u64) -> anyhow::Result<Outcome> {
     let start = || {
         Command::new(program)
@@ -77,7 +77,7 @@ pub fn run(program: &Path, scenario: Scenario, seed: u64) -> anyhow::Result<Outc
     let (one, other) = (start()?, start()?);
     let other = std::thread::spawn(move || other.wait_with_output());
     let one = one.wait_with_output()?;
-    let other = other.join().map_err(|_| anyhow::anyhow!("a reader broke"))??;
+    let other = other.join().map_err(|_| anyhow::anyhow!("a reader panicked"))??;
     let journal = String::from_utf8_lossy(&one.stdout);
     let seen = SOMETIMES.iter().filter(|(_, told)| journal.contains(told)).map(|(what, _)| *what).collect();
     let lines = journal.lines().count();
@@ -105,10 +105,10 @@ fn failure(run: &Output) -> Option<String> {
     Some(format!("{tail}\n{}", String::from_utf8_lossy(&run.stderr)))
 }
 
-/// Runs seeds one after the other and says what fails.
+/// Runs seeds one after the other and reports failures.
 ///
 /// # Errors
-/// If the program can't be run, or nobody can be told.
+/// If the program cannot be run, or the report cannot be written.
 pub fn run_all(
     program: &Path,
     scenario: Scenario,

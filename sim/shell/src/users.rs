@@ -1,5 +1,5 @@
-//! Users: each wants one job to be done, and asks one node after the other until it is accepted. Some change their minds: they
-//! pause their job for a while, or discard it.
+//! Users: each wants one job to run, and asks one node after another until the job is accepted. Some change their
+//! minds: they pause their job for a while, or discard it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 use crate::node::{Call, Submission, call};
 use crate::plan::{self, millis};
 
-/// For how long a user waits for one node's answer.
+/// How long a user waits for a node's answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// What users want, and what they were told; clones are the same.
+/// The users' requests and the answers. Clones share their state.
 #[derive(Clone, Default)]
 pub struct Users(Arc<Mutex<Ledger>>);
 
@@ -25,22 +25,22 @@ struct Ledger {
     served: Vec<Served>,
 }
 
-/// What a user got.
+/// The result for a user.
 #[derive(Clone, Copy, Debug)]
 pub struct Served {
     /// The job that was accepted.
     pub job: JobId,
-    /// Whether the user discarded it, unless it was over before.
+    /// Whether the user discarded it before it ended.
     pub discarded: bool,
 }
 
-/// A user's wish.
+/// A user's request.
 #[derive(Clone, Debug)]
 pub struct Wish {
     at: Duration,
     submission: Submission,
-    mind: Whim,
-    /// Whom it asks, one after the other and from the first again.
+    whim: Whim,
+    /// The nodes to ask, in turn.
     order: Vec<usize>,
 }
 
@@ -52,7 +52,7 @@ enum Whim {
     Discard { after: Duration },
 }
 
-/// Wishes that come while a run lasts; whether users may change their minds.
+/// Draws the requests of a run. With `whims`, users may change their minds.
 pub fn draw(dice: &mut Dice, nodes: usize, projects: u32, within: Duration, whims: bool) -> Vec<Wish> {
     let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
     let count = dice.between(4, 40);
@@ -63,12 +63,12 @@ pub fn draw(dice: &mut Dice, nodes: usize, projects: u32, within: Duration, whim
         let submission = Submission { project, priority, external: dice.chance(300_000), key };
         let order = (0..8).map(|_| plan::below(dice, nodes)).chain(0..nodes).collect();
         let (after, until) = (millis(dice.below(10_000)), millis(dice.below(20_000)));
-        let mind = match dice.below(8) {
+        let whim = match dice.below(8) {
             0 | 1 if whims => Whim::Pause { after, until },
             2 if whims => Whim::Discard { after },
             _ => Whim::None,
         };
-        wishes.push(Wish { at: millis(dice.below(within)), submission, mind, order });
+        wishes.push(Wish { at: millis(dice.below(within)), submission, whim, order });
     }
     wishes
 }
@@ -78,19 +78,19 @@ impl Users {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the users got, once all got what they wanted.
+    /// The results, once all users are served.
     ///
     /// # Errors
-    /// How many did not.
+    /// The number of users that are not.
     pub fn served(&self) -> Result<Vec<Served>, String> {
         let ledger = self.ledger();
         match ledger.wanted - ledger.served.len() {
             0 => Ok(ledger.served.clone()),
-            left => Err(format!("{left} of {} users are not served", ledger.wanted)),
+            left => Err(format!("{left} of {} users are not served yet", ledger.wanted)),
         }
     }
 
-    /// The process of the machine on which users sit.
+    /// The process of the users' machine.
     pub async fn sit(self, wishes: Vec<Wish>) {
         self.ledger().wanted = wishes.len();
         for wish in wishes {
@@ -110,13 +110,13 @@ impl Wish {
     async fn serve(&self) -> Served {
         let (job, _) = self.insist(Call::Submit(self.submission), |_| true).await;
         let mut discarded = false;
-        match self.mind {
+        match self.whim {
             Whim::None => {}
             Whim::Pause { after, until } => {
                 sleep(after).await;
                 self.insist(Call::Act(job, Action::Pause), |state| state == JobState::Paused || state.is_final()).await;
                 sleep(until).await;
-                // A node that froze over a request that nobody waits for any more may pause the job once again.
+                // A node that was frozen during an abandoned request may pause the job once more.
                 self.insist(Call::Act(job, Action::Resume), JobState::is_final).await;
             }
             Whim::Discard { after } => {
@@ -128,13 +128,13 @@ impl Wish {
         Served { job, discarded }
     }
 
-    /// Asks one node after the other until the job is as it should be.
+    /// Asks one node after another until the job is in the wanted state.
     async fn insist(&self, what: Call, is_so: impl Fn(JobState) -> bool) -> (JobId, JobState) {
         loop {
             for node in self.order.iter().copied() {
                 match timeout(PATIENCE, call(node, &what)).await {
                     Ok(Ok(Some((job, state)))) if is_so(state) => return (job, state),
-                    Ok(Ok(answer)) => tracing::debug!(node, ?answer, "asks again"),
+                    Ok(Ok(answer)) => tracing::debug!(node, ?answer, "a user asks again"),
                     Ok(Err(error)) => tracing::debug!(node, %error, "a node does not answer"),
                     Err(_) => continue,
                 }

@@ -1,4 +1,4 @@
-//! How users and nodes speak with a node and with the database here: one value behind its length, both ways.
+//! The messages between users, nodes and the database: one value, preceded by its length.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// Sends a value.
 ///
 /// # Errors
-/// If the connection is gone.
+/// If the connection is closed.
 pub(crate) async fn send<T: Serialize>(to: &mut TcpStream, value: &T) -> io::Result<()> {
     let bytes = postcard::to_allocvec(value).map_err(io::Error::other)?;
     to.write_u32(u32::try_from(bytes.len()).map_err(io::Error::other)?).await?;
@@ -21,7 +21,7 @@ pub(crate) async fn send<T: Serialize>(to: &mut TcpStream, value: &T) -> io::Res
 /// Waits for a value.
 ///
 /// # Errors
-/// If the connection is gone.
+/// If the connection is closed.
 pub(crate) async fn receive<T: DeserializeOwned>(from: &mut TcpStream) -> io::Result<T> {
     let mut bytes = vec![0; from.read_u32().await? as usize];
     from.read_exact(&mut bytes).await?;

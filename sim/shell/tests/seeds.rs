@@ -14,27 +14,27 @@ fn run(scenario: Scenario, seeds: std::ops::Range<u64>) -> Summary {
 }
 
 #[test]
-fn nodes_find_one_another_again_after_any_faults() {
+fn nodes_discover_each_other_again_after_any_faults() {
     run(Scenario::Discovery, 0..100);
 }
 
 #[test]
-fn every_job_is_done_once_whatever_befalls_the_nodes() {
+fn every_job_is_done_once_under_all_faults() {
     let summary = run(Scenario::Shell, 0..100);
-    assert_eq!(summary.never(), Vec::<&str>::new(), "these seeds prove less than they should");
+    assert_eq!(summary.never(), Vec::<&str>::new(), "some situations never occurred");
 }
 
 #[test]
-fn zookeeper_is_advice() {
+fn faults_of_zookeeper_alone_disturb_no_job() {
     run(Scenario::Advice, 0..50);
 }
 
 #[test]
-fn what_is_simulated_is_what_is_shipped() {
+fn the_simulated_dependencies_are_those_of_the_product() {
     let (here, product) = (include_str!("../Cargo.lock"), include_str!("../../../Cargo.lock"));
     assert!(
         !here.contains("[[patch.unused]]"),
-        "a shim has another version than what it replaces, so Cargo leaves it out"
+        "a shim has another version than the crate that it replaces, so Cargo ignores it"
     );
     let client = |lock: &str| {
         let from = lock.find("name = \"zookeeper-client\"").expect("it is used");

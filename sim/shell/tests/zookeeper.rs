@@ -1,4 +1,5 @@
-//! The simulated ZooKeeper as its unmodified client sees it: answers, errors, watches and sessions are a real server's.
+//! The simulated ZooKeeper, as seen by its unmodified client: answers, errors, watches and sessions are those of a real
+//! server.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, EventType
 
 const SESSION: Duration = Duration::from_secs(4);
 
-/// Two servers of three, and what is done to them from a machine of its own.
+/// Runs a test on a machine of its own with three servers, two of them running.
 fn with_servers<F>(test: impl FnOnce(Hosts, Ensemble) -> F + Send + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -51,7 +52,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn answers_and_errors_are_those_of_a_server() {
+fn answers_and_errors_match_a_real_server() {
     with_servers(|_, _| async {
         let client = connect(&[0]).await;
         let (lasting, passing) = (options(CreateMode::Persistent), options(CreateMode::Ephemeral));
@@ -77,7 +78,7 @@ fn answers_and_errors_are_those_of_a_server() {
 }
 
 #[test]
-fn a_multi_does_all_or_nothing() {
+fn a_multi_is_atomic() {
     with_servers(|_, _| async {
         let client = connect(&[0]).await;
         let lasting = options(CreateMode::Persistent);
@@ -97,7 +98,7 @@ fn a_multi_does_all_or_nothing() {
 }
 
 #[test]
-fn a_watch_fires_once_also_for_what_happened_while_its_client_was_away() {
+fn a_watch_fires_once_even_for_changes_during_a_disconnection() {
     with_servers(|_, _| async move {
         let (watcher, writer) = (connect(&[0, 1]).await, connect(&[2]).await);
         let lasting = options(CreateMode::Persistent);
@@ -129,7 +130,7 @@ fn a_watch_fires_once_also_for_what_happened_while_its_client_was_away() {
 }
 
 #[test]
-fn a_session_ends_with_its_timeout_and_what_it_made_goes_with_it() {
+fn a_session_expires_with_its_ephemeral_nodes() {
     with_servers(|mut hosts, ensemble| async move {
         let (client, other) = (connect(&[0]).await, connect(&[1, 2]).await);
         client.create("/mine", b"", &options(CreateMode::Ephemeral)).await.expect("made");
@@ -149,7 +150,7 @@ fn a_session_ends_with_its_timeout_and_what_it_made_goes_with_it() {
         });
         assert_eq!(state.await, SessionState::Expired);
 
-        // Without a quorum no session ends; with one again, each has its whole timeout once more.
+        // Without a quorum no session expires. With a quorum again, each one has its full timeout again.
         other.create("/others", b"", &options(CreateMode::Ephemeral)).await.expect("made");
         for server in [0, 1, 2] {
             hosts.kill(Host::ZooKeeper(server));
@@ -171,6 +172,6 @@ fn a_session_ends_with_its_timeout_and_what_it_made_goes_with_it() {
         client.create("/mine", b"", &options(CreateMode::Ephemeral)).await.expect("made");
         drop(client);
         sleep(SESSION / 10).await;
-        assert!(ensemble.ephemerals("/").is_empty(), "its client said good-bye");
+        assert!(ensemble.ephemerals("/").is_empty(), "its client closed the session");
     });
 }

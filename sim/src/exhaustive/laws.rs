@@ -1,4 +1,4 @@
-//! What must hold whatever the order: the rules of fencing, looked at after every transaction and every order.
+//! The fencing rules, which must hold in every order. They are checked after every transaction and every effect.
 
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::{Answer, Ask, Evidence, JobRow, JobState, Member, Outcome, Role};
@@ -23,7 +23,7 @@ pub(crate) const RULES: [&str; 12] = [
     "always-goes-on",
 ];
 
-/// Which rule a transaction has broken, if any.
+/// Returns the rule that a transaction has broken, if any.
 pub(crate) fn transaction(
     world: &SmallWorld,
     before: &Store,
@@ -111,7 +111,7 @@ fn granted(world: &SmallWorld, before: &Store, old: &JobRow, after: &State) -> O
     None
 }
 
-/// Which rule the beginning of an attempt breaks, if any.
+/// Returns the rule that the beginning of an attempt breaks, if any.
 pub(crate) fn begins(store: &Store, proc: &Proc, fence: Fence, step: u32) -> Option<&'static str> {
     if proc.role == Role::Query {
         return Some("query-nodes-run-nothing");
@@ -125,7 +125,7 @@ pub(crate) fn begins(store: &Store, proc: &Proc, fence: Fence, step: u32) -> Opt
     at_step(store, proc, fence, step)
 }
 
-/// Which rule is broken by working at that step, if any.
+/// Returns the rule that work on this step breaks, if any.
 pub(crate) fn at_step(store: &Store, proc: &Proc, fence: Fence, step: u32) -> Option<&'static str> {
     let row = store.job(fence.job)?;
     if row.epoch < fence.epoch {
@@ -135,7 +135,7 @@ pub(crate) fn at_step(store: &Store, proc: &Proc, fence: Fence, step: u32) -> Op
     (mine && row.state == JobState::Running && row.steps != step).then_some("no-step-twice")
 }
 
-/// How often a job was published.
+/// Returns the job that was published, if any.
 pub(crate) fn publishes(ask: &Ask, answer: &Answer) -> Option<JobId> {
     match (ask, answer) {
         (Ask::Finish { fence, outcome: Outcome::Succeeded, .. }, Answer::Done) => Some(fence.job),

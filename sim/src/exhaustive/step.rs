@@ -1,7 +1,7 @@
-//! One state of the small world, and what may happen next.
+//! One state of the small world, and its possible successors.
 //!
-//! What is under way has no order: each request, reply, nudge and finished step may be the next to arrive. Parts of a state are
-//! shared between states until they change, so that a million of them fit into memory.
+//! Messages in flight are unordered: any request, reply, nudge or finished step may arrive next. States share their
+//! parts until these change, so that a million states fit into memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,31 +15,32 @@ use kirin_core::{
 };
 
 use super::{Counts, Faults, SmallWorld, laws};
+use crate::describe;
 use crate::plant::Plant;
-use crate::say;
 use crate::store::Store;
 
-/// How many steps a job has.
+/// The number of steps of a job.
 const STEPS: u32 = 1;
-/// How much time passes between two events of one node.
+/// The time between two events of one node.
 const TICK: Span = Span::from_micros(1);
 
-/// One state.
+/// A state.
 #[derive(Clone)]
 pub struct State {
     procs: Vec<Option<Arc<Proc>>>,
     boots: Vec<u32>,
     store: Arc<Store>,
     store_digest: u64,
-    flight: Vec<(u64, Arc<Coming>)>,
+    flight: Vec<(u64, Arc<InFlight>)>,
     left: Faults,
-    /// How many events may follow. It is a part of the state: what is reached again with more of them left is looked at again.
+    /// How many more events are explored. This is part of the state: a state that is reached again with more events
+    /// left is explored again.
     events_left: usize,
     published: BTreeMap<JobId, u32>,
     broken: Option<&'static str>,
 }
 
-/// A process with the real core inside.
+/// A process with a real core.
 #[derive(Clone, Debug)]
 pub(crate) struct Proc {
     pub(crate) node: Node,
@@ -51,22 +52,22 @@ pub(crate) struct Proc {
     digest: u64,
 }
 
-/// What an executor runs.
+/// An attempt that an executor runs.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Run {
     pub(crate) member: Member,
     cancelled: bool,
 }
 
-/// Something that is under way to a host.
+/// A message in flight to a host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "a host, its process, and what comes")]
-pub enum Coming {
-    /// To the metastore; nobody waits for the answer if `heard` is false.
+#[expect(missing_docs, reason = "a host, its process, and the message")]
+pub enum InFlight {
+    /// To the metastore. If `heard` is false, no process waits for the answer.
     Request { host: usize, boot: u32, id: AskId, ask: Ask, heard: bool },
     /// To a core.
-    Fact { host: usize, boot: u32, event: Event },
-    /// An executor is done with a step.
+    Event { host: usize, boot: u32, event: Event },
+    /// An executor has finished a step.
     Step { host: usize, boot: u32, fence: Fence, step: u32 },
     /// An executor has stopped.
     Stopped { host: usize, boot: u32, fence: Fence },
@@ -74,17 +75,17 @@ pub enum Coming {
     Knock { host: usize, boot: u32, at: Member },
 }
 
-/// Something that may happen.
+/// A possible transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// What is under way arrives.
-    Arrives(usize, Arc<Coming>),
-    /// A reply arrives and will come again.
-    ArrivesTwice(usize, Arc<Coming>),
-    /// A request or its reply is lost: nobody knows.
-    IsLost(usize, Arc<Coming>),
-    /// A request is given up and still under way.
-    IsGivenUp(usize, Arc<Coming>),
+    /// A message arrives.
+    Arrives(usize, Arc<InFlight>),
+    /// A reply arrives and will arrive again.
+    ArrivesTwice(usize, Arc<InFlight>),
+    /// A request or its reply is lost, so its outcome is unknown.
+    IsLost(usize, Arc<InFlight>),
+    /// A request times out while it is still in flight.
+    IsGivenUp(usize, Arc<InFlight>),
     /// The next timer of a node fires.
     Fires(usize),
     /// A node sleeps for longer than the timeout.
@@ -98,14 +99,14 @@ pub enum Action {
 }
 
 impl State {
-    /// Where runs begin: with the processes; while jobs run; when a holder is silent and about to be called so; when its heir asks
-    /// for the job and the holder knows nothing of it; when a holder was killed and that is about to be known.
+    /// The initial states: the start of the processes; running jobs; a silent holder, about to be declared silent; its heir
+    /// asking for the job while the holder knows nothing of it; a killed holder, about to be discovered.
     pub(crate) fn starts(world: &SmallWorld) -> Vec<Self> {
         let fresh = Self::boot(world);
         let mut running = fresh.clone();
         running.settle(world);
         let is_fence = |ask: &Ask| matches!(ask, Ask::Fence { .. });
-        // The first try may rest on stale news.
+        // The first try may rest on an outdated row.
         let is_take = |ask: &Ask| matches!(ask, Ask::Take { fence, .. } if fence.epoch.0 > 0);
         let mut starts = vec![fresh, running.clone()];
         if let Some((holder, observer)) = running.holder_and_observer() {
@@ -127,12 +128,14 @@ impl State {
         Some((holder, observer))
     }
 
-    /// Only the observer moves, until such a request of it is under way.
+    /// Moves only the observer, until it sends such a request.
     fn until_asked(mut self, world: &SmallWorld, observer: usize, such: impl Fn(&Ask) -> bool) -> Option<Self> {
-        let asks = |coming: &Coming| matches!(coming, Coming::Request { ask, .. } if such(ask));
-        let mine = |coming: &Coming| match coming {
-            Coming::Request { host, .. } | Coming::Fact { host, .. } | Coming::Knock { host, .. } => *host == observer,
-            Coming::Step { .. } | Coming::Stopped { .. } => false,
+        let asks = |coming: &InFlight| matches!(coming, InFlight::Request { ask, .. } if such(ask));
+        let mine = |coming: &InFlight| match coming {
+            InFlight::Request { host, .. } | InFlight::Event { host, .. } | InFlight::Knock { host, .. } => {
+                *host == observer
+            }
+            InFlight::Step { .. } | InFlight::Stopped { .. } => false,
         };
         for _ in 0..1_000 {
             if self.flight.iter().any(|(_, coming)| asks(coming)) {
@@ -185,10 +188,10 @@ impl State {
         self.store_digest = digest::of(&*self.store, Time::ZERO);
     }
 
-    /// Lets everything arrive that is under way, but for the work of executors, and timers fire until all have joined.
+    /// Delivers all messages except the work of executors, and fires timers until all nodes have joined.
     fn settle(&mut self, world: &SmallWorld) {
         for _ in 0..1_000 {
-            let at = self.flight.iter().position(|(_, coming)| !matches!(**coming, Coming::Step { .. }));
+            let at = self.flight.iter().position(|(_, coming)| !matches!(**coming, InFlight::Step { .. }));
             if let Some(at) = at {
                 self.arrives(world, at, false);
             } else if let Some(host) = self.outsider() {
@@ -203,7 +206,7 @@ impl State {
         self.procs.iter().position(|p| p.as_ref().is_some_and(|p| p.node.me().is_none()))
     }
 
-    // --- what is looked at ---
+    // --- queries ---
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
@@ -221,7 +224,7 @@ impl State {
         self.broken
     }
 
-    /// All of it in one number.
+    /// A digest of the entire state.
     pub(crate) fn digest(&self) -> u64 {
         let procs: Vec<_> = self.procs.iter().map(|p| p.as_ref().map(|p| p.digest)).collect();
         let flight: Vec<_> = self.flight.iter().map(|(digest, _)| *digest).collect();
@@ -230,7 +233,7 @@ impl State {
         digest::of(&all, Time::ZERO)
     }
 
-    // --- what may happen ---
+    // --- possible transitions ---
 
     pub(crate) fn possible(&self, actions: &mut Vec<Action>) {
         if self.broken.is_some() || self.events_left == 0 {
@@ -240,10 +243,10 @@ impl State {
         for (at, (_, coming)) in self.flight.iter().enumerate() {
             actions.push(Action::Arrives(at, Arc::clone(coming)));
             let heard = match **coming {
-                Coming::Request { heard, .. } => heard,
+                InFlight::Request { heard, .. } => heard,
                 _ => false,
             };
-            let reply = matches!(&**coming, Coming::Fact { event: Event::Answered { answer, .. }, .. } if *answer != Answer::Unknown);
+            let reply = matches!(&**coming, InFlight::Event { event: Event::Answered { answer, .. }, .. } if *answer != Answer::Unknown);
             if left.lost > 0 && (heard || reply) {
                 actions.push(Action::IsLost(at, Arc::clone(coming)));
             }
@@ -298,8 +301,8 @@ impl State {
             Action::IsGivenUp(at, _) => {
                 next.spend(|left| &mut left.late);
                 let (_, coming) = next.flight.remove(*at);
-                if let Coming::Request { host, boot, id, ask, .. } = (*coming).clone() {
-                    next.send(Coming::Request { host, boot, id, ask, heard: false });
+                if let InFlight::Request { host, boot, id, ask, .. } = (*coming).clone() {
+                    next.send(InFlight::Request { host, boot, id, ask, heard: false });
                 }
                 next.nobody_knows(world, &coming);
             }
@@ -335,40 +338,40 @@ impl State {
         self.left.all -= 1;
     }
 
-    // --- how it happens ---
+    // --- performing a transition ---
 
-    fn send(&mut self, coming: Coming) {
+    fn send(&mut self, coming: InFlight) {
         let entry = (digest::of(&coming, Time::ZERO), Arc::new(coming));
         // Sorted, so that two orders of sending lead to the same state.
         let at = self.flight.partition_point(|(digest, _)| *digest <= entry.0);
         self.flight.insert(at, entry);
     }
 
-    fn nobody_knows(&mut self, world: &SmallWorld, coming: &Coming) {
+    fn nobody_knows(&mut self, world: &SmallWorld, coming: &InFlight) {
         Counts::count(&world.counts.unknown);
         let (host, boot, id) = match coming {
-            Coming::Request { host, boot, id, .. } => (*host, *boot, *id),
-            Coming::Fact { host, boot, event: Event::Answered { id, .. } } => (*host, *boot, *id),
+            InFlight::Request { host, boot, id, .. } => (*host, *boot, *id),
+            InFlight::Event { host, boot, event: Event::Answered { id, .. } } => (*host, *boot, *id),
             _ => return,
         };
-        self.send(Coming::Fact { host, boot, event: Event::Answered { id, answer: Answer::Unknown } });
+        self.send(InFlight::Event { host, boot, event: Event::Answered { id, answer: Answer::Unknown } });
     }
 
     fn arrives(&mut self, world: &SmallWorld, at: usize, again: bool) {
         let coming = if again { self.flight[at].clone() } else { self.flight.remove(at) };
         match (*coming.1).clone() {
-            Coming::Request { host, boot, id, ask, heard } => {
+            InFlight::Request { host, boot, id, ask, heard } => {
                 let answer = self.transact(world, host, &ask);
                 if heard {
-                    self.send(Coming::Fact { host, boot, event: Event::Answered { id, answer } });
+                    self.send(InFlight::Event { host, boot, event: Event::Answered { id, answer } });
                 }
             }
-            Coming::Fact { host, boot, event } => {
+            InFlight::Event { host, boot, event } => {
                 if self.proc(host, boot).is_some() {
                     self.tell(world, host, event);
                 }
             }
-            Coming::Step { host, boot, fence, step } => {
+            InFlight::Step { host, boot, fence, step } => {
                 let Some(proc) = self.proc(host, boot) else { return };
                 if !proc.runs.contains_key(&fence) {
                     return;
@@ -379,18 +382,18 @@ impl State {
                 self.change(host, |proc| proc.runs.remove(&fence));
                 self.tell(world, host, Event::AttemptEnded { fence, end: End::Ran(Outcome::Succeeded) });
             }
-            Coming::Stopped { host, boot, fence } => {
+            InFlight::Stopped { host, boot, fence } => {
                 if self.proc(host, boot).is_some() {
                     self.change(host, |proc| proc.runs.remove(&fence));
                     self.tell(world, host, Event::AttemptEnded { fence, end: End::Stopped });
                 }
             }
-            Coming::Knock { host, boot, at } => {
+            InFlight::Knock { host, boot, at } => {
                 let met = match self.procs.get(at.node.0 as usize - 1).and_then(Option::as_ref) {
                     None => Met::Refused,
                     Some(proc) => proc.node.me().map_or(Met::Nothing, Met::Alive),
                 };
-                self.send(Coming::Fact { host, boot, event: Event::Probed { member: at, met } });
+                self.send(InFlight::Event { host, boot, event: Event::Probed { member: at, met } });
             }
         }
     }
@@ -438,11 +441,11 @@ impl State {
         self.flight.retain(|(_, coming)| !coming.is_to_process(host));
         let orphaned: Vec<_> = self
             .flight
-            .extract_if(.., |(_, c)| matches!(**c, Coming::Request { host: of, .. } if of == host))
+            .extract_if(.., |(_, c)| matches!(**c, InFlight::Request { host: of, .. } if of == host))
             .collect();
         for (_, coming) in orphaned {
-            if let Coming::Request { host, boot, id, ask, .. } = (*coming).clone() {
-                self.send(Coming::Request { host, boot, id, ask, heard: false });
+            if let InFlight::Request { host, boot, id, ask, .. } = (*coming).clone() {
+                self.send(InFlight::Request { host, boot, id, ask, heard: false });
             }
         }
         let Some(me) = proc.node.me() else { return };
@@ -450,7 +453,7 @@ impl State {
         let watchers: Vec<_> =
             watchers.iter().filter(|(_, p)| p.watches.contains(&me)).map(|(at, p)| (*at, p.boot)).collect();
         for (at, boot) in watchers {
-            self.send(Coming::Fact { host: at, boot, event: Event::Suspected(me) });
+            self.send(InFlight::Event { host: at, boot, event: Event::Suspected(me) });
         }
     }
 
@@ -478,25 +481,25 @@ impl State {
 
     fn carry_out(&mut self, world: &SmallWorld, host: usize, boot: u32, effect: Effect) {
         match effect {
-            Effect::Ask { id, ask } => self.send(Coming::Request { host, boot, id, ask, heard: true }),
+            Effect::Ask { id, ask } => self.send(InFlight::Request { host, boot, id, ask, heard: true }),
             Effect::Begin { fence, step } => {
                 let Some(proc) = self.procs[host].clone() else { return };
                 self.broken = self.broken.or(laws::begins(&self.store, &proc, fence, step));
                 if let Some(member) = proc.node.me() {
                     self.change(host, |proc| proc.runs.insert(fence, Run { member, cancelled: false }));
-                    self.send(Coming::Step { host, boot, fence, step });
+                    self.send(InFlight::Step { host, boot, fence, step });
                 }
             }
             Effect::Proceed { fence, step } => {
                 let Some(proc) = self.procs[host].clone().filter(|p| p.runs.contains_key(&fence)) else { return };
                 self.broken = self.broken.or(laws::at_step(&self.store, &proc, fence, step));
-                self.send(Coming::Step { host, boot, fence, step });
+                self.send(InFlight::Step { host, boot, fence, step });
             }
             Effect::Cancel { fence, .. } => self.cancel(world, host, boot, fence),
             Effect::Watch(members) => {
                 self.change(host, |proc| proc.watches = members);
             }
-            Effect::Probe(at) => self.send(Coming::Knock { host, boot, at }),
+            Effect::Probe(at) => self.send(InFlight::Knock { host, boot, at }),
             Effect::Nudge { to, nudge } => {
                 let peer = to.node.0 as usize - 1;
                 let Some(boot) = self.procs[peer].as_ref().filter(|p| p.node.me() == Some(to)).map(|p| p.boot) else {
@@ -507,7 +510,7 @@ impl State {
                     Nudge::Orphans(orphans) => Event::Inherited(orphans),
                     Nudge::Lists => Event::ListsChanged,
                 };
-                self.send(Coming::Fact { host: peer, boot, event });
+                self.send(InFlight::Event { host: peer, boot, event });
             }
             Effect::Exit => self.dies(host),
             Effect::Lead { .. } | Effect::Resign(_) | Effect::Note(_) => {}
@@ -522,27 +525,27 @@ impl State {
                     run.cancelled = true;
                 }
             });
-            self.send(Coming::Stopped { host, boot, fence });
+            self.send(InFlight::Stopped { host, boot, fence });
         } else {
-            self.send(Coming::Fact { host, boot, event: Event::AttemptEnded { fence, end: End::Stopped } });
+            self.send(InFlight::Event { host, boot, event: Event::AttemptEnded { fence, end: End::Stopped } });
         }
     }
 }
 
 const NOTHING: Faults = Faults { lost: 0, late: 0, twice: 0, crashes: 0, restarts: 0, sleeps: 0, acts: 0, all: 0 };
 
-/// Few timers: what is read again and again anyway only makes more states.
+/// Few timers: periodic reads would only create more states.
 fn settings(role: Role) -> Settings {
     let seldom = Span::from_secs(100_000);
     Settings { slots: 2, poll_every: seldom, steal_after: seldom, ..Settings::new(role) }
 }
 
-impl Coming {
-    /// Whether it is lost with the process.
+impl InFlight {
+    /// Whether the message is lost with the process.
     fn is_to_process(&self, of: usize) -> bool {
         match self {
             Self::Request { .. } => false,
-            Self::Fact { host, .. }
+            Self::Event { host, .. }
             | Self::Step { host, .. }
             | Self::Stopped { host, .. }
             | Self::Knock { host, .. } => *host == of,
@@ -550,14 +553,14 @@ impl Coming {
     }
 }
 
-impl fmt::Display for Coming {
+impl fmt::Display for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fence = |fence: &Fence| format!("job{}@{}", fence.job.0, fence.epoch.0);
         match self {
-            Self::Request { host, ask, .. } => write!(f, "n{}: {}", host + 1, say::ask(ask)),
-            Self::Fact { host, event, .. } => write!(f, "to n{}: {event:?}", host + 1),
+            Self::Request { host, ask, .. } => write!(f, "n{}: {}", host + 1, describe::ask(ask)),
+            Self::Event { host, event, .. } => write!(f, "to n{}: {event:?}", host + 1),
             Self::Step { host, fence: at, step, .. } => {
-                write!(f, "n{}: step {step} of {} is done", host + 1, fence(at))
+                write!(f, "n{}: step {step} of {} is finished", host + 1, fence(at))
             }
             Self::Stopped { host, fence: at, .. } => write!(f, "n{}: {} has stopped", host + 1, fence(at)),
             Self::Knock { host, at, .. } => write!(f, "n{}: probe of {at:?}", host + 1),
@@ -568,7 +571,7 @@ impl fmt::Display for Coming {
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let under_way: Vec<_> = self.flight.iter().map(|(_, coming)| coming.to_string()).collect();
-        write!(f, "{} processes, under way: {under_way:?}, broken: {:?}", self.procs().count(), self.broken)
+        write!(f, "{} processes, in flight: {under_way:?}, broken: {:?}", self.procs().count(), self.broken)
     }
 }
 
@@ -576,10 +579,10 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arrives(_, what) => write!(f, "{what}"),
-            Self::ArrivesTwice(_, what) => write!(f, "{what} (and it will come again)"),
-            Self::IsLost(_, what) => write!(f, "{what} (lost: nobody knows)"),
-            Self::IsGivenUp(_, what) => write!(f, "{what} (given up, still under way)"),
-            Self::Fires(host) => write!(f, "n{}: its next timer fires", host + 1),
+            Self::ArrivesTwice(_, what) => write!(f, "{what} (and will arrive again)"),
+            Self::IsLost(_, what) => write!(f, "{what} (lost: outcome unknown)"),
+            Self::IsGivenUp(_, what) => write!(f, "{what} (timed out, still in flight)"),
+            Self::Fires(host) => write!(f, "n{}: next timer fires", host + 1),
             Self::Sleeps(host) => write!(f, "n{}: sleeps for two timeouts and wakes up", host + 1),
             Self::Dies(host) => write!(f, "kill n{}", host + 1),
             Self::Starts(host) => write!(f, "start n{}", host + 1),

@@ -1,4 +1,4 @@
-//! Now and then, the state of everything: what should have happened by this time.
+//! Checks at intervals: what should have happened by this time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use super::{Judge, Scene, has_free_slot, running};
 use crate::act::Host;
 use crate::store::JobRow;
 
-/// How long a job may wait though it may start and a slot is free: the longest poll, and a moment.
+/// How long a job may wait although it may start and a slot is free: the longest poll, and a margin.
 const WAIT_US_MAX: u64 = 15_000_000;
 
-/// How a member ended, or let go of a job.
+/// How a member ended, or gave up a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Exited,
@@ -23,16 +23,16 @@ pub(crate) enum Ending {
     HandedOver,
 }
 
-/// A member that ended, or what it handed over: to be inherited within a bound.
+/// The end of a member, or a hand-over: its jobs must be inherited within a bound.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     member: Member,
     ending: Ending,
     at: u64,
-    /// When to look.
+    /// When to check.
     pub(crate) due: u64,
     jobs: Vec<(JobId, Epoch)>,
-    /// What a node must be able to run to inherit all of it.
+    /// The capabilities needed to inherit all of it.
     needs: Capabilities,
     disturbances: u64,
     /// How many jobs had been started for the first time.
@@ -42,14 +42,14 @@ pub(crate) struct End {
 impl Judge {
     // --- takeover-in-time ---
 
-    /// A member is dead, or will be found to be.
+    /// A member has died, or is about to be declared dead.
     pub(crate) fn died(&mut self, scene: &Scene<'_>, member: Member, exited: bool) {
         let ending = if exited { Ending::Exited } else { Ending::Silent };
-        // The death itself is the last disturbance; the one before must have been got over.
+        // The death itself is the last disturbance. The cluster must have recovered from the one before.
         self.ends(scene, member, ending, self.disturbed_at[1]);
     }
 
-    /// The process of a member that died was started again, at once.
+    /// The process of a dead member was restarted at once.
     pub(crate) fn restarted(&mut self, scene: &Scene<'_>, member: Member) {
         self.ends(scene, member, Ending::Restarted, self.disturbed_at[0]);
     }
@@ -91,11 +91,11 @@ impl Judge {
         let slow = |span: Span| span.scaled(100, 100 - 2 * RATE_ERROR_PERCENT).micros();
         let bound = match ending {
             Ending::Exited | Ending::HandedOver => 1_000_000,
-            // Joining takes a moment too.
+            // Joining takes time as well.
             Ending::Restarted => 2_000_000,
             Ending::Silent => slow(self.timing.timeout()) + slow(self.timing.interval()) + 1_000_000,
         };
-        // The other version waits longer before it takes what its home does not, and may not have been understood.
+        // The other version waits longer before it takes jobs of other homes, and may not have understood a message.
         let other_version = scene.machines.iter().any(|machine| machine.version != 1);
         let bound = bound + if other_version { 1_000_000 } else { 0 };
         let (disturbances, starts) = (self.disturbances, self.starts);
@@ -107,7 +107,7 @@ impl Judge {
         self.ends.iter().map(|end| end.due).min()
     }
 
-    /// Looks whether what is due was inherited.
+    /// Checks whether the jobs of due promises were inherited.
     pub(crate) fn inspect(&mut self, scene: &Scene<'_>) {
         let due: Vec<_> = self.ends.extract_if(.., |end| end.due <= scene.now).collect();
         for end in due {
@@ -125,7 +125,7 @@ impl Judge {
                 return self.count("takeover in time after a hand-over");
             }
         }
-        // A slot was free when it ended, and no other job has taken it.
+        // Whether a slot was free when it ended, and no other job has taken it.
         let same = disturbances == self.disturbances && starts == self.starts;
         if !scene.is_quiet() || !same || !has_free_slot(store, member.node, needs) {
             return;
@@ -134,7 +134,7 @@ impl Judge {
             Ending::Exited => "takeover in time after an exit",
             Ending::Silent => "takeover in time after silence",
             Ending::Restarted => "takeover in time after a restart",
-            Ending::HandedOver => "hand-over looked at",
+            Ending::HandedOver => "hand-over checked",
         });
         let running = running(store);
         for (id, epoch) in jobs {
@@ -151,9 +151,9 @@ impl Judge {
         }
     }
 
-    // --- looking around ---
+    // --- inspection of the entire state ---
 
-    /// Looks at everything.
+    /// Inspects the entire state.
     pub(crate) fn look(&mut self, scene: &Scene<'_>) {
         self.look_at_counts(scene);
         if !scene.is_quiet() {
@@ -167,7 +167,7 @@ impl Judge {
         }
     }
 
-    /// No more runs than the metastore has counted: the limits are looked at by its count.
+    /// Checks that no more jobs run than the metastore has counted, because it enforces limits by its count.
     fn look_at_counts(&mut self, scene: &Scene<'_>) {
         for (project, running) in running(scene.store) {
             let counted = scene.store.load(project).0;
@@ -178,7 +178,7 @@ impl Judge {
         }
     }
 
-    /// fairness: what may start, starts.
+    /// Fairness: a job that may start must start.
     fn look_at_waiting(&mut self, scene: &Scene<'_>) {
         let (now, store) = (scene.now, scene.store);
         let mut held: BTreeMap<Member, u32> = BTreeMap::new();
@@ -217,7 +217,7 @@ impl Judge {
             self.count("a query node saw a job wait");
         }
         if self.in_order {
-            // Of those that some node can run: what none can run holds up nothing.
+            // Only jobs that some node can run. The others block nothing.
             may_start.retain(|(.., needs)| able.iter().any(|can| can.covers(*needs)));
             may_start = may_start.into_iter().min().into_iter().collect();
         }
@@ -234,30 +234,30 @@ impl Judge {
         }
     }
 
-    /// Every process that runs is a member that is alive.
+    /// Every running process must be a living member.
     fn look_at_members(&mut self, scene: &Scene<'_>) {
         let round = 2 * self.round();
         for (machine, host) in scene.machines.iter().zip(1..) {
             let Some(process) = machine.process.as_ref().filter(|p| scene.now - p.begun > round) else { continue };
             let me = process.node.me().filter(|me| scene.store.is_alive(*me));
             if me.is_none() {
-                let what = format!("{} runs and is no member: {:?}", Host(host), process.node.me());
+                let what = format!("{} runs but is not a member: {:?}", Host(host), process.node.me());
                 self.found(scene.now, "always-goes-on", what);
             }
         }
     }
 
-    /// Who holds a claim leads, and nobody else.
+    /// The holder of a claim must lead, and no other member.
     fn look_at_claims(&mut self, scene: &Scene<'_>) {
         let (now, store) = (scene.now, scene.store);
         let up = |m: Member| store.member(m).is_some_and(|row| row.state == MemberState::Up) && store.is_alive(m);
-        // One whose process has ended since can't, and perhaps nobody is left to say that it is dead.
+        // A holder whose process has ended cannot lead, and there may be no member left to declare it dead.
         let able = store
             .living()
             .any(|row| row.state == MemberState::Up && row.role.runs_jobs() && scene.process(row.member).is_some());
         let leader = store.claim(Target::Leader).and_then(|claim| claim.holder).filter(|m| up(*m));
         if able && leader.is_none() {
-            self.found(now, "holder-leads", "nobody leads".to_owned());
+            self.found(now, "holder-leads", "there is no leader".to_owned());
         }
         let targets = core::iter::once(Target::Leader).chain(store.projects().map(|p| Target::Project(p.id)));
         for target in targets {

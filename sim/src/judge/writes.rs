@@ -1,4 +1,4 @@
-//! Every transaction of the metastore.
+//! Checks every transaction of the metastore.
 
 use kirin_core::ask::{Epoch, Fence};
 use kirin_core::job::{JobState, Outcome};
@@ -10,17 +10,17 @@ use crate::act::Host;
 use crate::host::{Machine, Process, Run};
 use crate::store::{JobRow, Store};
 
-/// How long a node may not know where a job was written down: the longest poll, and a moment.
+/// How long a node may be unaware of a written placement: the longest poll, and a margin.
 const NEWS_US_MAX: u64 = 12_000_000;
 
-/// What a transaction met.
+/// The state before a transaction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Before {
-    /// The row of the job that it is about.
+    /// The row of the job concerned.
     pub(crate) job: Option<JobRow>,
-    /// The row of the claim that it is about.
+    /// The row of the claim concerned.
     pub(crate) claim: Option<ClaimRow>,
-    /// Whether the member that it is about was alive.
+    /// Whether the member concerned was alive.
     pub(crate) alive: bool,
 }
 
@@ -49,7 +49,7 @@ impl Before {
 }
 
 impl Judge {
-    /// What must hold after a transaction was carried out.
+    /// Checks a transaction after it was executed.
     pub(crate) fn after(&mut self, scene: &Scene<'_>, host: Host, ask: &Ask, before: &Before, answer: &Answer) {
         let (now, store) = (scene.now, scene.store);
         if let Some(job) = &before.job {
@@ -59,17 +59,17 @@ impl Judge {
             (Ask::Join { .. }, Answer::Joined(me)) => self.joined(scene, *me),
             (Ask::Beat { by, .. }, Answer::Listed { .. } | Answer::Beats(_)) => {
                 if !before.alive {
-                    self.found(now, "stale-fence-refused", format!("{by:?} is dead and its beat counts"));
+                    self.found(now, "stale-fence-refused", format!("{by:?} is dead but its beat was accepted"));
                 }
                 self.beats.insert(*by, now);
                 if matches!(answer, Answer::Beats(_)) {
-                    self.count("beats of a few were enough");
+                    self.count("brief beat answered");
                 }
             }
-            (Ask::Beat { .. }, Answer::Refused) => self.count("beat of the dead refused"),
+            (Ask::Beat { .. }, Answer::Refused) => self.count("beat of a dead member refused"),
             (Ask::Leave { by }, Answer::Done) => {
                 if let Some((fence, _)) = scene.process(*by).and_then(|p| p.runs.iter().find(|r| r.1.member == *by)) {
-                    self.found(now, "one-live-attempt", format!("{by:?} has left and {fence:?} still runs there"));
+                    self.found(now, "one-live-attempt", format!("{by:?} has left while {fence:?} still runs there"));
                 }
                 self.able(now, by.node, store);
             }
@@ -78,7 +78,7 @@ impl Judge {
             (Ask::SetCan { member, can }, Answer::Done) => {
                 self.ability_changed(now, member.node);
                 if store.open().any(|row| row.holder == Some(*member) && !can.covers(row.needs)) {
-                    self.count("lost an ability while a job that requires it ran");
+                    self.count("lost a capability while a job that requires it ran");
                 }
             }
             (Ask::Fence { member, evidence, by, .. }, Answer::Done) if before.alive => {
@@ -102,7 +102,7 @@ impl Judge {
                 self.count("claim granted");
                 let seen = before.claim.map_or(*epoch, |claim| claim.epoch);
                 if before.claim.is_none() && self.forgotten.contains(target) {
-                    self.count("claim put back");
+                    self.count("claim recreated");
                 }
                 let holder = before.claim.and_then(|claim| claim.holder);
                 if holder.is_some() {
@@ -120,13 +120,13 @@ impl Judge {
             (Ask::Yield { target, epoch, by }, Answer::Done)
                 if before.claim.is_none_or(|claim| claim.holder != Some(*by) || claim.epoch != *epoch) =>
             {
-                self.found(now, "stale-fence-refused", format!("{by:?} gave {target:?} back, which is not its own"));
+                self.found(now, "stale-fence-refused", format!("{by:?} gave back {target:?}, which it does not hold"));
             }
             _ => {}
         }
     }
 
-    /// A transaction was about a job.
+    /// Checks a transaction on a job.
     fn changed(&mut self, scene: &Scene<'_>, ask: &Ask, before: &JobRow, answer: &Answer) {
         let (now, store) = (scene.now, scene.store);
         let Some(row) = store.job(before.id).copied() else { return };
@@ -180,7 +180,7 @@ impl Judge {
             (Ask::CommitStep { .. } | Ask::Finish { .. } | Ask::Release { .. }, Answer::Refused) => {
                 self.count("stale fence refused");
                 if before.state.is_final() {
-                    self.count("write to what is over refused");
+                    self.count("write to an ended job refused");
                 }
             }
             (Ask::Act { .. }, Answer::Done) if row.state == JobState::Discarded => self.count("discarded"),
@@ -196,7 +196,7 @@ impl Judge {
             self.found(now, "epochs-grow", format!("{me:?} joined after incarnation {last}"));
         }
         if let Some(other) = scene.store.living().find(|row| row.member.node == me.node && row.member != me) {
-            self.found(now, "one-life-per-node", format!("{:?} is alive beside {me:?}", other.member));
+            self.found(now, "one-life-per-node", format!("{:?} is alive together with {me:?}", other.member));
         }
         if last > 0 {
             self.count("joined again");
@@ -205,7 +205,7 @@ impl Judge {
         self.able(now, me.node, scene.store);
     }
 
-    /// Remembers since when the node has had a member that may run jobs.
+    /// Records since when the node has had a member that may run jobs.
     fn able(&mut self, now: u64, node: NodeId, store: &Store) {
         let able = store.living().any(|row| {
             row.member.node == node && row.state == MemberState::Up && row.role.runs_jobs() && row.slots > 0
@@ -219,36 +219,36 @@ impl Judge {
 
     // --- deaths ---
 
-    /// The metastore called a living member dead.
+    /// The metastore declared a living member dead.
     fn fenced(&mut self, scene: &Scene<'_>, member: Member, evidence: Evidence, by: Member) {
         let now = scene.now;
         if !scene.store.is_alive(by) {
-            self.found(now, "stale-fence-refused", format!("{member:?} was fenced by {by:?}, which is dead itself"));
+            self.found(now, "stale-fence-refused", format!("{member:?} was fenced by {by:?}, which is dead"));
         }
         let process = scene.process(member);
         match evidence {
             Evidence::Exited if process.is_some() => {
-                self.found(now, "no-false-takeover", format!("{member:?} is called exited by {by:?} and runs"));
+                self.found(now, "no-false-takeover", format!("{member:?} was declared exited by {by:?} but runs"));
             }
-            // One whose clock is wrong beyond the bound may call anybody silent.
+            // A member whose clock is wrong beyond the bound may call any other silent.
             Evidence::Silent if scene.process(by).is_some_and(Process::keeps_time) => self.called_silent(scene, member),
             _ => {}
         }
         let recently = 2 * self.round();
         if scene.is_quiet() && self.undisturbed_for(now) > recently && self.zookeeper_at + recently > now {
-            let what = format!("nothing but ZooKeeper was in trouble, and {member:?} is called dead by {by:?}");
+            let what = format!("only ZooKeeper had a fault, but {by:?} declared {member:?} dead");
             self.found(now, "zookeeper-is-advice", what);
         }
     }
 
     fn called_silent(&mut self, scene: &Scene<'_>, member: Member) {
         let now = scene.now;
-        // Silence counts while it could be heard: all of it before everybody was blind, or all of it after.
+        // Silence counts only while beats could be heard: entirely before the blind time or entirely after it.
         let (heard, (began, until)) = (self.beats.get(&member).copied().unwrap_or(0), self.blinded);
         let silent_for = if heard < until { began.saturating_sub(heard).max(now - until) } else { now - heard };
         let least = self.timing.timeout().scaled(100, 100 + RATE_ERROR_PERCENT).micros();
         if silent_for + 1_000 < least {
-            let what = format!("{member:?} was called silent and could have been heard for {silent_for} us");
+            let what = format!("{member:?} was declared silent after only {silent_for} us without a beat");
             return self.found(now, "no-false-takeover", what);
         }
         let (Some(process), Some(machine)) = (scene.process(member), scene.machine(member.node)) else { return };
@@ -257,11 +257,15 @@ impl Judge {
         }
         self.count("silent but running");
         if process.node.trust_left(process.local(now)).is_some() {
-            return self.found(now, "trust-ends-early", format!("{member:?} is called silent and trusts itself"));
+            return self.found(
+                now,
+                "trust-ends-early",
+                format!("{member:?} was declared silent but still trusts itself"),
+            );
         }
         let external = process.runs.iter().find(|(_, run)| run.external && !run.cancelled);
         if let Some((fence, _)) = external {
-            let what = format!("{member:?} is called silent and its external attempt {fence:?} was not stopped");
+            let what = format!("{member:?} was declared silent but its external attempt {fence:?} was not stopped");
             self.found(now, "trust-ends-early", what);
         }
     }
@@ -281,7 +285,7 @@ impl Judge {
             self.found(now, "one-holder", format!("{:?} held by {holder:?} was granted to {by:?}", fence.job));
         }
         if before.epoch != fence.epoch {
-            self.found(now, "one-holder", format!("{by:?} took {fence:?} where {:?} stands", before.epoch));
+            self.found(now, "one-holder", format!("{by:?} took {fence:?} while the epoch was {:?}", before.epoch));
         }
         if before.state == JobState::Running {
             self.count("takeover");
@@ -309,19 +313,19 @@ impl Judge {
         let old: Vec<_> = self.attempts(scene, fence).filter(|(_, old, _)| old.epoch < epoch).collect();
         for (machine, old, run) in old {
             if store.is_alive(run.member) {
-                let what = format!("{by:?} took {old:?}, whose attempt still runs at {:?}", run.member);
+                let what = format!("{by:?} took {old:?}, whose attempt still runs on {:?}", run.member);
                 return self.found(now, "one-live-attempt", what);
             }
             let excused = !machine.acts_in_time(now);
             if run.external && !run.cancelled && !excused && self.was_silent(run.member, now) {
-                let what = format!("{by:?} took {old:?}, whose external attempt still runs at {:?}", run.member);
+                let what = format!("{by:?} took {old:?}, whose external attempt still runs on {:?}", run.member);
                 return self.found(now, "one-live-attempt", what);
             }
-            self.count("taken over from a member that still moves");
+            self.count("taken over from a member that still runs");
         }
     }
 
-    /// What runs of a job, and where: only who was granted it can have begun it.
+    /// The running attempts at a job, with their machines. Only nodes that were granted the job can have begun one.
     fn attempts<'a>(&self, scene: &Scene<'a>, of: Fence) -> impl Iterator<Item = (&'a Machine, Fence, Run)> {
         let nodes = self.granted_to.range((of.job, NodeId(0))..=(of.job, NodeId(u32::MAX)));
         let machines = nodes.filter_map(|(_, node)| scene.machine(*node));
@@ -332,14 +336,14 @@ impl Judge {
         })
     }
 
-    /// Whether the member was silent for the timeout, as opposed to replaced by its own successor.
+    /// Whether the member was silent for the timeout, as opposed to replaced by its successor.
     fn was_silent(&self, member: Member, now: u64) -> bool {
         let successor = self.incarnations.get(&member.node).is_some_and(|last| *last > member.incarnation.get());
         !successor
             && now - self.beats.get(&member).copied().unwrap_or(0) >= self.timing.timeout().scaled(95, 100).micros()
     }
 
-    /// A job was started in the order of the whole cluster: nothing that the member can run stood before it.
+    /// A job was started in the order of the entire cluster: no job that the member can run may precede it.
     fn is_first(&mut self, now: u64, by: Member, row: &JobRow, store: &Store) {
         if row.state == JobState::Running {
             return;
@@ -359,30 +363,31 @@ impl Judge {
         }
     }
 
-    /// A job was handed back: nothing of the attempt may run any more.
+    /// A job was handed back: its attempt must have stopped.
     fn released(&mut self, scene: &Scene<'_>, fence: Fence, by: Member, row: &JobRow) {
         if self.attempts(scene, fence).any(|(_, other, _)| other == fence) {
-            self.found(scene.now, "one-live-attempt", format!("{fence:?} was handed back and still runs"));
+            self.found(scene.now, "one-live-attempt", format!("{fence:?} was handed back but still runs"));
         }
         self.count("handed back");
         self.handed_over(scene, by, row);
     }
 
-    /// A waiting job was written down on another queue.
+    /// The placement of a waiting job was changed.
     fn moved(&mut self, scene: &Scene<'_>, to: NodeId, before: &JobRow) {
         let Some(from) = before.placed.filter(|from| *from != to) else { return };
         self.count("placed again");
         let now = scene.now;
-        // Who moves it next, the leader or a node that drains, may not know of the last move until its next poll.
+        // The next member that moves it, the leader or a draining node, may not know of the last move until its next
+        // poll.
         let settled = self.placed_at.insert(before.id, now).is_none_or(|at| now - at > NEWS_US_MAX);
         let since = self.able_since.get(&from).max(self.changed_at.get(&from));
         let can = scene.store.living().any(|row| row.member.node == from && row.can.covers(before.needs));
         let is_able = can && since.is_some_and(|since| now - since > 2 * self.round());
-        // A node that is about to drain gives its queue away itself.
+        // A node that is about to drain moves its queue itself.
         let process = scene.machine(from).and_then(|m| m.process.as_ref());
         let is_up = process.is_some_and(|p| p.node.phase_name() == "up" && now - p.begun > self.round());
         if settled && is_able && is_up && !self.leader_only && scene.is_quiet() {
-            let what = format!("{:?} was moved from {from:?}, which is well, to {to:?}", before.id);
+            let what = format!("{:?} was moved from {from:?}, which is healthy, to {to:?}", before.id);
             self.found(now, "least-movement", what);
         }
     }

@@ -1,11 +1,11 @@
-//! What is done to the cluster from outside.
+//! Acts on the cluster.
 
 use kirin_core::ask::{ProjectId, Target};
 use kirin_core::{Ask, Capabilities, Event, NodeId, Span};
 
 use super::clients::Client;
 use super::film::Film;
-use super::{Coming, Sight, World, host_of};
+use super::{Sight, Upcoming, World, host_of};
 use crate::act::{Act, Host, Outage};
 use crate::host::Stopped;
 use crate::judge::Scene;
@@ -13,7 +13,7 @@ use crate::setup::Weather;
 use crate::world::scene;
 
 impl World {
-    /// Does it. An act that makes no sense at this moment does nothing.
+    /// Performs an act. An act that is impossible at this moment does nothing.
     pub fn act(&mut self, act: &Act) {
         self.shoot(|film, world| film.act(world.now, act));
         self.sight(self.now, None, &Sight::Act(act));
@@ -77,7 +77,7 @@ impl World {
                 if let Some(machine) = self.machine_mut(*host) {
                     let late = core::mem::replace(&mut machine.crawl_us, span.micros());
                     if let Some(process) = &mut machine.process {
-                        // What is under way is still as late as before.
+                        // Events in flight are as late as before.
                         process.thawed_at = process.thawed_at.max(now + late);
                     }
                 }
@@ -121,12 +121,12 @@ impl World {
             Act::Post(work) => {
                 let client = self.clients.len();
                 self.clients.push(Client::post(work.clone(), client));
-                self.schedule(self.now, Coming::ClientTries { client });
+                self.schedule(self.now, Upcoming::ClientTries { client });
             }
             Act::Do { action, name, via } => {
                 let client = self.clients.len();
                 self.clients.push(Client::act(*action, name.clone(), *via));
-                self.schedule(self.now, Coming::ClientTries { client });
+                self.schedule(self.now, Upcoming::ClientTries { client });
             }
             Act::Drain { host, within, leave } => {
                 self.wish(*host, Event::DrainWished { within: *within, leave: *leave });
@@ -162,7 +162,7 @@ impl World {
 
     fn wish(&mut self, host: Host, event: Event) {
         if let Some(boot) = self.machine(host).and_then(|m| m.process.as_ref()).map(|p| p.boot) {
-            self.schedule(self.now, Coming::Fact { host, boot, event });
+            self.schedule(self.now, Upcoming::Event { host, boot, event });
         }
     }
 
@@ -188,7 +188,7 @@ impl World {
         }
         for (host, ask) in core::mem::take(&mut self.hung) {
             let at = self.now + self.dice.between(0, 1_000_000);
-            self.schedule(at, Coming::Unhung { host, ask });
+            self.schedule(at, Upcoming::Unhung { host, ask });
         }
     }
 
@@ -199,7 +199,7 @@ impl World {
         process.wake_at = now;
         let boot = process.boot;
         self.judge.count("clock leapt");
-        self.schedule(now, Coming::Wake { host, boot });
+        self.schedule(now, Upcoming::Wake { host, boot });
     }
 
     fn kill(&mut self, host: Host) {
@@ -219,7 +219,7 @@ impl World {
             if self.dice.chance(self.weather.orphan_ppm) {
                 let (by, step) = (run.member, self.row_steps(fence));
                 let at = self.now + self.dice.between(0, self.step_us(fence));
-                self.schedule(at, Coming::OrphanStep { host, fence, by, step });
+                self.schedule(at, Upcoming::OrphanStep { host, fence, by, step });
             }
         }
     }
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    #[expect(clippy::option_option, reason = "no process is something else than a process that is no member")]
+    #[expect(clippy::option_option, reason = "no process differs from a process without a member")]
     fn take_process(&mut self, host: Host) -> Option<Option<kirin_core::Member>> {
         let process = self.machine_mut(host)?.process.take()?;
         self.serving = None;
@@ -271,20 +271,20 @@ impl World {
         let late: Vec<_> = process.late.drain(..).collect();
         self.serving = None;
         self.tend_session(host);
-        // What came meanwhile is read before the timers are looked at, or after, by chance.
+        // By chance, the events that arrived meanwhile are processed before the timers or after them.
         let timers_first = self.dice.chance(500_000);
         if timers_first {
-            self.schedule(now, Coming::Wake { host, boot });
+            self.schedule(now, Upcoming::Wake { host, boot });
         }
         for event in facts {
-            self.schedule(now, Coming::Fact { host, boot, event });
+            self.schedule(now, Upcoming::Event { host, boot, event });
         }
         if !timers_first {
-            self.schedule(now, Coming::Wake { host, boot });
+            self.schedule(now, Upcoming::Wake { host, boot });
         }
         for (fence, step) in late {
             let at = now + self.dice.between(0, 5_000);
-            self.schedule(at, Coming::StepDone { host, boot, fence, step });
+            self.schedule(at, Upcoming::StepDone { host, boot, fence, step });
         }
     }
 
@@ -298,13 +298,13 @@ impl World {
             self.act(&Act::HealZooKeeper(host));
             self.act(&Act::Crawl(host, Span::ZERO));
             self.act(&Act::Free(host));
-            // A node in a role that is not its own has to be started again.
+            // A node whose role was changed must be restarted to get its own role back.
             let role = self.setup.roles.get(host.0 as usize - 1).copied().unwrap_or_default();
             if let Some(machine) = self.machine_mut(host).filter(|m| m.role != role) {
                 machine.role = role;
                 self.kill(host);
             }
-            // A node that drains would take nothing for ever; a suspended clock or one that is beyond the bound stays so.
+            // A draining node would never take jobs again. A suspended or leapt clock stays wrong.
             let drains = self.node(host).is_some_and(|node| matches!(node.phase_name(), "draining" | "leaving"));
             if drains {
                 self.kill(host);
@@ -327,7 +327,7 @@ impl World {
     }
 }
 
-/// Whether a healthy cluster goes on through it as if nothing had happened.
+/// Whether a healthy cluster continues through it without any disturbance.
 const fn costs_nothing(act: &Act) -> bool {
     matches!(
         act,

@@ -1,16 +1,16 @@
-//! Users. A submit is tried again, with the same key and through any host, until it is acknowledged; an action is tried once.
+//! Users. A submit is retried with the same key, through any host, until it is acknowledged. An action is tried once.
 
 use kirin_core::ask::{JobId, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::{Action, Answer, Ask, Event};
 
-use super::{Coming, World};
+use super::{Upcoming, World};
 use crate::act::{Host, Work};
 use crate::host::Machine;
 use crate::plant::Plant;
 use crate::store::JobRow;
 
-/// How soon a client tries again.
+/// The pause before a client retries.
 const AGAIN_US: u64 = 700_000;
 
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Client {
         Self { wants: Wants::Act { action, name, via }, done: false, tries: 0 }
     }
 
-    /// What it still wants to have accepted.
+    /// The job that it still has to submit.
     pub(super) fn work(&self) -> Option<&Work> {
         match &self.wants {
             Wants::Post { work, .. } if !self.done => Some(work),
@@ -105,12 +105,12 @@ impl World {
         if self.serving.is_none() {
             self.serving = Some(now(self));
         }
-        debug_assert_eq!(self.serving, Some(now(self)), "whoever starts, stops or joins is looked up again");
+        debug_assert_eq!(self.serving, Some(now(self)), "the list is renewed after a start, stop or join");
         self.dice.pick(self.serving.as_deref()?).copied()
     }
 
     fn again(&mut self, client: usize) {
-        self.schedule(self.now + AGAIN_US, Coming::ClientTries { client });
+        self.schedule(self.now + AGAIN_US, Upcoming::ClientTries { client });
     }
 
     fn send_api(&mut self, host: Host, client: usize, ask: Ask) {
@@ -126,7 +126,7 @@ impl World {
             return self.again(client);
         }
         let at = self.now + self.store_way();
-        self.schedule(at, Coming::ApiToStore { host, boot, client, ask });
+        self.schedule(at, Upcoming::ApiToStore { host, boot, client, ask });
     }
 
     pub(super) fn api_asked(&mut self, host: Host, boot: u32, client: usize, ask: &Ask) {
@@ -149,7 +149,7 @@ impl World {
             return self.again(client);
         }
         let at = self.now + self.store_way();
-        self.schedule(at, Coming::ApiReply { host, boot, client, reply });
+        self.schedule(at, Upcoming::ApiReply { host, boot, client, reply });
     }
 
     fn row(&self, id: JobId) -> Option<JobRow> {

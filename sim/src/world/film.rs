@@ -1,7 +1,7 @@
-//! What a run looked like: looks at the world after every event and keeps what changed, as a [`Picture`].
+//! Films a run: inspects the world after every event and keeps the changes, as a [`Picture`].
 //!
-//! Almost everything is seen by comparing the machines with what they were at the last look, so that whatever happens to them,
-//! by whatever act, is drawn. Only what leaves no trace in a machine is told: acts, orders and facts.
+//! Almost everything is found by comparing the machines with their state at the last look, so every change is drawn,
+//! whatever act caused it. Only what leaves no trace in a machine is reported explicitly: acts, effects and events.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use kirin_core::{Answer, Ask, AskId, Effect, Event, Member, Note, Outcome, Span}
 
 use super::World;
 use crate::act::{Act, Host, Outage};
+use crate::describe;
 use crate::host::Machine;
 use crate::picture::{Arrow, Bar, Lane, Mark, Picture, Place, Stretch, Tone};
-use crate::say;
 
-/// A clock is drawn anew where it leaves its line by more than that.
+/// A clock gets a new point where it deviates from its line by more than this.
 const BEND_US: i64 = 300;
 
 /// Records a run.
@@ -24,45 +24,45 @@ pub(crate) struct Film {
     picture: Picture,
     hosts: Vec<Seen>,
     outage: Option<(u64, Outage)>,
-    /// Where each attempt is drawn.
+    /// The place of each attempt in the picture.
     attempts: BTreeMap<Fence, Place>,
     /// The last attempt at each job.
     latest: BTreeMap<JobId, Fence>,
-    /// Which arrow leads to an attempt.
+    /// The arrow that leads to each attempt.
     arrows: BTreeMap<Fence, usize>,
 }
 
-/// A host at the last look.
+/// The state of a host at the last look.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Its process, and since when.
+    /// Its process, and since when it has run.
     boot: Option<(u32, u64)>,
-    /// Who it is and what it does, and since when.
+    /// Its member and phase, and since when.
     life: Option<(String, Option<Member>, Tone, u64)>,
-    /// Since when it trusts itself, and until when it will.
+    /// Since when it trusts itself, and until when.
     trust: Option<(u64, u64)>,
     leads: BTreeMap<Target, (u64, String)>,
-    /// What is wrong with it, and since when.
+    /// Its faults, and since when.
     wrong: BTreeMap<String, (Tone, u64)>,
     asks: BTreeMap<AskId, (u64, Ask)>,
     runs: BTreeMap<Fence, Running>,
     clock: Option<Clock>,
-    /// What was done to it last.
+    /// The last act on it.
     done: Option<String>,
 }
 
-/// An attempt that runs.
+/// A running attempt.
 #[derive(Debug)]
 struct Running {
     step: Option<(u32, u64)>,
     ended: Option<(Tone, String)>,
 }
 
-/// A clock that is drawn as a line with few bends.
+/// A clock, drawn as a line with few points.
 #[derive(Debug)]
 struct Clock {
     boot: u32,
-    /// What it showed when the process started, less the true time.
+    /// The difference between the clock and true time when the process started.
     zero: i64,
     points: Vec<(u64, i64)>,
     tip: (u64, i64),
@@ -87,7 +87,7 @@ impl Film {
         film
     }
 
-    /// The end of the film. The rest of the picture is the caller's.
+    /// Ends the film. The caller adds the rest of the picture.
     pub(crate) fn end(mut self, world: &World) -> Picture {
         self.look(world);
         let now = world.now;
@@ -113,7 +113,7 @@ impl Film {
             }
             for (fence, running) in seen.runs {
                 if let Some(place) = self.attempts.get(&fence) {
-                    // It goes on after the film.
+                    // It continues after the film.
                     end_bar(&mut lane.bars[place.bar], running, now, None);
                     lane.bars[place.bar].end = None;
                 }
@@ -122,7 +122,7 @@ impl Film {
         if let Some((from, outage)) = self.outage {
             self.picture.bands.push(band(from, now, outage));
         }
-        // A clock that is right needs no line.
+        // A clock without error needs no line.
         let right = |lane: &Lane| lane.clock.iter().flatten().all(|(_, off)| off.abs() < 1_000);
         if self.picture.lanes.iter().all(right) {
             self.picture.lanes.iter_mut().for_each(|lane| lane.clock.clear());
@@ -130,9 +130,9 @@ impl Film {
         self.picture
     }
 
-    // --- told ---
+    // --- reported ---
 
-    /// Something is about to be done from outside.
+    /// An act is about to happen.
     pub(crate) fn act(&mut self, now: u64, act: &Act) {
         let tone = match act {
             Act::Run(_) => return,
@@ -163,7 +163,7 @@ impl Film {
         {
             seen.done = Some(if matches!(act, Act::Kill(_)) { "killed" } else { "lost with its host" }.to_owned());
         }
-        // Healing does much at once, most of it to what is well.
+        // Healing does many things at once, most of them without effect.
         let twice = self.picture.acts.last().is_some_and(|last| last.at == now && last.label == "heal all");
         if !twice {
             let label = match act {
@@ -174,8 +174,8 @@ impl Film {
         }
     }
 
-    /// A fact is about to enter a core.
-    pub(crate) fn fact(&mut self, now: u64, host: Host, event: &Event) {
+    /// An event is about to enter a core.
+    pub(crate) fn event(&mut self, now: u64, host: Host, event: &Event) {
         let at = host.0 as usize - 1;
         let Some(seen) = self.hosts.get_mut(at) else { return };
         match event {
@@ -186,14 +186,14 @@ impl Film {
             }
             Event::AttemptEnded { fence, end } => {
                 let ended = match end {
-                    End::Ran(Outcome::Succeeded) => (Tone::Doubt, "it ran to its end, nobody has heard of the commit"),
+                    End::Ran(Outcome::Succeeded) => (Tone::Doubt, "it ran to its end, its commit is unconfirmed"),
                     End::Ran(_) => (Tone::Bad, "it failed"),
                     End::Stopped => (Tone::Quiet, "it was stopped"),
                 };
                 if let Some(running) = seen.runs.get_mut(fence) {
                     running.ended = Some((ended.0, ended.1.to_owned()));
                 } else if let Some(end) = self.bar(*fence).and_then(|bar| bar.end.as_mut()) {
-                    // It stopped running a moment before it was reported.
+                    // It stopped running a moment before it reported that.
                     (end.tone, end.label) = (ended.0, ended.1.to_owned());
                 }
             }
@@ -201,8 +201,8 @@ impl Film {
         }
     }
 
-    /// An order left a core.
-    pub(crate) fn order(&mut self, now: u64, host: Host, effect: &Effect, world: &World) {
+    /// An effect has left a core.
+    pub(crate) fn effect(&mut self, now: u64, host: Host, effect: &Effect, world: &World) {
         let at = host.0 as usize - 1;
         match effect {
             Effect::Ask { id, ask } => {
@@ -236,7 +236,7 @@ impl Film {
     }
 
     fn note(&mut self, now: u64, at: usize, effect: &Effect, note: &Note) {
-        let text = say::effect(effect);
+        let text = describe::effect(effect);
         let text = text.strip_prefix("note ").unwrap_or(&text).to_owned();
         let tone = match note {
             Note::TookOver { fence, .. } => {
@@ -272,7 +272,7 @@ impl Film {
         {
             let from = Place { at: now, ..before };
             self.arrows.insert(fence, self.picture.arrows.len());
-            self.picture.arrows.push(Arrow { from, to: place, key: fence.job.0, hover: format!("{name} goes on") });
+            self.picture.arrows.push(Arrow { from, to: place, key: fence.job.0, hover: format!("{name} continues") });
         }
         self.attempts.insert(fence, place);
         self.hosts[at].runs.insert(fence, Running { step: Some((step, now)), ended: None });
@@ -316,9 +316,9 @@ impl Film {
         self.picture.lanes.get_mut(place.lane)?.bars.get_mut(place.bar)
     }
 
-    // --- seen ---
+    // --- observed ---
 
-    /// Compares the world with what it was.
+    /// Compares the world with its last state.
     pub(crate) fn look(&mut self, world: &World) {
         let now = world.now;
         if world.outage != self.outage.map(|(_, outage)| outage) {
@@ -331,7 +331,7 @@ impl Film {
             self.look_at(world, at, machine);
         }
         for arrow in &mut self.picture.arrows {
-            // It starts where the attempt before ended, once that is known.
+            // It starts where the previous attempt ended, once that is known.
             let bar = &self.picture.lanes[arrow.from.lane].bars[arrow.from.bar];
             if bar.end.is_some() {
                 arrow.from.at = bar.until.min(arrow.to.at);
@@ -422,7 +422,7 @@ impl Clock {
     fn shows(&mut self, now: u64, off: i64) {
         let point = (now, off - self.zero);
         let (from, tip) = (self.points.last().copied().unwrap_or(self.tip), self.tip);
-        // Where the line through the last bend and the tip would be by now.
+        // The value at this moment of the line through the last bend and the tip.
         let (run, more) = (tip.0 - from.0, now - from.0);
         let straight =
             if run == 0 { None } else { Some((tip.1 - from.1) as i128 * i128::from(more) / i128::from(run)) };
@@ -441,7 +441,7 @@ impl Clock {
     }
 }
 
-/// What is wrong with a machine at this moment.
+/// The faults of a machine at this moment.
 fn wrong(world: &World, at: usize, machine: &Machine) -> BTreeMap<String, Tone> {
     let mut wrong = BTreeMap::new();
     let mut is = |text: String, tone: Tone| wrong.insert(text, tone);
@@ -467,7 +467,7 @@ fn wrong(world: &World, at: usize, machine: &Machine) -> BTreeMap<String, Tone> 
         is("cut from ZooKeeper".to_owned(), Tone::Cut);
     }
     if machine.crawl_us > 0 {
-        is(format!("{:?} late in everything", Span::from_micros(machine.crawl_us)), Tone::Slow);
+        is(format!("{:?} delay of all events", Span::from_micros(machine.crawl_us)), Tone::Slow);
     }
     if machine.disk_full {
         is("its disk is full".to_owned(), Tone::Slow);
@@ -495,7 +495,7 @@ fn end_bar(bar: &mut Bar, running: Running, now: u64, how: Option<(Tone, String)
         bar.steps.push(Stretch::new(from, now, Tone::Doubt, format!("step {step}")).telling("not committed"));
     }
     bar.end = how.or(running.ended).map(|(tone, text)| Mark::new(now, tone, text)).or_else(|| {
-        // Who knows; what is told of it later replaces that.
+        // Unknown. A later report replaces this.
         Some(Mark::new(now, Tone::Quiet, "stopped"))
     });
 }
@@ -515,7 +515,7 @@ fn band(from: u64, until: u64, outage: Outage) -> Stretch {
     Stretch::new(from, until, Tone::Bad, how)
 }
 
-/// A beat or another write that is answered, or never was. Reads are not drawn.
+/// A beat or another write, answered or not. Reads are not drawn.
 fn push_ask(lane: &mut Lane, sent: u64, ask: &Ask, answer: Option<&Answer>, now: u64) {
     let tone = match answer {
         None | Some(Answer::Unknown | Answer::Failed) => Tone::Doubt,
@@ -529,7 +529,7 @@ fn push_ask(lane: &mut Lane, sent: u64, ask: &Ask, answer: Option<&Answer>, now:
         Some(answer) => format!("{answer:?}").split([' ', '{', '(']).next().unwrap_or_default().to_lowercase(),
     };
     let took = if answer.is_some() { format!(" after {:.1} ms", (now - sent) as f64 / 1e3) } else { String::new() };
-    let text = say::ask(ask);
+    let text = describe::ask(ask);
     let mark = Mark::new(sent, tone, text.strip_prefix("ask ").unwrap_or(&text)).telling(format!("{said}{took}"));
     match ask {
         Ask::Beat { .. } => lane.beats.push(mark),

@@ -1,17 +1,17 @@
-//! ZooKeeper in time: when sessions begin and end in the [model](crate::zookeeper), and what processes do with what they hear.
+//! ZooKeeper over time: when sessions of the [model](crate::zookeeper) begin and end, and how processes react to
+//! changes.
 //!
-//! Every session makes one node, its registration. A process that does not move, is cut off or gone keeps
-//! its session until the timeout has passed at ZooKeeper, and is registered anew when it comes back. Without a quorum nobody is
-//! heard, and no session expires; afterwards each has its whole timeout once more. An event may be lost; then the list is read again without one, later. What a
-//! process does with a change is the
-//! rule of the production shell: it reads the list, and who vanished from it though the metastore calls it alive is
-//! *suspected*, nothing more.
+//! Every session creates one node, its registration. A process that is stopped, cut off or gone keeps its session until
+//! the timeout has passed at ZooKeeper. It registers again when it comes back. Without a quorum, no request is answered
+//! and no session expires; afterwards, each session gets its full timeout again. An event may be lost; the list is then
+//! read later, without one. A process reacts to changes like the production shell: it reads the list. A member that has
+//! vanished from it, although the metastore calls it alive, is only *suspected*.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kirin_core::{Event, NodeId};
 
-use super::{Coming, World};
+use super::{Upcoming, World};
 use crate::act::{Act, Host};
 use crate::plant::Plant;
 use crate::zookeeper::{Answer, Ask, ZooKeeper};
@@ -19,17 +19,17 @@ use crate::zookeeper::{Answer, Ask, ZooKeeper};
 /// How long a client takes to connect and to register.
 const CONNECT_US: u64 = 50_000;
 
-/// How long nobody reads the list again if no event tells to.
+/// The interval at which the list is read without an event.
 const REREAD_US: u64 = 60_000_000;
 
-/// A host and which start of its process.
+/// A host and the number of its process's start.
 type Start = (u32, u32);
 
 #[derive(Debug, Default)]
 pub(super) struct Ensemble {
     down: bool,
     model: ZooKeeper<Start, Start>,
-    /// Which sign of life of a session was the last.
+    /// The number of the last sign of life of each session.
     signs: BTreeMap<Start, u64>,
     sign: u64,
 }
@@ -39,7 +39,7 @@ impl World {
         self.setup.zookeeper.micros() > 0
     }
 
-    /// Does what is done to ZooKeeper.
+    /// Performs an act on ZooKeeper.
     pub(super) fn act_on_zookeeper(&mut self, act: &Act) {
         if !self.has_zookeeper() {
             return;
@@ -73,14 +73,14 @@ impl World {
         }
     }
 
-    /// Whether the process of that start speaks with ZooKeeper.
+    /// Whether the process of that start can communicate with ZooKeeper.
     fn is_connected(&self, host: Host, boot: u32) -> bool {
         let Some(machine) = self.machine(host) else { return false };
         let moves = machine.process_of(boot).is_some_and(|p| p.stopped.is_none());
         !self.zookeeper.down && !machine.lost && !machine.zookeeper_cut && moves
     }
 
-    /// Something changed that decides whether the host is heard.
+    /// Updates the session after a change that affects the host's connection.
     pub(super) fn tend_session(&mut self, host: Host) {
         if !self.has_zookeeper() {
             return;
@@ -90,24 +90,27 @@ impl World {
         for boot in &boots {
             let sign = self.sign_of_life((host.0, *boot));
             let is_connected = self.is_connected(host, *boot);
-            // Whoever is back reads the list anyway.
+            // A process that reconnects reads the list anyway.
             let ask = if is_connected { Ask::Reconnect } else { Ask::Disconnect };
             self.zookeeper.model.ask((host.0, *boot), &ask);
             if !is_connected && !self.zookeeper.down {
                 let at = self.now + self.setup.zookeeper.micros();
-                self.schedule(at, Coming::SessionEnds { host, boot: *boot, sign });
+                self.schedule(at, Upcoming::SessionEnds { host, boot: *boot, sign });
             }
         }
         let Some(boot) = self.machine(host).and_then(|m| m.process.as_ref()).map(|p| p.boot) else { return };
         if self.is_connected(host, boot) {
             let at = self.now + CONNECT_US;
-            let coming =
-                if boots.contains(&boot) { Coming::LookAround { host, boot } } else { Coming::Register { host, boot } };
+            let coming = if boots.contains(&boot) {
+                Upcoming::LookAround { host, boot }
+            } else {
+                Upcoming::Register { host, boot }
+            };
             self.schedule(at, coming);
         }
     }
 
-    /// The process says good-bye to ZooKeeper, or nobody has heard of it for the whole timeout.
+    /// The process closes its session, or its timeout has passed without a sign of life.
     pub(super) fn session_expires(&mut self, host: Host, boot: u32, sign: u64) {
         if self.zookeeper.signs.get(&(host.0, boot)) != Some(&sign) || self.zookeeper.down {
             return;
@@ -122,7 +125,7 @@ impl World {
         }
         let (_, told) = self.zookeeper.model.ask((host.0, boot), &Ask::End);
         if self.process(host, boot).is_some() {
-            self.judge.count("session of the living expired");
+            self.judge.count("session of a living member expired");
             if self.plant == Some(Plant::SessionLossStopsNode) {
                 self.exit(host);
             }
@@ -144,11 +147,11 @@ impl World {
             let (_, told) = self.zookeeper.model.ask(start, &Ask::Create(start));
             self.tell_watchers(&told);
             let at = self.now + self.link_way();
-            self.schedule(at, Coming::LookAround { host, boot });
+            self.schedule(at, Upcoming::LookAround { host, boot });
         }
     }
 
-    /// The list changed, and these watched it: each is told, unless the event is lost.
+    /// The list has changed. Each watching process is told, unless the event is lost.
     fn tell_watchers(&mut self, watchers: &[Start]) {
         for (host, boot) in watchers {
             let lost = self.dice.chance(self.weather.lose_watch_ppm);
@@ -156,11 +159,11 @@ impl World {
                 self.judge.count("watch lost");
             }
             let at = self.now + if lost { REREAD_US } else { self.link_way() };
-            self.schedule(at, Coming::LookAround { host: Host(*host), boot: *boot });
+            self.schedule(at, Upcoming::LookAround { host: Host(*host), boot: *boot });
         }
     }
 
-    /// A process reads the list of who is registered.
+    /// A process reads the list of registrations.
     pub(super) fn look_around(&mut self, host: Host, boot: u32) {
         if !self.is_connected(host, boot) {
             return;
@@ -176,11 +179,11 @@ impl World {
             if let Some(member) = member {
                 let dead = self.plant == Some(Plant::SessionIsLife);
                 let event = if dead { Event::Exited(member) } else { Event::Suspected(member) };
-                self.schedule(self.now, Coming::Fact { host, boot, event });
+                self.schedule(self.now, Upcoming::Event { host, boot, event });
             }
         }
         if registered.difference(&before).next().is_some() {
-            self.schedule(self.now, Coming::Fact { host, boot, event: Event::ListsChanged });
+            self.schedule(self.now, Upcoming::Event { host, boot, event: Event::ListsChanged });
         }
     }
 }

@@ -45,7 +45,7 @@ async fn a_takeover_is_found_in_the_trace_of_its_run() {
     .await;
     let kinds: BTreeMap<_, u64> =
         kinds.into_iter().map(|row| (row[0].clone().unwrap(), row[1].clone().unwrap().parse().unwrap())).collect();
-    assert!(kinds["act"] >= 6 && kinds["fact"] > 50 && kinds["order"] > 50, "{kinds:?}");
+    assert!(kinds["act"] >= 6 && kinds["event"] > 50 && kinds["effect"] > 50, "{kinds:?}");
     assert!(begun.len() >= 2, "the heir begins a second attempt: {begun:?}");
     assert_eq!(begun[0][0].as_deref(), Some("1"));
     assert_eq!(begun.last().unwrap()[1].as_deref(), Some("n3"), "who is left runs the last one: {begun:?}");

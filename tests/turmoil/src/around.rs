@@ -12,7 +12,7 @@ use kirin_core::event::End;
 use kirin_core::{Answer, Ask, Event, Member, Node, NodeId, Outcome, Time};
 use kirin_shell::link::{Address, Addresses};
 use kirin_shell::report::{EndReport, Report, StepReport};
-use kirin_shell::{Mind, Outside};
+use kirin_shell::{CoreHandle, EffectHandler};
 use kirin_sim::dice::Dice;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -78,7 +78,7 @@ pub fn steps(seed: u64, job: JobId) -> Vec<Duration> {
     (0..dice.between(1, 4)).map(|_| Duration::from_millis(dice.between(100, 2500))).collect()
 }
 
-impl Outside for Around {
+impl EffectHandler for Around {
     fn ask(&self, ask: Ask, _: Option<Report>) -> BoxFuture<'static, Answer> {
         let (truth, node, way, patience) = (self.truth.clone(), self.node, self.way(), self.ask_timeout);
         async move {
@@ -98,7 +98,7 @@ impl Outside for Around {
         .boxed()
     }
 
-    fn begin(&self, mind: &Mind, _: Member, fence: Fence, step: u32) {
+    fn begin(&self, mind: &CoreHandle, _: Member, fence: Fence, step: u32) {
         let (orders, mut inbox) = mpsc::unbounded_channel();
         self.attempts().insert(fence, orders);
         let (mind, attempts, spans) = (mind.clone(), self.attempts.clone(), steps(self.seed, fence.job));
@@ -136,7 +136,7 @@ impl Outside for Around {
         }
     }
 
-    fn cancel(&self, mind: &Mind, fence: Fence, _: Why) {
+    fn cancel(&self, mind: &CoreHandle, fence: Fence, _: Why) {
         match self.attempts().get(&fence) {
             Some(orders) => drop(orders.send(Order::Stop)),
             None => mind.attempt_ended(fence, End::Stopped, EndReport::default()),

@@ -21,7 +21,7 @@ use kirin_core::{Answer, Ask, Event, JobState, Member, NodeId, Role, Settings, S
 use kirin_shell::clock::Clock;
 use kirin_shell::handshake::{Cluster, Entropy};
 use kirin_shell::link::Question;
-use kirin_shell::{Links, Mind, Secret, Shell};
+use kirin_shell::{CoreHandle, Links, Secret, Shell};
 use kirin_sim::dice::Dice;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -72,7 +72,7 @@ struct Asked {
 }
 
 /// The way to a node's core, and to its software.
-type Way = (Mind, mpsc::UnboundedSender<Order>);
+type Way = (CoreHandle, mpsc::UnboundedSender<Order>);
 
 /// What the hosts share with the test.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ async fn process(desk: Desk, host: u32) -> turmoil::Result {
     let node = NodeId(host);
     let life = desk.truth.look().began(now(), node);
     let listener = TcpListener::bind(("0.0.0.0", LINK_PORT)).await?;
-    let (clock, (mind, inputs)) = (Clock::start(), Mind::new());
+    let (clock, (mind, inputs)) = (Clock::start(), CoreHandle::new());
     let cluster = Cluster { secret: Secret::new("known to the cluster"), id: "c".to_owned() };
     let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, &format!("links {host} {life}")).draw());
     let links = Links::new(cluster, &name(host), Arc::new(Directory), mind.clone()).with_entropy(keys);
@@ -136,7 +136,7 @@ async fn obey(desk: Desk, from: u32, links: Links, mut inbox: mpsc::UnboundedRec
 /// Somebody who speaks the protocol and doesn't know the secret.
 async fn stranger(desk: Desk, host: u32) -> turmoil::Result {
     tokio::kernel::boot(turmoil::lookup(name(host)));
-    let (mind, _inputs) = Mind::new();
+    let (mind, _inputs) = CoreHandle::new();
     let cluster = Cluster { secret: Secret::new("guessed"), id: "c".to_owned() };
     let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, "stranger's links").draw());
     let links = Links::new(cluster, &name(host), Arc::new(Directory), mind).with_entropy(keys);

@@ -46,13 +46,13 @@ pub fn parse_registration(node_name: &str, role: Option<Role>, data: &[u8]) -> R
 /// The longest wait of a caller for a withdrawal.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The registration that is requested.
+/// The requested registration.
 #[derive(Clone, Debug, Default)]
 struct Wish {
     wanted: Option<Arc<Wanted>>,
     /// Counts the requests.
     revision: u64,
-    /// None, and discovery ends.
+    /// If set, discovery ends.
     stop: bool,
 }
 

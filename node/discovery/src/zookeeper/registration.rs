@@ -202,7 +202,7 @@ impl Registration {
         }
     }
 
-    /// Creates the entry, or takes it over.
+    /// Creates the entry, or takes over an existing one.
     async fn register(&mut self, link: &Link, path: &str, data: &[u8]) -> Result<Stamp, Trouble> {
         let client = link.client();
         let config = self.config.clone();

@@ -1,6 +1,6 @@
-//! The numbers of the protocol: what is asked, and what can be wrong.
+//! The numbers of the protocol: request types and error codes.
 
-/// What is wrong, as the server says it.
+/// An error code of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     RuntimeInconsistency,
@@ -34,7 +34,7 @@ impl Code {
     }
 }
 
-/// The kinds of request.
+/// The types of requests.
 pub(crate) mod op {
     pub(crate) const CREATE: i32 = 1;
     pub(crate) const DELETE: i32 = 2;
@@ -55,6 +55,6 @@ pub(crate) mod op {
     pub(crate) const GET_EPHEMERALS: i32 = 103;
     pub(crate) const SET_WATCHES2: i32 = 105;
     pub(crate) const CLOSE_SESSION: i32 = -11;
-    /// Of a part of a multi that did not come about.
+    /// The result of an operation in a failed multi.
     pub(crate) const ERROR: i32 = -1;
 }

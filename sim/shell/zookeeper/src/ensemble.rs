@@ -1,4 +1,4 @@
-//! What the servers of an ensemble agree on, and who is connected to which.
+//! The state that the servers of an ensemble agree on, and the connections.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use crate::request;
 use crate::tree::{Change, Stamp, Tree};
 use crate::watches::{Event, Watches};
 
-/// How an ensemble is set up.
+/// The configuration of an ensemble.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many servers it has.
+    /// The number of servers.
     pub servers: usize,
     /// `tickTime`: sessions are granted between 2 and 20 of them, and expire at multiples of it.
     pub tick: Duration,
@@ -27,7 +27,7 @@ impl Default for Settings {
     }
 }
 
-/// An ensemble; clones are the same one.
+/// An ensemble. Clones share their state.
 #[derive(Clone)]
 pub struct Ensemble {
     pub(crate) settings: Settings,
@@ -36,7 +36,7 @@ pub struct Ensemble {
 
 /// The xid of an event.
 const EVENT: i32 = -1;
-/// How often containers that are empty are looked for (`znode.container.checkIntervalMs`).
+/// The interval at which empty containers are deleted (`znode.container.checkIntervalMs`).
 const CONTAINERS_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct State {
@@ -44,7 +44,7 @@ pub(crate) struct State {
     pub(crate) zxid: i64,
     sessions: BTreeMap<i64, Session>,
     connections: BTreeMap<u64, Connection>,
-    /// The servers that run, each with the number of its run.
+    /// The running servers, each with the number of its run.
     up: BTreeMap<usize, u64>,
     runs_ever: u64,
     started: Instant,
@@ -57,20 +57,20 @@ struct Session {
     timeout: Duration,
     password: [u8; 16],
     expires: Instant,
-    /// Over which connection it speaks, if over any.
+    /// Its connection, if it is connected.
     connection: Option<u64>,
 }
 
 pub(crate) struct Connection {
-    /// By which run of which server it is served.
+    /// The run of the server that serves it.
     run: u64,
     session: i64,
     pub(crate) watches: Watches,
-    /// What is sent to the client. The connection ends when this is dropped.
+    /// The messages to the client. The connection ends when this is dropped.
     out: UnboundedSender<Vec<u8>>,
 }
 
-/// What a client says first.
+/// The first message of a client.
 pub(crate) struct Greeting {
     pub(crate) zxid: i64,
     pub(crate) timeout: Duration,
@@ -78,18 +78,18 @@ pub(crate) struct Greeting {
     pub(crate) password: Vec<u8>,
 }
 
-/// How a client is received.
+/// The reaction to a new client.
 pub(crate) enum Reception {
-    /// It is let in, and told `welcome`.
+    /// It is accepted, and receives `welcome`.
     In { connection: u64, outbox: UnboundedReceiver<Vec<u8>>, welcome: Vec<u8> },
-    /// Its session is over: it is told so.
+    /// Its session has expired, and it is told so.
     Out(Vec<u8>),
-    /// Nobody speaks with it.
-    Nobody,
+    /// It is disconnected without an answer.
+    Rejected,
 }
 
 impl Ensemble {
-    /// An ensemble with an empty tree, none of whose servers is up.
+    /// An ensemble with an empty tree and no running server.
     pub fn new(settings: Settings) -> Self {
         let now = now();
         let state = State {
@@ -115,7 +115,7 @@ impl Ensemble {
         state.up.len() * 2 > self.settings.servers
     }
 
-    /// The ephemeral nodes below a path, each with its session, its data, and sorted.
+    /// The ephemeral nodes below a path, sorted, each with its session and its data.
     pub fn ephemerals(&self, below: &str) -> Vec<(String, i64, Vec<u8>)> {
         let state = self.state();
         let nodes = state.tree.nodes().filter(|(path, node)| node.owner > 0 && path.starts_with(below));
@@ -127,12 +127,12 @@ impl Ensemble {
         self.state().sessions.keys().copied().collect()
     }
 
-    /// Ends a session, as an operator or a bad day can.
+    /// Ends a session by force.
     pub fn expire(&self, session: i64) {
         self.state().end(session, "ended by force");
     }
 
-    /// A server comes up; returns the number of its run.
+    /// Starts a server. Returns the number of its run.
     pub(crate) fn rise(&self, server: usize) -> u64 {
         let mut state = self.state();
         let before = self.has_quorum(&state);
@@ -140,7 +140,7 @@ impl Ensemble {
         let run = state.runs_ever;
         state.up.insert(server, run);
         if !before && self.has_quorum(&state) {
-            // A new leader gives everybody a whole timeout.
+            // A new leader gives every session its full timeout.
             let all: Vec<_> = state.sessions.keys().copied().collect();
             for session in all {
                 self.touch(&mut state, session);
@@ -150,7 +150,7 @@ impl Ensemble {
         run
     }
 
-    /// A run of a server is over, and with it its connections; without a quorum the others serve nobody.
+    /// Ends a run of a server with its connections. Without a quorum, the other servers disconnect their clients.
     pub(crate) fn sink(&self, run: u64) {
         let mut state = self.state();
         // The next run of the same server may have begun.
@@ -165,12 +165,12 @@ impl Ensemble {
         }
     }
 
-    /// Receives a client.
+    /// Accepts or rejects a client.
     pub(crate) fn attach(&self, run: u64, greeting: &Greeting) -> Reception {
         let mut state = self.state();
-        // A server does not serve a client that knows more than it does.
+        // A server rejects a client that has seen later transactions than it has.
         if !self.has_quorum(&state) || greeting.zxid > state.zxid {
-            return Reception::Nobody;
+            return Reception::Rejected;
         }
         let id = match greeting.session {
             0 => {
@@ -208,7 +208,7 @@ impl Ensemble {
         Reception::In { connection, outbox, welcome: welcome(timeout, id, &password) }
     }
 
-    /// Answers a request of a connection. False if the connection is over.
+    /// Answers a request of a connection. Returns false if the connection ends.
     pub(crate) fn handle(&self, connection: u64, frame: &[u8]) -> bool {
         let mut state = self.state();
         let Some(session) = state.connections.get(&connection).map(|c| c.session) else { return false };
@@ -216,12 +216,12 @@ impl Ensemble {
         request::handle(&mut state, connection, session, frame)
     }
 
-    /// A connection is over.
+    /// Ends a connection.
     pub(crate) fn detach(&self, connection: u64) {
         self.state().detach(connection);
     }
 
-    /// Ends the sessions that were not heard of for their timeout, and deletes empty containers now and then.
+    /// Ends the sessions whose timeout has passed, and occasionally deletes empty containers.
     pub(crate) fn tick(&self) {
         let now = now();
         let mut state = self.state();
@@ -245,7 +245,7 @@ impl Ensemble {
         }
     }
 
-    /// A sign of life: the session lasts for its timeout, rounded up to a tick.
+    /// Records a sign of life: the session lasts for its timeout, rounded up to a tick.
     fn touch(&self, state: &mut State, session: i64) {
         let started = state.started;
         if let Some(session) = state.sessions.get_mut(&session) {
@@ -262,7 +262,7 @@ impl State {
         Stamp { zxid: self.zxid, wall_ms: wall_ms() }
     }
 
-    /// Tells everybody who watches; what a connection is told stands before any reply that it gets later.
+    /// Notifies all watchers. A connection receives the notification before any later reply.
     pub(crate) fn tell(&mut self, changes: &[Change]) {
         for change in changes {
             for connection in self.connections.values_mut() {
@@ -277,7 +277,7 @@ impl State {
         self.connections.get_mut(&id)
     }
 
-    /// The tree, and the connection that asks for it.
+    /// The tree, and the connection with this number.
     pub(crate) fn view(&mut self, connection: u64) -> (&Tree, Option<&mut Connection>) {
         (&self.tree, self.connections.get_mut(&connection))
     }
@@ -290,7 +290,7 @@ impl State {
         }
     }
 
-    /// Ends a session: its ephemeral nodes vanish, its connection is closed.
+    /// Ends a session: its ephemeral nodes disappear, and its connection is closed.
     pub(crate) fn end(&mut self, session: i64, why: &'static str) {
         let Some(ended) = self.sessions.remove(&session) else { return };
         tracing::debug!(session, why, "ZooKeeper session ends");
@@ -309,7 +309,7 @@ impl State {
 
 impl Connection {
     pub(crate) fn send(&self, frame: Vec<u8>) {
-        // A connection that has just ended is detached in a moment.
+        // A connection that has just ended is detached soon.
         let _ = self.out.send(frame);
     }
 
@@ -335,7 +335,7 @@ fn welcome(timeout: Duration, session: i64, password: &[u8; 16]) -> Vec<u8> {
     frame.into_frame()
 }
 
-/// A password that only the session's own client knows, for nobody here guesses.
+/// The session's password. It is predictable, because no client here guesses.
 fn password(session: i64) -> [u8; 16] {
     let mixed = u128::from(session.unsigned_abs()).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     mixed.to_be_bytes()

@@ -1,11 +1,11 @@
-//! Jute, the encoding of ZooKeeper's protocol: big-endian numbers, strings and lists behind their length.
+//! Jute, the encoding of ZooKeeper's protocol: big-endian numbers; strings and lists preceded by their length.
 
 use crate::code::Code;
 
-/// Reads a request's fields one after the other.
+/// Reads the fields of a request.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
-/// What can't be read is answered as the server does.
+/// A malformed field is answered with the server's error code.
 type Read<T> = Result<T, Code>;
 
 impl<'a> Reader<'a> {
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         self.take().map(i64::from_be_bytes)
     }
 
-    /// A length of -1, for none at all, is read as nothing.
+    /// Reads bytes. The length -1 (none) counts as empty.
     pub(crate) fn buffer(&mut self) -> Read<&'a [u8]> {
         let len = usize::try_from(self.i32()?).unwrap_or(0);
         let (head, tail) = self.0.split_at_checked(len).ok_or(Code::MarshallingError)?;
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes a reply's fields one after the other.
+/// Writes the fields of a reply.
 #[derive(Default)]
 pub(crate) struct Writer(Vec<u8>);
 
@@ -79,13 +79,13 @@ impl Writer {
     }
 
     pub(crate) fn buffer(&mut self, value: &[u8]) -> &mut Self {
-        self.i32(i32::try_from(value.len()).expect("nobody stores gigabytes here"));
+        self.i32(i32::try_from(value.len()).expect("less than 2 GiB"));
         self.0.extend_from_slice(value);
         self
     }
 
     pub(crate) fn strings<'s>(&mut self, values: impl ExactSizeIterator<Item = &'s String>) -> &mut Self {
-        self.i32(i32::try_from(values.len()).expect("nobody stores so many nodes here"));
+        self.i32(i32::try_from(values.len()).expect("fewer than 2^31 nodes"));
         for value in values {
             self.buffer(value.as_bytes());
         }
@@ -101,7 +101,7 @@ impl Writer {
         self.0
     }
 
-    /// The bytes behind their length, as they travel.
+    /// The bytes preceded by their length, as sent.
     pub(crate) fn into_frame(self) -> Vec<u8> {
         let mut frame = Self::default();
         frame.buffer(&self.0);

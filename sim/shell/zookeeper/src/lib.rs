@@ -1,14 +1,15 @@
 //! A ZooKeeper ensemble inside the simulation: it speaks the wire protocol to unmodified clients.
 //!
-//! What its servers agree on (the tree, the sessions) is one state that they share, and that survives them, as their logs
-//! would: an agreement that never fails, but is not to be had while half of the servers are down. What belongs to one
-//! connection (watches, what is under way) dies with the connection. Rules that clients depend on are the real server's:
-//! negotiated timeouts, expiry in buckets of a tick, ephemeral nodes that vanish with their session in one transaction, an event
-//! told before any reply that shows its cause, a session refused by id and password, sessions that move between servers,
-//! whole timeouts for everybody after an election.
+//! The state that its servers agree on (the tree, the sessions) is shared and survives them, as their logs would. The
+//! agreement never fails, but it is unavailable without a quorum. The state of a connection (watches, requests in
+//! flight) ends with the connection. The rules that clients depend on are those of the real server: negotiated
+//! timeouts, expiry in buckets of a tick, ephemeral nodes that disappear with their session in one transaction, an
+//! event before any reply that shows its cause, authentication of a session by id and password, sessions that move
+//! between servers, full timeouts after an election.
 //!
-//! It does not do: access lists (everybody may do everything), persistent watches and TTL nodes (answered like servers before
-//! 3.6: unimplemented), observers and read-only mode, TLS and SASL, four-letter words, and no link *between* servers can be cut.
+//! Not supported: access lists (every client may do everything), persistent watches and TTL nodes (answered as
+//! unimplemented, like servers before 3.6), observers and read-only mode, TLS and SASL, four-letter words, and cuts of
+//! the links *between* servers.
 
 mod code;
 mod ensemble;

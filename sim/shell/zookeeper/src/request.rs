@@ -1,4 +1,4 @@
-//! One request: read, done, answered.
+//! Parses, executes and answers one request.
 
 use crate::code::{Code, op};
 use crate::ensemble::State;
@@ -6,13 +6,13 @@ use crate::jute::{Reader, Writer};
 use crate::tree::{Change, Kind, Stamp, Tree};
 use crate::watches::Watches;
 
-/// Whether the connection lasts.
+/// Whether the connection continues.
 const LASTS: bool = true;
 
-/// Does what a client asks and answers it. False if the connection is over.
+/// Executes and answers a client's request. Returns false if the connection ends.
 pub(crate) fn handle(state: &mut State, connection: u64, session: i64, frame: &[u8]) -> bool {
     let mut body = Reader::new(frame);
-    // Who speaks another protocol is hung up on.
+    // A client that speaks another protocol is disconnected.
     let (Ok(xid), Ok(kind)) = (body.i32(), body.i32()) else { return false };
     let mut reply = Writer::default();
     let done = match kind {
@@ -28,11 +28,11 @@ pub(crate) fn handle(state: &mut State, connection: u64, session: i64, frame: &[
         _ => read(state, connection, session, kind, &mut body, &mut reply),
     };
     answer(state, connection, xid, done, reply);
-    // Who does not prove itself is not served any longer.
+    // A client that fails to authenticate is disconnected.
     if done == Err(Code::AuthFailed) { !LASTS } else { LASTS }
 }
 
-/// Whether the request waits for the agreement of the servers.
+/// Whether the request needs the agreement of the servers.
 pub(crate) fn waits(frame: &[u8]) -> bool {
     let mut body = Reader::new(frame);
     body.i32().and_then(|_| body.i32()).is_ok_and(|kind| is_write(kind) || kind == op::SYNC)
@@ -107,7 +107,7 @@ fn read(
     let watch = body.bool()?;
     let node = tree.get(&path);
     match kind {
-        // Also what does not exist can be watched.
+        // A missing node can be watched, too.
         op::EXISTS if watch => watches.watch_data(&path),
         op::GET_DATA if watch && node.is_ok() => watches.watch_data(&path),
         op::GET_CHILDREN | op::GET_CHILDREN2 if watch && node.is_ok() => watches.watch_children(&path),
@@ -131,7 +131,7 @@ fn read(
 }
 
 fn write(state: &mut State, session: i64, kind: i32, body: &mut Reader<'_>, reply: &mut Writer) -> Result<(), Code> {
-    // A write that fails is a transaction too.
+    // A failed write is a transaction, too.
     let at = state.stamp();
     let mut changes = Vec::new();
     if kind == op::MULTI {
@@ -146,7 +146,7 @@ fn write(state: &mut State, session: i64, kind: i32, body: &mut Reader<'_>, repl
     Ok(())
 }
 
-/// One write, alone or within a multi.
+/// Executes one write, alone or within a multi.
 fn one(
     tree: &mut Tree,
     session: i64,
@@ -186,7 +186,7 @@ fn one(
     Ok(())
 }
 
-/// All or nothing. Each part is answered: by its result, or by what kept the whole from coming about.
+/// Executes all operations or none. Each one is answered: with its result, or with the error that made the multi fail.
 fn multi(
     tree: &mut Tree,
     session: i64,
@@ -209,7 +209,7 @@ fn multi(
             Ok(()) => drop(results.i32(kind).bool(false).i32(0).raw(&result.into_bytes())),
             Err(code) => {
                 failed = Some((parts, code));
-                // What follows is not looked at, but counted.
+                // The remaining operations are counted, but not executed.
                 parts += 1 + rest(body);
                 break;
             }
@@ -234,13 +234,13 @@ fn multi(
     Ok(())
 }
 
-/// How many parts follow, whose own fields are read to find the next.
+/// Counts the remaining operations, by parsing their fields.
 fn rest(body: &mut Reader<'_>) -> usize {
     let mut parts = 0;
     let mut trial = Tree::new();
     let nowhere = Stamp { zxid: 0, wall_ms: 0 };
     while let (Ok(kind), Ok(false), Ok(_)) = (body.i32(), body.bool(), body.i32()) {
-        // Only its fields matter; in an empty tree nothing else is reached.
+        // Only the parsing of its fields matters; the tree is empty.
         let _ = one(&mut trial, 0, kind, body, nowhere, &mut Vec::new(), &mut Writer::default());
         parts += 1;
     }

@@ -1,4 +1,4 @@
-//! One server: it accepts connections, and hands frames to and from the ensemble.
+//! One server: it accepts connections, and passes frames to and from the ensemble.
 
 use std::io;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::ensemble::{Ensemble, Greeting, Reception};
 use crate::jute::Reader;
 use crate::request;
 
-/// Longer frames are refused (`jute.maxbuffer`).
+/// The maximum length of a frame (`jute.maxbuffer`).
 const FRAME_MAX: u32 = 1 << 20;
-/// How long the servers take to agree on a write.
+/// The time that the servers take to agree on a write.
 const AGREEMENT_US: std::ops::Range<u64> = 500..4_000;
 
 impl Ensemble {
-    /// Runs a server, until its process is killed.
+    /// Runs a server until its process is killed.
     pub async fn serve(&self, server: usize, listener: TcpListener) {
         let run = self.rise(server);
         let _up = Up { ensemble: self.clone(), run };
@@ -28,7 +28,7 @@ impl Ensemble {
                 let ensemble = self.clone();
                 tokio::spawn(async move {
                     if let Err(error) = ensemble.converse(run, stream).await {
-                        tracing::trace!(server, %error, "a client of ZooKeeper is gone");
+                        tracing::trace!(server, %error, "a client of ZooKeeper disconnected");
                     }
                 });
             }
@@ -56,7 +56,7 @@ impl Ensemble {
                 to.write_all(&farewell).await?;
                 return to.flush().await;
             }
-            Reception::Nobody => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Reception::Rejected => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         let _attachment = Attachment { ensemble: self.clone(), connection };
         to.write_all(&welcome).await?;
@@ -73,7 +73,7 @@ impl Ensemble {
             }
         };
         let say = async {
-            // What was said before the end is sent.
+            // Messages from before the end are still sent.
             while let Some(frame) = outbox.recv().await {
                 to.write_all(&frame).await?;
                 to.flush().await?;
@@ -91,7 +91,7 @@ impl Ensemble {
     }
 }
 
-/// A server that is up; its process may be killed at any moment.
+/// A running server. Its process may be killed at any moment.
 struct Up {
     ensemble: Ensemble,
     run: u64,
@@ -103,7 +103,7 @@ impl Drop for Up {
     }
 }
 
-/// A connection that lasts; likewise.
+/// An open connection. Its process may be killed at any moment.
 struct Attachment {
     ensemble: Ensemble,
     connection: u64,

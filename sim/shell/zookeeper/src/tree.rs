@@ -1,16 +1,16 @@
-//! The tree of nodes: a pure model. One call is one write or read; what a write changed is told as [`Change`]s.
+//! The tree of nodes: a pure model. One call is one write or read. Writes report their effects as [`Change`]s.
 //!
-//! Access lists are not kept: everybody may do everything.
+//! There are no access lists: every client may do everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;
 use crate::jute::Writer;
 
-/// The owner of a container, as it shows in its stat.
+/// The owner of a container, as shown in its stat.
 const CONTAINER: i64 = i64::MIN;
 
-/// What watches are about.
+/// A change that fires watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Created(String),
@@ -23,13 +23,13 @@ pub(crate) enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Persistent,
-    /// Goes with this session.
+    /// Deleted with this session.
     Ephemeral(i64),
-    /// Goes when its last child has gone.
+    /// Deleted with its last child.
     Container,
 }
 
-/// When a write happens: its transaction, and the wall clock of the server.
+/// The context of a write: its transaction, and the wall clock of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     pub(crate) zxid: i64,
@@ -48,7 +48,7 @@ pub(crate) struct Znode {
     czxid: i64,
     ctime: i64,
     mtime: i64,
-    /// How many children were ever created: the number of the next sequential one.
+    /// How many children were ever created, which gives the number of the next sequential one.
     creations: i32,
 }
 
@@ -79,7 +79,7 @@ impl Znode {
     }
 }
 
-/// All nodes by their path.
+/// All nodes, by path.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     nodes: BTreeMap<String, Znode>,
@@ -99,7 +99,7 @@ impl Tree {
         self.nodes.iter()
     }
 
-    /// Creates a node and returns its path, which a sequential one gets its number in.
+    /// Creates a node and returns its path, which contains the number of a sequential one.
     pub(crate) fn create(
         &mut self,
         path: &str,
@@ -171,7 +171,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Is the node at this version? -1 is any.
+    /// Checks that the node has this version; -1 matches any.
     pub(crate) fn check(&self, path: &str, version: i32) -> Result<(), Code> {
         match self.get(path)?.version {
             there if version == -1 || there == version => Ok(()),
@@ -179,12 +179,12 @@ impl Tree {
         }
     }
 
-    /// The nodes that go with the session.
+    /// The ephemeral nodes of the session.
     pub(crate) fn ephemerals(&self, session: i64) -> Vec<String> {
         self.nodes.iter().filter(|(_, node)| node.owner == session).map(|(path, _)| path.clone()).collect()
     }
 
-    /// The containers whose last child has gone.
+    /// The containers whose last child was deleted.
     pub(crate) fn empty_containers(&self) -> Vec<String> {
         let is_empty = |node: &Znode| node.owner == CONTAINER && node.creations > 0 && node.children.is_empty();
         self.nodes.iter().filter(|(_, node)| is_empty(node)).map(|(path, _)| path.clone()).collect()
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequential_node_is_numbered_by_the_creations_below_its_parent() {
+    fn sequential_nodes_are_numbered_by_the_creations_below_their_parent() {
         let (mut tree, mut changes) = (Tree::new(), Vec::new());
         let mut make = |tree: &mut Tree, path, sequential| {
             tree.create(path, b"", Kind::Persistent, sequential, at(1), &mut changes)
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_done_is_told_by_the_code_of_the_real_server() {
+    fn errors_have_the_codes_of_the_real_server() {
         let (mut tree, mut changes) = (Tree::new(), Vec::new());
         tree.create("/e", b"", Kind::Ephemeral(7), false, at(1), &mut changes).expect("created");
         tree.create("/c", b"", Kind::Container, false, at(2), &mut changes).expect("created");

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::code::Code;
 use crate::tree::{Change, Tree};
 
-/// What a watcher is told.
+/// The notification of a watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Created, deleted, data changed, children changed: 1 to 4.
+    /// 1 to 4: created, deleted, data changed, children changed.
     pub(crate) kind: i32,
     pub(crate) path: String,
 }
@@ -20,9 +20,9 @@ const CHILDREN_CHANGED: i32 = 4;
 
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
-    /// For the data and the existence of a node.
+    /// Watches of the data and the existence of a node.
     data: BTreeSet<String>,
-    /// For the list of its children.
+    /// Watches of the list of a node's children.
     children: BTreeSet<String>,
 }
 
@@ -41,13 +41,13 @@ impl Watches {
             Change::Created(path) => (CREATED, path, self.data.remove(path)),
             Change::Data(path) => (DATA_CHANGED, path, self.data.remove(path)),
             Change::Children(path) => (CHILDREN_CHANGED, path, self.children.remove(path)),
-            // Who watches both is told once.
+            // A session that watches both is notified once.
             Change::Deleted(path) => (DELETED, path, self.data.remove(path) | self.children.remove(path)),
         };
         fires.then(|| Event { kind, path: path.clone() })
     }
 
-    /// Sets again what a client watched on another connection, or tells what it missed since `zxid`.
+    /// Sets again the watches of another connection, or reports what was missed since `zxid`.
     pub(crate) fn resume(&mut self, tree: &Tree, zxid: i64, lists: &[Vec<String>]) -> Vec<Event> {
         let [data, absent, children, ..] = lists else { return Vec::new() };
         let mut missed = Vec::new();
@@ -74,7 +74,7 @@ impl Watches {
         missed
     }
 
-    /// Forgets the watches at a path: of children (1), of data (2) or any (3).
+    /// Removes the watches at a path: of children (1), of data (2) or any (3).
     pub(crate) fn remove(&mut self, path: &str, kind: i32) -> Result<(), Code> {
         let removed = match kind {
             1 => self.children.remove(path),
@@ -92,7 +92,7 @@ mod tests {
     use crate::tree::{Kind, Stamp};
 
     #[test]
-    fn a_watch_fires_once_and_what_was_missed_is_told() {
+    fn a_watch_fires_once_and_missed_changes_are_reported() {
         let (mut tree, mut changes) = (Tree::new(), Vec::new());
         let at = |zxid| Stamp { zxid, wall_ms: 0 };
         tree.create("/a", b"", Kind::Persistent, false, at(1), &mut changes).expect("created");

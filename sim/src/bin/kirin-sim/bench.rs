@@ -1,4 +1,4 @@
-//! How fast the simulator is, on one core: the figures of the README.
+//! Measures the speed of the simulator on one core.
 
 use std::fs;
 use std::time::Instant;
@@ -25,7 +25,7 @@ fn print(what: &str, simulated: Span, events: u64, started: Instant) {
     println!("{what:<52} {times:>14.0} {:>16.0} {:>6} MiB", events as f64 / took, memory_mib());
 }
 
-/// One core, the judge watching.
+/// Runs five nodes on one core, with the judge.
 fn five_nodes(what: &str, span: Span, with_jobs: bool) {
     let mut world = World::new(Setup { slots: 30, limits: vec![1_000], ..Setup::of(5) }, None);
     let started = Instant::now();
@@ -40,7 +40,7 @@ fn five_nodes(what: &str, span: Span, with_jobs: bool) {
     print(what, world.now(), world.events(), started);
 }
 
-/// What a hunt does: clusters of two to six nodes under faults.
+/// Runs what a hunt runs: clusters of two to six nodes under faults.
 fn seeds(count: u64) {
     let started = Instant::now();
     let (mut simulated, mut events) = (Span::ZERO, 0);
@@ -53,7 +53,7 @@ fn seeds(count: u64) {
     print(&format!("{count} seeds of the swarm ({rate:.0} seeds/s)"), simulated, events, started);
 }
 
-/// Many nodes that start one after the other, then many jobs, first long ones and then short ones.
+/// Many nodes start one after the other; then there are many jobs, first long ones and then short ones.
 fn many(nodes: u32, jobs: u32) {
     let started = Instant::now();
     let mut world = World::new(Setup { slots: 30, limits: vec![nodes * 30], ..Setup::of(nodes) }, None);
@@ -74,7 +74,7 @@ fn many(nodes: u32, jobs: u32) {
     }
 }
 
-/// Posts so many jobs like that, so many a second, and waits until all are over.
+/// Posts this many jobs at this rate, and waits until all have ended.
 fn post(world: &mut World, jobs: u32, per_second: u32, work: &Work) {
     let mut posted = 0;
     while posted < jobs {
@@ -95,7 +95,7 @@ fn held(world: &World) {
     }
 }
 
-/// The most memory that this process has had so far.
+/// The peak memory of this process so far.
 fn memory_mib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,4 +1,4 @@
-//! `kirin-sim`: runs seeds, shrinks what fails, prints how to repeat it, draws it.
+//! `kirin-sim`: runs seeds, shrinks failures, prints how to repeat them, and draws them.
 
 #![expect(clippy::disallowed_methods, reason = "seeds per second are counted on the real clock")]
 
@@ -14,17 +14,17 @@ use kirin_core::Span;
 use kirin_sim::hunt::{self, Hunt, Tally};
 use kirin_sim::rule::Rule;
 use kirin_sim::search::Script;
-use kirin_sim::{Plant, Profile, Violation, explain, plant, say, table};
+use kirin_sim::{Plant, Profile, Violation, describe, explain, plant, table};
 
 mod bench;
 mod options;
 
 use options::{Command, Many, One, Reach, Source};
 
-/// Over so many seeds every situation must occur.
+/// Over this many seeds, every situation must occur.
 const SEEDS_ENOUGH: u64 = 2_000;
 
-/// Where the table of planted bugs stands.
+/// The file with the table of planted bugs.
 const PLANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/PLANTS.md");
 
 fn main() -> ExitCode {
@@ -84,7 +84,7 @@ fn run_one(one: &One) -> Result<bool, String> {
         let (_, lines, sights) = script.trace(one.plant);
         for line in lines.iter().skip(lines.len().saturating_sub(one.tail)) {
             let (s, us) = (line.at / 1_000_000, line.at % 1_000_000);
-            println!("{s:>6}.{us:06} {} {}", line.host, say::effect(&line.effect));
+            println!("{s:>6}.{us:06} {} {}", line.host, describe::effect(&line.effect));
         }
         sights.iter().for_each(|sight| println!("{sight}"));
     }
@@ -106,7 +106,7 @@ fn run_one(one: &One) -> Result<bool, String> {
     Ok(false)
 }
 
-/// Draws a run; it need not be one in which every rule holds.
+/// Draws a run. It may violate a rule.
 fn draw(one: &One, out: &Path) -> Result<bool, String> {
     let script = script(&one.source, one.profile)?;
     let mut picture = quietly(|| explain::picture(&script, one.plant));
@@ -124,7 +124,7 @@ fn draw(one: &One, out: &Path) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Writes a run as a table; it need not be one in which every rule holds.
+/// Writes a run as a table. It may violate a rule.
 #[cfg(feature = "traces")]
 fn trace(one: &One, out: &Path) -> Result<bool, String> {
     let script = script(&one.source, one.profile)?;
@@ -137,7 +137,7 @@ fn trace(one: &One, out: &Path) -> Result<bool, String> {
     }
     let file = out.display();
     println!(
-        "{file}: ask it in SQL, for example: kirin table add run {file}; kirin sql \"SELECT name, COUNT(*) FROM run GROUP BY name\""
+        "{file}: query it with SQL, for example: kirin table add run {file}; kirin sql \"SELECT name, COUNT(*) FROM run GROUP BY name\""
     );
     Ok(true)
 }
@@ -147,13 +147,13 @@ fn trace(_: &One, _: &Path) -> Result<bool, String> {
     Err("built without the feature \"traces\": cargo run -rp kirin-sim -F traces -- trace …".to_owned())
 }
 
-/// The options that say how a run is different.
+/// The options that change a run.
 fn with(plant: Option<Plant>, profile: Profile) -> String {
     let plant = plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
     if profile == Profile::Swarm { plant } else { format!("{plant} --profile {profile}") }
 }
 
-/// The options that name a run.
+/// The options that identify a run.
 fn again(source: &Source) -> String {
     match source {
         Source::Seed(seed) => format!("--seed {seed}"),
@@ -176,7 +176,7 @@ fn exhaust(search: &options::Search) -> Result<bool, String> {
     );
     let explored = world.explore(search.threads, |so_far| {
         println!(
-            "depth {:>2}: {:>10} states, {:>11} ways, {:.1} s",
+            "depth {:>2}: {:>10} states, {:>11} transitions, {:.1} s",
             so_far.depth,
             so_far.states,
             so_far.ways,
@@ -222,7 +222,7 @@ fn run_many(many: &Many) -> Result<bool, String> {
     Ok(false)
 }
 
-/// A rule that was never put to the test has not held: over many seeds of the swarm every situation must have occurred.
+/// A rule that was never tested has not held: over many seeds of the swarm, every situation must have occurred.
 fn was_put_to_the_test(tally: &Tally, many: &Many) -> bool {
     if many.profile != Profile::Swarm || many.plant.is_some() || tally.seeds < SEEDS_ENOUGH {
         return true;
@@ -234,7 +234,7 @@ fn was_put_to_the_test(tally: &Tally, many: &Many) -> bool {
     untested.is_empty()
 }
 
-/// Looks for every planted bug, and writes the table if that is wanted.
+/// Searches for every planted bug. Writes the table if requested.
 fn look_for_plants(write: bool, threads: usize) -> Result<bool, String> {
     let started = Instant::now();
     let seeds = quietly(|| table::seeds(threads));
@@ -244,7 +244,7 @@ fn look_for_plants(write: bool, threads: usize) -> Result<bool, String> {
         println!("{:<24} {:<24} {seed}", planting.name, planting.rule);
     }
     let took = started.elapsed().as_secs_f64();
-    println!("{} planted bugs looked for within {} seeds in {took:.1} s", Plant::ALL.len(), table::SEEDS_MAX);
+    println!("searched for {} planted bugs within {} seeds in {took:.1} s", Plant::ALL.len(), table::SEEDS_MAX);
     if seeds.values().any(Option::is_none) {
         return Ok(false);
     }
@@ -255,14 +255,14 @@ fn look_for_plants(write: bool, threads: usize) -> Result<bool, String> {
     Ok(true)
 }
 
-/// A seed that no hunt before began at.
+/// A seed from the clock, so that each hunt begins elsewhere.
 fn seed_of_the_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs() * 1_000_000
 }
 
 fn report(tally: &Tally, took: Duration) {
-    println!("{:>10} {:>12}  {:<20}", "runs", "times", "what occurred");
+    println!("{:>10} {:>12}  {:<20}", "runs", "times", "situation");
     for (what, occurred) in &tally.occurred {
         println!("{:>10} {:>12}  {what}", occurred.runs, occurred.times);
     }
@@ -282,7 +282,7 @@ fn speed(tally: &Tally, took: Duration) -> String {
     )
 }
 
-/// How far it is, on one line of a terminal that is written again and again, or now and then elsewhere.
+/// Shows the progress: on one updated line of a terminal, or as occasional lines elsewhere.
 struct Progress {
     started: Instant,
     reach: Reach,
@@ -325,7 +325,7 @@ impl Progress {
 
 // --- failures ---
 
-/// The three lines: what broke and when, how to repeat it, and the least that still breaks it.
+/// Prints three lines: the violation, the command that repeats it, and the smallest script that still has it.
 fn failed(
     script: &Script,
     violation: &Violation,
@@ -354,7 +354,7 @@ fn failed(
     })
 }
 
-/// Panics of the runs in between say nothing: the one that counts has been told.
+/// Suppresses panic messages of intermediate runs. The relevant panic has been reported.
 fn quietly<T>(work: impl FnOnce() -> T) -> T {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -372,7 +372,7 @@ fn write_acts(path: &PathBuf, script: &Script, violation: &Violation, with: &str
     wrote.map_err(|e| format!("{}: {e}; --failures names another folder", path.display()))
 }
 
-/// A span as people say it.
+/// Formats a span for people.
 fn long(span: Span) -> String {
     let seconds = span.micros() / 1_000_000;
     match seconds {

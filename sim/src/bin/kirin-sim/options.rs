@@ -1,57 +1,57 @@
-//! The command line, parsed by hand: the simulator has no dependency but the core.
+//! The command line, parsed by hand, so that the simulator has no further dependency.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kirin_sim::{Plant, Profile};
 
-/// What `--help` prints.
+/// The output of `--help`.
 pub(crate) const HELP: &str = "\
-kirin-sim runs simulated clusters of the real core under faults, and judges every event.
+kirin-sim simulates clusters of the real core under faults, and checks every event.
 
 Usage:
   kirin-sim [--seeds N | --hunt TIME] [--from S] [--plant NAME]   many runs, each drawn from its seed
-  kirin-sim plants [--write]                                      look for every planted bug
+  kirin-sim plants [--write]                                      search for every planted bug
   kirin-sim (--seed S | --acts FILE) [--plant NAME] [--tail N]    one run
-  kirin-sim explain (--seed S | --acts FILE) [-o FILE.html]       a picture of one run
-  kirin-sim trace (--seed S | --acts FILE) [-o FILE.parquet]      one run as a table, to be asked in SQL
-  kirin-sim exhaustive [--nodes N] [--depth N] [--plant NAME]     every run of a small world
-  kirin-sim bench [--quick]                                       how fast it is
+  kirin-sim explain (--seed S | --acts FILE) [-o FILE.html]       draw one run
+  kirin-sim trace (--seed S | --acts FILE) [-o FILE.parquet]      write one run as a table for SQL
+  kirin-sim exhaustive [--nodes N] [--depth N] [--plant NAME]     explore every run of a small world
+  kirin-sim bench [--quick]                                       measure the speed
 
 Many runs:
-  --seeds N      so many seeds (1000)
-  --hunt TIME    as many as fit in that time, like 30s, 10m or 2h; begins at a seed drawn from the clock
+  --seeds N      the number of seeds (1000)
+  --hunt TIME    run seeds for a time such as 30s, 10m or 2h; the first seed is drawn from the clock
   --from S       the first seed (1)
-  --threads N    so many at once (all cores)
-  --failures DIR where the act file of a failure is written (target/kirin-sim)
+  --threads N    the number of concurrent runs (all cores)
+  --failures DIR the directory for the act file of a failure (target/kirin-sim)
 
 One run:
-  --seed S       the run that a seed stands for
-  --acts FILE    the run that is written in an act file
-  --tail N       print its last N orders
-  --shrink       if it fails, look for the smallest act file that does
-  -o FILE        where the picture (run.html) or the table (run.parquet) is written
+  --seed S       the run of this seed
+  --acts FILE    the run in this act file
+  --tail N       print the last N effects
+  --shrink       if the run fails, search for the smallest act file that fails
+  -o FILE        the file for the picture (run.html) or the table (run.parquet)
 
 Plants:
-  --write        write the table of what was found into sim/PLANTS.md
+  --write        write the results to the table in sim/PLANTS.md
 
-Every run:
+Every run of a small world:
   --nodes N      2 or 3 nodes (2)
-  --depth N      how many events deep every order is tried (7); each more takes about five times as long
-  --faults N     at most so many faults in one run (2)
+  --depth N      explore every order of up to N events (7); each further event takes about five times as long
+  --faults N     the maximum number of faults in one run (2)
 
 All:
-  --profile P    which faults there may be: swarm, or one kind of them; `--profile list` names them
-  --plant NAME   break a rule on purpose, to see it found; `--plant list` names them
-  --quick        bench: smaller worlds, for a first impression
-  -h, --help     this text
+  --profile P    the possible faults: swarm, or one kind of faults; `--profile list` lists the profiles
+  --plant NAME   break a rule on purpose, to see it found; `--plant list` lists the plants
+  --quick        bench: use smaller worlds
+  -h, --help     print this help
 
-A seed is a run: the same seed prints the same digest on every machine. A failure prints three lines: what broke and when,
-the command that repeats it, and the act file, shrunk to the least that still fails.
-Status: 0 all rules held, 1 one did not, 2 the command line or a file can't be read.
+A seed is a run: the same seed prints the same digest on every machine. A failure prints three lines: the violation with its
+time, the command that repeats the run, and the act file, shrunk to the smallest that still fails.
+Exit status: 0 all rules held, 1 a rule was violated, 2 invalid command line or unreadable file.
 ";
 
-/// What is to be done.
+/// The requested command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Help,
@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Bench { quick: bool },
 }
 
-/// Many runs.
+/// The options for many runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Many {
     pub(crate) from: Option<u64>,
@@ -77,14 +77,14 @@ pub(crate) struct Many {
     pub(crate) failures: PathBuf,
 }
 
-/// How long many runs go on.
+/// When many runs end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     Seeds(u64),
     Time(Duration),
 }
 
-/// Every run of a small world.
+/// The options for an exploration of a small world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Search {
     pub(crate) nodes: u32,
@@ -94,7 +94,7 @@ pub(crate) struct Search {
     pub(crate) threads: usize,
 }
 
-/// One run.
+/// The options for one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct One {
     pub(crate) source: Source,
@@ -105,7 +105,7 @@ pub(crate) struct One {
     pub(crate) failures: PathBuf,
 }
 
-/// Where a run comes from.
+/// The source of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Seed(u64),
@@ -132,11 +132,11 @@ struct Given {
     nodes: Option<u32>,
     faults: Option<u8>,
     quick: bool,
-    /// The names of the options that were given, to refuse those that have no meaning here.
+    /// The names of the given options, to refuse those that do not apply.
     names: Vec<String>,
 }
 
-/// Reads the words after the program's name.
+/// Parses the arguments.
 pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut given = Given::default();
     let mut words = words.into_iter();
@@ -153,15 +153,15 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, 
         match name.as_str() {
             "-h" | "--help" | "help" => return Ok(Command::Help),
             "--seeds" => given.seeds = Some(number(&name, &value("a number of seeds")?)?),
-            "--hunt" => given.hunt = Some(time(&value("a time like 10m")?)?),
+            "--hunt" => given.hunt = Some(time(&value("a time such as 10m")?)?),
             "--from" => given.from = Some(number(&name, &value("a seed")?)?),
             "--seed" => given.seed = Some(number(&name, &value("a seed")?)?),
             "--acts" => given.acts = Some(value("an act file")?.into()),
-            "--plant" => match value("the name of a plant; `--plant list` names them")?.as_str() {
+            "--plant" => match value("the name of a plant; `--plant list` lists them")?.as_str() {
                 "list" => return Ok(Command::ListPlants),
                 other => given.plant = Some(plant(other)?),
             },
-            "--profile" => match value("the name of a profile; `--profile list` names them")?.as_str() {
+            "--profile" => match value("the name of a profile; `--profile list` lists them")?.as_str() {
                 "list" => return Ok(Command::ListProfiles),
                 other => given.profile = profile(other)?,
             },
@@ -169,7 +169,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, 
             "--threads" | "--jobs" => {
                 given.threads = Some(number(&name, &value("a number of threads")?)?.max(1) as usize)
             }
-            "--tail" => given.tail = Some(number(&name, &value("a number of orders")?)? as usize),
+            "--tail" => given.tail = Some(number(&name, &value("a number of effects")?)? as usize),
             "--failures" => given.failures = Some(value("a folder")?.into()),
             "-o" | "--out" => given.out = Some(value("a file")?.into()),
             "--depth" => given.depth = Some(number(&name, &value("a number of events")?)? as usize),
@@ -180,7 +180,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, 
             verb @ ("explain" | "trace" | "exhaustive" | "bench" | "plants") if given.verb.is_none() => {
                 given.verb = Some(verb.to_owned())
             }
-            other => return Err(format!("\"{other}\" is no option of kirin-sim; see kirin-sim --help")),
+            other => return Err(format!("unknown option \"{other}\"; see kirin-sim --help")),
         }
         given.names.push(name);
     }
@@ -203,7 +203,7 @@ impl Given {
         let stranger = self.names.iter().find(|name| **name != verb && !known.contains(&name.as_str()));
         if let Some(stranger) = stranger {
             let place = if verb.is_empty() { "here".to_owned() } else { format!("with {verb}") };
-            return Err(format!("{stranger} has no meaning {place}; possible are {}", known.join(", ")));
+            return Err(format!("{stranger} does not apply {place}; possible options: {}", known.join(", ")));
         }
         let threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         Ok(match verb.as_str() {
@@ -227,7 +227,9 @@ impl Given {
             _ if self.seed.is_some() || self.acts.is_some() => Command::One(self.one()?),
             _ => {
                 let reach = match (self.seeds, self.hunt) {
-                    (Some(_), Some(_)) => return Err("--seeds and --hunt exclude each other: give one".to_owned()),
+                    (Some(_), Some(_)) => {
+                        return Err("--seeds and --hunt cannot be combined; give one of them".to_owned());
+                    }
                     (None, Some(time)) => Reach::Time(time),
                     (seeds, None) => Reach::Seeds(seeds.unwrap_or(1000)),
                 };
@@ -241,8 +243,8 @@ impl Given {
         let source = match (self.seed, self.acts.clone()) {
             (Some(seed), None) => Source::Seed(seed),
             (None, Some(path)) => Source::Acts(path),
-            (None, None) => return Err("which run? Give --seed S or --acts FILE".to_owned()),
-            (Some(_), Some(_)) => return Err("--seed and --acts exclude each other: give one".to_owned()),
+            (None, None) => return Err("no run was given; give --seed S or --acts FILE".to_owned()),
+            (Some(_), Some(_)) => return Err("--seed and --acts cannot be combined; give one of them".to_owned()),
         };
         let (plant, profile, tail, shrink) = (self.plant, self.profile, self.tail.unwrap_or(0), self.shrink);
         Ok(One { source, plant, profile, tail, shrink, failures: self.failures() })
@@ -262,7 +264,7 @@ fn number(name: &str, word: &str) -> Result<u64, String> {
 }
 
 fn profile(name: &str) -> Result<Profile, String> {
-    Profile::from_name(name).ok_or_else(|| format!("there is no profile \"{name}\"; `--profile list` names them all"))
+    Profile::from_name(name).ok_or_else(|| format!("unknown profile \"{name}\"; `--profile list` lists them"))
 }
 
 fn plant(name: &str) -> Result<Plant, String> {
@@ -270,11 +272,11 @@ fn plant(name: &str) -> Result<Plant, String> {
         let nearest = kirin_sim::plant::names().min_by_key(|known| distance(known, name));
         let nearest = nearest.filter(|known| distance(known, name) <= 4);
         let meant = nearest.map(|known| format!(" did you mean \"{known}\"?")).unwrap_or_default();
-        format!("there is no plant \"{name}\";{meant} `--plant list` names them all")
+        format!("unknown plant \"{name}\";{meant} `--plant list` lists them")
     })
 }
 
-/// How many letters must be changed, added or dropped to make the one word of the other (Levenshtein, 1965).
+/// The number of characters to change, add or drop to turn one word into the other (Levenshtein, 1965).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -289,7 +291,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 fn time(word: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{word}\" is no time; write 30s, 10m or 2h");
+    let wrong = || format!("\"{word}\" is not a time; write 30s, 10m or 2h");
     let digits = word.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let n: u64 = word[..digits].parse().map_err(|_| wrong())?;
     let seconds = match &word[digits..] {
@@ -310,33 +312,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_has_a_default() {
-        let Ok(Command::Many(many)) = read("") else { panic!("nothing said means many runs") };
+    fn missing_options_have_defaults() {
+        let Ok(Command::Many(many)) = read("") else { panic!("no arguments mean many runs") };
         assert_eq!((many.from, many.reach), (None, Reach::Seeds(1000)));
         assert!(many.threads >= 1);
         let Ok(Command::Explain { one, out }) = read("explain --seed=7 --plant take-not-fenced") else {
-            panic!("a picture is wanted")
+            panic!("expected a picture")
         };
         assert_eq!((one.source, out), (Source::Seed(7), PathBuf::from("run.html")));
         assert_eq!(one.plant, Plant::from_name("take-not-fenced"));
-        let Ok(Command::Many(many)) = read("--hunt 10m --from 3") else { panic!("a hunt is wanted") };
+        let Ok(Command::Many(many)) = read("--hunt 10m --from 3") else { panic!("expected a hunt") };
         assert_eq!((many.from, many.reach), (Some(3), Reach::Time(Duration::from_secs(600))));
     }
 
     #[test]
-    fn a_wrong_line_says_what_to_do() {
+    fn an_error_says_what_to_do() {
         for (line, says) in [
             ("--seeds many", "--seeds needs a number, not \"many\""),
             ("--seeds", "--seeds needs a number of seeds"),
             ("--hunt 10", "write 30s, 10m or 2h"),
-            ("--seeds 3 --hunt 1m", "exclude each other"),
-            ("--seed 3 --from 4", "--from has no meaning here; possible are --seed"),
+            ("--seeds 3 --hunt 1m", "cannot be combined"),
+            ("--seed 3 --from 4", "--from does not apply here; possible options: --seed"),
             ("--sed 3", "see kirin-sim --help"),
             ("--plant take-not-fence --seed 1", "did you mean \"take-not-fenced\"?"),
-            ("explain", "Give --seed S or --acts FILE"),
-            ("--profile storms", "`--profile list` names them all"),
-            ("plants --seed 3", "--seed has no meaning with plants"),
-            ("bench --depth 3", "--depth has no meaning with bench"),
+            ("explain", "give --seed S or --acts FILE"),
+            ("--profile storms", "`--profile list` lists them"),
+            ("plants --seed 3", "--seed does not apply with plants"),
+            ("bench --depth 3", "--depth does not apply with bench"),
         ] {
             let told = read(line).expect_err(line);
             assert!(told.contains(says), "{line}: {told}");

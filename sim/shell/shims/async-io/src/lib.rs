@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that fires once or again and again.
+/// A timer that fires once or periodically.
 #[derive(Debug)]
 pub struct Timer {
     /// The next moment at which it fires.
@@ -32,7 +32,7 @@ impl Timer {
         Self { when: Some(when), ..Self::never() }
     }
 
-    /// Fires every so often.
+    /// Fires periodically.
     pub fn interval(period: Duration) -> Self {
         Self { period, ..Self::after(period) }
     }
@@ -41,7 +41,7 @@ impl Timer {
 impl Future for Timer {
     type Output = Instant;
 
-    /// Tells the moment for which it was set, like the original; the next one of an interval follows from it.
+    /// Returns the moment for which it was set, like the original. The next moment of an interval is derived from it.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
         let this = self.get_mut();
         let Some(when) = this.when else { return Poll::Pending };

@@ -16,7 +16,7 @@ impl TcpStream {
     /// Connects to the first address that answers.
     ///
     /// # Errors
-    /// As TCP has them.
+    /// The errors of TCP.
     pub async fn connect(to: impl ToSocketAddrs) -> io::Result<Self> {
         tokio::net::TcpStream::connect(to).await.map(Self)
     }
@@ -31,7 +31,7 @@ impl AsyncRead for TcpStream {
 }
 
 impl AsyncWrite for TcpStream {
-    /// A kernel sends what is written; madsim only what is flushed.
+    /// A kernel sends written data at once; madsim sends only flushed data.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.0).poll_write(cx, from))?;
         ready!(Pin::new(&mut self.0).poll_flush(cx))?;

@@ -1,6 +1,6 @@
-//! `async-select` for simulations: branches are always tried in the order in which they are written.
+//! `async-select` for simulations: branches are always polled in the order in which they are written.
 //!
-//! The original begins with a branch that follows from the address of the future, which differs between two runs of one
+//! The original starts with a branch that depends on the address of the future, which differs between two runs of a
 //! program. The macros themselves are the original's.
 
 /// Waits for the first of several futures, trying them in order; see the original.

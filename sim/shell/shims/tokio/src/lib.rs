@@ -1,7 +1,8 @@
-//! madsim's tokio under tokio's name, with a network that is not kinder than a real one.
+//! madsim's tokio under tokio's name, with a more realistic network.
 //!
-//! Everything is `madsim-tokio`'s but [`net`]: madsim refuses a connection at once over a link that is cut, and tells of a
-//! process's end right through it. To a cluster that takes a refused connection for evidence of death, that is another world.
+//! Everything except [`net`] comes from `madsim-tokio`. madsim refuses a connection over a cut link at once, and
+//! reports the end of a process even over a cut link. That is too kind for a cluster that takes a refused connection as
+//! evidence of death.
 
 #[cfg(not(madsim))]
 compile_error!("run Cargo in sim/shell, where .cargo/config.toml sets the cfg madsim");

@@ -2,13 +2,12 @@
 //!
 //! Over a link that is cut, in whichever direction, nothing arrives and nothing fails:
 //!
-//! - a connection that is asked for hangs; it is asked for again after 1, 2, 4 … seconds, as by Linux, and given up after
-//!   two minutes;
-//! - what is written arrives when the link is mended (madsim tries again at growing intervals, as TCP does);
-//! - the end of the process at the other end is not heard of before the link is mended.
+//! - a new connection hangs; it is retried after 1, 2, 4 … seconds, like on Linux, and times out after two minutes;
+//! - data arrives when the link is mended (madsim retries at growing intervals, as TCP does);
+//! - the end of the process at the other end is not noticed before the link is mended.
 //!
-//! A connection to an address where no process listens is refused: the host's kernel does that. So a host that is gone, and
-//! not its process alone, is one whose process is killed *and* whose links are cut.
+//! A connection to an address where no process listens is refused by the host's kernel. To simulate the loss of a whole
+//! host, kill its process *and* cut its links.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,11 +22,11 @@ pub use madsim::net::{ToSocketAddrs, lookup_host};
 
 pub mod links;
 
-/// The first pause before a connection is asked for again.
+/// The first pause before a connection is retried.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How often it is asked for: Linux's `tcp_syn_retries`, and once.
+/// The number of attempts: one, plus Linux's `tcp_syn_retries`.
 const ASKED: u32 = 7;
-/// How often an end that is not heard of yet is looked for.
+/// The interval at which an end behind a cut link is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A connection.
@@ -36,7 +35,7 @@ pub struct TcpStream {
     inner: madsim::net::TcpStream,
     local: IpAddr,
     peer: IpAddr,
-    /// The other end is gone, and the news of it is under way.
+    /// The other end is gone, and the notification is delayed.
     unheard: Option<Pin<Box<Sleep>>>,
 }
 
@@ -44,7 +43,7 @@ impl TcpStream {
     /// Connects to the first address that answers.
     ///
     /// # Errors
-    /// `ConnectionRefused` if no process listens there, `TimedOut` if nothing was heard in two minutes.
+    /// `ConnectionRefused` if no process listens there, `TimedOut` if there was no answer within two minutes.
     pub async fn connect<A: ToSocketAddrs>(to: A) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address");
         for to in lookup_host(to).await? {
@@ -81,7 +80,7 @@ impl TcpStream {
         Ok(Self { inner, local, peer, unheard: None })
     }
 
-    /// Has no effect: nothing is held back.
+    /// Has no effect: writes are never delayed.
     ///
     /// # Errors
     /// None.
@@ -131,7 +130,7 @@ impl AsyncWrite for TcpStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match ready!(Pin::new(&mut self.inner).poll_flush(cx)) {
-            // The kernel keeps what it can't send.
+            // The kernel keeps data that it cannot send.
             Err(_) if !links::both_ways(self.local, self.peer) => Poll::Ready(Ok(())),
             done => Poll::Ready(done),
         }
@@ -150,7 +149,7 @@ impl TcpListener {
     /// Listens at an address.
     ///
     /// # Errors
-    /// If it is taken, or not this host's.
+    /// If the address is in use, or does not belong to this host.
     pub async fn bind<A: ToSocketAddrs>(at: A) -> io::Result<Self> {
         madsim::net::TcpListener::bind(at).await.map(Self)
     }
@@ -164,7 +163,7 @@ impl TcpListener {
         Ok((TcpStream::over(stream)?, peer))
     }
 
-    /// Where it listens.
+    /// The address of the listener.
     ///
     /// # Errors
     /// None.

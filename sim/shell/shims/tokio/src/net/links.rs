@@ -1,4 +1,4 @@
-//! Which links between hosts are cut. One simulation runs on one thread, and the state is that thread's.
+//! The links between hosts, and which of them are cut. A simulation runs on one thread, and this is thread-local state.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,18 +14,18 @@ thread_local! {
 #[derive(Default)]
 struct Links {
     hosts: BTreeMap<NodeId, IpAddr>,
-    /// From whom to whom nothing arrives.
+    /// Pairs of hosts where nothing from the first reaches the second.
     cut: BTreeSet<(IpAddr, IpAddr)>,
-    /// How many connections were made.
+    /// The number of connections made.
     made: u64,
 }
 
-/// Says which address a host has. Links of a host that is not known can't be cut.
+/// Registers the address of a host. Links of an unregistered host cannot be cut.
 pub fn know(host: NodeId, address: IpAddr) {
     LINKS.with_borrow_mut(|links| links.hosts.insert(host, address));
 }
 
-/// From here on nothing that `from` sends arrives at `to`.
+/// Cuts a link: nothing that `from` sends reaches `to`.
 pub fn cut(from: IpAddr, to: IpAddr) {
     if LINKS.with_borrow_mut(|links| links.cut.insert((from, to)))
         && let (Some(from), Some(to)) = (host(from), host(to))
@@ -50,7 +50,7 @@ pub fn mend_all() {
     }
 }
 
-/// How many connections were made so far.
+/// The number of connections made so far.
 pub fn made() -> u64 {
     LINKS.with_borrow(|links| links.made)
 }
@@ -59,7 +59,7 @@ pub(super) fn make() {
     LINKS.with_borrow_mut(|links| links.made += 1);
 }
 
-/// Does nothing that `from` sends arrive at `to`?
+/// Whether the link from `from` to `to` is cut.
 pub fn is_cut(from: IpAddr, to: IpAddr) -> bool {
     LINKS.with_borrow(|links| links.cut.contains(&(from, to)))
 }
@@ -68,7 +68,7 @@ pub(super) fn both_ways(one: IpAddr, other: IpAddr) -> bool {
     !is_cut(one, other) && !is_cut(other, one)
 }
 
-/// The address of the host on which this runs.
+/// The address of the current host.
 pub(super) fn here() -> Option<IpAddr> {
     LINKS.with_borrow(|links| links.hosts.get(&madsim::plugin::node()).copied())
 }

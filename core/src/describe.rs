@@ -1,4 +1,4 @@
-//! Facts and orders in a few words each, for people: transcripts, replays.
+//! Describes events and effects in a few words each, for transcripts and replays.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -9,7 +9,7 @@ use crate::ask::{Fence, Target};
 use crate::effect::Nudge;
 use crate::{Answer, Ask, Effect, Event, JobRow, Note, Span};
 
-/// One fact in one line.
+/// Describes an event in one line.
 pub fn event(event: &Event) -> String {
     match event {
         Event::Woke => "time passed".to_owned(),
@@ -36,7 +36,7 @@ pub fn event(event: &Event) -> String {
     }
 }
 
-/// One answer in one line.
+/// Describes an answer in one line.
 pub fn answer(answer: &Answer) -> String {
     match answer {
         Answer::Jobs(jobs) if jobs.len() > 8 => format!("{} jobs", jobs.len()),
@@ -49,7 +49,7 @@ pub fn answer(answer: &Answer) -> String {
     }
 }
 
-/// One order in one line.
+/// Describes an effect in one line.
 pub fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Ask { ask: it, .. } => ask(it),
@@ -90,7 +90,7 @@ fn rows(rows: &[JobRow]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// One request in one line.
+/// Describes a request in one line.
 pub fn ask(ask: &Ask) -> String {
     match ask {
         Ask::Join { role, slots, .. } => format!("ask to join as {role:?} with {slots} slots"),
@@ -160,13 +160,13 @@ mod tests {
     use crate::{AskId, JobState, Member, NodeId};
 
     #[test]
-    fn orders_are_one_line_each() {
+    fn each_effect_is_described_in_one_line() {
         let (by, at) = (Member::new(2, 1).expect("incarnation 1"), Fence { job: JobId(7), epoch: Epoch(4) });
         let claim = Ask::Claim { target: Target::Project(ProjectId(3)), epoch: Epoch(1), by, force: true };
         assert_eq!(effect(&Effect::Ask { id: AskId(1), ask: claim }), "ask to claim p3 after 1, by force");
         assert_eq!(effect(&Effect::Resign(Target::Leader)), "resign leader");
         assert_eq!(effect(&Effect::Begin { fence: at, step: 2 }), "begin job7@4 at step 2");
-        let found = crate::effect::Found {
+        let found = crate::failure::Found {
             evidence: crate::Evidence::Exited,
             confirmed: Span::from_millis(1),
             fenced: Span::from_millis(2),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_one_line_each() {
+    fn each_event_is_described_in_one_line() {
         let member = Member::new(2, 1).expect("incarnation 1");
         let row = JobRow {
             id: JobId(7),
@@ -202,10 +202,6 @@ mod tests {
         assert_eq!(answered(Answer::Refused), "answer 3: refused");
         assert_eq!(answered(Answer::Jobs([row].to_vec())), "answer 3: jobs: job7@4 PENDING on n2");
         assert_eq!(answered(Answer::Jobs([row; 9].to_vec())), "answer 3: 9 jobs");
-        assert_eq!(
-            answered(Answer::Jobs([row; 8].to_vec())).matches("job7@4").count(),
-            8,
-            "few enough to be told apart"
-        );
+        assert_eq!(answered(Answer::Jobs([row; 8].to_vec())).matches("job7@4").count(), 8, "few enough to list them");
     }
 }

@@ -1,23 +1,23 @@
-//! Carrying out the core's orders, by the rules of the production shell.
+//! Carries out the core's effects, by the rules of the production shell.
 
 use kirin_core::ask::Fence;
 use kirin_core::effect::Nudge;
 use kirin_core::event::{End, Met};
 use kirin_core::{Answer, Ask, AskId, Effect, Event, Member, Outcome};
 
-use super::{Coming, World, host_of};
+use super::{Upcoming, World, host_of};
 use crate::act::{Host, Outage};
 use crate::host::Run;
 use crate::judge::Scene;
 use crate::plant::Plant;
 use crate::world::scene;
 
-/// How long a connection is tried before nobody answers.
+/// The timeout of a connection attempt.
 const PROBE_US: u64 = 1_000_000;
-/// What a planted bug counts: it outlives the run.
+/// A counter for a planted bug. It outlives the run.
 static AMBIENT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
-/// How soon a broken link is tried again.
+/// The pause before a broken link is opened again.
 const RELINK_US: u64 = 1_000_000;
 
 impl World {
@@ -30,7 +30,7 @@ impl World {
             Effect::Watch(members) => self.watch(host, boot, members),
             Effect::Probe(member) => {
                 let at = self.now + self.link_way();
-                self.schedule(at, Coming::Knock { host, boot, at: member });
+                self.schedule(at, Upcoming::Knock { host, boot, at: member });
             }
             Effect::Nudge { to, nudge } => self.nudge(host, to, nudge),
             Effect::Exit => self.exit(host),
@@ -79,7 +79,7 @@ impl World {
         if self.dice.chance(self.weather.late_ppm) {
             let at = now + self.dice.between(1, self.weather.late_us);
             self.judge.count("late request");
-            // The shell gives up first; or it is late itself, and the core's own patience ends.
+            // Usually the shell times out first. If the shell itself is late, the core's own timeout applies.
             let mut gives_up = Some(gives_up);
             if let Some(early) = gives_up.filter(|gives_up| at > *gives_up)
                 && self.dice.chance(500_000)
@@ -87,13 +87,13 @@ impl World {
                 self.answer(host, boot, id, Answer::Unknown, early);
                 gives_up = None;
             }
-            return self.schedule(at, Coming::ToStore { host, boot, id, ask, gives_up });
+            return self.schedule(at, Upcoming::ToStore { host, boot, id, ask, gives_up });
         }
         let at = now + self.store_way();
-        self.schedule(at, Coming::ToStore { host, boot, id, ask, gives_up: Some(gives_up) });
+        self.schedule(at, Upcoming::ToStore { host, boot, id, ask, gives_up: Some(gives_up) });
     }
 
-    /// A request reaches the metastore; without `gives_up` the shell has given up already, and hears no answer.
+    /// A request reaches the metastore. Without `gives_up`, the shell has already timed out and ignores the answer.
     pub(super) fn asked(&mut self, host: Host, boot: u32, id: AskId, ask: &Ask, gives_up: Option<u64>) {
         let Some(gives_up) = gives_up else {
             if self.outage.is_none() {
@@ -104,7 +104,7 @@ impl World {
         match self.outage {
             Some(Outage::Fails) => return self.answer(host, boot, id, Answer::Failed, gives_up.min(self.now + 1_000)),
             Some(Outage::Hangs) => {
-                // It may still be carried out when the metastore moves again.
+                // It may still be executed when the outage ends.
                 if self.dice.chance(self.weather.hung_lands_ppm) {
                     self.hung.push((host, ask.clone()));
                 }
@@ -127,7 +127,7 @@ impl World {
     }
 
     fn answer(&mut self, host: Host, boot: u32, id: AskId, answer: Answer, at: u64) {
-        self.schedule(at, Coming::Fact { host, boot, event: Event::Answered { id, answer } });
+        self.schedule(at, Upcoming::Event { host, boot, event: Event::Answered { id, answer } });
     }
 
     // --- executors ---
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Works at the step, or reports the end if there is none left.
+    /// Works on the step, or reports the end if there is none left.
     fn work(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
         let Some(work) = self.works.get_mut(&fence.job) else { return };
         if work.stuck > 0 {
@@ -162,7 +162,7 @@ impl World {
         }
         let typical = if step >= work.steps { 1_000 } else { work.step.micros() };
         let at = self.now + self.dice.between(typical - typical / 4, typical + typical / 4);
-        self.schedule(at, Coming::StepDone { host, boot, fence, step });
+        self.schedule(at, Upcoming::StepDone { host, boot, fence, step });
     }
 
     pub(super) fn step_done(&mut self, host: Host, boot: u32, fence: Fence, step: u32) {
@@ -195,7 +195,7 @@ impl World {
                 let needs = work.needs;
                 let able = self.process(host, boot).is_none_or(|p| p.node.settings().can.covers(needs));
                 if outcome == Outcome::Failed && !able {
-                    self.judge.count("failed without the ability and was handed back");
+                    self.judge.count("failed without the capability and was handed back");
                 }
                 if let Some(process) = self.process_mut(host, boot) {
                     process.runs.remove(&fence);
@@ -213,15 +213,18 @@ impl World {
         match process.runs.get_mut(&fence) {
             Some(run) if ignored => {
                 run.cancelled = false;
-                self.schedule(at, Coming::Fact { host, boot, event: Event::AttemptEnded { fence, end: End::Stopped } });
+                self.schedule(
+                    at,
+                    Upcoming::Event { host, boot, event: Event::AttemptEnded { fence, end: End::Stopped } },
+                );
             }
             Some(run) => {
                 run.cancelled = true;
-                self.schedule(at, Coming::RunStopped { host, boot, fence });
+                self.schedule(at, Upcoming::RunStopped { host, boot, fence });
             }
             None => {
                 let event = Event::AttemptEnded { fence, end: End::Stopped };
-                self.schedule(self.now, Coming::Fact { host, boot, event });
+                self.schedule(self.now, Upcoming::Event { host, boot, event });
             }
         }
     }
@@ -230,15 +233,15 @@ impl World {
         let now = self.now;
         let Some(process) = self.process_mut(host, boot) else { return };
         if process.stopped.is_some() {
-            // Tried again until it moves.
-            self.schedule(now + 100_000, Coming::RunStopped { host, boot, fence });
+            // Retried until the process moves.
+            self.schedule(now + 100_000, Upcoming::RunStopped { host, boot, fence });
             return;
         }
         process.runs.remove(&fence);
         self.tell(host, boot, Event::AttemptEnded { fence, end: End::Stopped });
     }
 
-    /// How long a step of the job takes.
+    /// The duration of a step of the job.
     pub(super) fn step_us(&self, fence: Fence) -> u64 {
         self.works.get(&fence.job).map_or(0, |work| work.step.micros())
     }
@@ -248,8 +251,8 @@ impl World {
         self.store.job(fence.job).map_or(0, |row| row.steps)
     }
 
-    /// An external attempt whose process is gone presents its fence, as it was told to. It knows of nothing, and goes on
-    /// whatever it is answered.
+    /// An external attempt whose process is gone presents its fence, as instructed. It knows nothing of what happened,
+    /// and continues whatever the answer is.
     pub(super) fn orphan_step(&mut self, host: Host, fence: Fence, by: Member, step: u32) {
         let steps = self.works.get(&fence.job).map_or(0, |work| work.steps);
         let is_last = step >= steps;
@@ -259,7 +262,7 @@ impl World {
             Ask::CommitStep { fence, by, step }
         };
         if self.outage.is_some() {
-            return self.schedule(self.now + 1_000_000, Coming::OrphanStep { host, fence, by, step });
+            return self.schedule(self.now + 1_000_000, Upcoming::OrphanStep { host, fence, by, step });
         }
         match self.transact(host, &ask) {
             Answer::Done if is_last => self.judge.count("orphan finished"),
@@ -268,7 +271,7 @@ impl World {
         }
         if !is_last {
             let at = self.now + self.step_us(fence);
-            self.schedule(at, Coming::OrphanStep { host, fence, by, step: step + 1 });
+            self.schedule(at, Upcoming::OrphanStep { host, fence, by, step: step + 1 });
         }
     }
 
@@ -279,11 +282,11 @@ impl World {
         let before = core::mem::replace(&mut process.links, members.clone());
         for to in members.into_iter().filter(|m| !before.contains(m)) {
             let at = self.now + self.link_way();
-            self.schedule(at, Coming::Link { host, boot, to });
+            self.schedule(at, Upcoming::Link { host, boot, to });
         }
     }
 
-    /// A link is made, or can't be.
+    /// Opens a link, or fails to.
     pub(super) fn link(&mut self, host: Host, boot: u32, to: Member) {
         if !self.process(host, boot).is_some_and(|p| p.links.contains(&to)) {
             return;
@@ -292,11 +295,11 @@ impl World {
             return;
         }
         let (now, way) = (self.now, self.link_way());
-        self.schedule(now + way, Coming::Fact { host, boot, event: Event::Suspected(to) });
-        self.schedule(now + RELINK_US, Coming::Link { host, boot, to });
+        self.schedule(now + way, Upcoming::Event { host, boot, event: Event::Suspected(to) });
+        self.schedule(now + RELINK_US, Upcoming::Link { host, boot, to });
     }
 
-    /// Whether a connection to the member's address is accepted, by whomever.
+    /// Whether any process accepts a connection to the member's address.
     fn reaches(&self, host: Host, to: Member) -> bool {
         let peer = host_of(to.node);
         !self.is_cut(host, peer)
@@ -304,14 +307,14 @@ impl World {
             && self.machine(host).is_some_and(|m| !m.lost)
     }
 
-    /// Whether what the host says to its peer is heard there.
+    /// Whether a message from the host reaches its peer.
     fn is_told(&self, host: Host, peer: Host) -> bool {
         !self.is_cut_from(host, peer)
             && self.machine(peer).is_some_and(|m| !m.lost && m.process.is_some())
             && self.machine(host).is_some_and(|m| !m.lost)
     }
 
-    /// The links to a host break, if anybody can notice.
+    /// Breaks the links to a host, where the other end can notice.
     pub(super) fn break_links(&mut self, peer: Host, only: Option<Host>) {
         for host in self.hosts() {
             if host == peer || only.is_some_and(|only| only != host) {
@@ -323,9 +326,9 @@ impl World {
             for to in broken {
                 let (at, cut) = (self.now + self.link_way(), self.is_cut(host, peer));
                 if !cut {
-                    self.schedule(at, Coming::Fact { host, boot, event: Event::Suspected(to) });
+                    self.schedule(at, Upcoming::Event { host, boot, event: Event::Suspected(to) });
                 }
-                self.schedule(at + RELINK_US, Coming::Link { host, boot, to });
+                self.schedule(at + RELINK_US, Upcoming::Link { host, boot, to });
             }
         }
     }
@@ -342,7 +345,7 @@ impl World {
             Some(process) => process.node.me().map_or((Met::Nothing, PROBE_US), |member| (Met::Alive(member), 0)),
         };
         let at_time = self.now + after + self.link_way();
-        self.schedule(at_time, Coming::Fact { host, boot, event: Event::Probed { member: at, met } });
+        self.schedule(at_time, Upcoming::Event { host, boot, event: Event::Probed { member: at, met } });
     }
 
     fn nudge(&mut self, host: Host, to: Member, nudge: Nudge) {
@@ -356,7 +359,7 @@ impl World {
             return;
         }
         if version != other && matches!(nudge, Nudge::Orphans(_)) {
-            // Word of orphans is what the versions do not understand of each other.
+            // The two versions do not understand each other's messages about orphans.
             return self.judge.count("not understood by another version");
         }
         if self.plant == Some(Plant::AmbientChance)
@@ -371,13 +374,13 @@ impl World {
         };
         if self.dice.chance(self.weather.double_nudge_ppm) {
             let at = self.now + self.link_way() * 20;
-            self.schedule(at, Coming::Fact { host: peer, boot, event: event.clone() });
+            self.schedule(at, Upcoming::Event { host: peer, boot, event: event.clone() });
         }
         let at = self.now + self.link_way();
-        self.schedule(at, Coming::Fact { host: peer, boot, event });
+        self.schedule(at, Upcoming::Event { host: peer, boot, event });
     }
 
-    /// The process ends by itself: for everybody else that looks like a kill.
+    /// The process ends by itself. To all others this looks like a kill.
     pub(super) fn exit(&mut self, host: Host) {
         let Some(process) = self.machine_mut(host).and_then(|m| m.process.take()) else { return };
         self.serving = None;

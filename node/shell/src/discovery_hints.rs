@@ -1,7 +1,7 @@
-//! What a change in discovery means to a node: a hint, nothing more.
+//! Turns changes in discovery into hints for a node's core.
 //!
-//! Who vanished from the list of peers though the metastore calls it alive is *suspected*: the core probes it. Who appeared is
-//! a reason to read the lists again.
+//! If a peer disappears from discovery while the metastore calls it alive, it is *suspected* and the core probes it. If
+//! a peer appears, the core reads the lists again.
 
 use std::sync::Arc;
 
@@ -10,29 +10,30 @@ use kirin_core::{Event, Member};
 use kirin_discovery::{Peer, Peers};
 use tokio::sync::watch;
 
-use crate::shell::Mind;
+use crate::shell::CoreHandle;
 
-/// Who is alive, by the metastore.
+/// The living members according to the metastore.
 pub trait Roster: Send + Sync + 'static {
-    /// The living members, each with `host:port` of its API as discovery shows it; nobody if the metastore doesn't answer.
+    /// The living members, each with the `host:port` of its API as discovery shows it. Empty if the metastore does not
+    /// answer.
     fn living(&self) -> BoxFuture<'_, Vec<(Member, String)>>;
 }
 
-/// Tells a node's core of the changes, for as long as discovery works.
-pub async fn heed(mut peers: watch::Receiver<Arc<Peers>>, roster: Arc<dyn Roster>, mind: Mind) {
+/// Sends hints to a node's core for as long as discovery works.
+pub async fn send_discovery_hints(mut peers: watch::Receiver<Arc<Peers>>, roster: Arc<dyn Roster>, handle: CoreHandle) {
     let mut before: Vec<String> = Vec::new();
     while peers.changed().await.is_ok() {
         let now: Vec<String> = peers.borrow_and_update().iter().map(Peer::address).collect();
         let vanished: Vec<&String> = before.iter().filter(|address| !now.contains(address)).collect();
-        // Who only appears is in the lists, which the core reads; the roster is a question of its own to the metastore.
+        // The roster costs a query to the metastore, and is needed only if a peer has vanished.
         let living = if vanished.is_empty() { Vec::new() } else { roster.living().await };
         for vanished in vanished {
             if let Some((member, _)) = living.iter().find(|(_, address)| address == vanished) {
-                mind.tell(Event::Suspected(*member));
+                handle.tell(Event::Suspected(*member));
             }
         }
         if now.iter().any(|address| !before.contains(address)) {
-            mind.tell(Event::ListsChanged);
+            handle.tell(Event::ListsChanged);
         }
         before = now;
     }

@@ -1,4 +1,4 @@
-//! Every order of a core, and every request that leaves a node.
+//! Checks every effect of a core and every request of a node.
 
 use kirin_core::ask::Fence;
 use kirin_core::effect::Why;
@@ -12,14 +12,14 @@ use crate::host::Process;
 use crate::store::Store;
 use crate::world::host_of;
 
-/// So many requests of one node within a second are too many for the small clusters of a run.
+/// More requests than this of one node within a second are too many for the small clusters of a run.
 const ASKS_MAX: u32 = 600;
 
-/// Equal reads that may be under way at once: one for each reason to read.
+/// The maximum number of equal reads in flight: one for each reason to read.
 const READS_MAX: usize = 4;
 
 impl Judge {
-    /// An order left a core.
+    /// Checks an effect of a core.
     pub(crate) fn ordered(&mut self, scene: &Scene<'_>, host: Host, effect: &Effect) {
         if let Effect::Note(Note::TrustEnded) = effect {
             self.trust_ended = Some((host, scene.now));
@@ -41,10 +41,10 @@ impl Judge {
                 Note::SuspectsItself { .. } => "suspects itself",
             }),
             Effect::Lead { target, epoch } => {
-                self.count(if epoch.0 > 1 { "led after another" } else { "led" });
+                self.count(if epoch.0 > 1 { "led after another member" } else { "led" });
                 let Some(machine) = scene.machines.get(host.0 as usize - 1) else { return };
                 let last = self.led.insert((host, *target), (machine.boots, *epoch));
-                // One that never leads under an epoch again that it has given up, unless the epochs began anew.
+                // A process must not lead again under an epoch that it has given up, unless the epochs began again.
                 if last.is_some_and(|(boot, last)| boot == machine.boots && last >= *epoch)
                     && !self.forgotten.contains(target)
                 {
@@ -62,7 +62,7 @@ impl Judge {
         }
     }
 
-    /// An attempt is told to stop: is that so?
+    /// Checks whether an attempt is cancelled for a valid reason.
     fn cancels(&mut self, scene: &Scene<'_>, host: Host, fence: Fence, why: Why) {
         let Some(process) = scene.machines.get(host.0 as usize - 1).and_then(|m| m.process.as_ref()) else { return };
         let Some(run) = process.runs.get(&fence) else { return };
@@ -73,17 +73,17 @@ impl Judge {
             Why::Acted => row.is_none_or(|row| row.epoch != fence.epoch || row.state != JobState::Running),
             Why::Lost => !is_its || !scene.store.is_alive(run.member),
             Why::Fenced => !scene.store.is_alive(run.member),
-            // A beat that is answered in the same step restores it, and does not take back the order.
+            // A beat that is answered in the same step restores trust, but does not revoke the cancel.
             Why::TrustEnded => run.external && (trust_left.is_none() || self.trust_ended == Some((host, scene.now))),
             Why::Drained => process.node.phase_name() != "up",
         };
         if !good {
-            let what = format!("{host} stops {fence:?} because {why:?}, and the metastore says {row:?}");
+            let what = format!("{host} stops {fence:?} because {why:?}, but the metastore has {row:?}");
             self.found(scene.now, "stops-for-a-reason", what);
         }
     }
 
-    /// A request leaves a node.
+    /// Checks a request of a node.
     pub(crate) fn asks(&mut self, now: u64, host: Host, ask: &Ask, in_a_second: u32, process: Option<&Process>) {
         if in_a_second > ASKS_MAX {
             let what = format!("{host} asked {in_a_second} times within a second, last {ask:?}");
@@ -99,7 +99,7 @@ impl Judge {
             && let Some(row) = process.node.queue().row(fence.job)
             && !process.node.settings().can.covers(row.needs)
         {
-            let what = format!("{host} blames {fence:?}, which it is not able to run any more");
+            let what = format!("{host} reports a failure of {fence:?}, which it cannot run any more");
             self.found(now, "only-capable-nodes-run", what);
         }
         let (Ask::Take { fence, by, .. }, Some(process)) = (ask, process) else { return };
@@ -129,22 +129,26 @@ impl Judge {
         self.count("started in order");
     }
 
-    /// A node chose on whose queue a new job goes.
+    /// Checks the node's choice of the queue for a new job.
     pub(crate) fn placed(&mut self, now: u64, node: &Node, needs: Capabilities, on: Option<NodeId>) {
         let able = node.queue().candidates().iter().filter(|candidate| candidate.can.covers(needs));
         let nodes: Vec<_> = able.copied().collect();
         let Some(chosen) = nodes.iter().find(|candidate| Some(candidate.node) == on) else {
             if !nodes.is_empty() {
-                self.found(now, "balanced", format!("a job is placed on {on:?}, and there are {nodes:?}"));
+                self.found(
+                    now,
+                    "balanced",
+                    format!("a job was placed on {on:?} although the possible homes are {nodes:?}"),
+                );
             }
             return;
         };
         let all: u64 = nodes.iter().map(|candidate| u64::from(candidate.load)).sum();
         let slots: u64 = nodes.iter().map(|candidate| u64::from(candidate.slots)).sum();
-        // The ceiling of its share of everything, this job included.
+        // The ceiling of its share of all jobs, including this one.
         let share = ((all + 1) * u64::from(chosen.slots)).div_ceil(slots);
         if u64::from(chosen.load) >= share {
-            let what = format!("{on:?} has {} jobs of {all}, its share is {share}, and gets another", chosen.load);
+            let what = format!("{on:?} has {} of {all} jobs with a share of {share}, but gets another", chosen.load);
             self.found(now, "balanced", what);
         }
         if nodes.iter().any(|m| m.load != nodes[0].load) {
@@ -165,13 +169,13 @@ impl Judge {
         }
         let granted = process.node.me().is_some_and(|me| self.granted_to.contains(&(fence.job, me.node)));
         if !granted {
-            return self.found(now, "one-holder", format!("{host} began {fence:?}, and was never granted it"));
+            return self.found(now, "one-holder", format!("{host} began {fence:?}, which it was never granted"));
         }
         if let Some((old, _)) = process.runs.iter().find(|(old, _)| old.job == fence.job) {
-            return self.found(now, "one-live-attempt", format!("{host} began {fence:?} beside {old:?}"));
+            return self.found(now, "one-live-attempt", format!("{host} began {fence:?} while {old:?} still runs"));
         }
         if process.node.phase_name() != "up" {
-            let what = format!("{host} began {fence:?} and is {}", process.node.phase_name());
+            let what = format!("{host} began {fence:?} while {}", process.node.phase_name());
             return self.found(now, "draining-begins-nothing", what);
         }
         let needs = scene.store.job(fence.job).map_or(Capabilities::NONE, |row| row.needs);
@@ -196,13 +200,13 @@ impl Judge {
     pub(crate) fn at_step(&mut self, now: u64, host: Host, fence: Fence, step: u32, store: &Store) {
         let Some(row) = store.job(fence.job) else { return };
         if row.epoch < fence.epoch {
-            self.found(now, "epochs-grow", format!("{host} runs {fence:?}, which nobody granted"));
+            self.found(now, "epochs-grow", format!("{host} runs {fence:?}, which was never granted"));
         }
         let current = row.epoch == fence.epoch
             && row.holder.is_some_and(|holder| host_of(holder.node) == host)
             && row.state == JobState::Running;
         if current && row.steps != step {
-            let what = format!("{host} goes to step {step} of {fence:?} where {} are committed", row.steps);
+            let what = format!("{host} begins step {step} of {fence:?} where {} are committed", row.steps);
             self.found(now, "no-step-done-twice", what);
         }
     }

@@ -1,4 +1,4 @@
-//! A node in the middle of a large cluster, and the endless stream of facts that it is told.
+//! A node in the middle of a large cluster, and an endless stream of events for it.
 
 use kirin_core::ask::{Epoch, Fence, JobId, Priority, ProjectId};
 use kirin_core::job::JobState;
@@ -14,7 +14,7 @@ pub(crate) fn member(node: u32) -> Member {
     Member::new(node, 1).expect("incarnation 1")
 }
 
-/// The answer to a beat, in a cluster of that many nodes.
+/// The answer to a beat in a cluster of `nodes` nodes.
 pub(crate) fn lists(nodes: u32, beat: u64) -> Answer {
     let row = |node| MemberRow {
         member: member(node),
@@ -32,7 +32,7 @@ pub(crate) fn lists(nodes: u32, beat: u64) -> Answer {
     }
 }
 
-/// A job on some node's queue, or running there.
+/// A job that waits on another node's queue, or runs there.
 pub(crate) fn job(id: u64, nodes: u32, runs: bool) -> JobRow {
     let on = 2 + (id % u64::from(nodes - 1)) as u32;
     JobRow {
@@ -50,13 +50,13 @@ pub(crate) fn job(id: u64, nodes: u32, runs: bool) -> JobRow {
 }
 
 /// A node that has joined and knows the cluster and its jobs.
-pub(crate) fn mind(nodes: u32, jobs: u64) -> (Node, Time) {
+pub(crate) fn node(nodes: u32, jobs: u64) -> (Node, Time) {
     let settings = Settings { slots: 40, steal_after: Span::from_secs(1 << 30), ..Settings::new(Role::All) };
     let mut now = Time::ZERO;
     let mut node = Node::start(settings, 7, now);
     let rows: Vec<_> = (1..=jobs).map(|id| job(id, nodes, id % 3 == 0)).collect();
-    let mut orders = node.step(now, Event::Woke);
-    while let Some((id, ask)) = asked(&orders) {
+    let mut effects = node.step(now, Event::Woke);
+    while let Some((id, ask)) = asked(&effects) {
         let answer = match ask {
             Ask::Join { .. } => Answer::Joined(member(ME)),
             Ask::Beat { .. } | Ask::List => lists(nodes, 0),
@@ -64,19 +64,19 @@ pub(crate) fn mind(nodes: u32, jobs: u64) -> (Node, Time) {
             other => panic!("{other:?}"),
         };
         now += Span::from_millis(1);
-        orders = node.step(now, Event::Answered { id, answer });
+        effects = node.step(now, Event::Answered { id, answer });
     }
     (node, now)
 }
 
-pub(crate) fn asked(orders: &Effects) -> Option<(kirin_core::AskId, &Ask)> {
-    orders.iter().find_map(|order| match order {
+pub(crate) fn asked(effects: &Effects) -> Option<(kirin_core::AskId, &Ask)> {
+    effects.iter().find_map(|effect| match effect {
         Effect::Ask { id, ask } => Some((*id, ask)),
         _ => None,
     })
 }
 
-/// The facts of a busy cluster: jobs of others are accepted, started, finished; jobs of this node commit their steps.
+/// The events of a busy cluster: other nodes accept, start and finish jobs; this node's attempts commit steps.
 pub(crate) struct Stream {
     nodes: u32,
     next: u64,
@@ -95,18 +95,18 @@ impl Stream {
         for _ in 0..40 {
             let row = JobRow { placed: Some(NodeId(ME)), ..job(self.next, self.nodes, false) };
             self.next += 1;
-            let orders = node.step(now, Event::Heard(vec![row]));
-            let Some((id, Ask::Take { fence, .. })) = asked(&orders) else { continue };
+            let effects = node.step(now, Event::Heard(vec![row]));
+            let Some((id, Ask::Take { fence, .. })) = asked(&effects) else { continue };
             let fence = Fence { epoch: Epoch(1), ..*fence };
             let answer = Answer::Granted { epoch: Epoch(1), steps: 0 };
             let begun = node.step(now, Event::Answered { id, answer });
-            assert!(begun.iter().any(|order| matches!(order, Effect::Begin { .. })), "{begun:?}");
+            assert!(begun.iter().any(|effect| matches!(effect, Effect::Begin { .. })), "{begun:?}");
             self.own.push((fence, 0));
         }
         assert_eq!(self.own.len(), 40);
     }
 
-    /// The next fact.
+    /// The next event.
     pub(crate) fn next(&mut self) -> Event {
         self.turn += 1;
         match self.turn % 4 {
