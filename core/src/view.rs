@@ -103,6 +103,12 @@ impl Node {
         self.lease.is_trusted(now).then(|| self.lease.trusted_until().since(now))
     }
 
+    /// Until when it trusts itself if no further beat succeeds. Attempts whose side effects the metastore can't refuse must
+    /// have ended by then, even if this process is frozen.
+    pub fn trusted_until(&self) -> Time {
+        self.lease.trusted_until()
+    }
+
     /// Whether an attempt under this fence is this node's: it was begun, and the metastore may still be asked about it.
     pub fn attempts_under(&self, fence: Fence) -> bool {
         self.attempts.get(&fence.job).is_some_and(|attempt| attempt.fence == fence)

@@ -69,6 +69,8 @@ pub enum Act {
     Lose(Host),
     /// The process and its executors stop to move, its clock goes on.
     Freeze(Host),
+    /// The process stops to move; its executors, which are processes of their own, and its clock go on.
+    FreezeAlone(Host),
     /// The machine is suspended: its monotonic clock stops too.
     Suspend(Host),
     /// A frozen or suspended process moves again.
@@ -207,6 +209,7 @@ impl fmt::Display for Act {
             Self::Kill(host) => write!(f, "kill {host}"),
             Self::Lose(host) => write!(f, "lose {host}"),
             Self::Freeze(host) => write!(f, "freeze {host}"),
+            Self::FreezeAlone(host) => write!(f, "freeze {host} alone"),
             Self::Suspend(host) => write!(f, "suspend {host}"),
             Self::Thaw(host) => write!(f, "thaw {host}"),
             Self::CutStore(host) => write!(f, "cut {host} store"),
@@ -307,6 +310,7 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "start" => Act::Start(host_at(1)?),
         "kill" => Act::Kill(host_at(1)?),
         "lose" => Act::Lose(host_at(1)?),
+        "freeze" if words.get(2) == Some(&"alone") => Act::FreezeAlone(host_at(1)?),
         "freeze" => Act::Freeze(host_at(1)?),
         "suspend" => Act::Suspend(host_at(1)?),
         "thaw" => Act::Thaw(host_at(1)?),
@@ -467,6 +471,7 @@ mod tests {
             "kill n2",
             "lose n3",
             "freeze n1",
+            "freeze n1 alone",
             "suspend n1",
             "thaw n1",
             "cut n2 store",

@@ -194,6 +194,11 @@ impl Cluster {
         self.act(&Act::Freeze(host));
     }
 
+    /// Stops the process, but not its executors.
+    pub fn freeze_alone(&mut self, host: Host) {
+        self.act(&Act::FreezeAlone(host));
+    }
+
     /// The process moves again.
     pub fn thaw(&mut self, host: Host) {
         self.act(&Act::Thaw(host));

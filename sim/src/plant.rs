@@ -60,6 +60,8 @@ pub enum Plant {
     FailoverLosesCommits,
     /// Executors report that they stopped, and go on.
     CancelIgnored,
+    /// Executors trust the process that began them to stop them.
+    WorkersHaveNoDeadline,
     /// A probe calls a host that does not answer a refusal.
     SilenceIsRefusal,
     /// A submit is acknowledged before its commit.
@@ -114,7 +116,7 @@ impl Planting {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Planting; 61] = [
+    pub const ALL: [Planting; 62] = [
         // --- the metastore's statements ---
         planting(
             "take-not-fenced",
@@ -284,6 +286,13 @@ impl Plant {
             "executors report that they stopped, and go on",
             "one-live-attempt",
             "KYLIN-3106: shutdown instead of shutdownNow; KYLIN-4449: Spark runs on after a pause; KYLIN-5292",
+        ),
+        planting(
+            "workers-have-no-deadline",
+            Self::WorkersHaveNoDeadline,
+            "executors trust the process that began them to stop them",
+            "one-live-attempt",
+            "our own node, stopped by SIGSTOP: its command ran on beside its heir's for seconds",
         ),
         planting(
             "silence-is-refusal",

@@ -108,6 +108,12 @@ enum Coming {
         boot: u32,
         event: Event,
     },
+    /// The trust that an executor was told of ends.
+    Deadline {
+        host: Host,
+        boot: u32,
+        fence: Fence,
+    },
     /// An external attempt that has outlived its process is done with a step.
     OrphanStep {
         host: Host,
@@ -523,6 +529,7 @@ impl World {
             Coming::RunStopped { host, boot, fence } => self.run_stopped(host, boot, fence),
             Coming::Link { host, boot, to } => self.link(host, boot, to),
             Coming::Knock { host, boot, at } => self.knock(host, boot, at),
+            Coming::Deadline { host, boot, fence } => self.deadline(host, boot, fence),
             Coming::OrphanStep { host, fence, by, step } => self.orphan_step(host, fence, by, step),
             Coming::Unhung { host, ask } => {
                 self.judge.count("hung request landed");

@@ -49,17 +49,24 @@ enum Input {
 pub struct Mind {
     inputs: mpsc::UnboundedSender<Input>,
     seen: watch::Receiver<Seen>,
+    trusted_until: watch::Receiver<Time>,
 }
 
 /// The receiving end of a [`Mind`], for the shell.
-pub struct Inputs(mpsc::UnboundedReceiver<Input>, watch::Sender<Seen>);
+pub struct Inputs(mpsc::UnboundedReceiver<Input>, watch::Sender<Seen>, watch::Sender<Time>);
 
 impl Mind {
     /// A way in, and the end at which the shell listens.
     pub fn new() -> (Self, Inputs) {
         let (inputs, inbox) = mpsc::unbounded_channel();
         let (sees, seen) = watch::channel(Seen { members: Vec::new(), since: Time::ZERO });
-        (Self { inputs, seen }, Inputs(inbox, sees))
+        let (trusts, trusted_until) = watch::channel(Time::ZERO);
+        (Self { inputs, seen, trusted_until }, Inputs(inbox, sees, trusts))
+    }
+
+    /// Until when the member trusts itself; each successful beat changes it.
+    pub fn trusted_until(&self) -> watch::Receiver<Time> {
+        self.trusted_until.clone()
     }
 
     /// Who is alive, as the core has it; changes when a member comes or goes, and not with their beats.
@@ -163,6 +170,7 @@ pub struct Shell<O> {
     forget_at: usize,
     me: watch::Sender<Option<Member>>,
     seen: watch::Sender<Seen>,
+    trusted_until: watch::Sender<Time>,
 }
 
 impl<O: Outside> Shell<O> {
@@ -179,9 +187,10 @@ impl<O: Outside> Shell<O> {
     ) -> (Self, watch::Receiver<Option<Member>>) {
         let (me, is) = watch::channel(None);
         let core = Node::start(settings, seed, clock.now());
-        let Inputs(inbox, seen) = inputs;
+        let Inputs(inbox, seen, trusted_until) = inputs;
         let (steps, ends) = (BTreeMap::new(), BTreeMap::new());
-        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at: REPORTS_MIN, me, seen }, is)
+        let forget_at = REPORTS_MIN;
+        (Self { core, clock, outside, links, mind, inbox, steps, ends, forget_at, me, seen, trusted_until }, is)
     }
 
     /// Runs until the member has left.
@@ -233,6 +242,9 @@ impl<O: Outside> Shell<O> {
         self.outside.record(&self.core, now, &event);
         let is_list = matches!(event, Event::Answered { answer: Answer::Listed { .. }, .. });
         let effects = self.core.step(now, event);
+        let until = self.core.trusted_until();
+        // Before the effects: an attempt that begins reads it.
+        self.trusted_until.send_if_modified(|known| std::mem::replace(known, until) != until);
         if is_list || effects.iter().any(|effect| matches!(effect, Effect::Note(Note::Fenced { .. }))) {
             self.see(now);
         }
