@@ -103,6 +103,12 @@ impl Node {
         self.lease.is_trusted(now).then(|| self.lease.trusted_until().since(now))
     }
 
+    /// Until when it trusts itself if no further beat succeeds. Attempts whose side effects the metastore cannot refuse must
+    /// have ended by then, even if this process is frozen.
+    pub fn trusted_until(&self) -> Time {
+        self.lease.trusted_until()
+    }
+
     /// Whether an attempt under this fence belongs to this node: it was begun, and its last request is not answered
     /// yet.
     pub fn attempts_under(&self, fence: Fence) -> bool {

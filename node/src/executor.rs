@@ -23,12 +23,12 @@ use futures::future::BoxFuture;
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
 use kirin_core::event::End;
-use kirin_core::{Capabilities, Member, Outcome};
+use kirin_core::{Capabilities, Member, Outcome, Time};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use kirin_shell::CoreHandle;
-use kirin_shell::clock::wall_ms;
+use kirin_shell::clock::{Clock, wall_ms};
 
 pub mod log;
 pub mod probe;
@@ -113,6 +113,7 @@ pub struct Attempt {
     pub dir: PathBuf,
     /// Where its output goes.
     pub log: BoundedLog,
+    clock: Clock,
     mind: CoreHandle,
     store: Store,
     orders: Orders,
@@ -169,6 +170,11 @@ impl Attempt {
         }
     }
 
+    /// Until when this node may let side effects happen that the metastore can't refuse.
+    pub fn trust(&self) -> Trust {
+        Trust { clock: self.clock, until: self.mind.trusted_until() }
+    }
+
     /// Returns when the attempt has to stop.
     pub async fn stop(&mut self) -> Why {
         self.orders.stop().await
@@ -209,11 +215,32 @@ impl Attempt {
     }
 }
 
+/// Until when a node trusts itself, for processes that must not outlive that.
+pub struct Trust {
+    clock: Clock,
+    until: watch::Receiver<Time>,
+}
+
+impl Trust {
+    /// The moment, in microseconds of this machine's boot time.
+    pub fn until_us(&mut self) -> u64 {
+        let until = *self.until.borrow_and_update();
+        u64::try_from(self.clock.boot_time_of(until).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits for a later one. `None` if the node has ended.
+    pub async fn renewed_us(&mut self) -> Option<u64> {
+        self.until.changed().await.ok()?;
+        Some(self.until_us())
+    }
+}
+
 /// The executors of a node and the attempts that run.
 #[derive(Clone)]
 pub struct Attempts {
     store: Store,
     executors: Arc<[Arc<dyn Executor>]>,
+    clock: Clock,
     working_dir: Arc<Path>,
     loads: mpsc::UnboundedSender<Load>,
     retry: Retry,
@@ -222,11 +249,17 @@ pub struct Attempts {
 
 impl Attempts {
     /// No attempts yet.
-    pub fn new(store: Store, working_dir: &Path, executors: Vec<Arc<dyn Executor>>, retry: Retry) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        working_dir: &Path,
+        executors: Vec<Arc<dyn Executor>>,
+        retry: Retry,
+    ) -> Self {
         let (loads, inbox) = mpsc::unbounded_channel();
         tokio::spawn(load(store.clone(), inbox));
         let (executors, working_dir) = (executors.into(), working_dir.into());
-        Self { store, executors, working_dir, loads, retry, running: Arc::default() }
+        Self { store, executors, clock, working_dir, loads, retry, running: Arc::default() }
     }
 
     /// Where the logs of a job's steps are, those of all attempts together.
@@ -322,8 +355,8 @@ impl Attempts {
         }
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
-        let (mind, store, retry) = (mind.clone(), self.store.clone(), self.retry);
-        executor.run(Attempt { fence, by, job, done, dir, log, mind, store, orders, retry }).await
+        let (clock, mind, store, retry) = (self.clock, mind.clone(), self.store.clone(), self.retry);
+        executor.run(Attempt { fence, by, job, done, dir, log, clock, mind, store, orders, retry }).await
     }
 
     /// Whether the model that a build is for is certainly not there.

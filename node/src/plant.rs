@@ -17,13 +17,16 @@ pub enum Defence {
     AttemptPaths,
     /// A worker process ends when its node does.
     WorkersEnd,
+    /// A worker with side effects ends by itself when its node's trust does, even if the node is frozen.
+    WorkerDeadlines,
     /// Beats have a connection to the metastore of their own.
     BeatConnection,
 }
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Fences, Self::Trust, Self::AttemptPaths, Self::WorkersEnd, Self::BeatConnection];
+    pub const ALL: [Self; 6] =
+        [Self::Fences, Self::Trust, Self::AttemptPaths, Self::WorkersEnd, Self::WorkerDeadlines, Self::BeatConnection];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Defence {
             Self::Trust => "trust",
             Self::AttemptPaths => "attempt-paths",
             Self::WorkersEnd => "workers-end",
+            Self::WorkerDeadlines => "worker-deadlines",
             Self::BeatConnection => "beat-connection",
         }
     }

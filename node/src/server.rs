@@ -155,7 +155,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     let working_dir = config.working_dir.join(&cluster.id);
     let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
-    let attempts = Attempts::new(store.clone(), &working_dir, executors(config), retry);
+    let attempts = Attempts::new(store.clone(), clock, &working_dir, executors(config), retry);
     let engine = engine(config)?;
     let outside = outside::Parts {
         store: store.clone(),

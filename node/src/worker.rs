@@ -15,9 +15,12 @@ use kirin_shell::clock::wall_ms;
 
 pub mod build;
 pub mod command;
+mod deadline;
 
 /// Exit code of a worker whose node is gone.
 const ORPHANED: i32 = 75;
+/// Exit code of a worker that ended itself because its node did not tell it to go on.
+pub const TRUST_ENDED: i32 = 76;
 /// Exit code of a worker that panicked: Rust's own.
 const PANICKED: i32 = 101;
 /// Exit code of a worker that can't go on.
@@ -108,6 +111,9 @@ pub async fn run() -> anyhow::Result<()> {
     let ToWorker::Work(work) = serde_json::from_str(&first)? else {
         anyhow::bail!("a worker is started by a node, not by hand");
     };
+    if let Some(until) = work.trusted_until {
+        deadline::keep(until);
+    }
     let (proceeded, proceed) = tokio::sync::mpsc::unbounded_channel();
     // A thread of its own: however busy the work is, the end of the input is noticed.
     std::thread::spawn(move || listen(&proceeded));
@@ -133,8 +139,10 @@ pub async fn run() -> anyhow::Result<()> {
 
 fn listen(proceeded: &tokio::sync::mpsc::UnboundedSender<()>) {
     for line in std::io::stdin().lines().map_while(Result::ok) {
-        if matches!(serde_json::from_str(&line), Ok(ToWorker::Proceed)) && proceeded.send(()).is_err() {
-            return;
+        match serde_json::from_str(&line) {
+            Ok(ToWorker::Proceed) if proceeded.send(()).is_err() => return,
+            Ok(ToWorker::TrustedUntil(until)) => deadline::extend(until),
+            _ => {}
         }
     }
     if Defence::WorkersEnd.is_missing() {

@@ -69,6 +69,8 @@ pub enum Act {
     Lose(Host),
     /// The process and its executors stop; its clock continues.
     Freeze(Host),
+    /// The process stops. Its executors, which are other processes, and its clock continue.
+    FreezeAlone(Host),
     /// The machine is suspended: its monotonic clock stops as well.
     Suspend(Host),
     /// A frozen or suspended process continues.
@@ -208,6 +210,7 @@ impl fmt::Display for Act {
             Self::Kill(host) => write!(f, "kill {host}"),
             Self::Lose(host) => write!(f, "lose {host}"),
             Self::Freeze(host) => write!(f, "freeze {host}"),
+            Self::FreezeAlone(host) => write!(f, "freeze {host} alone"),
             Self::Suspend(host) => write!(f, "suspend {host}"),
             Self::Thaw(host) => write!(f, "thaw {host}"),
             Self::CutStore(host) => write!(f, "cut {host} store"),
@@ -308,6 +311,7 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "start" => Act::Start(host_at(1)?),
         "kill" => Act::Kill(host_at(1)?),
         "lose" => Act::Lose(host_at(1)?),
+        "freeze" if words.get(2) == Some(&"alone") => Act::FreezeAlone(host_at(1)?),
         "freeze" => Act::Freeze(host_at(1)?),
         "suspend" => Act::Suspend(host_at(1)?),
         "thaw" => Act::Thaw(host_at(1)?),
@@ -473,6 +477,7 @@ mod tests {
             "kill n2",
             "lose n3",
             "freeze n1",
+            "freeze n1 alone",
             "suspend n1",
             "thaw n1",
             "cut n2 store",

@@ -194,6 +194,11 @@ impl Cluster {
         self.act(&Act::Freeze(host));
     }
 
+    /// Freezes the process of a host, but not its executors.
+    pub fn freeze_alone(&mut self, host: Host) {
+        self.act(&Act::FreezeAlone(host));
+    }
+
     /// Thaws the process of a host.
     pub fn thaw(&mut self, host: Host) {
         self.act(&Act::Thaw(host));

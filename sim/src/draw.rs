@@ -50,6 +50,7 @@ enum Kind {
     Restart,
     Lose,
     Freeze,
+    FreezeAlone,
     Suspend,
     Crawl,
     DiskFull,
@@ -81,15 +82,16 @@ enum Kind {
 
 use Kind::{
     Become, Break, Can, Claim, Crawl, Cut, CutStore, CutWay, CutZooKeeper, DiskFull, Drain, Expire, Flapping, Forget,
-    Freeze, Jump, Kill, Leap, Limit, Lose, Mute, Partition, Restart, Slots, SlowThenCut, Suspend, UserActs,
-    UserInsists, ZooKeeperDown,
+    Freeze, FreezeAlone, Jump, Kill, Leap, Limit, Lose, Mute, Partition, Restart, Slots, SlowThenCut, Suspend,
+    UserActs, UserInsists, ZooKeeperDown,
 };
 
-const ALL: [Kind; 31] = [
+const ALL: [Kind; 32] = [
     Kill,
     Restart,
     Lose,
     Freeze,
+    FreezeAlone,
     Suspend,
     Crawl,
     DiskFull,
@@ -146,14 +148,14 @@ impl Profile {
             Self::Swarm | Self::Crowd => &ALL,
             Self::Calm => &[UserActs],
             Self::Gentle => &[Restart, Lose, Drain],
-            Self::Hosts => &[Kill, Restart, Lose, Freeze, Suspend, Crawl],
+            Self::Hosts => &[Kill, Restart, Lose, Freeze, FreezeAlone, Suspend, Crawl],
             Self::Network => &[Cut, CutWay, Break, Partition, Kill],
             Self::Store => &[CutStore, Mute, SlowThenCut, Kind::Outage, Flapping],
             Self::Clocks => &[Jump, Leap, Suspend, Freeze, CutStore],
             Self::ZooKeeper => &[ZooKeeperDown, CutZooKeeper, Expire],
             Self::Operators => &[Drain, Slots, Limit, Can, Forget, Claim, Become, UserActs],
             Self::Upgrade => &[Kind::Upgrade, Kill, UserActs],
-            Self::Executors => &[DiskFull, Can, Kill, Restart, UserActs, UserInsists, Freeze],
+            Self::Executors => &[DiskFull, Can, Kill, Restart, UserActs, UserInsists, Freeze, FreezeAlone],
         }
     }
 
@@ -353,6 +355,7 @@ impl Draw<'_> {
             }
             Lose => self.acts.push(Act::Lose(a)),
             Freeze => self.for_a_while(Act::Freeze(a), 3, Act::Thaw(a)),
+            FreezeAlone => self.for_a_while(Act::FreezeAlone(a), 3, Act::Thaw(a)),
             Suspend => self.for_a_while(Act::Suspend(a), 3, Act::Thaw(a)),
             Crawl => {
                 let most = self.timeout().micros() / 2;

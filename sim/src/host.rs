@@ -73,6 +73,8 @@ pub(crate) struct Process {
 pub(crate) struct Stopped {
     pub(crate) since: u64,
     pub(crate) suspended: bool,
+    /// Its executors go on.
+    pub(crate) alone: bool,
 }
 
 /// An attempt that an executor runs.
@@ -174,6 +176,12 @@ impl Machine {
     pub(crate) fn acts_in_time(&self, now: u64) -> bool {
         let in_time = |p: &Process| p.stopped.is_none() && p.keeps_time() && p.thawed_at + 1_000 <= now;
         self.crawl_us == 0 && self.process.as_ref().is_some_and(in_time)
+    }
+
+    /// Whether its executors end themselves in time although the process that started them is frozen.
+    pub(crate) fn workers_act_in_time(&self) -> bool {
+        let frozen = |p: &Process| p.stopped.is_some_and(|s| s.alone) && p.keeps_time();
+        self.crawl_us == 0 && self.process.as_ref().is_some_and(frozen)
     }
 
     /// Whether it serves clients.

@@ -60,6 +60,8 @@ pub enum Plant {
     FailoverLosesCommits,
     /// Executors report that they stopped, but continue.
     CancelIgnored,
+    /// Executors rely on the process that started them to stop them.
+    WorkersHaveNoDeadline,
     /// A probe reports a host that does not answer as a refused connection.
     SilenceIsRefusal,
     /// A submit is acknowledged before its commit.
@@ -114,7 +116,7 @@ impl Planting {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Planting; 61] = [
+    pub const ALL: [Planting; 62] = [
         // --- the metastore's statements ---
         planting(
             "take-not-fenced",
@@ -284,6 +286,13 @@ impl Plant {
             "executors report that they stopped, but continue",
             "one-live-attempt",
             "KYLIN-3106: shutdown instead of shutdownNow; KYLIN-4449: Spark runs on after a pause; KYLIN-5292",
+        ),
+        planting(
+            "workers-have-no-deadline",
+            Self::WorkersHaveNoDeadline,
+            "executors rely on the process that started them to stop them",
+            "one-live-attempt",
+            "our own node under SIGSTOP: its command continued for seconds beside that of its heir",
         ),
         planting(
             "silence-is-refusal",

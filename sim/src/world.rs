@@ -109,6 +109,12 @@ enum Upcoming {
         boot: u32,
         event: Event,
     },
+    /// The trust that an executor knows of ends.
+    Deadline {
+        host: Host,
+        boot: u32,
+        fence: Fence,
+    },
     /// An external attempt that has outlived its process finishes a step.
     OrphanStep {
         host: Host,
@@ -526,6 +532,7 @@ impl World {
             Upcoming::RunStopped { host, boot, fence } => self.run_stopped(host, boot, fence),
             Upcoming::Link { host, boot, to } => self.link(host, boot, to),
             Upcoming::Knock { host, boot, at } => self.knock(host, boot, at),
+            Upcoming::Deadline { host, boot, fence } => self.deadline(host, boot, fence),
             Upcoming::OrphanStep { host, fence, by, step } => self.orphan_step(host, fence, by, step),
             Upcoming::Unhung { host, ask } => {
                 self.judge.count("hung request landed");

@@ -98,6 +98,7 @@ fn act(bytes: &mut Bytes<'_>, nodes: u32, posted: usize) -> Option<Act> {
         4 | 5 => Act::Kill(host),
         6 | 7 => Act::Start(host),
         8 => Act::Lose(host),
+        9 if verb & 32 > 0 => Act::FreezeAlone(host),
         9 => Act::Freeze(host),
         10 => Act::Suspend(host),
         11 | 12 => Act::Thaw(host),

@@ -50,17 +50,24 @@ enum Input {
 pub struct CoreHandle {
     inputs: mpsc::UnboundedSender<Input>,
     seen: watch::Receiver<Seen>,
+    trusted_until: watch::Receiver<Time>,
 }
 
 /// The receiving end of a [`CoreHandle`], for the shell.
-pub struct Inputs(mpsc::UnboundedReceiver<Input>, watch::Sender<Seen>);
+pub struct Inputs(mpsc::UnboundedReceiver<Input>, watch::Sender<Seen>, watch::Sender<Time>);
 
 impl CoreHandle {
     /// A handle, and the receiving end for the shell.
     pub fn new() -> (Self, Inputs) {
         let (inputs, inbox) = mpsc::unbounded_channel();
         let (sees, seen) = watch::channel(Seen { members: Vec::new(), since: Time::ZERO });
-        (Self { inputs, seen }, Inputs(inbox, sees))
+        let (trusts, trusted_until) = watch::channel(Time::ZERO);
+        (Self { inputs, seen, trusted_until }, Inputs(inbox, sees, trusts))
+    }
+
+    /// Until when the member trusts itself; each successful beat changes it.
+    pub fn trusted_until(&self) -> watch::Receiver<Time> {
+        self.trusted_until.clone()
     }
 
     /// The living members, as the core sees them. Changes when a member joins or dies, not with every beat.
@@ -165,6 +172,7 @@ pub struct Shell<O> {
     forget_at: usize,
     me: watch::Sender<Option<Member>>,
     seen: watch::Sender<Seen>,
+    trusted_until: watch::Sender<Time>,
 }
 
 impl<O: EffectHandler> Shell<O> {
@@ -181,9 +189,10 @@ impl<O: EffectHandler> Shell<O> {
     ) -> (Self, watch::Receiver<Option<Member>>) {
         let (me, is) = watch::channel(None);
         let core = Node::start(settings, seed, clock.now());
-        let Inputs(inbox, seen) = inputs;
+        let Inputs(inbox, seen, trusted_until) = inputs;
         let (steps, ends) = (BTreeMap::new(), BTreeMap::new());
-        (Self { core, clock, handler, links, handle, inbox, steps, ends, forget_at: REPORTS_MIN, me, seen }, is)
+        let forget_at = REPORTS_MIN;
+        (Self { core, clock, handler, links, handle, inbox, steps, ends, forget_at, me, seen, trusted_until }, is)
     }
 
     /// Runs until the member has left.
@@ -235,6 +244,9 @@ impl<O: EffectHandler> Shell<O> {
         self.handler.record(&self.core, now, &event);
         let is_list = matches!(event, Event::Answered { answer: Answer::Listed { .. }, .. });
         let effects = self.core.step(now, event);
+        let until = self.core.trusted_until();
+        // Before the effects: an attempt that begins reads it.
+        self.trusted_until.send_if_modified(|known| std::mem::replace(known, until) != until);
         if is_list || effects.iter().any(|effect| matches!(effect, Effect::Note(Note::Fenced { .. }))) {
             self.see(now);
         }

@@ -107,7 +107,7 @@ pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatch
 
 /// Starts a node and waits until it has finished everything.
 async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Result<()> {
-    let (mind, inputs) = CoreHandle::new();
+    let (clock, (mind, inputs)) = (Clock::start(), CoreHandle::new());
     let directory = Directory::new(store.clone());
     let cluster = Cluster { secret: password::random(), id: "bench".to_owned() };
     let links = Links::new(cluster, "bench", Arc::new(directory.clone()), mind.clone());
@@ -115,14 +115,14 @@ async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Resu
         store: store.clone(),
         join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
         timing: Timing::kylin(),
-        attempts: Attempts::new(store.clone(), dir, vec![Arc::new(Probe)], Retry::default()),
+        attempts: Attempts::new(store.clone(), clock, dir, vec![Arc::new(Probe)], Retry::default()),
         chores: Chores::new(store.clone(), dir, Retention::default()),
         history: History::new(store.clone()),
         directory,
         recorder: None,
     };
     let settings = Settings { slots, ..Settings::new(Role::All) };
-    let (shell, _) = Shell::new(settings, rand::random(), Clock::start(), outside, links, mind.clone(), inputs);
+    let (shell, _) = Shell::new(settings, rand::random(), clock, outside, links, mind.clone(), inputs);
     let shell = tokio::spawn(shell.run());
     loop {
         // The view is expensive while many jobs are open, so it is read only when nothing waits.

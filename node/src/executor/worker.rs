@@ -6,6 +6,9 @@
 //! It dies with its parent, however that ends: its standard input is closed then, upon which it ends itself and takes its
 //! children along; a build, which has none, is also killed by the kernel. The attempt is over only when the process has been
 //! waited for.
+//!
+//! A worker whose side effects the metastore can't refuse does not rely on its node to stop it, which may be frozen: it knows
+//! until when the node trusts itself, is told so with every beat that succeeds, and ends itself at that moment.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -19,9 +22,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Attempt, Ended, Executor, Go};
+use super::{Attempt, Ended, Executor, Go, Trust};
+use crate::plant::Defence;
 
 /// What a node tells a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +36,8 @@ pub enum ToWorker {
     Work(Box<Work>),
     /// The step's result is committed: go on.
     Proceed,
+    /// The node trusts itself until then, in microseconds of this machine's boot time.
+    TrustedUntil(u64),
 }
 
 /// What a worker has to do.
@@ -50,6 +57,9 @@ pub struct Work {
     pub epoch: u64,
     /// Memory that it may take, in bytes.
     pub memory: u64,
+    /// When it has to end itself unless it is told of more, in microseconds of this machine's boot time; never, if all that it
+    /// writes is fenced.
+    pub trusted_until: Option<u64>,
 }
 
 /// What a worker says.
@@ -104,6 +114,7 @@ pub struct Worker {
 #[derive(Clone)]
 struct Start {
     kind: &'static str,
+    external: bool,
     memory: u64,
     secrets: Arc<[Secret]>,
 }
@@ -141,7 +152,8 @@ impl Executor for Worker {
     }
 
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended> {
-        let start = Start { kind: self.kind, memory: self.memory, secrets: self.secrets.clone() };
+        let start =
+            Start { kind: self.kind, external: self.external, memory: self.memory, secrets: self.secrets.clone() };
         Box::pin(async move { run(attempt, &start).await })
     }
 }
@@ -185,7 +197,7 @@ async fn run_once(attempt: &mut Attempt, start: &Start) -> Ended {
 
 struct Process {
     child: Child,
-    to: ChildStdin,
+    to: mpsc::UnboundedSender<ToWorker>,
     from: Lines<BufReader<ChildStdout>>,
     step: tokio::sync::watch::Sender<u32>,
     /// Copies the log.
@@ -194,7 +206,7 @@ struct Process {
 
 impl Process {
     async fn start(attempt: &Attempt, start: &Start) -> std::io::Result<Self> {
-        let Start { kind, memory, ref secrets } = *start;
+        let Start { kind, external, memory, ref secrets } = *start;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         for (name, value) in std::env::vars_os() {
@@ -204,13 +216,15 @@ impl Process {
         }
         // A worker that has children of its own must have the time to take them along: it ends when its input is closed,
         // and the program that it runs dies with it.
-        if kind == "build" {
+        if !external {
             crate::worker::die_with_parent(&mut command);
         }
         let mut child = command.spawn()?;
         let gone = || std::io::Error::other("a pipe to the worker is missing");
         let mut to = child.stdin.take().ok_or_else(gone)?;
         let from = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
+        let without = Defence::WorkerDeadlines.is_missing();
+        let mut trust = (external && !without).then(|| attempt.trust());
         let work = ToWorker::Work(Box::new(Work {
             kind: kind.to_owned(),
             spec: attempt.job.spec.clone(),
@@ -219,9 +233,12 @@ impl Process {
             job: attempt.job.uuid.to_string(),
             epoch: attempt.fence.epoch.0,
             memory,
+            trusted_until: trust.as_mut().map(Trust::until_us),
         }));
         tell(&mut to, &work).await?;
-        Ok(Self { child, to, from, step: tokio::sync::watch::Sender::new(0), log: None })
+        let (sender, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(talk(to, inbox, trust));
+        Ok(Self { child, to: sender, from, step: tokio::sync::watch::Sender::new(0), log: None })
     }
 
     /// Copies the worker's standard error to the log of the step that runs.
@@ -255,7 +272,7 @@ impl Process {
             };
             let line = match line {
                 Ok(Some(line)) => line,
-                Ok(None) => return Ended::Failed(self.how_it_ended().await),
+                Ok(None) => return self.how_it_ended().await,
                 Err(error) => return Ended::Failed(format!("the worker can't be read: {error}")),
             };
             match serde_json::from_str(&line) {
@@ -267,9 +284,8 @@ impl Process {
                     }
                     expected += 1;
                     self.step.send_replace(expected);
-                    if let Err(error) = tell(&mut self.to, &ToWorker::Proceed).await {
-                        return Ended::Failed(format!("the worker does not listen: {error}"));
-                    }
+                    // One that doesn't listen any more has ended, which its output tells.
+                    let _ = self.to.send(ToWorker::Proceed);
                 }
                 Ok(FromWorker::Step { step, .. }) => {
                     return Ended::Failed(format!("the worker reported step {step} instead of {expected}"));
@@ -290,10 +306,14 @@ impl Process {
         }
     }
 
-    async fn how_it_ended(&mut self) -> String {
+    async fn how_it_ended(&mut self) -> Ended {
         match self.child.wait().await {
-            Ok(status) => format!("the worker process ended unexpectedly ({status}); see the step's log"),
-            Err(error) => format!("the worker process is lost: {error}"),
+            // The core stops the attempt as well, or has handed it back already.
+            Ok(status) if status.code() == Some(crate::worker::TRUST_ENDED) => Ended::Stopped,
+            Ok(status) => {
+                Ended::Failed(format!("the worker process ended unexpectedly ({status}); see the step's log"))
+            }
+            Err(error) => Ended::Failed(format!("the worker process is lost: {error}")),
         }
     }
 
@@ -314,6 +334,24 @@ impl Process {
             tracing::debug!("the log of a worker that has ended is still open");
         }
         ended
+    }
+}
+
+/// Tells the worker what it is to be told, and until when its node trusts itself. Its input is closed at the end.
+async fn talk(mut to: ChildStdin, mut inbox: mpsc::UnboundedReceiver<ToWorker>, mut trust: Option<Trust>) {
+    let renewed = async |trust: &mut Option<Trust>| match trust {
+        Some(trust) => trust.renewed_us().await,
+        None => None,
+    };
+    loop {
+        let what = tokio::select! {
+            what = inbox.recv() => what,
+            Some(until) = renewed(&mut trust) => Some(ToWorker::TrustedUntil(until)),
+        };
+        let Some(what) = what else { return };
+        if tell(&mut to, &what).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -316,7 +316,7 @@ impl Judge {
                 let what = format!("{by:?} took {old:?}, whose attempt still runs on {:?}", run.member);
                 return self.found(now, "one-live-attempt", what);
             }
-            let excused = !machine.acts_in_time(now);
+            let excused = !machine.acts_in_time(now) && !machine.workers_act_in_time();
             if run.external && !run.cancelled && !excused && self.was_silent(run.member, now) {
                 let what = format!("{by:?} took {old:?}, whose external attempt still runs on {:?}", run.member);
                 return self.found(now, "one-live-attempt", what);

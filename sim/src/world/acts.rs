@@ -9,6 +9,7 @@ use super::{Sight, Upcoming, World, host_of};
 use crate::act::{Act, Host, Outage};
 use crate::host::Stopped;
 use crate::judge::Scene;
+use crate::plant::Plant;
 use crate::setup::Weather;
 use crate::world::scene;
 
@@ -30,8 +31,9 @@ impl World {
             Act::Start(host) => self.start(*host),
             Act::Kill(host) => self.kill(*host),
             Act::Lose(host) => self.lose(*host),
-            Act::Freeze(host) => self.stop(*host, false),
-            Act::Suspend(host) => self.stop(*host, true),
+            Act::Freeze(host) => self.stop(*host, false, false),
+            Act::FreezeAlone(host) => self.stop(*host, false, true),
+            Act::Suspend(host) => self.stop(*host, true, false),
             Act::Thaw(host) => self.thaw(*host),
             Act::CutStore(host) => {
                 if let Some(machine) = self.machine_mut(*host) {
@@ -246,15 +248,26 @@ impl World {
         self.inspect_when_due();
     }
 
-    fn stop(&mut self, host: Host, suspended: bool) {
+    fn stop(&mut self, host: Host, suspended: bool, alone: bool) {
         let now = self.now;
-        if let Some(process) = self.machine_mut(host).and_then(|m| m.process.as_mut())
-            && process.stopped.is_none()
-        {
-            process.stopped = Some(Stopped { since: now, suspended });
-            self.serving = None;
-            self.judge.count(if suspended { "suspended" } else { "frozen" });
-            self.tend_session(host);
+        let Some(process) = self.machine_mut(host).and_then(|m| m.process.as_mut()) else { return };
+        if process.stopped.is_some() {
+            return;
+        }
+        process.stopped = Some(Stopped { since: now, suspended, alone });
+        let (boot, due) = (process.boot, now.max(process.when(process.node.trusted_until())));
+        let external: Vec<_> = process.runs.iter().filter(|(_, run)| run.external).map(|(fence, _)| *fence).collect();
+        self.serving = None;
+        self.judge.count(match (suspended, alone) {
+            (true, _) => "suspended",
+            (false, true) => "frozen without its executors",
+            (false, false) => "frozen",
+        });
+        self.tend_session(host);
+        if alone && self.plant != Some(Plant::WorkersHaveNoDeadline) {
+            for fence in external {
+                self.schedule(due, Upcoming::Deadline { host, boot, fence });
+            }
         }
     }
 

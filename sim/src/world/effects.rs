@@ -241,6 +241,21 @@ impl World {
         self.tell(host, boot, Event::AttemptEnded { fence, end: End::Stopped });
     }
 
+    /// An executor of a frozen process ends by itself when the trust that it knows of ends. A process that is not frozen
+    /// stops it, or has renewed its trust.
+    pub(super) fn deadline(&mut self, host: Host, boot: u32, fence: Fence) {
+        let now = self.now;
+        let Some(process) = self.process_mut(host, boot) else { return };
+        if !process.stopped.is_some_and(|s| s.alone) || now < process.when(process.node.trusted_until()) {
+            return;
+        }
+        if let Some(run) = process.runs.get_mut(&fence).filter(|run| !run.cancelled) {
+            run.cancelled = true;
+            self.judge.count("executor ended itself");
+            self.schedule(now, Upcoming::RunStopped { host, boot, fence });
+        }
+    }
+
     /// The duration of a step of the job.
     pub(super) fn step_us(&self, fence: Fence) -> u64 {
         self.works.get(&fence.job).map_or(0, |work| work.step.micros())

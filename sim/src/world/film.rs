@@ -137,7 +137,7 @@ impl Film {
         let tone = match act {
             Act::Run(_) => return,
             Act::Kill(_) | Act::Lose(_) | Act::Outage(_) => Tone::Bad,
-            Act::Freeze(_) | Act::Suspend(_) => Tone::Frozen,
+            Act::Freeze(_) | Act::FreezeAlone(_) | Act::Suspend(_) => Tone::Frozen,
             Act::CutStore(_)
             | Act::Mute(_)
             | Act::Cut(..)

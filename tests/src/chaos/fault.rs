@@ -29,6 +29,8 @@ pub enum Fault {
     Kill,
     /// SIGSTOP of a node with its workers, for longer than the heart-beat timeout.
     Freeze,
+    /// SIGSTOP of a node without its workers, for longer than the heart-beat timeout.
+    FreezeAlone,
     /// SIGTERM; it is started again.
     Stop,
     /// All nodes are stopped and started, one after the other.
@@ -96,9 +98,10 @@ pub enum Fault {
 }
 
 /// All faults without special requirements.
-pub const ALL: [Fault; 33] = [
+pub const ALL: [Fault; 34] = [
     Fault::Kill,
     Fault::Freeze,
+    Fault::FreezeAlone,
     Fault::Stop,
     Fault::Rolling,
     Fault::Loop,
@@ -139,13 +142,15 @@ pub const fn against(missing: Defence) -> Fault {
         Defence::AttemptPaths => Fault::LateWorker,
         Defence::Trust => Fault::CutDb,
         Defence::WorkersEnd => Fault::Kill,
+        Defence::WorkerDeadlines => Fault::FreezeAlone,
         Defence::BeatConnection => Fault::DbLocked,
     }
 }
 
 /// Faults with a beginning and an end, which can overlap.
-const LASTING: [Fault; 10] = [
+const LASTING: [Fault; 11] = [
     Fault::Freeze,
+    Fault::FreezeAlone,
     Fault::Unplug,
     Fault::CutDb,
     Fault::CutDbOneWay,
@@ -202,6 +207,7 @@ impl Fault {
         match self {
             Self::Kill
             | Self::Freeze
+            | Self::FreezeAlone
             | Self::Stop
             | Self::Rolling
             | Self::Loop
@@ -252,7 +258,9 @@ impl Fault {
     pub fn evidence(self) -> &'static [&'static str] {
         match self {
             Self::Kill | Self::Loop => &["exited", "replaced"],
-            Self::Freeze | Self::Unplug | Self::CutDb | Self::CutDbOneWay | Self::LateWorker => &["silent"],
+            Self::Freeze | Self::FreezeAlone | Self::Unplug | Self::CutDb | Self::CutDbOneWay | Self::LateWorker => {
+                &["silent"]
+            }
             _ => &[],
         }
     }
@@ -463,6 +471,7 @@ impl Fault {
         match self {
             Self::Kill => cluster.kill_node(victim),
             Self::Freeze => cluster.process(victim)?.freeze()?,
+            Self::FreezeAlone => cluster.process(victim)?.signal(libc::SIGSTOP),
             Self::Unplug => cluster.net.unplug(host)?,
             Self::CutDb => cluster.net.part(&[host], &cluster.databases())?,
             Self::CutDbOneWay => {
@@ -496,6 +505,8 @@ impl Fault {
                 cluster.mark(&format!("{THAW} {}", cluster.nodes[victim].name))?;
                 cluster.process(victim)?.thaw();
             }
+            // Its workers have ended by themselves: no effect of theirs is excused.
+            Self::FreezeAlone => cluster.process(victim)?.signal(libc::SIGCONT),
             Self::Descriptors => cluster.limit_descriptors(victim, None)?,
             Self::DiskFull => std::fs::remove_file(cluster.nodes[victim].home.join(FILL))?,
             _ => {}
