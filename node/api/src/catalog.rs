@@ -1,9 +1,9 @@
 //! Projects, tables, models, segments.
 
-use crate::metastore::{Doc, DocKind, Extra, NewSegment, ProjectInfo, SegmentInfo, SegmentState};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use kirin_core::{Answer, Ask};
+use kirin_metastore::{Doc, DocKind, Extra, NewSegment, ProjectInfo, SegmentInfo, SegmentState};
 use kirin_olap::{BuildJob, Catalog, Format, Model, SegmentRange, Source, Table};
 use kirin_wire::{
     ADMIN, BuildRequest, Code, ColumnView, DEFAULT_DATABASE, DEFAULT_PROJECT, Done, DropSegments, Given, IndexView,
@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::jobs::{NewJob, accept, accept_all};
 use super::{ApiError, Body, Context, Data, Params, Result, Shared, cut, header_text, project};
-use crate::catalog::{FULL, ends};
-use crate::worker::build::BuildSpec;
+use kirin_executor::build::BuildSpec;
+use kirin_service::catalog::{FULL, ends};
 
 type Checked<T> = std::result::Result<T, ApiError>;
 
@@ -400,7 +400,7 @@ pub(super) async fn segments(
 }
 
 fn range_of(segment: &SegmentInfo) -> SegmentRange {
-    crate::catalog::range(segment.start_ms, segment.end_ms)
+    kirin_service::catalog::range(segment.start_ms, segment.end_ms)
 }
 
 fn segment_view(segment: &SegmentInfo) -> SegmentView {
@@ -580,8 +580,8 @@ pub(super) async fn verify_segments(
     let mut segments = vec![];
     for row in rows {
         let engine = context.catalogs.engine();
-        let verified = crate::verification::verify(&context.store, engine, &catalog, row, verify.deep).await?;
-        segments.extend(verified.map(crate::verification::view));
+        let verified = kirin_service::verification::verify(&context.store, engine, &catalog, row, verify.deep).await?;
+        segments.extend(verified.map(kirin_service::verification::view));
     }
     Ok(Data(VerificationView { segments }))
 }

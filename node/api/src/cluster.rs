@@ -15,7 +15,7 @@ use kirin_wire::{
 };
 use serde::Serialize;
 
-use crate::metastore::Counts;
+use kirin_metastore::Counts;
 
 use super::{ApiError, Body, Context, Data, Params, Result, Shared, page};
 
@@ -146,7 +146,7 @@ pub(super) async fn history(State(context): Shared, Params(paging): Params<Pagin
     let members = lines.iter().flat_map(|line| [line.member, line.by]).flatten();
     let nodes: Vec<_> = members.map(|member| member.node).collect();
     context.directory.learn(&nodes).await;
-    let value = lines.into_iter().map(|line| crate::history::view(&context.directory, line)).collect();
+    let value = lines.into_iter().map(|line| kirin_service::history::view(&context.directory, line)).collect();
     Ok(Data(Page::cut(value, offset, size)))
 }
 

@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::metastore::{
-    Accepted, Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo, wall_ms,
-};
-use crate::worker::build::BuildSpec;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +9,10 @@ use kirin_core::ask::{Fence, JobId, JobRow, Priority, ProjectId};
 use kirin_core::job::JobEvent;
 use kirin_core::queue::Blocked;
 use kirin_core::{Action, Answer, Ask, Event, JobState, Member};
+use kirin_executor::build::BuildSpec;
+use kirin_metastore::{
+    Accepted, Extra, JobFilter, JobInfo, JobSort, NewSegment, ProjectInfo, StepInfo, SubmitInfo, wall_ms,
+};
 use kirin_wire::{
     ADMIN, Code, Done, JobAction, JobView, JobsQuery, LAST_PRIORITY, Page, Paging, StepInfoView, StepOutput, StepView,
     Submit, Submitted, SubmittedJob, WhyView,
@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ApiError, Body, Context, Data, Params, Result, Shared, header_text, page};
-use crate::executor::{self, capability_names};
+use kirin_executor::{self as executor, capability_names};
 use kirin_shell::link::Question;
 
 /// How often an action is tried again when the job changes under it.
@@ -322,7 +322,7 @@ fn job_view(context: &Context, job: &JobInfo, steps: Option<Vec<StepView>>) -> J
     let total = plan(context, job).len();
     let build = BuildSpec::deserialize(&job.spec).ok();
     let (data_range_start, data_range_end) =
-        build.as_ref().map_or(crate::catalog::FULL, |spec| crate::catalog::ends(&spec.build.range));
+        build.as_ref().map_or(kirin_service::catalog::FULL, |spec| kirin_service::catalog::ends(&spec.build.range));
     JobView {
         id: job.uuid.to_string(),
         uuid: job.uuid.to_string(),

@@ -8,26 +8,28 @@
 
 use std::sync::Arc;
 
-use crate::metastore::{Store, StoreError};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use kirin_metastore::{Store, StoreError};
 use kirin_wire::{Code, Problem, Success};
 use serde::Serialize;
 
 use crate::auth::verified::Verified;
-use crate::catalog::Catalogs;
-use crate::config::Config;
-use crate::directory::Directory;
-use crate::executor::Attempts;
+use kirin_config::Config;
+use kirin_executor::Attempts;
+use kirin_service::catalog::Catalogs;
+use kirin_service::directory::Directory;
 use kirin_shell::Links;
 use kirin_shell::Mind;
 
+pub mod auth;
 mod body;
 mod catalog;
 mod cluster;
+pub mod http;
 mod jobs;
 mod login;
 mod query;
@@ -198,9 +200,20 @@ impl From<kirin_olap::Error> for ApiError {
     }
 }
 
-impl From<crate::verification::Error> for ApiError {
-    fn from(error: crate::verification::Error) -> Self {
-        use crate::verification::Error;
+impl From<kirin_service::catalog::Error> for ApiError {
+    fn from(error: kirin_service::catalog::Error) -> Self {
+        use kirin_service::catalog::Error;
+        match error {
+            Error::NoProject(name) => Self::no_project(&name),
+            Error::Store(error) => error.into(),
+            Error::Olap(error) => error.into(),
+        }
+    }
+}
+
+impl From<kirin_service::verification::Error> for ApiError {
+    fn from(error: kirin_service::verification::Error) -> Self {
+        use kirin_service::verification::Error;
         match error {
             Error::Store(error) => error.into(),
             Error::Olap(error) => error.into(),
@@ -243,7 +256,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The project of a request: it has to be there.
-async fn project(context: &Context, name: &str) -> std::result::Result<crate::metastore::ProjectInfo, ApiError> {
+async fn project(context: &Context, name: &str) -> std::result::Result<kirin_metastore::ProjectInfo, ApiError> {
     context.store.project(name).await?.ok_or_else(|| ApiError::no_project(name))
 }
 
@@ -272,7 +285,7 @@ mod tests {
         );
         assert!(error.suggestion.is_some_and(|text| text.contains("\"forcedToPushDown\": true")));
         assert!(!error.text.contains("\"push_down\""), "{}", error.text);
-        let key = crate::config::keys::standing("kylin.query.pushdown-enabled");
-        assert!(!matches!(key, crate::config::keys::Standing::Unknown(_)));
+        let key = kirin_config::keys::standing("kylin.query.pushdown-enabled");
+        assert!(!matches!(key, kirin_config::keys::Standing::Unknown(_)));
     }
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use kirin_wire::{ADMIN, Authentication, Authority, Code, UserDetails};
 
 use super::{ApiError, Context, Data, Result, Shared};
-use crate::config::Secret;
+use kirin_config::Secret;
 
 /// The setting under which the administrator's password is kept, as a PHC string.
 pub const ADMIN_HASH: &str = "admin_password";

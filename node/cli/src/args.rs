@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::when::{self, Moment};
-use crate::config::Secret;
+use kirin_config::Secret;
 
 /// Kirin: the cluster mode of the Kylin OLAP family.
 #[derive(Debug, Parser)]
@@ -263,7 +263,7 @@ pub struct ReplayArgs {
     pub files: Vec<PathBuf>,
     /// Only what concerns this job or node, by the numbers that the replay shows
     #[arg(long, value_name = "job=N|node=N")]
-    pub why: Option<crate::replay::About>,
+    pub why: Option<About>,
     /// Up to so long after the beginning of each recording
     #[arg(long, value_name = "SPAN", value_parser = when::span)]
     pub until: Option<std::time::Duration>,
@@ -279,6 +279,29 @@ pub struct ReplayArgs {
     /// Decides anew with another setting, and shows what differs
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// The subject of `--why`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A job, by its number in the core.
+    Job(u64),
+    /// A node, by its number.
+    Node(u32),
+}
+
+impl std::str::FromStr for About {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write job=NUMBER or node=NUMBER, with the numbers that the replay shows".to_owned();
+        let (what, number) = text.split_once('=').ok_or_else(wrong)?;
+        match what {
+            "job" => number.parse().map(Self::Job).map_err(|_| wrong()),
+            "node" => number.parse().map(Self::Node).map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
 }
 
 /// `kirin worker`: started by a node, which knows what to pass.

@@ -7,7 +7,7 @@
 //! | `commands` | one file a noun |
 //! | [`render`], [`screen`], [`when`] | what people see; where it is printed; moments and spans |
 //! | [`exit`] | exit codes, and failures that say what to do next |
-//! | [`pid_file`], [`credentials`] | the two files by which commands find the node of their own machine |
+//! | [`replay`] | the decisions of a node, from its flight recording |
 //!
 //! [`run`] runs the commands that talk to a node. `start`, `demo`, `bench` and `worker` *are* a node (or several): `main`
 //! dispatches those itself.
@@ -17,10 +17,9 @@ use std::process::ExitCode;
 
 pub mod args;
 mod commands;
-pub mod credentials;
 pub mod exit;
-pub mod pid_file;
 pub mod render;
+pub mod replay;
 pub mod screen;
 pub mod when;
 
@@ -30,10 +29,11 @@ pub use kirin_client as client;
 pub use kirin_wire::ADMIN;
 
 use client::{Client, Login};
-use pid_file::PidFile;
+use kirin_home::credentials;
+use kirin_home::pid_file::PidFile;
 use screen::Screen;
 
-use crate::config::{Config, Sources};
+use kirin_config::{Config, Sources};
 
 impl ConfigArgs {
     /// The sources that these options name.

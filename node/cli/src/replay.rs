@@ -14,11 +14,13 @@ use kirin_core::{Ask, Effect, Node, Settings, say};
 use kirin_recorder::{Recording, Replay, Step, files};
 use serde_json::json;
 
-use crate::cli::args::{Format, ReplayArgs};
-use crate::config::{Config, Sources};
-use crate::server;
+use crate::args::{About, Format, ReplayArgs};
+use kirin_config::{Config, Sources};
 
 mod film;
+
+/// How the core of a node with this configuration behaves.
+pub type SettingsOf = fn(&Config) -> Settings;
 
 /// The number of differing decisions that are shown.
 const DIFFERENCES_MAX: usize = 20;
@@ -27,13 +29,13 @@ const DIFFERENCES_MAX: usize = 20;
 ///
 /// # Errors
 /// If a recording cannot be read, or the replayed core reaches a state that differs from the recorded one.
-pub fn run(args: &ReplayArgs, format: Format) -> anyhow::Result<()> {
+pub fn run(args: &ReplayArgs, format: Format, settings: SettingsOf) -> anyhow::Result<()> {
     let paths = if args.files.is_empty() { vec![own_recordings()?] } else { args.files.clone() };
     let files = files(&paths)?;
     ensure!(!files.is_empty(), "there is no recording in {}", paths[0].display());
     let recordings = files.iter().map(|path| Recording::open(path)).collect::<Result<Vec<_>, _>>()?;
     if !args.set.is_empty() {
-        return compare(&recordings, &args.set, format);
+        return compare(&recordings, &args.set, format, settings);
     }
     if let Some(path) = &args.explain {
         std::fs::write(path, film::picture(&recordings)?.html())
@@ -128,29 +130,6 @@ impl Told<'_> {
     }
 }
 
-/// The subject of `--why`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum About {
-    /// A job, by its number in the core.
-    Job(u64),
-    /// A node, by its number.
-    Node(u32),
-}
-
-impl std::str::FromStr for About {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "write job=NUMBER or node=NUMBER, with the numbers that the replay shows".to_owned();
-        let (what, number) = text.split_once('=').ok_or_else(wrong)?;
-        match what {
-            "job" => number.parse().map(Self::Job).map_err(|_| wrong()),
-            "node" => number.parse().map(Self::Node).map_err(|_| wrong()),
-            _ => Err(wrong()),
-        }
-    }
-}
-
 impl About {
     /// Whether the description of an event or effect names it.
     fn is_in(&self, step: &Step) -> bool {
@@ -174,7 +153,7 @@ const fn is_decision(effect: &Effect) -> bool {
 }
 
 /// Drives two cores with the same events and shows which decisions differ.
-fn compare(recordings: &[Recording], set: &[String], format: Format) -> anyhow::Result<()> {
+fn compare(recordings: &[Recording], set: &[String], format: Format, of: SettingsOf) -> anyhow::Result<()> {
     let mut runs = 0;
     for recording in recordings.iter().filter(|recording| recording.head.part == 0) {
         let mut replay = Replay::new(recording);
@@ -192,7 +171,7 @@ fn compare(recordings: &[Recording], set: &[String], format: Format) -> anyhow::
                         .or(replay.core())
                         .map(|core| (core.settings().clone(), core.seed()))
                         .context("the recording contains no state")?;
-                    other.insert(Node::start(changed(&settings, set)?, seed, step.at))
+                    other.insert(Node::start(changed(&settings, set, of)?, seed, step.at))
                 }
             };
             let effects = other.step(step.at, step.event.clone());
@@ -243,10 +222,10 @@ fn compare(recordings: &[Recording], set: &[String], format: Format) -> anyhow::
 }
 
 /// The settings of the run, changed by these keys.
-fn changed(recorded: &Settings, set: &[String]) -> anyhow::Result<Settings> {
+fn changed(recorded: &Settings, set: &[String], of: SettingsOf) -> anyhow::Result<Settings> {
     let plain = |set: Vec<String>| -> anyhow::Result<Settings> {
         let dir = tempfile::tempdir()?;
-        Ok(server::settings(&Config::load(&Sources::of_process(Some(dir.path().to_owned()), None, set))?))
+        Ok(of(&Config::load(&Sources::of_process(Some(dir.path().to_owned()), None, set))?))
     };
     let (base, other) = (plain(Vec::new())?, plain(set.to_vec())?);
     if base == other {

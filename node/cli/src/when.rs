@@ -49,7 +49,7 @@ impl fmt::Display for Moment {
 /// # Errors
 /// Says what is wrong with the text.
 pub fn span(text: &str) -> Result<Duration, String> {
-    use crate::config::kind::{Kind, Unit, Value};
+    use kirin_config::kind::{Kind, Unit, Value};
     let kind = Kind::Span { unit: Unit::Secs, min: Duration::ZERO, max: Duration::from_secs(366 * 86_400) };
     match kind.parse(text) {
         Ok(Value::Span(span)) => Ok(span),

@@ -8,7 +8,6 @@
 //! Everything is parsed here and nothing later: the rest of the node sees typed settings, or none. Each key is declared
 //! once, in [`keys`]. Does not open a connection and creates no file.
 
-use crate::verification::Schedule;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -144,6 +143,15 @@ pub struct Jobs {
     pub drain_timeout: Duration,
     /// Whether jobs may run arbitrary commands on this node.
     pub commands: bool,
+}
+
+/// How published segments are verified regularly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// Time between two verifications of everything; zero switches them off.
+    pub every: Duration,
+    /// Whether groups are compared with the sources, too.
+    pub deep: bool,
 }
 
 /// The flight recorder.

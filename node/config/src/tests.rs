@@ -269,7 +269,7 @@ fn a_conf_directory_that_is_named_has_to_exist() {
 /// configuration_page` writes it.
 #[test]
 fn the_configuration_page_lists_every_key() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/configuration.md");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/configuration.md");
     let page = std::fs::read_to_string(&path).unwrap();
     let (head, rest) = page.split_once("<!-- configuration").expect("the page has a place for the table");
     let (marker, rest) = rest.split_once("-->\n").unwrap();
@@ -280,5 +280,5 @@ fn the_configuration_page_lists_every_key() {
         std::fs::write(&path, &fresh).unwrap();
         return;
     }
-    assert!(page == fresh, "the table is out of date: UPDATE_DOCS=1 cargo test -p kirin configuration_page");
+    assert!(page == fresh, "the table is out of date: UPDATE_DOCS=1 cargo test -p kirin-config configuration_page");
 }

@@ -7,8 +7,8 @@ use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Published, Reporter, Stop, spec};
-use crate::executor::worker::Work;
+use crate::entry::{Published, Reporter, Stop, spec};
+use crate::worker::Work;
 use kirin_shell::clock::wall_ms;
 
 /// The specification of a build.

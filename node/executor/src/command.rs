@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
-use super::{Published, Reporter, Stop, spec};
-use crate::executor::worker::Work;
+use crate::entry::{Published, Reporter, Stop, spec};
+use crate::worker::Work;
 use kirin_shell::clock::wall_ms;
 
 /// The specification of a command job: one program, or several in order, each a step.
@@ -124,7 +124,7 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
         .stderr(Stdio::inherit())
         .process_group(0)
         .kill_on_drop(true);
-    super::die_with_parent(&mut command);
+    crate::entry::die_with_parent(&mut command);
     let mut child = command.spawn().map_err(|e| Stop::Failed(format!("'{title}' could not be started: {e}")))?;
     GROUP.store(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0), Ordering::SeqCst);
     // The worker's standard output is the talk with its node: what the program prints goes to the log.

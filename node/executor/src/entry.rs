@@ -1,4 +1,4 @@
-//! The worker process: the other end of [`crate::executor::worker`].
+//! The worker process: the other end of [`crate::worker`].
 //!
 //! It reads what to do from standard input, does one step after the other, and waits after each until its result is
 //! committed. It ends when its input is closed, whatever it is doing: nobody would commit the result.
@@ -9,12 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::executor::worker::{FromWorker, ToWorker, Work};
-use crate::plant::Defence;
+use crate::worker::{FromWorker, ToWorker, Work};
+use crate::{build, command};
+use kirin_plant::Defence;
 use kirin_shell::clock::wall_ms;
-
-pub mod build;
-pub mod command;
 
 /// Exit code of a worker whose node is gone.
 const ORPHANED: i32 = 75;

@@ -16,20 +16,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::metastore::{DocKind, EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
-use crate::plant::Defence;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
 use kirin_core::event::End;
 use kirin_core::{Capabilities, Member, Outcome};
+use kirin_metastore::{DocKind, EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use kirin_plant::Defence;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use kirin_shell::Mind;
 use kirin_shell::clock::wall_ms;
 
+pub mod build;
+pub mod command;
+pub mod entry;
 pub mod log;
 pub mod probe;
 pub mod worker;

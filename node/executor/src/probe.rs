@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::metastore::EndReport;
 use futures::future::BoxFuture;
 use kirin_core::Capabilities;
+use kirin_metastore::EndReport;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

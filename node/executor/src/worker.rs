@@ -9,9 +9,9 @@
 
 use std::process::Stdio;
 
-use crate::metastore::{EndReport, Publish, StepReport};
 use futures::future::BoxFuture;
 use kirin_core::Capabilities;
+use kirin_metastore::{EndReport, Publish, StepReport};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -99,12 +99,12 @@ impl Worker {
     /// Builds of indexes, in processes that may take so many bytes of memory.
     pub fn build(memory: u64) -> Self {
         // All that a build does is to write files below its attempt's own path and to commit under its fence.
-        Self { kind: "build", external: false, needs: super::BUILD, memory, steps: crate::worker::build::steps }
+        Self { kind: "build", external: false, needs: super::BUILD, memory, steps: crate::build::steps }
     }
 
     /// Programs of the user.
     pub fn command(memory: u64) -> Self {
-        Self { kind: "command", external: true, needs: super::COMMAND, memory, steps: crate::worker::command::steps }
+        Self { kind: "command", external: true, needs: super::COMMAND, memory, steps: crate::command::steps }
     }
 }
 
@@ -173,7 +173,7 @@ impl Process {
         // A worker that has children of its own must have the time to take them along: it ends when its input is closed,
         // and the program that it runs dies with it.
         if kind == "build" {
-            crate::worker::die_with_parent(&mut command);
+            crate::entry::die_with_parent(&mut command);
         }
         let mut child = command.spawn()?;
         let gone = || std::io::Error::other("a pipe to the worker is missing");

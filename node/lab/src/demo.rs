@@ -15,8 +15,8 @@ use kirin_wire::{
 };
 use tokio::time::Instant;
 
-use crate::cli::args::DemoArgs;
 use crate::launch::{Cluster, Plan};
+use kirin_cli::args::DemoArgs;
 use kirin_shell::clock;
 
 const PROJECT: &str = "demo";
@@ -162,7 +162,7 @@ pub fn new_model(project: &str) -> anyhow::Result<ModelDefinition> {
 /// The quarters of the year, one segment each.
 fn quarters() -> Vec<(i64, i64)> {
     let months = demo::months();
-    let ends = crate::catalog::ends;
+    let ends = kirin_service::catalog::ends;
     let groups = [&months[0..3], &months[3..6], &months[6..9], &months[9..]];
     groups.iter().map(|months| (ends(&months[0]).0, ends(&months[months.len() - 1]).1)).collect()
 }
@@ -334,12 +334,12 @@ fn is_same(a: &[Vec<Option<String>>], b: &[Vec<Option<String>>]) -> bool {
 
 async fn show_members(client: &Client) -> anyhow::Result<()> {
     let view = client.call(Request::get(&["cluster"])).await?;
-    say(crate::cli::render::cluster(&view, false).trim_end());
+    say(kirin_cli::render::cluster(&view, false).trim_end());
     Ok(())
 }
 
 async fn show_history(client: &Client) -> anyhow::Result<()> {
-    say(crate::cli::render::history(&history(client).await?, false).trim_end());
+    say(kirin_cli::render::history(&history(client).await?, false).trim_end());
     Ok(())
 }
 

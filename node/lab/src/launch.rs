@@ -10,9 +10,9 @@ use kirin_wire::ClusterView;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::cli::credentials;
-use crate::cli::pid_file::PidFile;
-use crate::config::Secret;
+use kirin_config::Secret;
+use kirin_home::credentials;
+use kirin_home::pid_file::PidFile;
 use kirin_shell::clock;
 
 /// How long anything may take that has to happen at all.
@@ -285,7 +285,7 @@ impl NodeProcess {
         command.arg("start").arg("--home").arg(&self.home).envs(plan.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(!plan.outlive);
         if !plan.outlive {
-            crate::worker::die_with_parent(&mut command);
+            kirin_executor::entry::die_with_parent(&mut command);
         }
         self.child = Some(command.spawn().context("cannot start a node")?);
         Ok(())

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::config::Retention;
-use crate::metastore::{Old, Store, wall_ms};
-use crate::verification::{self, Schedule};
+use kirin_config::{Retention, Schedule};
 use kirin_core::ask::{Epoch, Target};
+use kirin_metastore::{Old, Store, wall_ms};
 use kirin_olap::Engine;
+use kirin_service::verification;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -213,7 +213,7 @@ mod tests {
     use kirin_store::StoreConfig;
 
     use super::*;
-    use crate::metastore::{Extra, SubmitInfo};
+    use kirin_metastore::{Extra, SubmitInfo};
 
     #[test]
     fn only_files_that_no_manifest_names_are_swept() {

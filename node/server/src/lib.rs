@@ -16,27 +16,30 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::api;
-use crate::auth::password;
-use crate::auth::verified::Verified;
-use crate::catalog::Catalogs;
 use crate::chores::Chores;
-use crate::cli::pid_file::PidFile;
-use crate::cli::{ADMIN, credentials};
-use crate::config::{self, Config, QueueOrder, Scheduler, Secret};
-use crate::directory::Directory;
-use crate::executor::probe::Probe;
-use crate::executor::worker::Worker;
-use crate::executor::{Attempts, BUILD, COMMAND, Executor, Retry};
-use crate::history::History;
-use crate::http::Http;
-use crate::metastore::{JoinInfo, Store, StoreError};
-use crate::outside;
-use crate::plant::Defence;
+use kirin_api as api;
+use kirin_api::auth::password;
+use kirin_api::auth::verified::Verified;
+use kirin_api::http::Http;
+use kirin_config::{self as config, Config, QueueOrder, Scheduler, Secret};
+use kirin_executor::probe::Probe;
+use kirin_executor::worker::Worker;
+use kirin_executor::{Attempts, BUILD, COMMAND, Executor, Retry};
+use kirin_home::credentials;
+use kirin_home::pid_file::PidFile;
+use kirin_metastore::{JoinInfo, Store, StoreError};
+use kirin_plant::Defence;
+use kirin_service::catalog::Catalogs;
+use kirin_service::directory::Directory;
+use kirin_service::history::History;
 use kirin_shell::Links;
 use kirin_shell::clock::Clock;
 use kirin_shell::handshake::Cluster;
 use kirin_shell::{Mind, Shell, heed};
+use kirin_wire::ADMIN;
+
+pub mod chores;
+pub mod outside;
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -292,7 +295,7 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
     }
     let (about, limit) = ("The project that is there from the start", config.jobs.per_project);
     patiently(config, async || store.create_project("default", about, limit).await).await?;
-    Ok(Cluster { secret: Secret::new(secret), id })
+    Ok(Cluster { secret: kirin_shell::Secret::new(secret), id })
 }
 
 #[expect(clippy::print_stdout, reason = "the password is shown once, to the person who starts the cluster")]

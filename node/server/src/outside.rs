@@ -11,11 +11,11 @@ use kirin_shell::report::Report;
 use kirin_shell::{Mind, Outside};
 
 use crate::chores::Chores;
-use crate::directory::Directory;
-use crate::executor::Attempts;
-use crate::history::History;
-use crate::metastore::{Extra, JoinInfo, Store};
-use crate::plant::Defence;
+use kirin_executor::Attempts;
+use kirin_metastore::{Extra, JoinInfo, Store};
+use kirin_plant::Defence;
+use kirin_service::directory::Directory;
+use kirin_service::history::History;
 
 /// Everything around one node's loop.
 pub struct Parts {

@@ -7,12 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::metastore::{DocKind, SegmentState, Store, StoreError};
 use kirin_core::ask::ProjectId;
+use kirin_metastore::{DocKind, SegmentState, Store, StoreError};
 use kirin_olap::{Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
 use serde_json::Value;
-
-use crate::api::ApiError;
 
 /// The catalogs of one node.
 #[derive(Clone)]
@@ -30,7 +28,21 @@ struct Opened {
     snapshot: Arc<Snapshot>,
 }
 
-type Checked<T> = std::result::Result<T, ApiError>;
+/// Why a catalog cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The project does not exist.
+    #[error("there is no project '{0}'")]
+    NoProject(String),
+    /// The metastore did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The catalog does not resolve.
+    #[error(transparent)]
+    Olap(#[from] kirin_olap::Error),
+}
+
+type Checked<T> = Result<T, Error>;
 
 impl Catalogs {
     /// Catalogs whose queries that engine answers.
@@ -70,7 +82,7 @@ impl Catalogs {
 
     async fn opened(&self, store: &Store, project: &str) -> Checked<Opened> {
         let Some((id, revision)) = store.catalog_revision(project).await? else {
-            return Err(ApiError::no_project(project));
+            return Err(Error::NoProject(project.to_owned()));
         };
         if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
             return Ok(opened);
@@ -103,7 +115,10 @@ impl Catalogs {
 }
 
 /// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
-pub(crate) async fn read(store: &Store, project: ProjectId) -> Result<Catalog, StoreError> {
+///
+/// # Errors
+/// If the metastore does not answer.
+pub async fn read(store: &Store, project: ProjectId) -> Result<Catalog, StoreError> {
     let mut catalog = Catalog::default();
     for doc in store.docs(project).await? {
         match doc.kind {

@@ -10,7 +10,7 @@ use kirin_shell::heed::Roster;
 use kirin_shell::link::{Address, Addresses};
 use tokio::sync::Mutex;
 
-use crate::metastore::{MemberInfo, Store, StoreError};
+use kirin_metastore::{MemberInfo, Store, StoreError};
 
 /// The cached directory of one node.
 #[derive(Clone)]

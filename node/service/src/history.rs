@@ -3,9 +3,9 @@
 //! Joins, leaves and fences are recorded by the transactions that perform them. This module adds what only the acting member
 //! knows: takeovers, and the phases, measured on its own clock.
 
-use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
 use kirin_core::effect::{Found, Note};
 use kirin_core::{Member, Span};
+use kirin_metastore::{HistoryLine, Store, kinds, wall_ms};
 use kirin_wire::{HistoryView, PhaseView};
 use serde::Deserialize as _;
 use serde_json::json;

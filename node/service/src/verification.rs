@@ -7,23 +7,13 @@
 //! A file that cannot be read is reported and not marked: a share that is not mounted is no fault of the segment, and
 //! a query that needs the file fails with the reason.
 
-use std::time::Duration;
-
+use kirin_config::Schedule;
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Catalog, Engine, Verification};
 use kirin_wire::{ProblemView, VerifiedView};
 use serde_json::json;
 
-use crate::metastore::{SegmentInfo, SegmentState, Store, StoreError, wall_ms};
-
-/// How segments are verified regularly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Schedule {
-    /// Time between two verifications of everything; zero switches them off.
-    pub every: Duration,
-    /// Whether groups are compared with the sources, too.
-    pub deep: bool,
-}
+use kirin_metastore::{SegmentInfo, SegmentState, Store, StoreError, wall_ms};
 
 /// One verified segment.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use crate::config::Secret;
+use kirin_config::Secret;
 
 /// Digits and lower-case letters without those that look alike (0 o, 1 l i).
 const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";

@@ -14,7 +14,7 @@ use rand::Rng;
 use sha2::Sha256;
 
 use super::password::{self, HashError};
-use crate::config::Secret;
+use kirin_config::Secret;
 
 /// The credentials that were verified not long ago.
 #[derive(Debug)]

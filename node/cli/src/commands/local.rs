@@ -2,11 +2,11 @@
 
 use super::super::args::{GetPropertiesArgs, StopArgs};
 use super::super::exit::{Exit, Failure};
-use super::super::pid_file::{PidError, PidFile};
 use super::super::screen::Screen;
 use super::Session;
-use crate::config::{Config, Sources};
 use kirin_client::Request;
+use kirin_config::{Config, Sources};
+use kirin_home::pid_file::{PidError, PidFile};
 
 /// Stops the node that lives in the data directory.
 pub(super) async fn stop(args: &StopArgs, screen: &mut Screen<'_>) -> Result<(), Failure> {
@@ -34,7 +34,7 @@ pub(super) async fn stop_remote(mut session: Session<'_, '_>) -> Result<(), Fail
 /// Prints one effective value, or all.
 pub(super) fn get_properties(args: &GetPropertiesArgs, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let config = load(&args.config.sources())?;
-    let value = |property: &crate::config::Property| {
+    let value = |property: &kirin_config::Property| {
         if args.show_secrets { property.revealed.clone() } else { property.shown.clone() }
     };
     let Some(key) = &args.key else {
@@ -44,8 +44,8 @@ pub(super) fn get_properties(args: &GetPropertiesArgs, screen: &mut Screen<'_>) 
     match config.property(key) {
         Some(property) => screen.print(&format!("{}\n", value(property))),
         None => {
-            let next = match crate::config::keys::standing(key) {
-                crate::config::keys::Standing::Unknown(Some(meant)) => format!("Did you mean {meant}?"),
+            let next = match kirin_config::keys::standing(key) {
+                kirin_config::keys::Standing::Unknown(Some(meant)) => format!("Did you mean {meant}?"),
                 _ => "`kirin get-properties` prints every key that has a value.".to_owned(),
             };
             Err(Failure::new(Exit::NotFound, format!("{key} has no value"), next))

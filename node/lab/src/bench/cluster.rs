@@ -1,7 +1,7 @@
 //! Many nodes on one machine: how soon all nodes see joins and deaths, and how many statements and how much memory an idle node
 //! needs.
 //!
-//! A node reports its core's list of members ([`/cluster?own=true`](crate::api)) and for how long the list has been unchanged. So
+//! A node reports its core's list of members ([`/cluster?own=true`](kirin_api)) and for how long the list has been unchanged. So
 //! the measurement polls rarely and does not disturb the nodes. All views agree when each lists exactly the members that the
 //! living nodes report to be.
 //!
@@ -23,8 +23,8 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::{micros, quantile};
-use crate::cli::args::Format;
 use crate::launch::{Cluster, NodeProcess, PATIENCE, Plan};
+use kirin_cli::args::Format;
 use kirin_client::Request;
 use kirin_shell::clock;
 use kirin_wire::{ClusterView, CountsView, MemberNumbers, OwnView, TrafficView};

@@ -9,13 +9,13 @@ use kirin_core::ask::ProjectId;
 use serde_json::{Value, json};
 
 use super::{micros, quantile, throughput};
-use crate::chores::Chores;
-use crate::cli::args::Format;
-use crate::config::{Config, Retention, Secret, Sources};
 use crate::launch::{Cluster, Plan};
-use crate::metastore::{HistoryLine, Store, kinds, wall_ms};
-use crate::server::store_config;
+use kirin_cli::args::Format;
 use kirin_client::Request;
+use kirin_config::{Config, Retention, Secret, Sources};
+use kirin_metastore::{HistoryLine, Store, kinds, wall_ms};
+use kirin_server::chores::Chores;
+use kirin_server::store_config;
 use kirin_shell::clock;
 use kirin_wire::{ClusterView, Done, JobView, Page, ProjectConfig};
 
@@ -85,7 +85,7 @@ async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> 
 /// The requests that users send.
 async fn questions(store: &Store, project: ProjectId) -> anyhow::Result<Vec<(&'static str, Request)>> {
     let list = || Request::get(&["jobs"]).with("project", PROJECT);
-    let filter = crate::metastore::JobFilter { project: Some(project), limit: 1, ..Default::default() };
+    let filter = kirin_metastore::JobFilter { project: Some(project), limit: 1, ..Default::default() };
     let (jobs, _) = store.jobs(&filter).await?;
     let uuid = jobs.first().context("there are jobs")?.uuid.to_string();
     Ok(vec![

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::metastore::{Extra, JoinInfo, Store, SubmitInfo};
 use anyhow::{Context as _, bail, ensure};
 use kirin_core::ask::{Priority, ProjectId};
 use kirin_core::{Answer, Ask, Role, Settings};
+use kirin_metastore::{Extra, JoinInfo, Store, SubmitInfo};
 use serde_json::json;
 
-use crate::auth::password;
-use crate::chores::Chores;
-use crate::cli::args::Format;
-use crate::config::{Config, Retention, Secret, Sources};
-use crate::directory::Directory;
-use crate::executor::probe::Probe;
-use crate::executor::{Attempts, Retry};
-use crate::history::History;
-use crate::outside;
-use crate::server::store_config;
+use kirin_api::auth::password;
+use kirin_cli::args::Format;
+use kirin_config::{Config, Retention, Secret, Sources};
+use kirin_executor::probe::Probe;
+use kirin_executor::{Attempts, Retry};
+use kirin_server::chores::Chores;
+use kirin_server::outside;
+use kirin_server::store_config;
+use kirin_service::directory::Directory;
+use kirin_service::history::History;
 use kirin_shell::Links;
 use kirin_shell::clock::{self, Clock};
 use kirin_shell::handshake::Cluster;
