@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::jobs::{NewJob, accept, accept_all};
 use super::{ApiError, Body, Context, Data, Params, Result, Shared, cut, header_text, project};
-use kirin_executor::build::BuildSpec;
+use kirin_executor::build::{self, BuildSpec};
 use kirin_service::catalog::{FULL, ends};
 
 type Checked<T> = std::result::Result<T, ApiError>;
@@ -501,7 +501,7 @@ fn build_job(catalog: &kirin_olap::Catalog, build: NewBuild) -> Checked<NewJob> 
         build: BuildJob { model, tables, range },
     };
     let spec = serde_json::to_value(spec).map_err(ApiError::internal)?;
-    Ok(NewJob { kind: "build", subject, spec, priority, key, reserve: reserve.into_iter().collect() })
+    Ok(NewJob { kind: build::KIND.name, subject, spec, priority, key, reserve: reserve.into_iter().collect() })
 }
 
 /// `PUT /models/{m}/segments`: builds segments again; each keeps answering from what it has until the new one is published.

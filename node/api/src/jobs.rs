@@ -49,9 +49,8 @@ pub(super) struct NewJob {
 pub(super) async fn submit(State(context): Shared, headers: HeaderMap, Body(body): Body<Submit>) -> Result<Submitted> {
     let project = super::project(&context, &body.project).await?;
     let executor = context.attempts.executor(&body.kind).map_err(ApiError::bad)?;
-    if executor.kind() == "build" {
-        return Err(ApiError::bad("a build is submitted through its model")
-            .suggest("use POST /kylin/api/models/{model}/segments, or `kirin segment build`"));
+    if let Some(own) = executor.own_endpoint() {
+        return Err(ApiError::bad(own.what).suggest(own.instead));
     }
     let job = NewJob {
         kind: executor.kind(),
@@ -105,7 +104,7 @@ pub(super) async fn accept(
     job: NewJob,
 ) -> std::result::Result<SubmittedJob, ApiError> {
     let key = job_key(project.id, job.key.as_deref());
-    let job_name = kylin_type(job.kind, &job.spec).to_owned();
+    let job_name = context.attempts.job_type(job.kind, &job.spec);
     let (ask, info) = prepare(context, project, job, key).await?;
     match context.store.ask(&ask, Extra::Submit(info)).await {
         Answer::Accepted { row, fresh } => {
@@ -135,7 +134,7 @@ pub(super) async fn accept_all(
     let mut prepared = Vec::new();
     for job in jobs {
         let key = job_key(project.id, job.key.as_deref());
-        let job_name = kylin_type(job.kind, &job.spec).to_owned();
+        let job_name = context.attempts.job_type(job.kind, &job.spec);
         prepared.push(prepare(context, project, job, key).await?);
         submitted.push(SubmittedJob { job_name, job_id: key.to_string() });
     }
@@ -269,17 +268,6 @@ async fn find(context: &Context, id: &str) -> std::result::Result<JobInfo, ApiEr
     job.ok_or_else(|| ApiError::new(Code::NoJob, format!("there is no job '{id}'")).suggest("see `kirin job list`"))
 }
 
-/// Kylin's name for the type of such a job.
-fn kylin_type(kind: &str, spec: &Value) -> &'static str {
-    let is_refresh = || BuildSpec::deserialize(spec).is_ok_and(|spec| spec.refresh);
-    match kind {
-        "build" if is_refresh() => "INDEX_REFRESH",
-        "build" => "INC_BUILD",
-        "command" => "COMMAND",
-        _ => "PROBE",
-    }
-}
-
 /// Kylin's public status of a job.
 pub(super) fn status(state: JobState, is_held: bool) -> &'static str {
     match state {
@@ -326,7 +314,7 @@ fn job_view(context: &Context, job: &JobInfo, steps: Option<Vec<StepView>>) -> J
     JobView {
         id: job.uuid.to_string(),
         uuid: job.uuid.to_string(),
-        job_name: kylin_type(&job.kind, &job.spec).to_owned(),
+        job_name: context.attempts.job_type(&job.kind, &job.spec),
         job_status: status(job.row.state, job.row.holder.is_some()).to_owned(),
         scheduler_state: job.row.state.name().to_owned(),
         kind: job.kind.clone(),

@@ -3,13 +3,35 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures::FutureExt as _;
+use kirin_core::Capabilities;
 use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::entry::{Published, Reporter, Stop, spec};
-use crate::worker::Work;
+use crate::kind::{Kind, OwnEndpoint};
+use crate::protocol::Work;
+use crate::work::{Published, Reporter, Stop, spec};
+use kirin_metastore::{DocKind, JobInfo, Store};
 use kirin_shell::clock::wall_ms;
+
+/// Builds of indexes.
+pub static KIND: Kind = Kind {
+    name: "build",
+    job_type,
+    own_endpoint: Some(OwnEndpoint {
+        what: "a build is submitted through its model",
+        instead: "use POST /kylin/api/models/{model}/segments, or `kirin segment build`",
+    }),
+    // All that a build does is to write files below its attempt's own path and to commit under its fence.
+    external: false,
+    // It needs a working directory that is usable.
+    needs: Capabilities(1),
+    has_children: false,
+    steps,
+    precondition: |store, job| has_its_model(store, job).boxed(),
+    work: |work, reporter| run(work, reporter).boxed(),
+};
 
 /// The specification of a build.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +43,21 @@ pub struct BuildSpec {
     pub refresh: bool,
     /// The model and its tables as they were when the job was accepted, and the segment's range.
     pub build: BuildJob,
+}
+
+fn job_type(spec: &Value) -> &'static str {
+    let is_refresh = BuildSpec::deserialize(spec).is_ok_and(|spec| spec.refresh);
+    if is_refresh { "INDEX_REFRESH" } else { "INC_BUILD" }
+}
+
+/// Refuses a build whose model is certainly not there.
+async fn has_its_model(store: &Store, job: &JobInfo) -> Result<(), String> {
+    let Ok(docs) = store.docs(job.row.project).await else { return Ok(()) };
+    if docs.iter().any(|doc| doc.kind == DocKind::Model && doc.name.eq_ignore_ascii_case(&job.subject)) {
+        return Ok(());
+    }
+    let (model, project) = (&job.subject, &job.project);
+    Err(format!("the project '{project}' has no model '{model}' any more: nobody could use it"))
 }
 
 /// Checks a specification and names its steps.

@@ -4,17 +4,34 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use kirin_core::Capabilities;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
-use crate::entry::{Published, Reporter, Stop, spec};
-use crate::worker::Work;
+use crate::children::{kill_children, runs_in};
+use crate::kind::Kind;
+use crate::protocol::Work;
+use crate::work::{Published, Reporter, Stop, spec};
 use kirin_shell::clock::wall_ms;
+
+/// Programs of the user.
+pub static KIND: Kind = Kind {
+    name: "command",
+    job_type: |_| "COMMAND",
+    own_endpoint: None,
+    external: true,
+    // It needs `kirin.command.enabled`.
+    needs: Capabilities(2),
+    has_children: true,
+    steps,
+    precondition: |_, _| async { Ok(()) }.boxed(),
+    work: |work, reporter| run(work, reporter).boxed(),
+};
 
 /// The specification of a command job: one program, or several in order, each a step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,19 +111,6 @@ pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
     Ok(Vec::new())
 }
 
-/// The process group of the program that runs.
-static GROUP: AtomicI32 = AtomicI32::new(0);
-
-/// Kills the program that runs, and all that it started and that stayed in its group.
-#[expect(unsafe_code, reason = "killpg has no safe wrapper in std")]
-pub fn kill_children() {
-    let group = GROUP.swap(0, Ordering::SeqCst);
-    if group > 0 {
-        // SAFETY: kills a process group of our own making; no memory is involved.
-        unsafe { libc::killpg(group, libc::SIGKILL) };
-    }
-}
-
 async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, Stop> {
     let title = step.title();
     let mut command = Command::new(&step.argv[0]);
@@ -124,9 +128,9 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
         .stderr(Stdio::inherit())
         .process_group(0)
         .kill_on_drop(true);
-    crate::entry::die_with_parent(&mut command);
+    crate::children::die_with_parent(&mut command);
     let mut child = command.spawn().map_err(|e| Stop::Failed(format!("'{title}' could not be started: {e}")))?;
-    GROUP.store(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0), Ordering::SeqCst);
+    runs_in(child.id());
     // The worker's standard output is the talk with its node: what the program prints goes to the log.
     if let Some(mut out) = child.stdout.take() {
         tokio::spawn(async move {

@@ -22,7 +22,7 @@ use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Why;
 use kirin_core::event::End;
 use kirin_core::{Capabilities, Member, Outcome};
-use kirin_metastore::{DocKind, EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
+use kirin_metastore::{EndReport, JobInfo, StepInfo, StepReport, Store, StoreError};
 use kirin_plant::Defence;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -31,18 +31,36 @@ use kirin_shell::Mind;
 use kirin_shell::clock::wall_ms;
 
 pub mod build;
+pub mod children;
 pub mod command;
 pub mod entry;
+pub mod kind;
 pub mod log;
 pub mod probe;
+pub mod protocol;
+pub mod work;
 pub mod worker;
 
+pub use kind::OwnEndpoint;
 pub use log::BoundedLog;
+
+use kind::Kind;
+
+/// The kinds whose attempts run in worker processes.
+pub static KINDS: [&Kind; 2] = [&build::KIND, &command::KIND];
 
 /// Runs the attempts at jobs of one kind.
 pub trait Executor: Send + Sync {
     /// The kind's name in the API.
     fn kind(&self) -> &'static str;
+
+    /// Kylin's name for the type of a job with this specification.
+    fn job_type(&self, spec: &Value) -> &'static str;
+
+    /// Where clients submit such jobs, if they have an endpoint of their own.
+    fn own_endpoint(&self) -> Option<OwnEndpoint> {
+        None
+    }
 
     /// Whether an attempt has side effects that the metastore can't refuse.
     fn is_external(&self) -> bool;
@@ -56,19 +74,21 @@ pub trait Executor: Send + Sync {
     /// What is wrong with it and what to do.
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String>;
 
+    /// Checks what must hold when an attempt begins.
+    ///
+    /// # Errors
+    /// Why the job cannot succeed.
+    fn precondition<'a>(&'a self, _store: &'a Store, _job: &'a JobInfo) -> BoxFuture<'a, Result<(), String>> {
+        async { Ok(()) }.boxed()
+    }
+
     /// Runs one attempt. Returns when nothing of it runs any more, also when it was stopped.
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended>;
 }
 
-/// It runs builds: its working directory is usable.
-pub const BUILD: Capabilities = Capabilities(1);
-/// It runs commands: `kirin.command.enabled`.
-pub const COMMAND: Capabilities = Capabilities(2);
-
 /// The names of these capabilities, for people.
 pub fn capability_names(of: Capabilities) -> String {
-    let names = [(BUILD, "build"), (COMMAND, "command")];
-    let named: Vec<_> = names.iter().filter(|(one, _)| of.covers(*one)).map(|(_, name)| *name).collect();
+    let named: Vec<_> = KINDS.iter().filter(|kind| of.covers(kind.needs)).map(|kind| kind.name).collect();
     if named.is_empty() { "nothing special".to_owned() } else { named.join(", ") }
 }
 
@@ -248,6 +268,11 @@ impl Attempts {
         })
     }
 
+    /// Kylin's name for the type of such a job; the kind's own name if this node does not know the kind.
+    pub fn job_type(&self, kind: &str, spec: &Value) -> String {
+        self.executor(kind).map_or_else(|_| kind.to_ascii_uppercase(), |executor| executor.job_type(spec).to_owned())
+    }
+
     /// Starts the attempt at step `step`.
     pub fn begin(&self, mind: &Mind, by: Member, fence: Fence, step: u32) {
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -317,22 +342,13 @@ impl Attempts {
             Ok(executor) => executor.clone(),
             Err(error) => return Ended::Failed(error),
         };
-        if job.kind == "build" && self.has_no_model(&job).await {
-            let (model, project) = (&job.subject, &job.project);
-            return Ended::Failed(format!(
-                "the project '{project}' has no model '{model}' any more: nobody could use it"
-            ));
+        if let Err(why) = executor.precondition(&self.store, &job).await {
+            return Ended::Failed(why);
         }
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
         let (mind, store, retry) = (mind.clone(), self.store.clone(), self.retry);
         executor.run(Attempt { fence, by, job, done, dir, log, mind, store, orders, retry }).await
-    }
-
-    /// Whether the model that a build is for is certainly not there.
-    async fn has_no_model(&self, job: &JobInfo) -> bool {
-        let Ok(docs) = self.store.docs(job.row.project).await else { return false };
-        !docs.iter().any(|doc| doc.kind == DocKind::Model && doc.name.eq_ignore_ascii_case(&job.subject))
     }
 
     /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says
@@ -399,4 +415,21 @@ fn attempt_dir(working_dir: &Path, job: &JobInfo, fence: Fence) -> PathBuf {
 /// A step's report, with the times filled in.
 pub fn report(name: &str, started_ms: i64, result: Value) -> StepReport {
     StepReport { name: name.to_owned(), result, started_ms, ended_ms: wall_ms() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_needs_a_capability_of_its_own() {
+        for (at, kind) in KINDS.iter().enumerate() {
+            assert_eq!(kind.needs.0.count_ones(), 1, "{}", kind.name);
+            let others = KINDS[..at].iter();
+            let same: Vec<_> = others.filter(|other| other.needs.covers(kind.needs)).map(|other| other.name).collect();
+            assert!(same.is_empty(), "{} needs the same as {same:?}", kind.name);
+            assert_eq!(capability_names(kind.needs), kind.name);
+        }
+        assert_eq!(capability_names(Capabilities::NONE), "nothing special");
+    }
 }

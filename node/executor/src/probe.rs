@@ -47,6 +47,10 @@ impl Executor for Probe {
         "probe"
     }
 
+    fn job_type(&self, _spec: &Value) -> &'static str {
+        "PROBE"
+    }
+
     fn is_external(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! The kinds `build` and `command`: a worker process per attempt, so that memory and crashes stay there.
+//! The node's side of worker processes: one per attempt, so that memory and crashes stay there.
 //!
 //! The worker is this same program, started as `kirin worker`. It is told what to do in JSON lines on its standard input and
 //! answers in JSON lines on its standard output; whatever it or its children write to standard error is the step's log.
@@ -11,73 +11,15 @@ use std::process::Stdio;
 
 use futures::future::BoxFuture;
 use kirin_core::Capabilities;
-use kirin_metastore::{EndReport, Publish, StepReport};
-use serde::{Deserialize, Serialize};
+use kirin_metastore::{EndReport, JobInfo, Publish, StepReport, Store};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::{Attempt, Ended, Executor, Go};
-
-/// What a node tells a worker.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ToWorker {
-    /// What to do; the first line.
-    Work(Box<Work>),
-    /// The step's result is committed: go on.
-    Proceed,
-}
-
-/// What a worker has to do.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Work {
-    /// `build` or `command`.
-    pub kind: String,
-    /// The job's specification.
-    pub spec: Value,
-    /// The results of the steps that are committed, in order.
-    pub done: Vec<Value>,
-    /// Where to write.
-    pub dir: std::path::PathBuf,
-    /// The job, for the environment of commands.
-    pub job: String,
-    /// The attempt's epoch, for the environment of commands.
-    pub epoch: u64,
-    /// Memory that it may take, in bytes.
-    pub memory: u64,
-}
-
-/// What a worker says.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FromWorker {
-    /// How far the whole job is, in per mille.
-    Progress(u32),
-    /// A step is done; the worker waits for [`ToWorker::Proceed`].
-    Step {
-        /// Its number.
-        step: u32,
-        /// Its name.
-        name: String,
-        /// Its result.
-        result: Value,
-        /// When it began, for people.
-        started_ms: i64,
-        /// When it ended, for people.
-        ended_ms: i64,
-    },
-    /// All steps are done.
-    Done {
-        /// What is to be published: the manifests of segments.
-        publish: Vec<(String, Value)>,
-    },
-    /// A step failed.
-    Failed(String),
-    /// What the job was for does not exist any more.
-    Vanished(String),
-}
+use super::{Attempt, Ended, Executor, Go, OwnEndpoint};
+use crate::kind::Kind;
+use crate::protocol::{FromWorker, ToWorker, Work};
 
 /// A node that can't start a worker keeps the job for so long before it hands it back, and may take it again.
 const START_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
@@ -86,43 +28,46 @@ const START_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// error open.
 const LOG_WITHIN: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Runs attempts in worker processes.
+/// Runs attempts at jobs of one kind in worker processes.
 pub struct Worker {
-    kind: &'static str,
-    external: bool,
-    needs: Capabilities,
+    kind: &'static Kind,
     memory: u64,
-    steps: fn(&Value) -> Result<Vec<String>, String>,
 }
 
 impl Worker {
-    /// Builds of indexes, in processes that may take so many bytes of memory.
-    pub fn build(memory: u64) -> Self {
-        // All that a build does is to write files below its attempt's own path and to commit under its fence.
-        Self { kind: "build", external: false, needs: super::BUILD, memory, steps: crate::build::steps }
-    }
-
-    /// Programs of the user.
-    pub fn command(memory: u64) -> Self {
-        Self { kind: "command", external: true, needs: super::COMMAND, memory, steps: crate::command::steps }
+    /// Worker processes that may take so many bytes of memory.
+    pub fn new(kind: &'static Kind, memory: u64) -> Self {
+        Self { kind, memory }
     }
 }
 
 impl Executor for Worker {
     fn kind(&self) -> &'static str {
-        self.kind
+        self.kind.name
+    }
+
+    fn job_type(&self, spec: &Value) -> &'static str {
+        (self.kind.job_type)(spec)
+    }
+
+    fn own_endpoint(&self) -> Option<OwnEndpoint> {
+        self.kind.own_endpoint
     }
 
     fn is_external(&self) -> bool {
-        self.external
+        self.kind.external
     }
 
     fn needs(&self) -> Capabilities {
-        self.needs
+        self.kind.needs
     }
 
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String> {
-        (self.steps)(spec)
+        (self.kind.steps)(spec)
+    }
+
+    fn precondition<'a>(&'a self, store: &'a Store, job: &'a JobInfo) -> BoxFuture<'a, Result<(), String>> {
+        (self.kind.precondition)(store, job)
     }
 
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended> {
@@ -131,7 +76,7 @@ impl Executor for Worker {
     }
 }
 
-async fn run(mut attempt: Attempt, kind: &str, memory: u64) -> Ended {
+async fn run(mut attempt: Attempt, kind: &Kind, memory: u64) -> Ended {
     loop {
         let ended = run_once(&mut attempt, kind, memory).await;
         match &ended {
@@ -141,7 +86,7 @@ async fn run(mut attempt: Attempt, kind: &str, memory: u64) -> Ended {
     }
 }
 
-async fn run_once(attempt: &mut Attempt, kind: &str, memory: u64) -> Ended {
+async fn run_once(attempt: &mut Attempt, kind: &Kind, memory: u64) -> Ended {
     let mut process = match Process::start(attempt, kind, memory).await {
         Ok(process) => process,
         Err(error) => {
@@ -167,20 +112,20 @@ struct Process {
 }
 
 impl Process {
-    async fn start(attempt: &Attempt, kind: &str, memory: u64) -> std::io::Result<Self> {
+    async fn start(attempt: &Attempt, kind: &Kind, memory: u64) -> std::io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // A worker that has children of its own must have the time to take them along: it ends when its input is closed,
         // and the program that it runs dies with it.
-        if kind == "build" {
-            crate::entry::die_with_parent(&mut command);
+        if !kind.has_children {
+            crate::children::die_with_parent(&mut command);
         }
         let mut child = command.spawn()?;
         let gone = || std::io::Error::other("a pipe to the worker is missing");
         let mut to = child.stdin.take().ok_or_else(gone)?;
         let from = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
         let work = ToWorker::Work(Box::new(Work {
-            kind: kind.to_owned(),
+            kind: kind.name.to_owned(),
             spec: attempt.job.spec.clone(),
             done: attempt.done.iter().map(|step| step.result.clone()).collect(),
             dir: attempt.dir.clone(),

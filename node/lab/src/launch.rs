@@ -285,7 +285,7 @@ impl NodeProcess {
         command.arg("start").arg("--home").arg(&self.home).envs(plan.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(!plan.outlive);
         if !plan.outlive {
-            kirin_executor::entry::die_with_parent(&mut command);
+            kirin_executor::children::die_with_parent(&mut command);
         }
         self.child = Some(command.spawn().context("cannot start a node")?);
         Ok(())

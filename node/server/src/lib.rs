@@ -24,7 +24,7 @@ use kirin_api::http::Http;
 use kirin_config::{self as config, Config, QueueOrder, Scheduler, Secret};
 use kirin_executor::probe::Probe;
 use kirin_executor::worker::Worker;
-use kirin_executor::{Attempts, BUILD, COMMAND, Executor, Retry};
+use kirin_executor::{Attempts, Executor, Retry, build, command};
 use kirin_home::credentials;
 use kirin_home::pid_file::PidFile;
 use kirin_metastore::{JoinInfo, Store, StoreError};
@@ -340,7 +340,7 @@ fn link_host(config: &Config) -> String {
 pub fn settings(config: &Config) -> Settings {
     Settings {
         slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
-        can: if config.jobs.commands { BUILD.or(COMMAND) } else { BUILD },
+        can: if config.jobs.commands { build::KIND.needs.or(command::KIND.needs) } else { build::KIND.needs },
         timing: config.timing,
         in_order: config.jobs.queue == QueueOrder::Global,
         leader_only: matches!(config.scheduler, Scheduler::LeaderOnly | Scheduler::OneEngine),
@@ -377,7 +377,7 @@ fn physical_memory() -> Option<u64> {
 
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
     let memory = memory(config);
-    vec![Arc::new(Worker::build(memory)), Arc::new(Worker::command(memory)), Arc::new(Probe)]
+    vec![Arc::new(Worker::new(&build::KIND, memory)), Arc::new(Worker::new(&command::KIND, memory)), Arc::new(Probe)]
 }
 
 fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {
