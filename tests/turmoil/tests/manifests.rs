@@ -24,7 +24,7 @@ fn a_twin_has_the_dependencies_of_its_crate() {
 
 /// The lines of a manifest from its dependencies to its lints.
 fn dependencies(manifest: &Path) -> Vec<String> {
-    let text = fs::read_to_string(manifest).unwrap();
+    let text = fs::read_to_string(manifest).expect("a readable manifest");
     let from = text.lines().skip_while(|line| *line != "[dependencies]");
     from.take_while(|line| *line != "[lints]").map(str::to_owned).collect()
 }
