@@ -193,7 +193,7 @@ fn the_table_of_contents_lists_every_page_once() {
 #[test]
 fn the_reference_lists_every_endpoint() {
     let reference = fs::read_to_string(root().join("docs/src/reference/rest.md")).expect("a reference");
-    let table = fs::read_to_string(root().join("node/src/api/routes.rs")).expect("the table of routes");
+    let table = fs::read_to_string(root().join("node/api/src/routes.rs")).expect("the table of routes");
     // `get("/jobs", …)`, one a line.
     let paths: Vec<_> = table.lines().filter_map(|line| line.trim().split_once("(\"/")?.1.split('"').next()).collect();
     let missing: Vec<_> = paths.iter().filter(|path| !reference.contains(&format!("/{path}`"))).collect();

@@ -4,17 +4,17 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{self, Cli, Command, Exit, Failure};
-use crate::config::Config;
+use kirin_cli::{self as cli, Cli, Command, Exit, Failure};
+use kirin_config::Config;
 
 /// Runs it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     if matches!(cli.command, Command::Start(_) | Command::Worker(_) | Command::Demo(_)) {
-        crate::private::mask();
+        kirin_home::private::mask();
     }
     if matches!(cli.command, Command::Worker(_)) {
-        crate::worker::end_with_a_panic();
+        kirin_executor::entry::end_with_a_panic();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -23,13 +23,13 @@ pub fn run() -> ExitCode {
     runtime.block_on(async {
         let done = match cli.command {
             Command::Start(args) => match Config::load(&args.sources()) {
-                Ok(config) => Box::pin(crate::server::run(config)).await,
+                Ok(config) => Box::pin(kirin_server::run(config)).await,
                 Err(errors) => return cli::report(&Failure::new(Exit::Usage, errors.to_string(), String::new())),
             },
-            Command::Replay(args) => crate::replay::run(&args, cli.global.output),
-            Command::Worker(_) => Box::pin(crate::worker::run()).await,
-            Command::Demo(args) => Box::pin(crate::demo::run(args)).await,
-            Command::Bench(bench) => Box::pin(crate::bench::run(bench, cli.global.output)).await,
+            Command::Replay(args) => cli::replay::run(&args, cli.global.output, kirin_server::settings),
+            Command::Worker(_) => Box::pin(kirin_executor::entry::run()).await,
+            Command::Demo(args) => Box::pin(kirin_lab::demo::run(args)).await,
+            Command::Bench(bench) => Box::pin(kirin_lab::bench::run(bench, cli.global.output)).await,
             Command::Client(command) => return Box::pin(cli::run(cli.global, command)).await,
         };
         match done {

@@ -1,12 +1,12 @@
 //! The body of a request, or the specification of a job.
 
-use kirin::worker::{build, command};
+use kirin_executor::{build, command};
 use kirin_olap::{BuildJob, Catalog, Model, Table};
 use serde_json::Value;
 
 /// Parses the bytes as every type that is parsed from JSON, and validates the result as a node does.
 pub fn run(data: &[u8]) {
-    kirin::api::read_as_every_request(data);
+    kirin_api::read_as_every_request(data);
     let Ok(json) = serde_json::from_slice::<Value>(data) else { return };
     let _ = build::steps(&json);
     let _ = command::steps(&json);

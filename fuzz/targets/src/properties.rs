@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use kirin::config::properties::{decode, parse};
-use kirin::config::{Config, Sources};
+use kirin_config::properties::{decode, parse};
+use kirin_config::{Config, Sources};
 
 /// The secret, which no output may contain.
 const SECRET: &str = "Sesame-4711";

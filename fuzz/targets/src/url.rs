@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kirin::config::metastore::{Backend, Metastore};
+use kirin_config::metastore::{Backend, Metastore};
 
 /// Parses the URL, prints the result and parses it again.
 ///

@@ -23,7 +23,7 @@ pub(crate) async fn endpoints(suite: &mut Suite) -> anyhow::Result<()> {
 
 /// Who is let in, and what is not there.
 async fn doors(suite: &mut Suite) -> anyhow::Result<()> {
-    for (method, path) in kirin::api::endpoints() {
+    for (method, path) in kirin_api::endpoints() {
         let path: Vec<_> = path.split('/').map(|part| part.trim_matches(['{', '}'])).collect();
         let request = format!("{method} {}", path.join("/"));
         suite.http_as(Login::Nobody, "without a login", &request, None).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::CommandFactory as _;
-use kirin::config::{Config, Sources};
+use kirin_config::{Config, Sources};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -33,7 +33,7 @@ const NEED_NO_SUCCESS: [(&str, &str); 5] = [
 pub(crate) struct Suite {
     dir: tempfile::TempDir,
     /// It listens as long as this lives.
-    _node: kirin::server::Running,
+    _node: kirin_server::Running,
     /// `host:port` of the node.
     address: String,
     password: String,
@@ -105,9 +105,9 @@ impl Suite {
             host_name: "localhost".to_owned(),
         })?;
         let (asked, stop) = mpsc::unbounded_channel();
-        let running = Box::pin(kirin::server::start(&config, asked)).await?;
+        let running = Box::pin(kirin_server::start(&config, asked)).await?;
         let address = running.address().to_owned();
-        let login = kirin::cli::credentials::read(&home.join("data"))?.context("the node left no credentials")?;
+        let login = kirin_home::credentials::read(&home.join("data"))?.context("the node left no credentials")?;
         let mut names = Names::default();
         names.add(&address, "address");
         names.add(&root.display().to_string(), "dir");
@@ -422,7 +422,7 @@ impl Suite {
     /// Fails if a route or command has no case, or if a golden file differs.
     pub(crate) fn finish(self) -> anyhow::Result<String> {
         let mut missing = Vec::new();
-        for (method, path) in kirin::api::endpoints() {
+        for (method, path) in kirin_api::endpoints() {
             let route = format!("{method} {path}");
             if !self.covered.contains(&route) {
                 missing.push(route);
@@ -597,7 +597,7 @@ fn route_of(request: &str) -> Option<String> {
         route.len() == parts.len()
             && route.iter().zip(&parts).all(|(route, part)| route.starts_with('{') || route == part)
     };
-    let routes = kirin::api::endpoints().into_iter().filter(|(by, route)| *by == method && takes(route));
+    let routes = kirin_api::endpoints().into_iter().filter(|(by, route)| *by == method && takes(route));
     let best = routes.min_by_key(|(_, route)| route.matches('{').count())?;
     Some(format!("{} {}", best.0, best.1))
 }
@@ -609,7 +609,7 @@ fn file_of(route: &str) -> String {
 
 /// The names of the command that the words name, as in `job submit`.
 fn command_of(words: &[&str]) -> String {
-    let root = kirin::cli::Cli::command();
+    let root = kirin_cli::Cli::command();
     let (mut at, mut path) = (&root, Vec::new());
     for word in words {
         let Some(below) = at.find_subcommand(word) else { break };
@@ -628,7 +628,7 @@ pub(crate) fn all_commands() -> Vec<(String, bool)> {
         }
     }
     let mut all = Vec::new();
-    below(&kirin::cli::Cli::command(), "", &mut all);
+    below(&kirin_cli::Cli::command(), "", &mut all);
     all
 }
 

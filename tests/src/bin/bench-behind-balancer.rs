@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use kirin::cli::credentials;
-use kirin::config::Secret;
-use kirin::launch::{Cluster, Plan};
 use kirin_client::Request;
+use kirin_config::Secret;
+use kirin_home::credentials;
+use kirin_lab::launch::{Cluster, Plan};
 use kirin_tests::chaos::check;
 use kirin_tests::chaos::clients::Clients;
 use kirin_tests::chaos::flights::{self, PROJECT};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use kirin::plant::Defence;
+use kirin_plant::Defence;
 use kirin_tests::chaos::check::{self, Findings, Journal};
 use kirin_tests::chaos::clients::Clients;
 use kirin_tests::chaos::deployment::{Backend, Deployment, Plan};

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use kirin::cli::credentials;
-use kirin::plant::{Defence, WITHOUT};
 use kirin_client::{Client, Login, Request};
+use kirin_home::credentials;
+use kirin_plant::{Defence, WITHOUT};
 use kirin_store::StoreConfig;
 use kirin_wire::Code;
 use serde_json::Value;

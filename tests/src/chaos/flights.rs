@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use kirin::demo::{new_model, new_table};
 use kirin_client::{Client, Request};
+use kirin_lab::demo::{new_model, new_table};
 use kirin_olap::{SegmentRange, Source, demo};
 use kirin_wire::{ModelView, NewProject, ProjectView, QueryRequest, QueryView, TableAdded};
 

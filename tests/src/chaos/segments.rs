@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use kirin::metastore::Store;
+use kirin_metastore::Store;
 use kirin_olap::{DataFile, Manifest};
 use kirin_store::StoreConfig;
 use tokio::task::JoinHandle;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use kirin::launch::{Cluster, Plan};
 use kirin_client::Request;
+use kirin_lab::launch::{Cluster, Plan};
 use kirin_tests::servers::postgres::Postgres;
 use kirin_wire::{
     BuildRequest, ClusterView, Done, Given, HistoryView, JobAction, JobView, ModelView, NewTable, Page, QueryRequest,
@@ -193,7 +193,7 @@ async fn wrong_passwords_and_strangers_are_turned_away() -> anyhow::Result<()> {
 async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::start(true)).await??;
-    let metastore = Some(kirin::config::Secret::new(postgres.database()?));
+    let metastore = Some(kirin_config::Secret::new(postgres.database()?));
     let mut cluster = Cluster::start(dir.path(), 2, Plan { metastore, ..plan() }).await?;
     let id = submit(&cluster, 0, json!({ "steps": 60, "step_ms": 50 })).await?;
     until_done(&cluster, &id, 2).await?;
@@ -237,10 +237,10 @@ async fn tables_are_read_from_an_s3_bucket_and_built_from_it() -> anyhow::Result
     let lost = client.call::<TableAdded>(Request::post(&["tables"]).body(&lost)?).await.expect_err("nothing is there");
     ensure!(lost.to_string().contains("there is no .parquet file"), "{lost}");
 
-    let model = kirin::demo::new_model("default")?;
+    let model = kirin_lab::demo::new_model("default")?;
     let _: ModelView = client.call(Request::post(&["models"]).body(&model)?).await?;
     let january = kirin_olap::demo::months()[0];
-    let body = BuildRequest::new("default", kirin::catalog::ends(&january));
+    let body = BuildRequest::new("default", kirin_service::catalog::ends(&january));
     let made: Submitted = client.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
     until(&cluster, made.first(), "FINISHED").await?;
     let ask = async |sql: &str, raw: bool| -> anyhow::Result<QueryView> {

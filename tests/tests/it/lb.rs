@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use kirin::cli::credentials;
-use kirin::launch::{Cluster, Plan};
+use kirin_home::credentials;
+use kirin_lab::launch::{Cluster, Plan};
 use kirin_tests::load::{Load, Question, Tally};
 use kirin_tests::servers::balancer::{Asked, Balancer, Kind};
 use kirin_tests::servers::process::free_ports;

@@ -1,8 +1,8 @@
 //! Definitions that are written through several nodes at once.
 
 use anyhow::ensure;
-use kirin::launch::Cluster;
 use kirin_client::{Client, Kind, Request};
+use kirin_lab::launch::Cluster;
 use kirin_wire::Page;
 use serde_json::{Value, json};
 

@@ -21,9 +21,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kirin::config::{Config, Sources};
-use kirin::metastore::Store;
-use kirin::{api, server};
+use kirin_api as api;
+use kirin_config::{Config, Sources};
+use kirin_metastore::Store;
+use kirin_server as server;
 use kirin_sim::dice::Dice;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

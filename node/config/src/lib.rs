@@ -1,0 +1,582 @@
+//! The configuration: Kylin's `kylin.properties`, typed.
+//!
+//! [`Config::load`] reads `conf/kylin.properties`, then `conf/kylin.properties.override`, then `--set key=value`; what comes
+//! later wins. A file made for Kylin is accepted unchanged: keys that mean nothing here end up in [`Notices`]. A value that
+//! can't be meant is refused, and all of them at once ([`ConfigErrors`]), each with its place, its key and what is allowed;
+//! the value of a secret is never shown.
+//!
+//! Everything is parsed here and nothing later: the rest of the node sees typed settings, or none. Each key is declared
+//! once, in [`keys`]. Does not open a connection and creates no file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kirin_core::{Role, Span, Timing};
+
+pub mod address;
+pub mod keys;
+pub mod kind;
+pub mod metastore;
+pub mod problem;
+pub mod properties;
+mod reader;
+pub mod substitute;
+pub mod url_options;
+pub mod zookeeper;
+
+pub use address::{HostPort, StaticServer};
+pub use kind::Memory;
+pub use kirin_shell::Secret;
+pub use metastore::{Backend, Metastore, Server};
+pub use problem::{ConfigErrors, Notice, Notices, Problem};
+pub use zookeeper::{ZkAcl, ZkAuth, ZooKeeper};
+
+use address::host;
+use keys::{KEYS, PASSTHROUGH, Standing};
+use properties::{Entry, Origin};
+use reader::{Layers, Reader};
+use substitute::{Substitutes, Unresolved};
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The home directory: relative paths start here.
+    pub home: PathBuf,
+    /// The directory of the property files, if it is not `conf` in the home directory; has to exist then.
+    pub conf: Option<PathBuf>,
+    /// `key=value` from the command line.
+    pub set: Vec<String>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// This machine's name.
+    pub host_name: String,
+}
+
+/// All settings of a node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the node does.
+    pub role: Role,
+    /// The address to listen on.
+    pub bind: String,
+    /// The HTTP port; 0 takes any free one.
+    pub port: u16,
+    /// The address to give to others. Port 0 stands for the port that is bound.
+    pub advertised: (String, u16),
+    /// The node's name, if it is given; see [`Config::node_name`].
+    pub given_name: Option<String>,
+    /// The port of the links between nodes; 0 takes any free one.
+    pub link_port: u16,
+    /// What is logged, as `tracing_subscriber::EnvFilter` reads it.
+    pub log_level: String,
+    /// Where the node keeps its files; absolute.
+    pub data_dir: PathBuf,
+    /// Where built indexes are kept; absolute.
+    pub working_dir: PathBuf,
+    /// For how long the past is kept.
+    pub retention: Retention,
+    /// How published segments are verified regularly.
+    pub verification: Schedule,
+    /// The flight recorder.
+    pub recorder: Recorder,
+    /// The metastore.
+    pub metastore: Metastore,
+    /// Heart beats.
+    pub timing: Timing,
+    /// Whether several nodes may run jobs; otherwise this node runs alone.
+    pub leader_race: bool,
+    /// Who may run a job.
+    pub scheduler: Scheduler,
+    /// Limits and habits of jobs.
+    pub jobs: Jobs,
+    /// Login between nodes.
+    pub ssh: Ssh,
+    /// ZooKeeper, if one is named.
+    pub zookeeper: Option<ZooKeeper>,
+    /// The static list of nodes, both keys merged; every port is set.
+    pub cluster_servers: Vec<StaticServer>,
+    /// Queries.
+    pub query: Query,
+    /// Options for Spark, by the prefix they were given under, which is stripped.
+    pub spark: Spark,
+    /// What to say once about keys that change nothing.
+    pub notices: Notices,
+    properties: BTreeMap<String, Property>,
+}
+
+/// Who may run a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduler {
+    /// Every healthy `job` or `all` node: the default.
+    MultiActive,
+    /// The elected leader only (`kylin.job.scheduler.default=100`).
+    LeaderOnly,
+    /// Any node, one lock per job (`kylin.job.scheduler.default=2`).
+    LockPerJob,
+    /// One engine (`kylin.job.scheduler.default=0`).
+    OneEngine,
+}
+
+/// In which order jobs start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueOrder {
+    /// First in, first out on each node.
+    Node,
+    /// First in, first out across the cluster.
+    Global,
+}
+
+/// Limits and habits of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// Running jobs per project, unless the project says otherwise.
+    pub per_project: u32,
+    /// Running jobs on this node.
+    pub per_node: u32,
+    /// In which order jobs start.
+    pub queue: QueueOrder,
+    /// How often a failed step is tried again.
+    pub retry: u32,
+    /// How long to wait before that.
+    pub retry_after: Duration,
+    /// How long a stopping node waits for step boundaries.
+    pub drain_timeout: Duration,
+    /// Whether jobs may run arbitrary commands on this node.
+    pub commands: bool,
+}
+
+/// How published segments are verified regularly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// Time between two verifications of everything; zero switches them off.
+    pub every: Duration,
+    /// Whether groups are compared with the sources, too.
+    pub deep: bool,
+}
+
+/// The flight recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorder {
+    /// Where recordings are kept; without it nothing is recorded.
+    pub dir: Option<PathBuf>,
+    /// How much of them is kept.
+    pub limit: Memory,
+}
+
+/// For how long the past is kept; zero means for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Jobs that are over, from their end on.
+    pub jobs: Duration,
+    /// The cluster's history, with the members in it.
+    pub history: Duration,
+}
+
+/// Login between nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssh {
+    /// The user; without one, nothing is done over ssh.
+    pub username: Option<String>,
+    /// The password; without one, keys are used.
+    pub password: Option<Secret>,
+    /// The port.
+    pub port: u16,
+}
+
+/// Settings of queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Whether a query that no index answers reads the raw tables.
+    pub push_down: bool,
+    /// After this time a query ends with an error.
+    pub timeout: Duration,
+    /// Memory that queries and builds of one process may take.
+    pub memory: Memory,
+}
+
+/// Options for Spark, prefixes stripped. Not in `Debug`: they may hold credentials.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Spark {
+    /// Of builds: `kylin.engine.spark-conf.*`.
+    pub engine: BTreeMap<String, String>,
+    /// Of the query engine: `kylin.storage.columnar.spark-conf.*`.
+    pub storage: BTreeMap<String, String>,
+    /// Of asynchronous queries: `kylin.query.async-query.spark-conf.*`.
+    pub async_query: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Spark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Spark({} + {} + {} options)", self.engine.len(), self.storage.len(), self.async_query.len())
+    }
+}
+
+/// The effective value of one key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Property {
+    /// The value with its secrets in the clear.
+    pub revealed: String,
+    /// The value with its secrets replaced by `***`.
+    pub shown: String,
+    /// Where it was set; `None` for a default.
+    pub origin: Option<Origin>,
+}
+
+impl std::fmt::Debug for Property {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl Sources {
+    /// The process's own environment and host name. The home directory is the one given, else `KIRIN_HOME`, else
+    /// `KYLIN_HOME`, else the current directory.
+    pub fn of_process(home: Option<PathBuf>, conf: Option<PathBuf>, set: Vec<String>) -> Self {
+        let env: BTreeMap<_, _> =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let from_env = || ["KIRIN_HOME", "KYLIN_HOME"].iter().find_map(|name| env.get(*name)).map(PathBuf::from);
+        let home = home.or_else(from_env).unwrap_or_else(|| PathBuf::from("."));
+        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host_name = host_name.or_else(|| env.get("HOSTNAME").cloned()).unwrap_or_default();
+        let host_name = host(host_name.trim()).unwrap_or_else(|_| "localhost".to_owned());
+        Self { home, conf, set, env, host_name }
+    }
+}
+
+impl Config {
+    /// Reads and checks the whole configuration.
+    ///
+    /// # Errors
+    /// All that is refused, at once.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let (layers, mut problems) = read_layers(sources);
+        let substitutes = Substitutes { entries: &layers.entries, env: &sources.env };
+        let mut reader = Reader::new(substitutes);
+        let built = Self::build(&mut reader, sources, &layers);
+        problems.append(&mut reader.problems);
+        if !problems.is_empty() {
+            return Err(ConfigErrors(problems));
+        }
+        assert_eq!(reader.unread(), [""; 0], "every declared key has an effect");
+        Ok(built.expect("whatever is missing has left a problem behind"))
+    }
+
+    /// The node's name: the one given, else the advertised address with `bound_port` for a port left to the system.
+    pub fn node_name(&self, bound_port: u16) -> String {
+        self.given_name.clone().unwrap_or_else(|| self.advertised_address(bound_port).to_string())
+    }
+
+    /// The address to give to others, with `bound_port` for a port left to the system.
+    pub fn advertised_address(&self, bound_port: u16) -> HostPort {
+        let (host, port) = self.advertised.clone();
+        HostPort { host, port: Some(if port == 0 { bound_port } else { port }) }
+    }
+
+    /// The effective value of `key`: obeyed, handed on, ignored or unknown; `None` if it has none.
+    pub fn property(&self, key: &str) -> Option<&Property> {
+        let name = keys::find(key).map_or(key, |key| key.name);
+        self.properties.get(name)
+    }
+
+    /// Every key that has a value, in alphabetical order.
+    pub fn properties(&self) -> impl Iterator<Item = (&str, &Property)> {
+        self.properties.iter().map(|(key, property)| (key.as_str(), property))
+    }
+
+    /// `None` only if a problem was noted.
+    fn build(r: &mut Reader<'_>, sources: &Sources, layers: &Layers) -> Option<Self> {
+        let home = std::path::absolute(&sources.home).unwrap_or_else(|_| sources.home.clone());
+        let role = r.word("kylin.server.mode").and_then(address::role).unwrap_or_default();
+        let data_dir = r.text("kirin.data-dir").or_else(|| sources.env.get("KIRIN_DATA_DIR").cloned());
+        let data_dir = home.join(data_dir.unwrap_or_else(|| "data".to_owned()));
+        let metastore = metastore(r, &home, &data_dir);
+        let mut notices = layers.notices();
+        let working_dir = working_dir(r, &home, &data_dir, &mut notices);
+        let recorder_dir = r.text("kirin.recorder.dir").map_or_else(|| data_dir.join("recorder"), |dir| home.join(dir));
+        let recorder_dir = r.flag("kirin.recorder.enabled").then_some(recorder_dir);
+        let port = r.count("server.port");
+        let given_bind = r.parsed("server.address", host);
+        let embedded = metastore.as_ref().is_none_or(Metastore::is_embedded);
+        let bind = given_bind.unwrap_or_else(|| if embedded { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
+        let advertised = advertised(r, sources, &bind, port);
+        let config = Self {
+            role,
+            bind,
+            port,
+            advertised,
+            given_name: r.parsed("kirin.node.name", node_name),
+            link_port: r.count("kirin.link.port"),
+            log_level: r.parsed("kirin.log.level", log_level).unwrap_or_default(),
+            data_dir,
+            working_dir,
+            retention: Retention {
+                jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
+                history: r.span("kirin.history.retention"),
+            },
+            verification: Schedule {
+                every: r.span("kirin.segment.verify-every"),
+                deep: r.flag("kirin.segment.verify-deep"),
+            },
+            recorder: Recorder { dir: recorder_dir, limit: r.memory("kirin.recorder.limit") },
+            timing: timing(r),
+            leader_race: r.flag("kylin.server.leader-race.enabled"),
+            scheduler: match r.word("kylin.job.scheduler.default") {
+                Some("0") => Scheduler::OneEngine,
+                Some("2") => Scheduler::LockPerJob,
+                Some("100") => Scheduler::LeaderOnly,
+                _ => Scheduler::MultiActive,
+            },
+            jobs: Jobs {
+                per_project: r.count("kylin.job.max-concurrent-jobs"),
+                per_node: r.count("kylin.job.node-max-concurrent-jobs"),
+                queue: if r.word("kirin.job.queue") == Some("global") { QueueOrder::Global } else { QueueOrder::Node },
+                retry: r.count("kylin.job.retry"),
+                retry_after: r.span("kylin.job.retry-interval"),
+                drain_timeout: r.span("kirin.job.drain-timeout"),
+                commands: r.flag("kirin.command.enabled"),
+            },
+            ssh: Ssh {
+                username: r.text("kylin.job.ssh-username"),
+                password: r.text("kylin.job.ssh-password").map(Secret::new),
+                port: r.count("kylin.job.remote-ssh-port"),
+            },
+            zookeeper: ZooKeeper::read(r),
+            cluster_servers: cluster_servers(r),
+            query: Query {
+                push_down: r.flag("kylin.query.pushdown-enabled"),
+                timeout: r.span("kylin.query.timeout-seconds"),
+                memory: r.memory("kirin.query.memory-limit"),
+            },
+            spark: spark(r.substitutes),
+            metastore: metastore?,
+            notices,
+            properties: BTreeMap::new(),
+        };
+        Some(config.with_properties(r.substitutes))
+    }
+
+    /// Fills in what `get-properties` shows.
+    fn with_properties(mut self, substitutes: Substitutes<'_>) -> Self {
+        for entry in substitutes.entries.values() {
+            let (name, secret) = match keys::standing(&entry.key) {
+                Standing::Obeyed(key) => (key.name, key.secret),
+                Standing::HandedOn(_) | Standing::KylinOnly(_) | Standing::Unknown(_) => {
+                    (entry.key.as_str(), keys::looks_secret(&entry.key) || entry.value.contains("password="))
+                }
+            };
+            let revealed = substitutes.expand(name, &entry.value).unwrap_or_else(|_| entry.value.clone());
+            let shown = if secret { "***".to_owned() } else { revealed.clone() };
+            self.properties.insert(name.to_owned(), Property { revealed, shown, origin: Some(entry.origin.clone()) });
+        }
+        for key in KEYS {
+            let empty = self.properties.get(key.name).is_none_or(|p| p.revealed.trim().is_empty());
+            if let Some(default) = key.default.filter(|_| empty) {
+                self.derive(key.name, default.to_owned());
+            }
+        }
+        self.derive("server.address", self.bind.clone());
+        self.derive("kirin.data-dir", self.data_dir.display().to_string());
+        self.derive("kylin.env.hdfs-working-dir", self.working_dir.display().to_string());
+        self.derive("kirin.node.name", self.node_name(self.port));
+        self.derive("spring.cloud.zookeeper.discovery.instance-host", self.advertised.0.clone());
+        self.derive("spring.cloud.zookeeper.discovery.instance-port", self.advertised.1.to_string());
+        let (shown, revealed) = (self.metastore.to_string(), self.metastore.revealed());
+        self.derive("kylin.metadata.url", shown);
+        if let Some(property) = self.properties.get_mut("kylin.metadata.url") {
+            property.revealed = revealed;
+        }
+        self
+    }
+
+    fn derive(&mut self, name: &str, value: String) {
+        let origin = self.properties.get(name).and_then(|property| property.origin.clone());
+        self.properties.insert(name.to_owned(), Property { revealed: value.clone(), shown: value, origin });
+    }
+}
+
+/// The files and `--set`, merged; what can't be read is a problem.
+fn read_layers(sources: &Sources) -> (Layers, Vec<Problem>) {
+    let (mut layers, mut problems) = (Layers::default(), Vec::new());
+    let unreadable = |path: &Path, why: String| Problem {
+        origin: None,
+        key: path.display().to_string(),
+        value: None,
+        why,
+        allowed: String::new(),
+    };
+    let conf = sources.conf.clone().unwrap_or_else(|| sources.home.join("conf"));
+    if sources.conf.is_some() && !conf.is_dir() {
+        problems.push(unreadable(&conf, "there is no such directory".into()));
+    }
+    for name in ["kylin.properties", "kylin.properties.override"] {
+        let path = conf.join(name);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => {
+                problems.push(unreadable(&path, format!("it can't be read: {e}")));
+                continue;
+            }
+        };
+        let (entries, malformed) = properties::parse(&path.display().to_string(), &properties::decode(&bytes));
+        layers.add(entries);
+        problems.extend(malformed.into_iter().map(|m| Problem {
+            why: m.to_string(),
+            origin: Some(m.origin),
+            key: m.key,
+            value: None,
+            allowed:
+                "\\u with four hexadecimal digits, a whole surrogate pair; a plain backslash is written \\\\".into(),
+        }));
+    }
+    let mut set = Vec::new();
+    for option in &sources.set {
+        match option.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                set.push(Entry { key: key.trim().to_owned(), value: value.to_owned(), origin: Origin::named("--set") });
+            }
+            _ => problems.push(Problem {
+                origin: Some(Origin::named("--set")),
+                key: option.split('=').next().unwrap_or_default().to_owned(),
+                value: None,
+                why: "it is not key=value".into(),
+                allowed: "key=value".into(),
+            }),
+        }
+    }
+    layers.add(set);
+    (layers, problems)
+}
+
+fn metastore(r: &mut Reader<'_>, home: &Path, data_dir: &Path) -> Option<Metastore> {
+    const KEY: &str = "kylin.metadata.url";
+    let Some(entry) = r.entry(KEY) else {
+        return Some(Metastore::sqlite(metastore::DEFAULT_IDENTIFIER, data_dir.join("metastore.db")));
+    };
+    let substitutes = r.substitutes;
+    let expand = |text: &str| -> Result<String, Unresolved> { substitutes.expand(KEY, text) };
+    let read = Metastore::parse(&entry.value, &expand, home).and_then(|metastore| metastore.understood(home));
+    read.map_err(|refused| r.refuse(KEY, refused.to_string())).ok()
+}
+
+/// A remote file system of Kylin's is not an error, since a file made for Kylin is to be accepted, but is said aloud.
+fn working_dir(r: &mut Reader<'_>, home: &Path, data_dir: &Path, notices: &mut Notices) -> PathBuf {
+    const KEY: &str = "kylin.env.hdfs-working-dir";
+    let entry = r.entry(KEY);
+    let default = data_dir.join("working");
+    match (r.text(KEY), entry) {
+        (None, _) => default,
+        (Some(text), entry) => match (text.split_once("://"), entry) {
+            (None, _) => home.join(text),
+            (Some(("file", path)), _) => home.join(path),
+            (Some((scheme, _)), Some(entry)) => {
+                notices.ignored.push(Notice {
+                    key: entry.key.clone(),
+                    origin: entry.origin.clone(),
+                    about: format!(
+                        "{scheme}:// is not served: built indexes go to {}; name a directory that all nodes see",
+                        default.display()
+                    ),
+                });
+                default
+            }
+            (Some(_), None) => default,
+        },
+    }
+}
+
+fn advertised(r: &mut Reader<'_>, sources: &Sources, bind: &str, port: u16) -> (String, u16) {
+    const HOST: &str = "spring.cloud.zookeeper.discovery.instance-host";
+    let given_host = r.parsed(HOST, host);
+    let given_port = r.count_if_given("spring.cloud.zookeeper.discovery.instance-port");
+    let from_env = sources.env.get("KYLIN_REST_ADDRESS").filter(|text| !text.trim().is_empty());
+    let from_env = from_env.and_then(|text| {
+        let parsed = text.parse::<HostPort>();
+        parsed
+            .map_err(|why| {
+                r.problems.push(Problem {
+                    origin: Some(Origin::named("environment")),
+                    key: "KYLIN_REST_ADDRESS".into(),
+                    value: Some(text.clone()),
+                    why,
+                    allowed: "host:port".into(),
+                });
+            })
+            .ok()
+    });
+    let env_port = from_env.as_ref().and_then(|address| address.port);
+    let one_address = !matches!(bind, "0.0.0.0" | "::");
+    let host = given_host
+        .or(from_env.map(|address| address.host))
+        .unwrap_or_else(|| if one_address { bind.to_owned() } else { sources.host_name.clone() });
+    (host, given_port.or(env_port).unwrap_or(port))
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".:_-[]".contains(c);
+    if text.len() > 200 || !text.chars().all(fits) {
+        return Err("it has a character that is not allowed, or more than 200".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    let is_level =
+        |text: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_lowercase().as_str());
+    let is_target =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c));
+    let fits = |part: &str| match part.split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(part),
+    };
+    if text.split(',').map(str::trim).all(fits) { Ok(text.to_owned()) } else { Err("it is no log level".into()) }
+}
+
+fn timing(r: &mut Reader<'_>) -> Timing {
+    const INTERVAL: &str = "kylin.server.leader-race.heart-beat-interval";
+    const TIMEOUT: &str = "kylin.server.leader-race.heart-beat-timeout";
+    let (timeout, interval) = (r.span(TIMEOUT), r.span(INTERVAL));
+    let span = |d: Duration| Span::from_micros(u64::try_from(d.as_micros()).unwrap_or(u64::MAX));
+    Timing::new(span(timeout), span(interval)).unwrap_or_else(|reason| {
+        let key = if r.entry(INTERVAL).is_some() { INTERVAL } else { TIMEOUT };
+        r.refuse(key, format!("{reason} (timeout {timeout:?}, interval {interval:?})"));
+        Timing::kylin()
+    })
+}
+
+/// The plain list and the list with modes are one list; a node in both has the mode.
+fn cluster_servers(r: &mut Reader<'_>) -> Vec<StaticServer> {
+    const DEFAULT_PORT: u16 = 7_070;
+    let mut servers: Vec<StaticServer> = r
+        .parsed("kylin.server.cluster-servers-with-mode", |text| {
+            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(StaticServer::with_mode).collect()
+        })
+        .unwrap_or_default();
+    for mut address in r.list::<HostPort>("kylin.server.cluster-servers") {
+        address.port.get_or_insert(DEFAULT_PORT);
+        if servers.iter().all(|server| server.address != address) {
+            servers.push(StaticServer { address, role: None });
+        }
+    }
+    servers
+}
+
+/// Values that name things which only Spark knows (`${spark.…}`) stay as they are.
+fn spark(substitutes: Substitutes<'_>) -> Spark {
+    let mut spark = Spark::default();
+    let [(engine, _), (storage, _), (async_query, _)] = PASSTHROUGH else { return spark };
+    for (name, entry) in substitutes.entries {
+        let value = || substitutes.expand(name, &entry.value).unwrap_or_else(|_| entry.value.clone());
+        let maps = [(engine, &mut spark.engine), (storage, &mut spark.storage), (async_query, &mut spark.async_query)];
+        for (prefix, map) in maps {
+            if let Some(option) = name.strip_prefix(prefix) {
+                map.insert(option.to_owned(), value());
+            }
+        }
+    }
+    spark
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The work of a `command`: programs, one a step, each in a process group of its own so that its children can be killed too.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use kirin_core::Capabilities;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+
+use crate::children::{kill_children, runs_in};
+use crate::kind::Kind;
+use crate::protocol::Work;
+use crate::work::{Published, Reporter, Stop, spec};
+use kirin_shell::clock::wall_ms;
+
+/// Programs of the user.
+pub static KIND: Kind = Kind {
+    name: "command",
+    job_type: |_| "COMMAND",
+    own_endpoint: None,
+    external: true,
+    // It needs `kirin.command.enabled`.
+    needs: Capabilities(2),
+    has_children: true,
+    reads_tables: false,
+    steps,
+    precondition: |_, _| async { Ok(()) }.boxed(),
+    work: |work, reporter| run(work, reporter).boxed(),
+};
+
+/// The specification of a command job: one program, or several in order, each a step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CommandSpec {
+    /// `{"steps": […]}`
+    Many {
+        /// The programs.
+        steps: Vec<CommandStep>,
+    },
+    /// The program itself.
+    One(CommandStep),
+}
+
+/// One program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandStep {
+    /// What people call it; the program's name if it isn't given.
+    pub name: Option<String>,
+    /// The program and its arguments. No shell reads them.
+    pub argv: Vec<String>,
+    /// Where it runs; the attempt's own directory if it isn't given.
+    pub cwd: Option<PathBuf>,
+    /// What is added to its environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// After how many milliseconds it is killed.
+    pub timeout_ms: Option<u64>,
+}
+
+impl CommandSpec {
+    fn steps(self) -> Vec<CommandStep> {
+        match self {
+            Self::Many { steps } => steps,
+            Self::One(step) => vec![step],
+        }
+    }
+}
+
+impl CommandStep {
+    fn title(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.argv.first().cloned().unwrap_or_default())
+    }
+}
+
+/// Checks a specification and names its steps.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn steps(value: &Value) -> Result<Vec<String>, String> {
+    let spec = CommandSpec::deserialize(value).map_err(|e| {
+        format!("a command is {{\"argv\": [\"program\", \"argument\"], \"cwd\": …, \"env\": {{…}}, \"timeout_ms\": N}}, or {{\"steps\": [such, …]}}: {e}")
+    })?;
+    let steps = spec.steps();
+    if steps.is_empty() {
+        return Err("a command needs at least one step".to_owned());
+    }
+    match steps.iter().position(|step| step.argv.first().is_none_or(String::is_empty)) {
+        Some(at) => Err(format!("steps[{at}].argv names no program")),
+        None => Ok(steps.iter().map(CommandStep::title).collect()),
+    }
+}
+
+/// Runs the programs that have not run.
+pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
+    let steps = spec::<CommandSpec>(&work)?.steps();
+    // Here, and in no other thread, which there might be no memory for.
+    std::fs::create_dir_all(&work.dir)
+        .map_err(|e| Stop::Failed(format!("the directory {} can't be made: {e}", work.dir.display())))?;
+    for (at, step) in steps.iter().enumerate().skip(work.done.len()) {
+        let started_ms = wall_ms();
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        let code = run_step(&work, step, number).await?;
+        reporter.step(number, &step.title(), json!({ "exit_code": code }), started_ms).await;
+    }
+    Ok(Vec::new())
+}
+
+async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, Stop> {
+    let title = step.title();
+    let mut command = Command::new(&step.argv[0]);
+    command
+        .args(&step.argv[1..])
+        .current_dir(step.cwd.as_ref().unwrap_or(&work.dir))
+        .envs(&step.env)
+        // The fence, for programs that can present it where they write.
+        .env("KIRIN_JOB", &work.job)
+        .env("KIRIN_EPOCH", work.epoch.to_string())
+        .env("KIRIN_STEP", number.to_string())
+        .env("KIRIN_ATTEMPT_DIR", &work.dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .process_group(0)
+        .kill_on_drop(true);
+    crate::children::die_with_parent(&mut command);
+    let mut child = command.spawn().map_err(|e| Stop::Failed(format!("'{title}' could not be started: {e}")))?;
+    runs_in(child.id());
+    // The worker's standard output is the talk with its node: what the program prints goes to the log.
+    if let Some(mut out) = child.stdout.take() {
+        tokio::spawn(async move {
+            let mut block = [0; 8192];
+            while let Ok(n @ 1..) = out.read(&mut block).await {
+                if std::io::stderr().write_all(&block[..n]).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    let limit = step.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
+    let status = match tokio::time::timeout(limit, child.wait()).await {
+        Ok(status) => status.map_err(|e| Stop::Failed(format!("'{title}' is lost: {e}")))?,
+        Err(_) => {
+            kill_children();
+            let _ = child.wait().await;
+            return Err(Stop::Failed(format!("'{title}' was killed after {limit:?}")));
+        }
+    };
+    kill_children();
+    match status.code() {
+        Some(0) => Ok(0),
+        _ => Err(Stop::Failed(format!("'{title}' ended with {status}; see the step's log"))),
+    }
+}

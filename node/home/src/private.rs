@@ -1,0 +1,101 @@
+//! What a node writes is for its own user alone: the metastore's file holds the cluster's secret and the hash of the
+//! administrator's password, recordings and logs hold names and statements.
+//!
+//! New files get their modes from the process's mask. What an older version or a copy left open is closed when the node
+//! starts. Directories of others (`/tmp`) are left as they are.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rustix::fs::Mode;
+
+/// Of a mode: what group and others may.
+const OTHERS: u32 = 0o077;
+/// A directory in which everybody may write, each its own.
+const STICKY: u32 = 0o1000;
+
+/// From here on, files of this process and its children are 0600, directories 0700.
+pub fn mask() {
+    rustix::process::umask(Mode::from_raw_mode(OTHERS));
+}
+
+/// Takes away from group and others what they may do with these files and directories, as far as they exist and belong to
+/// this user. Returns which were open.
+///
+/// # Errors
+/// If one stays open.
+pub fn close(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut closed = Vec::new();
+    for path in paths {
+        let open = close_one(path).with_context(|| {
+            format!("'{}' can be read by other users, and its mode can't be changed", path.display())
+        })?;
+        if open {
+            closed.push(path.clone());
+        }
+    }
+    Ok(closed)
+}
+
+fn close_one(path: &Path) -> io::Result<bool> {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mode = metadata.mode();
+    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if mode & OTHERS == 0 || !is_ours || mode & STICKY != 0 {
+        return Ok(false);
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777 & !OTHERS))?;
+    Ok(true)
+}
+
+/// The files of a node that hold what others must not read.
+pub fn files(data_dir: &Path, metastore: Option<&Path>) -> Vec<PathBuf> {
+    let mut files = vec![data_dir.to_owned()];
+    if let Some(metastore) = metastore {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = metastore.as_os_str().to_owned();
+            name.push(suffix);
+            files.push(name.into());
+        }
+    }
+    let inside = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+    files.extend(
+        inside.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink())).map(|entry| entry.path()),
+    );
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_is_closed_and_nothing_else_is_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let database = directory.path().join("elsewhere.db");
+        for file in [&database, &data.join("recording")] {
+            std::fs::write(file, "x").unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let shared = directory.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o1777)).unwrap();
+
+        let closed = close(&files(&data, Some(&database))).unwrap();
+        assert_eq!(closed, [data.clone(), database.clone(), data.join("recording")]);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((mode(&data), mode(&database), mode(&data.join("recording"))), (0o700, 0o600, 0o600));
+        assert_eq!(close(&files(&data, Some(&database))).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(close(&[shared.clone(), data.join("none")]).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(mode(&shared), 0o1777);
+    }
+}

@@ -1,0 +1,11 @@
+//! Clusters of processes on this machine, to show and to measure.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`launch`] | starts and stops such a cluster |
+//! | [`demo`] | `kirin demo` |
+//! | [`mod@bench`] | `kirin bench` |
+
+pub mod bench;
+pub mod demo;
+pub mod launch;

@@ -1,0 +1,520 @@
+//! A node from its start to its end: configuration in, a member of the cluster until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kirin_core::{Event, Incarnation, Member, Role, Settings, Span};
+use kirin_discovery::{
+    Announcement, Discovery, Feeder, Layout, MetastoreDiscovery, Peer, Source, StaticDiscovery, ZooKeeperConfig,
+    ZooKeeperDiscovery, ZooKeeperSettings,
+};
+use kirin_recorder::{Limits, Recorder};
+use kirin_store::StoreConfig;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::chores::Chores;
+use kirin_api as api;
+use kirin_api::auth::password;
+use kirin_api::auth::verified::Verified;
+use kirin_api::http::Http;
+use kirin_config::{self as config, Config, QueueOrder, Scheduler, Secret};
+use kirin_executor::probe::Probe;
+use kirin_executor::worker::Worker;
+use kirin_executor::{Attempts, Executor, Retry, build, command};
+use kirin_home::pid_file::PidFile;
+use kirin_home::{credentials, private};
+use kirin_metastore::{JoinInfo, Store, StoreError};
+use kirin_plant::Defence;
+use kirin_service::catalog::Catalogs;
+use kirin_service::directory::Directory;
+use kirin_service::history::History;
+use kirin_shell::Links;
+use kirin_shell::clock::Clock;
+use kirin_shell::handshake::Cluster;
+use kirin_shell::{CoreHandle, Shell, send_discovery_hints};
+use kirin_wire::ADMIN;
+
+pub mod chores;
+mod namesake;
+pub mod outside;
+
+/// Pauses between attempts to reach a metastore that isn't there yet.
+const REOPEN: Duration = Duration::from_secs(2);
+/// How long the process waits for its member to leave, beyond the drain's own deadline.
+const FAREWELL: Duration = Duration::from_secs(15);
+/// How soon the members are read again for those who ask for servers, if the metastore did not answer.
+const FEED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting, with what to do.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    log_to_stderr(&config.log_level)?;
+    for line in config.notices.to_string().lines().filter(|line| !line.is_empty()) {
+        tracing::warn!("{line}");
+    }
+    let file = match &config.metastore.backend {
+        config::Backend::Sqlite { path } => Some(path.as_path()),
+        config::Backend::Postgres(_) | config::Backend::MySql(_) => None,
+    };
+    for path in private::close(&private::files(&config.data_dir, file))? {
+        tracing::warn!("'{}' could be read by other users; its mode was changed", path.display());
+    }
+    let mut pid_file = PidFile::claim(&config.data_dir)?;
+    let mut stop = Stop::listen()?;
+    let Running { name, address, mind, me, discovery, http, mut shell } = tokio::select! {
+        running = start(&config, stop.asked.clone()) => running?,
+        () = stop.wished() => return Ok(()),
+    };
+    pid_file.describe(&name, &address).context("cannot write the pid file")?;
+    welcome(&config, &name, &address, me);
+
+    tokio::select! {
+        () = stop.wished() => {}
+        _ = &mut shell => anyhow::bail!("the node's loop has ended unexpectedly"),
+    }
+    tracing::info!("stopping: handing over what runs");
+    http.keep_no_connections();
+    // Off the list before the first job moves, so that nobody is sent here any more.
+    if let Err(error) = discovery.withdraw().await {
+        tracing::debug!(%error, "could not be withdrawn from discovery");
+    }
+    let within = config.jobs.drain_timeout;
+    mind.tell(Event::DrainWished { within: span(within), leave: true });
+    let ended = async {
+        tokio::select! {
+            _ = &mut shell => {}
+            () = tokio::time::sleep(within + FAREWELL) => tracing::warn!("the metastore did not hear the farewell"),
+        }
+        // It answers to the last: others may be gone, too.
+        http.end().await;
+    };
+    tokio::select! {
+        () = ended => {}
+        () = stop.wished() => tracing::warn!("told to stop once more: ending at once"),
+    }
+    discovery.stop().await;
+    Ok(())
+}
+
+/// A node that runs: it listens, and joins as soon as the metastore lets it.
+pub struct Running {
+    name: String,
+    address: String,
+    mind: CoreHandle,
+    me: watch::Receiver<Option<Member>>,
+    discovery: Arc<dyn Discovery>,
+    http: Http,
+    /// Its loop, which ends when the member has left.
+    pub shell: JoinHandle<()>,
+}
+
+impl Running {
+    /// Where its API is, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Starts a node, and nothing that a process has once: no signals, no log, no files about itself. `stop` hears when a user
+/// of the API wants it to end.
+///
+/// # Errors
+/// What keeps it from starting, with what to do.
+pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::Result<Running> {
+    let store = open_store(config).await?;
+    let cluster = found_cluster(config, &store).await?;
+    let http_at = TcpListener::bind((config.bind.as_str(), config.port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
+    let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (kirin.link.port)", config.bind, config.link_port))?;
+    let port = http_at.local_addr()?.port();
+    let address = config.advertised_address(port);
+    let name = config.node_name(port);
+    let join = JoinInfo {
+        name: name.clone(),
+        http: address.to_string(),
+        link: format!("{}:{}", link_host(config), links_at.local_addr()?.port()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    refuse_company(config, &store, &name).await?;
+    if let Some(namesake) = namesake::alive(&store, &join, config.timing).await {
+        anyhow::bail!("{namesake}");
+    }
+
+    let clock = Clock::start();
+    let (mind, inputs) = CoreHandle::new();
+    let directory = Directory::new(store.clone());
+    let (discovery, feeder) = discover(config, &cluster.id)?;
+    // Clusters that share a directory must not sweep one another's files.
+    let working_dir = config.working_dir.join(&cluster.id);
+    let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
+    let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
+    let attempts = Attempts::new(store.clone(), clock, &working_dir, executors(config), retry);
+    let engine = engine(config)?;
+    let outside = outside::Parts {
+        store: store.clone(),
+        join,
+        timing: config.timing,
+        attempts: attempts.clone(),
+        chores: Chores::new(store.clone(), &working_dir, config.retention)
+            .verifying(engine.clone(), config.verification),
+        history: History::new(store.clone()),
+        directory: directory.clone(),
+        recorder: recorder(config, &name),
+    };
+    let (shell, me) = Shell::new(settings(config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
+    tokio::spawn(links.clone().serve(links_at));
+    if let Some(feeder) = feeder {
+        // What comes from the lists tells the core nothing that it does not know.
+        tokio::spawn(feed(feeder, directory.clone(), mind.clone()));
+    } else {
+        tokio::spawn(send_discovery_hints(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
+    }
+    let router = api::router(api::Parts {
+        name: name.clone(),
+        store,
+        mind: mind.clone(),
+        links,
+        directory,
+        attempts,
+        catalogs: Catalogs::new(engine),
+        discovery: discovery.clone(),
+        verified: Verified::new(Duration::from_secs(300), 1000),
+        ready: api::Ready::default(),
+        stop,
+        config: config.clone(),
+    });
+    let http = Http::serve(http_at, router);
+    announce(config, port, &discovery, me.clone()).await;
+    let shell = tokio::spawn(shell.run());
+    Ok(Running { name, address: address.to_string(), mind, me, discovery, http, shell })
+}
+
+/// Signals and requests to stop.
+struct Stop {
+    asked: mpsc::UnboundedSender<()>,
+    asks: mpsc::UnboundedReceiver<()>,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        let (asked, asks) = mpsc::unbounded_channel();
+        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+            let (mut signals, asked) = (signal(kind)?, asked.clone());
+            tokio::spawn(async move { while signals.recv().await.is_some() && asked.send(()).is_ok() {} });
+        }
+        Ok(Self { asked, asks })
+    }
+
+    async fn wished(&mut self) {
+        // `self.asked` keeps the channel open.
+        self.asks.recv().await;
+    }
+}
+
+fn log_to_stderr(level: &str) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .with_context(|| format!("kirin.log.level={level} is not a filter such as `info` or `kirin=debug`"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    Ok(())
+}
+
+/// Opens the metastore; waits for one that does not answer yet, fails at once for one that says no.
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let store_config = store_config(config);
+    let opened = patiently(config, async || Store::open(&store_config).await).await;
+    opened.with_context(|| format!("the metastore {} can't be used", config.metastore))
+}
+
+/// Asks the metastore until it answers. Only for what does no harm when it is done twice: without an answer it may have
+/// been done.
+async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut said = false;
+    loop {
+        match ask().await {
+            Err(error) if error.is_outage() => {
+                if !said {
+                    tracing::warn!(%error, metastore = %config.metastore, "waiting for the metastore");
+                    said = true;
+                }
+                tokio::time::sleep(REOPEN).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+/// How the configuration wants the metastore opened.
+pub fn store_config(config: &Config) -> StoreConfig {
+    use kirin_store::Backend;
+    let url = |scheme: &str, server: &config::Server| format!("{scheme}://{}/{}", server.places(), server.database);
+    let (backend, server) = match &config.metastore.backend {
+        config::Backend::Sqlite { path } => (Backend::Sqlite { path: path.clone() }, None),
+        config::Backend::Postgres(server) => (Backend::Postgres { url: url("postgres", server) }, Some(server)),
+        config::Backend::MySql(server) => (Backend::MySql { url: url("mysql", server) }, Some(server)),
+    };
+    let mut store = StoreConfig::new(backend);
+    store.identifier.clone_from(&config.metastore.identifier);
+    store.ask_timeout = Duration::from_micros(config.timing.ask_timeout().micros());
+    if let Some(server) = server {
+        store.user = Some(server.user.clone()).filter(|user| !user.is_empty());
+        store.password = Some(server.password.reveal().to_owned()).filter(|password| !password.is_empty());
+        store.connections = server.pool_size;
+        store.tls = Some(server.meant.tls.clone());
+        store.schema.clone_from(&server.meant.schema);
+        store.named_statements = !server.meant.unnamed_statements;
+    }
+    store.one_pool = Defence::BeatConnection.is_missing();
+    if Defence::Fences.is_missing() {
+        store.planted = Some(kirin_store::Planted {
+            statement: if matches!(store.backend, Backend::Postgres { .. }) { "step" } else { "step_lock" },
+            part: "j.epoch = q.held AND j.holder_node = q.node AND j.holder_incarnation = q.incarnation AND",
+            instead: "",
+        });
+    }
+    store
+}
+
+/// What only the first start of a cluster does: its id, its secret, its administrator, its first project.
+async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster> {
+    let first = async |key: &str, value: String| {
+        patiently(config, async || store.put_setting_if_absent(key, &value).await).await
+    };
+    let id = first("cluster_id", uuid::Uuid::new_v4().to_string()).await?;
+    let secret = first("cluster_secret", password::random().reveal().to_owned()).await?;
+    if patiently(config, async || store.setting(api::ADMIN_HASH).await).await?.is_none() {
+        let admin = password::random();
+        let hash = tokio::task::spawn_blocking({
+            let admin = admin.clone();
+            move || password::hash(&admin)
+        })
+        .await??;
+        if first(api::ADMIN_HASH, hash.clone()).await? == hash {
+            greet_admin(config, admin)?;
+        }
+    }
+    let (about, limit) = ("The project that is there from the start", config.jobs.per_project);
+    patiently(config, async || store.create_project("default", about, limit).await).await?;
+    Ok(Cluster { secret: kirin_shell::Secret::new(secret), id })
+}
+
+#[expect(clippy::print_stdout, reason = "the password is shown once, to the person who starts the cluster")]
+fn greet_admin(config: &Config, password: Secret) -> anyhow::Result<()> {
+    println!("The cluster is new. Log in as {ADMIN} with the password {}", password.reveal());
+    println!("It is shown this once; only its hash is kept in the metastore.");
+    let login = kirin_client::Login::new(ADMIN, password.reveal());
+    let path = credentials::write(&config.data_dir, &login).context("cannot write the credentials file")?;
+    println!("Commands on this machine find it in {}.", path.display());
+    Ok(())
+}
+
+/// With `kylin.server.leader-race.enabled=false` a node is alone.
+async fn refuse_company(config: &Config, store: &Store, name: &str) -> anyhow::Result<()> {
+    if config.leader_race {
+        return Ok(());
+    }
+    let others = patiently(config, async || store.directory().await).await?;
+    for other in others.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
+        // One that crashed is still in the list, but refuses the connection.
+        let connect = tokio::net::TcpStream::connect(other.link.as_str());
+        if !matches!(tokio::time::timeout(REOPEN, connect).await, Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused)
+        {
+            anyhow::bail!(
+                "kylin.server.leader-race.enabled=false lets one node run alone, but {} is in the cluster already: stop it, or \
+                 set the key to true on every node",
+                other.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The host under which other nodes reach this node's links.
+fn link_host(config: &Config) -> String {
+    let is_wildcard = matches!(config.bind.as_str(), "0.0.0.0" | "::" | "[::]");
+    let host = if is_wildcard { config.advertised.0.as_str() } else { config.bind.as_str() };
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// How the core of a node with this configuration behaves.
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
+        can: if config.jobs.commands { build::KIND.needs.or(command::KIND.needs) } else { build::KIND.needs },
+        timing: config.timing,
+        in_order: config.jobs.queue == QueueOrder::Global,
+        leader_only: matches!(config.scheduler, Scheduler::LeaderOnly | Scheduler::OneEngine),
+        ..Settings::new(config.role)
+    }
+}
+
+/// The flight recorder. A node that can't record works all the same.
+fn recorder(config: &Config, name: &str) -> Option<Recorder> {
+    let dir = config.recorder.dir.as_ref()?;
+    let kept = config.recorder.limit.of(physical_memory().unwrap_or(1 << 30));
+    let limits = Limits { kept, ..Limits::default() };
+    let run = uuid::Uuid::now_v7().simple().to_string();
+    match Recorder::begin(dir, name, &run, env!("CARGO_PKG_VERSION"), limits) {
+        Ok(recorder) => Some(recorder),
+        Err(error) => {
+            tracing::warn!(%error, dir = %dir.display(), "nothing is recorded (kirin.recorder.dir)");
+            None
+        }
+    }
+}
+
+fn memory(config: &Config) -> u64 {
+    config.query.memory.of(physical_memory().unwrap_or(1 << 30))
+}
+
+/// Bytes of this machine's memory.
+fn physical_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: u64 =
+        info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// What no worker may find in its environment.
+fn secrets(config: &Config) -> Vec<Secret> {
+    match &config.metastore.backend {
+        config::Backend::Sqlite { .. } => Vec::new(),
+        config::Backend::Postgres(server) | config::Backend::MySql(server) => vec![server.password.clone()],
+    }
+}
+
+fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
+    let (memory, secrets) = (memory(config), secrets(config));
+    let worker = |kind| Arc::new(Worker::new(kind, memory, secrets.clone()));
+    vec![worker(&build::KIND), worker(&command::KIND), Arc::new(Probe)]
+}
+
+fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {
+    let memory_limit = usize::try_from(memory(config)).unwrap_or(usize::MAX);
+    Ok(kirin_olap::Engine::new(kirin_olap::EngineConfig { memory_limit, ..kirin_olap::EngineConfig::default() })?)
+}
+
+fn span(duration: Duration) -> Span {
+    Span::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+// --- discovery ---
+
+type Discovered = (Arc<dyn Discovery>, Option<Feeder>);
+
+fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
+    if let Some(zookeeper) = &config.zookeeper {
+        // A file of one host has no address that is the same for all: the cluster's own id tells it from others.
+        let database = match config.metastore.is_embedded() {
+            true => format!("sqlite:{cluster_id}"),
+            false => config.metastore.jdbc_url_base().to_owned(),
+        };
+        let unique_id = kirin_discovery::unique_id(&config.metastore.identifier, Some(&database));
+        let auth = zookeeper.auth.as_ref().map(|auth| format!("{}:{}", auth.scheme, auth.credentials.reveal()));
+        let acl: Vec<_> =
+            zookeeper.acl.iter().map(|acl| format!("{}:{}:{}", acl.scheme, acl.id, acl.permissions)).collect();
+        let settings = ZooKeeperSettings {
+            connect_string: &zookeeper.connect_string(),
+            base_path: &zookeeper.base_path,
+            session_timeout: zookeeper.session_timeout,
+            connection_timeout: zookeeper.connection_timeout,
+            acl_enabled: true,
+            auth: auth.as_deref().unwrap_or_default(),
+            acl: &acl.join(","),
+        };
+        let settings = ZooKeeperConfig::new(&settings, Layout::Kylin5 { unique_id })?;
+        return Ok((Arc::new(ZooKeeperDiscovery::start(settings)), None));
+    }
+    if !config.cluster_servers.is_empty() {
+        let servers = config.cluster_servers.iter().map(|server| kirin_discovery::StaticServer {
+            address: kirin_discovery::Address {
+                host: server.address.host.clone(),
+                port: server.address.port.unwrap_or(config.port),
+            },
+            role: server.role.map_or(kirin_discovery::Role::All, discovery_role),
+        });
+        return Ok((Arc::new(StaticDiscovery::new(servers)), None));
+    }
+    let (discovery, feeder) = MetastoreDiscovery::new();
+    Ok((Arc::new(discovery), Some(feeder)))
+}
+
+async fn announce(config: &Config, port: u16, discovery: &Arc<dyn Discovery>, mut me: watch::Receiver<Option<Member>>) {
+    let address = config.advertised_address(port);
+    let announcement = Announcement {
+        role: discovery_role(config.role),
+        id: uuid::Uuid::new_v4(),
+        host: address.host,
+        port: address.port.unwrap_or(port),
+        metadata: std::collections::BTreeMap::from([("instance_status".to_owned(), "UP".to_owned())]),
+    };
+    let discovery = discovery.clone();
+    tokio::spawn(async move {
+        // Who is not a member yet can't serve yet.
+        if me.wait_for(Option::is_some).await.is_ok()
+            && let Err(error) = discovery.announce(announcement).await
+        {
+            tracing::error!(%error, "this node can't be announced");
+        }
+    });
+}
+
+fn discovery_role(role: Role) -> kirin_discovery::Role {
+    match role {
+        Role::All => kirin_discovery::Role::All,
+        Role::Job => kirin_discovery::Role::Job,
+        Role::Query => kirin_discovery::Role::Query,
+    }
+}
+
+/// Hands the members in the metastore to those who ask for servers. Their names are read when there are others than before:
+/// who is alive, the core knows from its beats.
+async fn feed(feeder: Feeder, directory: Directory, mind: CoreHandle) {
+    let mut seen = mind.seen();
+    loop {
+        match directory.refresh().await {
+            Ok(members) => feeder.feed(members.iter().filter(|info| info.state.is_alive()).filter_map(|info| {
+                let (host, port) = info.http.rsplit_once(':')?;
+                Some(Peer {
+                    role: discovery_role(info.role),
+                    host: host.to_owned(),
+                    port: port.parse().ok()?,
+                    id: format!("{}.{}", info.member.node.0, Incarnation::get(info.member.incarnation)),
+                    registered_at_ms: Some(info.joined_ms),
+                    metadata: std::collections::BTreeMap::new(),
+                    source: Source::Metastore,
+                })
+            })),
+            Err(error) => {
+                feeder.failed(&error.to_string());
+                tokio::time::sleep(FEED_AGAIN).await;
+                continue;
+            }
+        }
+        if seen.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the person at the terminal when the node is ready.
+fn welcome(config: &Config, name: &str, address: &str, mut me: watch::Receiver<Option<Member>>) {
+    let line = format!("node {name} ({:?}) is up at http://{address}", config.role);
+    tokio::spawn(async move {
+        if let Ok(joined) = me.wait_for(Option::is_some).await.map(|me| *me) {
+            #[expect(clippy::print_stdout, reason = "what a person who starts a node waits for")]
+            {
+                println!("{line}");
+            }
+            tracing::info!(member = ?joined, "joined");
+        }
+    });
+}

@@ -1,0 +1,102 @@
+//! What carries out the orders of a node's core: the metastore, the attempts, the chores, the history, the recorder.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kirin_core::ask::{Epoch, Fence, Target};
+use kirin_core::effect::{Note, Why};
+use kirin_core::{Answer, Ask, Event, Member, Node, Time, Timing};
+use kirin_recorder::Recorder;
+use kirin_shell::clock::wall_ms;
+use kirin_shell::report::Report;
+use kirin_shell::{CoreHandle, EffectHandler};
+
+use crate::chores::Chores;
+use crate::namesake;
+use kirin_executor::Attempts;
+use kirin_metastore::{Extra, JoinInfo, Store};
+use kirin_plant::Defence;
+use kirin_service::directory::Directory;
+use kirin_service::history::History;
+
+/// Everything around one node's loop.
+pub struct Parts {
+    /// The metastore.
+    pub store: Store,
+    /// Who this node says it is when it joins.
+    pub join: JoinInfo,
+    /// The cluster's timeout and this node's interval of beats.
+    pub timing: Timing,
+    /// The attempts that run here.
+    pub attempts: Attempts,
+    /// Cluster-wide chores, for as long as this member leads.
+    pub chores: Chores,
+    /// The cluster's history.
+    pub history: History,
+    /// Names and addresses.
+    pub directory: Directory,
+    /// What writes down every event, if anything does.
+    pub recorder: Option<Recorder>,
+}
+
+impl EffectHandler for Parts {
+    fn ask(&self, ask: Ask, report: Option<Report>) -> BoxFuture<'static, Answer> {
+        let extra = match (&ask, report) {
+            (Ask::Join { .. }, _) => Extra::Join(self.join.clone()),
+            (_, Some(Report::Step(report))) => Extra::Step(report),
+            (_, Some(Report::End(report))) => Extra::End(report),
+            (_, None) => Extra::None,
+        };
+        let store = self.store.clone();
+        let joins = matches!(ask, Ask::Join { .. }).then(|| (self.join.clone(), self.timing));
+        async move {
+            if let Some((join, timing)) = joins
+                && let Some(namesake) = namesake::alive(&store, &join, timing).await
+            {
+                tracing::error!("{namesake}");
+                return Answer::Refused;
+            }
+            let answer = store.ask(&ask, extra).await;
+            if matches!(answer, Answer::Failed | Answer::Unknown) {
+                tracing::debug!(?ask, ?answer, "the metastore did not answer");
+            }
+            answer
+        }
+        .boxed()
+    }
+
+    fn begin(&self, mind: &CoreHandle, by: Member, fence: Fence, step: u32) {
+        self.attempts.begin(mind, by, fence, step);
+    }
+
+    fn proceed(&self, fence: Fence, step: u32) {
+        self.attempts.proceed(fence, step);
+    }
+
+    fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
+        if why == Why::TrustEnded && Defence::Trust.is_missing() {
+            return;
+        }
+        self.attempts.cancel(mind, fence, why);
+    }
+
+    fn lead(&self, target: Target, epoch: Epoch) {
+        self.chores.lead(target, epoch);
+    }
+
+    fn resign(&self, target: Target) {
+        self.chores.resign(target);
+    }
+
+    fn note(&self, by: Option<Member>, note: &Note) {
+        if matches!(note, Note::WasFenced(_)) && Defence::Trust.is_missing() {
+            self.attempts.stop_all(Why::Fenced);
+        }
+        self.history.write(by, note, &self.directory);
+    }
+
+    fn record(&mut self, core: &Node, now: Time, event: &Event) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(core, now, wall_ms(), event);
+        }
+    }
+}

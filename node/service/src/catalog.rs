@@ -1,0 +1,175 @@
+//! What queries see: tables, models and published segments of a project, opened once per revision.
+//!
+//! The metastore counts a revision for each project's catalog; it is read before each query, so that every node answers
+//! from what was committed before the question, whoever committed it. Only when the revision has moved is the catalog read
+//! and opened anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kirin_core::ask::ProjectId;
+use kirin_metastore::{DocKind, SegmentState, Store, StoreError};
+use kirin_olap::{Broken, Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
+use serde_json::Value;
+
+/// The catalogs of one node.
+#[derive(Clone)]
+pub struct Catalogs {
+    engine: Engine,
+    open: Arc<Mutex<BTreeMap<ProjectId, Opened>>>,
+    /// Whoever has it locked opens one.
+    opening: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    revision: u64,
+    catalog: Arc<Catalog>,
+    snapshot: Arc<Snapshot>,
+    /// Stored definitions that cannot be used, and why.
+    broken: Arc<Vec<Broken>>,
+}
+
+/// Why a catalog cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The project does not exist.
+    #[error("there is no project '{0}'")]
+    NoProject(String),
+    /// The metastore did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The catalog does not resolve.
+    #[error(transparent)]
+    Olap(#[from] kirin_olap::Error),
+}
+
+type Checked<T> = Result<T, Error>;
+
+impl Catalogs {
+    /// Catalogs whose queries that engine answers.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, open: Arc::default(), opening: Arc::default() }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The project's catalog as it is committed at this moment.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn catalog(&self, store: &Store, project: &str) -> Checked<Arc<Catalog>> {
+        Ok(self.opened(store, project).await?.catalog)
+    }
+
+    /// The same, and a revision that changes before anything else in it does: for whoever writes because of what it says.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn at_revision(&self, store: &Store, project: &str) -> Checked<(Arc<Catalog>, u64)> {
+        let opened = self.opened(store, project).await?;
+        Ok((opened.catalog, opened.revision))
+    }
+
+    /// The same, ready to be queried.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn snapshot(&self, store: &Store, project: &str) -> Checked<Arc<Snapshot>> {
+        Ok(self.opened(store, project).await?.snapshot)
+    }
+
+    /// Stored definitions that cannot be used, and why. They disturb no others and can be dropped.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn broken(&self, store: &Store, project: &str) -> Checked<Arc<Vec<Broken>>> {
+        Ok(self.opened(store, project).await?.broken)
+    }
+
+    async fn opened(&self, store: &Store, project: &str) -> Checked<Opened> {
+        let Some((id, revision)) = store.catalog_revision(project).await? else {
+            return Err(Error::NoProject(project.to_owned()));
+        };
+        if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
+            return Ok(opened);
+        }
+        let turn = self.opening.try_lock();
+        if turn.is_err() {
+            // A node that has just started is asked by everybody at once: one opens it for all, if it can.
+            drop(self.opening.lock().await);
+            if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
+                return Ok(opened);
+            }
+        }
+        // Read after the revision: what is read may be newer than its number, and is then read once more.
+        let (catalog, mut broken) = read(store, id).await?;
+        let snapshot = self.engine.open(catalog.clone())?;
+        broken.extend_from_slice(snapshot.broken());
+        let opened = Opened { revision, catalog: Arc::new(catalog), snapshot, broken: Arc::new(broken) };
+        // A new one comes seldom: a moment to forget those whose projects are gone.
+        let living = if self.cached(id).is_none() { Some(store.projects().await?) } else { None };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(living) = living {
+            open.retain(|id, _| living.iter().any(|project| project.id == *id));
+        }
+        open.insert(id, opened.clone());
+        Ok(opened)
+    }
+
+    fn cached(&self, project: ProjectId) -> Option<Opened> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&project).cloned()
+    }
+}
+
+/// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
+///
+/// # Errors
+/// If the metastore does not answer.
+pub async fn read(store: &Store, project: ProjectId) -> Result<(Catalog, Vec<Broken>), StoreError> {
+    let mut catalog = Catalog::default();
+    let mut broken = Vec::new();
+    for doc in store.docs(project).await? {
+        let (kind, problem) = match doc.kind {
+            DocKind::Table => ("table", parsed::<Table>("table", &doc.name, doc.value).map(|t| catalog.tables.push(t))),
+            DocKind::Model => ("model", parsed::<Model>("model", &doc.name, doc.value).map(|m| catalog.models.push(m))),
+        };
+        if let Err(problem) = problem {
+            broken.push(Broken { kind: kind.to_owned(), name: doc.name, problem });
+        }
+    }
+    for row in store.segments(project, None).await? {
+        let Some(manifest) = row.manifest.filter(|_| row.state == SegmentState::Ready) else { continue };
+        let range = range(row.start_ms, row.end_ms);
+        let id = row.id.to_string();
+        let manifest = parsed("segment", &id, manifest).ok();
+        catalog.segments.extend(manifest.map(|manifest| Segment { id, model: row.model, range, manifest }));
+    }
+    Ok((catalog, broken))
+}
+
+/// The range that a segment's row stands for.
+pub fn range(start_ms: i64, end_ms: i64) -> SegmentRange {
+    if (start_ms, end_ms) == FULL { SegmentRange::Full } else { SegmentRange::Time { start_ms, end_ms } }
+}
+
+/// The ends of a range.
+pub fn ends(range: &SegmentRange) -> (i64, i64) {
+    match range {
+        SegmentRange::Full => FULL,
+        SegmentRange::Time { start_ms, end_ms } => (*start_ms, *end_ms),
+    }
+}
+
+/// The ends of a segment that covers everything.
+pub const FULL: (i64, i64) = kirin_wire::FULL_RANGE;
+
+fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| {
+        tracing::error!(%error, "{what} '{name}' is damaged in the metastore and left out");
+        error.to_string()
+    })
+}

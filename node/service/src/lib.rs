@@ -1,0 +1,13 @@
+//! What a node does for its clients and its operators, without HTTP and without a command line.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`catalog`] | what queries see: tables, models, published segments |
+//! | [`verification`] | published segments checked |
+//! | [`directory`] | names and addresses of members |
+//! | [`history`] | what happened to whom |
+
+pub mod catalog;
+pub mod directory;
+pub mod history;
+pub mod verification;

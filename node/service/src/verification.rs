@@ -1,0 +1,141 @@
+//! Verification of published segments: for an operator who asks, and as a chore of the leader.
+//!
+//! A segment that is found wrong is marked in its manifest, under the condition that the manifest is still the one that
+//! was verified. Queries don't use a marked segment. A refresh publishes a new manifest, without a mark; so does a deep
+//! verification that finds nothing wrong any longer.
+//!
+//! A file that cannot be read is reported and not marked: a share that is not mounted is no fault of the segment, and
+//! a query that needs the file fails with the reason.
+
+use kirin_config::Schedule;
+use kirin_core::ask::ProjectId;
+use kirin_olap::{Catalog, Engine, Verification};
+use kirin_wire::{ProblemView, VerifiedView};
+use serde_json::json;
+
+use kirin_metastore::{SegmentInfo, SegmentState, Store, StoreError, wall_ms};
+
+/// One verified segment.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The segment as it was read.
+    pub segment: SegmentInfo,
+    /// What was found.
+    pub found: Verification,
+    /// Why queries don't use it from here on, if they don't.
+    pub wrong: Option<String>,
+}
+
+/// Why a segment could not be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The metastore did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The model does not resolve, or a source cannot be read.
+    #[error(transparent)]
+    Olap(#[from] kirin_olap::Error),
+    /// The manifest does not parse.
+    #[error("the manifest of segment {0} cannot be read ({1}); refresh the segment")]
+    Manifest(uuid::Uuid, serde_json::Error),
+}
+
+/// The cluster setting that holds when everything was verified last, by the metastore's clock, in milliseconds.
+const LAST: &str = "segments verified";
+
+/// Verifies one READY segment, and marks it or takes its mark away. `None` if it is not READY any longer or its model is
+/// gone.
+///
+/// # Errors
+/// If the metastore does not answer, or a source cannot be read (deep).
+pub async fn verify(
+    store: &Store,
+    engine: &Engine,
+    catalog: &Catalog,
+    segment: SegmentInfo,
+    deep: bool,
+) -> Result<Option<Verified>, Error> {
+    let Some(manifest) = segment.manifest.clone().filter(|_| segment.state == SegmentState::Ready) else {
+        return Ok(None);
+    };
+    let Some(model) = catalog.models.iter().find(|m| m.name == segment.model) else { return Ok(None) };
+    let read = kirin_olap::Segment {
+        id: segment.id.to_string(),
+        model: segment.model.clone(),
+        range: crate::catalog::range(segment.start_ms, segment.end_ms),
+        manifest: serde_json::from_value(manifest.clone()).map_err(|e| Error::Manifest(segment.id, e))?,
+    };
+    let found = engine.verify_segment(model, &catalog.tables, &read, deep).await?;
+    let wrong = match found.problems.as_slice() {
+        [] if deep && found.unchecked.is_empty() && found.unreadable.is_empty() => None,
+        [] => read.manifest.wrong.clone(),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+            Some(format!("index {}: {}{more}", first.layout, first.problem))
+        }
+    };
+    if wrong != read.manifest.wrong {
+        let mut manifest = manifest;
+        if let Some(fields) = manifest.as_object_mut() {
+            match &wrong {
+                Some(why) => fields.insert("wrong".into(), json!(why)),
+                None => fields.remove("wrong"),
+            };
+        }
+        if !store.annotate_segment(&segment, &manifest).await? {
+            // Dropped or published again meanwhile: what was found is about files that are history.
+            return Ok(None);
+        }
+        match &wrong {
+            Some(why) => tracing::error!(segment = %segment.id, model = segment.model, why, "the segment is wrong"),
+            None => tracing::info!(segment = %segment.id, model = segment.model, "the segment is right after all"),
+        }
+    }
+    Ok(Some(Verified { segment, found, wrong }))
+}
+
+/// Verifies every READY segment of every project, if it is time. Returns how many are wrong; `None` if it is not time yet.
+///
+/// # Errors
+/// If the metastore does not answer. A segment that cannot be verified is logged, and the next one is verified.
+pub async fn verify_all(store: &Store, engine: &Engine, schedule: Schedule) -> Result<Option<usize>, Error> {
+    let every = i64::try_from(schedule.every.as_millis()).unwrap_or(i64::MAX);
+    let last = store.setting(LAST).await?.and_then(|text| text.parse::<i64>().ok());
+    if every == 0 || last.is_some_and(|last| wall_ms() - last < every) {
+        return Ok(None);
+    }
+    let mut wrong = 0;
+    for project in store.projects().await? {
+        let (catalog, _) = crate::catalog::read(store, project.id).await?;
+        for segment in ready(store, project.id).await? {
+            let id = segment.id;
+            match verify(store, engine, &catalog, segment, schedule.deep).await {
+                Ok(Some(verified)) => wrong += usize::from(verified.wrong.is_some()),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, segment = %id, "the segment could not be verified"),
+            }
+        }
+    }
+    store.put_setting(LAST, &wall_ms().to_string()).await?;
+    Ok(Some(wrong))
+}
+
+async fn ready(store: &Store, project: ProjectId) -> Result<Vec<SegmentInfo>, StoreError> {
+    let all = store.segments(project, None).await?;
+    Ok(all.into_iter().filter(|segment| segment.state == SegmentState::Ready).collect())
+}
+
+/// A verified segment as the API shows it.
+pub fn view(verified: Verified) -> VerifiedView {
+    let Verified { segment, found, wrong } = verified;
+    VerifiedView {
+        id: segment.id.to_string(),
+        name: crate::catalog::range(segment.start_ms, segment.end_ms).segment_name(),
+        indexes: found.indexes as u64,
+        groups: found.groups,
+        problems: found.problems.into_iter().map(|p| ProblemView { layout: p.layout, problem: p.problem }).collect(),
+        unreadable: found.unreadable,
+        unchecked: found.unchecked,
+        wrong,
+    }
+}
