@@ -15,7 +15,7 @@ static UNTIL: AtomicU64 = AtomicU64::new(0);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Ends this process at that moment, unless it is extended before.
-pub fn keep(until_us: u64) {
+pub(crate) fn keep(until_us: u64) {
     extend(until_us);
     // A thread of its own: however busy the work is, the deadline is kept.
     std::thread::spawn(|| {
@@ -27,7 +27,7 @@ pub fn keep(until_us: u64) {
 }
 
 /// The node trusts itself until then.
-pub fn extend(until_us: u64) {
+pub(crate) fn extend(until_us: u64) {
     UNTIL.fetch_max(until_us, Ordering::SeqCst);
 }
 

@@ -14,11 +14,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use kirin_config::Secret;
 use kirin_config::keys::looks_secret;
 use kirin_core::Capabilities;
 use kirin_metastore::{EndReport, JobInfo, Publish, StepReport, Store};
 use kirin_plant::Defence;
-use kirin_config::Secret;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -294,27 +294,29 @@ async fn tell(to: &mut ChildStdin, what: &ToWorker) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{build, command};
 
     #[test]
     fn workers_do_not_inherit_the_secrets_of_their_node() {
         let secrets = [Secret::new("hunter2"), Secret::new("")];
-        let withheld = |name: &str, value: &str, kind: &str| is_withheld(name, value, kind, &secrets);
-        for kind in ["build", "command"] {
-            assert!(withheld("META", "hunter2", kind), "{kind}");
-            assert!(withheld("URL", "postgres://u:hunter2@h/d", kind), "{kind}");
-            assert!(withheld("DB_PASSWORD", "of another database", kind), "{kind}");
-            assert!(withheld("PGPASSWORD", "x", kind), "{kind}");
-            assert!(withheld("API_ACCESS_KEY", "x", kind), "{kind}");
+        let withheld = |name: &str, value: &str, kind: &Kind| is_withheld(name, value, kind, &secrets);
+        for kind in [&build::KIND, &command::KIND] {
+            let of = kind.name;
+            assert!(withheld("META", "hunter2", kind), "{of}");
+            assert!(withheld("URL", "postgres://u:hunter2@h/d", kind), "{of}");
+            assert!(withheld("DB_PASSWORD", "of another database", kind), "{of}");
+            assert!(withheld("PGPASSWORD", "x", kind), "{of}");
+            assert!(withheld("API_ACCESS_KEY", "x", kind), "{of}");
             for name in ["PATH", "HOME", "JAVA_HOME", "LANG", "TMPDIR", "AWS_REGION"] {
-                assert!(!withheld(name, "/usr", kind), "{name} {kind}");
+                assert!(!withheld(name, "/usr", kind), "{name} {of}");
             }
         }
-        assert!(withheld("AWS_SECRET_ACCESS_KEY", "x", "command"));
-        assert!(!withheld("AWS_SECRET_ACCESS_KEY", "x", "build"), "tables may be in S3");
+        assert!(withheld("AWS_SECRET_ACCESS_KEY", "x", &command::KIND));
+        assert!(!withheld("AWS_SECRET_ACCESS_KEY", "x", &build::KIND), "tables may be in S3");
         assert!(
-            !is_withheld("PATH", "/bin:k", "command", &[Secret::new("k")]),
+            !is_withheld("PATH", "/bin:k", &command::KIND, &[Secret::new("k")]),
             "short passwords are parts of anything"
         );
-        assert!(is_withheld("P", "k", "command", &[Secret::new("k")]));
+        assert!(is_withheld("P", "k", &command::KIND, &[Secret::new("k")]));
     }
 }

@@ -278,7 +278,7 @@ async fn health_tells_readiness_apart_from_liveness() -> anyhow::Result<()> {
     use kirin_tests::servers::postgres::Stop;
     let dir = tempfile::tempdir()?;
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::start(true)).await??;
-    let metastore = Some(kirin::config::Secret::new(postgres.database()?));
+    let metastore = Some(kirin_config::Secret::new(postgres.database()?));
     let mut cluster = Cluster::start(dir.path(), 1, Plan { metastore, ..plan() }).await?;
     let url = cluster.nodes[0].url.clone();
     let (health, live) = (format!("{url}/health"), format!("{url}/health/live"));
@@ -314,7 +314,7 @@ async fn the_name_of_a_living_node_is_not_taken_over() -> anyhow::Result<()> {
     std::fs::copy(cluster.nodes[0].home().join("conf/kylin.properties"), clone.join("conf/kylin.properties"))?;
     let start =
         tokio::process::Command::new(program()).args(["start", "--home"]).arg(&clone).kill_on_drop(true).output();
-    let ended = tokio::time::timeout(kirin::launch::PATIENCE, start).await??;
+    let ended = tokio::time::timeout(kirin_lab::launch::PATIENCE, start).await??;
     let words = String::from_utf8_lossy(&ended.stderr);
     ensure!(!ended.status.success(), "the clone runs: {words}");
     let address = cluster.nodes[0].url.trim_start_matches("http://").to_owned();
@@ -334,7 +334,7 @@ async fn the_name_of_a_living_node_is_not_taken_over() -> anyhow::Result<()> {
 async fn submits_that_are_refused_for_certain_disturb_no_others() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let url = tokio::task::spawn_blocking(|| Postgres::shared().database()).await??;
-    let metastore = Some(kirin::config::Secret::new(url));
+    let metastore = Some(kirin_config::Secret::new(url));
     let mut cluster = Cluster::start(dir.path(), 1, Plan { metastore, ..plan() }).await?;
     let client = cluster.nodes[0].client()?;
     let submits = (0..60).map(|number| async move {
@@ -364,7 +364,7 @@ async fn commands_do_not_see_the_password_of_the_metastore() -> anyhow::Result<(
     let dir = tempfile::tempdir()?;
     let url = tokio::task::spawn_blocking(|| Postgres::shared().database()).await??;
     let place = url.rsplit('@').next().expect("a host");
-    let metastore = Some(kirin::config::Secret::new(format!("postgres://postgres:${{env:META}}@{place}")));
+    let metastore = Some(kirin_config::Secret::new(format!("postgres://postgres:${{env:META}}@{place}")));
     let settings = vec![("kirin.command.enabled".to_owned(), "true".to_owned())];
     let environment = [("META", PASSWORD), ("SOME_URL", "postgres://u:correct-horse@h/d"), ("HARMLESS", "seen")];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();

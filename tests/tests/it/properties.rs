@@ -1,14 +1,14 @@
 //! `java.util.Properties` itself says what a file means: generated files are read by both.
 //!
 //! What differs on purpose is left out: byte order marks, halves of surrogate pairs, and the entry with an empty key that Java
-//! may see in a lone backslash at the end of a file (see [`kirin::config::properties`]).
+//! may see in a lone backslash at the end of a file (see [`kirin_config::properties`]).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use kirin::config::properties;
+use kirin_config::properties;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};

@@ -124,6 +124,7 @@ fn is_in_the_contract(plant: Plant) -> bool {
         Plant::FailoverLosesCommits
         // These break the world around the metastore.
         | Plant::CancelIgnored
+        | Plant::WorkersHaveNoDeadline
         | Plant::SilenceIsRefusal
         | Plant::AcknowledgedEarly
         | Plant::FastClockSteals
