@@ -13,7 +13,7 @@ use crate::rule::RULES;
 use crate::search::Script;
 
 /// A planted bug must be found within this many seeds.
-pub const SEEDS_MAX: u64 = 1_000;
+pub const SEEDS_MAX: u64 = 2_000;
 
 const BEGIN: &str = "<!-- plants -->";
 const END: &str = "<!-- /plants -->";
