@@ -13,8 +13,8 @@ use kirin_metastore::Store;
 /// How long an answer holds.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The metastore is down if it takes longer to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The metastore is down if it takes longer to answer. Load balancers expect an answer within half a second.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The last answer, and when it came.
 #[derive(Debug, Default)]
