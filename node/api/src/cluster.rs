@@ -138,7 +138,7 @@ fn discovery_view(context: &Context) -> DiscoveryView {
     DiscoveryView { status: status.to_owned(), reason }
 }
 
-/// `GET /cluster/history`: what happened to whom, the latest first.
+/// `GET /cluster/history`: the events of the cluster, latest first.
 pub(super) async fn history(State(context): Shared, Params(paging): Params<Paging>) -> Result<Page<HistoryView>> {
     let (offset, size) = page(paging, 10)?;
     let limit = offset.saturating_add(1).saturating_mul(size).min(10_000);
@@ -234,8 +234,8 @@ pub(super) async fn stop(State(context): Shared) -> Result<Done> {
     Ok(Data(Done))
 }
 
-/// `GET /health`: what a load balancer asks. 200 as long as this node can answer queries, which needs the metastore. A node
-/// that drains still can, but whoever asks has others.
+/// `GET /health`: for load balancers. 200 while this node can answer queries, which requires the metastore. A draining
+/// node still can, but returns 503 so that the balancer chooses another.
 pub(super) async fn health(State(context): State<Context>) -> Response {
     let (phase, metastore) = tokio::join!(phase(&context), context.ready.metastore(&context.store));
     let phase = phase.unwrap_or("stopping");

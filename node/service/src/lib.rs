@@ -5,7 +5,7 @@
 //! | [`catalog`] | what queries see: tables, models, published segments |
 //! | [`verification`] | published segments checked |
 //! | [`directory`] | names and addresses of members |
-//! | [`history`] | what happened to whom |
+//! | [`history`] | the events of the cluster |
 
 pub mod catalog;
 pub mod directory;
