@@ -9,7 +9,7 @@ use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kind::{Kind, OwnEndpoint};
+use crate::kind::{Covers, Kind, OwnEndpoint};
 use crate::protocol::Work;
 use crate::work::{Published, Reporter, Stop, spec};
 use kirin_metastore::{DocKind, JobInfo, Store};
@@ -30,6 +30,7 @@ pub static KIND: Kind = Kind {
     has_children: false,
     reads_tables: true,
     steps,
+    covers,
     precondition: |store, job| has_its_model(store, job).boxed(),
     work: |work, reporter| run(work, reporter).boxed(),
 };
@@ -49,6 +50,11 @@ pub struct BuildSpec {
 fn job_type(spec: &Value) -> &'static str {
     let is_refresh = BuildSpec::deserialize(spec).is_ok_and(|spec| spec.refresh);
     if is_refresh { "INDEX_REFRESH" } else { "INC_BUILD" }
+}
+
+fn covers(spec: &Value) -> Option<Covers> {
+    let BuildSpec { segment, build, .. } = BuildSpec::deserialize(spec).ok()?;
+    Some(Covers { segment, range: build.range })
 }
 
 /// Refuses a build whose model is certainly not there.
