@@ -24,7 +24,7 @@ fn view(project: &ProjectInfo) -> ProjectView {
     ProjectView {
         uuid: project.id.0.to_string(),
         name: project.name.clone(),
-        owner: ADMIN.to_owned(),
+        owner: project.owner.clone().unwrap_or_else(|| ADMIN.to_owned()),
         status: "ENABLED".to_owned(),
         description: project.description.clone(),
         create_time: project.created_ms,

@@ -117,3 +117,24 @@ fn progress_of(index: usize, total: usize) -> kirin_olap::ProgressFn {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use kirin_olap::SegmentRange;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_build_covers_its_segment_and_other_specifications_cover_none() {
+        let model = json!({ "name": "m", "fact": "t", "dimensions": [{ "name": "d", "column": "t.d" }] });
+        let model = Deserialize::deserialize(model).expect("a model");
+        let range = SegmentRange::Time { start_ms: 5, end_ms: 9 };
+        let build = BuildJob { model, tables: Vec::new(), range };
+        let spec = BuildSpec { segment: "s".to_owned(), refresh: true, build };
+        let spec = serde_json::to_value(spec).expect("a value");
+        assert_eq!(covers(&spec), Some(Covers { segment: "s".to_owned(), range }));
+        assert_eq!(job_type(&spec), "INDEX_REFRESH");
+        assert_eq!(covers(&json!({ "argv": ["true"] })), None);
+    }
+}

@@ -305,7 +305,7 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
         }
     }
     let (about, limit) = ("The project that is there from the start", config.jobs.per_project);
-    patiently(config, async || store.create_project("default", about, limit).await).await?;
+    patiently(config, async || store.create_project("default", about, ADMIN, limit).await).await?;
     Ok(Cluster { secret: kirin_shell::Secret::new(secret), id })
 }
 

@@ -133,3 +133,142 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kirin_config::Sources;
+    use kirin_core::{Action, JobState};
+    use kirin_discovery::StaticDiscovery;
+    use kirin_executor::Retry;
+    use kirin_executor::probe::Probe;
+    use kirin_olap::{Engine, EngineConfig};
+    use kirin_shell::clock::Clock;
+    use kirin_shell::handshake::Cluster;
+    use kirin_store::StoreConfig;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use error::Refusal;
+    use jobs::{Status, Submit, Which};
+    use principal::Rights;
+    use projects::NewProject;
+
+    /// The use cases over an empty metastore, for a node whose core is not there.
+    async fn service() -> (Service, TempDir) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = dir.path().to_owned();
+        std::fs::create_dir_all(home.join("conf")).expect("made");
+        let sources = Sources { home, conf: None, set: vec![], env: BTreeMap::new(), host_name: "n1".to_owned() };
+        let config = Config::load(&sources).expect("the defaults are good");
+        let url = format!("sqlite:{}", dir.path().join("metastore.db").display());
+        let store = Store::open(&StoreConfig::new(url.parse().expect("a URL"))).await.expect("it opens");
+        let (core, _) = CoreHandle::new();
+        let directory = Directory::new(store.clone());
+        let cluster = Cluster { secret: kirin_shell::Secret::new("secret"), id: "c".to_owned() };
+        let links = Links::new(cluster, "n1", Arc::new(directory.clone()), core.clone());
+        let executors: Vec<Arc<dyn kirin_executor::Executor>> = vec![Arc::new(Probe)];
+        let attempts = Attempts::new(store.clone(), Clock::start(), dir.path(), executors, Retry::default());
+        let parts = Parts {
+            name: "n1".to_owned(),
+            store,
+            core,
+            links,
+            directory,
+            attempts,
+            catalogs: Catalogs::new(Engine::new(EngineConfig::default()).expect("an engine")),
+            discovery: Arc::new(StaticDiscovery::new([])),
+            stop: mpsc::unbounded_channel().0,
+        };
+        (Service::new(&config, parts), dir)
+    }
+
+    fn alice() -> Principal {
+        Principal::new("ALICE", Rights::Admin)
+    }
+
+    fn new_project(name: &str) -> NewProject {
+        NewProject { name: name.to_owned(), ..NewProject::default() }
+    }
+
+    fn probe(key: &str) -> Submit {
+        Submit {
+            project: "p".to_owned(),
+            kind: "probe".to_owned(),
+            subject: None,
+            spec: json!({ "steps": 2 }),
+            priority: 3,
+            key: Some(key.to_owned()),
+        }
+    }
+
+    fn named(id: impl ToString, force: bool) -> Which {
+        Which::Named { ids: vec![id.to_string()], force }
+    }
+
+    #[tokio::test]
+    async fn a_project_and_a_job_bear_the_name_of_the_principal_that_made_them() {
+        let (service, _dir) = service().await;
+        let made = service.projects.create(&alice(), new_project("p")).await.expect("made");
+        assert_eq!(made.owner.as_deref(), Some("ALICE"));
+        let admin = Principal::admin();
+        assert_eq!(service.projects.find(&admin, "P").await.expect("found").owner, made.owner);
+        let job = service.jobs.submit(&alice(), probe("k")).await.expect("accepted");
+        let (job, steps) = service.jobs.show(&admin, &job.id.to_string()).await.expect("shown");
+        assert_eq!((job.info.submitter.as_str(), job.info.subject.as_str(), job.steps), ("ALICE", "probe", 2));
+        let steps: Vec<_> = steps.iter().map(|step| (step.number, step.status)).collect();
+        assert_eq!(steps, [(0, Status::Pending), (1, Status::Pending)]);
+    }
+
+    #[tokio::test]
+    async fn the_same_key_names_the_same_job_in_one_project_and_another_in_another() {
+        let (service, _dir) = service().await;
+        let mut ids = Vec::new();
+        for (project, key) in [("p", "k"), ("q", "k"), ("p", "k"), ("p", "l")] {
+            // It is there already the second time.
+            drop(service.projects.create(&alice(), new_project(project)).await);
+            let submit = Submit { project: project.to_owned(), ..probe(key) };
+            ids.push(service.jobs.submit(&alice(), submit).await.expect("accepted").id);
+        }
+        assert_eq!(ids[0], ids[2]);
+        assert!(ids[0] != ids[1] && ids[0] != ids[3] && ids[1] != ids[3], "{ids:?}");
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_is_told_as_facts() {
+        let (service, _dir) = service().await;
+        let missing = service.jobs.submit(&alice(), probe("k")).await;
+        assert!(matches!(&missing, Err(Error::NoProject(name)) if name == "p"), "{missing:?}");
+        service.projects.create(&alice(), new_project("p")).await.expect("made");
+        let again = service.projects.create(&alice(), new_project("P")).await;
+        assert!(matches!(&again, Err(Error::ProjectExists(name)) if name == "p"), "{again:?}");
+        let late = service.jobs.submit(&alice(), Submit { priority: 5, ..probe("k") }).await;
+        assert!(matches!(late, Err(Error::Priority(5))), "{late:?}");
+        let id = service.jobs.submit(&alice(), probe("k")).await.expect("accepted").id;
+        let in_use = service.projects.drop(&alice(), "p").await;
+        assert!(matches!(in_use, Err(Error::ProjectInUse(_))), "{in_use:?}");
+        let resumed = service.jobs.act(&alice(), Action::Resume, named(id, false)).await;
+        let Err(Error::WrongState { action: Action::Resume, job, why: Refusal::State(state), more: 0 }) = resumed
+        else {
+            panic!("{resumed:?}");
+        };
+        assert_eq!((job, Status::of(state, false)), (id, Status::Pending));
+        let log = service.jobs.log(&alice(), &id.to_string(), "7").await;
+        assert!(matches!(&log, Err(Error::NoStep { job, steps: 2, .. }) if *job == id), "{log:?}");
+    }
+
+    #[tokio::test]
+    async fn force_is_for_discarding_alone() {
+        let (service, _dir) = service().await;
+        service.projects.create(&alice(), new_project("p")).await.expect("made");
+        let id = service.jobs.submit(&alice(), probe("k")).await.expect("accepted").id;
+        let state = async || service.jobs.show(&alice(), &id.to_string()).await.expect("shown").0.info.row.state;
+        let paused = service.jobs.act(&alice(), Action::Pause, named(id, true)).await;
+        assert!(matches!(paused, Err(Error::Force)), "{paused:?}");
+        assert!(state().await.is_waiting());
+        service.jobs.act(&alice(), Action::Discard, named(id, true)).await.expect("discarded");
+        assert_eq!(state().await, JobState::Discarded);
+    }
+}

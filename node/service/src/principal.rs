@@ -28,9 +28,14 @@ pub enum Rights {
 }
 
 impl Principal {
+    /// The user of that name, with these rights.
+    pub fn new(name: &str, rights: Rights) -> Self {
+        Self { name: name.into(), rights }
+    }
+
     /// The administrator: the one user that exists from the start.
     pub fn admin() -> Self {
-        Self { name: ADMIN.into(), rights: Rights::Admin }
+        Self::new(ADMIN, Rights::Admin)
     }
 
     /// Its name.

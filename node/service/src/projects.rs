@@ -44,18 +44,18 @@ impl Projects {
         self.store.project(name).await?.ok_or_else(|| Error::NoProject(name.to_owned()))
     }
 
-    /// Makes a project.
+    /// Makes a project, which that principal owns.
     ///
     /// # Errors
     /// If there is one of that name, or none can have it.
-    pub async fn create(&self, _who: &Principal, new: NewProject) -> Result<ProjectInfo> {
+    pub async fn create(&self, who: &Principal, new: NewProject) -> Result<ProjectInfo> {
         named(Thing::Project, &new.name)?;
         // The metastore tells upper from lower case; users do not.
         if let Some(other) = self.store.project(&new.name).await? {
             return Err(Error::ProjectExists(other.name));
         }
         let limit = new.limit.unwrap_or(self.limit);
-        let Some(made) = self.store.create_project(&new.name, &new.description, limit).await? else {
+        let Some(made) = self.store.create_project(&new.name, &new.description, who.name(), limit).await? else {
             return Err(Error::ProjectExists(new.name));
         };
         self.core.tell(Event::ListsChanged);
