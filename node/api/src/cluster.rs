@@ -1,4 +1,4 @@
-//! The cluster: members, who holds what, history, health.
+//! `/cluster`, `/epoch`, `/system` and `/health`.
 
 use std::time::Duration;
 
@@ -6,79 +6,74 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kirin_core::ask::Target;
-use kirin_core::{Event, Member, Span};
+use kirin_core::{Member, Span};
 use kirin_discovery::Health;
-use kirin_wire::{
-    ClaimRequest, ClaimView, ClusterQuery, ClusterView, Code, CountsView, DiscoveryView, Done, Drain, HealthComponents,
-    HealthDetails, HealthPart, HealthView, HistoryView, MemberView, OwnMember, OwnView, Page, Paging, ServerView,
-    ServersQuery, ServersStatus, ServersView, Slots, TrafficView,
-};
-use serde::Serialize;
-
 use kirin_metastore::Counts;
+use kirin_service::Principal;
+use kirin_service::cluster::{Claim, Condition, Happened, MemberOverview};
+use kirin_wire::{
+    ClaimRequest, ClaimView, ClusterQuery, ClusterView, CountsView, DiscoveryView, Done, Drain, HealthComponents,
+    HealthDetails, HealthPart, HealthView, HistoryView, MemberView, OwnMember, OwnView, Page, Paging, PhaseView,
+    ServerView, ServersQuery, ServersStatus, ServersView, Slots, TrafficView,
+};
+use serde::{Deserialize as _, Serialize};
 
-use super::{ApiError, Body, Context, Data, Params, Result, Shared, page};
+use super::{Body, Context, Data, Params, Result, Shared, Who, page};
+
+/// Lines of a page of the history, if the request does not say.
+const PAGE: u64 = 10;
+/// The most lines of the history that are read.
+const LINES_MAX: u64 = 10_000;
 
 /// `GET /cluster`: the one page of truth.
-pub(super) async fn cluster(State(context): Shared, Params(query): Params<ClusterQuery>) -> Response {
-    if query.own == Some(true) { own(&context).await.into_response() } else { all(&context).await.into_response() }
+pub(super) async fn cluster(State(context): Shared, Who(who): Who, Params(query): Params<ClusterQuery>) -> Response {
+    if query.own == Some(true) {
+        own(&context, &who).await.into_response()
+    } else {
+        all(&context, &who).await.into_response()
+    }
 }
 
-async fn all(context: &Context) -> Result<ClusterView> {
-    let members = context.directory.refresh().await?;
-    let view = context
-        .mind
-        .look(|node, now| node.view(now))
-        .await
-        .ok_or_else(|| ApiError::unavailable("this node is stopping"))?;
-    let loads = context.store.loads().await?;
-    let mut value = Vec::new();
-    for info in &members {
-        let peer = view.members.iter().find(|peer| peer.row.member == info.member);
-        let load = loads.get(&info.member.node).copied().unwrap_or_default();
-        let node = info.member.node;
-        let heirs = context.mind.look(move |core, _| core.heirs_of(node)).await.unwrap_or_default();
-        value.push(MemberView {
-            node: info.name.clone(),
-            incarnation: info.member.incarnation.get(),
-            state: word(info.state),
-            role: word(info.role),
-            address: info.http.clone(),
-            version: info.version.clone(),
-            beat: peer.map(|peer| peer.row.beat),
-            silent_ms: peer.and_then(|peer| peer.silent_for).map(Span::millis),
-            running: load.running,
-            waiting: load.waiting,
-            slots: info.slots,
-            heirs: heirs.into_iter().map(|heir| context.directory.name(heir)).collect(),
-            joined_at: info.joined_ms,
-        });
-    }
-    let leader = view.claims.iter().find(|claim| claim.0 == Target::Leader);
-    let projects = context.store.projects().await?;
-    let claims: Vec<_> = view
-        .claims
-        .iter()
-        .map(|(target, holder, epoch)| {
-            let name = match target {
-                Target::Leader => "leader".to_owned(),
-                Target::Project(id) => projects
-                    .iter()
-                    .find(|project| project.id == *id)
-                    .map_or_else(|| format!("project {}", id.0), |project| format!("project/{}", project.name)),
-            };
-            ClaimView { target: name, holder: holder.map(|h| context.directory.name(h.node)), epoch: epoch.0 }
-        })
-        .collect();
+async fn all(context: &Context, who: &Principal) -> Result<ClusterView> {
+    let cluster = &context.service.cluster;
+    let overview = cluster.overview(who).await?;
     Ok(Data(ClusterView {
-        answered_by: context.name.clone(),
-        leader: leader.and_then(|claim| claim.1).map(|holder| context.directory.name(holder.node)).unwrap_or_default(),
-        members: value,
-        claims,
-        waiting: loads.values().map(|load| load.waiting).sum::<u64>(),
-        trust_left_ms: view.trust_left.map(Span::millis),
-        discovery: discovery_view(context),
+        answered_by: cluster.name().to_owned(),
+        leader: overview.leader.unwrap_or_default(),
+        members: overview.members.into_iter().map(member_view).collect(),
+        claims: overview.claims.into_iter().map(claim_view).collect(),
+        waiting: overview.waiting,
+        trust_left_ms: overview.trust_left.map(Span::millis),
+        discovery: discovery_view(&cluster.discovery()),
     }))
+}
+
+fn member_view(of: MemberOverview) -> MemberView {
+    let MemberOverview { info, beat, silent_for, running, waiting, heirs } = of;
+    MemberView {
+        node: info.name.clone(),
+        incarnation: info.member.incarnation.get(),
+        state: word(info.state),
+        role: word(info.role),
+        address: info.http.clone(),
+        version: info.version.clone(),
+        beat,
+        silent_ms: silent_for.map(Span::millis),
+        running,
+        waiting,
+        slots: info.slots,
+        heirs,
+        joined_at: info.joined_ms,
+    }
+}
+
+fn claim_view(claim: Claim) -> ClaimView {
+    let target = match (claim.target, claim.project) {
+        (Target::Leader, _) => "leader".to_owned(),
+        (Target::Project(_), Some(name)) => format!("project/{name}"),
+        (Target::Project(id), None) => format!("project {}", id.0),
+    };
+    ClaimView { target, holder: claim.holder, epoch: claim.epoch }
 }
 
 /// The word that a state or a role is written as.
@@ -89,15 +84,13 @@ fn word(of: impl Serialize) -> String {
     }
 }
 
-/// What this node itself believes at this moment, and what it asked of the metastore so far. No other node is asked.
-async fn own(context: &Context) -> Result<OwnView> {
-    let stopping = || ApiError::unavailable("this node is stopping");
-    let (view, now) = context.mind.look(|node, now| (node.view(now), now)).await.ok_or_else(stopping)?;
-    let unchanged_for = now.since(context.mind.seen().borrow().since);
+/// What this node itself believes at this moment. No other node is asked.
+async fn own(context: &Context, who: &Principal) -> Result<OwnView> {
+    let cluster = &context.service.cluster;
+    let own = cluster.own(who).await?;
     let numbers = |member: Member| (member.node.0, member.incarnation.get());
-    let leader = view.claims.iter().find(|claim| claim.0 == Target::Leader).and_then(|claim| claim.1);
-    let members = view.members.iter().map(|peer| OwnMember {
-        node: context.directory.name(peer.row.member.node),
+    let members = own.members.into_iter().map(|(peer, node)| OwnMember {
+        node,
         member: numbers(peer.row.member),
         incarnation: peer.row.member.incarnation.get(),
         state: word(peer.row.state),
@@ -106,31 +99,30 @@ async fn own(context: &Context) -> Result<OwnView> {
         silent_ms: peer.silent_for.map(Span::millis),
         slots: peer.row.slots,
     });
-    let traffic = context.store.traffic();
     let counts = |counts: Counts| CountsView {
         statements: counts.statements,
         bytes_sent: counts.sent,
         bytes_received: counts.received,
     };
     Ok(Data(OwnView {
-        answered_by: context.name.clone(),
-        member: view.me.map(numbers),
-        phase: view.phase.to_owned(),
-        leader: leader.map(|holder| context.directory.name(holder.node)).unwrap_or_default(),
+        answered_by: cluster.name().to_owned(),
+        member: own.me.map(numbers),
+        phase: own.phase.to_owned(),
+        leader: own.leader.unwrap_or_default(),
         members: members.collect(),
-        unchanged_us: unchanged_for.micros(),
-        trust_left_ms: view.trust_left.map(Span::millis),
-        discovery: discovery_view(context),
+        unchanged_us: own.unchanged_for.micros(),
+        trust_left_ms: own.trust_left.map(Span::millis),
+        discovery: discovery_view(&cluster.discovery()),
         metastore: TrafficView {
-            connections: traffic.connections,
-            contract: counts(traffic.contract),
-            people: counts(traffic.people),
+            connections: own.traffic.connections,
+            contract: counts(own.traffic.contract),
+            people: counts(own.traffic.people),
         },
     }))
 }
 
-fn discovery_view(context: &Context) -> DiscoveryView {
-    let (status, reason) = match &*context.discovery.health().borrow() {
+fn discovery_view(health: &Health) -> DiscoveryView {
+    let (status, reason) = match health {
         Health::Up => ("UP", None),
         Health::Degraded { reason, .. } => ("DEGRADED", Some(reason.to_string())),
         Health::Off => ("OFF", None),
@@ -139,76 +131,86 @@ fn discovery_view(context: &Context) -> DiscoveryView {
 }
 
 /// `GET /cluster/history`: the events of the cluster, latest first.
-pub(super) async fn history(State(context): Shared, Params(paging): Params<Paging>) -> Result<Page<HistoryView>> {
-    let (offset, size) = page(paging, 10)?;
-    let limit = offset.saturating_add(1).saturating_mul(size).min(10_000);
-    let lines = context.store.history(u32::try_from(limit).unwrap_or(u32::MAX)).await?;
-    let members = lines.iter().flat_map(|line| [line.member, line.by]).flatten();
-    let nodes: Vec<_> = members.map(|member| member.node).collect();
-    context.directory.learn(&nodes).await;
-    let value = lines.into_iter().map(|line| kirin_service::history::view(&context.directory, line)).collect();
-    Ok(Data(Page::cut(value, offset, size)))
+pub(super) async fn history(
+    State(context): Shared,
+    Who(who): Who,
+    Params(paging): Params<Paging>,
+) -> Result<Page<HistoryView>> {
+    let (offset, size) = page(paging, PAGE)?;
+    let limit = offset.saturating_add(1).saturating_mul(size).min(LINES_MAX);
+    let happened = context.service.cluster.history(&who, u32::try_from(limit).unwrap_or(u32::MAX)).await?;
+    Ok(Data(Page::cut(happened.into_iter().map(history_view).collect(), offset, size)))
+}
+
+fn history_view(of: Happened) -> HistoryView {
+    let Happened { line, node, by } = of;
+    let phases = line.detail.get("phases").and_then(|phases| Vec::<PhaseView>::deserialize(phases).ok());
+    HistoryView {
+        at: line.at_ms,
+        event: line.kind,
+        node: node.unwrap_or_default(),
+        incarnation: line.member.map_or(0, |member| member.incarnation.get()),
+        by: by.unwrap_or_default(),
+        reason: reason(line.evidence.as_deref()).to_owned(),
+        evidence: line.evidence,
+        job_id: line.job_uuid.map(|uuid| uuid.to_string()),
+        phases: phases.unwrap_or_default(),
+        detail: line.detail,
+    }
+}
+
+fn reason(evidence: Option<&str>) -> &'static str {
+    match evidence {
+        Some("left") => "it said so",
+        Some("replaced") => "the same node joined again",
+        Some("exited") => "its process is gone",
+        Some("silent") => "its beat did not change for the heart-beat timeout",
+        _ => "",
+    }
 }
 
 /// `POST /cluster/nodes/{name}/drain`.
-pub(super) async fn drain(State(context): Shared, Path(node): Path<String>, Body(body): Body<Drain>) -> Result<Done> {
-    let within = body.within_ms.map_or(context.config.jobs.drain_timeout, Duration::from_millis);
-    let within = Span::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-    wish(&context, &node, Event::DrainWished { within, leave: body.leave }).await?;
+pub(super) async fn drain(
+    State(context): Shared,
+    Who(who): Who,
+    Path(node): Path<String>,
+    Body(body): Body<Drain>,
+) -> Result<Done> {
+    let within = body.within_ms.map(Duration::from_millis);
+    context.service.cluster.drain(&who, &node, within, body.leave).await?;
     Ok(Data(Done))
 }
 
 /// `DELETE /cluster/nodes/{name}/drain`: the node takes jobs again, under a new incarnation.
-pub(super) async fn undrain(State(context): Shared, Path(node): Path<String>) -> Result<Done> {
-    wish(&context, &node, Event::DrainUndone).await?;
+pub(super) async fn undrain(State(context): Shared, Who(who): Who, Path(node): Path<String>) -> Result<Done> {
+    context.service.cluster.undrain(&who, &node).await?;
     Ok(Data(Done))
 }
 
 /// `PUT /cluster/nodes/{name}/slots`: how many jobs the node runs at once.
-pub(super) async fn slots(State(context): Shared, Path(node): Path<String>, Body(body): Body<Slots>) -> Result<Done> {
-    wish(&context, &node, Event::SlotsWished(body.slots)).await?;
+pub(super) async fn slots(
+    State(context): Shared,
+    Who(who): Who,
+    Path(node): Path<String>,
+    Body(body): Body<Slots>,
+) -> Result<Done> {
+    context.service.cluster.set_slots(&who, &node, body.slots).await?;
     Ok(Data(Done))
 }
 
-/// Tells the node, wherever it is, what is wanted of it.
-async fn wish(context: &Context, name: &str, event: Event) -> std::result::Result<(), ApiError> {
-    if name == context.name {
-        context.mind.tell(event);
-        return Ok(());
-    }
-    let members = context.directory.refresh().await?;
-    let info = members.iter().find(|info| info.name == name && info.state.is_alive()).ok_or_else(|| {
-        ApiError::new(Code::NoNode, format!("there is no node '{name}' in the cluster"))
-            .suggest("see `kirin cluster list`")
-    })?;
-    context.links.wish(info.member, event);
-    Ok(())
-}
-
 /// `POST /epoch`: this node takes the claims of the projects; of all and the leader's too if none is named.
-pub(super) async fn claim(State(context): Shared, Body(body): Body<ClaimRequest>) -> Result<Done> {
-    let projects = context.store.projects().await?;
-    let mut targets = Vec::new();
-    for name in &body.projects {
-        let project = projects
-            .iter()
-            .find(|project| project.name.eq_ignore_ascii_case(name))
-            .ok_or_else(|| ApiError::no_project(name))?;
-        targets.push(Target::Project(project.id));
-    }
-    if targets.is_empty() {
-        targets = projects.iter().map(|project| Target::Project(project.id)).collect();
-        targets.push(Target::Leader);
-    }
-    for target in targets {
-        context.mind.tell(Event::ClaimWished { target, force: body.force });
-    }
+pub(super) async fn claim(State(context): Shared, Who(who): Who, Body(body): Body<ClaimRequest>) -> Result<Done> {
+    context.service.cluster.claim(&who, &body.projects, body.force).await?;
     Ok(Data(Done))
 }
 
 /// `GET /system/servers`: the servers that discovery knows.
-pub(super) async fn servers(State(context): Shared, Params(query): Params<ServersQuery>) -> Result<ServersView> {
-    let peers = context.discovery.peers().borrow().clone();
+pub(super) async fn servers(
+    State(context): Shared,
+    Who(who): Who,
+    Params(query): Params<ServersQuery>,
+) -> Result<ServersView> {
+    let peers = context.service.cluster.servers(&who);
     let with_mode = query.ext == Some(true);
     let server = |peer: &kirin_discovery::Peer| {
         let host = peer.address().to_string();
@@ -224,20 +226,20 @@ pub(super) async fn servers(State(context): Shared, Params(query): Params<Server
 
 /// `GET /system/host`.
 pub(super) async fn host(State(context): Shared) -> Result<String> {
-    Ok(Data(context.name.clone()))
+    Ok(Data(context.service.cluster.name().to_owned()))
 }
 
 /// `POST /system/stop`: drains this node and ends its process.
-pub(super) async fn stop(State(context): Shared) -> Result<Done> {
-    // The receiver lives as long as the process.
-    let _ = context.stop.send(());
+pub(super) async fn stop(State(context): Shared, Who(who): Who) -> Result<Done> {
+    context.service.cluster.stop(&who);
     Ok(Data(Done))
 }
 
 /// `GET /health`: for load balancers. 200 while this node can answer queries, which requires the metastore. A draining
 /// node still can, but returns 503 so that the balancer chooses another.
 pub(super) async fn health(State(context): State<Context>) -> Response {
-    let (phase, metastore) = tokio::join!(phase(&context), context.ready.metastore(&context.store));
+    let cluster = &context.service.cluster;
+    let Condition { phase, metastore } = cluster.condition().await;
     let phase = phase.unwrap_or("stopping");
     let is_member = matches!(phase, "up" | "joining" | "outside");
     let up = is_member && metastore;
@@ -245,7 +247,7 @@ pub(super) async fn health(State(context): State<Context>) -> Response {
     let part = |ok: bool| HealthPart { status: if ok { "UP" } else { "DOWN" }.to_owned(), details: None };
     let member = HealthPart { details: Some(HealthDetails { phase: phase.to_owned() }), ..part(is_member) };
     // Why discovery is degraded is told only after a login.
-    let discovery = HealthPart { status: discovery_view(&context).status, details: None };
+    let discovery = HealthPart { status: discovery_view(&cluster.discovery()).status, details: None };
     let components = HealthComponents { metastore: part(metastore), member, discovery };
     (status, axum::Json(HealthView { status: part(up).status, components })).into_response()
 }
@@ -253,14 +255,8 @@ pub(super) async fn health(State(context): State<Context>) -> Response {
 /// `GET /health/live`: what a supervisor asks that restarts what hangs. 200 as long as this process works, whatever the
 /// metastore does.
 pub(super) async fn alive(State(context): State<Context>) -> Response {
-    let alive = phase(&context).await.is_some();
+    let alive = context.service.cluster.phase().await.is_some();
     let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = if alive { "UP" } else { "DOWN" };
     (status, axum::Json(HealthPart { status: word.to_owned(), details: None })).into_response()
-}
-
-/// Where this node is in its life, unless its core does not answer.
-async fn phase(context: &Context) -> Option<&'static str> {
-    let looked = tokio::time::timeout(Duration::from_secs(1), context.mind.look(|node, _| node.phase_name())).await;
-    looked.ok().flatten()
 }

@@ -1,7 +1,7 @@
 //! The HTTP API: JSON in Kylin's envelope and with its field names, on every node alike.
 //!
-//! Requests, answers and error codes are the types of [`kirin_wire`]; this module builds them and nothing else.
-//! Everything but `/health` needs a login. What is submitted is answered after its commit; what could not be asked of the
+//! Requests, answers and error codes are the types of [`kirin_wire`]; what they ask for is done by [`kirin_service`]. A handler
+//! reads a request, calls one use case and writes the answer. Everything but `/health` needs a login. What is submitted is answered after its commit; what could not be asked of the
 //! metastore is a 503 with `Retry-After`.
 //!
 //! Not here: anything that only nodes say to one another ([`kirin_shell::link`]).
@@ -10,36 +10,35 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use kirin_metastore::{Store, StoreError};
+use kirin_metastore::Store;
+use kirin_service::Service;
 use kirin_wire::{Code, Problem, Success};
 use serde::Serialize;
 
 use crate::auth::verified::Verified;
-use kirin_config::Config;
-use kirin_executor::Attempts;
-use kirin_service::catalog::Catalogs;
-use kirin_service::directory::Directory;
-use kirin_shell::CoreHandle;
-use kirin_shell::Links;
 
 pub mod auth;
 mod body;
-mod catalog;
 mod cluster;
 mod door;
+mod error;
 pub mod http;
 mod jobs;
 mod login;
-mod query;
-mod ready;
+mod models;
+mod projects;
+mod queries;
 mod routes;
+mod segments;
+mod tables;
 
 use body::{Body, Params, cut, page};
-pub use login::ADMIN_HASH;
-pub use ready::Ready;
+pub use error::ApiError;
+pub use kirin_service::principal::ADMIN_HASH;
+use login::Who;
 pub use routes::endpoints;
 
 /// Larger bodies are refused.
@@ -51,30 +50,12 @@ pub struct Context(Arc<Parts>);
 
 /// The parts of a node that the API uses.
 pub struct Parts {
-    /// The configuration.
-    pub config: Config,
-    /// This node's name.
-    pub name: String,
-    /// The metastore.
-    pub store: Store,
-    /// The core.
-    pub mind: CoreHandle,
-    /// Links to the other nodes.
-    pub links: Links,
-    /// Names and addresses.
-    pub directory: Directory,
-    /// The executors, to check what is submitted.
-    pub attempts: Attempts,
-    /// Tables, models, segments, and queries over them.
-    pub catalogs: Catalogs,
-    /// Who is found through discovery, and whether that works.
-    pub discovery: Arc<dyn kirin_discovery::Discovery>,
+    /// The use cases.
+    pub service: Service,
     /// Passwords that were verified not long ago.
     pub verified: Verified,
-    /// Whether the metastore answers.
-    pub ready: Ready,
-    /// Asks the process to stop.
-    pub stop: tokio::sync::mpsc::UnboundedSender<()>,
+    /// The metastore, which keeps the passwords.
+    pub store: Store,
 }
 
 impl std::ops::Deref for Context {
@@ -144,114 +125,6 @@ impl<T: Serialize> IntoResponse for Data<T> {
     }
 }
 
-/// What went wrong, for a person and for a client. The code tells the HTTP status.
-#[derive(Debug)]
-pub struct ApiError {
-    code: Code,
-    text: String,
-    suggestion: Option<String>,
-}
-
-impl ApiError {
-    /// An error with its code and a text.
-    pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), suggestion: None }
-    }
-
-    /// Says what to do.
-    #[must_use]
-    pub fn suggest(mut self, what: impl Into<String>) -> Self {
-        self.suggestion = Some(what.into());
-        self
-    }
-
-    /// The request is malformed.
-    pub fn bad(text: impl Into<String>) -> Self {
-        Self::new(Code::BadRequest, text)
-    }
-
-    /// The project does not exist.
-    pub fn no_project(name: &str) -> Self {
-        Self::new(Code::NoProject, format!("there is no project '{name}'"))
-            .suggest("see `kirin project list`, or make it with `kirin project create`")
-    }
-
-    /// The metastore did not answer.
-    pub fn unavailable(text: impl Into<String>) -> Self {
-        Self::new(Code::Unavailable, text)
-            .suggest("the metastore does not answer: try again with the same idempotency key")
-    }
-
-    /// The node failed in a way that the client can't do anything about.
-    fn internal(error: impl std::fmt::Display) -> Self {
-        Self::new(Code::Internal, error.to_string())
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        if error.is_outage() {
-            return Self::unavailable(error.to_string());
-        }
-        match error {
-            StoreError::TooLarge { .. } => Self::new(Code::TooLarge, error.to_string()),
-            StoreError::Refused(_) => Self::bad(error.to_string()),
-            error => Self::internal(error),
-        }
-    }
-}
-
-impl From<kirin_olap::Error> for ApiError {
-    fn from(error: kirin_olap::Error) -> Self {
-        let failed = Self::new(Code::QueryFailed, error.to_string());
-        match error {
-            kirin_olap::Error::NoRealization { .. } => failed.suggest(
-                "build an index that covers the query, or read the raw tables: `kirin sql --push-down`, \
-                 \"forcedToPushDown\": true in the request, or kylin.query.pushdown-enabled=true",
-            ),
-            _ => failed,
-        }
-    }
-}
-
-impl From<kirin_service::catalog::Error> for ApiError {
-    fn from(error: kirin_service::catalog::Error) -> Self {
-        use kirin_service::catalog::Error;
-        match error {
-            Error::NoProject(name) => Self::no_project(&name),
-            Error::Store(error) => error.into(),
-            Error::Olap(error) => error.into(),
-        }
-    }
-}
-
-impl From<kirin_service::verification::Error> for ApiError {
-    fn from(error: kirin_service::verification::Error) -> Self {
-        use kirin_service::verification::Error;
-        match error {
-            Error::Store(error) => error.into(),
-            Error::Olap(error) => error.into(),
-            Error::Manifest(..) => Self::new(Code::DamagedSegment, error.to_string()),
-        }
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let problem = Problem::new(self.code, self.text, self.suggestion);
-        let mut response = (status, axum::Json(&problem)).into_response();
-        if self.code == Code::Unavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
-        }
-        if self.code == Code::NotAuthenticated {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Kylin\""));
-        }
-        response.extensions_mut().insert(problem);
-        response
-    }
-}
-
 /// Adds the path to an error, as Kylin does: the handlers don't know it. Query strings may hold secrets and are left out.
 async fn name_the_url(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
@@ -265,41 +138,10 @@ async fn name_the_url(request: Request, next: Next) -> Response {
     response
 }
 
-fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// The project of a request: it has to be there.
-async fn project(context: &Context, name: &str) -> std::result::Result<kirin_metastore::ProjectInfo, ApiError> {
-    context.store.project(name).await?.ok_or_else(|| ApiError::no_project(name))
+/// The idempotency key of a request: from the body, or else from the header.
+fn idempotency_key(body: Option<String>, headers: &HeaderMap) -> Option<String> {
+    let header = || headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    body.or_else(header)
 }
 
 type Shared = State<Context>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_has_the_status_of_its_code_and_while_the_metastore_is_away_a_time_to_retry_after() {
-        let response = ApiError::from(StoreError::Late(std::time::Duration::from_secs(5))).into_response();
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        let response = ApiError::no_project("p").into_response();
-        assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert!(!response.headers().contains_key(header::RETRY_AFTER));
-    }
-
-    #[test]
-    fn the_push_down_hint_names_what_exists() {
-        let error = ApiError::from(kirin_olap::Error::NoRealization { reasons: Vec::new() });
-        let body = r#"{"sql":"s","forcedToPushDown":true}"#;
-        assert!(
-            body::read::<kirin_wire::QueryRequest>(body.as_bytes()).is_ok_and(|q| q.forced_to_push_down == Some(true))
-        );
-        assert!(error.suggestion.is_some_and(|text| text.contains("\"forcedToPushDown\": true")));
-        assert!(!error.text.contains("\"push_down\""), "{}", error.text);
-        let key = kirin_config::keys::standing("kylin.query.pushdown-enabled");
-        assert!(!matches!(key, kirin_config::keys::Standing::Unknown(_)));
-    }
-}

@@ -1,21 +1,32 @@
 //! Login: HTTP Basic, on every node alike, without a session.
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header;
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use kirin_service::principal::{ADMIN_HASH, Principal, Rights};
 use kirin_wire::{ADMIN, Authentication, Authority, Code, UserDetails};
 
-use super::{ApiError, Context, Data, Result, Shared};
+use super::{ApiError, Data, Result, Shared};
 use kirin_config::Secret;
 
-/// The setting under which the administrator's password is kept, as a PHC string.
-pub const ADMIN_HASH: &str = "admin_password";
+/// The principal of a request that has passed [`require`].
+pub(super) struct Who(pub(super) Principal);
 
-/// Lets through who is logged in.
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, ApiError> {
+        let principal = parts.extensions.get::<Principal>().cloned();
+        principal.map(Self).ok_or_else(|| denied("a login is needed: send HTTP Basic authentication"))
+    }
+}
+
+/// Lets requests with a login through, and adds the principal to them.
 pub(super) async fn require(
     State(context): Shared,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> std::result::Result<Response, ApiError> {
     let (user, password) = request
@@ -43,6 +54,7 @@ pub(super) async fn require(
     if !is_right {
         return Err(denied("user name or password is wrong"));
     }
+    request.extensions_mut().insert(Principal::admin());
     Ok(next.run(request).await)
 }
 
@@ -67,11 +79,13 @@ fn decode64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// `GET|POST /user/authentication`: the user that is logged in.
-pub(super) async fn authentication(State(_): State<Context>) -> Result<Authentication> {
-    let username = ADMIN.to_owned();
-    let admin = Authority::of("ROLE_ADMIN");
-    let user_details = UserDetails { username: username.clone(), authorities: vec![admin.clone()] };
-    let authorities = vec![admin, Authority::of("ALL_USERS")];
+pub(super) async fn authentication(Who(who): Who) -> Result<Authentication> {
+    let username = who.name().to_owned();
+    let role = Authority::of(match who.rights() {
+        Rights::Admin => "ROLE_ADMIN",
+    });
+    let user_details = UserDetails { username: username.clone(), authorities: vec![role.clone()] };
+    let authorities = vec![role, Authority::of("ALL_USERS")];
     let (disabled, locked, default_password) = (false, false, false);
     Ok(Data(Authentication { username, authorities, disabled, locked, default_password, user_details }))
 }

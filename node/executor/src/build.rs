@@ -9,7 +9,7 @@ use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kind::{Kind, OwnEndpoint};
+use crate::kind::{Covers, Kind, OwnEndpoint};
 use crate::protocol::Work;
 use crate::work::{Published, Reporter, Stop, spec};
 use kirin_metastore::{DocKind, JobInfo, Store};
@@ -30,6 +30,7 @@ pub static KIND: Kind = Kind {
     has_children: false,
     reads_tables: true,
     steps,
+    covers,
     precondition: |store, job| has_its_model(store, job).boxed(),
     work: |work, reporter| run(work, reporter).boxed(),
 };
@@ -49,6 +50,11 @@ pub struct BuildSpec {
 fn job_type(spec: &Value) -> &'static str {
     let is_refresh = BuildSpec::deserialize(spec).is_ok_and(|spec| spec.refresh);
     if is_refresh { "INDEX_REFRESH" } else { "INC_BUILD" }
+}
+
+fn covers(spec: &Value) -> Option<Covers> {
+    let BuildSpec { segment, build, .. } = BuildSpec::deserialize(spec).ok()?;
+    Some(Covers { segment, range: build.range })
 }
 
 /// Refuses a build whose model is certainly not there.
@@ -110,4 +116,25 @@ fn progress_of(index: usize, total: usize) -> kirin_olap::ProgressFn {
             Reporter::progress(per_mille);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use kirin_olap::SegmentRange;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_build_covers_its_segment_and_other_specifications_cover_none() {
+        let model = json!({ "name": "m", "fact": "t", "dimensions": [{ "name": "d", "column": "t.d" }] });
+        let model = Deserialize::deserialize(model).expect("a model");
+        let range = SegmentRange::Time { start_ms: 5, end_ms: 9 };
+        let build = BuildJob { model, tables: Vec::new(), range };
+        let spec = BuildSpec { segment: "s".to_owned(), refresh: true, build };
+        let spec = serde_json::to_value(spec).expect("a value");
+        assert_eq!(covers(&spec), Some(Covers { segment: "s".to_owned(), range }));
+        assert_eq!(job_type(&spec), "INDEX_REFRESH");
+        assert_eq!(covers(&json!({ "argv": ["true"] })), None);
+    }
 }

@@ -30,6 +30,7 @@ pub static KIND: Kind = Kind {
     has_children: true,
     reads_tables: false,
     steps,
+    covers: |_| None,
     precondition: |_, _| async { Ok(()) }.boxed(),
     work: |work, reporter| run(work, reporter).boxed(),
 };

@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use kirin_core::Capabilities;
 use kirin_metastore::{JobInfo, Store};
+use kirin_olap::SegmentRange;
 use serde_json::Value;
 
 use crate::protocol::Work;
@@ -27,6 +28,8 @@ pub struct Kind {
     pub reads_tables: bool,
     /// Checks a specification and names its steps.
     pub steps: fn(&Value) -> Result<Vec<String>, String>,
+    /// The segment that a job with this specification builds, if it builds one.
+    pub covers: fn(&Value) -> Option<Covers>,
     /// Checks what must hold when an attempt begins.
     pub precondition: for<'a> fn(&'a Store, &'a JobInfo) -> BoxFuture<'a, Result<(), String>>,
     /// Does the steps that are not done, in the worker process.
@@ -40,4 +43,13 @@ pub struct OwnEndpoint {
     pub what: &'static str,
     /// Where to submit instead.
     pub instead: &'static str,
+}
+
+/// The segment that a job builds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Covers {
+    /// Its id.
+    pub segment: String,
+    /// Its range.
+    pub range: SegmentRange,
 }

@@ -42,7 +42,7 @@ pub mod protocol;
 pub mod work;
 pub mod worker;
 
-pub use kind::OwnEndpoint;
+pub use kind::{Covers, OwnEndpoint};
 pub use log::BoundedLog;
 
 use kind::Kind;
@@ -74,6 +74,11 @@ pub trait Executor: Send + Sync {
     /// # Errors
     /// What is wrong with it and what to do.
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String>;
+
+    /// The segment that such a job builds, if it builds one.
+    fn covers(&self, _spec: &Value) -> Option<Covers> {
+        None
+    }
 
     /// Checks what must hold when an attempt begins.
     ///

@@ -25,7 +25,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Attempt, Ended, Executor, Go, OwnEndpoint, Trust};
+use super::{Attempt, Covers, Ended, Executor, Go, OwnEndpoint, Trust};
 use crate::kind::Kind;
 use crate::protocol::{FromWorker, ToWorker, Work};
 
@@ -75,6 +75,10 @@ impl Executor for Worker {
 
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String> {
         (self.kind.steps)(spec)
+    }
+
+    fn covers(&self, spec: &Value) -> Option<Covers> {
+        (self.kind.covers)(spec)
     }
 
     fn precondition<'a>(&'a self, store: &'a Store, job: &'a JobInfo) -> BoxFuture<'a, Result<(), String>> {

@@ -160,6 +160,8 @@ pub struct ProjectInfo {
     pub name: String,
     /// A line about it.
     pub description: String,
+    /// The name of the user that made it, unless it was made before that was kept.
+    pub owner: Option<String>,
     /// How many of its jobs run at once.
     pub limit: u32,
     /// When it was made.
@@ -254,6 +256,11 @@ type Read<T> = Result<T, StoreError>;
 
 fn json(text: &str) -> Read<Value> {
     serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("no JSON: {e}")))
+}
+
+/// The owner in the settings of a project.
+fn owner(settings: &str) -> Option<String> {
+    serde_json::from_str::<Value>(settings).ok()?.get("owner")?.as_str().map(str::to_owned)
 }
 
 fn submit_extra(info: SubmitInfo) -> kirin_store::Extra {
@@ -511,6 +518,7 @@ impl Store {
             id: project.id,
             name: project.name,
             description: project.description,
+            owner: owner(&project.settings),
             limit: project.limit,
             created_ms: project.created_ms,
         };
@@ -529,10 +537,18 @@ impl Store {
     ///
     /// # Errors
     /// If the metastore can't be written.
-    pub async fn create_project(&self, name: &str, description: &str, limit: u32) -> Read<Option<ProjectInfo>> {
-        let made = self.inner.project_add(name, limit, description, "{}").await?;
+    pub async fn create_project(
+        &self,
+        name: &str,
+        description: &str,
+        owner: &str,
+        limit: u32,
+    ) -> Read<Option<ProjectInfo>> {
+        let owner = Some(owner.to_owned());
+        let settings = serde_json::json!({ "owner": owner }).to_string();
+        let made = self.inner.project_add(name, limit, description, &settings).await?;
         let (name, description) = (name.to_owned(), description.to_owned());
-        Ok(made.map(|id| ProjectInfo { id, name, description, limit, created_ms: wall_ms() }))
+        Ok(made.map(|id| ProjectInfo { id, name, description, owner, limit, created_ms: wall_ms() }))
     }
 
     /// Drops a project; false if it has documents or jobs that are not over, or is not there.

@@ -29,6 +29,7 @@ use kirin_home::pid_file::PidFile;
 use kirin_home::{credentials, private};
 use kirin_metastore::{JoinInfo, Store, StoreError};
 use kirin_plant::Defence;
+use kirin_service::Service;
 use kirin_service::catalog::Catalogs;
 use kirin_service::directory::Directory;
 use kirin_service::history::History;
@@ -178,19 +179,21 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     } else {
         tokio::spawn(send_discovery_hints(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
     }
-    let router = api::router(api::Parts {
+    let parts = kirin_service::Parts {
         name: name.clone(),
-        store,
-        mind: mind.clone(),
+        store: store.clone(),
+        core: mind.clone(),
         links,
         directory,
         attempts,
         catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
-        verified: Verified::new(Duration::from_secs(300), 1000),
-        ready: api::Ready::default(),
         stop,
-        config: config.clone(),
+    };
+    let router = api::router(api::Parts {
+        service: Service::new(config, parts),
+        verified: Verified::new(Duration::from_secs(300), 1000),
+        store,
     });
     let http = Http::serve(http_at, router);
     announce(config, port, &discovery, me.clone()).await;
@@ -302,7 +305,7 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
         }
     }
     let (about, limit) = ("The project that is there from the start", config.jobs.per_project);
-    patiently(config, async || store.create_project("default", about, limit).await).await?;
+    patiently(config, async || store.create_project("default", about, ADMIN, limit).await).await?;
     Ok(Cluster { secret: kirin_shell::Secret::new(secret), id })
 }
 

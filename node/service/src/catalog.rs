@@ -12,6 +12,8 @@ use kirin_metastore::{DocKind, SegmentState, Store, StoreError};
 use kirin_olap::{Broken, Catalog, Engine, Model, Segment, SegmentRange, Snapshot, Table};
 use serde_json::Value;
 
+use crate::error::{Error, Result};
+
 /// The catalogs of one node.
 #[derive(Clone)]
 pub struct Catalogs {
@@ -30,22 +32,6 @@ struct Opened {
     broken: Arc<Vec<Broken>>,
 }
 
-/// Why a catalog cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The project does not exist.
-    #[error("there is no project '{0}'")]
-    NoProject(String),
-    /// The metastore did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The catalog does not resolve.
-    #[error(transparent)]
-    Olap(#[from] kirin_olap::Error),
-}
-
-type Checked<T> = Result<T, Error>;
-
 impl Catalogs {
     /// Catalogs whose queries that engine answers.
     pub fn new(engine: Engine) -> Self {
@@ -61,7 +47,7 @@ impl Catalogs {
     ///
     /// # Errors
     /// If there is no such project, or the metastore does not answer.
-    pub async fn catalog(&self, store: &Store, project: &str) -> Checked<Arc<Catalog>> {
+    pub async fn catalog(&self, store: &Store, project: &str) -> Result<Arc<Catalog>> {
         Ok(self.opened(store, project).await?.catalog)
     }
 
@@ -69,7 +55,7 @@ impl Catalogs {
     ///
     /// # Errors
     /// If there is no such project, or the metastore does not answer.
-    pub async fn at_revision(&self, store: &Store, project: &str) -> Checked<(Arc<Catalog>, u64)> {
+    pub async fn at_revision(&self, store: &Store, project: &str) -> Result<(Arc<Catalog>, u64)> {
         let opened = self.opened(store, project).await?;
         Ok((opened.catalog, opened.revision))
     }
@@ -78,7 +64,7 @@ impl Catalogs {
     ///
     /// # Errors
     /// If there is no such project, or the metastore does not answer.
-    pub async fn snapshot(&self, store: &Store, project: &str) -> Checked<Arc<Snapshot>> {
+    pub async fn snapshot(&self, store: &Store, project: &str) -> Result<Arc<Snapshot>> {
         Ok(self.opened(store, project).await?.snapshot)
     }
 
@@ -86,11 +72,11 @@ impl Catalogs {
     ///
     /// # Errors
     /// If there is no such project, or the metastore does not answer.
-    pub async fn broken(&self, store: &Store, project: &str) -> Checked<Arc<Vec<Broken>>> {
+    pub async fn broken(&self, store: &Store, project: &str) -> Result<Arc<Vec<Broken>>> {
         Ok(self.opened(store, project).await?.broken)
     }
 
-    async fn opened(&self, store: &Store, project: &str) -> Checked<Opened> {
+    async fn opened(&self, store: &Store, project: &str) -> Result<Opened> {
         let Some((id, revision)) = store.catalog_revision(project).await? else {
             return Err(Error::NoProject(project.to_owned()));
         };
@@ -129,7 +115,7 @@ impl Catalogs {
 ///
 /// # Errors
 /// If the metastore does not answer.
-pub async fn read(store: &Store, project: ProjectId) -> Result<(Catalog, Vec<Broken>), StoreError> {
+pub async fn read(store: &Store, project: ProjectId) -> std::result::Result<(Catalog, Vec<Broken>), StoreError> {
     let mut catalog = Catalog::default();
     let mut broken = Vec::new();
     for doc in store.docs(project).await? {
@@ -167,7 +153,7 @@ pub fn ends(range: &SegmentRange) -> (i64, i64) {
 /// The ends of a segment that covers everything.
 pub const FULL: (i64, i64) = kirin_wire::FULL_RANGE;
 
-fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> Result<T, String> {
+fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> std::result::Result<T, String> {
     serde_json::from_value(value).map_err(|error| {
         tracing::error!(%error, "{what} '{name}' is damaged in the metastore and left out");
         error.to_string()

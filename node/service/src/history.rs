@@ -7,8 +7,7 @@ use kirin_core::effect::Note;
 use kirin_core::failure::Found;
 use kirin_core::{Member, Span};
 use kirin_metastore::{HistoryLine, Store, kinds, wall_ms};
-use kirin_wire::{HistoryView, PhaseView};
-use serde::Deserialize as _;
+use kirin_wire::PhaseView;
 use serde_json::json;
 
 use crate::directory::Directory;
@@ -107,32 +106,4 @@ fn phase(name: &str, span: Span) -> PhaseView {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let ms = span.micros() as f64 / 1000.0;
     PhaseView { name: name.to_owned(), ms }
-}
-
-/// A line of the history in the API's form.
-pub fn view(directory: &Directory, line: HistoryLine) -> HistoryView {
-    let name = |member: Option<Member>| member.map(|member| directory.name(member.node)).unwrap_or_default();
-    let phases = line.detail.get("phases").and_then(|phases| Vec::<PhaseView>::deserialize(phases).ok());
-    HistoryView {
-        at: line.at_ms,
-        event: line.kind,
-        node: name(line.member),
-        incarnation: line.member.map_or(0, |member| member.incarnation.get()),
-        by: name(line.by),
-        reason: reason(line.evidence.as_deref()).to_owned(),
-        evidence: line.evidence,
-        job_id: line.job_uuid.map(|uuid| uuid.to_string()),
-        phases: phases.unwrap_or_default(),
-        detail: line.detail,
-    }
-}
-
-fn reason(evidence: Option<&str>) -> &'static str {
-    match evidence {
-        Some("left") => "it said so",
-        Some("replaced") => "the same node joined again",
-        Some("exited") => "its process is gone",
-        Some("silent") => "its beat did not change for the heart-beat timeout",
-        _ => "",
-    }
 }

@@ -10,10 +10,11 @@
 use kirin_config::Schedule;
 use kirin_core::ask::ProjectId;
 use kirin_olap::{Catalog, Engine, Verification};
-use kirin_wire::{ProblemView, VerifiedView};
 use serde_json::json;
 
-use kirin_metastore::{SegmentInfo, SegmentState, Store, StoreError, wall_ms};
+use kirin_metastore::{SegmentInfo, SegmentState, Store, wall_ms};
+
+use crate::error::{Error, Result};
 
 /// One verified segment.
 #[derive(Clone, Debug)]
@@ -24,20 +25,6 @@ pub struct Verified {
     pub found: Verification,
     /// Why queries don't use it from here on, if they don't.
     pub wrong: Option<String>,
-}
-
-/// Why a segment could not be verified.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The metastore did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The model does not resolve, or a source cannot be read.
-    #[error(transparent)]
-    Olap(#[from] kirin_olap::Error),
-    /// The manifest does not parse.
-    #[error("the manifest of segment {0} cannot be read ({1}); refresh the segment")]
-    Manifest(uuid::Uuid, serde_json::Error),
 }
 
 /// The cluster setting that holds when everything was verified last, by the metastore's clock, in milliseconds.
@@ -54,7 +41,7 @@ pub async fn verify(
     catalog: &Catalog,
     segment: SegmentInfo,
     deep: bool,
-) -> Result<Option<Verified>, Error> {
+) -> Result<Option<Verified>> {
     let Some(manifest) = segment.manifest.clone().filter(|_| segment.state == SegmentState::Ready) else {
         return Ok(None);
     };
@@ -63,7 +50,8 @@ pub async fn verify(
         id: segment.id.to_string(),
         model: segment.model.clone(),
         range: crate::catalog::range(segment.start_ms, segment.end_ms),
-        manifest: serde_json::from_value(manifest.clone()).map_err(|e| Error::Manifest(segment.id, e))?,
+        manifest: serde_json::from_value(manifest.clone())
+            .map_err(|why| Error::DamagedSegment { segment: segment.id, why })?,
     };
     let found = engine.verify_segment(model, &catalog.tables, &read, deep).await?;
     let wrong = match found.problems.as_slice() {
@@ -98,7 +86,7 @@ pub async fn verify(
 ///
 /// # Errors
 /// If the metastore does not answer. A segment that cannot be verified is logged, and the next one is verified.
-pub async fn verify_all(store: &Store, engine: &Engine, schedule: Schedule) -> Result<Option<usize>, Error> {
+pub async fn verify_all(store: &Store, engine: &Engine, schedule: Schedule) -> Result<Option<usize>> {
     let every = i64::try_from(schedule.every.as_millis()).unwrap_or(i64::MAX);
     let last = store.setting(LAST).await?.and_then(|text| text.parse::<i64>().ok());
     if every == 0 || last.is_some_and(|last| wall_ms() - last < every) {
@@ -120,22 +108,7 @@ pub async fn verify_all(store: &Store, engine: &Engine, schedule: Schedule) -> R
     Ok(Some(wrong))
 }
 
-async fn ready(store: &Store, project: ProjectId) -> Result<Vec<SegmentInfo>, StoreError> {
+async fn ready(store: &Store, project: ProjectId) -> Result<Vec<SegmentInfo>> {
     let all = store.segments(project, None).await?;
     Ok(all.into_iter().filter(|segment| segment.state == SegmentState::Ready).collect())
-}
-
-/// A verified segment as the API shows it.
-pub fn view(verified: Verified) -> VerifiedView {
-    let Verified { segment, found, wrong } = verified;
-    VerifiedView {
-        id: segment.id.to_string(),
-        name: crate::catalog::range(segment.start_ms, segment.end_ms).segment_name(),
-        indexes: found.indexes as u64,
-        groups: found.groups,
-        problems: found.problems.into_iter().map(|p| ProblemView { layout: p.layout, problem: p.problem }).collect(),
-        unreadable: found.unreadable,
-        unchecked: found.unchecked,
-        wrong,
-    }
 }

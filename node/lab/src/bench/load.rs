@@ -54,7 +54,7 @@ pub(super) async fn run(finished: u32, waiting: u32, metastore: Option<Secret>, 
 
 /// Creates ended jobs, jobs that wait in a project with limit 0, and lines of history.
 async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> anyhow::Result<ProjectId> {
-    store.create_project(PROJECT, "", finished.max(1)).await?;
+    store.create_project(PROJECT, "", kirin_wire::ADMIN, finished.max(1)).await?;
     let project = store.project(PROJECT).await?.context("the project was just created")?.id;
     throughput::submit(store, project, finished, false).await?;
     let client = cluster.nodes[0].client()?;

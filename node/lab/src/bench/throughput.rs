@@ -49,7 +49,7 @@ pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, f
     store_config.batch = !unbatched;
     let store = Store::open(&store_config).await?;
     // With a limit that cannot be reached, claims of one project run in parallel.
-    store.create_project("bench", "", jobs.max(1_000_000)).await?;
+    store.create_project("bench", "", kirin_wire::ADMIN, jobs.max(1_000_000)).await?;
     let project = store.project("bench").await?.context("the project was just created")?.id;
 
     let from = clock::instant();

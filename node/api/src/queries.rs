@@ -1,13 +1,14 @@
-//! Queries.
+//! `/query` and `/tables_and_columns`.
 
 use axum::extract::State;
-use kirin_olap::{Explain, QueryAnswer, QueryOptions, Realization};
+use kirin_olap::{Explain, QueryAnswer, Realization};
+use kirin_service::queries::Query;
 use kirin_wire::{
     AggregationView, DEFAULT_DATABASE, ExplainView, JdbcColumn, JdbcTable, QueryColumn, QueryRequest, QueryView,
     RealizationView, RejectedView, TablesQuery,
 };
 
-use super::{ApiError, Body, Context, Data, Params, Result, Shared};
+use super::{ApiError, Body, Data, Params, Result, Shared, Who};
 
 /// Kylin's clients ask for no more than this unless they say otherwise.
 const LIMIT: u64 = 50_000;
@@ -25,27 +26,35 @@ fn check(query: &QueryRequest) -> std::result::Result<(), ApiError> {
     }
 }
 
-fn options(context: &Context, query: &QueryRequest) -> QueryOptions {
-    let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(LIMIT);
-    QueryOptions {
-        limit: Some(usize::try_from(limit).unwrap_or(usize::MAX)),
+/// Checks a query and fills in what it does not say.
+fn read(query: &QueryRequest) -> std::result::Result<Query, ApiError> {
+    check(query)?;
+    Ok(Query {
+        project: query.project.clone(),
+        sql: query.sql.clone(),
+        limit: usize::try_from(limit(query)).unwrap_or(usize::MAX),
         offset: usize::try_from(query.offset).unwrap_or(usize::MAX),
-        push_down: query.forced_to_push_down.unwrap_or(context.config.query.push_down),
+        push_down: query.forced_to_push_down,
         use_index: query.use_index.unwrap_or(true),
         partial: query.accept_partial.unwrap_or(true),
-        timeout_ms: u64::try_from(context.config.query.timeout.as_millis()).ok(),
-    }
+    })
+}
+
+fn limit(query: &QueryRequest) -> u64 {
+    query.limit.filter(|limit| *limit > 0).unwrap_or(LIMIT)
 }
 
 /// `POST /query`.
-pub(super) async fn query(State(context): Shared, Body(query): Body<QueryRequest>) -> Result<QueryView> {
-    check(&query)?;
-    let snapshot = context.catalogs.snapshot(&context.store, &query.project).await?;
-    let answer = snapshot.query(&query.sql, options(&context, &query)).await?;
-    Ok(Data(view(&context, &query, answer)))
+pub(super) async fn answer(
+    State(context): Shared,
+    Who(who): Who,
+    Body(query): Body<QueryRequest>,
+) -> Result<QueryView> {
+    let answer = context.service.queries.answer(&who, &read(&query)?).await?;
+    Ok(Data(view(&query, answer, context.service.cluster.name())))
 }
 
-fn view(context: &Context, query: &QueryRequest, answer: QueryAnswer) -> QueryView {
+fn view(query: &QueryRequest, answer: QueryAnswer, server: &str) -> QueryView {
     let column = |column: &kirin_olap::ColumnMeta| QueryColumn {
         label: column.name.clone(),
         name: column.name.clone(),
@@ -67,17 +76,16 @@ fn view(context: &Context, query: &QueryRequest, answer: QueryAnswer) -> QueryVi
         searchable: false,
         read_only: true,
     };
-    let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(LIMIT);
     QueryView {
         columns: answer.columns.iter().map(column).collect(),
         affected_row_count: 0,
         failed: false,
         why: None,
         duration: answer.millis,
-        partial: answer.rows.len() as u64 >= limit || answer.is_partial(),
+        partial: answer.rows.len() as u64 >= limit(query) || answer.is_partial(),
         push_down: answer.push_down,
         query_id: query.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-        server: context.name.clone(),
+        server: server.to_owned(),
         total_scan_rows: answer.scanned_rows,
         total_scan_bytes: answer.scanned_bytes,
         result_row_count: answer.rows.len() as u64,
@@ -95,11 +103,12 @@ fn realization(of: Realization) -> RealizationView {
 }
 
 /// `POST /query/explain`: which index answers, and why others do not.
-pub(super) async fn explain(State(context): Shared, Body(query): Body<QueryRequest>) -> Result<ExplainView> {
-    check(&query)?;
-    let snapshot = context.catalogs.snapshot(&context.store, &query.project).await?;
-    let explain = snapshot.explain(&query.sql, options(&context, &query)).await?;
-    Ok(Data(explained(explain)))
+pub(super) async fn explain(
+    State(context): Shared,
+    Who(who): Who,
+    Body(query): Body<QueryRequest>,
+) -> Result<ExplainView> {
+    Ok(Data(explained(context.service.queries.explain(&who, &read(&query)?).await?)))
 }
 
 fn explained(explain: Explain) -> ExplainView {
@@ -125,9 +134,10 @@ fn explained(explain: Explain) -> ExplainView {
 /// `GET /query/tables_and_columns`: what JDBC and BI tools show.
 pub(super) async fn tables_and_columns(
     State(context): Shared,
+    Who(who): Who,
     Params(params): Params<TablesQuery>,
 ) -> Result<Vec<JdbcTable>> {
-    let catalog = context.catalogs.catalog(&context.store, &params.project).await?;
+    let catalog = context.service.queries.catalog(&who, &params.project).await?;
     Ok(Data(catalog.tables.iter().map(jdbc_table).collect()))
 }
 

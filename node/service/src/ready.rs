@@ -18,11 +18,11 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The last answer, and when it came.
 #[derive(Debug, Default)]
-pub struct Ready(Mutex<Option<(Instant, bool)>>);
+pub(crate) struct Ready(Mutex<Option<(Instant, bool)>>);
 
 impl Ready {
     /// Whether the metastore answers, as it was at most a second ago.
-    pub(super) async fn metastore(&self, store: &Store) -> bool {
+    pub(crate) async fn metastore(&self, store: &Store) -> bool {
         let mut last = self.0.lock().await;
         let now = kirin_shell::clock::instant_tokio();
         if let Some((at, answers)) = *last
@@ -30,7 +30,7 @@ impl Ready {
         {
             return answers;
         }
-        let asked = tokio::time::timeout(PATIENCE, store.setting(super::ADMIN_HASH)).await;
+        let asked = tokio::time::timeout(PATIENCE, store.setting(crate::principal::ADMIN_HASH)).await;
         let answers = matches!(asked, Ok(Ok(_)));
         *last = Some((kirin_shell::clock::instant_tokio(), answers));
         answers

@@ -1,0 +1,78 @@
+//! `/models`.
+
+use axum::extract::{Path, State};
+use kirin_olap::Model;
+use kirin_wire::{DEFAULT_DATABASE, DEFAULT_PROJECT, Done, IndexView, ModelDefinition, ModelView, OfProject, Page};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut};
+
+/// Rows of a page, if the request does not say.
+const PAGE: u64 = 100;
+
+/// `GET /models`.
+pub(super) async fn list(
+    State(context): Shared,
+    Who(who): Who,
+    Params(params): Params<OfProject>,
+) -> Result<Page<ModelView>> {
+    let catalog = context.service.models.list(&who, &params.project).await?;
+    let wanted = |model: &&Model| params.model_name.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(&model.name));
+    let all: Vec<_> = catalog.models.iter().filter(wanted).map(view).collect();
+    cut(all, params.paging(), PAGE).map(Data)
+}
+
+fn view(model: &Model) -> ModelView {
+    let layouts = model.layouts().unwrap_or_default().into_iter();
+    let index = |layout| IndexView { layout, dimensions: model.layout_dimensions(layout) };
+    let value = serde_json::to_value(model).unwrap_or_default();
+    let list = |field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    ModelView {
+        uuid: model.name.clone(),
+        name: model.name.clone(),
+        alias: model.name.clone(),
+        fact: model.fact.clone(),
+        fact_table: format!("{DEFAULT_DATABASE}.{}", model.fact),
+        lookups: list("lookups"),
+        dimensions: list("dimensions"),
+        measures: list("measures"),
+        partition: value.get("partition").cloned(),
+        aggregation_groups: list("aggregation_groups"),
+        indexes: layouts.map(index).collect(),
+        definition: value.clone(),
+    }
+}
+
+/// `POST /models`.
+pub(super) async fn add(
+    State(context): Shared,
+    Who(who): Who,
+    Body(mut body): Body<ModelDefinition>,
+) -> Result<ModelView> {
+    let project = body.project.take().unwrap_or_else(|| DEFAULT_PROJECT.to_owned());
+    let value = serde_json::to_value(&body).map_err(ApiError::internal)?;
+    let model = Model::deserialize(value).map_err(|error| ApiError::bad(format!("the model: {error}")))?;
+    Ok(Data(view(&context.service.models.add(&who, &project, model).await?)))
+}
+
+/// `GET /models/{m}`.
+pub(super) async fn show(
+    State(context): Shared,
+    Who(who): Who,
+    Path(name): Path<String>,
+    Params(params): Params<OfProject>,
+) -> Result<ModelView> {
+    Ok(Data(view(&context.service.models.find(&who, &params.project, &name).await?)))
+}
+
+/// `DELETE /models/{m}`: the model and its segments, unless one of them is being built.
+pub(super) async fn drop(
+    State(context): Shared,
+    Who(who): Who,
+    Path(name): Path<String>,
+    Params(params): Params<OfProject>,
+) -> Result<Done> {
+    context.service.models.drop(&who, &params.project, &name).await?;
+    Ok(Data(Done))
+}

@@ -1,0 +1,301 @@
+//! The cluster: members, who holds what, history, health; drains, slots and claims.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kirin_core::ask::{Epoch, Target};
+use kirin_core::view::{PeerView, View};
+use kirin_core::{Event, Member, NodeId, Span};
+use kirin_discovery::{Discovery, Health, Peers};
+use kirin_metastore::{HistoryLine, MemberInfo, Store, Traffic};
+use kirin_shell::CoreHandle;
+use kirin_shell::Links;
+use tokio::sync::mpsc;
+
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::principal::Principal;
+use crate::ready::Ready;
+
+/// The core is taken to hang if it does not answer within this time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The cluster, from the point of view of one node.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(crate) name: Arc<str>,
+    pub(crate) store: Store,
+    pub(crate) core: CoreHandle,
+    pub(crate) links: Links,
+    pub(crate) directory: Directory,
+    pub(crate) discovery: Arc<dyn Discovery>,
+    pub(crate) ready: Arc<Ready>,
+    /// How long the jobs of a draining node may go on, if the request says nothing of it.
+    pub(crate) drain_timeout: Duration,
+    pub(crate) stop: mpsc::UnboundedSender<()>,
+}
+
+/// The cluster as the metastore has it, with what this node adds.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// The name of the leader.
+    pub leader: Option<String>,
+    /// The members.
+    pub members: Vec<MemberOverview>,
+    /// The claims with their holders.
+    pub claims: Vec<Claim>,
+    /// How many jobs wait.
+    pub waiting: u64,
+    /// How long this node will trust itself without another successful beat.
+    pub trust_left: Option<Span>,
+}
+
+/// A member.
+#[derive(Clone, Debug)]
+pub struct MemberOverview {
+    /// The member as the metastore has it.
+    pub info: Arc<MemberInfo>,
+    /// Its beat, if this node sees it.
+    pub beat: Option<u64>,
+    /// For how long its beat has not changed, if this node watches it.
+    pub silent_for: Option<Span>,
+    /// Jobs that it runs.
+    pub running: u64,
+    /// Jobs that wait on its queue.
+    pub waiting: u64,
+    /// The names of the nodes that take over from it.
+    pub heirs: Vec<String>,
+}
+
+/// A claim and its holder.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// What is claimed.
+    pub target: Target,
+    /// The name of the project that is claimed, if there is one.
+    pub project: Option<String>,
+    /// The name of the node that holds it.
+    pub holder: Option<String>,
+    /// The number of the holding.
+    pub epoch: u64,
+}
+
+/// What this node itself believes at this moment.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Its identity, if it is a member.
+    pub me: Option<Member>,
+    /// Where it is in its life.
+    pub phase: &'static str,
+    /// The name of the leader.
+    pub leader: Option<String>,
+    /// The living members and their names.
+    pub members: Vec<(PeerView, String)>,
+    /// For how long this has been unchanged.
+    pub unchanged_for: Span,
+    /// How long it will trust itself without another successful beat.
+    pub trust_left: Option<Span>,
+    /// What it asked of the metastore so far.
+    pub traffic: Traffic,
+}
+
+/// Something that happened, with names.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    /// The line of the history.
+    pub line: HistoryLine,
+    /// The name of the node that it happened to.
+    pub node: Option<String>,
+    /// The name of the node that did it or says so.
+    pub by: Option<String>,
+}
+
+/// Whether this node can answer queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Where it is in its life; none if its core does not answer.
+    pub phase: Option<&'static str>,
+    /// Whether the metastore answers.
+    pub metastore: bool,
+}
+
+impl Cluster {
+    /// The name of this node.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether discovery works.
+    pub fn discovery(&self) -> Health {
+        self.discovery.health().borrow().clone()
+    }
+
+    /// Whether this node can answer queries. For load balancers, which do not log in.
+    pub async fn condition(&self) -> Condition {
+        let (phase, metastore) = tokio::join!(self.phase(), self.ready.metastore(&self.store));
+        Condition { phase, metastore }
+    }
+
+    /// Where this node is in its life, unless its core does not answer. For supervisors, which do not log in.
+    pub async fn phase(&self) -> Option<&'static str> {
+        tokio::time::timeout(PATIENCE, self.core.look(|node, _| node.phase_name())).await.ok().flatten()
+    }
+
+    /// The members, who holds what, and what waits.
+    ///
+    /// # Errors
+    /// If the metastore does not answer, or this node is stopping.
+    pub async fn overview(&self, _who: &Principal) -> Result<Overview> {
+        let members = self.directory.refresh().await?;
+        let view = self.core.look(|node, now| node.view(now)).await.ok_or(Error::Stopping)?;
+        let loads = self.store.loads().await?;
+        let mut overviews = Vec::new();
+        for info in members {
+            let peer = view.members.iter().find(|peer| peer.row.member == info.member);
+            let node = info.member.node;
+            let load = loads.get(&node).copied().unwrap_or_default();
+            let heirs = self.core.look(move |core, _| core.heirs_of(node)).await.unwrap_or_default();
+            overviews.push(MemberOverview {
+                beat: peer.map(|peer| peer.row.beat),
+                silent_for: peer.and_then(|peer| peer.silent_for),
+                running: load.running,
+                waiting: load.waiting,
+                heirs: heirs.into_iter().map(|heir| self.name_of(heir)).collect(),
+                info,
+            });
+        }
+        let projects = self.store.projects().await?;
+        let claim = |(target, holder, epoch): &(Target, Option<Member>, Epoch)| Claim {
+            target: *target,
+            project: match target {
+                Target::Leader => None,
+                Target::Project(id) => projects.iter().find(|p| p.id == *id).map(|project| project.name.clone()),
+            },
+            holder: holder.map(|holder| self.name_of(holder.node)),
+            epoch: epoch.0,
+        };
+        Ok(Overview {
+            leader: self.leader(&view),
+            members: overviews,
+            claims: view.claims.iter().map(claim).collect(),
+            waiting: loads.values().map(|load| load.waiting).sum(),
+            trust_left: view.trust_left,
+        })
+    }
+
+    /// What this node itself believes, and what it asked of the metastore so far. No other node is asked.
+    ///
+    /// # Errors
+    /// If this node is stopping.
+    pub async fn own(&self, _who: &Principal) -> Result<Own> {
+        let (view, now) = self.core.look(|node, now| (node.view(now), now)).await.ok_or(Error::Stopping)?;
+        let unchanged_for = now.since(self.core.seen().borrow().since);
+        let leader = self.leader(&view);
+        let named = |peer: PeerView| {
+            let name = self.name_of(peer.row.member.node);
+            (peer, name)
+        };
+        Ok(Own {
+            me: view.me,
+            phase: view.phase,
+            leader,
+            members: view.members.into_iter().map(named).collect(),
+            unchanged_for,
+            trust_left: view.trust_left,
+            traffic: self.store.traffic(),
+        })
+    }
+
+    /// What happened, the latest first: at most so many lines.
+    ///
+    /// # Errors
+    /// If the metastore does not answer.
+    pub async fn history(&self, _who: &Principal, limit: u32) -> Result<Vec<Happened>> {
+        let lines = self.store.history(limit).await?;
+        let members = lines.iter().flat_map(|line| [line.member, line.by]).flatten();
+        let nodes: Vec<_> = members.map(|member| member.node).collect();
+        self.directory.learn(&nodes).await;
+        let name = |member: Option<Member>| member.map(|member| self.name_of(member.node));
+        Ok(lines.into_iter().map(|line| Happened { node: name(line.member), by: name(line.by), line }).collect())
+    }
+
+    /// Lets a node take no more jobs, and end or hand over those that it runs.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub async fn drain(&self, who: &Principal, node: &str, within: Option<Duration>, leave: bool) -> Result<()> {
+        let within = within.unwrap_or(self.drain_timeout);
+        let within = Span::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        self.wish(who, node, Event::DrainWished { within, leave }).await
+    }
+
+    /// Lets a node take jobs again, under a new incarnation.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub async fn undrain(&self, who: &Principal, node: &str) -> Result<()> {
+        self.wish(who, node, Event::DrainUndone).await
+    }
+
+    /// Changes how many jobs a node runs at once.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub async fn set_slots(&self, who: &Principal, node: &str, slots: u32) -> Result<()> {
+        self.wish(who, node, Event::SlotsWished(slots)).await
+    }
+
+    /// Tells the node, wherever it is, what is wanted of it.
+    async fn wish(&self, _who: &Principal, name: &str, event: Event) -> Result<()> {
+        if name == &*self.name {
+            self.core.tell(event);
+            return Ok(());
+        }
+        let members = self.directory.refresh().await?;
+        let info = members.iter().find(|info| info.name == name && info.state.is_alive());
+        let info = info.ok_or_else(|| Error::NoNode(name.to_owned()))?;
+        self.links.wish(info.member, event);
+        Ok(())
+    }
+
+    /// Lets this node take the claims of these projects; of all and the leader's too if none is named.
+    ///
+    /// # Errors
+    /// If there is no such project; no claim is taken then.
+    pub async fn claim(&self, _who: &Principal, names: &[String], force: bool) -> Result<()> {
+        let projects = self.store.projects().await?;
+        let mut targets = Vec::new();
+        for name in names {
+            let project = projects.iter().find(|project| project.name.eq_ignore_ascii_case(name));
+            targets.push(Target::Project(project.ok_or_else(|| Error::NoProject(name.clone()))?.id));
+        }
+        if targets.is_empty() {
+            targets = projects.iter().map(|project| Target::Project(project.id)).collect();
+            targets.push(Target::Leader);
+        }
+        for target in targets {
+            self.core.tell(Event::ClaimWished { target, force });
+        }
+        Ok(())
+    }
+
+    /// The servers that discovery knows.
+    pub fn servers(&self, _who: &Principal) -> Arc<Peers> {
+        self.discovery.peers().borrow().clone()
+    }
+
+    /// Drains this node and ends its process.
+    pub fn stop(&self, _who: &Principal) {
+        // The receiver lives as long as the process.
+        let _ = self.stop.send(());
+    }
+
+    fn leader(&self, view: &View) -> Option<String> {
+        let claim = view.claims.iter().find(|claim| claim.0 == Target::Leader)?;
+        claim.1.map(|holder| self.name_of(holder.node))
+    }
+
+    fn name_of(&self, node: NodeId) -> String {
+        self.directory.name(node)
+    }
+}

@@ -1,0 +1,564 @@
+//! Jobs: submit, list, look into, act upon.
+
+use std::collections::BTreeMap;
+
+use kirin_core::ask::{Fence, JobId, JobRow, Priority};
+use kirin_core::job::JobEvent;
+use kirin_core::queue::Blocked;
+use kirin_core::{Action, Answer, Ask, Event, JobState, Member, NodeId};
+use kirin_executor::{Attempts, Covers};
+use kirin_metastore::{Accepted, Extra, JobFilter, JobInfo, NewSegment, ProjectInfo, StepInfo, Store, SubmitInfo};
+use kirin_shell::CoreHandle;
+use kirin_shell::Links;
+use kirin_shell::link::Question;
+use kirin_wire::LAST_PRIORITY;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::directory::Directory;
+use crate::error::{Error, Refusal, Result, Unconfirmed};
+use crate::principal::Principal;
+use crate::projects::Projects;
+
+/// How often an action is tried again when the job changes under it.
+const ACT_TRIES: u32 = 5;
+
+/// The most jobs that one action is for, and the longest list.
+pub const JOBS_MAX: u64 = 10_000;
+
+/// The jobs of a cluster.
+#[derive(Clone)]
+pub struct Jobs {
+    pub(crate) projects: Projects,
+    pub(crate) store: Store,
+    pub(crate) core: CoreHandle,
+    pub(crate) links: Links,
+    pub(crate) directory: Directory,
+    pub(crate) attempts: Attempts,
+}
+
+/// A job of any kind but those that are submitted elsewhere.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// The project.
+    pub project: String,
+    /// What kind of executor runs it.
+    pub kind: String,
+    /// What it is about; the kind if absent.
+    pub subject: Option<String>,
+    /// What to do; its shape belongs to the kind.
+    pub spec: Value,
+    /// 0 is the most urgent.
+    pub priority: u8,
+    /// The same key again makes no other job.
+    pub key: Option<String>,
+}
+
+/// A job to be accepted.
+pub(crate) struct NewJob {
+    pub(crate) kind: &'static str,
+    pub(crate) subject: String,
+    pub(crate) spec: Value,
+    pub(crate) priority: u8,
+    pub(crate) key: Option<String>,
+    /// The segments whose range it reserves.
+    pub(crate) reserve: Vec<NewSegment>,
+}
+
+/// A job that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its public id.
+    pub id: Uuid,
+    /// Kylin's name for its type.
+    pub job_type: String,
+}
+
+/// A job, with what only this layer knows of it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The job as the metastore has it.
+    pub info: JobInfo,
+    /// Kylin's name for its type.
+    pub job_type: String,
+    /// How many steps it has.
+    pub steps: usize,
+    /// The segment that it builds, if it builds one.
+    pub covers: Option<Covers>,
+    /// The name of the node that holds it.
+    pub node: Option<String>,
+    /// The name of the node on whose queue it waits.
+    pub placed: Option<String>,
+}
+
+/// A step of a job.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its number, from 0.
+    pub number: usize,
+    /// What it does.
+    pub name: String,
+    /// How far it is.
+    pub status: Status,
+    /// What was committed, and the name of the node that did it.
+    pub done: Option<(StepInfo, String)>,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// The log of a step.
+#[derive(Clone, Debug)]
+pub struct StepLog {
+    /// The job.
+    pub job: Uuid,
+    /// The log.
+    pub text: String,
+}
+
+/// Why a job does not start.
+#[derive(Clone, Debug)]
+pub struct Why {
+    /// The job.
+    pub job: JobInfo,
+    /// The rule that keeps it from starting; none if it is about to start.
+    pub rule: Option<Blocked>,
+    /// The name of the node that the rule is about.
+    pub rule_node: String,
+    /// The name of the node that holds the job.
+    pub holder: Option<String>,
+    /// The name of the node on whose queue it waits.
+    pub home: Option<String>,
+    /// Jobs that wait before it; none if it does not wait.
+    pub ahead: Option<u64>,
+}
+
+/// The jobs that an action is for.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// Those with these ids.
+    Named {
+        /// The ids.
+        ids: Vec<String>,
+        /// Whether jobs are discarded whose row in the metastore cannot be read, too.
+        force: bool,
+    },
+    /// Those of a project for which the action is possible.
+    OfProject {
+        /// The project.
+        project: String,
+        /// Only jobs in these states.
+        states: Option<Vec<JobState>>,
+    },
+}
+
+/// Kylin's public status of a job or step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It waits.
+    Pending,
+    /// It runs.
+    Running,
+    /// It failed.
+    Error,
+    /// It was told to stop and has not stopped.
+    Stopping,
+    /// It is paused.
+    Stopped,
+    /// It is given up.
+    Discarded,
+    /// It succeeded.
+    Finished,
+}
+
+impl Status {
+    /// The status of a job.
+    pub const fn of(state: JobState, is_held: bool) -> Self {
+        match state {
+            JobState::Ready | JobState::Pending if is_held => Self::Stopping,
+            JobState::Ready | JobState::Pending => Self::Pending,
+            JobState::Running => Self::Running,
+            JobState::Error => Self::Error,
+            JobState::Paused if is_held => Self::Stopping,
+            JobState::Paused => Self::Stopped,
+            JobState::Discarded | JobState::Suicidal => Self::Discarded,
+            JobState::Succeed => Self::Finished,
+        }
+    }
+
+    /// Kylin's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Error => "ERROR",
+            Self::Stopping => "STOPPING",
+            Self::Stopped => "STOPPED",
+            Self::Discarded => "DISCARDED",
+            Self::Finished => "FINISHED",
+        }
+    }
+
+    /// The states of jobs with this status. Whether a job stops or has stopped is not a matter of its state.
+    pub const fn states(self) -> &'static [JobState] {
+        use JobState::{Discarded, Error, Paused, Pending, Ready, Running, Succeed, Suicidal};
+        match self {
+            Self::Pending => &[Ready, Pending],
+            Self::Running => &[Running],
+            Self::Error => &[Error],
+            Self::Stopping | Self::Stopped => &[Paused],
+            Self::Discarded => &[Discarded, Suicidal],
+            Self::Finished => &[Succeed],
+        }
+    }
+}
+
+// --- submit ---
+
+impl Jobs {
+    /// Submits a job.
+    ///
+    /// # Errors
+    /// If its kind or specification is refused, or its acceptance is not confirmed.
+    pub async fn submit(&self, who: &Principal, submit: Submit) -> Result<Submitted> {
+        let project = self.projects.find(who, &submit.project).await?;
+        let executor = self.attempts.executor(&submit.kind).map_err(Error::Spec)?;
+        if let Some(own) = executor.own_endpoint() {
+            return Err(Error::SubmittedElsewhere(own));
+        }
+        let job = NewJob {
+            kind: executor.kind(),
+            subject: submit.subject.unwrap_or(submit.kind),
+            spec: submit.spec,
+            priority: submit.priority,
+            key: submit.key,
+            reserve: Vec::new(),
+        };
+        self.accept(who, &project, job).await
+    }
+
+    /// Accepts a job: checks it, has it committed, tells whom it concerns.
+    pub(crate) async fn accept(&self, who: &Principal, project: &ProjectInfo, job: NewJob) -> Result<Submitted> {
+        let (ask, info, submitted) = self.prepare(who, project, job).await?;
+        match self.store.submit(&ask, info).await? {
+            Answer::Accepted { row, fresh } => {
+                if fresh {
+                    self.core.tell(Event::Told(vec![row]));
+                }
+                Ok(submitted)
+            }
+            Answer::Refused => Err(Error::Overlap),
+            Answer::Unknown => Err(Error::Unconfirmed(Unconfirmed::Submit)),
+            _ => Err(Error::Unconfirmed(Unconfirmed::Accepted)),
+        }
+    }
+
+    /// Accepts several jobs that reserve no ranges: all of them in one commit, or none.
+    pub(crate) async fn accept_all(
+        &self,
+        who: &Principal,
+        project: &ProjectInfo,
+        jobs: Vec<NewJob>,
+    ) -> Result<Vec<Submitted>> {
+        let mut all = Vec::new();
+        let mut prepared = Vec::new();
+        for job in jobs {
+            let (ask, info, submitted) = self.prepare(who, project, job).await?;
+            prepared.push((ask, info));
+            all.push(submitted);
+        }
+        match self.store.submit_all(prepared).await? {
+            Accepted::All(fresh) => {
+                if !fresh.is_empty() {
+                    self.core.tell(Event::Told(fresh));
+                }
+                Ok(all)
+            }
+            Accepted::NoProject => Err(Error::NoProject(project.name.clone())),
+        }
+    }
+
+    /// Checks a job and places it on a queue: the job as the metastore takes it.
+    async fn prepare(
+        &self,
+        who: &Principal,
+        project: &ProjectInfo,
+        job: NewJob,
+    ) -> Result<(Ask, SubmitInfo, Submitted)> {
+        if job.priority > LAST_PRIORITY {
+            return Err(Error::Priority(job.priority));
+        }
+        let executor = self.attempts.executor(job.kind).map_err(Error::Spec)?;
+        executor.steps(&job.spec).map_err(Error::Spec)?;
+        let id = job_id(project, job.key.as_deref());
+        let submitted = Submitted { id, job_type: executor.job_type(&job.spec).to_owned() };
+        let (placing, needs) = (id.as_u64_pair().1, executor.needs());
+        let placed = self.core.look(move |node, _| node.place(placing, needs)).await.flatten();
+        let ask = Ask::Submit {
+            project: project.id,
+            priority: Priority(job.priority),
+            placed,
+            external: executor.is_external(),
+            needs,
+            key: id.as_u128(),
+        };
+        let info = SubmitInfo {
+            kind: job.kind.to_owned(),
+            subject: job.subject,
+            submitter: who.name().to_owned(),
+            spec: job.spec,
+            reserve: job.reserve,
+        };
+        Ok((ask, info, submitted))
+    }
+}
+
+/// The job's public id: made from the key, if there is one, so that the same key names the same job on every node.
+fn job_id(project: &ProjectInfo, key: Option<&str>) -> Uuid {
+    /// Names idempotency keys of Kirin's jobs.
+    const KEYS: Uuid = Uuid::from_u128(0x6b69_7269_6e2d_6a6f_622d_6b65_7973_0001);
+    key.map_or_else(Uuid::now_v7, |key| Uuid::new_v5(&KEYS, format!("{}/{key}", project.id.0).as_bytes()))
+}
+
+// --- show ---
+
+impl Jobs {
+    /// Jobs that pass the filter, and how many do on all pages. The filter's own project is not used.
+    ///
+    /// # Errors
+    /// If there is no such project, or the metastore does not answer.
+    pub async fn list(&self, who: &Principal, project: Option<&str>, filter: JobFilter) -> Result<(Vec<Job>, u64)> {
+        let project = match project {
+            Some(name) => Some(self.projects.find(who, name).await?.id),
+            None => None,
+        };
+        let filter = JobFilter { project, limit: filter.limit.min(JOBS_MAX), ..filter };
+        let (jobs, total) = self.store.jobs(&filter).await?;
+        self.learn(&jobs).await;
+        Ok((jobs.into_iter().map(|job| self.job(job)).collect(), total))
+    }
+
+    /// A job and its steps.
+    ///
+    /// # Errors
+    /// If there is no such job, or the metastore does not answer.
+    pub async fn show(&self, who: &Principal, id: &str) -> Result<(Job, Vec<Step>)> {
+        let job = self.find(who, id).await?;
+        self.learn(std::slice::from_ref(&job)).await;
+        let steps = self.steps_of(&job).await?;
+        Ok((self.job(job), steps))
+    }
+
+    /// The log of a step.
+    ///
+    /// # Errors
+    /// If there is no such job or step, or the log cannot be read.
+    pub async fn log(&self, who: &Principal, id: &str, step: &str) -> Result<StepLog> {
+        let job = self.find(who, id).await?;
+        // Kylin's step ids are `<job>_<number>`.
+        let steps = u32::try_from(self.plan(&job).len()).unwrap_or(u32::MAX);
+        let number = step.rsplit('_').next().and_then(|n| n.parse().ok()).filter(|n: &u32| *n < steps.max(1));
+        let number = number.ok_or_else(|| Error::NoStep { job: job.uuid, step: step.to_owned(), steps })?;
+        let dir = self.attempts.log_dir(&job);
+        let text = tokio::task::spawn_blocking(move || kirin_executor::log::read(&dir, number))
+            .await
+            .map_err(Error::internal)?
+            .map_err(|e| Error::Internal(format!("the log can't be read: {e}")))?;
+        Ok(StepLog { job: job.uuid, text })
+    }
+
+    async fn find(&self, _who: &Principal, id: &str) -> Result<JobInfo> {
+        let job = match id.parse() {
+            Ok(uuid) => self.store.job_by_uuid(uuid).await?,
+            Err(_) => None,
+        };
+        job.ok_or_else(|| Error::NoJob(id.to_owned()))
+    }
+
+    /// Makes sure that the nodes of these jobs can be named.
+    async fn learn(&self, jobs: &[JobInfo]) {
+        let rows = jobs.iter().map(|job| job.row);
+        let nodes: Vec<_> = rows.flat_map(|row| [row.holder.map(|holder| holder.node), row.placed]).flatten().collect();
+        self.directory.learn(&nodes).await;
+    }
+
+    fn job(&self, info: JobInfo) -> Job {
+        let name = |node: NodeId| self.directory.name(node);
+        Job {
+            job_type: self.attempts.job_type(&info.kind, &info.spec),
+            steps: self.plan(&info).len(),
+            covers: self.attempts.executor(&info.kind).ok().and_then(|executor| executor.covers(&info.spec)),
+            node: info.row.holder.map(|holder| name(holder.node)),
+            placed: info.row.placed.map(name),
+            info,
+        }
+    }
+
+    /// The names of the steps that the job has, also of a kind that this node is not able to run.
+    fn plan(&self, job: &JobInfo) -> Vec<String> {
+        self.attempts.executor(&job.kind).and_then(|executor| executor.steps(&job.spec)).unwrap_or_default()
+    }
+
+    async fn steps_of(&self, job: &JobInfo) -> Result<Vec<Step>> {
+        let done = self.store.steps(job.row.id).await?;
+        let nodes: Vec<_> = done.iter().map(|step| step.node).collect();
+        self.directory.learn(&nodes).await;
+        let committed = done.len();
+        let done = done.into_iter().map(|info| Step {
+            number: info.step as usize,
+            name: info.name.clone(),
+            status: Status::Finished,
+            failure: None,
+            done: Some((info.clone(), self.directory.name(info.node))),
+        });
+        let open = self.plan(job).into_iter().enumerate().skip(committed).map(|(number, name)| {
+            let is_first = number == committed;
+            let status = match job.row.state {
+                JobState::Running if is_first => Status::Running,
+                JobState::Error if is_first => Status::Error,
+                JobState::Discarded | JobState::Suicidal => Status::Discarded,
+                JobState::Paused => Status::Stopped,
+                _ => Status::Pending,
+            };
+            let failure = job.failure.clone().filter(|_| status == Status::Error);
+            Step { number, name, status, done: None, failure }
+        });
+        Ok(done.chain(open).collect())
+    }
+}
+
+// --- why ---
+
+impl Jobs {
+    /// The rule that keeps a job from starting.
+    ///
+    /// # Errors
+    /// If there is no such job, or the metastore does not answer.
+    pub async fn why(&self, who: &Principal, id: &str) -> Result<Why> {
+        let job = self.find(who, id).await?;
+        let number = job.row.id;
+        let (mut rule, home, ahead) = self
+            .core
+            .look(move |node, now| (node.why(now, number), node.queue().home(number), node.queue().waiting()))
+            .await
+            .unwrap_or_default();
+        let is_waiting = job.row.state.is_waiting();
+        if is_waiting
+            && let Some(Blocked::Elsewhere { node } | Blocked::NodeFull { node, .. }) = rule
+            && let Some(answer) = self.ask_home(node, number).await
+        {
+            rule = answer;
+        }
+        self.learn(std::slice::from_ref(&job)).await;
+        let name = |node: NodeId| self.directory.name(node);
+        Ok(Why {
+            rule_node: rule.and_then(node_of).map(name).unwrap_or_default(),
+            holder: job.row.holder.map(|holder| name(holder.node)),
+            home: home.map(name),
+            ahead: is_waiting.then(|| ahead.saturating_sub(1) as u64),
+            rule,
+            job,
+        })
+    }
+
+    /// The word of the node on whose queue the job stands.
+    async fn ask_home(&self, node: NodeId, job: JobId) -> Option<Option<Blocked>> {
+        let home: Member = self.core.look(move |core, _| core.roster().member_of(node)).await.flatten()?;
+        if self.core.look(|core, _| core.me()).await.flatten() == Some(home) {
+            return None;
+        }
+        let reply = self.links.question(home, Question::Why(job.0)).await.ok()?;
+        serde_json::from_value(reply).ok()
+    }
+}
+
+const fn node_of(rule: Blocked) -> Option<NodeId> {
+    match rule {
+        Blocked::Stopping { holder } => Some(holder.node),
+        Blocked::NodeFull { node, .. } | Blocked::Elsewhere { node } => Some(node),
+        Blocked::State { .. }
+        | Blocked::Taking
+        | Blocked::NoJobNode
+        | Blocked::NoNodeCan { .. }
+        | Blocked::ProjectFull { .. }
+        | Blocked::Behind { .. }
+        | Blocked::NoTrust => None,
+    }
+}
+
+// --- act ---
+
+impl Jobs {
+    /// Does something to each of these jobs for which it is possible.
+    ///
+    /// # Errors
+    /// If one is not there, before anything is done. If it is not possible for some, after it was done to the others.
+    pub async fn act(&self, who: &Principal, action: Action, which: Which) -> Result<()> {
+        let (jobs, force) = match which {
+            Which::Named { force: true, .. } if action != Action::Discard => return Err(Error::Force),
+            Which::Named { ids, force } => {
+                let mut jobs = Vec::new();
+                for id in &ids {
+                    jobs.push(self.find(who, id).await?);
+                }
+                (jobs, force)
+            }
+            Which::OfProject { project, states: wanted } => {
+                let mut states: Vec<JobState> = action.allowed_in().collect();
+                states.retain(|state| wanted.as_ref().is_none_or(|wanted| wanted.contains(state)));
+                let project = self.projects.find(who, &project).await?.id;
+                let filter = JobFilter { project: Some(project), states, limit: JOBS_MAX, ..JobFilter::default() };
+                (self.store.jobs(&filter).await?.0, false)
+            }
+        };
+        let mut changed: Vec<JobRow> = Vec::new();
+        let mut refused: BTreeMap<Uuid, Refusal> = BTreeMap::new();
+        for job in jobs {
+            if let Some(broken) = job.broken {
+                if !force {
+                    refused.insert(job.uuid, Refusal::Broken(broken));
+                } else if self.store.discard_by_force(job.uuid).await? {
+                    tracing::warn!(job = %job.uuid, by = %who, broken, "broken job discarded by force");
+                }
+                continue;
+            }
+            match self.act_on(job.row, action).await? {
+                Ok(row) => changed.push(row),
+                Err(why) => drop(refused.insert(job.uuid, why)),
+            }
+        }
+        if !changed.is_empty() {
+            self.core.tell(Event::Told(changed));
+        }
+        let more = refused.len().saturating_sub(1);
+        match refused.pop_first() {
+            None => Ok(()),
+            Some((job, why)) => Err(Error::WrongState { action, job, why, more }),
+        }
+    }
+
+    /// Changes one job, or says why that isn't possible. Tries again if the job changes meanwhile.
+    async fn act_on(&self, mut row: JobRow, action: Action) -> Result<std::result::Result<JobRow, Refusal>> {
+        for _ in 0..ACT_TRIES {
+            let Ok(state) = row.state.after(JobEvent::Act(action)) else {
+                return Ok(Err(Refusal::State(row.state)));
+            };
+            let ask = Ask::Act { fence: Fence { job: row.id, epoch: row.epoch }, state: row.state, action };
+            match self.store.ask(&ask, Extra::None).await {
+                Answer::Done => {
+                    let steps = if action == Action::Restart { 0 } else { row.steps };
+                    return Ok(Ok(JobRow { state, steps, ..row }));
+                }
+                Answer::Refused => {}
+                _ => return Err(Error::Unconfirmed(Unconfirmed::Action)),
+            }
+            match self.store.ask(&Ask::ReadJobs(vec![row.id]), Extra::None).await {
+                Answer::Jobs(rows) => match rows.first() {
+                    Some(read) => row = *read,
+                    None => return Ok(Err(Refusal::Gone)),
+                },
+                _ => return Err(Error::Unconfirmed(Unconfirmed::Read)),
+            }
+        }
+        Ok(Err(Refusal::Unsteady))
+    }
+}
