@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::jobs::{NewJob, accept, accept_all};
-use super::{ApiError, Body, Context, Data, Params, Result, Shared, cut, header_text, project};
+use super::{ApiError, Body, Context, Data, Params, Result, Shared, cut, header_text, is_local, project};
 use kirin_executor::build::{self, BuildSpec};
 use kirin_service::catalog::{FULL, ends};
 
@@ -158,7 +158,7 @@ fn table_view(TableDoc { table, rows }: TableDoc) -> TableView {
     TableView {
         name: table.name,
         database: DEFAULT_DATABASE.to_owned(),
-        source: serde_json::to_value(table.source).unwrap_or_default(),
+        source: serde_json::to_value(Source { granted: None, ..table.source }).unwrap_or_default(),
         rows,
         columns: columns(&table.columns),
         broken: None,
@@ -167,6 +167,24 @@ fn table_view(TableDoc { table, rows }: TableDoc) -> TableView {
 
 fn columns(all: &[kirin_olap::Column]) -> Vec<ColumnView> {
     all.iter().map(|column| ColumnView::new(&column.name, &column.type_name)).collect()
+}
+
+/// What is granted to a source outside of the roots, because the administrator of the machine names it. Before anything
+/// else: the files of others are not looked at.
+fn granted(context: &Context, headers: &HeaderMap, given: &Given) -> Checked<Option<String>> {
+    let location = match given {
+        Given::Full(source) => &source.location,
+        Given::Location(location) => location,
+    };
+    // Its format does not matter here.
+    let source = Source { format: Format::Csv, location: location.clone(), csv: None, granted: None };
+    let Err(problem) = context.catalogs.engine().may_read(&source) else { return Ok(None) };
+    if is_local(context, headers)
+        && let Some(root) = source.local_root()
+    {
+        return Ok(Some(root.display().to_string()));
+    }
+    Err(ApiError::bad(problem))
 }
 
 /// The source that is given, or the one that the names of the files tell.
@@ -186,7 +204,7 @@ fn source(given: Given) -> Checked<Source> {
                     .suggest(format!("name them with a pattern, as in {}/*.parquet", location.trim_end_matches('/'))));
             }
         };
-        return Ok(Source { format, location, csv: None });
+        return Ok(Source { format, location, csv: None, granted: None });
     }
     let path = std::path::Path::new(location.strip_prefix("file://").unwrap_or(&location));
     let mut formats = Vec::new();
@@ -205,7 +223,7 @@ fn source(given: Given) -> Checked<Source> {
             .suggest("give the source in full: {\"format\": \"csv\", \"location\": …}"));
         }
     };
-    Ok(Source { format, location, csv: None })
+    Ok(Source { format, location, csv: None, granted: None })
 }
 
 /// The formats of a file, or of the files in a directory and its `key=value` directories.
@@ -225,10 +243,15 @@ fn formats_at(path: &std::path::Path, formats: &mut Vec<Format>) {
 }
 
 /// `POST /tables`: a table over files that are there.
-pub(super) async fn add_table(State(context): Shared, Body(body): Body<NewTable>) -> Result<TableAdded> {
+pub(super) async fn add_table(
+    State(context): Shared,
+    headers: HeaderMap,
+    Body(body): Body<NewTable>,
+) -> Result<TableAdded> {
     named("the table's name", &body.name)?;
     let project = project(&context, &body.project).await?;
-    let source = source(body.source)?;
+    let granted = granted(&context, &headers, &body.source)?;
+    let source = Source { granted, ..source(body.source)? };
     let described = context.catalogs.engine().describe(&source).await.map_err(|e| ApiError::bad(e.to_string()))?;
     let mut table = Table { name: body.name, source, columns: described.columns };
     for declared in body.columns {

@@ -14,11 +14,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use kirin_metastore::{Store, StoreError};
-use kirin_wire::{Code, Problem, Success};
+use kirin_wire::{Code, LOCAL_HEADER, Problem, Success};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::auth::verified::Verified;
-use kirin_config::Config;
+use kirin_config::{Config, Secret};
 use kirin_executor::Attempts;
 use kirin_service::catalog::Catalogs;
 use kirin_service::directory::Directory;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub catalogs: Catalogs,
     /// Who is found through discovery, and whether that works.
     pub discovery: Arc<dyn kirin_discovery::Discovery>,
+    /// What commands of this machine send along ([`kirin_wire::LOCAL_HEADER`]).
+    pub local: Option<Secret>,
     /// Passwords that were verified not long ago.
     pub verified: Verified,
     /// Whether the metastore answers.
@@ -267,6 +270,16 @@ async fn name_the_url(request: Request, next: Next) -> Response {
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whether a command sent it that the node's own user runs on the node's own machine.
+fn is_local(context: &Context, headers: &HeaderMap) -> bool {
+    let digest = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
+    // Digests: the time that comparing takes tells nothing.
+    match (&context.local, header_text(headers, LOCAL_HEADER)) {
+        (Some(proof), Some(sent)) => digest(proof.reveal()) == digest(sent),
+        _ => false,
+    }
 }
 
 /// The project of a request: it has to be there.

@@ -274,6 +274,19 @@ pub const KEYS: &[Key] = &[
     .or("300"),
     Key::new("kirin.query.memory-limit", Kind::Memory, "memory that queries and builds of one process may take")
         .or("50%"),
+    // Sources.
+    Key::new(
+        "kirin.source.roots",
+        Kind::Text("absolute paths of directories or files, comma separated"),
+        "the local files that tables may read: these, and what lies below them",
+    )
+    .or_derived("none: only what `kirin table add` on the node's own machine names"),
+    Key::new(
+        "kirin.source.s3.instance-role",
+        Kind::Flag,
+        "whether the machine's own identity opens S3 buckets where the environment holds no credentials",
+    )
+    .or("false"),
 ];
 
 /// A key, or a family of keys ending in `*`, that Kylin knows and that changes nothing here; and why, if it matters.

@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// Starts a node, and nothing that a process has once: no signals, no log, no files about itself. `stop` hears when a user
+/// Starts a node, and nothing that a process has once: no signals, no log, no pid file. `stop` hears when a user
 /// of the API wants it to end.
 ///
 /// # Errors
@@ -187,6 +187,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         attempts,
         catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
+        local: local_proof(config),
         verified: Verified::new(Duration::from_secs(300), 1000),
         ready: api::Ready::default(),
         stop,
@@ -196,6 +197,17 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     announce(config, port, &discovery, me.clone()).await;
     let shell = tokio::spawn(shell.run());
     Ok(Running { name, address: address.to_string(), mind, me, discovery, http, shell })
+}
+
+/// Without it, commands of this machine can do no more than others. They say so.
+fn local_proof(config: &Config) -> Option<Secret> {
+    match kirin_home::local::write(&config.data_dir) {
+        Ok(proof) => Some(Secret::new(proof)),
+        Err(error) => {
+            tracing::warn!(%error, dir = %config.data_dir.display(), "commands of this machine can't be told from others");
+            None
+        }
+    }
 }
 
 /// Signals and requests to stop.
@@ -392,14 +404,25 @@ fn secrets(config: &Config) -> Vec<Secret> {
 }
 
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
-    let (memory, secrets) = (memory(config), secrets(config));
-    let worker = |kind| Arc::new(Worker::new(kind, memory, secrets.clone()));
+    let (memory, access, secrets) = (memory(config), access(config), secrets(config));
+    let worker = |kind| Arc::new(Worker::new(kind, memory, access.clone(), secrets.clone()));
     vec![worker(&build::KIND), worker(&command::KIND), Arc::new(Probe)]
+}
+
+/// What tables may read.
+fn access(config: &Config) -> kirin_olap::Access {
+    kirin_olap::Access {
+        local: kirin_olap::Local::Below(config.sources.roots.clone()),
+        s3_instance_role: config.sources.instance_role,
+        ..kirin_olap::Access::default()
+    }
 }
 
 fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {
     let memory_limit = usize::try_from(memory(config)).unwrap_or(usize::MAX);
-    Ok(kirin_olap::Engine::new(kirin_olap::EngineConfig { memory_limit, ..kirin_olap::EngineConfig::default() })?)
+    let access = access(config);
+    let defaults = kirin_olap::EngineConfig::default();
+    Ok(kirin_olap::Engine::new(kirin_olap::EngineConfig { memory_limit, access, ..defaults })?)
 }
 
 fn span(duration: Duration) -> Span {

@@ -97,10 +97,11 @@ impl Suite {
             "kylin.server.leader-race.heart-beat-interval=3600",
             "kylin.server.leader-race.heart-beat-timeout=7200",
         ];
+        let roots = format!("kirin.source.roots={}", root.display());
         let config = Config::load(&Sources {
             home: home.clone(),
             conf: None,
-            set: settings.map(str::to_owned).to_vec(),
+            set: settings.map(str::to_owned).into_iter().chain([roots]).collect(),
             env: BTreeMap::new(),
             host_name: "localhost".to_owned(),
         })?;

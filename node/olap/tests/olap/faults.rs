@@ -168,7 +168,7 @@ async fn grouping_sets_over_equated_keys_are_answered_as_from_the_raw_tables() {
     let mut tables = vec![];
     for name in ["ev", "dev"] {
         let location = format!("{}/{name}", files.source(Format::Parquet).location);
-        let table = files.add(Source { format: Format::Parquet, location, csv: None }).await.unwrap();
+        let table = files.add(Source { format: Format::Parquet, location, csv: None, granted: None }).await.unwrap();
         tables.push(Table { name: name.into(), ..table });
     }
     let model = serde_json::json!({
@@ -285,7 +285,7 @@ async fn the_child_asks_deep_queries() {
     if std::env::var_os("KIRIN_DEEP_CHILD").is_none() {
         return;
     }
-    let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::default() }).unwrap();
+    let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::anywhere() }).unwrap();
     let snapshot = engine.open(Catalog::default()).unwrap();
     for sql in deep_texts() {
         match snapshot.query(&sql, raw()).await {
