@@ -7,6 +7,7 @@
 //! Not here: anything that only nodes say to one another ([`kirin_shell::link`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -18,6 +19,7 @@ use kirin_wire::{Code, LOCAL_HEADER, Problem, Success};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::gate::Gate;
 use crate::auth::verified::Verified;
 use kirin_config::{Config, Secret};
 use kirin_executor::Attempts;
@@ -74,6 +76,8 @@ pub struct Parts {
     pub local: Option<Secret>,
     /// Passwords that were verified not long ago.
     pub verified: Verified,
+    /// How many passwords are verified.
+    pub gate: Gate,
     /// Whether the metastore answers.
     pub ready: Ready,
     /// Asks the process to stop.
@@ -153,18 +157,26 @@ pub struct ApiError {
     code: Code,
     text: String,
     suggestion: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
     /// An error with its code and a text.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), suggestion: None }
+        Self { code, text: text.into(), suggestion: None, retry_after: None }
     }
 
     /// Says what to do.
     #[must_use]
     pub fn suggest(mut self, what: impl Into<String>) -> Self {
         self.suggestion = Some(what.into());
+        self
+    }
+
+    /// Says after what time to try again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -244,8 +256,11 @@ impl IntoResponse for ApiError {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = Problem::new(self.code, self.text, self.suggestion);
         let mut response = (status, axum::Json(&problem)).into_response();
-        if self.code == Code::Unavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+        let wait = self.retry_after.or((self.code == Code::Unavailable).then_some(Duration::from_secs(1)));
+        if let Some(wait) = wait {
+            // Whole seconds, rounded up.
+            let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs.max(1)));
         }
         if self.code == Code::NotAuthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Kylin\""));

@@ -1,5 +1,8 @@
 //! Login: HTTP Basic, on every node alike, without a session.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::middleware::Next;
@@ -7,7 +10,9 @@ use axum::response::Response;
 use kirin_wire::{ADMIN, Authentication, Authority, Code, UserDetails};
 
 use super::{ApiError, Context, Data, Result, Shared};
+use crate::http::Peer;
 use kirin_config::Secret;
+use kirin_shell::clock::instant;
 
 /// The setting under which the administrator's password is kept, as a PHC string.
 pub const ADMIN_HASH: &str = "admin_password";
@@ -25,25 +30,60 @@ pub(super) async fn require(
         .and_then(basic)
         .ok_or_else(|| denied("a login is needed: send HTTP Basic authentication"))?;
     let known = user.eq_ignore_ascii_case(ADMIN);
+    let from = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
+    // Before the metastore is asked.
+    if !(known && context.verified.knows(ADMIN, &password, instant())) {
+        context.gate.look(from, &user, instant()).map_err(too_many)?;
+    }
     let phc = if known { context.store.setting(ADMIN_HASH).await? } else { None };
+    if let Some(phc) = &phc {
+        context.verified.note(phc);
+    }
     let is_right = match &phc {
-        Some(phc) if context.verified.remembers(ADMIN, &password, phc, kirin_shell::clock::instant()) => true,
-        _ => {
-            let turn = context.verified.turn(ADMIN, &password, phc.as_deref().unwrap_or_default());
-            let _turn = turn.lock().await;
-            // Argon2 takes its time on purpose: not on the threads that serve others.
-            tokio::task::spawn_blocking(move || {
-                context.verified.check(ADMIN, &password, phc.as_deref(), kirin_shell::clock::instant())
-            })
-            .await
-            .map_err(ApiError::internal)?
-            .map_err(ApiError::internal)?
-        }
+        Some(phc) if context.verified.remembers(ADMIN, &password, phc, instant()) => true,
+        _ => verify(&context, from, &user, password, phc).await?,
     };
     if !is_right {
         return Err(denied("user name or password is wrong"));
     }
     Ok(next.run(request).await)
+}
+
+/// Verifies a password that is not remembered; few at a time.
+async fn verify(
+    context: &Context,
+    from: IpAddr,
+    user: &str,
+    password: Secret,
+    phc: Option<String>,
+) -> std::result::Result<bool, ApiError> {
+    let turn = context.verified.turn(ADMIN, &password, phc.as_deref().unwrap_or_default());
+    let _turn = turn.lock().await;
+    // The one before may have found it right.
+    if phc.as_ref().is_some_and(|phc| context.verified.remembers(ADMIN, &password, phc, instant())) {
+        return Ok(true);
+    }
+    context.gate.take(from, user, instant()).map_err(too_many)?;
+    let place = context.gate.place().await.ok_or_else(|| too_many(Duration::from_secs(1)))?;
+    // Argon2 takes its time on purpose: not on the threads that serve others. The place is held to its end, also if the
+    // client does not wait for it.
+    let checking = context.clone();
+    let check = move || {
+        let _place = place;
+        checking.verified.check(ADMIN, &password, phc.as_deref(), instant())
+    };
+    let is_right = tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
+    if is_right {
+        context.gate.give_back(from, user, instant());
+    }
+    Ok(is_right)
+}
+
+fn too_many(wait: Duration) -> ApiError {
+    let secs = wait.as_secs_f64().ceil().max(1.0);
+    ApiError::new(Code::TooManyLogins, "too many logins with a wrong password from this address")
+        .retry_after(wait)
+        .suggest(format!("check the password; try again in {secs} s"))
 }
 
 fn denied(text: &str) -> ApiError {

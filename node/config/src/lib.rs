@@ -100,6 +100,8 @@ pub struct Config {
     pub query: Query,
     /// What tables may read.
     pub sources: TableSources,
+    /// Limits of connections to the HTTP API.
+    pub connections: Connections,
     /// Options for Spark, by the prefix they were given under, which is stripped.
     pub spark: Spark,
     /// What to say once about keys that change nothing.
@@ -204,6 +206,21 @@ pub struct TableSources {
     pub roots: Vec<PathBuf>,
     /// Whether the machine's own identity opens S3 buckets.
     pub instance_role: bool,
+}
+
+/// Limits of connections to the HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// In all; derived from the limit of open files if it isn't given.
+    pub all: Option<usize>,
+    /// From one address; derived from those in all if it isn't given.
+    pub per_address: Option<usize>,
+    /// How long the header of a request may take.
+    pub header: Duration,
+    /// How long its body may take.
+    pub body: Duration,
+    /// How long a connection may be idle.
+    pub idle: Duration,
 }
 
 /// Options for Spark, prefixes stripped. Not in `Debug`: they may hold credentials.
@@ -358,6 +375,13 @@ impl Config {
                 push_down: r.flag("kylin.query.pushdown-enabled"),
                 timeout: r.span("kylin.query.timeout-seconds"),
                 memory: r.memory("kirin.query.memory-limit"),
+            },
+            connections: Connections {
+                all: r.count_if_given("kirin.server.max-connections"),
+                per_address: r.count_if_given("kirin.server.max-connections-per-address"),
+                header: r.span("kirin.server.header-timeout"),
+                body: r.span("kirin.server.body-timeout"),
+                idle: r.span("kirin.server.idle-timeout"),
             },
             sources: TableSources {
                 roots: r.parsed("kirin.source.roots", roots).unwrap_or_default(),

@@ -12,15 +12,17 @@ use kirin_discovery::{
 use kirin_recorder::{Limits, Recorder};
 use kirin_store::StoreConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::chores::Chores;
 use kirin_api as api;
+use kirin_api::auth::gate::Gate;
 use kirin_api::auth::password;
 use kirin_api::auth::verified::Verified;
-use kirin_api::http::Http;
+use kirin_api::http::{self, Http};
 use kirin_config::{self as config, Config, QueueOrder, Scheduler, Secret};
 use kirin_executor::probe::Probe;
 use kirin_executor::worker::Worker;
@@ -46,14 +48,17 @@ pub mod outside;
 const REOPEN: Duration = Duration::from_secs(2);
 /// How long the process waits for its member to leave, beyond the drain's own deadline.
 const FAREWELL: Duration = Duration::from_secs(15);
+/// Connections to the API, if the configuration does not say.
+const CONNECTIONS_MAX: usize = 4096;
 /// How soon the members are read again for those who ask for servers, if the metastore did not answer.
 const FEED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Runs a node until it is told to stop.
+/// Runs a node until it is told to stop. What strangers send is served on the threads of `api`; beats, links and the loop
+/// around the core keep those of the caller.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
     log_to_stderr(&config.log_level)?;
     for line in config.notices.to_string().lines().filter(|line| !line.is_empty()) {
         tracing::warn!("{line}");
@@ -68,7 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
     let Running { name, address, mind, me, discovery, http, mut shell } = tokio::select! {
-        running = start(&config, stop.asked.clone()) => running?,
+        running = start(&config, stop.asked.clone(), api) => running?,
         () = stop.wished() => return Ok(()),
     };
     pid_file.describe(&name, &address).context("cannot write the pid file")?;
@@ -122,15 +127,17 @@ impl Running {
 }
 
 /// Starts a node, and nothing that a process has once: no signals, no log, no pid file. `stop` hears when a user
-/// of the API wants it to end.
+/// of the API wants it to end. `api` is the runtime that serves the API.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.
-pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::Result<Running> {
+pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle) -> anyhow::Result<Running> {
     let store = open_store(config).await?;
     let cluster = found_cluster(config, &store).await?;
-    let http_at = TcpListener::bind((config.bind.as_str(), config.port))
-        .await
+    let at = (config.bind.clone(), config.port);
+    let http_at = api
+        .spawn(async move { TcpListener::bind((at.0.as_str(), at.1)).await })
+        .await?
         .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
     let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
         .await
@@ -188,15 +195,29 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
         catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
         local: local_proof(config),
+        gate: Gate::default(),
         verified: Verified::new(Duration::from_secs(300), 1000),
         ready: api::Ready::default(),
         stop,
         config: config.clone(),
     });
-    let http = Http::serve(http_at, router);
+    let http = {
+        let _threads = api.enter();
+        Http::serve(http_at, router, limits(config))
+    };
     announce(config, port, &discovery, me.clone()).await;
     let shell = tokio::spawn(shell.run());
     Ok(Running { name, address: address.to_string(), mind, me, discovery, http, shell })
+}
+
+/// What connections to the API may take.
+fn limits(config: &Config) -> http::Limits {
+    let given = config.connections;
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    let connections = given.all.unwrap_or_else(|| (files / 2).clamp(1, CONNECTIONS_MAX));
+    let per_address = given.per_address.unwrap_or(connections - connections / 4);
+    http::Limits { connections, per_address, header: given.header, body: given.body, idle: given.idle }
 }
 
 /// Without it, commands of this machine can do no more than others. They say so.

@@ -106,7 +106,7 @@ impl Suite {
             host_name: "localhost".to_owned(),
         })?;
         let (asked, stop) = mpsc::unbounded_channel();
-        let running = Box::pin(kirin_server::start(&config, asked)).await?;
+        let running = Box::pin(kirin_server::start(&config, asked, tokio::runtime::Handle::current())).await?;
         let address = running.address().to_owned();
         let login = kirin_home::credentials::read(&home.join("data"))?.context("the node left no credentials")?;
         let mut names = Names::default();
