@@ -19,11 +19,12 @@ pub fn run() -> ExitCode {
     // What strangers send to a node is served by threads of its own: whatever it is, the core's loop, beats and links have
     // theirs.
     let runtime = |name: &str| tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build();
-    let (runtime, api) = match (runtime("core"), runtime("api")) {
+    let is_node = matches!(cli.command, Command::Start(_));
+    let (runtime, api) = match (runtime("core"), is_node.then(|| runtime("api")).transpose()) {
         (Ok(runtime), Ok(api)) => (runtime, api),
         (Err(error), _) | (_, Err(error)) => return failed(&anyhow::Error::new(error)),
     };
-    let handle = api.handle().clone();
+    let handle = api.as_ref().unwrap_or(&runtime).handle().clone();
     let code = runtime.block_on(async {
         let done = match cli.command {
             Command::Start(args) => match Config::load(&args.sources()) {
@@ -41,8 +42,10 @@ pub fn run() -> ExitCode {
             Err(error) => failed(&error),
         }
     });
-    // Requests that are left were given up.
-    api.shutdown_background();
+    if let Some(api) = api {
+        // Requests that are left were given up.
+        api.shutdown_background();
+    }
     code
 }
 

@@ -179,12 +179,13 @@ fn granted(context: &Context, headers: &HeaderMap, given: &Given) -> Checked<Opt
     // Its format does not matter here.
     let source = Source { format: Format::Csv, location: location.clone(), csv: None, granted: None };
     let Err(problem) = context.catalogs.engine().may_read(&source) else { return Ok(None) };
-    if is_local(context, headers)
-        && let Some(root) = source.local_root()
-    {
-        return Ok(Some(root.display().to_string()));
+    if !is_local(context, headers) {
+        return Err(ApiError::bad(problem));
     }
-    Err(ApiError::bad(problem))
+    match source.local_root() {
+        Some(root) => Ok(Some(root.display().to_string())),
+        None => Err(ApiError::bad(format!("there is no file or directory at {location}"))),
+    }
 }
 
 /// The source that is given, or the one that the names of the files tell.

@@ -13,6 +13,7 @@ use crate::snapshot::Snapshot;
 use crate::source::RawTable;
 use crate::stores::Stores;
 use crate::table::{Column, DEFAULT_SCHEMA, Source, Table};
+use crate::texts::{Limit, bound_functions};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
     SchemaProvider, TableProvider,
@@ -97,6 +98,7 @@ pub struct Engine {
 pub(crate) struct EngineInner {
     runtime: Option<tokio::runtime::Runtime>,
     base: SessionState,
+    pub(crate) texts: Limit,
     pub(crate) cache: Arc<IndexCache>,
     pub(crate) threads: usize,
     pub(crate) plant: Plant,
@@ -150,11 +152,13 @@ impl Engine {
         session.options_mut().execution.parquet.schema_force_view_types = true;
         // Nanoseconds would not reach beyond the year 2262.
         session.options_mut().execution.parquet.coerce_int96 = Some("us".into());
-        let base =
+        let mut base =
             SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(environment).build();
+        let texts = Limit::new(config.memory_limit, base.runtime_env().memory_pool.clone());
+        bound_functions(&mut base, &texts)?;
         let cache = Arc::new(IndexCache::new(config.cache_bytes));
         let plant = config.plant;
-        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, cache, threads, plant }) })
+        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, texts, cache, threads, plant }) })
     }
 
     /// Whether the location of a source may be read, so far as that can be told without asking what is there.

@@ -36,6 +36,7 @@ mod star;
 mod stopwatch;
 mod stores;
 mod table;
+mod texts;
 mod times;
 mod turns;
 mod verify;

@@ -37,9 +37,12 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Table, proof: Option<S
 
 /// A path of this machine made whole, since the node does not work in our directory; anything else as it is.
 fn whole(source: &str) -> String {
-    let path = Path::new(source);
-    match path.canonicalize() {
-        Ok(whole) if !source.contains("://") => whole.display().to_string(),
-        _ => source.to_owned(),
+    if source.contains("://") {
+        return source.to_owned();
     }
+    // What does not exist may be a pattern.
+    let path = Path::new(source);
+    path.canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .map_or_else(|_| source.to_owned(), |whole| whole.display().to_string())
 }
