@@ -16,14 +16,19 @@ pub fn run() -> ExitCode {
     if matches!(cli.command, Command::Worker(_)) {
         kirin_executor::entry::end_with_a_panic();
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error)),
+    // What strangers send to a node is served by threads of its own: whatever it is, the core's loop, beats and links have
+    // theirs.
+    let runtime = |name: &str| tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build();
+    let is_node = matches!(cli.command, Command::Start(_));
+    let (runtime, api) = match (runtime("core"), is_node.then(|| runtime("api")).transpose()) {
+        (Ok(runtime), Ok(api)) => (runtime, api),
+        (Err(error), _) | (_, Err(error)) => return failed(&anyhow::Error::new(error)),
     };
-    runtime.block_on(async {
+    let handle = api.as_ref().unwrap_or(&runtime).handle().clone();
+    let code = runtime.block_on(async {
         let done = match cli.command {
             Command::Start(args) => match Config::load(&args.sources()) {
-                Ok(config) => Box::pin(kirin_server::run(config)).await,
+                Ok(config) => Box::pin(kirin_server::run(config, handle)).await,
                 Err(errors) => return cli::report(&Failure::new(Exit::Usage, errors.to_string(), String::new())),
             },
             Command::Replay(args) => cli::replay::run(&args, cli.global.output, kirin_server::settings),
@@ -36,7 +41,12 @@ pub fn run() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         }
-    })
+    });
+    if let Some(api) = api {
+        // Requests that are left were given up.
+        api.shutdown_background();
+    }
+    code
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

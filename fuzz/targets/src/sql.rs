@@ -135,7 +135,7 @@ fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let engine = Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).expect("an engine");
+        let engine = Engine::new(EngineConfig { threads: 1, ..EngineConfig::anywhere() }).expect("an engine");
         let snapshot = runtime.block_on(built(&engine, dir.path()));
         World { runtime, snapshot, _engine: engine, _dir: dir }
     })

@@ -1,11 +1,14 @@
 //! Request bodies and query strings, with errors in Kylin's envelope.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use kirin_wire::{Code, Page, Paging};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
+use super::http::Peer;
 
 /// A JSON body. An absent body is an empty object.
 pub(super) struct Body<T>(pub(super) T);
@@ -20,7 +23,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
 /// The whole body.
 pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection| {
+    let within = request.extensions().get::<Peer>().map_or(Duration::MAX, |peer| peer.body_within);
+    let Ok(read) = tokio::time::timeout(within, Bytes::from_request(request, state)).await else {
+        let text = format!("the body did not come within {within:?} (kirin.server.body-timeout)");
+        return Err(ApiError::new(Code::TooSlow, text));
+    };
+    read.map_err(|rejection| {
         if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
             return ApiError::new(Code::TooLarge, format!("the body is larger than {} bytes", super::BODY_MAX));
         }

@@ -1,5 +1,7 @@
 //! Errors of requests. The one place where what went wrong becomes a code of Kylin's, an HTTP status and advice.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kirin_metastore::StoreError;
@@ -14,18 +16,26 @@ pub struct ApiError {
     pub(crate) code: Code,
     pub(crate) text: String,
     pub(crate) suggestion: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
     /// An error with its code and a text.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), suggestion: None }
+        Self { code, text: text.into(), suggestion: None, retry_after: None }
     }
 
     /// Says what to do.
     #[must_use]
     pub fn suggest(mut self, what: impl Into<String>) -> Self {
         self.suggestion = Some(what.into());
+        self
+    }
+
+    /// Sets the time after which to try again.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -43,7 +53,7 @@ impl ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let (code, suggestion) = code_and_advice(&error);
-        Self { code, text: error.to_string(), suggestion }
+        Self { code, text: error.to_string(), suggestion, retry_after: None }
     }
 }
 
@@ -61,6 +71,7 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
         Error::Name { .. }
         | Error::NoColumn(_)
         | Error::Invalid(_)
+        | Error::OutsideRoots(_)
         | Error::HalfRange
         | Error::Spec(_)
         | Error::Priority(_)
@@ -138,8 +149,11 @@ impl IntoResponse for ApiError {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = Problem::new(self.code, self.text, self.suggestion);
         let mut response = (status, axum::Json(&problem)).into_response();
-        if self.code == Code::Unavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+        let wait = self.retry_after.or((self.code == Code::Unavailable).then_some(Duration::from_secs(1)));
+        if let Some(wait) = wait {
+            // Whole seconds, rounded up.
+            let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs.max(1)));
         }
         if self.code == Code::NotAuthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Kylin\""));

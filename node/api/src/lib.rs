@@ -7,17 +7,20 @@
 //! Not here: anything that only nodes say to one another ([`kirin_shell::link`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use kirin_config::Secret;
 use kirin_metastore::Store;
 use kirin_service::Service;
 use kirin_wire::{Code, Problem, Success};
 use serde::Serialize;
 
+use crate::auth::gate::Gate;
 use crate::auth::verified::Verified;
 
 pub mod auth;
@@ -52,8 +55,12 @@ pub struct Context(Arc<Parts>);
 pub struct Parts {
     /// The use cases.
     pub service: Service,
+    /// The secret that commands on this machine send along ([`kirin_wire::LOCAL_HEADER`]).
+    pub local: Option<Secret>,
     /// Passwords that were verified not long ago.
     pub verified: Verified,
+    /// Limits on the verification of passwords.
+    pub gate: Gate,
     /// The metastore, which keeps the passwords.
     pub store: Store,
 }
@@ -140,8 +147,11 @@ async fn name_the_url(request: Request, next: Next) -> Response {
 
 /// The idempotency key of a request: from the body, or else from the header.
 fn idempotency_key(body: Option<String>, headers: &HeaderMap) -> Option<String> {
-    let header = || headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    body.or_else(header)
+    body.or_else(|| header_text(headers, "idempotency-key").map(str::to_owned))
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 type Shared = State<Context>;

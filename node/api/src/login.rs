@@ -1,15 +1,21 @@
 //! Login: HTTP Basic, on every node alike, without a session.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use kirin_service::principal::{ADMIN_HASH, Principal, Rights};
-use kirin_wire::{ADMIN, Authentication, Authority, Code, UserDetails};
+use kirin_wire::{ADMIN, Authentication, Authority, Code, LOCAL_HEADER, UserDetails};
+use sha2::{Digest as _, Sha256};
 
-use super::{ApiError, Data, Result, Shared};
+use super::{ApiError, Context, Data, Result, Shared, header_text};
+use crate::http::Peer;
 use kirin_config::Secret;
+use kirin_shell::clock::instant;
 
 /// The principal of a request that has passed [`require`].
 pub(super) struct Who(pub(super) Principal);
@@ -36,26 +42,72 @@ pub(super) async fn require(
         .and_then(basic)
         .ok_or_else(|| denied("a login is needed: send HTTP Basic authentication"))?;
     let known = user.eq_ignore_ascii_case(ADMIN);
+    let from = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
+    // Before the metastore is asked.
+    if !(known && context.verified.knows(ADMIN, &password, instant())) {
+        context.gate.look(from, &user, instant()).map_err(too_many)?;
+    }
     let phc = if known { context.store.setting(ADMIN_HASH).await? } else { None };
+    if let Some(phc) = &phc {
+        context.verified.note(phc);
+    }
     let is_right = match &phc {
-        Some(phc) if context.verified.remembers(ADMIN, &password, phc, kirin_shell::clock::instant()) => true,
-        _ => {
-            let turn = context.verified.turn(ADMIN, &password, phc.as_deref().unwrap_or_default());
-            let _turn = turn.lock().await;
-            // Argon2 takes its time on purpose: not on the threads that serve others.
-            tokio::task::spawn_blocking(move || {
-                context.verified.check(ADMIN, &password, phc.as_deref(), kirin_shell::clock::instant())
-            })
-            .await
-            .map_err(ApiError::internal)?
-            .map_err(ApiError::internal)?
-        }
+        Some(phc) if context.verified.remembers(ADMIN, &password, phc, instant()) => true,
+        _ => verify(&context, from, &user, password, phc).await?,
     };
     if !is_right {
         return Err(denied("user name or password is wrong"));
     }
-    request.extensions_mut().insert(Principal::admin());
+    let who = if is_local(&context, request.headers()) { Principal::admin().on_machine() } else { Principal::admin() };
+    request.extensions_mut().insert(who);
     Ok(next.run(request).await)
+}
+
+/// Whether the request comes from a command that the node's own user runs on the node's own machine.
+fn is_local(context: &Context, headers: &HeaderMap) -> bool {
+    let digest = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
+    // Digests, so that the duration of the comparison tells nothing about the secret.
+    match (&context.local, header_text(headers, LOCAL_HEADER)) {
+        (Some(secret), Some(sent)) => digest(secret.reveal()) == digest(sent),
+        _ => false,
+    }
+}
+
+/// Verifies a password that is not remembered; few at a time.
+async fn verify(
+    context: &Context,
+    from: IpAddr,
+    user: &str,
+    password: Secret,
+    phc: Option<String>,
+) -> std::result::Result<bool, ApiError> {
+    let turn = context.verified.turn(ADMIN, &password, phc.as_deref().unwrap_or_default());
+    let _turn = turn.lock().await;
+    // The one before may have found it right.
+    if phc.as_ref().is_some_and(|phc| context.verified.remembers(ADMIN, &password, phc, instant())) {
+        return Ok(true);
+    }
+    context.gate.take(from, user, instant()).map_err(too_many)?;
+    let place = context.gate.place().await.ok_or_else(|| too_many(Duration::from_secs(1)))?;
+    // Argon2 takes its time on purpose: not on the threads that serve others. The place is held to its end, also if the
+    // client does not wait for it.
+    let checking = context.clone();
+    let check = move || {
+        let _place = place;
+        checking.verified.check(ADMIN, &password, phc.as_deref(), instant())
+    };
+    let is_right = tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
+    if is_right {
+        context.gate.give_back(from, user, instant());
+    }
+    Ok(is_right)
+}
+
+fn too_many(wait: Duration) -> ApiError {
+    let secs = wait.as_secs_f64().ceil().max(1.0);
+    ApiError::new(Code::TooManyLogins, "too many logins with a wrong password from this address")
+        .retry_after(wait)
+        .suggest(format!("check the password; try again in {secs} s"))
 }
 
 fn denied(text: &str) -> ApiError {

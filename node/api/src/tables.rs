@@ -27,7 +27,7 @@ fn view(table: Listed) -> TableView {
         Listed::Known { table, rows, broken } => TableView {
             name: table.name,
             database,
-            source: serde_json::to_value(table.source).unwrap_or_default(),
+            source: serde_json::to_value(Source { granted: None, ..table.source }).unwrap_or_default(),
             rows,
             columns: columns(&table.columns),
             broken,

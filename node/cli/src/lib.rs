@@ -71,6 +71,18 @@ pub fn connect(global: &Global) -> Result<Client, Failure> {
     Ok(Client::new(&urls, login)?)
 }
 
+/// What proves to the node of this home that its own user runs the command. Sent to no other node.
+fn proof(global: &Global) -> Option<String> {
+    let home = Home::of_this_machine();
+    let config = home.0.as_ref()?;
+    let is_its =
+        |url: &String| PidFile::running(&config.data_dir).is_ok_and(|it| *url == format!("http://{}", it.address));
+    if !global.url.is_empty() && !global.url.iter().all(is_its) {
+        return None;
+    }
+    kirin_home::local::read(&config.data_dir).ok()?
+}
+
 /// What this machine's configuration tells about its own node. A configuration that is refused tells nothing: that is no
 /// reason to refuse a command.
 struct Home(Option<Config>);

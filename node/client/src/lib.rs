@@ -75,6 +75,7 @@ pub struct Request {
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
     params: String,
+    headers: Vec<(&'static str, String)>,
     body: Option<serde_json::Value>,
     repeatable: bool,
     timeout: Option<Duration>,
@@ -84,7 +85,8 @@ impl Request {
     fn new(method: Method, path: &[&str]) -> Self {
         let repeatable = method == Method::GET;
         let path = path.iter().map(|&part| part.to_owned()).collect();
-        Self { method, path, query: Vec::new(), params: String::new(), body: None, repeatable, timeout: Some(TIMEOUT) }
+        let (query, headers, params, timeout) = (Vec::new(), Vec::new(), String::new(), Some(TIMEOUT));
+        Self { method, path, query, params, headers, body: None, repeatable, timeout }
     }
 
     /// Reads something; the path's parts are encoded.
@@ -133,6 +135,13 @@ impl Request {
             serde_json::to_value(body).map_err(|e| Error::failed(format!("the request has no JSON form: {e}")))?;
         self.body = Some(body);
         Ok(self)
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// Allows the client to send the request twice although it is not a read.
@@ -256,6 +265,9 @@ impl Client {
         let mut builder = self.http.request(request.method.clone(), url).header("Accept", ACCEPT);
         if !request.query.is_empty() {
             builder = builder.query(&request.query);
+        }
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
         if let Some(login) = &self.login {
             builder = builder.basic_auth(&login.user, Some(&login.password));

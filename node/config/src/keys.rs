@@ -83,6 +83,7 @@ const fn span(unit: Unit, min_ms: u64, max_secs: u64) -> Kind {
 
 const PORT: Kind = Kind::Count { min: 1, max: 65_535 };
 const PORT_OR_ANY: Kind = Kind::Count { min: 0, max: 65_535 };
+const CONNECTIONS: Kind = Kind::Count { min: 1, max: 1_000_000 };
 const SLOTS: Kind = Kind::Count { min: 0, max: 100_000 };
 const HOST: Kind = Kind::Text("a host name or an IP address, without a port");
 const SERVERS: Kind = Kind::Text("host:port, comma separated");
@@ -117,6 +118,32 @@ pub const KEYS: &[Key] = &[
         "the node's name, unique in the cluster and kept over restarts",
     )
     .or_derived("advertised `host:port`"),
+    Key::new(
+        "kirin.server.max-connections",
+        CONNECTIONS,
+        "open connections to the HTTP API; further ones are closed at once",
+    )
+    .or_derived("half of the files that the process may open, at most 4096"),
+    Key::new(
+        "kirin.server.max-connections-per-address",
+        CONNECTIONS,
+        "the same from one address, or from one IPv6 /64",
+    )
+    .or_derived("three quarters of `kirin.server.max-connections`"),
+    Key::new(
+        "kirin.server.header-timeout",
+        span(Unit::Secs, 100, 3_600),
+        "how long the header of a request may take, and a connection before its first request",
+    )
+    .or("10"),
+    Key::new("kirin.server.body-timeout", span(Unit::Secs, 100, 3_600), "how long the body of a request may take")
+        .or("60"),
+    Key::new(
+        "kirin.server.idle-timeout",
+        span(Unit::Secs, 100, DAY),
+        "how long a connection stays open between requests, or without taking its answer; more than a load balancer's",
+    )
+    .or("75"),
     Key::new("kirin.link.port", PORT_OR_ANY, "the port of the links between nodes; 0 takes any free one").or("0"),
     Key::new(
         "kirin.log.level",
@@ -274,6 +301,19 @@ pub const KEYS: &[Key] = &[
     .or("300"),
     Key::new("kirin.query.memory-limit", Kind::Memory, "memory that queries and builds of one process may take")
         .or("50%"),
+    // Sources.
+    Key::new(
+        "kirin.source.roots",
+        Kind::Text("absolute paths of directories or files, comma separated"),
+        "the local files that tables may read: these, and what lies below them",
+    )
+    .or_derived("none: only what `kirin table add` on the node's own machine names"),
+    Key::new(
+        "kirin.source.s3.instance-role",
+        Kind::Flag,
+        "whether the machine's own identity opens S3 buckets where the environment holds no credentials",
+    )
+    .or("false"),
 ];
 
 /// A key, or a family of keys ending in `*`, that Kylin knows and that changes nothing here; and why, if it matters.

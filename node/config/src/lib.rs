@@ -98,6 +98,10 @@ pub struct Config {
     pub cluster_servers: Vec<StaticServer>,
     /// Queries.
     pub query: Query,
+    /// What tables may read.
+    pub sources: TableSources,
+    /// Limits of connections to the HTTP API.
+    pub connections: Connections,
     /// Options for Spark, by the prefix they were given under, which is stripped.
     pub spark: Spark,
     /// What to say once about keys that change nothing.
@@ -193,6 +197,30 @@ pub struct Query {
     pub timeout: Duration,
     /// Memory that queries and builds of one process may take.
     pub memory: Memory,
+}
+
+/// What tables may read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableSources {
+    /// Directories and files of this machine.
+    pub roots: Vec<PathBuf>,
+    /// Whether the machine's own identity opens S3 buckets.
+    pub instance_role: bool,
+}
+
+/// Limits of connections to the HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// In all; derived from the limit of open files if it isn't given.
+    pub all: Option<usize>,
+    /// From one address; derived from those in all if it isn't given.
+    pub per_address: Option<usize>,
+    /// How long the header of a request may take.
+    pub header: Duration,
+    /// How long its body may take.
+    pub body: Duration,
+    /// How long a connection may be idle.
+    pub idle: Duration,
 }
 
 /// Options for Spark, prefixes stripped. Not in `Debug`: they may hold credentials.
@@ -347,6 +375,17 @@ impl Config {
                 push_down: r.flag("kylin.query.pushdown-enabled"),
                 timeout: r.span("kylin.query.timeout-seconds"),
                 memory: r.memory("kirin.query.memory-limit"),
+            },
+            connections: Connections {
+                all: r.count_if_given("kirin.server.max-connections"),
+                per_address: r.count_if_given("kirin.server.max-connections-per-address"),
+                header: r.span("kirin.server.header-timeout"),
+                body: r.span("kirin.server.body-timeout"),
+                idle: r.span("kirin.server.idle-timeout"),
+            },
+            sources: TableSources {
+                roots: r.parsed("kirin.source.roots", roots).unwrap_or_default(),
+                instance_role: r.flag("kirin.source.s3.instance-role"),
             },
             spark: spark(r.substitutes),
             metastore: metastore?,
@@ -519,6 +558,16 @@ fn node_name(text: &str) -> Result<String, String> {
         return Err("it has a character that is not allowed, or more than 200".into());
     }
     Ok(text.to_owned())
+}
+
+fn roots(text: &str) -> Result<Vec<PathBuf>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| match Path::new(part) {
+            path if path.is_absolute() => Ok(path.to_owned()),
+            _ => Err(format!("'{part}' is not an absolute path")),
+        })
+        .collect()
 }
 
 fn log_level(text: &str) -> Result<String, String> {

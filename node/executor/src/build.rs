@@ -84,7 +84,8 @@ pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
     let failed = |e: kirin_olap::Error| Stop::Failed(e.to_string());
     let plan = kirin_olap::plan(&build.model).map_err(failed)?;
     let memory_limit = usize::try_from(work.memory).unwrap_or(usize::MAX);
-    let engine = Engine::new(EngineConfig { memory_limit, ..EngineConfig::default() }).map_err(failed)?;
+    let engine =
+        Engine::new(EngineConfig { memory_limit, access: work.access, ..EngineConfig::default() }).map_err(failed)?;
     let total = plan.steps.len();
     let mut done = work.done;
     for step in &plan.steps[done.len().min(total)..] {

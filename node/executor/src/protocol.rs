@@ -1,5 +1,6 @@
 //! What a node and its worker processes say to each other: JSON, one message a line.
 
+use kirin_olap::Access;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,6 +33,8 @@ pub struct Work {
     pub epoch: u64,
     /// Memory that it may take, in bytes.
     pub memory: u64,
+    /// What it may read as a source of a table.
+    pub access: Access,
     /// When it has to end itself unless it is told of more, in microseconds of this machine's boot time; never, if all that it
     /// writes is fenced.
     pub trusted_until: Option<u64>,

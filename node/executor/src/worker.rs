@@ -18,6 +18,7 @@ use kirin_config::Secret;
 use kirin_config::keys::looks_secret;
 use kirin_core::Capabilities;
 use kirin_metastore::{EndReport, JobInfo, Publish, StepReport, Store};
+use kirin_olap::Access;
 use kirin_plant::Defence;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -41,14 +42,16 @@ const LOG_WITHIN: std::time::Duration = std::time::Duration::from_millis(500);
 pub struct Worker {
     kind: &'static Kind,
     memory: u64,
+    access: Access,
     /// What no worker may find in its environment.
     secrets: Arc<[Secret]>,
 }
 
 impl Worker {
-    /// Worker processes that may take so many bytes of memory, and find none of these secrets in their environment.
-    pub fn new(kind: &'static Kind, memory: u64, secrets: Vec<Secret>) -> Self {
-        Self { kind, memory, secrets: secrets.into() }
+    /// Worker processes that may take so many bytes of memory, may read these sources, and find none of these secrets in
+    /// their environment.
+    pub fn new(kind: &'static Kind, memory: u64, access: Access, secrets: Vec<Secret>) -> Self {
+        Self { kind, memory, access, secrets: secrets.into() }
     }
 }
 
@@ -139,7 +142,7 @@ struct Process {
 
 impl Process {
     async fn start(attempt: &Attempt, worker: &Worker) -> std::io::Result<Self> {
-        let Worker { kind, memory, ref secrets } = *worker;
+        let Worker { kind, memory, ref access, ref secrets } = *worker;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         for (name, value) in std::env::vars_os() {
@@ -166,6 +169,7 @@ impl Process {
             job: attempt.job.uuid.to_string(),
             epoch: attempt.fence.epoch.0,
             memory,
+            access: access.clone(),
             trusted_until: trust.as_mut().map(Trust::until_us),
         }));
         tell(&mut to, &work).await?;

@@ -3,12 +3,12 @@
 //! The file is written by the node that invents the first password, is readable by its owner only, and is used for
 //! addresses of this machine only, so that a mistyped `--url` sends the password nowhere.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kirin_client::Login;
+
+use crate::private;
 
 const NAME: &str = "credentials";
 
@@ -17,13 +17,7 @@ const NAME: &str = "credentials";
 /// # Errors
 /// What the file system says.
 pub fn write(data_dir: &Path, login: &Login) -> io::Result<PathBuf> {
-    let path = data_dir.join(NAME);
-    let fresh = data_dir.join(format!(".{NAME}.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(format!("{}:{}\n", login.user(), login.password()).as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, &path)?;
-    Ok(path)
+    private::write(data_dir, NAME, &format!("{}:{}\n", login.user(), login.password()))
 }
 
 /// Reads the credentials; `None` if there are none.
@@ -31,20 +25,7 @@ pub fn write(data_dir: &Path, login: &Login) -> io::Result<PathBuf> {
 /// # Errors
 /// If others may read the file, or it belongs to somebody else, or it can't be read.
 pub fn read(data_dir: &Path) -> io::Result<Option<Login>> {
-    let path = data_dir.join(NAME);
-    let metadata = match std::fs::metadata(&path) {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {why}", path.display()));
-    if metadata.mode() & 0o077 != 0 {
-        return Err(refused("others may read it; `chmod 600` it"));
-    }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refused("it belongs to another user"));
-    }
-    let text = std::fs::read_to_string(&path)?;
+    let Some(text) = private::read(data_dir, NAME)? else { return Ok(None) };
     let login = text.trim_end_matches('\n').split_once(':');
     Ok(login.map(|(user, password)| Login::new(user, password)))
 }

@@ -4,8 +4,9 @@
 //! New files get their modes from the process's mask. What an older version or a copy left open is closed when the node
 //! starts. Directories of others (`/tmp`) are left as they are.
 
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -52,6 +53,35 @@ fn close_one(path: &Path) -> io::Result<bool> {
     }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777 & !OTHERS))?;
     Ok(true)
+}
+
+/// Writes a file in the data directory, for the owner's eyes only; replaces what was there.
+pub(crate) fn write(data_dir: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
+    let path = data_dir.join(name);
+    let fresh = data_dir.join(format!(".{name}.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, &path)?;
+    Ok(path)
+}
+
+/// Reads a file in the data directory, if there is one. Refuses one that others may read or that belongs to another user.
+pub(crate) fn read(data_dir: &Path, name: &str) -> io::Result<Option<String>> {
+    let path = data_dir.join(name);
+    let metadata = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {why}", path.display()));
+    if metadata.mode() & OTHERS != 0 {
+        return Err(refused("others may read it; `chmod 600` it"));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refused("it belongs to another user"));
+    }
+    std::fs::read_to_string(&path).map(Some)
 }
 
 /// The files of a node that hold what others must not read.

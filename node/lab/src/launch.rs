@@ -134,7 +134,9 @@ impl Cluster {
             ("server.address".to_owned(), "127.0.0.1".to_owned()),
             ("spring.cloud.zookeeper.discovery.instance-host".to_owned(), "127.0.0.1".to_owned()),
             ("kirin.node.name".to_owned(), node.name.clone()),
+            ("kirin.source.roots".to_owned(), std::path::absolute(&self.dir)?.display().to_string()),
         ];
+        lines.retain(|(key, _)| self.plan.settings.iter().all(|(other, _)| other != key));
         if let Some(mode) = self.plan.modes.get(self.nodes.len()) {
             lines.push(("kylin.server.mode".to_owned(), mode.clone()));
         }

@@ -42,6 +42,7 @@ pub fn tables(dir: &Path) -> Vec<Table> {
             format: Format::Parquet,
             location: dir.join(format!("{name}.parquet")).display().to_string(),
             csv: None,
+            granted: None,
         },
         columns: columns
             .iter()

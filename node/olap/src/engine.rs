@@ -4,6 +4,7 @@
 //! beats, a memory pool, a spill directory and the cache of decoded index files. Every future it hands out is boxed
 //! and runs on that pool; dropping the future stops the work. Dropping the last handle stops the pool.
 
+use crate::access::Access;
 use crate::error::{Error, Result};
 use crate::index_files::IndexCache;
 use crate::plant::Plant;
@@ -12,6 +13,7 @@ use crate::snapshot::Snapshot;
 use crate::source::RawTable;
 use crate::stores::Stores;
 use crate::table::{Column, DEFAULT_SCHEMA, Source, Table};
+use crate::texts::{Limit, bound_functions};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
     SchemaProvider, TableProvider,
@@ -44,6 +46,8 @@ pub struct EngineConfig {
     pub cache_bytes: usize,
     /// Where to spill; the system's temporary directory if missing.
     pub spill_dir: Option<PathBuf>,
+    /// What may be read as a source.
+    pub access: Access,
     /// A fault planted in builds of indexes; [`Plant::None`] unless a test proves that it is noticed.
     pub plant: Plant,
 }
@@ -55,8 +59,16 @@ impl Default for EngineConfig {
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             cache_bytes: 256 << 20,
             spill_dir: None,
+            access: Access::default(),
             plant: Plant::None,
         }
+    }
+}
+
+impl EngineConfig {
+    /// The default, and every local file may be a source: for programs that choose the sources themselves.
+    pub fn anywhere() -> Self {
+        EngineConfig { access: Access::anywhere(), ..EngineConfig::default() }
     }
 }
 
@@ -86,6 +98,7 @@ pub struct Engine {
 pub(crate) struct EngineInner {
     runtime: Option<tokio::runtime::Runtime>,
     base: SessionState,
+    pub(crate) texts: Limit,
     pub(crate) cache: Arc<IndexCache>,
     pub(crate) threads: usize,
     pub(crate) plant: Plant,
@@ -123,7 +136,7 @@ impl Engine {
         };
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_limit)))
-            .with_object_store_registry(Arc::new(Stores::default()))
+            .with_object_store_registry(Arc::new(Stores::new(config.access.s3_instance_role)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             // A cached listing would hide files that were added to a source since.
             .with_object_list_cache_limit(0)
@@ -134,15 +147,24 @@ impl Engine {
             .with_target_partitions(threads)
             .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
             .with_create_default_catalog_and_schema(false)
-            .with_information_schema(false);
+            .with_information_schema(false)
+            .with_extension(Arc::new(config.access.clone()));
         session.options_mut().execution.parquet.schema_force_view_types = true;
         // Nanoseconds would not reach beyond the year 2262.
         session.options_mut().execution.parquet.coerce_int96 = Some("us".into());
-        let base =
+        let mut base =
             SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(environment).build();
+        let texts = Limit::new(config.memory_limit, base.runtime_env().memory_pool.clone());
+        bound_functions(&mut base, &texts)?;
         let cache = Arc::new(IndexCache::new(config.cache_bytes));
         let plant = config.plant;
-        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, cache, threads, plant }) })
+        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, texts, cache, threads, plant }) })
+    }
+
+    /// Whether the location of a source may be read, so far as that can be told without asking what is there.
+    pub fn may_read(&self, source: &Source) -> Result<(), String> {
+        let access = self.inner.base.config().get_extension::<Access>().unwrap_or_default();
+        source.check_place(&access)
     }
 
     /// Lists what a source holds: the columns for a table definition.

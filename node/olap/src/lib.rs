@@ -7,6 +7,7 @@
 //! It knows nothing about jobs, nodes or the metastore: who runs a step, and whether its result counts, is decided
 //! elsewhere. It never deletes a file.
 
+mod access;
 mod answer;
 mod build;
 mod conservation;
@@ -35,10 +36,12 @@ mod star;
 mod stopwatch;
 mod stores;
 mod table;
+mod texts;
 mod times;
 mod turns;
 mod verify;
 
+pub use access::{Access, Local};
 pub use answer::{ColumnMeta, QueryAnswer};
 pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
 pub use conservation::{Total, Totals};

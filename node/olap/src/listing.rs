@@ -6,7 +6,11 @@
 //! also `.gz`; in any case). Directories are not searched below, except those that are named `key=value`: they are
 //! partitions, and the key is a column. A source without files is an error that names the location: an empty listing
 //! usually means that a file system is not mounted.
+//!
+//! Local files lie within what may be read ([`crate::access`]), also when links are followed, and are regular files: a
+//! pipe or a device is never opened.
 
+use crate::access::{Access, within};
 use crate::error::{Error, Result};
 use crate::table::{Format, Source};
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -85,17 +89,23 @@ pub(crate) async fn list(state: &SessionState, table: &str, source: &Source) -> 
     let location = &source.location;
     let failed = |problem: String| Error::source(table, problem);
     let place = Place::of(location).map_err(|e| failed(format!("\"{location}\" is not a location: {e}")))?;
-    let mut found = Found { source, files: vec![], skipped: vec![] };
-    match &place {
-        Place::Local(path) => found.local(path).map_err(|e| failed(format!("cannot list {location}: {e}")))?,
+    let access = access(state);
+    let open_within = access.open_within;
+    let mut found = Found { source: source.clone(), access, files: vec![], skipped: vec![] };
+    match place {
+        Place::Local(path) => {
+            // On a thread that may wait: a file system may not answer.
+            let listed = tokio::task::spawn_blocking(move || found.local(&path).map(|()| found));
+            let listed = async { listed.await.map_err(|e| e.to_string())? };
+            found = within(open_within, listed).await.map_err(|e| failed(format!("cannot list {location}: {e}")))?;
+        }
         Place::Store { url, key } => {
             let store = state
                 .runtime_env()
-                .object_store(url)
+                .object_store(&url)
                 .map_err(|e| failed(format!("cannot open {location}: {}", e.strip_backtrace())))?;
             let hint = crate::stores::hint(url.as_str());
-            found
-                .remote(store.as_ref(), url, key)
+            within(open_within, found.remote(store.as_ref(), &url, &key))
                 .await
                 .map_err(|e| failed(format!("cannot list {location}: {e}{hint}")))?;
         }
@@ -114,13 +124,50 @@ pub(crate) async fn list(state: &SessionState, table: &str, source: &Source) -> 
     Ok(Listing { files, skipped })
 }
 
-struct Found<'a> {
-    source: &'a Source,
+/// What the session may read.
+pub(crate) fn access(state: &SessionState) -> Arc<Access> {
+    state.config().get_extension::<Access>().unwrap_or_default()
+}
+
+impl Source {
+    /// Refuses a location that may not be read, without asking what is there.
+    pub(crate) fn check_place(&self, access: &Access) -> Result<(), String> {
+        match Place::of(&self.location)? {
+            Place::Local(path) => {
+                let granted = self.granted.as_deref();
+                let whole = access.check_written(&path, granted);
+                match path.to_str().map(Pattern::split) {
+                    Some(Ok(Some((base, _)))) => {
+                        // A file may have a name that looks like a pattern.
+                        access.check_written(FsPath::new(&base), granted).or(whole)
+                    }
+                    _ => whole,
+                }
+            }
+            Place::Store { .. } => Ok(()),
+        }
+    }
+
+    /// The file, or the directory, that the location names: what is to be granted, so that it may be read. None for what
+    /// is not on this machine.
+    pub fn local_root(&self) -> Option<PathBuf> {
+        let Ok(Place::Local(path)) = Place::of(&self.location) else { return None };
+        if let Ok(real) = path.canonicalize() {
+            return Some(real);
+        }
+        let (base, _) = Pattern::split(path.to_str()?).ok()??;
+        FsPath::new(&base).canonicalize().ok()
+    }
+}
+
+struct Found {
+    source: Source,
+    access: Arc<Access>,
     files: Vec<SourceFile>,
     skipped: Vec<String>,
 }
 
-impl Found<'_> {
+impl Found {
     fn skip(&mut self, name: impl Into<String>) {
         match self.skipped.len() {
             n if n < MOST_SKIPPED => self.skipped.push(name.into()),
@@ -129,16 +176,25 @@ impl Found<'_> {
         }
     }
 
+    /// Refuses what leads outside when links are followed.
+    fn check(&self, path: &FsPath) -> Result<(), String> {
+        self.access.check_followed(path, self.source.granted.as_deref())
+    }
+
     fn local(&mut self, path: &FsPath) -> Result<(), String> {
+        self.source.check_place(&self.access)?;
         match std::fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => {
-                return self.walk(path, &mut vec![], &Pattern::Directory);
+            Ok(meta) => {
+                self.check(path)?;
+                if meta.is_dir() {
+                    return self.walk(path, &mut vec![], &Pattern::Directory);
+                }
+                if meta.is_file() {
+                    self.files.push(local_file(path, &meta, vec![])?);
+                    return Ok(());
+                }
+                return Err("it is not a regular file or a directory".into());
             }
-            Ok(meta) if meta.is_file() => {
-                self.files.push(local_file(path, &meta, vec![])?);
-                return Ok(());
-            }
-            Ok(_) => return Err("it is not a regular file or a directory".into()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(e.to_string()),
         }
@@ -147,7 +203,10 @@ impl Found<'_> {
             return Err("there is no such file or directory; check that its file system is mounted".into());
         };
         match std::fs::metadata(&base) {
-            Ok(meta) if meta.is_dir() => self.walk(FsPath::new(&base), &mut vec![], &pattern),
+            Ok(meta) if meta.is_dir() => {
+                self.check(FsPath::new(&base))?;
+                self.walk(FsPath::new(&base), &mut vec![], &pattern)
+            }
             Ok(_) => Err(format!("{base} is not a directory")),
             Err(e) => Err(format!("{base}: {e}")),
         }
@@ -176,13 +235,21 @@ impl Found<'_> {
             self.skip(shown);
             return Ok(());
         }
-        let meta = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let unreadable = |e: std::io::Error| format!("{}: {e}", path.display());
+        let is_link = std::fs::symlink_metadata(path).map_err(unreadable)?.is_symlink();
+        let meta = std::fs::metadata(path).map_err(unreadable)?;
         if meta.is_dir() {
             if pattern.descends(name) {
+                if is_link {
+                    self.check(path)?;
+                }
                 return self.walk(path, below, pattern);
             }
             self.skip(format!("{shown}/"));
         } else if meta.is_file() && pattern.takes(self.source.format, below) {
+            if is_link {
+                self.check(path)?;
+            }
             let keys = keys(&below[..below.len() - 1]);
             self.files.push(local_file(path, &meta, keys)?);
         } else {
@@ -344,6 +411,23 @@ impl SourceFile {
     pub(crate) fn shown(&self) -> String {
         let text = self.url.strip_prefix("file://").unwrap_or(&self.url);
         percent_decode_str(text).decode_utf8_lossy().into_owned()
+    }
+
+    /// Looks at a local file once more before it is opened: it may have been replaced since it was listed.
+    pub(crate) async fn check_again(&self, access: Arc<Access>, granted: Option<String>) -> Result<(), String> {
+        if !self.url.starts_with("file://") {
+            return Ok(());
+        }
+        let path = PathBuf::from(self.shown());
+        let looked = tokio::task::spawn_blocking(move || {
+            access.check_followed(&path, granted.as_deref())?;
+            match std::fs::metadata(&path) {
+                Ok(meta) if meta.is_file() => Ok(()),
+                Ok(_) => Err("it is not a regular file".to_string()),
+                Err(e) => Err(e.to_string()),
+            }
+        });
+        looked.await.map_err(|e| e.to_string())?
     }
 
     pub(crate) fn open(&self, env: &datafusion::execution::runtime_env::RuntimeEnv) -> Result<Opened, String> {

@@ -16,11 +16,12 @@ use crate::sql;
 use crate::star::Star;
 use crate::stopwatch::Stopwatch;
 use crate::table::{DEFAULT_SCHEMA, Table, fold, table_key};
+use crate::texts::{bound_operators, check_constants, collected};
 use crate::times;
 use crate::turns::in_turns;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -239,7 +240,7 @@ impl Snapshot {
             Some(ready) => ready,
             None => self.prepare(key).await?,
         };
-        let batches = collect(ready.plan.clone(), ready.context.clone()).await?;
+        let (batches, _taken) = collected(ready.plan.clone(), ready.context.clone(), &self.engine.texts).await?;
         let mut scanned = Scanned::default();
         scanned.add(&ready.plan);
         Ok(QueryAnswer {
@@ -261,6 +262,7 @@ impl Snapshot {
         // Before the optimiser replaces what depends on the moment (now()) by its value.
         let keep = raw.is_empty() && is_timeless(&plan)?;
         let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
+        check_constants(&plan, &state, &self.engine.texts)?;
         let ready = Ready {
             plan: in_turns(state.query_planner().create_physical_plan(&plan, &state).await?)?,
             context: state.task_ctx(),
@@ -301,7 +303,7 @@ impl Snapshot {
             partial: options.partial,
         };
         let (plan, verdicts) = rewriter.rewrite(plan)?;
-        let mut plan = exact(plan)?;
+        let mut plan = bound_operators(exact(plan)?, &self.engine.texts)?;
         if options.offset > 0 || options.limit.is_some() {
             plan = LogicalPlanBuilder::from(plan).limit(options.offset, options.limit)?.build()?;
         }

@@ -6,12 +6,13 @@
 //! error. The declared types are the truth: values are widened to them, never rounded or cut. What fails says which
 //! file it is.
 
+use crate::access::within;
 use crate::csv::{self, CsvFile, CsvScan, Dialect, Origin};
 use crate::engine::Described;
 use crate::error::{Error, Result};
 use crate::floats::CanonicalFloats;
 use crate::infer::{self, Guess};
-use crate::listing::{Opened, list};
+use crate::listing::{Opened, access, list};
 use crate::sql_type::SqlType;
 use crate::table::{Column, Format, Source, Table, fold};
 use async_trait::async_trait;
@@ -255,9 +256,14 @@ struct Head {
 
 /// Reads the heads of files, in their order.
 async fn heads(state: &SessionState, table: &str, source: &Source, files: Vec<SourceFile>) -> Result<Vec<Head>> {
+    let access = access(state);
     let heads = files.into_iter().map(|file| {
-        let shown = file.shown();
-        head(state, source, file).map(move |head| head.map_err(|e| Error::source(table, format!("{shown}: {e}"))))
+        let (shown, access, most) = (file.shown(), access.clone(), access.open_within);
+        let head = async move {
+            file.check_again(access, source.granted.clone()).await?;
+            head(state, source, file).await
+        };
+        within(most, head).map(move |head| head.map_err(|e| Error::source(table, format!("{shown}: {e}"))))
     });
     futures::stream::iter(heads).buffered(HEADS_AT_ONCE).try_collect().await
 }

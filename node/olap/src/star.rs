@@ -324,7 +324,7 @@ mod tests {
     fn table(name: &str, columns: &[(&str, &str)]) -> Table {
         Table {
             name: name.into(),
-            source: Source { format: Format::Parquet, location: "/x".into(), csv: None },
+            source: Source { format: Format::Parquet, location: "/x".into(), csv: None, granted: None },
             columns: columns.iter().map(|(n, t)| Column { name: n.to_string(), type_name: t.to_string() }).collect(),
         }
     }

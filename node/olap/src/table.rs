@@ -33,6 +33,10 @@ pub struct Source {
     /// How CSV files are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<CsvOptions>,
+    /// A file or directory outside of the roots ([`crate::Access`]) that the administrator of a machine granted to this
+    /// table. Requests can't set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<String>,
 }
 
 /// Format of a source's files.
@@ -219,7 +223,7 @@ mod tests {
     fn table() -> Table {
         Table {
             name: "Sales".into(),
-            source: Source { format: Format::Csv, location: "sales/".into(), csv: None },
+            source: Source { format: Format::Csv, location: "sales/".into(), csv: None, granted: None },
             columns: vec![
                 Column { name: "Id".into(), type_name: "bigint".into() },
                 Column { name: "price".into(), type_name: "DECIMAL(10,2)".into() },

@@ -12,15 +12,17 @@ use kirin_discovery::{
 use kirin_recorder::{Limits, Recorder};
 use kirin_store::StoreConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::chores::Chores;
 use kirin_api as api;
+use kirin_api::auth::gate::Gate;
 use kirin_api::auth::password;
 use kirin_api::auth::verified::Verified;
-use kirin_api::http::Http;
+use kirin_api::http::{self, Http};
 use kirin_config::{self as config, Config, QueueOrder, Scheduler, Secret};
 use kirin_executor::probe::Probe;
 use kirin_executor::worker::Worker;
@@ -47,14 +49,17 @@ pub mod outside;
 const REOPEN: Duration = Duration::from_secs(2);
 /// How long the process waits for its member to leave, beyond the drain's own deadline.
 const FAREWELL: Duration = Duration::from_secs(15);
+/// Connections to the API, if the configuration does not say.
+const CONNECTIONS_MAX: usize = 4096;
 /// How soon the members are read again for those who ask for servers, if the metastore did not answer.
 const FEED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Runs a node until it is told to stop.
+/// Runs a node until it is told to stop. What strangers send is served on the threads of `api`; beats, links and the loop
+/// around the core keep those of the caller.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
     log_to_stderr(&config.log_level)?;
     for line in config.notices.to_string().lines().filter(|line| !line.is_empty()) {
         tracing::warn!("{line}");
@@ -69,7 +74,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
     let Running { name, address, mind, me, discovery, http, mut shell } = tokio::select! {
-        running = start(&config, stop.asked.clone()) => running?,
+        running = start(&config, stop.asked.clone(), api) => running?,
         () = stop.wished() => return Ok(()),
     };
     pid_file.describe(&name, &address).context("cannot write the pid file")?;
@@ -122,16 +127,18 @@ impl Running {
     }
 }
 
-/// Starts a node, and nothing that a process has once: no signals, no log, no files about itself. `stop` hears when a user
-/// of the API wants it to end.
+/// Starts a node, and nothing that a process has once: no signals, no log, no pid file. `stop` hears when a user
+/// of the API wants it to end. `api` is the runtime that serves the API.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.
-pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::Result<Running> {
+pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle) -> anyhow::Result<Running> {
     let store = open_store(config).await?;
     let cluster = found_cluster(config, &store).await?;
-    let http_at = TcpListener::bind((config.bind.as_str(), config.port))
-        .await
+    let at = (config.bind.clone(), config.port);
+    let http_at = api
+        .spawn(async move { TcpListener::bind((at.0.as_str(), at.1)).await })
+        .await?
         .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
     let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
         .await
@@ -192,13 +199,39 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>) -> anyhow::
     };
     let router = api::router(api::Parts {
         service: Service::new(config, parts),
+        local: local_proof(config),
         verified: Verified::new(Duration::from_secs(300), 1000),
+        gate: Gate::default(),
         store,
     });
-    let http = Http::serve(http_at, router);
+    let http = {
+        let _threads = api.enter();
+        Http::serve(http_at, router, limits(config))
+    };
     announce(config, port, &discovery, me.clone()).await;
     let shell = tokio::spawn(shell.run());
     Ok(Running { name, address: address.to_string(), mind, me, discovery, http, shell })
+}
+
+/// What connections to the API may take.
+fn limits(config: &Config) -> http::Limits {
+    let given = config.connections;
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    let connections = given.all.unwrap_or_else(|| (files / 2).clamp(1, CONNECTIONS_MAX));
+    let per_address = given.per_address.unwrap_or(connections - connections / 4);
+    http::Limits { connections, per_address, header: given.header, body: given.body, idle: given.idle }
+}
+
+/// Without it, commands of this machine can do no more than others. They say so.
+fn local_proof(config: &Config) -> Option<Secret> {
+    match kirin_home::local::write(&config.data_dir) {
+        Ok(proof) => Some(Secret::new(proof)),
+        Err(error) => {
+            tracing::warn!(%error, dir = %config.data_dir.display(), "commands of this machine can't be told from others");
+            None
+        }
+    }
 }
 
 /// Signals and requests to stop.
@@ -395,14 +428,25 @@ fn secrets(config: &Config) -> Vec<Secret> {
 }
 
 fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
-    let (memory, secrets) = (memory(config), secrets(config));
-    let worker = |kind| Arc::new(Worker::new(kind, memory, secrets.clone()));
+    let (memory, access, secrets) = (memory(config), access(config), secrets(config));
+    let worker = |kind| Arc::new(Worker::new(kind, memory, access.clone(), secrets.clone()));
     vec![worker(&build::KIND), worker(&command::KIND), Arc::new(Probe)]
+}
+
+/// What tables may read.
+fn access(config: &Config) -> kirin_olap::Access {
+    kirin_olap::Access {
+        local: kirin_olap::Local::Below(config.sources.roots.clone()),
+        s3_instance_role: config.sources.instance_role,
+        ..kirin_olap::Access::default()
+    }
 }
 
 fn engine(config: &Config) -> anyhow::Result<kirin_olap::Engine> {
     let memory_limit = usize::try_from(memory(config)).unwrap_or(usize::MAX);
-    Ok(kirin_olap::Engine::new(kirin_olap::EngineConfig { memory_limit, ..kirin_olap::EngineConfig::default() })?)
+    let access = access(config);
+    let defaults = kirin_olap::EngineConfig::default();
+    Ok(kirin_olap::Engine::new(kirin_olap::EngineConfig { memory_limit, access, ..defaults })?)
 }
 
 fn span(duration: Duration) -> Span {

@@ -89,6 +89,9 @@ pub enum Error {
         /// The model.
         model: String,
     },
+    /// A local source lies outside the configured roots.
+    #[error("{0}")]
+    OutsideRoots(String),
     /// The location does not tell in which format its files are.
     #[error("{0} does not say what its files are")]
     UnknownFormat(String),

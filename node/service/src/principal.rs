@@ -18,6 +18,7 @@ pub const ADMIN_HASH: &str = "admin_password";
 pub struct Principal {
     name: Arc<str>,
     rights: Rights,
+    on_machine: bool,
 }
 
 /// What a principal may do.
@@ -30,12 +31,24 @@ pub enum Rights {
 impl Principal {
     /// The user of that name, with these rights.
     pub fn new(name: &str, rights: Rights) -> Self {
-        Self { name: name.into(), rights }
+        Self { name: name.into(), rights, on_machine: false }
     }
 
     /// The administrator: the one user that exists from the start.
     pub fn admin() -> Self {
         Self::new(ADMIN, Rights::Admin)
+    }
+
+    /// The same user, who has proved to be the user that the node runs as, on the node's machine.
+    #[must_use]
+    pub fn on_machine(mut self) -> Self {
+        self.on_machine = true;
+        self
+    }
+
+    /// Whether it may open local files to tables: it can read them without the node, too.
+    pub const fn is_on_machine(&self) -> bool {
+        self.on_machine
     }
 
     /// Its name.

@@ -109,9 +109,10 @@ impl Tables {
     pub async fn add(&self, who: &Principal, new: NewTable) -> Result<Added> {
         named(Thing::Table, &new.name)?;
         let project = self.0.project(who, &new.project).await?;
+        let granted = self.granted(who, &new.source)?;
         let source = match new.source {
-            NewSource::Full(source) => source,
-            NewSource::Location(location) => Source { format: format_of(&location)?, location, csv: None },
+            NewSource::Full(source) => Source { granted, ..source },
+            NewSource::Location(location) => Source { format: format_of(&location)?, location, csv: None, granted },
         };
         let engine = self.0.catalogs.engine();
         let described = engine.describe(&source).await.map_err(Error::Invalid)?;
@@ -127,6 +128,20 @@ impl Tables {
         let TableDoc { table, rows } = doc;
         self.0.add(&project, DocKind::Table, &table.name, &value, |_| Ok(())).await?;
         Ok(Added { table, rows, files: described.files, skipped: described.skipped, notes: described.notes })
+    }
+
+    /// The place outside the configured roots that the table may read because the administrator of the machine names it.
+    /// Checked before anything else, so that a refusal tells nothing about the files of others.
+    fn granted(&self, who: &Principal, new: &NewSource) -> Result<Option<String>> {
+        let (NewSource::Full(Source { location, .. }) | NewSource::Location(location)) = new;
+        // The check does not depend on the format.
+        let source = Source { format: Format::Csv, location: location.clone(), csv: None, granted: None };
+        let Err(problem) = self.0.catalogs.engine().may_read(&source) else { return Ok(None) };
+        if !who.is_on_machine() {
+            return Err(Error::OutsideRoots(problem));
+        }
+        let root = source.local_root().ok_or_else(|| Error::NoFiles(location.clone()))?;
+        Ok(Some(root.display().to_string()))
     }
 
     /// Drops a table that no model uses.

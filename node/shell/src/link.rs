@@ -17,6 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ const RELINK_REFUSED: Duration = Duration::from_secs(5);
 const HANG_UPS_MAX: u32 = 5;
 /// The maximum number of concurrent handshakes with callers. Further callers are disconnected.
 const HANDSHAKES_MAX: usize = 256;
+/// The maximum number of those from one address.
+const HANDSHAKES_PER_ADDRESS_MAX: usize = 128;
+/// The maximum number of links that callers keep open. Further callers are disconnected.
+const CALLERS_MAX: usize = 4096;
 /// The minimum time between two warnings about the same problem.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 /// The pause before a probe tries a dying process again, and the number of tries.
@@ -110,6 +115,10 @@ pub struct Links {
     open: Arc<RwLock<BTreeMap<Member, Link>>>,
     /// The permits for handshakes with callers.
     handshakes: Arc<Semaphore>,
+    /// The same for each address.
+    strangers: Strangers,
+    /// The permits for links that callers keep open.
+    callers: Arc<Semaphore>,
     refused_by_us: WarningLimit,
     refused_by_peer: WarningLimit,
 }
@@ -132,6 +141,8 @@ impl Links {
             me: Arc::default(),
             open: Arc::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            strangers: Strangers::default(),
+            callers: Arc::new(Semaphore::new(CALLERS_MAX)),
             refused_by_us: WarningLimit::default(),
             refused_by_peer: WarningLimit::default(),
         }
@@ -157,16 +168,22 @@ impl Links {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
+                    let permits = (
+                        self.handshakes.clone().try_acquire_owned(),
+                        self.strangers.enter(from.ip()),
+                        self.callers.clone().try_acquire_owned(),
+                    );
+                    let (Ok(permit), Some(stranger), Ok(caller)) = permits else {
                         if self.refused_by_us.is_due() {
-                            tracing::warn!(%from, limit = HANDSHAKES_MAX, "too many concurrent handshakes: closed the connection");
+                            tracing::warn!(%from, "too many concurrent handshakes or links: closed the connection");
                         }
                         continue;
                     };
                     let links = self.clone();
                     tokio::spawn(async move {
                         let admitted = within(PATIENCE, links.admit(stream)).await;
-                        drop(permit);
+                        drop((permit, stranger));
+                        let _caller = caller;
                         let ended = match admitted {
                             Ok((talk, peer)) => links.answer(talk, peer).await,
                             Err(error) => Err(error),
@@ -423,6 +440,41 @@ async fn hang_up(mut talk: Talk) {
     let _ = within(PATIENCE, talk.send(&Frame::Bye)).await;
 }
 
+/// The callers of each address whose handshakes are not finished.
+#[derive(Clone, Default)]
+struct Strangers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+impl Strangers {
+    /// Counts one more; none if there are too many.
+    fn enter(&self, from: IpAddr) -> Option<Stranger> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(from).or_insert(0);
+        if *count >= HANDSHAKES_PER_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Stranger { all: self.clone(), from })
+    }
+}
+
+/// A caller whose handshake is not finished.
+struct Stranger {
+    all: Strangers,
+    from: IpAddr,
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.from);
+            }
+        }
+    }
+}
+
 /// Limits how often a warning is logged.
 #[derive(Clone, Default)]
 struct WarningLimit(Arc<Mutex<Option<Instant>>>);
@@ -551,6 +603,18 @@ mod tests {
         let (met, _denied) = tokio::join!(first.look(other), take(&stranger, &listener));
         assert_eq!(met, Met::Nothing, "a probe does not retry either");
         assert_eq!(inputs.events(), [], "no event came from it");
+    }
+
+    #[test]
+    fn strangers_are_counted_per_address() {
+        let (strangers, [a, b]) = (Strangers::default(), [1, 2].map(|n| IpAddr::from([192, 0, 2, n])));
+        let mut all: Vec<_> = (0..HANDSHAKES_PER_ADDRESS_MAX).map(|_| strangers.enter(a).expect("few")).collect();
+        assert!(strangers.enter(a).is_none());
+        let other = strangers.enter(b).expect("another address");
+        all.pop();
+        assert!(strangers.enter(a).is_some());
+        drop((all, other));
+        assert!(strangers.0.lock().expect("no panic").is_empty());
     }
 
     #[tokio::test]

@@ -74,6 +74,11 @@ async fn tables(suite: &mut Suite) -> anyhow::Result<()> {
     suite
         .http_with("no such file", add, json!({ "project": "shop", "name": "t", "source": suite.path("t.csv") }))
         .await?;
+    let secret = json!({ "project": "shop", "name": "t", "source": { "format": "csv", "location": "/etc/passwd" } });
+    suite.http_with("a file outside of the roots", add, secret).await?;
+    let granted = json!({ "format": "csv", "location": "/etc/passwd", "granted": "/etc" });
+    let granted = json!({ "project": "shop", "name": "t", "source": granted });
+    suite.http_with("a source that grants itself a root", add, granted).await?;
     let vague = json!({ "project": "shop", "name": "t", "source": "s3://bucket/t" });
     suite.http_with("a bucket without a format", add, vague).await?;
     suite

@@ -97,15 +97,16 @@ impl Suite {
             "kylin.server.leader-race.heart-beat-interval=3600",
             "kylin.server.leader-race.heart-beat-timeout=7200",
         ];
+        let roots = format!("kirin.source.roots={}", root.display());
         let config = Config::load(&Sources {
             home: home.clone(),
             conf: None,
-            set: settings.map(str::to_owned).to_vec(),
+            set: settings.map(str::to_owned).into_iter().chain([roots]).collect(),
             env: BTreeMap::new(),
             host_name: "localhost".to_owned(),
         })?;
         let (asked, stop) = mpsc::unbounded_channel();
-        let running = Box::pin(kirin_server::start(&config, asked)).await?;
+        let running = Box::pin(kirin_server::start(&config, asked, tokio::runtime::Handle::current())).await?;
         let address = running.address().to_owned();
         let login = kirin_home::credentials::read(&home.join("data"))?.context("the node left no credentials")?;
         let mut names = Names::default();

@@ -36,6 +36,8 @@ codes! {
     NoEndpoint = "KE-010000404", 404;
     /// The endpoint does not have the method.
     NoMethod = "KE-010000405", 405;
+    /// The body did not come in time.
+    TooSlow = "KE-010000408", 408;
     /// The thing changed between being read and being written.
     Changed = "KE-010000409", 409;
     /// A table or model of that name exists.
@@ -44,6 +46,8 @@ codes! {
     TableInUse = "KE-010000411", 409;
     /// The body is too large.
     TooLarge = "KE-010000413", 413;
+    /// Too many wrong passwords from an address.
+    TooManyLogins = "KE-010000429", 429;
     /// A query failed. Kylin's clients expect 500.
     QueryFailed = "KE-010000500", 500;
     /// The metastore does not answer, or the node is stopping.

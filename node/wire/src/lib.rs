@@ -40,6 +40,8 @@ pub use user::*;
 
 /// The one user that exists from the start, as in Kylin.
 pub const ADMIN: &str = "ADMIN";
+/// The header by which a command proves that the node's own user runs it on the node's own machine.
+pub const LOCAL_HEADER: &str = "kirin-local";
 
 /// The project of a request that names none.
 pub const DEFAULT_PROJECT: &str = "default";

@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
     for build in 0..builds {
         // Caches that hold everything, a file or two, and nothing.
         let (threads, cache_bytes) = [(2, 256 * MIB), (8, 96 * MIB), (1, 160 * MIB), (2, 8 * MIB)][build % 4];
-        let engine = Engine::new(EngineConfig { threads, cache_bytes, ..EngineConfig::default() })?;
+        let engine = Engine::new(EngineConfig { threads, cache_bytes, ..EngineConfig::anywhere() })?;
         let attempt = dir.join(format!("build-{build}"));
         let one = built(&engine, &model, &tables, attempt.clone()).await?;
         std::fs::remove_dir_all(attempt.join("flat"))?;
@@ -121,7 +121,7 @@ async fn places(dir: &Path) -> Result<Table> {
 
 async fn table(path: &Path, name: &str) -> Result<Table> {
     let source: Source = serde_json::from_value(json!({ "format": "parquet", "location": path }))?;
-    let columns = Engine::new(EngineConfig::default())?.describe(&source).await?.columns;
+    let columns = Engine::new(EngineConfig::anywhere())?.describe(&source).await?.columns;
     print(json!({ "table": name, "path": path }));
     Ok(Table { name: name.into(), source, columns })
 }
@@ -174,7 +174,7 @@ async fn queries(tables: &[Table], model: &Model, manifest: &Manifest) -> Result
     for (threads, memory_limit, cache_bytes) in
         [(1, 4096 * MIB, 256 * MIB), (2, 4096 * MIB, 256 * MIB), (8, 4096 * MIB, 8 * MIB), (2, 160 * MIB, 8 * MIB)]
     {
-        let engine = Engine::new(EngineConfig { threads, memory_limit, cache_bytes, ..EngineConfig::default() })?;
+        let engine = Engine::new(EngineConfig { threads, memory_limit, cache_bytes, ..EngineConfig::anywhere() })?;
         let snapshot = engine.open(catalog.clone())?;
         for sql in QUERIES {
             for use_index in [true, false] {

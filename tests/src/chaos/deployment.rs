@@ -252,6 +252,7 @@ impl Deployment {
                 ("kirin.link.port", "7071".to_owned()),
                 ("kirin.node.name", name.clone()),
                 ("kirin.command.enabled", "true".to_owned()),
+                ("kirin.source.roots", std::path::absolute(&plan.dir)?.display().to_string()),
                 // A killed worker costs an attempt at the step.
                 ("kylin.job.retry", "3".to_owned()),
                 ("kylin.job.retry-interval", "200".to_owned()),

@@ -45,7 +45,7 @@ async fn build(cluster: &Cluster, day: i64) -> anyhow::Result<()> {
 }
 
 /// Runs a command of the program in the home directory of a node, without a terminal.
-fn kirin(node: &NodeProcess, line: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+pub(crate) fn kirin(node: &NodeProcess, line: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
     let mut command = std::process::Command::new(program());
     command.env("KIRIN_HOME", node.home()).env_remove("KIRIN_URL").env_remove("KIRIN_PASSWORD");
     let out = command.args(line).stdin(std::process::Stdio::null()).output()?;

@@ -8,6 +8,7 @@ mod contract;
 mod damage;
 mod discovery;
 mod docs;
+mod guard;
 mod lb;
 mod metadata;
 mod properties;

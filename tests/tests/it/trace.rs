@@ -15,8 +15,8 @@ async fn asked<const N: usize>(acts: &str, plant: Option<Plant>, questions: [&st
     let verdict =
         kirin_sim::trace::write(&Script::parse(acts).unwrap(), plant, std::fs::File::create(&path).unwrap()).unwrap();
     assert_eq!(verdict.violation, None);
-    let engine = Engine::new(EngineConfig::default()).unwrap();
-    let source = Source { format: Format::Parquet, location: path.display().to_string(), csv: None };
+    let engine = Engine::new(EngineConfig::anywhere()).unwrap();
+    let source = Source { format: Format::Parquet, location: path.display().to_string(), csv: None, granted: None };
     let columns = engine.describe(&source).await.unwrap().columns;
     let table = Table { name: "run".to_owned(), source, columns };
     let snapshot = engine.open(Catalog { tables: vec![table], ..Catalog::default() }).unwrap();

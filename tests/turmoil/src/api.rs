@@ -145,7 +145,7 @@ async fn process(desk: Desk, host: u32) -> turmoil::Result {
         let started = async {
             let store = Store::open(&server::store_config(&config)).await?;
             store.put_setting_if_absent(api::ADMIN_HASH, HASH).await?;
-            server::start(&config, mpsc::unbounded_channel().0).await
+            server::start(&config, mpsc::unbounded_channel().0, tokio::runtime::Handle::current()).await
         };
         match started.await {
             Ok(running) => return Ok(running.shell.await?),

@@ -23,6 +23,8 @@ pub struct Verified {
     keep: Duration,
     capacity: usize,
     until: Mutex<BTreeMap<[u8; 32], Instant>>,
+    /// The stored hash that was seen last.
+    latest: Mutex<Option<String>>,
     turns: Mutex<BTreeMap<[u8; 32], Weak<Turn>>>,
 }
 
@@ -32,8 +34,8 @@ type Turn = tokio::sync::Mutex<()>;
 impl Verified {
     /// Remembers at most `capacity` credentials, each for `keep`.
     pub fn new(keep: Duration, capacity: usize) -> Self {
-        let (until, turns) = (Mutex::default(), Mutex::default());
-        Self { key: rand::rng().random(), keep, capacity: capacity.max(1), until, turns }
+        let (until, latest, turns) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { key: rand::rng().random(), keep, capacity: capacity.max(1), until, latest, turns }
     }
 
     /// Whether the password is right: from memory, else by argon2 (which blocks). `phc` is the user's stored hash, `None`
@@ -53,10 +55,29 @@ impl Verified {
         Ok(right)
     }
 
-    /// Whether these credentials were found right within the time they are kept; cheap, never blocks for long.
+    /// Whether these credentials were found right, and used since, within the time they are kept; cheap, never blocks for
+    /// long. Those in use stay remembered: while strangers keep the node from verifying, its clients are not disturbed.
     pub fn remembers(&self, user: &str, password: &Secret, phc: &str, now: Instant) -> bool {
         let digest = self.digest(user, password, phc);
-        self.until.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).is_some_and(|&until| now < until)
+        let mut all = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(until) = all.get_mut(&digest).filter(|until| now < **until) else { return false };
+        *until = (*until).max(now + self.keep);
+        true
+    }
+
+    /// Remembers for [`Self::knows`] which hash is stored.
+    pub fn note(&self, phc: &str) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.as_deref() != Some(phc) {
+            *latest = Some(phc.to_owned());
+        }
+    }
+
+    /// Whether these credentials were found right and are in use, as far as can be told without asking for the stored
+    /// hash.
+    pub fn knows(&self, user: &str, password: &Secret, now: Instant) -> bool {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        latest.is_some_and(|phc| self.remembers(user, password, &phc, now))
     }
 
     /// Who shares credentials takes turns in verifying them: a node that has just started is asked by everybody at once, and
@@ -115,8 +136,13 @@ mod tests {
         assert!(!verified.check("u", &wrong, Some(&phc), now).unwrap());
         assert!(!verified.remembers("u", &wrong, &phc, now), "failures are not remembered");
         assert!(verified.check("u", &right, Some(&phc), now).unwrap());
+        assert!(!verified.knows("u", &right, now), "nothing is known of the stored hash");
+        verified.note(&phc);
+        assert!(verified.knows("u", &right, now) && !verified.knows("u", &wrong, now));
         assert!(verified.remembers("u", &right, &phc, now + Duration::from_secs(59)));
-        assert!(!verified.remembers("u", &right, &phc, now + Duration::from_secs(60)), "the time is over");
+        let later = now + Duration::from_secs(118);
+        assert!(verified.remembers("u", &right, &phc, later), "credentials in use stay");
+        assert!(!verified.remembers("u", &right, &phc, later + Duration::from_secs(60)), "the time is over");
         assert!(!verified.remembers("v", &right, &phc, now), "another user");
         assert!(!verified.remembers("u", &right, "$another$hash", now), "the password was changed");
         assert!(!verified.check("u", &right, None, now).unwrap(), "the user is gone");

@@ -7,15 +7,19 @@ use super::super::exit::Failure;
 use super::super::render;
 use super::Session;
 use kirin_client::{Request, decode};
-use kirin_wire::{DeclaredColumn, Given, NewTable, TableView};
+use kirin_wire::{DeclaredColumn, Given, LOCAL_HEADER, NewTable, TableView};
 
-pub(super) async fn run(mut it: Session<'_, '_>, command: Table) -> Result<(), Failure> {
+pub(super) async fn run(mut it: Session<'_, '_>, command: Table, proof: Option<String>) -> Result<(), Failure> {
     match command {
         Table::Add { name, source, types } => {
             let source = Given::Location(whole(&source));
             let columns = types.into_iter().map(|(name, data_type)| DeclaredColumn { name, data_type }).collect();
             let body = NewTable { project: it.project.to_owned(), name: name.clone(), source, columns };
-            let data = it.client.raw(Request::post(&["tables"]).body(&body)?).await?;
+            let mut request = Request::post(&["tables"]).body(&body)?;
+            if let Some(proof) = proof {
+                request = request.header(LOCAL_HEADER, proof);
+            }
+            let data = it.client.raw(request).await?;
             it.screen.show(&data, |_| Ok(render::added(&name, &decode(&data)?)))
         }
         Table::List => it.list::<TableView>(&["tables"], |tables, _| render::tables(tables)).await,
@@ -33,9 +37,12 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Table) -> Result<(), F
 
 /// A path of this machine made whole, since the node does not work in our directory; anything else as it is.
 fn whole(source: &str) -> String {
-    let path = Path::new(source);
-    match path.canonicalize() {
-        Ok(whole) if !source.contains("://") => whole.display().to_string(),
-        _ => source.to_owned(),
+    if source.contains("://") {
+        return source.to_owned();
     }
+    // What does not exist may be a pattern.
+    let path = Path::new(source);
+    path.canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .map_or_else(|_| source.to_owned(), |whole| whole.display().to_string())
 }

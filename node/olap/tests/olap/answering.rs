@@ -316,7 +316,7 @@ async fn a_damaged_or_deleted_index_file_names_its_segment() {
         for layout in &segment.manifest.layouts {
             layout.files.iter().for_each(|f| damage(&f.path));
         }
-        let cold = Shop { engine: Engine::new(EngineConfig::default()).unwrap(), ..Shop::open() };
+        let cold = Shop { engine: Engine::new(EngineConfig::anywhere()).unwrap(), ..Shop::open() };
         for snapshot in [warm, cold.snapshot(vec![segment.clone()])] {
             let error = snapshot.query(&sql, index_only()).await.unwrap_err();
             assert!(matches!(&error, Error::SegmentData { segment: s, .. } if *s == segment.name()), "{error}");

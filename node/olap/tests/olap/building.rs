@@ -59,7 +59,7 @@ async fn a_step_runs_again_from_prior_results_alone() {
     let job = shop.job(SegmentRange::Full);
     let prior = shop.steps(&job, 4).await.unwrap();
     // Another engine, as on another node, another directory, results in another order.
-    let other = Shop { engine: Engine::new(EngineConfig::default()).unwrap(), ..Shop::open() };
+    let other = Shop { engine: Engine::new(EngineConfig::anywhere()).unwrap(), ..Shop::open() };
     let mut shuffled = prior.clone();
     shuffled.reverse();
     let again = other.step(&job, 4, &shuffled, &shop.attempt("heir")).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_missing_shortened_or_damaged_file_is_named() {
         damage(Path::new(&flat));
         damage(Path::new(&base));
         // A fresh engine has nothing in its cache.
-        let heir = Shop { engine: Engine::new(EngineConfig::default()).unwrap(), ..Shop::open() };
+        let heir = Shop { engine: Engine::new(EngineConfig::anywhere()).unwrap(), ..Shop::open() };
         let error = heir.step(&job, 2, &prior[..2], &shop.attempt("x")).await.unwrap_err();
         assert!(matches!(&error, Error::BuildFile { path, .. } if *path == flat), "{error}");
         let publish = heir.step(&job, 6, &prior, &shop.attempt("x")).await.unwrap_err();
@@ -241,7 +241,7 @@ async fn definitions_are_checked_against_the_files() {
 async fn a_parquet_column_that_is_not_there_is_an_error_not_nulls() {
     let dir = tempfile::tempdir().unwrap();
     demo::write_files(dir.path()).unwrap();
-    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let engine = Engine::new(EngineConfig::anywhere()).unwrap();
     let mut airlines = demo::tables(dir.path()).remove(1);
     engine.check(&airlines).await.unwrap();
     airlines.columns[1].name = "NAME".into();
@@ -289,7 +289,7 @@ async fn a_planted_fault_breaks_a_conservation_law_and_nothing_is_published() {
         (Plant::LostBatch, "total of count(*): expected 7, found"),
         (Plant::SwappedGroup, "fingerprint of the groups by"),
     ] {
-        let engine = Engine::new(EngineConfig { threads: 2, plant, ..EngineConfig::default() }).unwrap();
+        let engine = Engine::new(EngineConfig { threads: 2, plant, ..EngineConfig::anywhere() }).unwrap();
         let shop = Shop { engine, ..Shop::open() };
         let error = shop.build(SegmentRange::Full).await.unwrap_err();
         assert!(matches!(&error, Error::NotConserved { what, .. } if what == "index 63"), "{plant:?}: {error}");
@@ -314,7 +314,7 @@ async fn results_of_a_version_without_totals_are_checked_before_they_are_publish
     let totals = published.manifest().unwrap().totals.clone().unwrap();
     assert_eq!(totals.partials["count(*)"], Total::Exact("7".into()));
     // The index of an older version that lost a batch.
-    let engine = Engine::new(EngineConfig { plant: Plant::LostBatch, ..EngineConfig::default() }).unwrap();
+    let engine = Engine::new(EngineConfig { plant: Plant::LostBatch, ..EngineConfig::anywhere() }).unwrap();
     let bad = Shop { engine, ..Shop::open() };
     let index = bad.step(&job, 2, &old[..2], &shop.attempt("bad")).await.unwrap();
     let mut mixed = old.clone();

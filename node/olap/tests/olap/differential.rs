@@ -28,7 +28,7 @@ fn indexes_answer_like_raw_tables() {
     seed[..4].copy_from_slice(&number("KIRIN_PROPERTY_SEED", 7).to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::default() }).unwrap();
+    let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::anywhere() }).unwrap();
     let seen: RefCell<BTreeMap<&'static str, usize>> = RefCell::default();
     // Shrinking drops queries; the tables and the model stay.
     let numbers = |n: usize| proptest::collection::vec(proptest::num::u32::ANY, n).no_shrink();
@@ -203,6 +203,7 @@ impl Case {
                     format: Format::Csv,
                     location: dir.path().join(format!("{name}.csv")).display().to_string(),
                     csv: None,
+                    granted: None,
                 },
                 columns: columns
                     .iter()

@@ -168,7 +168,7 @@ async fn grouping_sets_over_equated_keys_are_answered_as_from_the_raw_tables() {
     let mut tables = vec![];
     for name in ["ev", "dev"] {
         let location = format!("{}/{name}", files.source(Format::Parquet).location);
-        let table = files.add(Source { format: Format::Parquet, location, csv: None }).await.unwrap();
+        let table = files.add(Source { format: Format::Parquet, location, csv: None, granted: None }).await.unwrap();
         tables.push(Table { name: name.into(), ..table });
     }
     let model = serde_json::json!({
@@ -285,7 +285,7 @@ async fn the_child_asks_deep_queries() {
     if std::env::var_os("KIRIN_DEEP_CHILD").is_none() {
         return;
     }
-    let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::default() }).unwrap();
+    let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::anywhere() }).unwrap();
     let snapshot = engine.open(Catalog::default()).unwrap();
     for sql in deep_texts() {
         match snapshot.query(&sql, raw()).await {
@@ -342,5 +342,74 @@ fn a_model_with_fields_that_mean_nothing_is_refused() {
         let mut several = good.clone();
         several["partition"] = wrong;
         assert!(serde_json::from_value::<Model>(several).is_err());
+    }
+}
+
+/// An engine with little memory, and a table of 2,000 rows in it.
+async fn small_engine() -> (Files, Arc<Snapshot>) {
+    let rows: String = (0..2_000).map(|i| format!("{i},name {i}\n")).collect();
+    let files = Files::new().text("a.csv", format!("k,name\n{rows}"));
+    let engine = Engine::new(EngineConfig { threads: 2, memory_limit: 64 << 20, ..EngineConfig::anywhere() }).unwrap();
+    let files = Files { engine, ..files };
+    let table = files.add(files.source(Format::Csv)).await.unwrap();
+    let snapshot = files.snapshot(table);
+    (files, snapshot)
+}
+
+#[tokio::test]
+async fn results_above_the_limit_of_memory_are_refused_before_they_are_made() {
+    let (_files, snapshot) = small_engine().await;
+    for sql in [
+        "SELECT repeat('x', 1000000000)",
+        "SELECT length(repeat('x', 1000000000))",
+        "SELECT length(repeat(name, 1000000)) FROM t",
+        "SELECT count(*) FROM t WHERE repeat(name, k * 1000) = 'x'",
+        "SELECT max(lpad(name, 1000000, 'ab')) FROM t",
+        "SELECT max(rpad(name, 1000000)) FROM t",
+        "SELECT max(replace(name, 'a', repeat('b', 1000000))) FROM t",
+        "SELECT max(concat(name, repeat('b', 1000000))) FROM t",
+        "SELECT max(concat_ws(repeat('b', 1000000), name, name)) FROM t",
+        "SELECT max(name || repeat('b', 1000000)) FROM t",
+        // A constant that would be copied to each row.
+        "SELECT repeat('x', 1000000), k FROM t",
+        "SELECT max(CASE WHEN k > 5 THEN repeat('x', 1000000) ELSE name END) FROM t",
+        // The same, hidden in a subquery.
+        "SELECT k FROM t WHERE name IN (SELECT repeat(name, 1000000) FROM t)",
+        // Each doubles the one before.
+        "SELECT max(length(e || e)) FROM (SELECT d || d AS e FROM (SELECT c || c AS d FROM (SELECT b || b AS c FROM \
+         (SELECT repeat(name, 100) || repeat(name, 100) AS b FROM t))))",
+        // No single call is too large, but what the answer collects is.
+        "SELECT repeat(a.name, 100) FROM t a, t b",
+    ] {
+        let error = snapshot.query(sql, raw()).await.expect_err(sql).to_string();
+        let is_told = error.contains("kirin.query.memory-limit") || error.contains("Resources exhausted");
+        assert!(is_told, "{sql}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn texts_below_the_limit_are_made_as_before() {
+    let (_files, snapshot) = small_engine().await;
+    for (sql, expected) in [
+        ("SELECT length(repeat('x', 1000000))", "1000000"),
+        ("SELECT repeat(name, 2) FROM t WHERE k = 7", "name 7name 7"),
+        ("SELECT lpad(name, 8, '*') FROM t WHERE k = 7", "**name 7"),
+        ("SELECT rpad(name, 8, '*') FROM t WHERE k = 7", "name 7**"),
+        ("SELECT replace(name, 'name', 'row') FROM t WHERE k = 7", "row 7"),
+        ("SELECT concat(name, '-', k) FROM t WHERE k = 7", "name 7-7"),
+        ("SELECT concat_ws('-', name, 'x', k) FROM t WHERE k = 7", "name 7-x-7"),
+        ("SELECT name || '-' || name FROM t WHERE k = 7", "name 7-name 7"),
+        ("SELECT 'a' || 'b'", "ab"),
+        ("SELECT coalesce(name || NULL, 'nothing') FROM t WHERE k = 7", "nothing"),
+        ("SELECT coalesce(repeat(CAST(NULL AS VARCHAR), 3), 'nothing')", "nothing"),
+        ("SELECT repeat('x', -1) || 'y'", "y"),
+        // A large constant that is compared only.
+        ("SELECT count(*) FROM t WHERE name <> repeat('x', 1000000)", "2000"),
+        // Few places where a long text is put.
+        ("SELECT max(length(replace(name, '1999', repeat('b', 1000)))) FROM t", "1005"),
+        ("SELECT count(*) FROM (SELECT name || '!' AS n, count(*) FROM t GROUP BY name || '!')", "2000"),
+    ] {
+        let answer = snapshot.query(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(shown(&answer), [expected], "{sql}");
     }
 }

@@ -63,7 +63,7 @@ impl Shop {
             "indexes": [["city", "kind"], ["item"], ["day", "city"]]
         }))
         .unwrap();
-        let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::default() }).unwrap();
+        let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::anywhere() }).unwrap();
         Shop { dir, engine, tables, model }
     }
 
@@ -120,7 +120,7 @@ pub(crate) fn table(dir: &Path, name: &str, content: &str, columns: &[&str]) -> 
     };
     Table {
         name: name.into(),
-        source: Source { format: Format::Csv, location: path.display().to_string(), csv: None },
+        source: Source { format: Format::Csv, location: path.display().to_string(), csv: None, granted: None },
         columns: columns.iter().map(column).collect(),
     }
 }

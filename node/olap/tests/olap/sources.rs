@@ -18,7 +18,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new() -> Files {
-        let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::default() }).unwrap();
+        let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::anywhere() }).unwrap();
         Files { dir: tempfile::tempdir().unwrap(), engine }
     }
 
@@ -39,7 +39,7 @@ impl Files {
     }
 
     pub(crate) fn source(&self, format: Format) -> Source {
-        Source { format, location: self.dir.path().join("t").display().to_string(), csv: None }
+        Source { format, location: self.dir.path().join("t").display().to_string(), csv: None, granted: None }
     }
 
     /// The table `t` as `table add` makes it.
