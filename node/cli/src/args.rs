@@ -241,6 +241,24 @@ pub enum Bench {
         #[arg(long, value_name = "HOST:PORT,…")]
         zookeeper: Option<String>,
     },
+    /// Queries and beats of one node, without a flood of wrong passwords and beside one
+    Strangers {
+        /// Connections that log in with wrong passwords
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        connections: u32,
+        /// Wrong logins per second, over all connections
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+        per_second: u32,
+        /// Connections that never finish their request
+        #[arg(long, default_value_t = 200)]
+        unfinished: u32,
+        /// The duration of each of the two phases
+        #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = when::span)]
+        span: std::time::Duration,
+        /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
+        #[arg(long, value_name = "URL")]
+        metastore: Option<Secret>,
+    },
     /// Trivial jobs a second, each committed durably
     Throughput {
         /// How many jobs

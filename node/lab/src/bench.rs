@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::launch::{Cluster, Plan};
+use crate::strangers::Flood;
 use kirin_cli::args::{Bench, Format};
 use kirin_config::Secret;
 use kirin_shell::clock;
 
 mod cluster;
 mod load;
+mod strangers;
 mod throughput;
 
 const PROJECT: &str = "default";
@@ -45,6 +47,10 @@ async fn measure(bench: Bench, format: Format) -> anyhow::Result<()> {
         Bench::Takeover { runs, metastore } => takeover(runs, metastore, format).await,
         Bench::Latency { runs, metastore } => latency(runs, metastore, format).await,
         Bench::Load { finished, waiting, metastore } => load::run(finished, waiting, metastore, format).await,
+        Bench::Strangers { connections, per_second, unfinished, span, metastore } => {
+            let flood = Flood { connections, per_second, unfinished };
+            strangers::run(flood, span, metastore, format).await
+        }
         Bench::Throughput { jobs, metastore, unbatched } => throughput::run(jobs, metastore, unbatched, format).await,
     }
 }

@@ -5,7 +5,9 @@
 //! | [`launch`] | starts and stops such a cluster |
 //! | [`demo`] | `kirin demo` |
 //! | [`mod@bench`] | `kirin bench` |
+//! | [`strangers`] | floods a node with wrong passwords |
 
 pub mod bench;
 pub mod demo;
 pub mod launch;
+pub mod strangers;

@@ -31,3 +31,23 @@ fn the_benchmark_of_a_cluster_tells_what_its_nodes_see_ask_and_take() -> anyhow:
     ensure!(number("/memory/pss_mib/p50")? > 1.0, "{figures}");
     Ok(())
 }
+
+#[test]
+fn the_benchmark_of_strangers_reports_both_phases_and_the_answers_to_wrong_logins() -> anyhow::Result<()> {
+    let out = Command::new(program())
+        .args(["bench", "strangers", "--connections", "5", "--per-second", "100", "--unfinished", "10"])
+        .args(["--span", "2s", "--output", "json"])
+        .output()?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let figures: Value = serde_json::from_slice(&out.stdout)?;
+    let number =
+        |path: &str| figures.pointer(path).and_then(Value::as_f64).with_context(|| format!("{path}: {figures}"));
+    for phase in ["calm", "flooded"] {
+        let at = |what| number(&format!("/{phase}/{what}"));
+        ensure!(at("queries")? > 0.0 && at("least_trust_left_ms")? > 0.0, "{figures}");
+        ensure!(at("p50_ms")? <= at("p99_ms")? && at("p99_ms")? <= at("max_ms")?, "{figures}");
+    }
+    ensure!(number("/logins/verified")? > 0.0 && number("/logins/early")? > 0.0, "{figures}");
+    ensure!(number("/logins/other")? == 0.0, "{figures}");
+    Ok(())
+}
