@@ -31,7 +31,13 @@ pub fn run() -> ExitCode {
                 Ok(config) => Box::pin(kirin_server::run(config, handle)).await,
                 Err(errors) => return cli::report(&Failure::new(Exit::Usage, errors.to_string(), String::new())),
             },
-            Command::Replay(args) => cli::replay::run(&args, cli.global.output, kirin_server::settings),
+            Command::Replay(args) => {
+                let format = cli.global.output;
+                match Box::pin(cli::replay::numbered(args, cli.global)).await {
+                    Ok(args) => cli::replay::run(&args, format, kirin_server::settings),
+                    Err(failure) => return cli::report(&failure),
+                }
+            }
             Command::Worker(_) => Box::pin(kirin_executor::entry::run()).await,
             Command::Demo(args) => Box::pin(kirin_lab::demo::run(args)).await,
             Command::Bench(bench) => Box::pin(kirin_lab::bench::run(bench, cli.global.output)).await,

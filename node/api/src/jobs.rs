@@ -154,7 +154,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
         id: job.uuid.to_string(),
         uuid: job.uuid.to_string(),
         job_name: job_type,
-        job_status: Status::of(job.row.state, job.row.holder.is_some()).as_str().to_owned(),
+        job_status: status(&job).as_str().to_owned(),
         scheduler_state: job.row.state.name().to_owned(),
         kind: job.kind,
         project: job.project,
@@ -180,6 +180,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
         job_scheduler_mode: "CHAIN".to_owned(),
         priority: job.row.priority.0,
         epoch: job.row.epoch.0,
+        number: job.row.id.0,
         node: node.unwrap_or_default(),
         placed,
         broken: job.broken.is_some(),
@@ -194,14 +195,15 @@ fn span(ms: i64) -> u64 {
 }
 
 fn step_views(job: &Job, steps: Vec<Step>) -> Vec<StepView> {
-    steps.into_iter().map(|step| step_view(&job.info, step)).collect()
+    steps.into_iter().map(|step| step_view(job, step)).collect()
 }
 
-fn step_view(job: &JobInfo, step: Step) -> StepView {
+fn step_view(job: &Job, step: Step) -> StepView {
     let Step { number, name, status, done, failure } = step;
     let open = StepView {
-        id: format!("{}_{number:02}", job.uuid),
+        id: format!("{}_{number:02}", job.info.uuid),
         name,
+        node: job.node.clone().filter(|_| failure.is_some()).unwrap_or_default(),
         sequence_id: number as u64,
         step_status: status.as_str().to_owned(),
         failed_msg: failure,
@@ -231,10 +233,15 @@ pub(super) async fn why(State(context): Shared, Who(who): Who, Path(id): Path<St
         detail,
         next: next.to_owned(),
         rule: serde_json::to_value(why.rule).map_err(ApiError::internal)?,
-        state: why.job.row.state.name().to_owned(),
+        state: status(&why.job).as_str().to_owned(),
         ahead: why.ahead,
         node: why.home.unwrap_or_default(),
     }))
+}
+
+/// The status of a job, as lists show it.
+fn status(job: &JobInfo) -> Status {
+    Status::of(job.row.state, job.row.holder.is_some())
 }
 
 /// The rule as one word and as a sentence, and what lets the job start.
@@ -242,7 +249,7 @@ fn rule(why: &Why) -> (&'static str, String, &'static str) {
     let node = &why.rule_node;
     match why.rule {
         None => ("next", "it is about to start".to_owned(), ""),
-        Some(Blocked::State { state }) => ("state", format!("the job is in state {}", state.name()), ""),
+        Some(Blocked::State { .. }) => ("state", format!("it is {}", status(&why.job).as_str()), ""),
         Some(Blocked::Stopping { .. }) => (
             "stopping",
             format!("its last attempt on {node} was told to stop and has not stopped yet"),
@@ -290,7 +297,12 @@ fn state_reason(why: &Why) -> (&'static str, String, &'static str) {
         (JobState::Error, _) => {
             format!("it failed: {}", why.job.failure.as_deref().unwrap_or("for an unknown reason"))
         }
-        (state, _) => format!("the job is in state {}", state.name()),
+        (JobState::Paused, Some(holder)) => format!("it was paused; {holder} has not stopped it yet"),
+        (JobState::Paused, None) => "it was paused".to_owned(),
+        (JobState::Succeed, _) => "it has finished".to_owned(),
+        (JobState::Discarded, _) => "it was discarded".to_owned(),
+        (JobState::Suicidal, _) => "what it was for does not exist any more".to_owned(),
+        (JobState::Running | JobState::Ready | JobState::Pending, _) => "it is about to be taken".to_owned(),
     };
     let next = match state {
         JobState::Error | JobState::Paused => "`kirin job resume` or `kirin job restart`",

@@ -279,8 +279,9 @@ pub struct ReplayArgs {
     /// Recordings, or directories of them [default: those of the node in this directory]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Only what concerns this job or node, by the numbers that the replay shows
-    #[arg(long, value_name = "job=N|node=N")]
+    /// Only what concerns this job or node: by the number that the replay shows, or by the job's id, for which a node is
+    /// asked
+    #[arg(long, value_name = "job=ID|job=N|node=N")]
     pub why: Option<About>,
     /// Up to so long after the beginning of each recording
     #[arg(long, value_name = "SPAN", value_parser = when::span)]
@@ -304,6 +305,8 @@ pub struct ReplayArgs {
 pub enum About {
     /// A job, by its number in the core.
     Job(u64),
+    /// A job, by its id; a node knows its number.
+    JobId(String),
     /// A node, by its number.
     Node(u32),
 }
@@ -312,14 +315,19 @@ impl std::str::FromStr for About {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "write job=NUMBER or node=NUMBER, with the numbers that the replay shows".to_owned();
+        let wrong = || "write job=ID, job=NUMBER or node=NUMBER, with the numbers that the replay shows".to_owned();
         let (what, number) = text.split_once('=').ok_or_else(wrong)?;
         match what {
+            "job" if is_uuid(number) => Ok(Self::JobId(number.to_owned())),
             "job" => number.parse().map(Self::Job).map_err(|_| wrong()),
             "node" => number.parse().map(Self::Node).map_err(|_| wrong()),
             _ => Err(wrong()),
         }
     }
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
 }
 
 /// `kirin worker`: started by a node, which knows what to pass.
@@ -771,6 +779,7 @@ mod tests {
             "bench latency --runs 5",
             "bench cluster --nodes 100 --runs 5 --idle 30s --metastore postgres://u@h/d --zookeeper h:2181",
             "bench throughput --jobs 5",
+            "replay --why job=539a3053-986f-5868-b80e-788d1b8c253f --set heart-beat-timeout=3",
             "completions bash",
             "worker --anything goes 1",
         ] {

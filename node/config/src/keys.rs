@@ -160,6 +160,8 @@ pub const KEYS: &[Key] = &[
     Key::new("kirin.recorder.dir", Kind::Text("a directory"), "where recordings are kept")
         .or_derived("`recorder` in the data directory"),
     Key::new("kirin.recorder.limit", Kind::Memory, "how much of them is kept").or("256m"),
+    Key::new("kylin.server.https.enable", Kind::Flag, "TLS is not supported: `true` is refused; use a proxy")
+        .or("false"),
     // The metastore and what is built.
     Key::new("kylin.metadata.url", Kind::Text(metastore::ALLOWED), "the metastore that all nodes of a cluster share")
         .or_derived("SQLite, `metastore.db` in the data directory")
@@ -187,10 +189,14 @@ pub const KEYS: &[Key] = &[
     )
     .or("30"),
     // Jobs.
-    Key::new("kylin.job.max-concurrent-jobs", SLOTS, "running jobs per project; 0 starts none")
-        .or("20")
-        .also(&["kylin.job.concurrent.max.limit"])
-        .live(),
+    Key::new(
+        "kylin.job.max-concurrent-jobs",
+        SLOTS,
+        "running jobs per project, for projects created from then on (one project: `project_config`); 0 starts none",
+    )
+    .or("20")
+    .also(&["kylin.job.concurrent.max.limit"])
+    .live(),
     Key::new("kylin.job.node-max-concurrent-jobs", SLOTS, "running jobs per node; 0 starts none").or("30").live(),
     Key::new(
         "kirin.job.queue",
@@ -330,7 +336,7 @@ pub const KYLIN_ONLY: &[(&str, &str)] = &[
     ("kylin.server.renew-epoch-pool-size", "one beat renews all that a node holds"),
     ("kylin.server.renew-batch-size", "one beat renews all that a node holds"),
     ("kylin.server.discovery-client-timeout-threshold", "no request waits for ZooKeeper"),
-    ("kylin.server.https.*", "TLS is not served yet: put a proxy in front"),
+    ("kylin.server.https.*", "the API is served without TLS: put a proxy in front"),
     ("kylin.server.*", ""),
     ("kylin.job.metadata.url", "jobs live in the metastore of kylin.metadata.url"),
     ("kylin.job.master-*", "there is no master: every node claims for itself"),

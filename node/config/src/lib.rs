@@ -319,8 +319,11 @@ impl Config {
         let data_dir = r.text("kirin.data-dir").or_else(|| sources.env.get("KIRIN_DATA_DIR").cloned());
         let data_dir = home.join(data_dir.unwrap_or_else(|| "data".to_owned()));
         let metastore = metastore(r, &home, &data_dir);
-        let mut notices = layers.notices();
-        let working_dir = working_dir(r, &home, &data_dir, &mut notices);
+        let notices = layers.notices();
+        let working_dir = working_dir(r, &home, &data_dir);
+        if r.flag(HTTPS) {
+            r.refuse(HTTPS, "the API is served without TLS; put a proxy in front of the node and leave the key out");
+        }
         let recorder_dir = r.text("kirin.recorder.dir").map_or_else(|| data_dir.join("recorder"), |dir| home.join(dir));
         let recorder_dir = r.flag("kirin.recorder.enabled").then_some(recorder_dir);
         let port = r.count("server.port");
@@ -499,29 +502,24 @@ fn metastore(r: &mut Reader<'_>, home: &Path, data_dir: &Path) -> Option<Metasto
     read.map_err(|refused| r.refuse(KEY, refused.to_string())).ok()
 }
 
-/// A remote file system of Kylin's is not an error, since a file made for Kylin is to be accepted, but is said aloud.
-fn working_dir(r: &mut Reader<'_>, home: &Path, data_dir: &Path, notices: &mut Notices) -> PathBuf {
+/// Clients would send passwords in the clear to a node that they take for encrypted.
+const HTTPS: &str = "kylin.server.https.enable";
+
+/// A remote file system is an error: nodes that each took a local directory instead would not find one another's indexes.
+fn working_dir(r: &mut Reader<'_>, home: &Path, data_dir: &Path) -> PathBuf {
     const KEY: &str = "kylin.env.hdfs-working-dir";
-    let entry = r.entry(KEY);
     let default = data_dir.join("working");
-    match (r.text(KEY), entry) {
-        (None, _) => default,
-        (Some(text), entry) => match (text.split_once("://"), entry) {
-            (None, _) => home.join(text),
-            (Some(("file", path)), _) => home.join(path),
-            (Some((scheme, _)), Some(entry)) => {
-                notices.ignored.push(Notice {
-                    key: entry.key.clone(),
-                    origin: entry.origin.clone(),
-                    about: format!(
-                        "{scheme}:// is not served: built indexes go to {}; name a directory that all nodes see",
-                        default.display()
-                    ),
-                });
-                default
-            }
-            (Some(_), None) => default,
-        },
+    let Some(text) = r.text(KEY) else { return default };
+    match text.split_once("://") {
+        None => home.join(&text),
+        Some(("file", path)) => home.join(path),
+        Some((scheme, _)) => {
+            r.refuse(
+                KEY,
+                format!("{scheme}:// is not supported; name a directory that all nodes share, as in /shared/kirin"),
+            );
+            default
+        }
     }
 }
 

@@ -60,6 +60,7 @@ fn shown(config: &Config, key: &str) -> String {
 #[test]
 fn a_file_made_for_kylin_is_accepted_unchanged() {
     let home = Home::new(include_str!("fixtures/kylin.properties"))
+        .set("kylin.env.hdfs-working-dir=/shared/kirin")
         .env("KYLIN_DB_PASSWORD", "p,w=\"d")
         .env("KYLIN_HOME", "/opt/kylin");
     let config = home.load();
@@ -75,7 +76,7 @@ fn a_file_made_for_kylin_is_accepted_unchanged() {
     assert_eq!(config.jobs.retry_after, Duration::from_secs(30));
     assert_eq!(config.ssh.password.as_ref().unwrap().reveal(), "s3cr3t=");
     assert!(config.query.push_down);
-    assert_eq!(config.working_dir, config.data_dir.join("working"), "hdfs is not served");
+    assert_eq!(config.working_dir, std::path::Path::new("/shared/kirin"));
     let gluten = "spark.gluten.sql.columnar.backend.ch.runtime_config.storage_configuration.disks.hdfs.endpoint";
     assert_eq!(config.spark.engine[gluten], "hdfs://nameservice1/");
     assert_eq!(config.spark.storage["spark.gluten.sql.columnar.libpath"], "/opt/kylin/server/libch.so");
@@ -85,13 +86,21 @@ fn a_file_made_for_kylin_is_accepted_unchanged() {
     let ignored = config.notices.to_string();
     for expected in [
         "spring.session.store-type (sessions are not served yet",
-        "hdfs:// is not served",
         "kylin.query.force-limit",
         "kylin.job.ssh-password (nothing is done over ssh)",
         "kylin.storage.columnar.spark-conf.spark.gluten.sql.columnar.libpath (nothing runs on Spark)",
     ] {
         assert!(ignored.contains(expected), "{expected} in\n{ignored}");
     }
+}
+
+#[test]
+fn what_would_be_worse_than_an_error_is_refused() {
+    let problem = Home::new("kylin.env.hdfs-working-dir=hdfs://nameservice1/kylin\n").problem();
+    assert!(problem.contains("hdfs:// is not supported; name a directory that all nodes share"), "{problem}");
+    let problem = Home::new("kylin.server.https.enable=true\n").problem();
+    assert!(problem.contains("the API is served without TLS; put a proxy in front"), "{problem}");
+    Home::new("kylin.server.https.enable=false\nkylin.env.hdfs-working-dir=file:///shared\n").load();
 }
 
 #[test]

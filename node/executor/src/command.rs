@@ -19,6 +19,9 @@ use crate::protocol::Work;
 use crate::work::{Published, Reporter, Stop, spec};
 use kirin_shell::clock::wall_ms;
 
+/// How long the last of a program's output may take after it has ended.
+const OUTPUT_WITHIN: Duration = Duration::from_secs(1);
+
 /// Programs of the user.
 pub static KIND: Kind = Kind {
     name: "command",
@@ -134,7 +137,7 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
     let mut child = command.spawn().map_err(|e| Stop::Failed(format!("'{title}' could not be started: {e}")))?;
     runs_in(child.id());
     // The worker's standard output is the talk with its node: what the program prints goes to the log.
-    if let Some(mut out) = child.stdout.take() {
+    let copied = child.stdout.take().map(|mut out| {
         tokio::spawn(async move {
             let mut block = [0; 8192];
             while let Ok(n @ 1..) = out.read(&mut block).await {
@@ -142,8 +145,8 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
                     break;
                 }
             }
-        });
-    }
+        })
+    });
     let limit = step.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
     let status = match tokio::time::timeout(limit, child.wait()).await {
         Ok(status) => status.map_err(|e| Stop::Failed(format!("'{title}' is lost: {e}")))?,
@@ -154,6 +157,10 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
         }
     };
     kill_children();
+    // Its whole output belongs to this step. A process that it left behind may hold the pipe.
+    if let Some(copied) = copied {
+        let _ = tokio::time::timeout(OUTPUT_WITHIN, copied).await;
+    }
     match status.code() {
         Some(0) => Ok(0),
         _ => Err(Stop::Failed(format!("'{title}' ended with {status}; see the step's log"))),

@@ -8,6 +8,10 @@ use serde_json::Value;
 use crate::children::ORPHANED;
 use crate::protocol::{FromWorker, Work};
 
+/// What a worker writes to standard error at the end of each step. A record separator does not stand at the end of what
+/// programs print.
+pub(crate) const STEP_ENDS: &[u8] = b"\x1estep ends\n";
+
 /// Why a worker stops before its work is done.
 pub enum Stop {
     /// A step failed.
@@ -35,6 +39,8 @@ pub struct Reporter {
 impl Reporter {
     /// Reports a step's result and waits until it is committed.
     pub async fn step(&mut self, step: u32, name: &str, result: Value, started_ms: i64) {
+        // What was written before belongs to this step, what comes after it to the next.
+        let _ = std::io::stderr().write_all(STEP_ENDS);
         say(&FromWorker::Step { step, name: name.to_owned(), result, started_ms, ended_ms: wall_ms() });
         // A closed channel means that the process is about to end.
         let _ = self.proceed.recv().await;

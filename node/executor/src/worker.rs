@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use super::{Attempt, Covers, Ended, Executor, Go, OwnEndpoint, Trust};
 use crate::kind::Kind;
 use crate::protocol::{FromWorker, ToWorker, Work};
+use crate::work::STEP_ENDS;
 
 /// A node that can't start a worker keeps the job for so long before it hands it back, and may take it again.
 const START_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
@@ -135,7 +136,6 @@ struct Process {
     child: Child,
     to: mpsc::UnboundedSender<ToWorker>,
     from: Lines<BufReader<ChildStdout>>,
-    step: tokio::sync::watch::Sender<u32>,
     /// Copies the log.
     log: Option<JoinHandle<()>>,
 }
@@ -175,17 +175,17 @@ impl Process {
         tell(&mut to, &work).await?;
         let (sender, inbox) = mpsc::unbounded_channel();
         tokio::spawn(talk(to, inbox, trust));
-        Ok(Self { child, to: sender, from, step: tokio::sync::watch::Sender::new(0), log: None })
+        Ok(Self { child, to: sender, from, log: None })
     }
 
-    /// Copies the worker's standard error to the log of the step that runs.
+    /// Copies the worker's standard error to the logs of the steps, which it separates itself.
     fn drain_log(&mut self, attempt: &Attempt, first: u32) {
         let Some(errors) = self.child.stderr.take() else { return };
-        let (log, step) = (attempt.log.clone(), self.step.subscribe());
-        self.step.send_replace(first);
+        let log = attempt.log.clone();
         self.log = Some(tokio::spawn(async move {
             let mut reader = BufReader::new(errors);
             let mut line = Vec::new();
+            let mut step = first;
             // Bytes, not lines of text: a program may print anything, and never a newline.
             while let Ok(n) =
                 tokio::io::AsyncReadExt::take(&mut reader, super::log::LOG_BYTES / 2).read_until(b'\n', &mut line).await
@@ -193,7 +193,14 @@ impl Process {
                 if n == 0 {
                     break;
                 }
-                log.line(*step.borrow(), String::from_utf8_lossy(&line).trim_end());
+                let (text, ends) = match line.strip_suffix(STEP_ENDS) {
+                    Some(text) => (text, true),
+                    None => (line.as_slice(), false),
+                };
+                if !text.is_empty() {
+                    log.line(step, String::from_utf8_lossy(text).trim_end());
+                }
+                step += u32::from(ends);
                 line.clear();
             }
         }));
@@ -220,7 +227,6 @@ impl Process {
                         return Ended::Stopped;
                     }
                     expected += 1;
-                    self.step.send_replace(expected);
                     // One that doesn't listen any more has ended, which its output tells.
                     let _ = self.to.send(ToWorker::Proceed);
                 }

@@ -105,6 +105,8 @@ pub struct JobInfo {
     pub started_ms: Option<i64>,
     /// When it was over.
     pub ended_ms: Option<i64>,
+    /// The node of its last attempt, if that is over.
+    pub last_node: Option<NodeId>,
 }
 
 /// Which jobs, in which order.
@@ -458,6 +460,7 @@ impl Store {
             changed_ms: job.changed_ms,
             started_ms: job.started_ms,
             ended_ms: job.ended_ms,
+            last_node: job.last_node,
         })
     }
 

@@ -282,6 +282,8 @@ struct OpenFile {
     /// Whether the next record is the header. (The decoder's own skipping fails on one that lies in two pieces.)
     header: bool,
     pending: Bytes,
+    /// Whether a newline was put after the last piece.
+    ended: bool,
     /// For each output column: a column of the decoder's batches, or a constant.
     columns: Vec<Result<usize, ScalarValue>>,
     /// Records that were read, without the header.
@@ -352,7 +354,7 @@ impl OpenFile {
             .build_decoder();
         let chunks = Chunks::open(&opened, file.dialect.gzip).await?;
         let header = file.dialect.header;
-        Ok(OpenFile { file, chunks, decoder, header, pending: Bytes::new(), columns, records: 0 })
+        Ok(OpenFile { file, chunks, decoder, header, pending: Bytes::new(), ended: false, columns, records: 0 })
     }
 
     /// The next records as text.
@@ -362,13 +364,25 @@ impl OpenFile {
             return Ok(None);
         }
         loop {
-            if self.pending.is_empty()
-                && let Some(chunk) = self.chunks.next(bytes).await?
-            {
-                self.pending = chunk;
-                continue;
+            if self.pending.is_empty() {
+                if let Some(chunk) = self.chunks.next(bytes).await? {
+                    self.pending = chunk;
+                    continue;
+                }
+                if !std::mem::replace(&mut self.ended, true) {
+                    // Ends the last record, unless a quote is open.
+                    self.pending = Bytes::from_static(b"\n");
+                    continue;
+                }
             }
+            let is_end = self.pending.is_empty();
+            let room = self.decoder.capacity();
             let read = self.decoder.decode(&self.pending).map_err(|e| plain(&e))?;
+            if is_end && self.decoder.capacity() < room {
+                let before = usize::from(self.file.dialect.header && !self.header) + self.records;
+                let record = before + BATCH_ROWS - self.decoder.capacity();
+                return Err(format!("record {record} has a quote that is not closed before the end of the file"));
+            }
             self.pending.advance(read);
             if read == 0 || self.decoder.capacity() == 0 {
                 let batch = self.decoder.flush().map_err(|e| plain(&e))?;

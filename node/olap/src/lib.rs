@@ -9,8 +9,10 @@
 
 mod access;
 mod answer;
+mod arithmetic;
 mod build;
 mod conservation;
+mod correlated;
 mod csv;
 pub mod demo;
 mod engine;
@@ -22,6 +24,7 @@ mod index_scan;
 mod infer;
 mod listing;
 mod model;
+mod nulls;
 mod partition;
 mod plan;
 mod plan_cache;

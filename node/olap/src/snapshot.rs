@@ -5,9 +5,12 @@
 //! identifiers are folded like unquoted ones before planning, and the labels of the answer are what the user wrote.
 
 use crate::answer::{self, ColumnMeta, QueryAnswer};
+use crate::arithmetic::checked;
+use crate::correlated;
 use crate::engine::EngineInner;
 use crate::error::{Error, Result};
 use crate::exact::exact;
+use crate::nulls::kept;
 use crate::plan_cache::{PlanCache, Ready, is_timeless};
 use crate::rewrite::{Chosen, Realizable, Rejected, Rewriter, Verdict, raw_tables};
 use crate::segment::Catalog;
@@ -291,6 +294,7 @@ impl Snapshot {
         }
         let plan = state.statement_to_plan(statement).await?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
+        correlated::check(&plan)?;
         let plan = times::mended(plan, &state)?;
         // Taken here, so that the answer looks the same whoever gives it.
         let columns = answer::columns(plan.schema(), labels);
@@ -303,7 +307,7 @@ impl Snapshot {
             partial: options.partial,
         };
         let (plan, verdicts) = rewriter.rewrite(plan)?;
-        let mut plan = bound_operators(exact(plan)?, &self.engine.texts)?;
+        let mut plan = bound_operators(kept(checked(exact(plan)?)?)?, &self.engine.texts)?;
         if options.offset > 0 || options.limit.is_some() {
             plan = LogicalPlanBuilder::from(plan).limit(options.offset, options.limit)?.build()?;
         }
@@ -361,21 +365,40 @@ impl Snapshot {
                 "the query reads rows of a table; indexes answer aggregations (GROUP BY, COUNT, SUM …) only".into(),
             ];
         }
-        let mut reasons: Vec<String> = vec![];
+        // One line for all indexes of a model that do not answer for one reason.
+        let mut grouped: Vec<(&Rejected, Vec<u64>)> = vec![];
         for rejected in unanswered.iter().flat_map(|v| &v.rejected) {
-            let reason = match rejected.layout {
-                None => format!("model \"{}\": {}", rejected.model, rejected.reason),
-                Some(layout) => format!(
+            let alike = |(first, _): &&mut (&Rejected, Vec<u64>)| {
+                (&first.model, &first.reason) == (&rejected.model, &rejected.reason)
+            };
+            match grouped.iter_mut().find(alike) {
+                Some((_, layouts)) => layouts.extend(rejected.layout.filter(|layout| !layouts.contains(layout))),
+                None => grouped.push((rejected, rejected.layout.into_iter().collect())),
+            }
+        }
+        let mut reasons: Vec<String> = grouped
+            .into_iter()
+            .map(|(rejected, layouts)| match layouts.as_slice() {
+                [] => format!("model \"{}\": {}", rejected.model, rejected.reason),
+                [layout] => format!(
                     "model \"{}\", index {layout} ({}): {}",
                     rejected.model,
                     self.dimensions(rejected).join(", "),
                     rejected.reason
                 ),
-            };
-            if !reasons.contains(&reason) {
-                reasons.push(reason);
-            }
-        }
+                layouts => {
+                    let shown: Vec<_> = layouts.iter().take(5).map(u64::to_string).collect();
+                    let more = if layouts.len() > 5 { ", …" } else { "" };
+                    format!(
+                        "model \"{}\", {} indexes ({}{more}): {}",
+                        rejected.model,
+                        layouts.len(),
+                        shown.join(", "),
+                        rejected.reason
+                    )
+                }
+            })
+            .collect();
         let more = reasons.len().saturating_sub(MOST_REASONS);
         reasons.truncate(MOST_REASONS);
         if more > 0 {

@@ -2,7 +2,7 @@
 //!
 //! What DataFusion or its parser would answer wrongly is written in another way here (`IS DISTINCT FROM`, `LIKE …
 //! ESCAPE`, `DATE_FORMAT`, an output column that is there twice) or refused with the reason (`SIMILAR TO`,
-//! `TABLESAMPLE`). Identifiers are folded as the names of tables are, quoted or not. Parsing, planning and dropping a
+//! `TABLESAMPLE`, `EXCEPT ALL`). Identifiers are folded as the names of tables are, quoted or not. Parsing, planning and dropping a
 //! statement recurse as deep as the statement is; so the depth that a text can have is bounded before it is parsed,
 //! for every kind of nesting and chain alike.
 
@@ -228,6 +228,13 @@ struct Mender;
 impl VisitorMut for Mender {
     type Break = Error;
 
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
+        match multisets(&query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<Error> {
         match factor {
             ast::TableFactor::Table { sample: Some(_), .. } | ast::TableFactor::Derived { sample: Some(_), .. } => {
@@ -367,6 +374,19 @@ impl VisitorMut for Written {
 
 fn named_as_written(statement: &mut ast::Statement) {
     let _ = VisitMut::visit(statement, &mut Written);
+}
+
+/// The engine knows whether a row is on the other side, not how often.
+fn multisets(body: &SetExpr) -> Result<()> {
+    use ast::{SetOperator, SetQuantifier};
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
+    if *op != SetOperator::Union && matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName) {
+        return Err(Error::Sql(format!(
+            "{op} ALL is not supported; use {op}, or number equal rows with ROW_NUMBER() and include the number"
+        )));
+    }
+    multisets(left)?;
+    multisets(right)
 }
 
 /// `LIKE … ESCAPE c` with the escape character that the engine knows.

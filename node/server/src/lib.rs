@@ -47,6 +47,8 @@ pub mod outside;
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
 const REOPEN: Duration = Duration::from_secs(2);
+/// How long the lookup of the node's own name may take.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the process waits for its member to leave, beyond the drain's own deadline.
 const FAREWELL: Duration = Duration::from_secs(15);
 /// Connections to the API, if the configuration does not say.
@@ -496,6 +498,7 @@ fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
 
 async fn announce(config: &Config, port: u16, discovery: &Arc<dyn Discovery>, mut me: watch::Receiver<Option<Member>>) {
     let address = config.advertised_address(port);
+    tokio::spawn(warn_if_unknown(address.host.clone(), address.port.unwrap_or(port)));
     let announcement = Announcement {
         role: discovery_role(config.role),
         id: uuid::Uuid::new_v4(),
@@ -512,6 +515,23 @@ async fn announce(config: &Config, port: u16, discovery: &Arc<dyn Discovery>, mu
             tracing::error!(%error, "this node can't be announced");
         }
     });
+}
+
+/// Other nodes and clients reach this one by the name that it advertises; this machine is the first that can tell whether
+/// there is such a name.
+async fn warn_if_unknown(host: String, port: u16) {
+    let problem = match tokio::time::timeout(RESOLVED_WITHIN, tokio::net::lookup_host((host.as_str(), port))).await {
+        Ok(Ok(mut found)) => match found.next() {
+            Some(_) => return,
+            None => "it has no address".to_owned(),
+        },
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", RESOLVED_WITHIN.as_secs()),
+    };
+    tracing::warn!(
+        "the advertised name '{host}' can't be resolved on this machine: {problem}; other nodes and clients may not reach \
+         this node; set spring.cloud.zookeeper.discovery.instance-host to its address"
+    );
 }
 
 fn discovery_role(role: Role) -> kirin_discovery::Role {

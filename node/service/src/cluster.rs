@@ -1,13 +1,14 @@
 //! The cluster: members, who holds what, history, health; drains, slots and claims.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kirin_core::ask::{Epoch, Target};
 use kirin_core::view::{PeerView, View};
-use kirin_core::{Event, Member, NodeId, Span};
+use kirin_core::{Event, Member, MemberState, NodeId, Span};
 use kirin_discovery::{Discovery, Health, Peers};
-use kirin_metastore::{HistoryLine, MemberInfo, Store, Traffic};
+use kirin_metastore::{HistoryLine, MemberInfo, Store, Traffic, wall_ms};
 use kirin_shell::CoreHandle;
 use kirin_shell::Links;
 use tokio::sync::mpsc;
@@ -19,6 +20,8 @@ use crate::ready::Ready;
 
 /// The core is taken to hang if it does not answer within this time.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long a fenced member is still shown.
+const FENCED_SHOWN_MS: i64 = 600_000;
 
 /// The cluster, from the point of view of one node.
 #[derive(Clone)]
@@ -164,6 +167,17 @@ impl Cluster {
                 info,
             });
         }
+        for info in self.lately_fenced(&overviews).await? {
+            let load = loads.get(&info.member.node).copied().unwrap_or_default();
+            overviews.push(MemberOverview {
+                beat: None,
+                silent_for: None,
+                running: load.running,
+                waiting: load.waiting,
+                heirs: Vec::new(),
+                info: Arc::new(info),
+            });
+        }
         let projects = self.store.projects().await?;
         let claim = |(target, holder, epoch): &(Target, Option<Member>, Epoch)| Claim {
             target: *target,
@@ -181,6 +195,22 @@ impl Cluster {
             waiting: loads.values().map(|load| load.waiting).sum(),
             trust_left: view.trust_left,
         })
+    }
+
+    /// Members that were fenced a short time ago and have not come back: an operator who looks for a node that died finds it.
+    async fn lately_fenced(&self, living: &[MemberOverview]) -> Result<Vec<MemberInfo>> {
+        // Wall clocks of several machines are compared here: for people.
+        let since = wall_ms() - FENCED_SHOWN_MS;
+        let mut gone: BTreeMap<NodeId, MemberInfo> = BTreeMap::new();
+        for info in self.store.everybody().await? {
+            let node = info.member.node;
+            let is_recent = info.state == MemberState::Fenced && info.ended_ms.is_some_and(|ended| ended >= since);
+            if is_recent && living.iter().all(|other| other.info.member.node != node) {
+                // They come in the order of their incarnations: the last one stays.
+                gone.insert(node, info);
+            }
+        }
+        Ok(gone.into_values().collect())
     }
 
     /// What this node itself believes, and what it asked of the metastore so far. No other node is asked.

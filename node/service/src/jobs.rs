@@ -85,7 +85,7 @@ pub struct Job {
     pub steps: usize,
     /// The segment that it builds, if it builds one.
     pub covers: Option<Covers>,
-    /// The name of the node that holds it.
+    /// The name of the node that holds it; of one that does not wait, that of its last attempt.
     pub node: Option<String>,
     /// The name of the node on whose queue it waits.
     pub placed: Option<String>,
@@ -376,8 +376,9 @@ impl Jobs {
 
     /// Makes sure that the nodes of these jobs can be named.
     async fn learn(&self, jobs: &[JobInfo]) {
-        let rows = jobs.iter().map(|job| job.row);
-        let nodes: Vec<_> = rows.flat_map(|row| [row.holder.map(|holder| holder.node), row.placed]).flatten().collect();
+        let nodes =
+            jobs.iter().flat_map(|job| [job.row.holder.map(|holder| holder.node), job.row.placed, job.last_node]);
+        let nodes: Vec<_> = nodes.flatten().collect();
         self.directory.learn(&nodes).await;
     }
 
@@ -387,7 +388,7 @@ impl Jobs {
             job_type: self.attempts.job_type(&info.kind, &info.spec),
             steps: self.plan(&info).len(),
             covers: self.attempts.executor(&info.kind).ok().and_then(|executor| executor.covers(&info.spec)),
-            node: info.row.holder.map(|holder| name(holder.node)),
+            node: info.row.holder.map(|holder| holder.node).or(last_node(&info)).map(name),
             placed: info.row.placed.map(name),
             info,
         }
@@ -427,6 +428,11 @@ impl Jobs {
 }
 
 // --- why ---
+
+/// The node of the last attempt of a job that does not wait for another.
+fn last_node(job: &JobInfo) -> Option<NodeId> {
+    job.last_node.filter(|_| !job.row.state.is_waiting())
+}
 
 impl Jobs {
     /// The rule that keeps a job from starting.
@@ -496,9 +502,13 @@ impl Jobs {
         let (jobs, force) = match which {
             Which::Named { force: true, .. } if action != Action::Discard => return Err(Error::Force),
             Which::Named { ids, force } => {
-                let mut jobs = Vec::new();
+                let mut jobs: Vec<JobInfo> = Vec::new();
                 for id in &ids {
-                    jobs.push(self.find(who, id).await?);
+                    let job = self.find(who, id).await?;
+                    // Named twice, it is still one job.
+                    if jobs.iter().all(|other| other.uuid != job.uuid) {
+                        jobs.push(job);
+                    }
                 }
                 (jobs, force)
             }

@@ -47,6 +47,8 @@ pub struct JobInfo {
     pub ended_ms: Option<i64>,
     /// When anything of it changed last.
     pub changed_ms: i64,
+    /// The node of its last attempt, if that is over.
+    pub last_node: Option<NodeId>,
 }
 
 /// What a page of jobs is about. The default is: everything, the oldest first, ten of them.
@@ -485,7 +487,8 @@ fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, window: &str,
 
 const JOB_INFO: &str = "SELECT j.id, j.project, j.priority, j.state, j.epoch, j.holder_node, j.holder_incarnation, j.placed, \
      j.steps, j.external, j.needs, {text j.uuid}, j.kind, j.subject, j.submitter, j.spec, j.progress, j.failure, j.result, \
-     j.created_ms, j.started_ms, j.ended_ms, j.changed_ms FROM {p}_job AS j";
+     j.created_ms, j.started_ms, j.ended_ms, j.changed_ms, \
+     (SELECT a.node FROM {p}_attempt AS a WHERE a.job = j.id AND a.epoch = j.epoch) FROM {p}_job AS j";
 
 fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
     let (contract, broken) = match job_row(row) {
@@ -507,6 +510,7 @@ fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
         started_ms: row.int(20)?,
         ended_ms: row.int(21)?,
         changed_ms: row.int(22)?.unwrap_or(0),
+        last_node: row.opt(23)?.map(NodeId),
     })
 }
 

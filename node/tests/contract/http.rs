@@ -281,6 +281,15 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
         suite.http("an unknown step", &format!("GET /jobs/{command}/steps/7/{what}")).await?;
         suite.http("an unknown job", &format!("GET /jobs/nothing/steps/0/{what}")).await?;
     }
+    let print = |text: &str| json!({ "argv": ["/bin/sh", "-c", text] });
+    let steps = json!({ "steps": [print("printf one"), print("echo two")] });
+    let command = json!({ "project": "shop", "kind": "command", "spec": steps }).to_string();
+    let made = suite.ask(submit, Some(&command), Login::Admin).await?.1;
+    let steps = id(&made, "/job_id")?;
+    suite.names.add(&steps, "job:steps");
+    suite.until_job(&steps, "FINISHED").await?;
+    suite.http("output without a newline", &format!("GET /jobs/{steps}/steps/0/log")).await?;
+    suite.http("the step after it", &format!("GET /jobs/{steps}/steps/1/log")).await?;
     for path in ["", "/detail", "/why"] {
         suite.http("an unknown job", &format!("GET /jobs/00000000-0000-0000-0000-000000000000{path}")).await?;
         suite.http("an id that is not one", &format!("GET /jobs/nothing{path}")).await?;
@@ -334,6 +343,9 @@ async fn acts(suite: &mut Suite, failed: &str) -> anyhow::Result<()> {
     suite.http("a job that is paused", &format!("GET /jobs/{job}/why")).await?;
     suite.http_with("a paused job is resumed, in lower case", act, of(&job, "resume")).await?;
     suite.until_job(&job, "RUNNING").await?;
+    let twice = json!({ "job_ids": [job, job], "action": "PAUSE" });
+    suite.http_with("a job that is named twice is paused", act, twice).await?;
+    suite.until_job(&job, "STOPPED").await?;
     suite.http_with("a job is restarted", act, of(&job, "RESTART")).await?;
     suite.until_job(&job, "RUNNING").await?;
     suite.http_with("a job is discarded", act, of(&job, "DISCARD")).await?;

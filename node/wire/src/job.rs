@@ -186,7 +186,9 @@ answers! {
         priority: u8,
         /// The number of its attempts.
         epoch: u64,
-        /// The node that holds it; empty if none does.
+        /// Its number in the order of acceptance, as flight recordings name it.
+        number: u64,
+        /// The node that holds it; of a job that is over or has failed, that of its last attempt. Empty if there is none.
         node: String,
         /// The node on whose queue it waits.
         placed: Option<String>,
@@ -216,7 +218,7 @@ answers! {
         /// The epoch under which it was committed; absent (0) before that.
         #[serde(skip_serializing_if = "is_zero")]
         epoch: u64,
-        /// The node that did it; empty before it is committed.
+        /// The node that did it, or on which it failed; empty before that.
         node: String,
         /// The node again, as Kylin has it; absent before the step is committed.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,7 +255,7 @@ answers! {
         next: String,
         /// The rule with its numbers, as the core knows it.
         rule: Value,
-        /// The job's state in the scheduler.
+        /// The job's status, as in [`JobView::job_status`].
         state: String,
         /// Jobs that wait before it; none if it does not wait.
         ahead: Option<u64>,
