@@ -60,10 +60,6 @@ pub async fn run() -> anyhow::Result<()> {
         Some(kind) => (kind.work)(*work, &mut reporter).await,
         None => Err(Stop::Failed(format!("this worker does not know the kind '{}'", work.kind))),
     };
-    if let Err(Stop::Failed(text) | Stop::Vanished(text)) = &done {
-        // The log of the step ends with the reason.
-        eprintln!("{text}");
-    }
     say(&match done {
         Ok(publish) => FromWorker::Done { publish },
         Err(Stop::Failed(text)) => FromWorker::Failed(text),

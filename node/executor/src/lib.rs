@@ -387,7 +387,14 @@ impl Attempts {
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
         let (clock, mind, store, retry) = (self.clock, mind.clone(), self.store.clone(), self.retry);
-        executor.run(Attempt { fence, by, job, done, dir, log, clock, mind, store, orders, retry }).await
+        let (id, kept) = (job.row.id, log.clone());
+        let ended = executor.run(Attempt { fence, by, job, done, dir, log, clock, mind, store, orders, retry }).await;
+        if let Ended::Failed(text) | Ended::Vanished(text) = &ended {
+            // The log of the step that failed ends with the reason.
+            let at = self.store.steps(id).await.map_or(step, |done| u32::try_from(done.len()).unwrap_or(step));
+            kept.line(at, text);
+        }
+        ended
     }
 
     /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says

@@ -119,7 +119,16 @@ fn is_odd(expr: &Expr) -> bool {
 fn is_any(op: &Operator, pattern: &Expr) -> bool {
     let is_match =
         matches!(op, Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch);
-    is_match && matches!(pattern, Expr::Literal(value, _) if value.try_as_str() == Some(Some(".*")))
+    is_match && is_text(pattern, ".*")
+}
+
+/// Whether it is that text, of whatever type.
+fn is_text(expr: &Expr, text: &str) -> bool {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str() == Some(Some(text)),
+        Expr::Cast(cast) => is_text(&cast.expr, text),
+        _ => false,
+    }
 }
 
 static KEPT: LazyLock<Arc<ScalarUDF>> =
