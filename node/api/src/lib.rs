@@ -7,7 +7,6 @@
 //! Not here: anything that only nodes say to one another ([`kirin_shell::link`]).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};

@@ -46,7 +46,7 @@ pub fn are_local(urls: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     #[test]
     fn credentials_are_for_their_owner_only() {
