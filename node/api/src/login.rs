@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use axum_extra::headers::HeaderMapExt as _;
+use axum_extra::headers::authorization::{Authorization, Basic};
 use kirin_service::principal::{ADMIN_HASH, Principal, Rights};
 use kirin_wire::{ADMIN, Authentication, Authority, Code, LOCAL_HEADER, UserDetails};
 use sha2::{Digest as _, Sha256};
@@ -35,12 +37,11 @@ pub(super) async fn require(
     mut request: Request,
     next: Next,
 ) -> std::result::Result<Response, ApiError> {
-    let (user, password) = request
+    let Authorization(basic) = request
         .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(basic)
+        .typed_get::<Authorization<Basic>>()
         .ok_or_else(|| denied("a login is needed: send HTTP Basic authentication"))?;
+    let (user, password) = (basic.username().to_owned(), Secret::new(basic.password()));
     let known = user.eq_ignore_ascii_case(ADMIN);
     let from = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
     // Before the metastore is asked.
@@ -113,21 +114,6 @@ fn too_many(wait: Duration) -> ApiError {
 fn denied(text: &str) -> ApiError {
     ApiError::new(Code::NotAuthenticated, text)
         .suggest("the password of ADMIN was printed at the cluster's first start")
-}
-
-fn basic(value: &str) -> Option<(String, Secret)> {
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(decode64(encoded.trim())?).ok()?;
-    let (user, password) = decoded.split_once(':')?;
-    Some((user.to_owned(), Secret::new(password)))
-}
-
-fn decode64(text: &str) -> Option<Vec<u8>> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
 /// `GET|POST /user/authentication`: the user that is logged in.

@@ -265,7 +265,7 @@ impl Sources {
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         let from_env = || ["KIRIN_HOME", "KYLIN_HOME"].iter().find_map(|name| env.get(*name)).map(PathBuf::from);
         let home = home.or_else(from_env).unwrap_or_else(|| PathBuf::from("."));
-        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host_name = sysinfo::System::host_name().ok();
         let host_name = host_name.or_else(|| env.get("HOSTNAME").cloned()).unwrap_or_default();
         let host_name = host(host_name.trim()).unwrap_or_else(|_| "localhost".to_owned());
         Self { home, conf, set, env, host_name }

@@ -124,7 +124,7 @@ impl From<DataFusionError> for Error {
             | DataFusionError::NotImplemented(_) => return Error::Sql(error.strip_backtrace()),
             DataFusionError::Diagnostic(..) => return Error::Sql(error.strip_backtrace()),
             DataFusionError::ResourcesExhausted(why) => {
-                return Error::Execution(format!("not enough memory: {why}"));
+                return Error::Execution(format!("not enough memory (kirin.query.memory-limit): {why}"));
             }
             _ => {}
         }

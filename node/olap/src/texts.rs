@@ -54,8 +54,7 @@ impl Limit {
         let needed = usize::try_from(bytes).unwrap_or(usize::MAX);
         if needed > most {
             return Err(DataFusionError::ResourcesExhausted(format!(
-                "{function} would make {bytes} bytes for one batch of rows, at most {most} are allowed \
-                 (kirin.query.memory-limit)"
+                "{function} would make {bytes} bytes for one batch of rows, at most {most} are allowed"
             )));
         }
         let reservation = MemoryConsumer::new(function).register(&self.pool);
@@ -210,7 +209,7 @@ impl Texts {
 /// The analysed plan with a bounded function for each `||`.
 pub(crate) fn bound_operators(plan: LogicalPlan, limit: &Limit) -> DfResult<LogicalPlan> {
     let operator = Arc::new(ScalarUDF::new_from_impl(Concatenation {
-        signature: Signature::any(2, Volatility::Immutable),
+        signature: Signature::variadic_any(Volatility::Immutable),
         limit: limit.clone(),
     }));
     let bounded = plan.transform_up_with_subqueries(|node| {
@@ -226,22 +225,32 @@ pub(crate) fn bound_operators(plan: LogicalPlan, limit: &Limit) -> DfResult<Logi
 }
 
 fn concatenation(expr: Expr, schema: &DFSchema, operator: &Arc<ScalarUDF>) -> Transformed<Expr> {
-    let is_text = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_text(&t));
-    match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
-            if is_text(&left) && left.get_type(schema).ok() == right.get_type(schema).ok() =>
-        {
-            Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(operator.clone(), vec![*left, *right])))
-        }
-        other => Transformed::no(other),
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) = expr else {
+        return Transformed::no(expr);
+    };
+    // A chain becomes one call. Calls inside calls would derive their types again at each level, and copy all texts before.
+    let mut parts = match *left {
+        Expr::ScalarFunction(call) if call.func == *operator => call.args,
+        left => vec![left],
+    };
+    let data_type = parts[0].get_type(schema).ok();
+    if data_type.as_ref().is_some_and(is_text) && data_type == right.get_type(schema).ok() {
+        parts.push(*right);
+        return Transformed::yes(call(operator, parts));
     }
+    let left = if parts.len() == 1 { parts.remove(0) } else { call(operator, parts) };
+    Transformed::no(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::StringConcat, right)))
+}
+
+fn call(operator: &Arc<ScalarUDF>, parts: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(operator.clone(), parts))
 }
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// `||` of two texts of one type.
+/// `||` of texts of one type: NULL if one of them is.
 #[derive(Debug)]
 struct Concatenation {
     signature: Signature,
@@ -288,16 +297,25 @@ impl ScalarUDFImpl for Concatenation {
         let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_constant { 1 } else { args.number_rows };
         let parts = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
-        let [left, right] = parts.as_slice() else {
-            return Err(DataFusionError::Execution("|| has two sides".into()));
-        };
-        let joined = concat_elements_dyn(left, right)?;
+        let joined = joined(parts)?;
         Ok(if is_constant {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?)
         } else {
             ColumnarValue::Array(joined)
         })
     }
+}
+
+/// The texts of each row, one after the other. Neighbours are joined first, so that no text is copied once for each other.
+fn joined(mut parts: Vec<ArrayRef>) -> DfResult<ArrayRef> {
+    while parts.len() > 1 {
+        let join = |pair: &[ArrayRef]| match pair {
+            [left, right] => concat_elements_dyn(left, right),
+            alone => Ok(alone[0].clone()),
+        };
+        parts = parts.chunks(2).map(join).collect::<Result<_, _>>()?;
+    }
+    parts.pop().ok_or_else(|| DataFusionError::Execution("|| has at least two sides".into()))
 }
 
 /// Refuses large constants that would be copied to each row; the plan is optimised, so constant calls were made.
@@ -319,8 +337,7 @@ pub(crate) fn check_constants(plan: &LogicalPlan, state: &SessionState, limit: &
                     && text.len() > most
                 {
                     return Err(DataFusionError::ResourcesExhausted(format!(
-                        "a constant text of {} bytes would be copied to each row, at most {most} are allowed \
-                         (kirin.query.memory-limit)",
+                        "a constant text of {} bytes would be copied to each row, at most {most} are allowed",
                         text.len()
                     )));
                 }
@@ -341,7 +358,7 @@ pub(crate) async fn collected(
     let mut stream = execute_stream(plan, context)?;
     let mut batches = vec![];
     while let Some(batch) = stream.try_next().await? {
-        reservation.try_grow(batch.columns().iter().map(|column| bytes(column)).sum())?;
+        reservation.try_grow(batch.columns().iter().map(bytes).sum())?;
         batches.push(batch);
     }
     Ok((batches, reservation))

@@ -411,12 +411,16 @@ fn memory(config: &Config) -> u64 {
     config.query.memory.of(physical_memory().unwrap_or(1 << 30))
 }
 
-/// Bytes of this machine's memory.
+/// Bytes of memory that this process may use: the machine's, or less where a control group limits it.
 fn physical_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 =
-        info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
+    use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
+    let (mut system, own) = (System::new().ok()?, get_current_pid().ok()?);
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), true, ProcessRefreshKind::nothing());
+    let limit = system.process(own).and_then(|process| process.cgroup_limits()).map(|limits| limits.total_memory);
+    let of_machine = Some(system.total_memory()).filter(|bytes| *bytes > 0);
+    // A group without a limit reports the machine's memory, or nothing.
+    [of_machine, limit.filter(|bytes| *bytes > 0)].into_iter().flatten().min()
 }
 
 /// What no worker may find in its environment.

@@ -35,7 +35,7 @@ fn the_benchmark_of_a_cluster_tells_what_its_nodes_see_ask_and_take() -> anyhow:
 #[test]
 fn the_benchmark_of_strangers_reports_both_phases_and_the_answers_to_wrong_logins() -> anyhow::Result<()> {
     let out = Command::new(program())
-        .args(["bench", "strangers", "--connections", "5", "--per-second", "100", "--unfinished", "10"])
+        .args(["bench", "strangers", "--connections", "50", "--per-second", "200", "--unfinished", "10"])
         .args(["--span", "2s", "--output", "json"])
         .output()?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -382,8 +382,7 @@ async fn results_above_the_limit_of_memory_are_refused_before_they_are_made() {
         "SELECT repeat(a.name, 100) FROM t a, t b",
     ] {
         let error = snapshot.query(sql, raw()).await.expect_err(sql).to_string();
-        let is_told = error.contains("kirin.query.memory-limit") || error.contains("Resources exhausted");
-        assert!(is_told, "{sql}: {error}");
+        assert!(error.contains("kirin.query.memory-limit"), "{sql}: {error}");
     }
 }
 
@@ -397,6 +396,9 @@ async fn texts_below_the_limit_are_made_as_before() {
         ("SELECT rpad(name, 8, '*') FROM t WHERE k = 7", "name 7**"),
         ("SELECT replace(name, 'name', 'row') FROM t WHERE k = 7", "row 7"),
         ("SELECT concat(name, '-', k) FROM t WHERE k = 7", "name 7-7"),
+        ("SELECT 'a' || name || '-' || k || '-' || name FROM t WHERE k = 7", "aname 7-7-name 7"),
+        ("SELECT name || ('-' || (name || '.')) FROM t WHERE k = 7", "name 7-name 7."),
+        ("SELECT ('a' || name || CAST(NULL AS VARCHAR) || 'b') IS NULL FROM t WHERE k = 7", "true"),
         ("SELECT concat_ws('-', name, 'x', k) FROM t WHERE k = 7", "name 7-x-7"),
         ("SELECT name || '-' || name FROM t WHERE k = 7", "name 7-name 7"),
         ("SELECT 'a' || 'b'", "ab"),
