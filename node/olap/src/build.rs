@@ -14,20 +14,21 @@ use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
 use crate::index_files::{self, IndexTable, Owner};
+use crate::measure::Partial;
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
+use crate::relation::{StarColumn, column, scan};
 use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
 use crate::sql_type::SqlType;
-use crate::star::{LookupKey, Partial, PartialKind, Star, StarColumn};
+use crate::star::{LookupKey, Star};
 use crate::stopwatch::Stopwatch;
 use crate::table::{Column, Table};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column as ExprColumn, ScalarValue, TableReference};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::{Column as ExprColumn, ScalarValue};
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::logical_expr::utils::conjunction;
@@ -313,7 +314,7 @@ impl Build<'_> {
         }
         if rows != expected {
             let broken = Broken { quantity: "rows".into(), expected: expected.to_string(), found: rows.to_string() };
-            return Err(Error::not_conserved("the flat table", broken));
+            return Err(broken.error("the flat table"));
         }
         let outcome = StepOutcome::Joined(self.star.signature());
         Ok(Done { files, rows, bytes, outcome, totals: Some(totals) })
@@ -450,14 +451,14 @@ fn check_groups(data: &LayoutData, most: u64) -> Result<()> {
     }
     let (expected, found) = (format!("at most {most}"), data.rows.to_string());
     let broken = Broken { quantity: "groups".into(), expected, found };
-    Err(Error::not_conserved(format!("index {}", data.layout), broken))
+    Err(broken.error(format!("index {}", data.layout)))
 }
 
 /// An index has the totals of its flat table.
 fn check_totals(data: &LayoutData, flat: &Totals, index: &Totals) -> Result<()> {
     match flat.broken_by(index) {
         None => Ok(()),
-        Some(broken) => Err(Error::not_conserved(format!("index {}", data.layout), broken)),
+        Some(broken) => Err(broken.error(format!("index {}", data.layout))),
     }
 }
 
@@ -509,32 +510,15 @@ pub(crate) fn aggregate(
     let mut output: Vec<Expr> = groups.iter().map(|(e, name)| e.clone().alias(name)).collect();
     for partial in partials {
         let stored = partial.name();
-        let aggregate = match (&input, partial.kind, &partial.column) {
-            (Input::Rows(_), PartialKind::Rows, _) | (Input::Rows(_), _, None) => expr_fn::count(lit(1i64)),
-            (Input::Rows(of), PartialKind::Count, Some(c)) => expr_fn::count(of(c)),
-            // In the type that is stored: the sum of many BIGINTs does not fit in one.
-            (Input::Rows(of), PartialKind::Sum, Some(c)) => expr_fn::sum(cast(of(c), partial.sql_type.arrow())),
-            (Input::Rows(of), PartialKind::Min, Some(c)) => expr_fn::min(of(c)),
-            (Input::Rows(of), PartialKind::Max, Some(c)) => expr_fn::max(of(c)),
-            (Input::Partials(of), PartialKind::Rows | PartialKind::Count | PartialKind::Sum, _) => {
-                expr_fn::sum(of(&stored))
-            }
-            (Input::Partials(of), PartialKind::Min, _) => expr_fn::min(of(&stored)),
-            (Input::Partials(of), PartialKind::Max, _) => expr_fn::max(of(&stored)),
+        let aggregate = match &input {
+            Input::Rows(of) => partial.build(of),
+            Input::Partials(of) => partial.merge(of(&stored)),
         };
         let merged = format!("{stored}'");
         aggregates.push(aggregate.alias(&merged));
         output.push(Expr::Column(ExprColumn::new_unqualified(merged)).alias(stored));
     }
     Ok(plan.aggregate(groups.into_iter().map(|(e, _)| e).collect::<Vec<_>>(), aggregates)?.project(output)?)
-}
-
-pub(crate) fn column(alias: &str, name: &str) -> Expr {
-    Expr::Column(ExprColumn::new(Some(TableReference::bare(alias)), name))
-}
-
-pub(crate) fn scan(alias: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder> {
-    Ok(LogicalPlanBuilder::scan(TableReference::bare(alias), provider_as_source(provider), None)?)
 }
 
 /// The fact table joined with the named lookups, under the star's aliases.

@@ -23,17 +23,15 @@
 //! A total that a NaN or an infinity takes part in is not compared, since arithmetic on them is not exact.
 
 use crate::error::{Error, Result};
-use crate::star::{Partial, PartialKind};
+use crate::measure::{Partial, Reads, Running, Total, each};
 use datafusion::arrow::array::types::ByteViewType;
 use datafusion::arrow::array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
 };
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, PrimitiveArray, RecordBatch};
+use datafusion::arrow::array::{Array, AsArray, GenericByteViewArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
-use datafusion::logical_expr::Accumulator;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,52 +49,6 @@ pub struct Totals {
 // No float in a total is NaN.
 impl Eq for Totals {}
 
-/// One partial aggregate over everything.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Total {
-    /// A count, or a sum of integers or unscaled decimals, in decimal digits.
-    Exact(String),
-    /// A sum of floats.
-    Float {
-        /// The sum.
-        sum: f64,
-        /// The sum of the magnitudes of what was added up; rounding is proportional to it.
-        magnitude: f64,
-    },
-    /// The least or greatest value as text; nothing, if every value is NULL.
-    Extreme(Option<String>),
-    /// Not finite, so not compared.
-    NotFinite,
-}
-
-impl fmt::Display for Total {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Total::Exact(digits) => f.write_str(digits),
-            Total::Float { sum, .. } => write!(f, "{sum}"),
-            Total::Extreme(Some(text)) => f.write_str(text),
-            Total::Extreme(None) => f.write_str("NULL"),
-            Total::NotFinite => f.write_str("not finite"),
-        }
-    }
-}
-
-impl Total {
-    fn agrees(&self, other: &Total) -> bool {
-        match (self, other) {
-            (Total::NotFinite, _) | (_, Total::NotFinite) => true,
-            (Total::Float { sum: a, magnitude }, Total::Float { sum: b, magnitude: other }) => {
-                (a - b).abs() <= ROUNDING * magnitude.max(*other)
-            }
-            (a, b) => a == b,
-        }
-    }
-}
-
-/// Floats are added up in another order: the sums of a billion values differ by far less than this part of them.
-const ROUNDING: f64 = 1e-6;
-
 /// A quantity that was not conserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
@@ -109,6 +61,14 @@ pub(crate) struct Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: expected {}, found {}", self.quantity, self.expected, self.found)
+    }
+}
+
+impl Broken {
+    /// The error of a build whose `what` is wrong.
+    pub(crate) fn error(self, what: impl Into<String>) -> Error {
+        let Broken { quantity, expected, found } = self;
+        Error::NotConserved { what: what.into(), quantity, expected, found }
     }
 }
 
@@ -135,22 +95,11 @@ impl Totals {
 
     /// The rows of the flat table, as counted.
     pub(crate) fn rows(&self) -> Option<u64> {
-        match self.partials.get(&crate::star::partial_name(PartialKind::Rows, None))? {
+        match self.partials.get(&Partial::rows().name())? {
             Total::Exact(digits) => digits.parse().ok(),
             _ => None,
         }
     }
-}
-
-/// Where a partial's values come from.
-#[derive(Debug, Clone)]
-enum From {
-    /// One for each row.
-    EachRow,
-    /// One for each value that is not NULL, of this column.
-    EachValue(String),
-    /// The values of this column, cast to a type.
-    Values(String, DataType),
 }
 
 /// Takes the totals of batches.
@@ -163,72 +112,32 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 struct Tallied {
     name: String,
-    from: From,
+    from: Reads,
     /// By which the value takes part in a group's weight.
     factor: u64,
-    sum: Sum,
-}
-
-#[derive(Debug)]
-enum Sum {
-    /// Modulo 2^128, so that the order does not matter where sums of wide decimals are larger.
-    Exact(i128),
-    Float {
-        sum: f64,
-        magnitude: f64,
-    },
-    Extreme(Box<dyn Accumulator>),
-    Integer {
-        least: bool,
-        value: Option<i64>,
-    },
-    /// In the total order of IEEE 754, where NaN is beyond the infinities.
-    FloatExtreme {
-        least: bool,
-        value: Option<f64>,
-    },
+    sum: Running,
 }
 
 impl Tally {
     /// For a flat table, whose columns are dimensions and measured columns.
     pub(crate) fn of_flat(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
-        Tally::new(dimensions, partials, |partial| match (partial.kind, &partial.column) {
-            (PartialKind::Rows, _) | (_, None) => From::EachRow,
-            (PartialKind::Count, Some(column)) => From::EachValue(column.to_string()),
-            (PartialKind::Sum | PartialKind::Min | PartialKind::Max, Some(column)) => {
-                From::Values(column.to_string(), partial.sql_type.arrow())
-            }
-        })
+        Tally::new(dimensions, partials, Partial::reads_of_flat)
     }
 
     /// For an index, whose columns are dimensions and partial aggregates.
     pub(crate) fn of_index(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
-        Tally::new(dimensions, partials, |partial| From::Values(partial.name(), partial.sql_type.arrow()))
+        Tally::new(dimensions, partials, Partial::reads_of_index)
     }
 
     fn new(
         dimensions: impl Iterator<Item = String>,
         partials: &[Partial],
-        from: impl Fn(&Partial) -> From,
+        from: impl Fn(&Partial) -> Reads,
     ) -> Result<Tally> {
         let tallied = partials.iter().map(|partial| {
-            let data_type = partial.sql_type.arrow();
-            let sum = match (partial.kind, &data_type) {
-                (PartialKind::Rows | PartialKind::Count, _) => Sum::Exact(0),
-                (PartialKind::Sum, DataType::Float32 | DataType::Float64) => Sum::Float { sum: 0.0, magnitude: 0.0 },
-                (PartialKind::Sum, _) => Sum::Exact(0),
-                (PartialKind::Min | PartialKind::Max, DataType::Float32 | DataType::Float64) => {
-                    Sum::FloatExtreme { least: partial.kind == PartialKind::Min, value: None }
-                }
-                (
-                    PartialKind::Min | PartialKind::Max,
-                    DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64,
-                ) => Sum::Integer { least: partial.kind == PartialKind::Min, value: None },
-                (PartialKind::Min, _) => Sum::Extreme(Box::new(MinAccumulator::try_new(&data_type)?)),
-                (PartialKind::Max, _) => Sum::Extreme(Box::new(MaxAccumulator::try_new(&data_type)?)),
-            };
             let name = partial.name();
-            Ok(Tallied { factor: XxHash64::oneshot(1, name.as_bytes()) | 1, from: from(partial), name, sum })
+            let factor = XxHash64::oneshot(1, name.as_bytes()) | 1;
+            Ok(Tallied { factor, from: from(partial), name, sum: partial.total()? })
         });
         let partials = tallied.collect::<Result<_>>()?;
         Ok(Tally { dimensions: dimensions.map(|name| (name, 0)).collect(), partials })
@@ -245,11 +154,11 @@ impl Tally {
         for partial in &mut self.partials {
             let factor = partial.factor;
             match (&partial.from, &mut partial.sum) {
-                (From::EachRow, Sum::Exact(sum)) => {
+                (Reads::EachRow, Running::Exact(sum)) => {
                     *sum = sum.wrapping_add(batch.num_rows() as i128);
                     of_each = of_each.wrapping_add(factor);
                 }
-                (From::EachValue(name), Sum::Exact(sum)) => {
+                (Reads::EachValue(name), Running::Exact(sum)) => {
                     let values = column(name)?;
                     of_each = of_each.wrapping_add(factor);
                     *sum = sum.wrapping_add(values.len() as i128);
@@ -260,7 +169,7 @@ impl Tally {
                         }
                     }
                 }
-                (From::Values(name, data_type), sum) => {
+                (Reads::Values(name, data_type), sum) => {
                     let values = column(name)?;
                     let values = match values.data_type() == data_type || sum.reads(values.data_type()) {
                         true => values.clone(),
@@ -268,7 +177,7 @@ impl Tally {
                     };
                     sum.add(&values, |i, value| weights[i] = weights[i].wrapping_add(factor.wrapping_mul(value)))?;
                 }
-                (From::EachRow | From::EachValue(_), _) => {
+                (Reads::EachRow | Reads::EachValue(_), _) => {
                     return Err(Error::Execution(format!("{} is not a count", partial.name)));
                 }
             }
@@ -289,27 +198,7 @@ impl Tally {
             *fingerprint = fingerprint.wrapping_add(more);
         }
         for (mine, theirs) in self.partials.iter_mut().zip(other.partials) {
-            match (&mut mine.sum, theirs.sum) {
-                (Sum::Exact(sum), Sum::Exact(more)) => *sum = sum.wrapping_add(more),
-                (Sum::Float { sum, magnitude }, Sum::Float { sum: more, magnitude: size }) => {
-                    *sum += more;
-                    *magnitude += size;
-                }
-                (sum @ Sum::FloatExtreme { .. }, Sum::FloatExtreme { value, .. }) => {
-                    if let Some(value) = value {
-                        sum.see(value);
-                    }
-                }
-                (sum @ Sum::Integer { .. }, Sum::Integer { value, .. }) => {
-                    if let Some(value) = value {
-                        sum.see_integer(value);
-                    }
-                }
-                (Sum::Extreme(value), Sum::Extreme(mut more)) => {
-                    value.update_batch(&[more.evaluate()?.to_array()?])?;
-                }
-                _ => return Err(Error::Execution("tallies of different columns cannot be merged".into())),
-            }
+            mine.sum.merge(theirs.sum)?;
         }
         Ok(())
     }
@@ -317,111 +206,9 @@ impl Tally {
     /// The totals of all that was added.
     pub(crate) fn totals(self) -> Result<Totals> {
         let fingerprints = self.dimensions.into_iter().map(|(name, sum)| (name, format!("{sum:016x}"))).collect();
-        let partials = self.partials.into_iter().map(|partial| {
-            let total = match partial.sum {
-                Sum::Exact(sum) => Total::Exact(sum.to_string()),
-                Sum::Float { sum, magnitude } if sum.is_finite() && magnitude.is_finite() => {
-                    Total::Float { sum, magnitude }
-                }
-                Sum::FloatExtreme { value: None, .. } => Total::Extreme(None),
-                // One zero: the sign of a group's zero depends on its first row.
-                Sum::FloatExtreme { value: Some(value), .. } if value.is_finite() => {
-                    Total::Extreme(Some((value + 0.0).to_string()))
-                }
-                Sum::Float { .. } | Sum::FloatExtreme { .. } => Total::NotFinite,
-                Sum::Integer { value, .. } => Total::Extreme(value.map(|value| value.to_string())),
-                Sum::Extreme(mut value) => {
-                    let value = value.evaluate()?;
-                    Total::Extreme((!value.is_null()).then(|| value.to_string()))
-                }
-            };
-            Ok((partial.name, total))
-        });
+        let partials = self.partials.into_iter().map(|partial| Ok((partial.name, partial.sum.total()?)));
         Ok(Totals { partials: partials.collect::<Result<_>>()?, fingerprints })
     }
-}
-
-impl Sum {
-    /// Whether it reads this type as it is, so that a cast would only cost time.
-    fn reads(&self, data_type: &DataType) -> bool {
-        matches!(self, Sum::Exact(_) | Sum::Integer { .. }) && data_type.is_signed_integer()
-    }
-
-    /// Adds values; `weigh` gets the position and the low 64 bits of each that takes part in weights.
-    fn add(&mut self, values: &ArrayRef, mut weigh: impl FnMut(usize, u64)) -> Result<()> {
-        match self {
-            Sum::Exact(sum) => {
-                let mut put = |i: usize, value: i128| {
-                    *sum = sum.wrapping_add(value);
-                    weigh(i, value as u64);
-                };
-                match values.data_type() {
-                    DataType::Int8 => each::<Int8Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Int16 => each::<Int16Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Int32 => each::<Int32Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Int64 => each::<Int64Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Decimal128(..) => each::<Decimal128Type>(values, put),
-                    other => return Err(Error::Execution(format!("cannot tally a sum of {other}"))),
-                }
-            }
-            Sum::Float { sum, magnitude } => each_float(values, |v| {
-                *sum += v;
-                *magnitude += v.abs();
-            })?,
-            Sum::FloatExtreme { .. } => each_float(values, |v| self.see(v))?,
-            Sum::Integer { .. } => match values.data_type() {
-                DataType::Int8 => each::<Int8Type>(values, |_, v| self.see_integer(v.into())),
-                DataType::Int16 => each::<Int16Type>(values, |_, v| self.see_integer(v.into())),
-                DataType::Int32 => each::<Int32Type>(values, |_, v| self.see_integer(v.into())),
-                DataType::Int64 => each::<Int64Type>(values, |_, v| self.see_integer(v)),
-                other => return Err(Error::Execution(format!("{other} is not an integer"))),
-            },
-            Sum::Extreme(value) => value.update_batch(std::slice::from_ref(values))?,
-        }
-        Ok(())
-    }
-
-    /// Takes an integer into account.
-    fn see_integer(&mut self, found: i64) {
-        if let Sum::Integer { least, value } = self {
-            *value = Some(match (*value, *least) {
-                (None, _) => found,
-                (Some(value), true) => value.min(found),
-                (Some(value), false) => value.max(found),
-            });
-        }
-    }
-
-    /// Takes a float into account.
-    fn see(&mut self, found: f64) {
-        if let Sum::FloatExtreme { least, value } = self {
-            let further = value.is_none_or(|value| match least {
-                true => found.total_cmp(&value).is_lt(),
-                false => found.total_cmp(&value).is_gt(),
-            });
-            if further {
-                *value = Some(found);
-            }
-        }
-    }
-}
-
-/// Calls `f` with the position and value of each that is not NULL.
-fn each<T: ArrowPrimitiveType>(values: &dyn Array, mut f: impl FnMut(usize, T::Native)) {
-    let array: &PrimitiveArray<T> = values.as_primitive();
-    match array.nulls() {
-        None => array.values().iter().enumerate().for_each(|(i, v)| f(i, *v)),
-        Some(nulls) => nulls.valid_indices().for_each(|i| f(i, array.value(i))),
-    }
-}
-
-fn each_float(values: &dyn Array, mut f: impl FnMut(f64)) -> Result<()> {
-    match values.data_type() {
-        DataType::Float32 => each::<Float32Type>(values, |_, v| f(f64::from(v))),
-        DataType::Float64 => each::<Float64Type>(values, |_, v| f(v)),
-        other => return Err(Error::Execution(format!("{other} is not a float"))),
-    }
-    Ok(())
 }
 
 /// Calls `f` with the position and hash of each value, NULL included. Equal values have equal hashes in every process
@@ -506,20 +293,28 @@ fn mix(mut v: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::MeasureFunction;
+    use crate::relation::StarColumn;
     use crate::sql_type::SqlType;
-    use crate::star::StarColumn;
-    use datafusion::arrow::array::{Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray};
+    use datafusion::arrow::array::{
+        ArrayRef, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray,
+    };
     use std::sync::Arc;
 
+    fn stored(function: MeasureFunction, column: &str, sql_type: SqlType) -> Partial {
+        let column = StarColumn { alias: "f".into(), column: column.into() };
+        let (kind, sql_type) = function.kind().partials("", sql_type).unwrap()[0];
+        Partial { kind, column: Some(column), sql_type }
+    }
+
     fn partials() -> Vec<Partial> {
-        let column = |name: &str| Some(StarColumn { alias: "f".into(), column: name.into() });
         vec![
-            Partial { kind: PartialKind::Rows, column: None, sql_type: SqlType::BigInt },
-            Partial { kind: PartialKind::Count, column: column("n"), sql_type: SqlType::BigInt },
-            Partial { kind: PartialKind::Sum, column: column("n"), sql_type: SqlType::BigInt },
-            Partial { kind: PartialKind::Max, column: column("n"), sql_type: SqlType::Integer },
-            Partial { kind: PartialKind::Sum, column: column("x"), sql_type: SqlType::Double },
-            Partial { kind: PartialKind::Min, column: column("x"), sql_type: SqlType::Double },
+            Partial::rows(),
+            stored(MeasureFunction::Count, "n", SqlType::Integer),
+            stored(MeasureFunction::Sum, "n", SqlType::Integer),
+            stored(MeasureFunction::Max, "n", SqlType::Integer),
+            stored(MeasureFunction::Sum, "x", SqlType::Double),
+            stored(MeasureFunction::Min, "x", SqlType::Double),
         ]
     }
 
@@ -630,12 +425,10 @@ mod tests {
 
     #[test]
     fn integers_of_every_width_are_summed_and_compared_without_a_cast() {
-        let column = StarColumn { alias: "f".into(), column: "n".into() };
-        let partial = |kind, sql_type| Partial { kind, column: Some(column.clone()), sql_type };
         let partials = [
-            partial(PartialKind::Sum, SqlType::BigInt),
-            partial(PartialKind::Min, SqlType::Integer),
-            partial(PartialKind::Max, SqlType::Integer),
+            stored(MeasureFunction::Sum, "n", SqlType::Integer),
+            stored(MeasureFunction::Min, "n", SqlType::Integer),
+            stored(MeasureFunction::Max, "n", SqlType::Integer),
         ];
         let arrays: [ArrayRef; 4] = [
             Arc::new(Int8Array::from(vec![Some(-3), None, Some(100)])),

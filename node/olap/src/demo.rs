@@ -4,7 +4,8 @@
 //! weather. From the US DOT and NOAA, licence CC0; see `data/nycflights13/README.md`.
 
 use crate::error::{Error, Result};
-use crate::model::{AggregationGroup, Dimension, JoinKind, Lookup, Measure, MeasureFunction, Model, Partition};
+use crate::measure::MeasureFunction;
+use crate::model::{AggregationGroup, Dimension, JoinKind, Lookup, Measure, Model, Partition};
 use crate::segment::SegmentRange;
 use crate::table::{Column, Format, Source, Table};
 use std::path::Path;

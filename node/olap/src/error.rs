@@ -4,11 +4,13 @@
 //! travels *through* DataFusion (a damaged index file found while a plan runs) is put back together by
 //! [`Error::from`], so the caller sees the original.
 
-use crate::conservation::Broken;
 use datafusion::error::DataFusionError;
 
 /// Short form used everywhere in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something could not be done, in words for the user.
+pub(crate) type Reason = String;
 
 /// Everything that can go wrong between a definition and an answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -97,11 +99,6 @@ impl Error {
 
     pub(crate) fn build_file(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Error::BuildFile { path: path.into(), problem: problem.into() }
-    }
-
-    pub(crate) fn not_conserved(what: impl Into<String>, broken: Broken) -> Self {
-        let Broken { quantity, expected, found } = broken;
-        Error::NotConserved { what: what.into(), quantity, expected, found }
     }
 
     /// Wraps this error so that it survives the way through DataFusion.

@@ -21,11 +21,13 @@ mod index_files;
 mod index_scan;
 mod infer;
 mod listing;
+mod measure;
 mod model;
 mod partition;
 mod plan;
 mod plan_cache;
 mod plant;
+mod relation;
 mod rewrite;
 mod segment;
 mod snapshot;
@@ -44,12 +46,12 @@ mod verify;
 pub use access::{Access, Local};
 pub use answer::{ColumnMeta, QueryAnswer};
 pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
-pub use conservation::{Total, Totals};
+pub use conservation::Totals;
 pub use engine::{Described, Engine, EngineConfig};
 pub use error::{Error, Result};
+pub use measure::{MeasureFunction, Total};
 pub use model::{
-    AggregationGroup, Dimension, JoinKind, Lookup, MAX_CUBOIDS, MAX_DIMENSIONS, Measure, MeasureFunction, Model,
-    Partition,
+    AggregationGroup, Dimension, JoinKind, Lookup, MAX_CUBOIDS, MAX_DIMENSIONS, Measure, Model, Partition,
 };
 pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
 pub use plant::Plant;

@@ -6,8 +6,8 @@
 //! single cuboids by name. What a definition means for real tables is resolved by `Star`.
 
 use crate::error::{Error, Result};
-use crate::star::Star;
-use crate::table::{Table, fold};
+use crate::measure::MeasureFunction;
+use crate::table::fold;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -100,23 +100,6 @@ pub struct Measure {
     pub column: Option<String>,
 }
 
-/// Aggregates that can be stored and merged. (Distinct counts and top-N will be further variants.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[non_exhaustive]
-pub enum MeasureFunction {
-    /// Number of rows, or of rows where the column is not NULL.
-    Count,
-    /// Sum; exact for integers (as BIGINT) and decimals, dependent on the order of summation for floats.
-    Sum,
-    /// Smallest value.
-    Min,
-    /// Largest value.
-    Max,
-    /// Average; stored as SUM and COUNT.
-    Avg,
-}
-
 /// The time column of the fact table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,11 +143,6 @@ impl Cuboid {
 }
 
 impl Model {
-    /// Checks the definition against the tables it names.
-    pub fn validate(&self, tables: &[Table]) -> Result<()> {
-        Star::resolve(self, tables).map(|_| ())
-    }
-
     /// The alias of the fact table in column names.
     pub fn fact_alias(&self) -> &str {
         self.fact.rsplit('.').next().unwrap_or(&self.fact)

@@ -4,66 +4,15 @@
 //! cannot fail later for a misspelt name.
 
 use crate::error::Result;
-use crate::model::{Cuboid, JoinKind, MeasureFunction, Model};
+use crate::measure::{MeasureFunction, Partial};
+use crate::model::{Cuboid, JoinKind, Model};
 use crate::partition::PartitionKind;
+use crate::relation::StarColumn;
 use crate::sql_type::SqlType;
 use crate::table::{Table, fold, table_key};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
-
-/// A column of the star: `alias.column`, folded.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct StarColumn {
-    pub(crate) alias: String,
-    pub(crate) column: String,
-}
-
-impl fmt::Display for StarColumn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.alias, self.column)
-    }
-}
-
-/// What an index stores beside its dimensions: something that can be merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum PartialKind {
-    /// COUNT(*).
-    Rows,
-    /// COUNT of non-NULL values.
-    Count,
-    Sum,
-    Min,
-    Max,
-}
-
-/// One stored partial aggregate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Partial {
-    pub(crate) kind: PartialKind,
-    /// `None` for [`PartialKind::Rows`] only.
-    pub(crate) column: Option<StarColumn>,
-    pub(crate) sql_type: SqlType,
-}
-
-impl Partial {
-    /// The column's name in index files.
-    pub(crate) fn name(&self) -> String {
-        partial_name(self.kind, self.column.as_ref())
-    }
-}
-
-pub(crate) fn partial_name(kind: PartialKind, column: Option<&StarColumn>) -> String {
-    let function = match kind {
-        PartialKind::Rows => return "count(*)".into(),
-        PartialKind::Count => "count",
-        PartialKind::Sum => "sum",
-        PartialKind::Min => "min",
-        PartialKind::Max => "max",
-    };
-    format!("{function}({})", column.map(ToString::to_string).unwrap_or_default())
-}
 
 #[derive(Debug, Clone)]
 pub(crate) struct StarLookup {
@@ -103,6 +52,13 @@ pub(crate) struct Star {
     pub(crate) cuboids: Vec<Cuboid>,
 }
 
+impl Model {
+    /// Checks the definition against the tables it names.
+    pub fn validate(&self, tables: &[Table]) -> Result<()> {
+        Star::resolve(self, tables).map(|_| ())
+    }
+}
+
 impl Star {
     pub(crate) fn resolve(model: &Model, tables: &[Table]) -> Result<Star> {
         let find = |field: &str, name: &str| {
@@ -124,7 +80,7 @@ impl Star {
             fact,
             lookups: vec![],
             dimensions: vec![],
-            partials: vec![Partial { kind: PartialKind::Rows, column: None, sql_type: SqlType::BigInt }],
+            partials: vec![Partial::rows()],
             partition: None,
             cuboids: model.cuboids()?,
         };
@@ -210,26 +166,18 @@ impl Star {
 
     fn add_measure(&mut self, i: usize, function: MeasureFunction, column: Option<&str>) -> Result<()> {
         let field = format!("measures[{i}].column");
+        let measure = function.kind();
         let Some(text) = column.filter(|c| !matches!(*c, "*" | "1" | "")) else {
-            return match function {
-                MeasureFunction::Count => Ok(()),
-                other => Err(self.model.invalid(field, format!("{other:?} needs a column").to_uppercase())),
+            return match measure.needs_column() {
+                false => Ok(()),
+                true => {
+                    let name = measure.aggregate().to_uppercase();
+                    Err(self.model.invalid(field, format!("is missing; {name} needs one, as \"alias.column\"")))
+                }
             };
         };
         let (column, sql_type) = self.column(&field, text)?;
-        let sum = || {
-            sql_type.sum().ok_or_else(|| {
-                self.model
-                    .invalid(&field, format!("cannot sum \"{text}\": it is {}, not a number", sql_type.full_name()))
-            })
-        };
-        let stored = match function {
-            MeasureFunction::Count => vec![(PartialKind::Count, SqlType::BigInt)],
-            MeasureFunction::Sum => vec![(PartialKind::Sum, sum()?)],
-            MeasureFunction::Avg => vec![(PartialKind::Sum, sum()?), (PartialKind::Count, SqlType::BigInt)],
-            MeasureFunction::Min => vec![(PartialKind::Min, sql_type)],
-            MeasureFunction::Max => vec![(PartialKind::Max, sql_type)],
-        };
+        let stored = measure.partials(text, sql_type).map_err(|problem| self.model.invalid(&field, problem))?;
         for (kind, sql_type) in stored {
             let partial = Partial { kind, column: Some(column.clone()), sql_type };
             if !self.partials.contains(&partial) {

@@ -5,6 +5,7 @@
 //! matcher compares with a model. It works on the analysed but not yet optimised plan, whose shape still follows the
 //! SQL; what it does not know (LIMIT, UNION, windows, nested aggregations, correlated subqueries) it refuses.
 
+use crate::error::Reason;
 use crate::source::RawTable;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, TableReference};
@@ -12,9 +13,6 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Why something could not be done, in words for the user.
-pub(crate) type Reason = String;
 
 /// A scan of a raw table; two scans of one table are two occurrences.
 #[derive(Debug, Clone)]

@@ -5,10 +5,11 @@
 //! a lookup that the query joins INNER while the model joins it LEFT leaves a filter behind, `lookup key IS NOT NULL`.
 //! Everything else is refused with the reason.
 
-use super::flatten::{Flat, Occurrence, Reason};
-use crate::build::column;
+use super::flatten::{Flat, Occurrence};
+use crate::error::Reason;
 use crate::model::JoinKind;
-use crate::star::{LookupKey, Star, StarColumn, StarLookup};
+use crate::relation::{StarColumn, column};
+use crate::star::{LookupKey, Star, StarLookup};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, TableReference};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};

@@ -15,13 +15,15 @@ mod flatten;
 mod matching;
 mod time;
 
-use crate::build::{column, join_star, scan};
+use crate::build::join_star;
+use crate::error::Reason;
 use crate::index_files::{IndexCache, IndexTable, Owner};
 use crate::model::Cuboid;
 use crate::partition::Tick;
+use crate::relation::{StarColumn, column, scan};
 use crate::segment::{LayoutData, Segment, SegmentRange};
 use crate::source::RawTable;
-use crate::star::{PartialKind, Star, StarPartition};
+use crate::star::{Star, StarPartition};
 use crate::table::Column;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -29,11 +31,9 @@ use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::utils::{conjunction, disjunction, grouping_set_to_exprlist};
-use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, lit, not, when,
-};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, not};
 use fit::{Fit, INDEX, Wanted, fit};
-use flatten::{Flat, Reason, flatten, inline};
+use flatten::{Flat, flatten, inline};
 use matching::StarQuery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -403,17 +403,8 @@ impl Rewriter<'_> {
             output.push(column(&dimension.alias, &dimension.column).alias(dimension.to_string()));
         }
         for partial in star.partials.iter().filter(|p| partials.contains(&p.name())) {
-            let value = partial.column.as_ref().map(|c| {
-                aliases.push(&c.alias);
-                column(&c.alias, &c.column)
-            });
-            let value = match (partial.kind, value) {
-                (PartialKind::Rows, _) | (_, None) => lit(1i64),
-                (PartialKind::Count, Some(v)) => when(v.is_null(), lit(0i64)).otherwise(lit(1i64))?,
-                (PartialKind::Sum, Some(v)) => cast(v, partial.sql_type.arrow()),
-                (PartialKind::Min | PartialKind::Max, Some(v)) => v,
-            };
-            output.push(value.alias(partial.name()));
+            aliases.extend(partial.column.iter().map(|c| c.alias.as_str()));
+            output.push(partial.of_row(StarColumn::expr)?.alias(partial.name()));
         }
         let needed = |l: &&crate::star::StarLookup| {
             l.join == crate::model::JoinKind::Inner || aliases.contains(&l.alias.as_str())
