@@ -2,9 +2,9 @@
 //!
 //! DATE is `yyyy-MM-dd`, TIMESTAMP `yyyy-MM-dd HH:mm:ss[.fraction]`, BOOLEAN `true`/`false`, NULL is no text at all.
 
-use crate::error::Result;
-use crate::snapshot::{Realization, labelled};
-use crate::sql_type::SqlType;
+use crate::error::{Error, Result};
+use crate::query::Realization;
+use crate::sql_type::{SqlType, java_sql_type};
 use crate::times::TIMESTAMP;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
@@ -30,7 +30,7 @@ pub struct ColumnMeta {
 impl ColumnMeta {
     /// The `java.sql.Types` code of the type.
     pub fn type_code(&self) -> i32 {
-        crate::java_sql_type(&self.type_name)
+        java_sql_type(&self.type_name)
     }
 }
 
@@ -68,6 +68,16 @@ pub(crate) fn columns(schema: &DFSchema, labels: Option<Vec<String>>) -> Vec<Col
     labelled(columns.collect(), labels)
 }
 
+/// The columns of an answer under the labels that the user wrote, if those are known.
+fn labelled(columns: Vec<ColumnMeta>, labels: Option<Vec<String>>) -> Vec<ColumnMeta> {
+    match labels {
+        Some(labels) if labels.len() == columns.len() => {
+            columns.into_iter().zip(labels).map(|(c, name)| ColumnMeta { name, ..c }).collect()
+        }
+        _ => columns,
+    }
+}
+
 fn sql_type(data_type: &DataType) -> (String, u32, u32) {
     match (SqlType::of_arrow(data_type), data_type) {
         (Some(t), _) => (t.name().into(), t.precision(), t.scale()),
@@ -87,7 +97,7 @@ pub(crate) fn rows(batches: &[RecordBatch], columns: usize) -> Result<Vec<Vec<Op
             .iter()
             .map(|c| ArrayFormatter::try_new(c.as_ref(), &options))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| crate::Error::Execution(e.to_string()))?;
+            .map_err(|e| Error::Execution(e.to_string()))?;
         // Logical: an untyped NULL column and dictionaries have no bit per row to ask.
         let nulls: Vec<_> = batch.columns().iter().map(|c| c.logical_nulls()).collect();
         for i in 0..batch.num_rows() {
@@ -97,7 +107,7 @@ pub(crate) fn rows(batches: &[RecordBatch], columns: usize) -> Result<Vec<Vec<Op
                     true => None,
                     false => {
                         let cell = formatter.value(i).try_to_string();
-                        Some(cell.map_err(|e| crate::Error::Execution(e.to_string()))?)
+                        Some(cell.map_err(|e| Error::Execution(e.to_string()))?)
                     }
                 });
             }

@@ -13,26 +13,25 @@ use crate::conservation::{Broken, Tally, Totals};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
-use crate::index_files::{self, IndexTable, Owner};
-use crate::measure::Partial;
+use crate::index_files::{self, Owner};
+use crate::index_table::IndexTable;
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
-use crate::relation::{StarColumn, column, scan};
+use crate::relation::{column, scan};
 use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
-use crate::sql_type::SqlType;
 use crate::star::{LookupKey, Star};
+use crate::star_plan::{Input, aggregate, count, join_star};
 use crate::stopwatch::Stopwatch;
-use crate::table::{Column, Table};
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use crate::table::Table;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column as ExprColumn, ScalarValue};
+use datafusion::common::Column as ExprColumn;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::physical_plan::{collect, execute_stream_partitioned};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -475,14 +474,6 @@ pub(crate) async fn tallied(files: &[DataFile], schema: &SchemaRef, mut tally: T
     tally.totals()
 }
 
-/// The number of rows of a plan.
-pub(crate) async fn count(state: &SessionState, plan: LogicalPlanBuilder) -> Result<u64> {
-    let plan = plan.aggregate(Vec::<Expr>::new(), [expr_fn::count(lit(1i64))])?.build()?;
-    let batches = collect(state.create_physical_plan(&plan).await?, state.task_ctx()).await?;
-    let counts = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec());
-    Ok(counts.sum::<i64>() as u64)
-}
-
 /// Input rows that are worth one more thread.
 const ROWS_PER_THREAD: u64 = 32_768;
 
@@ -491,91 +482,7 @@ fn totals_of(files: &[DataFile]) -> (u64, u64) {
     (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum())
 }
 
-/// What an aggregation reads.
-pub(crate) enum Input<'a> {
-    /// Rows of the star, by column.
-    Rows(&'a dyn Fn(&StarColumn) -> Expr),
-    /// Groups of an index, by the name of the partial.
-    Partials(&'a dyn Fn(&str) -> Expr),
-}
-
-/// Groups rows, or merges groups. The output has the groups under their names, then the partials under theirs.
-pub(crate) fn aggregate(
-    plan: LogicalPlanBuilder,
-    groups: Vec<(Expr, String)>,
-    partials: &[Partial],
-    input: Input<'_>,
-) -> Result<LogicalPlanBuilder> {
-    let mut aggregates = vec![];
-    let mut output: Vec<Expr> = groups.iter().map(|(e, name)| e.clone().alias(name)).collect();
-    for partial in partials {
-        let stored = partial.name();
-        let aggregate = match &input {
-            Input::Rows(of) => partial.build(of),
-            Input::Partials(of) => partial.merge(of(&stored)),
-        };
-        let merged = format!("{stored}'");
-        aggregates.push(aggregate.alias(&merged));
-        output.push(Expr::Column(ExprColumn::new_unqualified(merged)).alias(stored));
-    }
-    Ok(plan.aggregate(groups.into_iter().map(|(e, _)| e).collect::<Vec<_>>(), aggregates)?.project(output)?)
-}
-
-/// The fact table joined with the named lookups, under the star's aliases.
-pub(crate) fn join_star(
-    star: &Star,
-    lookups: &[&str],
-    fact_filter: Option<Expr>,
-    provider: impl Fn(&str) -> Result<Arc<dyn TableProvider>>,
-) -> Result<LogicalPlanBuilder> {
-    let mut plan = scan(&star.alias, provider(&star.alias)?)?;
-    if let Some(filter) = fact_filter {
-        plan = plan.filter(filter)?;
-    }
-    for lookup in star.lookups.iter().filter(|l| lookups.contains(&l.alias.as_str())) {
-        let right = scan(&lookup.alias, provider(&lookup.alias)?)?.build()?;
-        let keys = lookup.keys.iter().map(|k| column(&star.alias, &k.fact).eq(column(&lookup.alias, &k.lookup)));
-        let kind = match lookup.join {
-            JoinKind::Inner => JoinType::Inner,
-            JoinKind::Left => JoinType::Left,
-        };
-        plan = plan.join_on(right, kind, keys)?;
-    }
-    Ok(plan)
-}
-
-impl crate::star::StarPartition {
-    /// The partition column as something that bounds compare with.
-    fn comparable(&self) -> Expr {
-        let column = column(&self.column.alias, &self.column.column);
-        if self.kind.compares_as_bigint() { cast(column, SqlType::BigInt.arrow()) } else { column }
-    }
-
-    /// Rows of a range of time.
-    pub(crate) fn in_range(&self, start_ms: i64, end_ms: i64) -> Expr {
-        let literal = |ms| -> Expr {
-            let value: ScalarValue = self.kind.literal(&self.kind.tick(ms));
-            Expr::Literal(value, None)
-        };
-        self.comparable().gt_eq(literal(start_ms)).and(self.comparable().lt(literal(end_ms)))
-    }
-
-    /// The column as a star column.
-    pub(crate) fn is(&self, column: &StarColumn) -> bool {
-        self.column == *column
-    }
-}
-
 impl Star {
-    /// Columns of the flat table.
-    pub(crate) fn flat_schema(&self) -> SchemaRef {
-        let fields = self.flat_columns().into_iter().map(|c| {
-            let sql_type = self.column_type(&c).unwrap_or(SqlType::Varchar);
-            Field::new(c.to_string(), sql_type.arrow(), true)
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
-
     /// Counts what the flat table holds of every dimension and partial.
     pub(crate) fn flat_tally(&self) -> Result<Tally> {
         Tally::of_flat(self.dimensions.iter().map(|(c, _)| c.to_string()), &self.partials)
@@ -584,25 +491,6 @@ impl Star {
     /// Counts what an index holds.
     pub(crate) fn index_tally(&self, cuboid: Cuboid) -> Result<Tally> {
         Tally::of_index(cuboid.dimensions().map(|i| self.dimensions[i].0.to_string()), &self.partials)
-    }
-
-    /// The condition of a range's rows; none if it is every row.
-    pub(crate) fn in_range(&self, range: SegmentRange) -> Option<Expr> {
-        match range {
-            SegmentRange::Full => None,
-            SegmentRange::Time { start_ms, end_ms } => {
-                self.partition.as_ref().map(|partition| partition.in_range(start_ms, end_ms))
-            }
-        }
-    }
-
-    /// The columns of a layout's files as a manifest records them.
-    pub(crate) fn layout_columns(&self, cuboid: Cuboid) -> Vec<Column> {
-        let dimensions = cuboid.dimensions().map(|i| &self.dimensions[i]);
-        dimensions
-            .map(|(c, t)| Column { name: c.to_string(), type_name: t.full_name() })
-            .chain(self.partials.iter().map(|p| Column { name: p.name(), type_name: p.sql_type.full_name() }))
-            .collect()
     }
 }
 

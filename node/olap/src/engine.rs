@@ -8,11 +8,9 @@ use crate::access::Access;
 use crate::error::{Error, Result};
 use crate::index_files::IndexCache;
 use crate::plant::Plant;
-use crate::segment::Catalog;
-use crate::snapshot::Snapshot;
-use crate::source::RawTable;
+use crate::source::{self, Described, RawTable};
 use crate::stores::Stores;
-use crate::table::{Column, DEFAULT_SCHEMA, Source, Table};
+use crate::table::{DEFAULT_SCHEMA, Source, Table};
 use crate::texts::{Limit, bound_functions};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
@@ -70,23 +68,6 @@ impl EngineConfig {
     pub fn anywhere() -> Self {
         EngineConfig { access: Access::anywhere(), ..EngineConfig::default() }
     }
-}
-
-/// What a source holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
-    /// Columns that a table can have.
-    pub columns: Vec<Column>,
-    /// Columns whose type no table can hold, with that type.
-    pub skipped: Vec<(String, String)>,
-    /// Number of files.
-    pub files: usize,
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// Rows, where the format tells without reading them.
-    pub rows: Option<u64>,
-    /// What was decided and what was passed over, for people; one sentence each.
-    pub notes: Vec<String>,
 }
 
 /// Runs builds and queries. Cheap to clone; clones share everything.
@@ -171,7 +152,7 @@ impl Engine {
     pub fn describe(&self, source: &Source) -> BoxFuture<'static, Result<Described>> {
         let source = source.clone();
         let state = self.inner.session(&[]);
-        self.inner.run(async move { crate::source::describe(&state?, &source).await })
+        self.inner.run(async move { source::describe(&state?, &source).await })
     }
 
     /// Checks a table definition against its files: they exist, and have the declared columns with types that can be
@@ -181,13 +162,8 @@ impl Engine {
         let state = self.inner.session(&[]);
         self.inner.run(async move {
             table.validate()?;
-            crate::source::check(&state?, &table).await.map(|_| ())
+            source::check(&state?, &table).await.map(|_| ())
         })
-    }
-
-    /// Prepares a catalog revision for queries. Reads no file; cheap enough to be done for every revision.
-    pub fn open(&self, catalog: Catalog) -> Result<Arc<Snapshot>> {
-        Snapshot::open(self.inner.clone(), catalog)
     }
 }
 

@@ -7,24 +7,17 @@
 
 use crate::conservation::Tally;
 use crate::error::{Error, Result};
-use crate::index_scan::IndexScan;
 use crate::segment::DataFile;
-use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
-use datafusion::datasource::TableType;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use std::collections::HashMap;
 use std::fs::File;
@@ -34,7 +27,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use twox_hash::XxHash64;
 
-const BATCH_ROWS: usize = 16_384;
+/// Rows of a decoded batch.
+pub(crate) const BATCH_ROWS: usize = 16_384;
 
 /// A writer that knows the length and checksum of what went through it.
 struct Hashed<W> {
@@ -138,7 +132,8 @@ pub(crate) fn verify(file: &DataFile) -> Result<(), String> {
     Ok(())
 }
 
-fn check_length(file: &DataFile) -> Result<(), String> {
+/// Checks the length of a file against the recorded one.
+pub(crate) fn check_length(file: &DataFile) -> Result<(), String> {
     let meta = std::fs::metadata(&file.path).map_err(|e| format!("{} cannot be read: {e}", file.path))?;
     if meta.len() != file.bytes {
         return Err(format!("{} has {} bytes where {} were written", file.path, meta.len(), file.bytes));
@@ -244,7 +239,7 @@ impl IndexCache {
     }
 
     /// Whether files of this many bytes together are read whole. Decoded data is several times larger.
-    fn takes(&self, bytes: u64) -> bool {
+    pub(crate) fn takes(&self, bytes: u64) -> bool {
         bytes <= (self.limit / 8) as u64
     }
 
@@ -317,68 +312,5 @@ impl Owner {
                 Error::SegmentData { model: model.clone(), segment: segment.clone(), layout: *layout, problem }
             }
         }
-    }
-}
-
-/// Index files as one table.
-#[derive(Debug)]
-pub(crate) struct IndexTable {
-    pub(crate) schema: SchemaRef,
-    pub(crate) files: Vec<(Owner, DataFile)>,
-    pub(crate) cache: Arc<IndexCache>,
-}
-
-impl IndexTable {
-    fn in_memory(&self) -> bool {
-        self.cache.takes(self.files.iter().map(|(_, f)| f.bytes).sum())
-    }
-}
-
-#[async_trait]
-impl TableProvider for IndexTable {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let answer = match self.in_memory() {
-            true => TableProviderFilterPushDown::Unsupported,
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(vec![answer; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        if self.in_memory() {
-            let rows: u64 = self.files.iter().map(|(_, f)| f.rows).sum();
-            let wide = (rows / BATCH_ROWS as u64).clamp(1, state.config().target_partitions().max(1) as u64);
-            let files = Arc::new(self.files.clone());
-            let scan =
-                IndexScan::new(self.schema.clone(), projection.cloned(), files, self.cache.clone(), wide as usize)?;
-            return Ok(Arc::new(scan));
-        }
-        let mut urls = vec![];
-        for (owner, file) in &self.files {
-            check_length(file).map_err(|problem| owner.error(file, problem).through())?;
-            let absolute = std::path::absolute(&file.path)?;
-            let url = url::Url::from_file_path(&absolute)
-                .map_err(|()| owner.error(file, "has no absolute path".into()).through())?;
-            urls.push(ListingTableUrl::try_new(url, None)?);
-        }
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-        let config = ListingTableConfig::new_with_multi_paths(urls)
-            .with_listing_options(options)
-            .with_schema(self.schema.clone());
-        ListingTable::try_new(config)?.scan(state, projection, filters, limit).await
     }
 }

@@ -4,8 +4,25 @@
 //! [`Model`], [`plan`] a build, run its steps with [`Engine::run_step`], publish the [`Manifest`] of the last one,
 //! and [`Engine::open`] a [`Catalog`] to ask questions of its [`Snapshot`].
 //!
-//! It knows nothing about jobs, nodes or the metastore: who runs a step, and whether its result counts, is decided
-//! elsewhere. It never deletes a file.
+//! It knows nothing about jobs, nodes or the metastore: the caller decides where a step runs and whether its result
+//! counts. It never deletes a file.
+//!
+//! # Layers
+//!
+//! A module uses modules of its own layer and of the layers above it in this table, and there is no cycle among the
+//! modules, also within a layer. The test `modules` checks both.
+//!
+//! | layer | modules | what it is about |
+//! |---|---|---|
+//! | basics | `error`, `floats`, `plant`, `sql_type`, `stopwatch`, `times` | errors, types, values, time |
+//! | definitions | `access`, `measure`, `model`, `partition`, `relation`, `stores`, `table` | what users define, and what may be read |
+//! | sources | `csv`, `infer`, `listing`, `source` | the files of tables |
+//! | segments | `conservation`, `exact`, `plan`, `segment`, `star`, `star_plan` | resolved models, plans over them, and what is recorded of a build |
+//! | indexes | `index_files`, `index_scan`, `index_table` | the files of indexes |
+//! | engine | `engine`, `texts` | threads, memory, sessions |
+//! | builds | `build`, `verify` | steps of a build, and checks of what was built |
+//! | queries | `answer`, `plan_cache`, `query`, `rewrite`, `snapshot`, `sql`, `turns` | from SQL to an answer |
+//! | data | `demo` | tables and a model to try |
 
 mod access;
 mod answer;
@@ -19,14 +36,18 @@ mod exact;
 mod floats;
 mod index_files;
 mod index_scan;
+mod index_table;
 mod infer;
 mod listing;
 mod measure;
 mod model;
+#[cfg(test)]
+mod modules;
 mod partition;
 mod plan;
 mod plan_cache;
 mod plant;
+mod query;
 mod relation;
 mod rewrite;
 mod segment;
@@ -35,6 +56,7 @@ mod source;
 mod sql;
 mod sql_type;
 mod star;
+mod star_plan;
 mod stopwatch;
 mod stores;
 mod table;
@@ -47,7 +69,7 @@ pub use access::{Access, Local};
 pub use answer::{ColumnMeta, QueryAnswer};
 pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
 pub use conservation::Totals;
-pub use engine::{Described, Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig};
 pub use error::{Error, Result};
 pub use measure::{MeasureFunction, Total};
 pub use model::{
@@ -55,9 +77,10 @@ pub use model::{
 };
 pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
 pub use plant::Plant;
+pub use query::{AggregationExplain, Explain, QueryOptions, Realization, RejectedIndex};
 pub use segment::{Catalog, DataFile, LayoutData, Manifest, Segment, SegmentRange};
-pub use snapshot::{AggregationExplain, Broken, Explain, QueryOptions, Realization, RejectedIndex, Snapshot};
-pub use source::SourceFile;
+pub use snapshot::{Broken, Snapshot};
+pub use source::{Described, SourceFile};
 pub use sql_type::java_sql_type;
 pub use table::{Column, CsvOptions, Format, Source, Table};
 pub use verify::{Problem, Verification};

@@ -7,7 +7,7 @@
 
 use crate::answer::ColumnMeta;
 use crate::error::Result;
-use crate::snapshot::{QueryOptions, Realization};
+use crate::query::{QueryOptions, Realization};
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::TaskContext;

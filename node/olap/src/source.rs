@@ -8,7 +8,6 @@
 
 use crate::access::within;
 use crate::csv::{self, CsvFile, CsvScan, Dialect, Origin};
-use crate::engine::Described;
 use crate::error::{Error, Result};
 use crate::floats::CanonicalFloats;
 use crate::infer::{self, Guess};
@@ -44,6 +43,23 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use crate::listing::SourceFile;
+
+/// What a source holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Columns that a table can have.
+    pub columns: Vec<Column>,
+    /// Columns whose type no table can hold, with that type.
+    pub skipped: Vec<(String, String)>,
+    /// Number of files.
+    pub files: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Rows, where the format tells without reading them.
+    pub rows: Option<u64>,
+    /// What was decided and what was passed over, for people; one sentence each.
+    pub notes: Vec<String>,
+}
 
 /// Files whose headers or footers are read at once.
 const HEADS_AT_ONCE: usize = 16;

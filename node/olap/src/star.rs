@@ -9,7 +9,7 @@ use crate::model::{Cuboid, JoinKind, Model};
 use crate::partition::PartitionKind;
 use crate::relation::StarColumn;
 use crate::sql_type::SqlType;
-use crate::table::{Table, fold, table_key};
+use crate::table::{Column, Table, fold, table_key};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -225,6 +225,24 @@ impl Star {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
+    /// Columns of the flat table.
+    pub(crate) fn flat_schema(&self) -> SchemaRef {
+        let fields = self.flat_columns().into_iter().map(|c| {
+            let sql_type = self.column_type(&c).unwrap_or(SqlType::Varchar);
+            Field::new(c.to_string(), sql_type.arrow(), true)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The columns of a layout's files as a manifest records them.
+    pub(crate) fn layout_columns(&self, cuboid: Cuboid) -> Vec<Column> {
+        let dimensions = cuboid.dimensions().map(|i| &self.dimensions[i]);
+        dimensions
+            .map(|(c, t)| Column { name: c.to_string(), type_name: t.full_name() })
+            .chain(self.partials.iter().map(|p| Column { name: p.name(), type_name: p.sql_type.full_name() }))
+            .collect()
+    }
+
     /// Columns that the flat table carries: dimensions and measured columns, each once.
     pub(crate) fn flat_columns(&self) -> Vec<StarColumn> {
         let mut columns: Vec<StarColumn> = self.dimensions.iter().map(|(c, _)| c.clone()).collect();
@@ -266,7 +284,7 @@ fn last_part(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Column, Format, Source};
+    use crate::table::{Format, Source};
     use serde_json::json;
 
     fn table(name: &str, columns: &[(&str, &str)]) -> Table {

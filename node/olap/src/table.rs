@@ -5,7 +5,7 @@
 //! [`crate::Engine::check`], not here.
 
 use crate::error::{Error, Result};
-use crate::sql_type::SqlType;
+use crate::sql_type::{SqlType, java_sql_type};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -106,7 +106,7 @@ pub struct Column {
 impl Column {
     /// The `java.sql.Types` code of the column's type.
     pub fn type_code(&self) -> i32 {
-        crate::java_sql_type(&self.type_name)
+        java_sql_type(&self.type_name)
     }
 
     /// Precision (for text: a nominal length) as JDBC reports it.

@@ -11,18 +11,20 @@
 //!   changed since the build; then the base index has nothing to be compared with, which is reported but is no fault of
 //!   the segment.
 
-use crate::build::{Input, aggregate, count, join_star, tallied};
+use crate::build::tallied;
 use crate::conservation::{Broken, Tally, Totals};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
-use crate::index_files::{IndexTable, Owner};
+use crate::index_files::Owner;
+use crate::index_table::IndexTable;
 use crate::measure::Partial;
 use crate::model::{JoinKind, Model};
 use crate::relation::{column, scan};
 use crate::segment::{LayoutData, Segment};
 use crate::source::RawTable;
 use crate::star::Star;
+use crate::star_plan::{Input, aggregate, count, join_star};
 use crate::table::Table;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;

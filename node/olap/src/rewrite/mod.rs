@@ -15,15 +15,16 @@ mod flatten;
 mod matching;
 mod time;
 
-use crate::build::join_star;
-use crate::error::Reason;
-use crate::index_files::{IndexCache, IndexTable, Owner};
-use crate::model::Cuboid;
+use crate::error::{Error, Reason};
+use crate::index_files::{IndexCache, Owner};
+use crate::index_table::IndexTable;
+use crate::model::{Cuboid, JoinKind};
 use crate::partition::Tick;
 use crate::relation::{StarColumn, column, scan};
 use crate::segment::{LayoutData, Segment, SegmentRange};
 use crate::source::RawTable;
-use crate::star::{Star, StarPartition};
+use crate::star::{Star, StarLookup, StarPartition};
+use crate::star_plan::join_star;
 use crate::table::Column;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -351,7 +352,7 @@ impl Rewriter<'_> {
             files.extend(data.files.iter().map(|f| (owner.clone(), f.clone())));
         }
         let table = IndexTable { schema: schema.clone(), files, cache: self.cache.clone() };
-        let mut input = scan(INDEX, Arc::new(table)).map_err(crate::Error::through)?;
+        let mut input = scan(INDEX, Arc::new(table)).map_err(Error::through)?;
         if let Some(unbuilt) = &winner.unbuilt {
             let raw = self.raw_rows(star, winner.cuboid, &winner.fit.partials, unbuilt)?;
             input = input.union(raw)?.alias(INDEX)?;
@@ -406,17 +407,15 @@ impl Rewriter<'_> {
             aliases.extend(partial.column.iter().map(|c| c.alias.as_str()));
             output.push(partial.of_row(StarColumn::expr)?.alias(partial.name()));
         }
-        let needed = |l: &&crate::star::StarLookup| {
-            l.join == crate::model::JoinKind::Inner || aliases.contains(&l.alias.as_str())
-        };
+        let needed = |l: &&StarLookup| l.join == JoinKind::Inner || aliases.contains(&l.alias.as_str());
         let lookups: Vec<&str> = star.lookups.iter().filter(needed).map(|l| l.alias.as_str()).collect();
         let provider = |alias: &str| {
             let key = star.table(alias).map(|t| t.key()).unwrap_or_default();
             let raw = self.tables.get(&key).cloned().map(|t| t as Arc<dyn TableProvider>);
-            raw.ok_or_else(|| crate::Error::Sql(format!("there is no table \"{key}\"")))
+            raw.ok_or_else(|| Error::Sql(format!("there is no table \"{key}\"")))
         };
         let plan: LogicalPlanBuilder =
-            join_star(star, &lookups, Some(unbuilt.clone()), provider).map_err(crate::Error::through)?;
+            join_star(star, &lookups, Some(unbuilt.clone()), provider).map_err(Error::through)?;
         let plan = plan.project(output)?.build()?;
         // The comparisons made here have not been through the analyser.
         self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
