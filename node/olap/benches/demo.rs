@@ -102,7 +102,10 @@ fn main() {
                     let mut times = vec![];
                     for _ in 0..runs {
                         let began = Instant::now();
-                        let answer = snapshot.query(sql, options.clone()).await.expect("an answer");
+                        let mut answer = snapshot.query(sql, options.clone()).await.expect("an answer");
+                        while let Some(batch) = answer.next_batch().await.expect("a batch") {
+                            text_rows(&batch).expect("text");
+                        }
                         times.push(began.elapsed());
                         assert_eq!(answer.push_down, options.push_down, "{sql}");
                     }

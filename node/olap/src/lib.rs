@@ -1,8 +1,9 @@
 //! Tables, models, segments, index builds and query rewriting.
 //!
-//! The only crate that names DataFusion. Its surface is plain data and boxed futures: define [`Table`]s and a
-//! [`Model`], [`plan`] a build, run its steps with [`Engine::run_step`], publish the [`Manifest`] of the last one,
-//! and [`Engine::open`] a [`Catalog`] to ask questions of its [`Snapshot`].
+//! The only crate that names DataFusion. Its surface is plain data, boxed futures and Arrow record batches: define
+//! [`Table`]s and a [`Model`], [`plan`] a build, run its steps with [`Engine::run_step`], publish the [`Manifest`] of the
+//! last one, and [`Engine::open`] a [`Catalog`] to ask queries of its [`Snapshot`]. An [`Answer`] is a stream of batches;
+//! [`text_rows`] makes text of a batch where clients want text.
 //!
 //! It knows nothing about jobs, nodes or the metastore: the caller decides where a step runs and whether its result
 //! counts. It never deletes a file.
@@ -21,12 +22,13 @@
 //! | indexes | `index_files`, `index_scan`, `index_table` | the files of indexes |
 //! | engine | `engine`, `texts` | threads, memory, sessions |
 //! | builds | `build`, `verify` | steps of a build, and checks of what was built |
-//! | queries | `answer`, `plan_cache`, `query`, `rewrite`, `snapshot`, `sql`, `turns` | from SQL to an answer |
+//! | queries | `answer`, `cells`, `plan_cache`, `query`, `rewrite`, `snapshot`, `sql`, `turns` | from SQL to an answer |
 //! | data | `demo` | tables and a model to try |
 
 mod access;
 mod answer;
 mod build;
+mod cells;
 mod conservation;
 mod csv;
 pub mod demo;
@@ -66,9 +68,12 @@ mod turns;
 mod verify;
 
 pub use access::{Access, Local};
-pub use answer::{ColumnMeta, QueryAnswer};
+pub use answer::{Answer, ColumnMeta, Cost};
 pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
+pub use cells::text_rows;
 pub use conservation::Totals;
+pub use datafusion::arrow::array::RecordBatch;
+pub use datafusion::arrow::datatypes::SchemaRef;
 pub use engine::{Engine, EngineConfig};
 pub use error::{Error, Result};
 pub use measure::{MeasureFunction, Total};

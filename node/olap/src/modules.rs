@@ -15,7 +15,7 @@ fn read(dir: &Path, prefix: &str, modules: &mut BTreeMap<String, String>) {
             read(&path, &format!("{stem}/"), modules);
         } else if stem == "mod" {
             modules.insert(prefix.trim_end_matches('/').into(), std::fs::read_to_string(&path).unwrap());
-        } else if prefix != "" || !["lib", "modules"].contains(&stem.as_str()) {
+        } else if !prefix.is_empty() || !["lib", "modules"].contains(&stem.as_str()) {
             modules.insert(format!("{prefix}{stem}"), std::fs::read_to_string(&path).unwrap());
         }
     }

@@ -4,7 +4,7 @@
 //! tables is push-down: allowed, or an error that says why no index fits. Names are matched in any case: quoted
 //! identifiers are folded like unquoted ones before planning, and the labels of the answer are what the user wrote.
 
-use crate::answer::{self, ColumnMeta, QueryAnswer};
+use crate::answer::{self, AHEAD, Answer, ColumnMeta, Cost, Done, Head};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
@@ -17,17 +17,20 @@ use crate::sql;
 use crate::star::Star;
 use crate::stopwatch::Stopwatch;
 use crate::table::{DEFAULT_SCHEMA, Table, fold, table_key};
-use crate::texts::{bound_operators, check_constants, collected};
+use crate::texts::{batch_bytes, bound_operators, check_constants};
 use crate::times;
 use crate::turns::in_turns;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
 /// A table or model that is stored and cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,19 +134,23 @@ impl Snapshot {
         &self.broken
     }
 
-    /// Answers a query.
-    pub fn query(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<QueryAnswer>> {
+    /// Answers a query. The answer can be read as soon as its first batch is made.
+    pub fn query(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Answer>> {
         let (snapshot, sql) = (self.clone(), sql.to_string());
-        self.engine.run(async move {
-            let answer = snapshot.answer(&sql, &options);
-            match options.timeout_ms {
+        let (head, opened) = oneshot::channel();
+        let (batches, made) = mpsc::channel(AHEAD);
+        let work = self.engine.run(async move {
+            let timeout = options.timeout_ms;
+            let answer = snapshot.answer((sql, options), head, batches);
+            match timeout {
                 None => answer.await,
                 Some(most) => match tokio::time::timeout(Duration::from_millis(most), answer).await {
-                    Ok(answer) => answer,
+                    Ok(done) => done,
                     Err(_) => Err(Error::Timeout { millis: most }),
                 },
             }
-        })
+        });
+        Box::pin(Answer::open(opened, made, work))
     }
 
     /// Says how a query would be answered; runs nothing.
@@ -161,25 +168,41 @@ impl Snapshot {
         })
     }
 
-    async fn answer(&self, sql: &str, options: &QueryOptions) -> Result<QueryAnswer> {
+    /// Runs a query: sends the head, then the batches. A reader that is gone ends it.
+    async fn answer(
+        &self,
+        query: (String, QueryOptions),
+        head: oneshot::Sender<Head>,
+        batches: mpsc::Sender<RecordBatch>,
+    ) -> Result<Done> {
         let began = Stopwatch::start();
-        let key = (sql.to_string(), options.clone());
-        let ready = match self.plans.get(&key)? {
+        let ready = match self.plans.get(&query)? {
             Some(ready) => ready,
-            None => self.prepare(key).await?,
+            None => self.prepare(query).await?,
         };
-        let (batches, _taken) = collected(ready.plan.clone(), ready.context.clone(), &self.engine.texts).await?;
+        let taken = self.engine.texts.answer();
+        let mut stream = execute_stream(ready.plan.clone(), ready.context.clone())?;
+        let mut next = stream.try_next().await?;
+        let opened = head.send(Head {
+            columns: ready.columns,
+            schema: stream.schema(),
+            realizations: ready.realizations,
+            push_down: ready.push_down,
+        });
+        opened.map_err(|_| Error::Cancelled)?;
+        while let Some(batch) = next {
+            taken.try_grow(batch_bytes(&batch))?;
+            batches.send(batch).await.map_err(|_| Error::Cancelled)?;
+            next = stream.try_next().await?;
+        }
         let mut scanned = Scanned::default();
         scanned.add(&ready.plan);
-        Ok(QueryAnswer {
-            rows: answer::rows(&batches, ready.columns.len())?,
-            columns: ready.columns.clone(),
+        let cost = Cost {
             scanned_rows: scanned.rows,
             scanned_bytes: scanned.bytes + ready.index_bytes,
-            realizations: ready.realizations.clone(),
-            push_down: ready.push_down,
             millis: began.millis(),
-        })
+        };
+        Ok(Done { cost, _taken: taken })
     }
 
     async fn prepare(&self, (sql, options): (String, QueryOptions)) -> Result<Ready> {

@@ -4,7 +4,7 @@
 //! SQL. So each function whose result may be much larger than its arguments is wrapped: it computes the size of its result
 //! for a whole batch first, refuses one above the limit, and takes the rest from the memory that queries share, as long as
 //! it works. `||` becomes such a function, too. A large constant would be copied to each row of a batch, so it may stand
-//! where it is only compared. What an answer collects is taken from the same memory.
+//! where it is only compared. The batches of an answer are taken from the same memory.
 //!
 //! Not bounded here: functions whose result is about as large as their arguments, and aggregates, which tell their size.
 
@@ -14,7 +14,6 @@ use datafusion::arrow::compute::kernels::concat_elements::concat_elements_dyn;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
-use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -24,8 +23,6 @@ use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::TryStreamExt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -46,6 +43,11 @@ pub(crate) struct Limit {
 impl Limit {
     pub(crate) fn new(memory_limit: usize, pool: Arc<dyn MemoryPool>) -> Limit {
         Limit { most: (memory_limit / SHARE).min(MOST), pool }
+    }
+
+    /// What an answer takes of the memory that queries share: nothing yet.
+    pub(crate) fn answer(&self) -> MemoryReservation {
+        MemoryConsumer::new("the answer").register(&self.pool)
     }
 
     /// Takes as much memory as the result of a function needs.
@@ -331,20 +333,9 @@ pub(crate) fn check_constants(plan: &LogicalPlan, state: &SessionState, limit: &
     Ok(())
 }
 
-/// The rows of an answer; what they take is held as long as the reservation.
-pub(crate) async fn collected(
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    limit: &Limit,
-) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
-    let reservation = MemoryConsumer::new("the answer").register(&limit.pool);
-    let mut stream = execute_stream(plan, context)?;
-    let mut batches = vec![];
-    while let Some(batch) = stream.try_next().await? {
-        reservation.try_grow(batch.columns().iter().map(|column| bytes(column)).sum())?;
-        batches.push(batch);
-    }
-    Ok((batches, reservation))
+/// Bytes of a batch's own rows.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(bytes).sum()
 }
 
 /// Bytes of a column's own rows: a batch may be a part of a larger one.

@@ -30,7 +30,7 @@ async fn refused(engine: &Engine, source: &Source) -> String {
     };
     assert!(engine.check(&table).await.is_err(), "{error}");
     let snapshot = engine.open(Catalog { tables: vec![table], ..Catalog::default() }).unwrap();
-    assert!(snapshot.query("select k from t", raw()).await.is_err(), "a stored table is no way around it: {error}");
+    assert!(snapshot.ask("select k from t", raw()).await.is_err(), "a stored table is no way around it: {error}");
     error
 }
 
@@ -112,10 +112,10 @@ async fn a_file_that_becomes_a_link_after_it_was_pinned_is_not_read() {
     let columns = engine.describe(&source).await.unwrap().columns;
     let table = Table { name: "t".into(), source, columns };
     let snapshot = engine.open(Catalog { tables: vec![table], ..Catalog::default() }).unwrap();
-    assert_eq!(shown(&snapshot.query("select k from t", raw()).await.unwrap()), ["1"]);
+    assert_eq!(shown(&snapshot.ask("select k from t", raw()).await.unwrap()), ["1"]);
     std::fs::remove_file(root.join("a.csv")).unwrap();
     symlink(&secret, root.join("a.csv")).unwrap();
-    let error = snapshot.query("select k from t", raw()).await.unwrap_err().to_string();
+    let error = snapshot.ask("select k from t", raw()).await.unwrap_err().to_string();
     assert!(error.contains("symbolic link"), "{error}");
 }
 

@@ -5,10 +5,10 @@ use kirin_olap::*;
 use std::sync::Arc;
 
 /// Asserts that an index answers, with the raw tables' rows.
-async fn answers(snapshot: &Arc<Snapshot>, sql: &str) -> QueryAnswer {
-    let answer = snapshot.query(sql, index_only()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+async fn answers(snapshot: &Arc<Snapshot>, sql: &str) -> Answered {
+    let answer = snapshot.ask(sql, index_only()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     assert!(!answer.realizations.is_empty() && !answer.push_down, "{sql}");
-    let mut expected = shown(&snapshot.query(sql, raw()).await.unwrap());
+    let mut expected = shown(&snapshot.ask(sql, raw()).await.unwrap());
     let mut found = shown(&answer);
     if !sql.contains("ORDER BY") {
         expected.sort();
@@ -20,13 +20,13 @@ async fn answers(snapshot: &Arc<Snapshot>, sql: &str) -> QueryAnswer {
 
 /// Asserts that no index answers and that some reason contains `why`; with push-down it is answered anyway.
 async fn refuses(snapshot: &Arc<Snapshot>, sql: &str, why: &str) {
-    match snapshot.query(sql, index_only()).await {
+    match snapshot.ask(sql, index_only()).await {
         Err(Error::NoRealization { reasons }) => {
             assert!(reasons.iter().any(|r| r.contains(why)), "{sql}: {reasons:#?}");
         }
         other => panic!("{sql}: {other:?}"),
     }
-    let answer = snapshot.query(sql, mixed()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let answer = snapshot.ask(sql, mixed()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     assert!(answer.push_down && answer.realizations.is_empty(), "{sql}");
 }
 
@@ -229,7 +229,7 @@ async fn segments_are_chosen_by_time_and_cut_only_where_the_day_is_known() {
     let snapshot = shop.snapshot(vec![jan.clone(), feb.clone()]);
     let chosen = async |condition: &str| {
         let sql = format!("SELECT COUNT(*) FROM {STAR} WHERE {condition}");
-        let answer = snapshot.query(&sql, index_only()).await.unwrap();
+        let answer = snapshot.ask(&sql, index_only()).await.unwrap();
         let realization = answer.realizations[0].clone();
         (shown(&answer).remove(0), shop.model.layout_dimensions(realization.layout), realization.segments)
     };
@@ -266,19 +266,19 @@ async fn an_answer_that_lacks_rows_says_which_or_is_refused() {
         ("f.day >= '2020-02-01' AND f.day < '2020-03-01'", vec![]),
     ] {
         let sql = format!("SELECT COUNT(*) FROM {STAR} WHERE {condition}");
-        let answer = snapshot.query(&sql, index_only()).await.unwrap();
+        let answer = snapshot.ask(&sql, index_only()).await.unwrap();
         assert_eq!(answer.realizations[0].missing, missing, "{sql}");
         assert_eq!(answer.is_partial(), !missing.is_empty(), "{sql}");
-        match snapshot.query(&sql, whole.clone()).await {
+        match snapshot.ask(&sql, whole.clone()).await {
             Ok(answer) => assert!(missing.is_empty() && !answer.is_partial(), "{sql}"),
             Err(Error::NoRealization { reasons }) => {
                 assert!(!missing.is_empty() && reasons[0].contains(missing[0]), "{sql}: {reasons:?}");
             }
             Err(error) => panic!("{sql}: {error}"),
         }
-        let mixed = snapshot.query(&sql, QueryOptions { partial: false, ..mixed() }).await.unwrap();
+        let mixed = snapshot.ask(&sql, QueryOptions { partial: false, ..mixed() }).await.unwrap();
         assert!(!mixed.is_partial(), "{sql}");
-        assert_eq!(shown(&mixed), shown(&snapshot.query(&sql, raw()).await.unwrap()), "{sql}");
+        assert_eq!(shown(&mixed), shown(&snapshot.ask(&sql, raw()).await.unwrap()), "{sql}");
     }
 }
 
@@ -298,8 +298,8 @@ async fn push_down_adds_the_raw_rows_of_what_is_not_built() {
         for select in ["COUNT(*)", "i.kind, SUM(f.qty), AVG(f.price), MAX(f.price), COUNT(DISTINCT s.city)"] {
             let group = if select.contains("kind") { "GROUP BY i.kind ORDER BY 1" } else { "" };
             let sql = format!("SELECT {select} FROM {STAR} WHERE {condition} {group}");
-            let answer = snapshot.query(&sql, mixed()).await.unwrap();
-            assert_eq!(shown(&answer), shown(&snapshot.query(&sql, raw()).await.unwrap()), "{sql}");
+            let answer = snapshot.ask(&sql, mixed()).await.unwrap();
+            assert_eq!(shown(&answer), shown(&snapshot.ask(&sql, raw()).await.unwrap()), "{sql}");
             assert_eq!((answer.realizations[0].mixed, answer.push_down), (is_mixed, is_mixed), "{sql}");
         }
     }
@@ -312,13 +312,13 @@ async fn a_damaged_or_deleted_index_file_names_its_segment() {
         let segment = shop.build(JAN).await.unwrap();
         let sql = format!("SELECT s.city, COUNT(*) FROM {STAR} GROUP BY 1");
         let warm = shop.snapshot(vec![segment.clone()]);
-        warm.query(&sql, index_only()).await.unwrap();
+        warm.ask(&sql, index_only()).await.unwrap();
         for layout in &segment.manifest.layouts {
             layout.files.iter().for_each(|f| damage(&f.path));
         }
         let cold = Shop { engine: Engine::new(EngineConfig::anywhere()).unwrap(), ..Shop::open() };
         for snapshot in [warm, cold.snapshot(vec![segment.clone()])] {
-            let error = snapshot.query(&sql, index_only()).await.unwrap_err();
+            let error = snapshot.ask(&sql, index_only()).await.unwrap_err();
             assert!(matches!(&error, Error::SegmentData { segment: s, .. } if *s == segment.name()), "{error}");
             assert!(error.to_string().contains("refresh the segment"), "{error}");
         }
@@ -373,11 +373,11 @@ async fn only_single_queries_are_run() {
         ("SELECT * FROM '/etc/passwd'", ""),
         ("SELECT * FROM information_schema.tables", ""),
     ] {
-        let error = snapshot.query(sql, mixed()).await.unwrap_err();
+        let error = snapshot.ask(sql, mixed()).await.unwrap_err();
         assert!(matches!(error, Error::Sql(_)), "{sql}: {error:?}");
         assert!(error.to_string().contains(why), "{sql}: {error}");
     }
-    let answer = snapshot.query("SELECT 1 AS one, NULL, TRUE, DATE '2020-02-03'", index_only()).await.unwrap();
+    let answer = snapshot.ask("SELECT 1 AS one, NULL, TRUE, DATE '2020-02-03'", index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["1 - true 2020-02-03"]);
     let none = shop.engine.open(Catalog { tables: shop.tables.clone(), ..Catalog::default() }).unwrap();
     refuses(&none, "SELECT COUNT(*) FROM shops", "the project has no model").await;
@@ -395,7 +395,7 @@ async fn of_two_models_the_one_with_the_rows_answers() {
     let snapshot = shop.engine.open(catalog).unwrap();
     // The first model would answer "none" from no segment at all, and be smaller.
     let sql = format!("SELECT COUNT(*) FROM {STAR} WHERE f.day >= '2020-02-01' AND f.day < '2020-03-01'");
-    let answer = snapshot.query(&sql, index_only()).await.unwrap();
+    let answer = snapshot.ask(&sql, index_only()).await.unwrap();
     assert_eq!((shown(&answer).remove(0).as_str(), answer.realizations[0].model.as_str()), ("2", "other"));
 }
 
@@ -403,16 +403,16 @@ async fn of_two_models_the_one_with_the_rows_answers() {
 async fn a_kept_plan_is_run_afresh_by_many_at_once() {
     let (_shop, snapshot) = full().await;
     let sql = format!("SELECT s.city, COUNT(*) c FROM {STAR} GROUP BY 1 ORDER BY c DESC, 1 LIMIT 2");
-    let first = snapshot.query(&sql, index_only()).await.unwrap();
-    let all = futures::future::join_all((0..50).map(|_| snapshot.query(&sql, index_only()))).await;
+    let first = snapshot.ask(&sql, index_only()).await.unwrap();
+    let all = futures::future::join_all((0..50).map(|_| snapshot.ask(&sql, index_only()))).await;
     for answer in all {
         let answer = answer.unwrap();
         assert_eq!((shown(&answer), answer.scanned_rows), (shown(&first), first.scanned_rows));
     }
     // The moment is part of some questions.
     let now = "SELECT COUNT(*), NOW() FROM sales JOIN items ON item = name";
-    let first = snapshot.query(now, index_only()).await.unwrap();
-    let second = snapshot.query(now, index_only()).await.unwrap();
+    let first = snapshot.ask(now, index_only()).await.unwrap();
+    let second = snapshot.ask(now, index_only()).await.unwrap();
     assert_ne!(first.rows[0][1], second.rows[0][1]);
 }
 
@@ -421,5 +421,5 @@ async fn limit_and_offset_cut_the_answer() {
     let (_shop, snapshot) = full().await;
     let sql = format!("SELECT i.name, COUNT(*) FROM {STAR} GROUP BY 1 ORDER BY 1");
     let page = QueryOptions { limit: Some(1), offset: 1, ..index_only() };
-    assert_eq!(shown(&snapshot.query(&sql, page).await.unwrap()), ["pear 2"]);
+    assert_eq!(shown(&snapshot.ask(&sql, page).await.unwrap()), ["pear 2"]);
 }

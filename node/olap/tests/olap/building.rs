@@ -33,7 +33,7 @@ async fn an_empty_range_builds_an_empty_segment_that_answers() {
     let empty = shop.build(range).await.unwrap();
     assert_eq!((empty.manifest.source_rows, empty.manifest.bytes), (0, 0));
     let sql = "SELECT COUNT(*), SUM(qty) FROM sales JOIN items ON item = name";
-    let answer = shop.snapshot(vec![empty]).query(sql, index_only()).await.unwrap();
+    let answer = shop.snapshot(vec![empty]).ask(sql, index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["0 -"]);
 }
 
@@ -207,9 +207,9 @@ async fn every_partition_format_divides_the_same_rows() {
         let (jan, feb) = (shop.build(JAN).await.unwrap(), shop.build(FEB).await.unwrap());
         assert_eq!((jan.manifest.source_rows, feb.manifest.source_rows), (1, 2), "{type_name} {format:?}");
         let snapshot = shop.snapshot(vec![jan, feb]);
-        let answer = snapshot.query("SELECT SUM(v) FROM t", index_only()).await.unwrap();
+        let answer = snapshot.ask("SELECT SUM(v) FROM t", index_only()).await.unwrap();
         assert_eq!(shown(&answer), ["7"], "{type_name} {format:?}");
-        let answer = snapshot.query("SELECT SUM(v) FROM t", mixed()).await.unwrap();
+        let answer = snapshot.ask("SELECT SUM(v) FROM t", mixed()).await.unwrap();
         assert_eq!(shown(&answer), ["15"], "{type_name} {format:?}: the row without a time is raw only");
     }
 }
@@ -269,7 +269,7 @@ async fn a_directory_and_a_glob_are_sources() {
     let catalog = |t: &Table| Catalog { tables: vec![t.clone()], ..Catalog::default() };
     let sum = |t: Table| {
         let snapshot = shop.engine.open(catalog(&t)).unwrap();
-        async move { shown(&snapshot.query("SELECT SUM(v) FROM t", raw()).await.unwrap()) }
+        async move { shown(&snapshot.ask("SELECT SUM(v) FROM t", raw()).await.unwrap()) }
     };
     assert_eq!(sum(t.clone()).await, ["3"]);
     // A file that is added later is seen by the next query.

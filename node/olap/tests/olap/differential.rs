@@ -4,6 +4,7 @@
 //! multiples of a quarter, so that sums are exact in any order and rows can be compared as text. The seed is fixed;
 //! `KIRIN_PROPERTY_CASES` sets the number of cases, `KIRIN_PROPERTY_SEED` another seed.
 
+use crate::shop::Ask;
 use kirin_olap::*;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -235,9 +236,9 @@ impl Case {
                 let base = if push_down { "f".into() } else { format!("(SELECT * FROM f WHERE {built}) f") };
                 let raw_sql = query.sql.replace("{F}", &base);
                 let raw = QueryOptions { push_down: true, use_index: false, ..QueryOptions::default() };
-                let expected = snapshot.query(&raw_sql, raw).await;
+                let expected = snapshot.ask(&raw_sql, raw).await;
                 let options = QueryOptions { push_down, ..QueryOptions::default() };
-                let answer = snapshot.query(&sql, options.clone()).await;
+                let answer = snapshot.ask(&sql, options.clone()).await;
                 let (expected, answer) = match (expected, answer) {
                     (_, Err(Error::NoRealization { .. })) if !push_down => {
                         saw("refused");
@@ -254,7 +255,7 @@ impl Case {
                     }
                 };
                 // Once more: the plan may have been kept.
-                let again = snapshot.query(&sql, options.clone()).await.map_err(|e| told(&e.to_string()))?;
+                let again = snapshot.ask(&sql, options.clone()).await.map_err(|e| told(&e.to_string()))?;
                 let (mut first, mut second) = (answer.rows.clone(), again.rows);
                 first.sort();
                 second.sort();

@@ -117,13 +117,13 @@ async fn a_query_does_not_use_a_segment_that_was_found_wrong() {
     let sql = |from: &str, to: &str| {
         format!("SELECT COUNT(*) FROM sales JOIN items ON item = name WHERE day >= '{from}' AND day < '{to}'")
     };
-    let error = snapshot.query(&sql("2020-01-01", "2020-03-01"), index_only()).await.unwrap_err().to_string();
+    let error = snapshot.ask(&sql("2020-01-01", "2020-03-01"), index_only()).await.unwrap_err().to_string();
     assert!(error.contains("was found wrong (index 63: total of count(*)"), "{error}");
     assert!(error.contains("refresh it"), "{error}");
-    let february = snapshot.query(&sql("2020-02-01", "2020-03-01"), index_only()).await.unwrap();
+    let february = snapshot.ask(&sql("2020-02-01", "2020-03-01"), index_only()).await.unwrap();
     assert_eq!(shown(&february), ["2"], "a range that the wrong segment does not touch is answered");
     let push_down = QueryOptions { push_down: true, ..QueryOptions::default() };
-    let both = snapshot.query(&sql("2020-01-01", "2020-03-01"), push_down).await.unwrap();
+    let both = snapshot.ask(&sql("2020-01-01", "2020-03-01"), push_down).await.unwrap();
     assert_eq!(shown(&both), ["5"], "raw rows take its place");
     assert_eq!(both.realizations[0].segments, ["20200201000000_20200301000000"]);
 }
