@@ -8,26 +8,22 @@
 use crate::error::{Error, Result};
 use crate::floats;
 use crate::listing::{Opened, SourceFile};
+use crate::operators::{self, Leaf};
 use crate::table::{CsvOptions, fold};
 use bytes::{Buf, Bytes};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DfResult, ScalarValue, project_schema};
 use datafusion::execution::TaskContext;
 use datafusion::object_store::{GetResultPayload, ObjectStoreExt};
-use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::execution_plan::SchedulingType;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
-};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -148,117 +144,71 @@ pub(crate) struct CsvFile {
 
 /// Reads delimited files.
 #[derive(Debug)]
-pub(crate) struct CsvScan {
+struct CsvFiles {
     table: Arc<str>,
-    /// The declared columns.
-    declared: SchemaRef,
+    /// The columns of the output.
+    schema: SchemaRef,
     projection: Vec<usize>,
-    groups: Arc<Vec<Vec<CsvFile>>>,
+    groups: Vec<Vec<CsvFile>>,
     /// Rows that are enough.
     limit: Option<usize>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
-impl CsvScan {
-    pub(crate) fn new(
-        table: &str,
-        declared: SchemaRef,
-        projection: Option<&Vec<usize>>,
-        files: Vec<CsvFile>,
-        partitions: usize,
-        limit: Option<usize>,
-    ) -> DfResult<Self> {
-        let partitions = partitions.clamp(1, files.len().max(1));
-        let mut groups = vec![vec![]; partitions];
-        let mut files = files;
-        // The longest first, each to the group with the least to do.
-        files.sort_by_key(|f| std::cmp::Reverse(f.file.bytes));
-        let mut bytes = vec![0; partitions];
-        for file in files {
-            let least = (0..partitions).min_by_key(|i| bytes[*i]).unwrap_or(0);
-            bytes[least] += file.file.bytes.max(1);
-            groups[least].push(file);
-        }
-        let projection = projection.cloned().unwrap_or_else(|| (0..declared.fields().len()).collect());
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(project_schema(&declared, Some(&projection))?),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Ok(CsvScan {
-            table: table.into(),
-            declared,
-            projection,
-            groups: Arc::new(groups),
-            limit,
-            properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        })
+/// A scan of delimited files.
+pub(crate) fn scan(
+    table: &str,
+    declared: &SchemaRef,
+    projection: Option<&Vec<usize>>,
+    mut files: Vec<CsvFile>,
+    partitions: usize,
+    limit: Option<usize>,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let partitions = partitions.clamp(1, files.len().max(1));
+    let mut groups = vec![vec![]; partitions];
+    // The longest first, each to the group with the least to do.
+    files.sort_by_key(|f| std::cmp::Reverse(f.file.bytes));
+    let mut bytes = vec![0; partitions];
+    for file in files {
+        let least = (0..partitions).min_by_key(|i| bytes[*i]).unwrap_or(0);
+        bytes[least] += file.file.bytes.max(1);
+        groups[least].push(file);
     }
+    let projection = projection.cloned().unwrap_or_else(|| (0..declared.fields().len()).collect());
+    let schema = project_schema(declared, Some(&projection))?;
+    let files = CsvFiles { table: table.into(), schema: schema.clone(), projection, groups, limit };
+    Ok(Arc::new(Leaf::new(files, schema, partitions)))
 }
 
-impl DisplayAs for CsvScan {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CsvScan: {} files", self.groups.iter().map(Vec::len).sum::<usize>())
-    }
-}
+impl operators::Read for CsvFiles {
+    const NAME: &'static str = "CsvScan";
+    const SCHEDULING: SchedulingType = SchedulingType::NonCooperative;
 
-impl ExecutionPlan for CsvScan {
-    fn name(&self) -> &'static str {
-        "CsvScan"
+    fn files(&self) -> usize {
+        self.groups.iter().map(Vec::len).sum()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
+    fn open(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let schema = project_schema(&self.declared, Some(&self.projection))?;
+        partition: usize,
+        metrics: &ExecutionPlanMetricsSet,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         let reading = Reading {
             table: self.table.clone(),
-            schema: schema.clone(),
+            schema: self.schema.clone(),
             projection: self.projection.clone(),
             context,
             waiting: self.groups[partition].iter().cloned().collect(),
             open: None,
             left: self.limit.unwrap_or(usize::MAX),
-            rows: MetricBuilder::new(&self.metrics).output_rows(partition),
-            bytes: MetricBuilder::new(&self.metrics).counter("bytes_scanned", partition),
+            rows: MetricBuilder::new(metrics).output_rows(partition),
+            bytes: MetricBuilder::new(metrics).counter("bytes_scanned", partition),
         };
         let stream = futures::stream::try_unfold(reading, |mut reading| async move {
             let batch = reading.next().await.map_err(Error::through)?;
             Ok(batch.map(|batch| (batch, reading)))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream)))
     }
 }
 

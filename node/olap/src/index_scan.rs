@@ -9,20 +9,16 @@
 //! partitions that count batches can disagree on which rows a batch number means.
 
 use crate::index_files::{IndexCache, Owner, conform};
+use crate::operators::{Leaf, Read};
 use crate::segment::DataFile;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DfResult, project_schema};
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType};
+use datafusion::physical_plan::execution_plan::SchedulingType;
 use datafusion::physical_plan::memory::MemoryStream;
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
-};
-use std::fmt;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -35,8 +31,6 @@ pub(crate) struct IndexScan {
     files: Arc<Vec<(Owner, DataFile)>>,
     cache: Arc<IndexCache>,
     partitions: usize,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 /// The rows of one partition, numbered over all files in order.
@@ -46,77 +40,33 @@ fn share(partition: usize, partitions: usize, rows: u64) -> Range<u64> {
 }
 
 impl IndexScan {
-    pub(crate) fn new(
+    /// A scan of index files.
+    pub(crate) fn plan(
         schema: SchemaRef,
         projection: Option<Vec<usize>>,
         files: Arc<Vec<(Owner, DataFile)>>,
         cache: Arc<IndexCache>,
         partitions: usize,
-    ) -> DfResult<Self> {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(project_schema(&schema, projection.as_ref())?),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        )
-        .with_scheduling_type(SchedulingType::Cooperative);
-        let metrics = ExecutionPlanMetricsSet::new();
-        Ok(IndexScan { schema, projection, files, cache, partitions, properties: Arc::new(properties), metrics })
-    }
-}
-
-impl DisplayAs for IndexScan {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IndexScan: {} files", self.files.len())
-    }
-}
-
-impl ExecutionPlan for IndexScan {
-    fn name(&self) -> &'static str {
-        "IndexScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    /// There are no children to replace; what comes back is a scan that has read nothing yet.
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(IndexScan {
-            schema: self.schema.clone(),
-            projection: self.projection.clone(),
-            files: self.files.clone(),
-            cache: self.cache.clone(),
-            partitions: self.partitions,
-            properties: self.properties.clone(),
-            metrics: ExecutionPlanMetricsSet::new(),
-        }))
+        let output = project_schema(&schema, projection.as_ref())?;
+        Ok(Arc::new(Leaf::new(IndexScan { schema, projection, files, cache, partitions }, output, partitions)))
+    }
+}
+
+impl Read for IndexScan {
+    const NAME: &'static str = "IndexScan";
+    const SCHEDULING: SchedulingType = SchedulingType::Cooperative;
+
+    fn files(&self) -> usize {
+        self.files.len()
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+    fn open(
+        &self,
+        partition: usize,
+        metrics: &ExecutionPlanMetricsSet,
+        _: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         let mine = share(partition, self.partitions, self.files.iter().map(|(_, file)| file.rows).sum());
         let mut batches: Vec<RecordBatch> = vec![];
         let mut first = 0;
@@ -138,7 +88,7 @@ impl ExecutionPlan for IndexScan {
                 first = end;
             }
         }
-        let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
+        let rows = MetricBuilder::new(metrics).output_rows(partition);
         rows.add(batches.iter().map(RecordBatch::num_rows).sum());
         let schema = project_schema(&self.schema, self.projection.as_ref())?;
         Ok(Box::pin(MemoryStream::try_new(batches, schema, self.projection.clone())?))
@@ -159,7 +109,7 @@ mod tests {
         RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from_iter_values(rows))]).unwrap()
     }
 
-    async fn read(scan: &IndexScan, partition: usize) -> Vec<i64> {
+    async fn read(scan: &Arc<dyn ExecutionPlan>, partition: usize) -> Vec<i64> {
         let batches: Vec<_> =
             scan.execute(partition, Arc::default()).unwrap().try_collect::<Vec<RecordBatch>>().await.unwrap();
         batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
@@ -185,7 +135,7 @@ mod tests {
                 let (schema, file) = written(dir.path(), &kept).await;
                 let files = Arc::new(vec![(Owner::Build, file)]);
                 let scan = |cache: Arc<IndexCache>| {
-                    IndexScan::new(schema.clone(), None, files.clone(), cache, partitions).unwrap()
+                    IndexScan::plan(schema.clone(), None, files.clone(), cache, partitions).unwrap()
                 };
                 // Partitions from `kept_until` on find nothing in their cache, and decode the file.
                 let (before, after) = (scan(kept), scan(Arc::new(IndexCache::new(0))));
@@ -204,7 +154,7 @@ mod tests {
         let cache = Arc::new(IndexCache::new(64 << 20));
         let (schema, file) = written(dir.path(), &cache).await;
         let files = Arc::new(vec![(Owner::Build, DataFile { rows: 69_999, ..file })]);
-        let scan = IndexScan::new(schema, None, files, cache, 2).unwrap();
+        let scan = IndexScan::plan(schema, None, files, cache, 2).unwrap();
         let error = scan.execute(0, Arc::default()).err().unwrap().to_string();
         assert!(error.contains("has 70000 rows where 69999 were written"), "{error}");
     }

@@ -60,9 +60,8 @@ impl TableProvider for IndexTable {
             let rows: u64 = self.files.iter().map(|(_, f)| f.rows).sum();
             let wide = (rows / BATCH_ROWS as u64).clamp(1, state.config().target_partitions().max(1) as u64);
             let files = Arc::new(self.files.clone());
-            let scan =
-                IndexScan::new(self.schema.clone(), projection.cloned(), files, self.cache.clone(), wide as usize)?;
-            return Ok(Arc::new(scan));
+            let (schema, cache) = (self.schema.clone(), self.cache.clone());
+            return IndexScan::plan(schema, projection.cloned(), files, cache, wide as usize);
         }
         let mut urls = vec![];
         for (owner, file) in &self.files {

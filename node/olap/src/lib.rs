@@ -15,7 +15,7 @@
 //!
 //! | layer | modules | what it is about |
 //! |---|---|---|
-//! | basics | `error`, `floats`, `plant`, `sql_type`, `stopwatch`, `times` | errors, types, values, time |
+//! | basics | `error`, `floats`, `operators`, `plant`, `sql_type`, `stopwatch`, `times` | errors, types, values, time |
 //! | definitions | `access`, `measure`, `model`, `partition`, `relation`, `stores`, `table` | what users define, and what may be read |
 //! | sources | `csv`, `infer`, `listing`, `source` | the files of tables |
 //! | segments | `conservation`, `exact`, `plan`, `segment`, `star`, `star_plan` | resolved models, plans over them, and what is recorded of a build |
@@ -45,6 +45,7 @@ mod measure;
 mod model;
 #[cfg(test)]
 mod modules;
+mod operators;
 mod partition;
 mod plan;
 mod plan_cache;

@@ -7,9 +7,9 @@
 //! file it is.
 
 use crate::access::within;
-use crate::csv::{self, CsvFile, CsvScan, Dialect, Origin};
+use crate::csv::{self, CsvFile, Dialect, Origin};
 use crate::error::{Error, Result};
-use crate::floats::CanonicalFloats;
+use crate::floats::canonical_floats;
 use crate::infer::{self, Guess};
 use crate::listing::{Opened, access, list};
 use crate::sql_type::SqlType;
@@ -123,7 +123,7 @@ impl TableProvider for RawTable {
                 let files = mapped.into_iter().map(Mapped::csv).collect();
                 let wide = session.config().target_partitions();
                 let name = &self.table.name;
-                Ok(Arc::new(CsvScan::new(name, self.schema.clone(), projection, files, wide, limit)?))
+                csv::scan(name, &self.schema, projection, files, wide, limit)
             }
             Format::Parquet => self.parquet(session, projection, limit, mapped),
         }
@@ -213,7 +213,7 @@ impl RawTable {
             .with_projection_indices(Some(columns))?
             .with_limit(limit)
             .build();
-        let scan = CanonicalFloats::over(DataSourceExec::from_data_source(config));
+        let scan = canonical_floats(DataSourceExec::from_data_source(config));
         if scan.schema().fields().iter().all(|f| fold(f.name()) == *f.name()) {
             return Ok(scan);
         }
