@@ -1,5 +1,5 @@
-//! The demo model's figures: building all its indexes, and queries answered from an index against the same on raw
-//! tables. `cargo bench -p kirin-olap -- [runs]`; `benches/in_duckdb.py` does the same work with DuckDB.
+//! Times of the demo model: building all its indexes, and queries answered from an index and from raw tables.
+//! `cargo bench -p kirin-olap -- [runs]`. `benches/in_duckdb.py` does the same work with DuckDB.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use kirin_olap::*;

@@ -1,26 +1,25 @@
-//! Conservation laws: what an aggregation must not change.
+//! Conservation laws: quantities that an aggregation must not change.
 //!
-//! An index is an aggregation of the flat table. Whatever the dimensions of the index are, some quantities must be the
-//! same in both:
+//! An index is an aggregation of the flat table. For any dimensions of the index, these quantities must be the same in
+//! both:
 //!
 //! - the sum of its row counts is the number of rows of the flat table,
 //! - each COUNT and each SUM adds up to that of the flat table (exactly for integers and decimals),
 //! - the least MIN and the greatest MAX are those of the flat table.
 //!
-//! These totals notice rows that are lost or counted twice. They do not notice values that moved from one group to
-//! another. For that there is a *fingerprint* for each dimension: the sum over all groups of
-//! `hash(value of the dimension) × weight(group)`, modulo 2^64, where the weight is a fixed linear combination of the
-//! group's counts and sums. The fingerprint is linear in the counts and sums, so it is the same for the flat table and
-//! for every index that has the dimension. Two groups that swap their values change the fingerprint of every dimension
-//! in which they differ. What moves between groups so that the distribution over each single dimension stays as it is
-//! goes unnoticed; a comparison group by group ([`Engine::verify_segment`](crate::Engine::verify_segment), deep) finds
-//! that, too.
+//! These totals detect rows that are lost or counted twice. They do not detect values that moved from one group to another.
+//! For that there is a *fingerprint* for each dimension: the sum over all groups of
+//! `hash(value of the dimension) × weight(group)`, modulo 2^64. The weight is a fixed linear combination of the group's
+//! counts and sums. The fingerprint is linear in the counts and sums, so it is the same for the flat table and for every
+//! index that has the dimension. Two groups that swap their values change the fingerprint of every dimension in which they
+//! differ. A change that keeps the distribution over each single dimension goes undetected. A comparison group by group
+//! ([`Engine::verify_segment`](crate::Engine::verify_segment), deep) detects that, too.
 //!
-//! The flat table's [`Totals`] are taken while it is written, and stay in the segment's manifest. Each index is tallied
-//! while it is written, and compared before its step ends. A tally reads every value once and keeps a few numbers, so it
-//! costs a small part of the aggregation.
+//! The [`Totals`] of the flat table are computed while it is written, and are kept in the segment's manifest. The totals of
+//! each index are computed while it is written, and compared before its step ends. A tally reads every value once and keeps
+//! a few numbers, so it costs a small part of the aggregation.
 //!
-//! A total that a NaN or an infinity takes part in is not compared, since arithmetic on them is not exact.
+//! Totals with a NaN or an infinity are not compared, since arithmetic on them is not exact.
 
 use crate::error::{Error, Result};
 use crate::measure::{Partial, Reads, Running, Total, each};
@@ -52,7 +51,7 @@ impl Eq for Totals {}
 /// A quantity that was not conserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
-    /// Which, for people.
+    /// The name of the quantity, for display.
     pub(crate) quantity: String,
     pub(crate) expected: String,
     pub(crate) found: String,
@@ -73,7 +72,7 @@ impl Broken {
 }
 
 impl Totals {
-    /// What an index must have in common with its flat table and does not; `self` are the flat table's totals.
+    /// The first quantity in which an index differs from its flat table; `self` are the totals of the flat table.
     pub(crate) fn broken_by(&self, index: &Totals) -> Option<Broken> {
         for (name, found) in &index.partials {
             let Some(expected) = self.partials.get(name) else { continue };
@@ -93,7 +92,7 @@ impl Totals {
         None
     }
 
-    /// The rows of the flat table, as counted.
+    /// The number of rows, as counted.
     pub(crate) fn rows(&self) -> Option<u64> {
         match self.partials.get(&Partial::rows().name())? {
             Total::Exact(digits) => digits.parse().ok(),
@@ -102,7 +101,7 @@ impl Totals {
     }
 }
 
-/// Takes the totals of batches.
+/// Computes the totals of batches.
 #[derive(Debug)]
 pub(crate) struct Tally {
     dimensions: Vec<(String, u64)>,
@@ -113,18 +112,18 @@ pub(crate) struct Tally {
 struct Tallied {
     name: String,
     from: Reads,
-    /// By which the value takes part in a group's weight.
+    /// The factor of the value in the weight of its group.
     factor: u64,
     sum: Running,
 }
 
 impl Tally {
-    /// For a flat table, whose columns are dimensions and measured columns.
+    /// A tally of a flat table, whose columns are dimensions and measured columns.
     pub(crate) fn of_flat(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
         Tally::new(dimensions, partials, Partial::reads_of_flat)
     }
 
-    /// For an index, whose columns are dimensions and partial aggregates.
+    /// A tally of an index, whose columns are dimensions and partial aggregates.
     pub(crate) fn of_index(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
         Tally::new(dimensions, partials, Partial::reads_of_index)
     }
@@ -149,7 +148,7 @@ impl Tally {
             batch.column_by_name(name).ok_or_else(|| Error::Execution(format!("a batch has no column \"{name}\"")))
         };
         let mut weights = vec![0u64; batch.num_rows()];
-        // What takes part in the weight of every row.
+        // The part of the weight that is the same for every row.
         let mut of_each = 0u64;
         for partial in &mut self.partials {
             let factor = partial.factor;
@@ -192,7 +191,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Adds what another tally of the same columns has counted.
+    /// Adds another tally of the same columns.
     pub(crate) fn merge(&mut self, other: Tally) -> Result<()> {
         for ((_, fingerprint), (_, more)) in self.dimensions.iter_mut().zip(other.dimensions) {
             *fingerprint = fingerprint.wrapping_add(more);
@@ -203,7 +202,7 @@ impl Tally {
         Ok(())
     }
 
-    /// The totals of all that was added.
+    /// The totals of all batches.
     pub(crate) fn totals(self) -> Result<Totals> {
         let fingerprints = self.dimensions.into_iter().map(|(name, sum)| (name, format!("{sum:016x}"))).collect();
         let partials = self.partials.into_iter().map(|partial| Ok((partial.name, partial.sum.total()?)));
@@ -243,13 +242,13 @@ fn each_hash(values: &dyn Array, mut f: impl FnMut(usize, u64)) -> Result<()> {
     Ok(())
 }
 
-/// A short value lies in its view, zero-padded, so the view stands for it.
+/// A short value is stored in its view, zero-padded, so the view is hashed.
 fn each_view_hash<T: ByteViewType + ?Sized>(
     array: &GenericByteViewArray<T>,
     bytes: impl Fn(&T::Native) -> &[u8],
     mut f: impl FnMut(usize, u64),
 ) {
-    // As Arrow's format has it; the low 32 bits of a view are the length.
+    // By the format of Arrow. The low 32 bits of a view are the length.
     const INLINE_LENGTH: u32 = 12;
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     for (i, view) in array.views().iter().enumerate() {
@@ -263,7 +262,7 @@ fn each_view_hash<T: ByteViewType + ?Sized>(
     }
 }
 
-/// The texts of dimensions are short, and a chain of mixed words is quicker for them than a hash for long input.
+/// Texts of dimensions are short. For them, a chain of mixed words is faster than a hash for long input.
 fn hash_of(bytes: &[u8]) -> u64 {
     const SHORT: usize = 64;
     if bytes.len() > SHORT {
@@ -277,7 +276,7 @@ fn hash_of(bytes: &[u8]) -> u64 {
     }
 }
 
-/// One pattern for both zeros and one for all NaNs, as they are one group each.
+/// One pattern for both zeros, and one for all NaNs, since each is one group.
 fn float_bits(v: f64) -> u64 {
     if v.is_nan() { f64::NAN.to_bits() } else { (v + 0.0).to_bits() }
 }
@@ -371,7 +370,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_right_index_has_the_totals_of_its_flat_table_in_any_order() {
+    fn a_correct_index_has_the_totals_of_its_flat_table_in_any_order() {
         let mut groups = GROUPS;
         assert_eq!(flat(&ROWS).broken_by(&index(&groups)), None);
         groups.reverse();
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_group_and_a_doubled_one_are_told_by_the_row_count() {
+    fn the_row_count_detects_a_lost_group_and_a_doubled_one() {
         let broken = flat(&ROWS).broken_by(&index(&GROUPS[..2])).unwrap();
         assert_eq!(broken.to_string(), "total of count(*): expected 4, found 3");
         let doubled = [GROUPS[0], GROUPS[1], GROUPS[2], GROUPS[2]];
@@ -388,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_sum_or_maximum_is_told_by_name() {
+    fn a_wrong_sum_or_maximum_is_named() {
         let mut groups = GROUPS;
         groups[0].3 = Some(8);
         let broken = flat(&ROWS).broken_by(&index(&groups)).unwrap();
@@ -400,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn swapped_groups_change_a_fingerprint_though_every_total_is_right() {
+    fn swapped_groups_change_a_fingerprint_although_every_total_is_correct() {
         let mut groups = GROUPS;
         (groups[0].3, groups[2].3) = (groups[2].3, groups[0].3);
         let broken = flat(&ROWS).broken_by(&index(&groups)).unwrap();
@@ -472,7 +471,7 @@ mod tests {
         for _ in 0..BATCHES {
             tally.add(&batch).unwrap();
         }
-        // For people who measure: eight dimensions and the partials of an integer column.
+        // The cost of eight dimensions and the partials of an integer column, for measurements.
         println!("{} ns a row", watch.millis() * 1_000_000 / (BATCHES * ROWS as u64));
         let totals = tally.totals().unwrap();
         assert_eq!(totals.rows(), Some(BATCHES * ROWS as u64));
@@ -481,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_survive_json() {
+    fn totals_round_trip_through_json() {
         let totals = flat(&ROWS);
         let json = serde_json::to_value(&totals).unwrap();
         assert_eq!(json["partials"]["count(*)"], serde_json::json!({"exact": "4"}));

@@ -1,9 +1,9 @@
-//! Delimited text: reading the head of a file, and the leaf of a plan that reads whole files.
+//! Delimited text: reading the header of a file, and scanning whole files.
 //!
-//! A file is read from its beginning to its end by one task, because only that tells whether a newline ends a record
-//! or stands between quotes. Fields are text until the declared type of their column parses them, so the same value
-//! means the same in a query, a build and a comparison, and an error names file, record and column. An empty field is
-//! NULL, and so is the word that the table declares for it. A byte order mark is dropped, CR LF ends a record like LF.
+//! One task reads a file from beginning to end: in the middle of a file, a newline between quotes cannot be told from the
+//! end of a record. Fields are text until the declared type of their column parses them. A value therefore means the same
+//! in a query, a build and a comparison, and an error names file, record and column. An empty field is NULL, and so is the
+//! null value that the table declares. A byte order mark is dropped. CR LF ends a record as LF does.
 
 use crate::error::{Error, Result};
 use crate::floats;
@@ -27,14 +27,14 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-/// Bytes that are read at once.
+/// Bytes of one read.
 const CHUNK: usize = 256 << 10;
 /// The longest header, in bytes.
 const HEAD: usize = 1 << 20;
 const BATCH_ROWS: usize = 8192;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// How one file is written: the table's options and what its name says.
+/// How one file is written, by the table's options and the file's name.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialect {
     pub(crate) header: bool,
@@ -62,7 +62,7 @@ impl Dialect {
     }
 }
 
-/// Reads at most `most` bytes of content from `from` on (compressed files: from their beginning).
+/// Reads at most `most` bytes of content, starting at `from` (compressed files: at their beginning).
 pub(crate) async fn content(opened: &Opened, dialect: &Dialect, from: u64, most: usize) -> Result<Vec<u8>, String> {
     let until = opened.meta.size.min(from.saturating_add(most as u64));
     if from >= until {
@@ -75,13 +75,13 @@ pub(crate) async fn content(opened: &Opened, dialect: &Dialect, from: u64, most:
     let mut content = vec![];
     let result = flate2::read::MultiGzDecoder::new(bytes.as_ref()).take(most as u64).read_to_end(&mut content);
     match result {
-        // The range may end inside the compressed stream.
+        // The range may end in the middle of the compressed stream.
         Err(e) if content.is_empty() || until == opened.meta.size => Err(format!("cannot be decompressed: {e}")),
         _ => Ok(content.strip_prefix(BOM).map(<[u8]>::to_vec).unwrap_or(content)),
     }
 }
 
-/// The names of a file's columns in their order; `column_1` and so on where it has no header. None if it is empty.
+/// The names of a file's columns in order; `column_1`, `column_2` and so on if it has no header. No names if it is empty.
 pub(crate) async fn names(opened: &Opened, dialect: &Dialect) -> Result<Vec<String>, String> {
     let head = content(opened, dialect, 0, HEAD).await?;
     let mut record = csv::ByteRecord::new();
@@ -125,13 +125,13 @@ pub(crate) fn twins(one: &str, other: &str) -> String {
 pub(crate) enum Origin {
     /// A field of the file, by its position.
     Field(usize),
-    /// A partition directory.
+    /// The key of a partition directory.
     Key(ScalarValue),
-    /// The file is older than the column.
+    /// The file lacks the column.
     Missing,
 }
 
-/// A file with the meaning of its fields.
+/// A file, and which of its fields each declared column reads.
 #[derive(Debug, Clone)]
 pub(crate) struct CsvFile {
     pub(crate) file: SourceFile,
@@ -150,7 +150,7 @@ struct CsvFiles {
     schema: SchemaRef,
     projection: Vec<usize>,
     groups: Vec<Vec<CsvFile>>,
-    /// Rows that are enough.
+    /// The most rows that are needed.
     limit: Option<usize>,
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn scan(
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     let partitions = partitions.clamp(1, files.len().max(1));
     let mut groups = vec![vec![]; partitions];
-    // The longest first, each to the group with the least to do.
+    // The largest file first, each to the group with the fewest bytes.
     files.sort_by_key(|f| std::cmp::Reverse(f.file.bytes));
     let mut bytes = vec![0; partitions];
     for file in files {
@@ -229,12 +229,12 @@ struct OpenFile {
     file: CsvFile,
     chunks: Chunks,
     decoder: arrow_csv::reader::Decoder,
-    /// Whether the next record is the header. (The decoder's own skipping fails on one that lies in two pieces.)
+    /// Whether the next record is the header. The decoder's own skipping fails on a header that spans two pieces.
     header: bool,
     pending: Bytes,
     /// For each output column: a column of the decoder's batches, or a constant.
     columns: Vec<Result<usize, ScalarValue>>,
-    /// Records that were read, without the header.
+    /// Records read so far, without the header.
     records: usize,
 }
 
@@ -330,7 +330,7 @@ impl OpenFile {
         }
     }
 
-    /// Text as the declared types.
+    /// Converts text to the declared types.
     fn convert(&self, texts: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
         let rows = texts.num_rows();
         let mut columns = vec![];
@@ -381,7 +381,7 @@ impl OpenFile {
     }
 }
 
-/// Digits after the point that are not zeros at the end; those of an exponent count as none.
+/// Digits after the point, without trailing zeros; 0 for a number with an exponent.
 fn digits(number: &str) -> i8 {
     let fraction = number.split_once('.').map_or("", |(_, fraction)| fraction);
     i8::try_from(fraction.trim_end_matches('0').len()).unwrap_or(i8::MAX)
@@ -396,7 +396,7 @@ fn plain(e: &datafusion::arrow::error::ArrowError) -> String {
 struct Chunks {
     input: Input,
     gzip: Option<flate2::write::MultiGzDecoder<Vec<u8>>>,
-    /// What was read before it was known whether a byte order mark begins the file.
+    /// The first bytes, kept until it is known whether they are a byte order mark.
     start: Option<Vec<u8>>,
     ended: bool,
 }
@@ -463,7 +463,7 @@ impl Chunks {
         let read = match &mut self.input {
             Input::Stream(stream) => stream.next().await.transpose().map_err(|e| e.to_string())?,
             Input::File(file) => {
-                // A compressed piece may become a thousand times as long.
+                // Decompression may make a piece a thousand times as long.
                 let mut piece = vec![0; if self.gzip.is_some() { CHUNK / 16 } else { CHUNK }];
                 let n = file.read(&mut piece).map_err(|e| e.to_string())?;
                 piece.truncate(n);

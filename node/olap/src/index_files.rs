@@ -1,9 +1,9 @@
 //! Files of index data: written with a checksum and fsync, read through a cache of decoded batches.
 //!
-//! A step's files must be on disk before the step is reported, so the file and its directory are fsynced. Small files
-//! are read whole: the checksum is compared before anything is decoded, so damage can never become a wrong answer;
-//! the decoded batches stay in a cache bounded by bytes, keyed by path *and* checksum, so a path that is written again
-//! is another entry. Files too large for that are scanned in place, after their length was compared.
+//! A step's files must be on disk before the step is reported, so the file and its directory are fsynced. Small files are
+//! read whole. Their checksum is compared before anything is decoded, so damage cannot become a wrong answer. The decoded
+//! batches stay in a cache of bounded size. Its key is path *and* checksum, so a path that is written again is another
+//! entry. Files too large for the cache are scanned in place ([`crate::index_table`]).
 
 use crate::conservation::Tally;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ use twox_hash::XxHash64;
 /// Rows of a decoded batch.
 pub(crate) const BATCH_ROWS: usize = 16_384;
 
-/// A writer that knows the length and checksum of what went through it.
+/// A writer that computes the length and checksum of what it writes.
 struct Hashed<W> {
     inner: W,
     hash: XxHash64,
@@ -56,7 +56,7 @@ fn checksum(content: &[u8]) -> String {
     format!("{:016x}", hash.finish())
 }
 
-/// Writes one stream to one file and fsyncs it, tallying every row. There is no file if the stream has no rows.
+/// Writes one stream to one file, fsyncs it, and tallies every row. A stream without rows makes no file.
 pub(crate) async fn write(
     path: &Path,
     schema: &SchemaRef,
@@ -114,7 +114,7 @@ pub(crate) async fn write(
     Ok(Some(file))
 }
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|d| d.sync_all())
@@ -145,7 +145,7 @@ impl DataFile {
     /// Checks that the file is as it was written.
     ///
     /// # Errors
-    /// In what it differs.
+    /// If it differs; the text says how.
     pub fn verify(&self) -> Result<(), String> {
         read_verified(self).map(drop)
     }
@@ -164,7 +164,7 @@ fn decode(file: &DataFile) -> Result<Vec<RecordBatch>, String> {
     batches(file)?.map(|batch| batch.map(compact)).collect()
 }
 
-/// The batches of a file whose checksum is right.
+/// The batches of a file. Fails if its checksum differs.
 pub(crate) fn batches(file: &DataFile) -> Result<impl Iterator<Item = Result<RecordBatch, String>>, String> {
     let content = read_verified(file)?;
     let path = file.path.clone();
@@ -175,7 +175,7 @@ pub(crate) fn batches(file: &DataFile) -> Result<impl Iterator<Item = Result<Rec
     Ok(reader.map(move |batch| batch.map_err(|e| damaged(&e))))
 }
 
-/// Gives string views buffers of their own; a filtered or decoded view otherwise keeps whole pages alive.
+/// Gives string views buffers of their own. A filtered or decoded view would otherwise keep whole pages alive.
 fn compact(batch: RecordBatch) -> RecordBatch {
     let columns: Vec<ArrayRef> = batch
         .columns()
@@ -189,7 +189,7 @@ fn compact(batch: RecordBatch) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns).unwrap_or(batch)
 }
 
-/// The batch with exactly the schema's columns and types, found by name.
+/// The batch with exactly the columns and types of the schema, matched by name.
 pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
@@ -210,12 +210,12 @@ type Batches = Arc<Vec<RecordBatch>>;
 /// Path and checksum.
 type Key = (String, String);
 
-/// Decoded files, least recently used out first, bounded by bytes.
+/// Decoded files, bounded by bytes. The least recently used is evicted first.
 #[derive(Debug)]
 pub(crate) struct IndexCache {
     limit: usize,
     entries: Mutex<Entries>,
-    /// Held while a file is decoded, so that the partitions of a plan do not decode it each.
+    /// Held while a file is decoded, so that the partitions of a plan decode it once.
     decoding: Mutex<HashMap<Key, Arc<Mutex<()>>>>,
 }
 
@@ -238,7 +238,7 @@ impl IndexCache {
         IndexCache { limit, entries: Mutex::default(), decoding: Mutex::default() }
     }
 
-    /// Whether files of this many bytes together are read whole. Decoded data is several times larger.
+    /// Whether files of this total size are read whole. Decoded data is several times larger.
     pub(crate) fn takes(&self, bytes: u64) -> bool {
         bytes <= (self.limit / 8) as u64
     }
@@ -276,7 +276,7 @@ impl IndexCache {
 
     pub(crate) fn load(&self, file: &DataFile) -> Result<Batches, String> {
         if let Some(batches) = self.get(file) {
-            // Cached or not, a file that is gone is an error: the answer must not depend on the cache.
+            // A deleted file is an error even if it is cached: the answer must not depend on the cache.
             check_length(file)?;
             return Ok(batches);
         }
@@ -292,12 +292,12 @@ impl IndexCache {
     }
 }
 
-/// A poisoned lock guards nothing that could be half done here.
+/// A poisoned lock is safe to use here: no guarded change can be left half done.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Whose files a scan reads; decides which error a damaged file is.
+/// The owner of the files of a scan, which decides the error for a damaged file.
 #[derive(Debug, Clone)]
 pub(crate) enum Owner {
     Build,

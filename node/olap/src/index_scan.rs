@@ -1,12 +1,12 @@
-//! The leaf of an index plan: hands out the decoded rows of index files.
+//! The leaf of an index plan: the decoded rows of index files.
 //!
-//! The scan holds file names, not data: batches come from the cache when the plan *runs*. A plan can therefore be kept
-//! and run again without pinning memory, and a file that was damaged or deleted since is noticed each time.
+//! The scan holds file names, not data. Batches come from the cache when the plan *runs*. A plan can therefore be kept and
+//! run again without pinning memory, and each run notices a file that was damaged or deleted.
 //!
-//! **Invariant `each-row-once`.** The partitions share the rows by row number, in ranges that are fixed when the plan
-//! is made. They must not share by batch: each partition asks the cache on its own, and the cache may evict a file
-//! between two of them. The batches kept by the writer and those decoded from the file have different sizes, so two
-//! partitions that count batches can disagree on which rows a batch number means.
+//! **Invariant `each-row-once`.** The partitions divide the rows by row number, in ranges that are fixed when the plan is
+//! made. They must not divide by batch: each partition reads the cache on its own, and the cache may evict a file between
+//! two of them. The batches kept by the writer and those decoded from the file differ in size, so partitions that count
+//! batches can disagree on the rows of a batch number.
 
 use crate::index_files::{IndexCache, Owner, conform};
 use crate::operators::{Leaf, Read};
@@ -75,7 +75,7 @@ impl Read for IndexScan {
             let loaded = self.cache.load(file).map_err(damaged)?;
             let found: u64 = loaded.iter().map(|batch| batch.num_rows() as u64).sum();
             if found != file.rows {
-                // The shares rest on the recorded number: with another one, rows would be left out.
+                // The shares are computed from the recorded number. With another one, rows would be lost.
                 return Err(damaged(format!("{} has {found} rows where {} were written", file.path, file.rows)));
             }
             for batch in loaded.iter() {
@@ -115,7 +115,7 @@ mod tests {
         batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
     }
 
-    /// The writer keeps batches of 5,000 rows; decoded again they have 16,384.
+    /// The writer keeps batches of 5,000 rows. Decoded batches have 16,384.
     async fn written(dir: &Path, cache: &IndexCache) -> (SchemaRef, DataFile) {
         let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true)]));
         let batches = (0..14).map(|i| batch(&schema, i * 5000..(i + 1) * 5000)).collect();
@@ -137,7 +137,7 @@ mod tests {
                 let scan = |cache: Arc<IndexCache>| {
                     IndexScan::plan(schema.clone(), None, files.clone(), cache, partitions).unwrap()
                 };
-                // Partitions from `kept_until` on find nothing in their cache, and decode the file.
+                // Partitions from `kept_until` on have an empty cache and decode the file.
                 let (before, after) = (scan(kept), scan(Arc::new(IndexCache::new(0))));
                 let mut rows = vec![];
                 for p in 0..partitions {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_with_another_number_of_rows_than_recorded_is_refused() {
+    async fn a_file_whose_row_count_differs_from_the_recorded_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Arc::new(IndexCache::new(64 << 20));
         let (schema, file) = written(dir.path(), &cache).await;

@@ -1,8 +1,8 @@
 //! Queries against one revision of the catalog.
 //!
-//! SQL is parsed and planned by DataFusion; the rewrite then answers what it can from indexes. What is left on raw
-//! tables is push-down: allowed, or an error that says why no index fits. Names are matched in any case: quoted
-//! identifiers are folded like unquoted ones before planning, and the labels of the answer are what the user wrote.
+//! DataFusion parses and plans the SQL. The rewrite then replaces aggregations with reads of indexes. What still reads raw
+//! tables is push-down, which is either allowed or an error that says why no index fits. Names match in any case: quoted
+//! identifiers are folded like unquoted ones before planning. The labels of the answer are as written in the query.
 
 use crate::answer::{self, AHEAD, Answer, ColumnMeta, Cost, Done, Head};
 use crate::engine::{Engine, EngineInner};
@@ -32,20 +32,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// A table or model that is stored and cannot be used.
+/// A stored table or model that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broken {
     /// `table` or `model`.
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Why not.
+    /// The reason.
     pub problem: String,
 }
 
 /// One revision of the catalog, ready for queries. Share it between queries; it is immutable.
 ///
-/// A definition that does not open is left out and kept as [`Broken`]: it disturbs no other.
+/// A definition that does not open is left out and reported as [`Broken`]. It does not affect others.
 pub struct Snapshot {
     engine: Arc<EngineInner>,
     broken: Vec<Broken>,
@@ -70,7 +70,7 @@ struct Planned {
 }
 
 impl Engine {
-    /// Prepares a catalog revision for queries. Reads no file; cheap enough to be done for every revision.
+    /// Prepares a revision of the catalog for queries. Reads no file, so it is cheap enough for every revision.
     pub fn open(&self, catalog: Catalog) -> Result<Arc<Snapshot>> {
         Snapshot::open(self.inner.clone(), catalog)
     }
@@ -134,7 +134,7 @@ impl Snapshot {
         &self.broken
     }
 
-    /// Answers a query. The answer can be read as soon as its first batch is made.
+    /// Answers a query. The future ends when the first batch is made.
     pub fn query(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Answer>> {
         let (snapshot, sql) = (self.clone(), sql.to_string());
         let (head, opened) = oneshot::channel();
@@ -153,7 +153,7 @@ impl Snapshot {
         Box::pin(Answer::open(opened, made, work))
     }
 
-    /// Says how a query would be answered; runs nothing.
+    /// Explains how a query would be answered, without running it.
     pub fn explain(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Explain>> {
         let (snapshot, sql) = (self.clone(), sql.to_string());
         self.engine.run(async move {
@@ -168,7 +168,7 @@ impl Snapshot {
         })
     }
 
-    /// Runs a query: sends the head, then the batches. A reader that is gone ends it.
+    /// Runs a query: sends the head, then the batches. Ends if the answer is dropped.
     async fn answer(
         &self,
         query: (String, QueryOptions),
@@ -210,7 +210,7 @@ impl Snapshot {
         if !raw.is_empty() && !options.push_down {
             return Err(Error::NoRealization { reasons: self.reasons(&verdicts, &options) });
         }
-        // Before the optimiser replaces what depends on the moment (now()) by its value.
+        // Before the optimiser replaces volatile calls such as now() with their values.
         let keep = raw.is_empty() && is_timeless(&plan)?;
         let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
         check_constants(&plan, &state, &self.engine.texts)?;
@@ -243,7 +243,7 @@ impl Snapshot {
         let plan = state.statement_to_plan(statement).await?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
         let plan = times::mended(plan, &state)?;
-        // Taken here, so that the answer looks the same whoever gives it.
+        // Taken before the rewrite, so that the columns do not depend on what answers.
         let columns = answer::columns(plan.schema(), labels);
         let rewriter = Rewriter {
             models: if options.use_index { &self.models } else { &[] },
@@ -263,11 +263,11 @@ impl Snapshot {
         raw.dedup();
         let indexed: u64 = verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(|c| c.rows).sum();
         if raw.is_empty() && indexed < FEW_ROWS {
-            // Handing a few rows to another thread costs more than it saves.
+            // For few rows, a second thread costs more than it saves.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         if raw.is_empty() {
-            // Index scans have no use for them, and a plan without them can be run again.
+            // Index scans do not use dynamic filters, and a plan without them can be cached.
             state.config_mut().options_mut().optimizer.enable_dynamic_filter_pushdown = false;
         }
         Ok(Planned { state, plan, verdicts, raw, columns })
@@ -298,7 +298,7 @@ impl Snapshot {
         }
     }
 
-    /// Reasons for people, at most a screenful.
+    /// Reasons for display, at most [`MOST_REASONS`].
     fn reasons(&self, verdicts: &[Verdict], options: &QueryOptions) -> Vec<String> {
         if !options.use_index {
             return vec!["indexes are switched off for this query".into()];
@@ -336,9 +336,9 @@ impl Snapshot {
     }
 }
 
-/// Index rows up to which one thread is faster than several.
+/// Index rows below which one thread is faster than several.
 const FEW_ROWS: u64 = 100_000;
-/// Lines of reasons in an error.
+/// The most reasons in an error.
 const MOST_REASONS: usize = 20;
 
 fn realization(chosen: &Chosen) -> Realization {
@@ -355,7 +355,7 @@ fn realizations(verdicts: &[Verdict]) -> Vec<Realization> {
     verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(realization).collect()
 }
 
-/// What the leaves of a finished plan read.
+/// Rows and bytes that the leaves of a finished plan read.
 #[derive(Default)]
 struct Scanned {
     rows: u64,

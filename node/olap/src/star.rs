@@ -1,7 +1,7 @@
-//! A model resolved against its tables: every name folded, every column found, every type known.
+//! Models resolved against their tables: names are folded, columns are found, types are known.
 //!
-//! Builds and queries work on this and never look at the definition's strings again, so a definition that resolves
-//! cannot fail later for a misspelt name.
+//! Builds and queries use the resolved model instead of the strings of the definition. A definition that resolves cannot
+//! fail later because of a misspelt name.
 
 use crate::error::Result;
 use crate::measure::{MeasureFunction, Partial};
@@ -27,9 +27,9 @@ pub(crate) struct StarLookup {
 pub(crate) struct LookupKey {
     pub(crate) fact: String,
     pub(crate) lookup: String,
-    /// Whether both are integers, maybe of different width.
+    /// Whether both are integers, possibly of different width.
     pub(crate) integers: bool,
-    /// Whether both have the same type, so that equal values are the same value.
+    /// Whether both have the same type, so that equal values are identical.
     pub(crate) same_type: bool,
 }
 
@@ -137,7 +137,7 @@ impl Star {
             let field = format!("dimensions[{i}].column");
             let (column, sql_type) = star.column(&field, &dimension.column)?;
             if star.dimensions.iter().any(|(other, _)| *other == column) {
-                return Err(model.invalid(field, format!("\"{column}\" is a dimension already")));
+                return Err(model.invalid(field, format!("\"{column}\" is already a dimension")));
             }
             star.dimensions.push((column, sql_type));
         }
@@ -243,7 +243,7 @@ impl Star {
             .collect()
     }
 
-    /// Columns that the flat table carries: dimensions and measured columns, each once.
+    /// Columns of the flat table: dimensions and measured columns, each once.
     pub(crate) fn flat_columns(&self) -> Vec<StarColumn> {
         let mut columns: Vec<StarColumn> = self.dimensions.iter().map(|(c, _)| c.clone()).collect();
         for column in self.partials.iter().filter_map(|p| p.column.as_ref()) {
@@ -254,8 +254,8 @@ impl Star {
         columns
     }
 
-    /// Changes whenever the definition of the joined rows does: tables, joins, partition column. A segment that was
-    /// built under another signature cannot answer for this model.
+    /// A hash of the definition of the joined rows: tables, joins, partition column. A segment with another signature cannot
+    /// answer for this model.
     pub(crate) fn signature(&self) -> String {
         let mut hash = twox_hash::XxHash64::with_seed(0);
         let mut put = |text: &str| {

@@ -41,13 +41,13 @@ pub(crate) fn join_star(
 }
 
 impl StarPartition {
-    /// The partition column as something that bounds compare with.
+    /// The partition column in the type of its bounds.
     fn comparable(&self) -> Expr {
         let column = column(&self.column.alias, &self.column.column);
         if self.kind.compares_as_bigint() { cast(column, SqlType::BigInt.arrow()) } else { column }
     }
 
-    /// Rows of a range of time.
+    /// The condition of the rows of a range of time.
     pub(crate) fn in_range(&self, start_ms: i64, end_ms: i64) -> Expr {
         let literal = |ms| -> Expr {
             let value: ScalarValue = self.kind.literal(&self.kind.tick(ms));
@@ -56,14 +56,14 @@ impl StarPartition {
         self.comparable().gt_eq(literal(start_ms)).and(self.comparable().lt(literal(end_ms)))
     }
 
-    /// The column as a star column.
+    /// Whether a star column is the partition column.
     pub(crate) fn is(&self, column: &StarColumn) -> bool {
         self.column == *column
     }
 }
 
 impl Star {
-    /// The condition of a range's rows; none if it is every row.
+    /// The condition of the rows of a range; `None` if it contains every row.
     pub(crate) fn in_range(&self, range: SegmentRange) -> Option<Expr> {
         match range {
             SegmentRange::Full => None,
@@ -74,7 +74,7 @@ impl Star {
     }
 }
 
-/// What an aggregation reads.
+/// The input of an aggregation.
 pub(crate) enum Input<'a> {
     /// Rows of the star, by column.
     Rows(&'a dyn Fn(&StarColumn) -> Expr),
@@ -82,7 +82,7 @@ pub(crate) enum Input<'a> {
     Partials(&'a dyn Fn(&str) -> Expr),
 }
 
-/// Groups rows, or merges groups. The output has the groups under their names, then the partials under theirs.
+/// Groups rows, or merges groups. The output has the groups, then the partials, each under its name.
 pub(crate) fn aggregate(
     plan: LogicalPlanBuilder,
     groups: Vec<(Expr, String)>,

@@ -1,10 +1,12 @@
-//! Queries take turns.
+//! Long operators yield to other queries.
 //!
-//! A task that never waits keeps its thread: other queries starve, and neither a timeout nor a client that hung up can
-//! end it. The engine below lets others run between batches that it reads, but a join makes very many pairs from one
-//! batch. So the pairs are bounded: the batches that a nested loop join probes are cut into portions, whose size
-//! follows the time that the last one took, and a task gives its thread back after each long one. What other joins
-//! hand out counts as if it had been read.
+//! A task that never waits keeps its thread. Other queries starve, and neither a timeout nor a dropped answer can stop it.
+//! DataFusion yields between the batches that it reads, but a join can make very many pairs from one batch. Two measures
+//! bound that:
+//!
+//! - The batches that a nested loop join probes are cut into portions. The size of a portion follows the time that the
+//!   last one took, and the task yields after each long one.
+//! - The output of other joins counts against the task's budget as if it had been read.
 
 use crate::operators::{Pass, Through};
 use crate::stopwatch::Stopwatch;
@@ -25,13 +27,13 @@ use std::task::{Context, Poll};
 const FIRST: usize = 64;
 /// Rows of the largest portion.
 const MOST: usize = 8192;
-/// A portion that took longer is followed by a smaller one, after others had their turn.
+/// After a portion that took longer, the task yields and the next portion is smaller.
 const LONG_MS: u64 = 20;
 
-/// Portions have the properties of what they portion.
+/// The inserted operator has the properties of its input.
 const SAME: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
 
-/// The plan, with joins that let others run.
+/// The plan, with joins that yield.
 pub(crate) fn in_turns(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
     let plan = plan.transform_up(|node| {
         if node.is::<NestedLoopJoinExec>() {
@@ -51,7 +53,7 @@ fn cooperative(node: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::new(CooperativeExec::new(node))
 }
 
-/// Hands on the batches of its input in portions.
+/// Passes the batches of its input on in portions.
 #[derive(Debug)]
 struct Portions;
 
@@ -70,11 +72,11 @@ impl Pass for Portions {
 
 struct Portioned {
     input: SendableRecordBatchStream,
-    /// What is left of a batch.
+    /// The rest of a batch.
     rest: Option<RecordBatch>,
     /// Rows of the next portion.
     rows: usize,
-    /// When the last portion was handed out.
+    /// When the last portion was passed on.
     since: Option<Stopwatch>,
 }
 

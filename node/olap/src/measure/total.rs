@@ -1,4 +1,4 @@
-//! Totals of partials: what a conservation law compares.
+//! Totals of partials, which the conservation laws compare.
 
 use crate::error::{Error, Result};
 use datafusion::arrow::array::types::{
@@ -22,10 +22,10 @@ pub enum Total {
     Float {
         /// The sum.
         sum: f64,
-        /// The sum of the magnitudes of what was added up; rounding is proportional to it.
+        /// The sum of the absolute values. Rounding errors are proportional to it.
         magnitude: f64,
     },
-    /// The least or greatest value as text; nothing, if every value is NULL.
+    /// The least or greatest value as text; `None` if every value is NULL.
     Extreme(Option<String>),
     /// Not finite, so not compared.
     NotFinite,
@@ -56,10 +56,10 @@ impl Total {
     }
 }
 
-/// Floats are added up in another order: the sums of a billion values differ by far less than this part of them.
+/// Floats are added in another order. The sums of a billion values differ by far less than this part of them.
 const ROUNDING: f64 = 1e-6;
 
-/// What a total is taken from.
+/// What a total is computed from.
 #[derive(Debug, Clone)]
 pub(crate) enum Reads {
     /// One for each row.
@@ -73,7 +73,7 @@ pub(crate) enum Reads {
 /// A total while values are added.
 #[derive(Debug)]
 pub(crate) enum Running {
-    /// Modulo 2^128, so that the order does not matter where sums of wide decimals are larger.
+    /// A sum modulo 2^128, so that the order does not matter even if sums of wide decimals are larger.
     Exact(i128),
     Float {
         sum: f64,
@@ -132,12 +132,12 @@ impl Running {
         }
     }
 
-    /// Whether it reads this type as it is, so that a cast would only cost time.
+    /// Whether it reads this type without a cast.
     pub(crate) fn reads(&self, data_type: &DataType) -> bool {
         matches!(self, Running::Exact(_) | Running::Integer { .. }) && data_type.is_signed_integer()
     }
 
-    /// Adds values; `weigh` gets the position and the low 64 bits of each that takes part in weights.
+    /// Adds values. `weigh` receives the position and the low 64 bits of each value that has a weight.
     pub(crate) fn add(&mut self, values: &ArrayRef, mut weigh: impl FnMut(usize, u64)) -> Result<()> {
         match self {
             Running::Exact(sum) => {
@@ -171,7 +171,7 @@ impl Running {
         Ok(())
     }
 
-    /// Adds what another total of the same partial has seen.
+    /// Adds another total of the same partial.
     pub(crate) fn merge(&mut self, other: Running) -> Result<()> {
         match (self, other) {
             (Running::Exact(sum), Running::Exact(more)) => *sum = sum.wrapping_add(more),
@@ -197,7 +197,7 @@ impl Running {
         Ok(())
     }
 
-    /// The total of all values that were added.
+    /// The total of all values.
     pub(crate) fn total(self) -> Result<Total> {
         Ok(match self {
             Running::Exact(sum) => Total::Exact(sum.to_string()),
@@ -218,7 +218,7 @@ impl Running {
         })
     }
 
-    /// Takes an integer into account.
+    /// Adds an integer.
     fn see_integer(&mut self, found: i64) {
         if let Running::Integer { least, value } = self {
             *value = Some(match (*value, *least) {
@@ -229,7 +229,7 @@ impl Running {
         }
     }
 
-    /// Takes a float into account.
+    /// Adds a float.
     fn see(&mut self, found: f64) {
         if let Running::FloatExtreme { least, value } = self {
             let further = value.is_none_or(|value| match least {
@@ -243,7 +243,7 @@ impl Running {
     }
 }
 
-/// Calls `f` with the position and value of each that is not NULL.
+/// Calls `f` with the position and value of each value that is not NULL.
 pub(crate) fn each<T: ArrowPrimitiveType>(values: &dyn Array, mut f: impl FnMut(usize, T::Native)) {
     let array: &PrimitiveArray<T> = values.as_primitive();
     match array.nulls() {

@@ -1,9 +1,13 @@
 //! Translates an aggregation over the star into one over the rows of an index.
 //!
-//! Each row of an index stands for `count(*)` rows of the star that agree in its dimensions. So whatever depends on
-//! dimensions only (groups, filters, MIN of a dimension, COUNT DISTINCT of a dimension) reads them directly; a stored
-//! partial aggregate is merged; and an aggregate of an expression over dimensions is weighted with `count(*)`.
-//! Anything that an index cannot know is refused, with the column or function it lacks.
+//! Each row of an index stands for `count(*)` rows of the star with the same dimensions. Therefore
+//!
+//! - expressions over dimensions (groups, filters, MIN or COUNT DISTINCT of a dimension) read them directly,
+//! - a stored partial aggregate is merged,
+//! - an aggregate of an expression over dimensions is weighted with `count(*)`.
+//!
+//! The measures decide between the last two (see [`crate::measure`]). Everything else is refused, and the reason names the
+//! missing column or function.
 
 use super::matching::{StarQuery, star_column};
 use crate::error::Reason;
@@ -25,7 +29,7 @@ pub(crate) const INDEX: &str = "index";
 
 /// An aggregation in terms of the star.
 pub(crate) struct Wanted {
-    /// Group expressions; a single grouping set may stand for several.
+    /// Group expressions, or a single grouping set.
     pub(crate) groups: Vec<Expr>,
     pub(crate) aggregates: Vec<Expr>,
     pub(crate) predicates: Vec<Expr>,
@@ -43,7 +47,7 @@ pub(crate) struct Fit {
     pub(crate) partials: Vec<String>,
 }
 
-/// Fits a wanted aggregation to a cuboid. `absorbed` predicates are left to the choice of segments.
+/// Fits a wanted aggregation to a cuboid. The selection of segments covers the `absorbed` predicates.
 pub(crate) fn fit(
     star: &Star,
     query: &StarQuery,
@@ -69,7 +73,7 @@ pub(crate) fn fit(
             Ok(all.into_iter().collect::<HashSet<_>>().len())
         };
         if columns(&groups)? != columns(&wanted.groups)? {
-            // Each set would have to know which of the two names it means.
+            // The sets could not be told apart.
             return Err("two columns of its grouping sets are one column of the index".into());
         }
     }
@@ -110,8 +114,8 @@ impl Fitting<'_> {
         }
     }
 
-    /// The condition that a lookup matched: one of its own keys is there. (The fact's key would not do: it is there
-    /// in rows without a match, too.)
+    /// The condition that a lookup matched: one of its own keys is not NULL. The fact's key is not enough, since rows without
+    /// a match have it, too.
     fn matched(&self, alias: &str) -> Result<Expr, Reason> {
         let lookup = self.star.lookups.iter().find(|l| l.alias == alias);
         let keys = lookup
@@ -138,7 +142,7 @@ impl Fitting<'_> {
         if has(wanted) {
             return Some(wanted.to_string());
         }
-        // In rows where a lookup matched, its key equals the fact's: one stands for the other.
+        // In rows where a lookup matched, its key equals the fact's key, so either can be read.
         for lookup in self.star.lookups.iter().filter(|l| self.query.equated.contains(&l.alias)) {
             for key in lookup.keys.iter().filter(|k| k.same_type) {
                 let fact = StarColumn { alias: self.star.alias.clone(), column: key.fact.clone() };
@@ -177,7 +181,7 @@ impl Fitting<'_> {
         DFSchema::try_from_qualified_schema(TableReference::bare(INDEX), &self.schema).map_err(|e| e.strip_backtrace())
     }
 
-    /// The column that an argument is, seen through casts that lose nothing an aggregate would see.
+    /// The column of an argument, through casts that do not change the result of an aggregate.
     fn measured(&self, arg: &Expr) -> Option<(StarColumn, DataType)> {
         if let Some(column) = star_column(arg) {
             let data_type = self.star.column_type(&column)?.arrow();
@@ -223,7 +227,7 @@ impl Fitting<'_> {
     }
 }
 
-/// Aggregates that no measure stores and that equal rows do not change: an index row counts once for all its rows.
+/// Aggregates that no measure stores and whose result does not depend on the number of equal rows.
 const COPIES_MAKE_NO_DIFFERENCE: [&str; 5] = ["bool_and", "bool_or", "bit_and", "bit_or", "approx_distinct"];
 
 impl Index for Fitting<'_> {
@@ -271,7 +275,7 @@ impl Index for Fitting<'_> {
             Some((column, _)) => format!(
                 "{shown}: the model has no measure {measure} of {column}, and it is not a dimension of the index"
             ),
-            None => format!("{shown}: it is no measure, and not made of dimensions of the index only"),
+            None => format!("{shown}: it is not a measure, and not an expression over dimensions of the index"),
         }
     }
 }

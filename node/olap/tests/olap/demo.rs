@@ -1,4 +1,4 @@
-//! The demo model, built month by month and asked the questions that its README asks.
+//! The demo model, built month by month, with the queries of the README.
 
 use crate::shop::Ask;
 use kirin_olap::{
@@ -23,7 +23,7 @@ async fn build(engine: &Engine, job: &BuildJob, dir: &Path) -> Manifest {
 }
 
 #[tokio::test]
-async fn the_demo_is_answered_from_indexes_like_from_raw_tables() {
+async fn indexes_and_raw_tables_answer_the_demo_alike() {
     let dir = tempfile::tempdir().unwrap();
     demo::write_files(dir.path()).unwrap();
     let engine = Engine::new(EngineConfig::anywhere()).unwrap();

@@ -1,4 +1,4 @@
-//! What the engine below, or its parser, gets wrong: the right answer, or a refusal that says so.
+//! Faults of DataFusion and its parser: each query has the right answer, or is refused with the reason.
 
 use crate::shop::*;
 use crate::sources::*;
@@ -75,7 +75,7 @@ async fn an_index_with_narrow_sums_of_an_older_version_does_not_answer_them() {
 }
 
 #[tokio::test]
-async fn the_parser_and_the_engine_are_mended_or_refused() {
+async fn faults_of_the_parser_and_the_engine_are_worked_around_or_refused() {
     let files = Files::new().parquet(
         "t.parquet",
         vec![
@@ -257,7 +257,7 @@ async fn a_query_ends_with_its_timeout_and_leaves_the_engine_to_others() {
         assert!(matches!(error, Error::Timeout { millis: 500 }), "{error}");
         assert!(error.to_string().contains("kylin.query.timeout-seconds"));
     }
-    // Abandoned ones are over, too.
+    // A dropped query stops, too.
     drop(snapshot.ask(hog, raw()));
     let most = std::time::Duration::from_secs(60);
     let answer = tokio::time::timeout(most, snapshot.ask("SELECT COUNT(*) FROM t", raw())).await.unwrap().unwrap();
@@ -297,7 +297,7 @@ async fn the_child_asks_deep_queries() {
 }
 
 #[test]
-fn no_text_of_a_query_ends_the_process() {
+fn no_query_text_crashes_the_process() {
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "faults::the_child_asks_deep_queries", "--nocapture"]).env("KIRIN_DEEP_CHILD", "1");
     let output = child.output().unwrap();
@@ -311,7 +311,7 @@ fn no_text_of_a_query_ends_the_process() {
 }
 
 #[test]
-fn a_model_with_fields_that_mean_nothing_is_refused() {
+fn a_model_with_unknown_fields_is_refused() {
     let good = serde_json::json!({
         "name": "m", "fact": "t",
         "lookups": [{"table": "l", "join": "left", "fact_key": ["a"], "lookup_key": ["b"]}],
@@ -375,10 +375,10 @@ async fn results_above_the_limit_of_memory_are_refused_before_they_are_made() {
         "SELECT max(CASE WHEN k > 5 THEN repeat('x', 1000000) ELSE name END) FROM t",
         // The same, hidden in a subquery.
         "SELECT k FROM t WHERE name IN (SELECT repeat(name, 1000000) FROM t)",
-        // Each doubles the one before.
+        // Each doubles the previous text.
         "SELECT max(length(e || e)) FROM (SELECT d || d AS e FROM (SELECT c || c AS d FROM (SELECT b || b AS c FROM \
          (SELECT repeat(name, 100) || repeat(name, 100) AS b FROM t))))",
-        // No single call is too large, but what the answer collects is.
+        // No single call is too large, but the answer is.
         "SELECT repeat(a.name, 100) FROM t a, t b",
     ] {
         let error = snapshot.ask(sql, raw()).await.expect_err(sql).to_string();
@@ -388,7 +388,7 @@ async fn results_above_the_limit_of_memory_are_refused_before_they_are_made() {
 }
 
 #[tokio::test]
-async fn texts_below_the_limit_are_made_as_before() {
+async fn texts_below_the_limit_are_made() {
     let (_files, snapshot) = small_engine().await;
     for (sql, expected) in [
         ("SELECT length(repeat('x', 1000000))", "1000000"),
@@ -403,9 +403,9 @@ async fn texts_below_the_limit_are_made_as_before() {
         ("SELECT coalesce(name || NULL, 'nothing') FROM t WHERE k = 7", "nothing"),
         ("SELECT coalesce(repeat(CAST(NULL AS VARCHAR), 3), 'nothing')", "nothing"),
         ("SELECT repeat('x', -1) || 'y'", "y"),
-        // A large constant that is compared only.
+        // A large constant that is only compared.
         ("SELECT count(*) FROM t WHERE name <> repeat('x', 1000000)", "2000"),
-        // Few places where a long text is put.
+        // A long replacement with few occurrences.
         ("SELECT max(length(replace(name, '1999', repeat('b', 1000)))) FROM t", "1005"),
         ("SELECT count(*) FROM (SELECT name || '!' AS n, count(*) FROM t GROUP BY name || '!')", "2000"),
     ] {

@@ -1,5 +1,4 @@
-//! Sources as they come: odd files, odd names, odd values. Raw tables and indexes give the right answer, or both refuse
-//! with the cause.
+//! Unusual sources: files, names, values. Raw tables and indexes give the right answer, or both refuse with the cause.
 
 use crate::shop::*;
 use arrow_array::*;
@@ -42,7 +41,7 @@ impl Files {
         Source { format, location: self.dir.path().join("t").display().to_string(), csv: None, granted: None }
     }
 
-    /// The table `t` as `table add` makes it.
+    /// The table `t`, as `table add` defines it.
     pub(crate) async fn add(&self, source: Source) -> Result<Table> {
         let described = self.engine.describe(&source).await?;
         let table = Table { name: "t".into(), source, columns: described.columns };
@@ -176,7 +175,7 @@ async fn added_columns_are_null_in_older_files_and_integers_are_widened() {
 }
 
 #[tokio::test]
-async fn types_that_no_type_holds_are_refused_when_a_table_is_added() {
+async fn unsupported_types_are_refused_when_a_table_is_added() {
     let files = Files::new()
         .parquet("1.parquet", vec![("a", ints(&[1]))])
         .parquet("2.parquet", vec![("a", array(StringArray::from(vec!["x"])))]);
@@ -212,7 +211,7 @@ async fn hidden_files_are_not_data() {
 }
 
 #[tokio::test]
-async fn directories_of_partitions_are_columns() {
+async fn partition_directories_are_columns() {
     let files = Files::new()
         .parquet("dt=2024-02-28/region=a%2Fb/part.parquet", vec![("v", ints(&[1]))])
         .parquet("dt=2024-02-29/region=__HIVE_DEFAULT_PARTITION__/part.parquet", vec![("v", ints(&[2]))]);
@@ -307,7 +306,7 @@ async fn inferred_types_keep_every_value() {
     let snapshot = files.built(table, model(&["id", "fax"], &[("SUM", "v")])).await.unwrap();
     let answer = snapshot.ask("SELECT id, fax, SUM(v) FROM t GROUP BY 1, 2 ORDER BY 1", index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["1 - 5", "2 - 6"]);
-    // Larger than what is read whole: the value that decides is in the middle, or at the end.
+    // Larger than the bound for reading whole files: the deciding value is in the middle, or at the end.
     for at in [1_550_000, 2_999_999] {
         let mut content = "id,v,text\n".to_string();
         for i in 0..3_000_000 {
@@ -322,7 +321,7 @@ async fn inferred_types_keep_every_value() {
 }
 
 #[tokio::test]
-async fn declared_types_are_the_truth_and_a_value_that_does_not_fit_is_shown() {
+async fn declared_types_are_authoritative_and_errors_show_the_value() {
     let files = Files::new().text("t.csv", "id,v\n1,2.5\n2,oops\n3,1.239\n");
     let mut table = files.add(files.source(Format::Csv)).await.unwrap();
     for (type_name, value, record) in [("DOUBLE", "oops", 2), ("DECIMAL(9,2)", "1.239", 3), ("INTEGER", "2.5", 1)] {
@@ -339,7 +338,7 @@ async fn declared_types_are_the_truth_and_a_value_that_does_not_fit_is_shown() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_refused_when_it_is_added() {
+async fn a_source_that_cannot_be_opened_is_refused_when_it_is_added() {
     let files = Files::new().text("t.csv", "");
     let error = files.add(files.source(Format::Csv)).await.unwrap_err().to_string();
     assert!(error.contains("t.csv: is empty"), "{error}");
@@ -360,7 +359,7 @@ async fn what_cannot_be_opened_is_refused_when_it_is_added() {
     }
     let wrong = serde_json::json!({"format": "csv", "location": "/d", "csv": {"delimiter": "||"}});
     assert!(serde_json::from_value::<Source>(wrong).is_err());
-    // A header alone makes a table without rows.
+    // A file with only a header is a table without rows.
     let files = Files::new().text("t.csv", "id,name\n");
     assert_eq!(files.raw(files.source(Format::Csv), "SELECT COUNT(*) FROM t").await, ["0"]);
     let table = files.add(files.source(Format::Csv)).await.unwrap();
@@ -369,7 +368,7 @@ async fn what_cannot_be_opened_is_refused_when_it_is_added() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_gone_is_not_an_empty_table() {
+async fn a_missing_source_is_an_error_instead_of_an_empty_table() {
     let files = Files::new().text("t.csv", "id,v\n1,2\n");
     let source = files.source(Format::Csv);
     let table = files.add(source.clone()).await.unwrap();
@@ -414,7 +413,7 @@ async fn a_file_replaced_by_one_of_the_same_length_and_time_is_another_file() {
 }
 
 #[tokio::test]
-async fn a_stored_table_that_does_not_open_disturbs_no_other() {
+async fn a_stored_table_that_does_not_open_does_not_affect_others() {
     let files = Files::new().text("t.csv", "id,v\n1,2\n");
     let good = files.add(files.source(Format::Csv)).await.unwrap();
     let mut bad = Table { name: "bad".into(), ..good.clone() };
