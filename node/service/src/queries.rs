@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kirin_metastore::Store;
-use kirin_olap::{Catalog, Explain, QueryAnswer, QueryOptions};
+use kirin_olap::{Answer, Catalog, Explain, QueryOptions};
 
 use crate::catalog::Catalogs;
 use crate::error::Result;
@@ -41,11 +41,11 @@ pub struct Query {
 }
 
 impl Queries {
-    /// Answers a query.
+    /// Answers a query with a stream of record batches.
     ///
     /// # Errors
-    /// If it fails, or there is no such project.
-    pub async fn answer(&self, _who: &Principal, query: &Query) -> Result<QueryAnswer> {
+    /// If it fails before its first batch, or there is no such project. A later failure is an error of the stream.
+    pub async fn answer(&self, _who: &Principal, query: &Query) -> Result<Answer> {
         let snapshot = self.catalogs.snapshot(&self.store, &query.project).await?;
         Ok(snapshot.query(&query.sql, self.options(query)).await?)
     }
