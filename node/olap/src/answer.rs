@@ -7,6 +7,7 @@
 //! The timeout of the query holds for the whole task. A reader that is slower than that finds an error in the stream, and
 //! so does one whose query fails after its first batch. An answer is whole only if the stream ends without an error.
 
+use crate::cells::text_rows;
 use crate::error::{Error, Result};
 use crate::query::Realization;
 use crate::sql_type::{SqlType, java_sql_type};
@@ -114,6 +115,18 @@ impl Answer {
     /// If the query fails. There are no more batches then, and those before it are only a part of the answer.
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
+    }
+
+    /// The rest of the rows, as text ([`text_rows`]).
+    ///
+    /// # Errors
+    /// If the query fails, or a value has no text.
+    pub async fn rest_as_text(&mut self) -> Result<Vec<Vec<Option<String>>>> {
+        let mut rows = vec![];
+        while let Some(batch) = self.next_batch().await? {
+            rows.extend(text_rows(&batch)?);
+        }
+        Ok(rows)
     }
 
     /// What the answer took; `None` until the stream has ended without an error.

@@ -12,8 +12,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::{ExecutionPlan, PlanProperties, SendableRecordBatchStream};
 use std::sync::Arc;
+
+/// The aggregate's own properties follow from its new input.
+const OTHER: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
 
 /// Puts an operator that forgets equalities below each aggregate with several grouping sets. It must be the first rule,
 /// because the others rely on equalities.
@@ -28,7 +32,7 @@ impl PhysicalOptimizerRule for ForgetEqualities {
                 return Ok(Transformed::no(node));
             }
             let inputs = node.children().into_iter().map(|input| forgetting(input.clone())).collect();
-            Ok(Transformed::yes(node.with_new_children(inputs)?))
+            Ok(Transformed::yes(node.replace_children(inputs, OTHER)?))
         })?;
         Ok(plan.data)
     }

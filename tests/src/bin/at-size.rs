@@ -182,9 +182,14 @@ async fn queries(tables: &[Table], model: &Model, manifest: &Manifest) -> Result
                 let mut line = json!({
                     "query": sql, "threads": threads, "memory": memory_limit / MIB, "index": use_index,
                 });
-                match snapshot.query(sql, options).await {
-                    Ok(answer) => {
-                        line["rows"] = json!(answer.rows);
+                let answer = async {
+                    let mut answer = snapshot.query(sql, options).await?;
+                    let rows = answer.rest_as_text().await?;
+                    Ok::<_, kirin_olap::Error>((answer, rows))
+                };
+                match answer.await {
+                    Ok((answer, rows)) => {
+                        line["rows"] = json!(rows);
                         line["indexes"] = json!(answer.realizations.iter().map(|r| r.layout).collect::<Vec<_>>());
                     }
                     Err(error) => line["error"] = json!(error.to_string()),

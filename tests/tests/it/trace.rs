@@ -23,7 +23,7 @@ async fn asked<const N: usize>(acts: &str, plant: Option<Plant>, questions: [&st
     let options = QueryOptions { push_down: true, ..QueryOptions::default() };
     let mut answers = [const { Vec::new() }; N];
     for (answer, question) in answers.iter_mut().zip(questions) {
-        *answer = snapshot.query(question, options.clone()).await.unwrap().rows;
+        *answer = snapshot.query(question, options.clone()).await.unwrap().rest_as_text().await.unwrap();
     }
     answers
 }
