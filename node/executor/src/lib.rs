@@ -143,7 +143,7 @@ pub struct Attempt {
     /// Where its output goes.
     pub log: BoundedLog,
     clock: Clock,
-    mind: CoreHandle,
+    core: CoreHandle,
     store: Store,
     orders: Orders,
     retry: Retry,
@@ -189,7 +189,7 @@ impl Orders {
 impl Attempt {
     /// Has a step's result committed and waits for the word to go on.
     pub async fn commit(&mut self, step: u32, report: StepReport) -> Go {
-        self.mind.step_ended(self.fence, step, report);
+        self.core.step_ended(self.fence, step, report);
         loop {
             match self.orders.next().await {
                 Order::Proceed(next) if next > step => return Go::On,
@@ -201,7 +201,7 @@ impl Attempt {
 
     /// Until when this node may let side effects happen that the metastore can't refuse.
     pub fn trust(&self) -> Trust {
-        Trust { clock: self.clock, until: self.mind.trusted_until() }
+        Trust { clock: self.clock, until: self.core.trusted_until() }
     }
 
     /// Returns when the attempt has to stop.
@@ -313,12 +313,12 @@ impl Attempts {
     }
 
     /// Starts the attempt at step `step`.
-    pub fn begin(&self, mind: &CoreHandle, by: Member, fence: Fence, step: u32) {
+    pub fn begin(&self, core: &CoreHandle, by: Member, fence: Fence, step: u32) {
         let (orders, inbox) = mpsc::unbounded_channel();
         self.running().insert(fence, orders);
-        let (attempts, mind) = (self.clone(), mind.clone());
+        let (attempts, core) = (self.clone(), core.clone());
         tokio::spawn(async move {
-            let run = AssertUnwindSafe(attempts.run(&mind, by, fence, step, inbox)).catch_unwind();
+            let run = AssertUnwindSafe(attempts.run(&core, by, fence, step, inbox)).catch_unwind();
             let ended =
                 run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
             attempts.running().remove(&fence);
@@ -328,7 +328,7 @@ impl Attempts {
                 Ended::Vanished(text) => (End::Ran(Outcome::Vanished), failure(text)),
                 Ended::Stopped => (End::Stopped, EndReport::default()),
             };
-            mind.attempt_ended(fence, end, report);
+            core.attempt_ended(fence, end, report);
         });
     }
 
@@ -340,12 +340,12 @@ impl Attempts {
     }
 
     /// Stops the attempt. If none runs, says so.
-    pub fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
+    pub fn cancel(&self, core: &CoreHandle, fence: Fence, why: Why) {
         match self.running().get(&fence) {
             Some(orders) => {
                 let _ = orders.send(Order::Stop(why));
             }
-            None => mind.attempt_ended(fence, End::Stopped, EndReport::default()),
+            None => core.attempt_ended(fence, End::Stopped, EndReport::default()),
         }
     }
 
@@ -362,7 +362,7 @@ impl Attempts {
 
     async fn run(
         &self,
-        mind: &CoreHandle,
+        core: &CoreHandle,
         by: Member,
         fence: Fence,
         step: u32,
@@ -386,8 +386,8 @@ impl Attempts {
         }
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
-        let (clock, mind, store, retry) = (self.clock, mind.clone(), self.store.clone(), self.retry);
-        executor.run(Attempt { fence, by, job, done, dir, log, clock, mind, store, orders, retry }).await
+        let (clock, core, store, retry) = (self.clock, core.clone(), self.store.clone(), self.retry);
+        executor.run(Attempt { fence, by, job, done, dir, log, clock, core, store, orders, retry }).await
     }
 
     /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says

@@ -10,7 +10,7 @@ use kirin_wire::{BuildRequest, Done, JobView, ModelView, Page, SegmentView, Step
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::launch::{Cluster, Plan};
+use crate::local_cluster::{Cluster, Plan};
 use kirin_cli::args::{Bench, Format};
 use kirin_config::Secret;
 use kirin_shell::clock;

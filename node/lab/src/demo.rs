@@ -15,7 +15,7 @@ use kirin_wire::{
 };
 use tokio::time::Instant;
 
-use crate::launch::{Cluster, Plan};
+use crate::local_cluster::{Cluster, Plan};
 use kirin_cli::args::DemoArgs;
 use kirin_shell::clock;
 

@@ -2,10 +2,10 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`launch`] | starts and stops such a cluster |
+//! | [`local_cluster`] | starts and stops such a cluster |
 //! | [`demo`] | `kirin demo` |
 //! | [`mod@bench`] | `kirin bench` |
 
 pub mod bench;
 pub mod demo;
-pub mod launch;
+pub mod local_cluster;

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::chores::Chores;
+use crate::housekeeping::Housekeeping;
 use kirin_api as api;
 use kirin_api::auth::gate::Gate;
 use kirin_api::auth::password;
@@ -41,9 +41,9 @@ use kirin_shell::handshake::Cluster;
 use kirin_shell::{CoreHandle, Shell, send_discovery_hints};
 use kirin_wire::ADMIN;
 
-pub mod chores;
+pub mod effects;
+pub mod housekeeping;
 mod namesake;
-pub mod outside;
 
 /// Pauses between attempts to reach a metastore that isn't there yet.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
     }
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
-    let Running { name, address, mind, me, discovery, http, mut shell } = tokio::select! {
+    let Running { name, address, core, me, discovery, http, mut shell } = tokio::select! {
         running = start(&config, stop.asked.clone(), api) => running?,
         () = stop.wished() => return Ok(()),
     };
@@ -91,7 +91,7 @@ pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
         tracing::debug!(%error, "could not be withdrawn from discovery");
     }
     let within = config.jobs.drain_timeout;
-    mind.tell(Event::DrainWished { within: span(within), leave: true });
+    core.tell(Event::DrainWished { within: span(within), leave: true });
     let ended = async {
         tokio::select! {
             _ = &mut shell => {}
@@ -112,7 +112,7 @@ pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
 pub struct Running {
     name: String,
     address: String,
-    mind: CoreHandle,
+    core: CoreHandle,
     me: watch::Receiver<Option<Member>>,
     discovery: Arc<dyn Discovery>,
     http: Http,
@@ -158,38 +158,38 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
     }
 
     let clock = Clock::start();
-    let (mind, inputs) = CoreHandle::new();
+    let (core, inputs) = CoreHandle::new();
     let directory = Directory::new(store.clone());
     let (discovery, feeder) = discover(config, &cluster.id)?;
     // Clusters that share a directory must not sweep one another's files.
     let working_dir = config.working_dir.join(&cluster.id);
-    let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
+    let links = Links::new(cluster, &name, Arc::new(directory.clone()), core.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
     let attempts = Attempts::new(store.clone(), clock, &working_dir, executors(config), retry);
     let engine = engine(config)?;
-    let outside = outside::Parts {
+    let effects = effects::Parts {
         store: store.clone(),
         join,
         timing: config.timing,
         attempts: attempts.clone(),
-        chores: Chores::new(store.clone(), &working_dir, config.retention)
+        housekeeping: Housekeeping::new(store.clone(), &working_dir, config.retention)
             .verifying(engine.clone(), config.verification),
         history: History::new(store.clone()),
         directory: directory.clone(),
         recorder: recorder(config, &name),
     };
-    let (shell, me) = Shell::new(settings(config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
+    let (shell, me) = Shell::new(settings(config), rand::random(), clock, effects, links.clone(), core.clone(), inputs);
     tokio::spawn(links.clone().serve(links_at));
     if let Some(feeder) = feeder {
         // What comes from the lists tells the core nothing that it does not know.
-        tokio::spawn(feed(feeder, directory.clone(), mind.clone()));
+        tokio::spawn(feed(feeder, directory.clone(), core.clone()));
     } else {
-        tokio::spawn(send_discovery_hints(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
+        tokio::spawn(send_discovery_hints(discovery.peers(), Arc::new(directory.clone()), core.clone()));
     }
     let parts = kirin_service::Parts {
         name: name.clone(),
         store: store.clone(),
-        core: mind.clone(),
+        core: core.clone(),
         links,
         directory,
         attempts,
@@ -210,7 +210,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
     };
     announce(config, port, &discovery, me.clone()).await;
     let shell = tokio::spawn(shell.run());
-    Ok(Running { name, address: address.to_string(), mind, me, discovery, http, shell })
+    Ok(Running { name, address: address.to_string(), core, me, discovery, http, shell })
 }
 
 /// What connections to the API may take.
@@ -524,8 +524,8 @@ fn discovery_role(role: Role) -> kirin_discovery::Role {
 
 /// Hands the members in the metastore to those who ask for servers. Their names are read when there are others than before:
 /// who is alive, the core knows from its beats.
-async fn feed(feeder: Feeder, directory: Directory, mind: CoreHandle) {
-    let mut seen = mind.seen();
+async fn feed(feeder: Feeder, directory: Directory, core: CoreHandle) {
+    let mut seen = core.seen();
     loop {
         match directory.refresh().await {
             Ok(members) => feeder.feed(members.iter().filter(|info| info.state.is_alive()).filter_map(|info| {

@@ -7,9 +7,9 @@ use uuid::Uuid;
 use crate::beat::{Beat, Drain, FenceMember, Join, Leave, List, SetCan, SetSlots, done_if};
 use crate::claim::{Claim, Yield};
 use crate::commit::{Act, Finish, Place, Release, Step};
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
 use crate::job::job_row;
-use crate::line::{Line, Work};
 use crate::segment::NewSegment;
 use crate::store::Store;
 use crate::submit::{NewJob, Submitted};
@@ -254,14 +254,14 @@ impl Work for Jobs<'_> {
     type Out = Answer;
     const WRITES: bool = false;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
         let rows = match self {
-            Self::Open => line.rows(|sql| &sql.jobs_open, &[]).await?,
+            Self::Open => connection.rows(|sql| &sql.jobs_open, &[]).await?,
             Self::These(ids) => {
                 let ids = Table::default().ints(ids.iter().map(|id| id.0.cast_signed()));
-                line.rows(|sql| &sql.jobs_by_id, args![ids]).await?
+                connection.rows(|sql| &sql.jobs_by_id, args![ids]).await?
             }
-            Self::OfNode(node) => line.rows(|sql| &sql.jobs_of_node, args![node.0]).await?,
+            Self::OfNode(node) => connection.rows(|sql| &sql.jobs_of_node, args![node.0]).await?,
         };
         // One row that does not parse must not keep the others from being seen.
         let mut jobs: Vec<JobRow> = rows.iter().filter_map(parsed).collect();
@@ -279,7 +279,7 @@ struct SetLimit {
 impl Work for SetLimit {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        Ok(done_if(line.alone(|sql| &sql.project_limit, args![self.project, self.limit]).await? > 0))
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
+        Ok(done_if(connection.alone(|sql| &sql.project_limit, args![self.project, self.limit]).await? > 0))
     }
 }

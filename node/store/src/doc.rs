@@ -3,8 +3,8 @@
 use kirin_core::ask::ProjectId;
 
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::store::Store;
 use crate::wire::{Row, args};
 
@@ -130,29 +130,29 @@ struct Put<'a> {
 impl Work for Put<'_> {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let (project, kind, seen) = (self.project.0, self.kind.name(), self.seen.revision.cast_signed());
-        line.begin().await?;
+        connection.begin().await?;
         let hit = match self.body {
-            None => line.run(|sql| &sql.doc_drop, args![project, kind, self.name, seen]).await?,
+            None => connection.run(|sql| &sql.doc_drop, args![project, kind, self.name, seen]).await?,
             Some(body) if seen == 0 => {
-                line.run(|sql| &sql.doc_add, args![project, kind, self.name, body, wall_ms()]).await?
+                connection.run(|sql| &sql.doc_add, args![project, kind, self.name, body, wall_ms()]).await?
             }
             Some(body) => {
-                line.run(|sql| &sql.doc_replace, args![project, kind, self.name, body, wall_ms(), seen]).await?
+                connection.run(|sql| &sql.doc_replace, args![project, kind, self.name, body, wall_ms(), seen]).await?
             }
         };
         if hit == 0 {
             return Ok(false);
         }
         // All who change the catalog wait for each other here: what is read next is ours, or nobody's any more.
-        line.run(|sql| &sql.catalog_bump, args![project]).await?;
+        connection.run(|sql| &sql.catalog_bump, args![project]).await?;
         if let Some(before) = self.seen.catalog
-            && revision(&line.rows(|sql| &sql.catalog_read, args![project]).await?)? != Some(before + 1)
+            && revision(&connection.rows(|sql| &sql.catalog_read, args![project]).await?)? != Some(before + 1)
         {
             return Ok(false);
         }
-        line.commit().await?;
+        connection.commit().await?;
         Ok(true)
     }
 }

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::beat::holder;
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::store::Store;
 use crate::submit::uuid;
 use crate::wire::{Arg, Row, args};
@@ -102,26 +102,27 @@ struct Add<'a>(&'a HistoryRow);
 impl Work for Add<'_> {
     type Out = ();
 
-    async fn run(&self, line: &mut Line) -> Result<(), Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), Fault> {
         let row = self.0;
         let node = |member: Option<Member>| member.map(|member| member.node.0);
         let incarnation = |member: Option<Member>| member.map(|member| member.incarnation.get());
         let at_ms = if row.at_ms == 0 { wall_ms() } else { row.at_ms };
-        line.alone(
-            |sql| &sql.history_add,
-            args![
-                at_ms,
-                &row.kind,
-                node(row.member),
-                incarnation(row.member),
-                row.job.map(|job| job.0.cast_signed()),
-                node(row.by),
-                incarnation(row.by),
-                row.evidence.as_deref(),
-                row.detail.as_deref(),
-            ],
-        )
-        .await?;
+        connection
+            .alone(
+                |sql| &sql.history_add,
+                args![
+                    at_ms,
+                    &row.kind,
+                    node(row.member),
+                    incarnation(row.member),
+                    row.job.map(|job| job.0.cast_signed()),
+                    node(row.by),
+                    incarnation(row.by),
+                    row.evidence.as_deref(),
+                    row.detail.as_deref(),
+                ],
+            )
+            .await?;
         Ok(())
     }
 }

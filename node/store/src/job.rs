@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::beat::{holder, member, member_state, role};
 use crate::clock::wall_ms;
 use crate::commit::DiscardByForce;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::store::Store;
 use crate::submit::uuid;
 use crate::wire::{Arg, Dialect, Row, Table, args};
@@ -217,7 +217,7 @@ impl Default for JobFilter {
 }
 
 impl JobFilter {
-    /// Whether it asks for nothing but what [`crate::over`] keeps counts of.
+    /// Whether it asks for nothing but what [`crate::finished_counts`] keeps counts of.
     fn is_kept_count(&self) -> bool {
         let Self { kinds, subject, key, created_from_ms, created_until_ms, .. } = self;
         kinds.is_empty()
@@ -448,10 +448,11 @@ struct Progress<'a> {
 impl Work for Progress<'_> {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let (job, epoch) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed());
         let (node, incarnation) = (self.by.node.0, self.by.incarnation.get());
-        let hit = line.alone(|sql| &sql.progress, args![job, epoch, node, incarnation, self.text, wall_ms()]).await?;
+        let hit =
+            connection.alone(|sql| &sql.progress, args![job, epoch, node, incarnation, self.text, wall_ms()]).await?;
         Ok(hit > 0)
     }
 }

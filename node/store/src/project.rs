@@ -5,8 +5,8 @@ use kirin_core::ask::ProjectId;
 
 use crate::beat::target_name;
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::sql::{Sql, Statement};
 use crate::store::Store;
 use crate::wire::{Row, args};
@@ -94,25 +94,25 @@ struct Add<'a> {
 impl Work for Add<'_> {
     type Out = Option<ProjectId>;
 
-    async fn run(&self, line: &mut Line) -> Result<Option<ProjectId>, Fault> {
-        line.begin().await?;
+    async fn run(&self, connection: &mut Connection) -> Result<Option<ProjectId>, Fault> {
+        connection.begin().await?;
         // Looked for first: a refused insert would use up a number.
-        if find(line, self.name).await?.is_some() {
+        if find(connection, self.name).await?.is_some() {
             return Ok(None);
         }
         let args = args![self.name, self.limit, self.description, self.settings, wall_ms()];
-        if line.run(|sql| &sql.project_add, args).await? == 0 {
+        if connection.run(|sql| &sql.project_add, args).await? == 0 {
             // Somebody else makes it at the same time, and was faster.
             return Ok(None);
         }
-        let id = find(line, self.name).await?;
-        line.commit().await?;
+        let id = find(connection, self.name).await?;
+        connection.commit().await?;
         Ok(id)
     }
 }
 
-async fn find(line: &mut Line, name: &str) -> Result<Option<ProjectId>, Fault> {
-    let rows = line.rows(|sql| &sql.project_find, args![name]).await?;
+async fn find(connection: &mut Connection, name: &str) -> Result<Option<ProjectId>, Fault> {
+    let rows = connection.rows(|sql| &sql.project_find, args![name]).await?;
     Ok(rows.first().map(|row| row.num(0)).transpose()?.map(ProjectId))
 }
 
@@ -125,8 +125,8 @@ struct Update<'a> {
 impl Work for Update<'_> {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
-        Ok(line.alone(|sql| &sql.project_update, args![self.id.0, self.description, self.settings]).await? > 0)
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        Ok(connection.alone(|sql| &sql.project_update, args![self.id.0, self.description, self.settings]).await? > 0)
     }
 }
 
@@ -135,24 +135,24 @@ struct Drop(ProjectId);
 impl Work for Drop {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let id = self.0.0;
-        line.begin().await?;
+        connection.begin().await?;
         // Waits for submits and documents under way, and later ones wait for us.
-        if line.run(|sql| &sql.project_drop, args![id]).await? == 0 {
+        if connection.run(|sql| &sql.project_drop, args![id]).await? == 0 {
             return Ok(false);
         }
         let left: [fn(&Sql) -> &Statement; 2] = [|sql| &sql.project_open_jobs, |sql| &sql.project_docs];
         for left in left {
-            let count = line.rows(left, args![id]).await?;
+            let count = connection.rows(left, args![id]).await?;
             if count.first().map(|row| row.num::<i64>(0)).transpose()? != Some(0) {
                 return Ok(false);
             }
         }
-        line.run(|sql| &sql.project_drop_segments, args![id]).await?;
-        line.run(|sql| &sql.project_drop_catalog, args![id]).await?;
-        line.run(|sql| &sql.project_drop_claim, args![target_name(Target::Project(self.0))]).await?;
-        line.commit().await?;
+        connection.run(|sql| &sql.project_drop_segments, args![id]).await?;
+        connection.run(|sql| &sql.project_drop_catalog, args![id]).await?;
+        connection.run(|sql| &sql.project_drop_claim, args![target_name(Target::Project(self.0))]).await?;
+        connection.commit().await?;
         Ok(true)
     }
 }

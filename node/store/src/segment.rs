@@ -3,8 +3,8 @@
 use kirin_core::ask::{Epoch, ProjectId};
 use uuid::Uuid;
 
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::store::Store;
 use crate::submit::uuid;
 use crate::wire::{Row, args};
@@ -118,18 +118,18 @@ struct Annotate<'a> {
 impl Work for Annotate<'_> {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
-        line.begin().await?;
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        connection.begin().await?;
         let id = self.id.to_string();
-        let rows = line.rows(|sql| &sql.segment_get, args![&id]).await?;
+        let rows = connection.rows(|sql| &sql.segment_get, args![&id]).await?;
         let Some(row) = rows.first() else { return Ok(false) };
         let project = row.num::<i64>(1)?;
         let (job, epoch) = (self.job.to_string(), self.epoch.0.cast_signed());
-        if line.run(|sql| &sql.segment_annotate, args![&id, job, epoch, self.manifest]).await? == 0 {
+        if connection.run(|sql| &sql.segment_annotate, args![&id, job, epoch, self.manifest]).await? == 0 {
             return Ok(false);
         }
-        line.run(|sql| &sql.catalog_bump, args![project]).await?;
-        line.commit().await?;
+        connection.run(|sql| &sql.catalog_bump, args![project]).await?;
+        connection.commit().await?;
         Ok(true)
     }
 }
@@ -139,17 +139,17 @@ struct Drop(Uuid);
 impl Work for Drop {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
-        line.begin().await?;
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        connection.begin().await?;
         let id = self.0.to_string();
-        let rows = line.rows(|sql| &sql.segment_get, args![&id]).await?;
+        let rows = connection.rows(|sql| &sql.segment_get, args![&id]).await?;
         let Some(row) = rows.first() else { return Ok(false) };
         let project = row.num::<i64>(1)?;
-        if line.run(|sql| &sql.segment_drop, args![&id]).await? == 0 {
+        if connection.run(|sql| &sql.segment_drop, args![&id]).await? == 0 {
             return Ok(false);
         }
-        line.run(|sql| &sql.catalog_bump, args![project]).await?;
-        line.commit().await?;
+        connection.run(|sql| &sql.catalog_bump, args![project]).await?;
+        connection.commit().await?;
         Ok(true)
     }
 }

@@ -11,8 +11,8 @@ use kirin_core::Answer;
 use crate::batch::Batches;
 use crate::commit::{Finish, Release, Step};
 use crate::config::StoreConfig;
+use crate::connection::{INTERACTIVE_TIMEOUT, KEPT, Opener, Pool, Purpose, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{KEPT, Lines, Opener, PEOPLE_TIMEOUT, Purpose, Work};
 use crate::migrate::Migrate;
 use crate::sql::{Sql, Statement};
 use crate::submit::{NewJob, Submits, Submitted};
@@ -31,13 +31,13 @@ pub(crate) struct Inner {
     meters: Arc<Meters>,
     ask_timeout: Duration,
     /// For [`kirin_core::Ask::Beat`] alone.
-    beat: Arc<Lines>,
+    beat: Arc<Pool>,
     /// For what changes members.
-    members: Arc<Lines>,
+    members: Arc<Pool>,
     /// For the contract's other requests.
-    pub(crate) work: Arc<Lines>,
+    pub(crate) work: Arc<Pool>,
     /// For people's questions.
-    people: Arc<Lines>,
+    people: Arc<Pool>,
     batches: Option<Batches>,
 }
 
@@ -56,13 +56,13 @@ impl Store {
         };
         let sql = Arc::new(Sql::new(dialect, &config.identifier, config.planted.as_ref()));
         let opener = Arc::new(Opener::new(config, sql.clone())?);
-        let lines = |count, purpose| Arc::new(Lines::new(opener.clone(), count, purpose));
-        let people = lines(config.connections.div_ceil(2), Purpose::People);
+        let pool = |count, purpose| Arc::new(Pool::new(opener.clone(), count, purpose));
+        let people = pool(config.connections.div_ceil(2), Purpose::Interactive);
         let (beat, members, work) = if config.one_pool {
             (people.clone(), people.clone(), people.clone())
         } else {
-            let work = lines(config.connections, Purpose::Contract);
-            (lines(1, Purpose::Contract), Arc::new(work.beside(1)), work)
+            let work = pool(config.connections, Purpose::Contract);
+            (pool(1, Purpose::Contract), Arc::new(work.beside(1)), work)
         };
         let inner = Arc::new(Inner {
             sql,
@@ -93,8 +93,8 @@ impl Store {
 
     /// Closes the connections that idle; those in use close when they are done.
     pub async fn close(&self) {
-        for lines in [&self.inner.beat, &self.inner.work, &self.inner.people] {
-            lines.close(Duration::ZERO).await;
+        for pool in [&self.inner.beat, &self.inner.work, &self.inner.people] {
+            pool.close(Duration::ZERO).await;
         }
     }
 
@@ -166,7 +166,7 @@ impl Store {
 
     /// One transaction beside the contract.
     pub(crate) async fn write<W: Work>(&self, work: &W) -> Result<W::Out, StoreError> {
-        self.inner.people.carry(work, self.inner.ask_timeout.max(PEOPLE_TIMEOUT)).await.map_err(Fault::into_error)
+        self.inner.people.carry(work, self.inner.ask_timeout.max(INTERACTIVE_TIMEOUT)).await.map_err(Fault::into_error)
     }
 
     /// One question beside the contract.
@@ -187,7 +187,7 @@ impl Store {
     pub(crate) async fn read_of(&self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, StoreError> {
         self.inner
             .people
-            .carry(&Question { statement, args }, self.inner.ask_timeout.max(PEOPLE_TIMEOUT))
+            .carry(&Question { statement, args }, self.inner.ask_timeout.max(INTERACTIVE_TIMEOUT))
             .await
             .map_err(Fault::into_error)
     }
@@ -230,7 +230,7 @@ impl Work for Question<'_> {
     type Out = Vec<Row>;
     const WRITES: bool = false;
 
-    async fn run(&self, line: &mut crate::line::Line) -> Result<Vec<Row>, Fault> {
-        line.rows_of(self.statement, self.args).await
+    async fn run(&self, connection: &mut crate::connection::Connection) -> Result<Vec<Row>, Fault> {
+        connection.rows_of(self.statement, self.args).await
     }
 }

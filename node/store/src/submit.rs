@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::clock::wall_ms;
 use crate::commit::spelled;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
 use crate::job::{job_row, state_number};
-use crate::line::{Line, Work};
 use crate::segment::NewSegment;
 use crate::wire::{Dialect, Table, args};
 
@@ -124,27 +124,27 @@ pub(crate) struct Submits<'a>(pub(crate) &'a [NewJob]);
 impl Work for Submits<'_> {
     type Out = Vec<Submitted>;
 
-    async fn run(&self, line: &mut Line) -> Result<Vec<Submitted>, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Submitted>, Fault> {
         let reserves = self.0.iter().any(|job| !job.segments.is_empty());
-        let mut made = if reserves || line.dialect() != Dialect::Postgres {
-            line.begin().await?;
-            if let Some(overlap) = self.lock_ranges(line).await? {
+        let mut made = if reserves || connection.dialect() != Dialect::Postgres {
+            connection.begin().await?;
+            if let Some(overlap) = self.lock_ranges(connection).await? {
                 // Unless the very same submit reserved them the first time.
-                let known = known(line, self.0).await?;
+                let known = known(connection, self.0).await?;
                 return Ok(self
                     .0
                     .iter()
                     .map(|job| first_time(&known, job).unwrap_or(Submitted::Overlaps(overlap)))
                     .collect());
             }
-            let made = insert(line, self.0).await?;
+            let made = insert(connection, self.0).await?;
             for job in self.0.iter().filter(|job| made.contains_key(&job.key)) {
-                reserve(line, job).await?;
+                reserve(connection, job).await?;
             }
-            line.commit().await?;
+            connection.commit().await?;
             made
         } else {
-            let rows = line.alone_rows(|sql| &sql.submit, args![table(self.0)]).await?;
+            let rows = connection.alone_rows(|sql| &sql.submit, args![table(self.0)]).await?;
             let mut made = BTreeMap::new();
             for row in rows {
                 made.insert(key(&row.string(1)?)?, JobId(row.num(0)?));
@@ -156,9 +156,9 @@ impl Work for Submits<'_> {
         }
         // The rest was known before, or its project does not exist.
         if made.is_empty() {
-            line.nothing_committed();
+            connection.nothing_committed();
         }
-        let known = known(line, self.0).await?;
+        let known = known(connection, self.0).await?;
         let answers = self.0.iter().map(|job| match made.remove(&job.key) {
             Some(id) => accepted(job, id),
             None => first_time(&known, job).unwrap_or(Submitted::NoProject),
@@ -170,19 +170,19 @@ impl Work for Submits<'_> {
 impl Submits<'_> {
     /// Keeps the projects from being dropped meanwhile; with ranges, keeps other reservations out and looks for an
     /// overlap.
-    async fn lock_ranges(&self, line: &mut Line) -> Result<Option<Uuid>, Fault> {
+    async fn lock_ranges(&self, connection: &mut Connection) -> Result<Option<Uuid>, Fault> {
         let mut projects: Vec<i64> = self.0.iter().map(|job| i64::from(job.project.0)).collect();
         projects.sort_unstable();
         projects.dedup();
         let [NewJob { segments, .. }] = self.0 else {
-            if line.dialect() == Dialect::MySql {
-                line.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
+            if connection.dialect() == Dialect::MySql {
+                connection.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
             }
             return Ok(None);
         };
         if segments.is_empty() {
-            if line.dialect() == Dialect::MySql {
-                line.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
+            if connection.dialect() == Dialect::MySql {
+                connection.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
             }
             return Ok(None);
         }
@@ -191,12 +191,12 @@ impl Submits<'_> {
                 return Ok(Some(segment.id));
             }
         }
-        line.rows(|sql| &sql.project_lock, args![Table::default().ints(projects.iter().copied())]).await?;
+        connection.rows(|sql| &sql.project_lock, args![Table::default().ints(projects.iter().copied())]).await?;
         let ranges = Table::default()
             .texts(segments.iter().map(|segment| segment.model.clone()))
             .ints(segments.iter().map(|segment| segment.start_ms))
             .ints(segments.iter().map(|segment| segment.end_ms));
-        let rows = line.rows(|sql| &sql.segment_overlap, args![ranges, projects[0]]).await?;
+        let rows = connection.rows(|sql| &sql.segment_overlap, args![ranges, projects[0]]).await?;
         rows.first().map(|row| Ok(uuid(&row.string(0)?)?)).transpose()
     }
 }
@@ -219,32 +219,33 @@ fn table(jobs: &[NewJob]) -> Table {
 }
 
 /// Inserts what is not known yet, inside the caller's transaction; returns what was made.
-async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId>, Fault> {
+async fn insert(connection: &mut Connection, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId>, Fault> {
     let mut made = BTreeMap::new();
-    if line.dialect() != Dialect::MySql {
-        for row in line.rows(|sql| &sql.submit, args![table(jobs)]).await? {
+    if connection.dialect() != Dialect::MySql {
+        for row in connection.rows(|sql| &sql.submit, args![table(jobs)]).await? {
             made.insert(key(&row.string(1)?)?, JobId(row.num(0)?));
         }
         return Ok(made);
     }
     // MySQL does not say which rows it made. All of them, most of the time; else one by one.
     let mut rest = jobs;
-    let mut count = line.run(|sql| &sql.submit, args![table(jobs)]).await?;
+    let mut count = connection.run(|sql| &sql.submit, args![table(jobs)]).await?;
     if count != jobs.len() as u64 && jobs.len() > 1 {
-        line.rollback().await?;
-        line.begin().await?;
-        line.rows(
-            |sql| &sql.project_share,
-            args![Table::default().ints(jobs.iter().map(|job| i64::from(job.project.0)))],
-        )
-        .await?;
+        connection.rollback().await?;
+        connection.begin().await?;
+        connection
+            .rows(
+                |sql| &sql.project_share,
+                args![Table::default().ints(jobs.iter().map(|job| i64::from(job.project.0)))],
+            )
+            .await?;
         let mut fresh = Vec::new();
         for job in jobs {
-            if line.run(|sql| &sql.submit, args![table(std::slice::from_ref(job))]).await? > 0 {
+            if connection.run(|sql| &sql.submit, args![table(std::slice::from_ref(job))]).await? > 0 {
                 fresh.push(job.clone());
             }
         }
-        for (key, row) in known(line, &fresh).await? {
+        for (key, row) in known(connection, &fresh).await? {
             made.insert(key, row.id);
         }
         return Ok(made);
@@ -253,7 +254,7 @@ async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId
         rest = &[];
         count = 0;
     }
-    let known = known(line, rest).await?;
+    let known = known(connection, rest).await?;
     debug_assert_eq!(known.len() as u64, count);
     for (key, row) in known {
         made.insert(key, row.id);
@@ -261,7 +262,7 @@ async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId
     Ok(made)
 }
 
-async fn reserve(line: &mut Line, job: &NewJob) -> Result<(), Fault> {
+async fn reserve(connection: &mut Connection, job: &NewJob) -> Result<(), Fault> {
     if job.segments.is_empty() {
         return Ok(());
     }
@@ -274,18 +275,18 @@ async fn reserve(line: &mut Line, job: &NewJob) -> Result<(), Fault> {
         .ints(job.segments.iter().map(|segment| segment.end_ms))
         .texts(job.segments.iter().map(|_| spelled(job.key)))
         .ints(job.segments.iter().map(|_| now));
-    line.run(|sql| &sql.segment_add, args![table]).await?;
+    connection.run(|sql| &sql.segment_add, args![table]).await?;
     Ok(())
 }
 
 /// The jobs with these keys that exist.
-async fn known(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobRow>, Fault> {
+async fn known(connection: &mut Connection, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobRow>, Fault> {
     let mut known = BTreeMap::new();
     if jobs.is_empty() {
         return Ok(known);
     }
     let keys = Table::default().texts(jobs.iter().map(|job| spelled(job.key)));
-    for row in line.rows(|sql| &sql.jobs_by_uuid, args![keys]).await? {
+    for row in connection.rows(|sql| &sql.jobs_by_uuid, args![keys]).await? {
         known.insert(key(&row.string(11)?)?, job_row(&row)?);
     }
     Ok(known)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::line::Purpose;
+use crate::connection::Purpose;
 use crate::wire::Row;
 
 /// What was asked of the metastore by this process since it opened it.
@@ -72,7 +72,7 @@ impl Meters {
     fn of(&self, purpose: Purpose) -> &Counters {
         match purpose {
             Purpose::Contract => &self.contract,
-            Purpose::People => &self.people,
+            Purpose::Interactive => &self.people,
         }
     }
 }

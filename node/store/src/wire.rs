@@ -23,7 +23,7 @@ pub(crate) enum Dialect {
 }
 
 /// An open connection, and what counts what goes over it.
-pub(crate) struct Conn {
+pub(crate) struct RawConnection {
     session: Session,
     meter: Meter,
     /// The most bytes of a statement.
@@ -120,7 +120,7 @@ fn push_literal(text: &mut String, value: &str) {
     text.push('\'');
 }
 
-impl Conn {
+impl RawConnection {
     /// A connection that was just opened.
     pub(crate) fn new(session: Session, meter: Meter, limit: usize) -> Self {
         Self { session, meter, limit, pooled: None }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use kirin_client::Request;
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::servers::postgres::Postgres;
 use kirin_wire::{
     BuildRequest, ClusterView, Done, Given, HistoryView, JobAction, JobView, ModelView, NewTable, Page, QueryRequest,
@@ -314,7 +314,7 @@ async fn the_name_of_a_living_node_is_not_taken_over() -> anyhow::Result<()> {
     std::fs::copy(cluster.nodes[0].home().join("conf/kylin.properties"), clone.join("conf/kylin.properties"))?;
     let start =
         tokio::process::Command::new(program()).args(["start", "--home"]).arg(&clone).kill_on_drop(true).output();
-    let ended = tokio::time::timeout(kirin_lab::launch::PATIENCE, start).await??;
+    let ended = tokio::time::timeout(kirin_lab::local_cluster::PATIENCE, start).await??;
     let words = String::from_utf8_lossy(&ended.stderr);
     ensure!(!ended.status.success(), "the clone runs: {words}");
     let address = cluster.nodes[0].url.trim_start_matches("http://").to_owned();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 use kirin_client::{Client, Kind, Request};
-use kirin_lab::launch::{Cluster, NodeProcess};
+use kirin_lab::local_cluster::{Cluster, NodeProcess};
 use kirin_wire::{
     BuildRequest, Code, Done, Given, JobView, JobsQuery, ModelDefinition, ModelView, NewProject, NewTable, Page,
     ProjectView, RefreshRequest, SegmentView, Submitted, TableAdded, TableView,

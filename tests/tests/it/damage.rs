@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 use kirin_client::{Client, Request};
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::chaos::flights::{PROJECT, Quarter, SQL, define, numbers};
 use kirin_wire::{BuildRequest, Code, Page, QueryRequest, QueryView, RefreshRequest, SegmentView, Submit, Submitted};
 use serde_json::json;

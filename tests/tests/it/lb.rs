@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use kirin_home::credentials;
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::load::{Load, Question, Tally};
 use kirin_tests::servers::balancer::{Asked, Balancer, Kind};
 use kirin_tests::servers::process::free_ports;

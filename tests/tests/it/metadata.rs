@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use kirin_client::{Client, Kind, Request};
-use kirin_lab::launch::Cluster;
+use kirin_lab::local_cluster::Cluster;
 use kirin_wire::Page;
 use serde_json::{Value, json};
 

@@ -98,10 +98,10 @@ impl EffectHandler for Around {
         .boxed()
     }
 
-    fn begin(&self, mind: &CoreHandle, _: Member, fence: Fence, step: u32) {
+    fn begin(&self, core: &CoreHandle, _: Member, fence: Fence, step: u32) {
         let (orders, mut inbox) = mpsc::unbounded_channel();
         self.attempts().insert(fence, orders);
-        let (mind, attempts, spans) = (mind.clone(), self.attempts.clone(), steps(self.seed, fence.job));
+        let (core, attempts, spans) = (core.clone(), self.attempts.clone(), steps(self.seed, fence.job));
         tokio::spawn(async move {
             let mut end = End::Ran(Outcome::Succeeded);
             'steps: for (step, span) in (0..).zip(spans).skip(step as usize) {
@@ -113,7 +113,7 @@ impl EffectHandler for Around {
                     }
                     () = sleep(span) => {}
                 }
-                mind.step_ended(fence, step, StepReport::default());
+                core.step_ended(fence, step, StepReport::default());
                 loop {
                     match inbox.recv().await {
                         Some(Order::Proceed(next)) if next > step => break,
@@ -126,7 +126,7 @@ impl EffectHandler for Around {
                 }
             }
             attempts.lock().unwrap_or_else(PoisonError::into_inner).remove(&fence);
-            mind.attempt_ended(fence, end, EndReport::default());
+            core.attempt_ended(fence, end, EndReport::default());
         });
     }
 
@@ -136,10 +136,10 @@ impl EffectHandler for Around {
         }
     }
 
-    fn cancel(&self, mind: &CoreHandle, fence: Fence, _: Why) {
+    fn cancel(&self, core: &CoreHandle, fence: Fence, _: Why) {
         match self.attempts().get(&fence) {
             Some(orders) => drop(orders.send(Order::Stop)),
-            None => mind.attempt_ended(fence, End::Stopped, EndReport::default()),
+            None => core.attempt_ended(fence, End::Stopped, EndReport::default()),
         }
     }
 

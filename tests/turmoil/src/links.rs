@@ -79,7 +79,7 @@ type Way = (CoreHandle, mpsc::UnboundedSender<Order>);
 struct Desk {
     truth: Shared,
     seed: u64,
-    minds: Arc<Mutex<BTreeMap<u32, Way>>>,
+    cores: Arc<Mutex<BTreeMap<u32, Way>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
@@ -100,18 +100,18 @@ async fn process(desk: Desk, host: u32) -> turmoil::Result {
     let node = NodeId(host);
     let life = desk.truth.look().began(now(), node);
     let listener = TcpListener::bind(("0.0.0.0", LINK_PORT)).await?;
-    let (clock, (mind, inputs)) = (Clock::start(), CoreHandle::new());
+    let (clock, (core, inputs)) = (Clock::start(), CoreHandle::new());
     let cluster = Cluster { secret: Secret::new("known to the cluster"), id: "c".to_owned() };
     let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, &format!("links {host} {life}")).draw());
-    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind.clone()).with_entropy(keys);
+    let links = Links::new(cluster, &name(host), Arc::new(Directory), core.clone()).with_entropy(keys);
     let ask_timeout = Duration::from_micros(timing().ask_timeout().micros());
     let around = Around::new(desk.truth.clone(), node, life, desk.seed, ask_timeout);
     let settings = Settings { timing: timing(), ..Settings::new(Role::All) };
     let chance = Dice::new(desk.seed, &format!("core {host} {life}")).draw();
-    let (shell, _me) = Shell::new(settings, chance, clock, around, links.clone(), mind.clone(), inputs);
+    let (shell, _me) = Shell::new(settings, chance, clock, around, links.clone(), core.clone(), inputs);
     tokio::spawn(links.clone().serve(listener));
     let (orders, inbox) = mpsc::unbounded_channel();
-    desk.minds.lock().unwrap_or_else(PoisonError::into_inner).insert(host, (mind, orders));
+    desk.cores.lock().unwrap_or_else(PoisonError::into_inner).insert(host, (core, orders));
     tokio::spawn(obey(desk, host, links, inbox));
     shell.run().await;
     Ok(())
@@ -136,10 +136,10 @@ async fn obey(desk: Desk, from: u32, links: Links, mut inbox: mpsc::UnboundedRec
 /// Somebody who speaks the protocol and doesn't know the secret.
 async fn stranger(desk: Desk, host: u32) -> turmoil::Result {
     tokio::kernel::boot(turmoil::lookup(name(host)));
-    let (mind, _inputs) = CoreHandle::new();
+    let (core, _inputs) = CoreHandle::new();
     let cluster = Cluster { secret: Secret::new("guessed"), id: "c".to_owned() };
     let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, "stranger's links").draw());
-    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind).with_entropy(keys);
+    let links = Links::new(cluster, &name(host), Arc::new(Directory), core).with_entropy(keys);
     tokio::spawn(links.clone().serve(TcpListener::bind(("0.0.0.0", LINK_PORT)).await?));
     let mut dice = Dice::new(desk.seed, "stranger");
     loop {
@@ -282,7 +282,7 @@ pub fn run(seed: u64) -> Ran {
         .tcp_capacity(1024)
         .build();
     tokio::kernel::reset();
-    let desk = Desk { truth: Shared::new(TIMEOUT), seed, minds: Arc::default(), asked: Arc::default() };
+    let desk = Desk { truth: Shared::new(TIMEOUT), seed, cores: Arc::default(), asked: Arc::default() };
     for host in 1..=nodes {
         let desk = desk.clone();
         sim.host(name(host), move || process(desk.clone(), host));
@@ -379,8 +379,8 @@ impl World<'_> {
     }
 
     fn tell(&self, host: u32, order: Order) {
-        let minds = self.desk.minds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, orders)) = minds.get(&host).filter(|_| self.wires.is_running(host)) {
+        let cores = self.desk.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, orders)) = cores.get(&host).filter(|_| self.wires.is_running(host)) {
             // Who is dead does not obey.
             let _ = orders.send(order);
         }
@@ -399,9 +399,9 @@ impl World<'_> {
             key: u128::from(self.submitted),
         };
         let answer = self.desk.truth.look().ask(self.now(), NodeId(host), &ask);
-        let minds = self.desk.minds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Answer::Accepted { row, .. }, Some((mind, _))) = (answer, minds.get(&host)) {
-            mind.tell(Event::Told(vec![row]));
+        let cores = self.desk.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Answer::Accepted { row, .. }, Some((core, _))) = (answer, cores.get(&host)) {
+            core.tell(Event::Told(vec![row]));
         }
     }
 

@@ -1,9 +1,9 @@
 //! The metastore on real databases.
 
-mod beside;
 mod contract;
 mod faults;
 mod model;
+mod operations;
 mod planted;
 mod pooler;
 mod refusals;

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use kirin_store::{Planted, StoreConfig};
 use kirin_tests::conformance;
 
-use super::{Clients, On, beside, config};
+use super::{Clients, On, operations, config};
 
 type Case = fn(StoreConfig) -> BoxFuture<'static, ()>;
 
@@ -20,9 +20,9 @@ macro_rules! suite {
     };
 }
 
-macro_rules! beside {
+macro_rules! operations {
     ($case:ident) => {
-        (stringify!($case), (|config| Box::pin(beside::$case(config))) as Case)
+        (stringify!($case), (|config| Box::pin(operations::$case(config))) as Case)
     };
 }
 
@@ -112,21 +112,21 @@ planted! {
         release_lock: "AND j.epoch = q.held" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release_lock: "AND j.holder_node = q.node" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release_lock: "AND j.holder_incarnation = q.incarnation" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
-        over_add: "q.jobs FROM" => "q.jobs + 1 FROM" trips beside!(what_is_over_is_counted_exactly);
+        over_add: "q.jobs FROM" => "q.jobs + 1 FROM" trips operations!(what_is_over_is_counted_exactly);
         submit: "WHERE q.project IN (SELECT id FROM {p}_project)" => "WHERE 1 = 1" trips suite!(a_submit_needs_its_project);
-        segment_overlap: "s.start_ms < q.end_at" => "1 = 0" trips beside!(ranges_of_a_model_never_overlap);
-        segment_publish: "AND (j.state = 1 OR j.job = {uuid q.owner})" => "" trips beside!(publishing_is_one_fenced_commit);
-        segment_unreserve: "AND state = 0" => "AND state = 1" trips beside!(what_will_never_be_published_is_given_back);
-        segment_annotate: "AND job = {uuid $2}" => "AND {uuid $2} = {uuid $2}" trips beside!(a_refresh_replaces_the_manifest);
-        segment_drop: "AND state = 1" => "" trips beside!(what_will_never_be_published_is_given_back);
-        progress: "AND epoch = $2" => "AND $2 = $2" trips beside!(progress_is_fenced);
-        progress: "AND holder_node = $3" => "AND $3 = $3" trips beside!(progress_is_fenced);
-        progress: "AND state = 2" => "" trips beside!(progress_is_fenced);
-        doc_replace: "AND revision = $6" => "AND $6 = $6" trips beside!(a_document_is_changed_by_whom_has_seen_it);
-        doc_drop: "AND revision = $4" => "AND $4 = $4" trips beside!(a_document_is_changed_by_whom_has_seen_it);
-        catalog_bump: "revision + 1" => "revision" trips beside!(a_document_may_depend_on_the_others);
-        project_open_jobs: "state <= 4" => "state < 0" trips beside!(a_project_with_open_jobs_stays);
-        project_docs: "COUNT(*)" => "0" trips beside!(a_project_with_open_jobs_stays);
+        segment_overlap: "s.start_ms < q.end_at" => "1 = 0" trips operations!(ranges_of_a_model_never_overlap);
+        segment_publish: "AND (j.state = 1 OR j.job = {uuid q.owner})" => "" trips operations!(publishing_is_one_fenced_commit);
+        segment_unreserve: "AND state = 0" => "AND state = 1" trips operations!(what_will_never_be_published_is_given_back);
+        segment_annotate: "AND job = {uuid $2}" => "AND {uuid $2} = {uuid $2}" trips operations!(a_refresh_replaces_the_manifest);
+        segment_drop: "AND state = 1" => "" trips operations!(what_will_never_be_published_is_given_back);
+        progress: "AND epoch = $2" => "AND $2 = $2" trips operations!(progress_is_fenced);
+        progress: "AND holder_node = $3" => "AND $3 = $3" trips operations!(progress_is_fenced);
+        progress: "AND state = 2" => "" trips operations!(progress_is_fenced);
+        doc_replace: "AND revision = $6" => "AND $6 = $6" trips operations!(a_document_is_changed_by_whom_has_seen_it);
+        doc_drop: "AND revision = $4" => "AND $4 = $4" trips operations!(a_document_is_changed_by_whom_has_seen_it);
+        catalog_bump: "revision + 1" => "revision" trips operations!(a_document_may_depend_on_the_others);
+        project_open_jobs: "state <= 4" => "state < 0" trips operations!(a_project_with_open_jobs_stays);
+        project_docs: "COUNT(*)" => "0" trips operations!(a_project_with_open_jobs_stays);
     }
     Postgres {
         take: "AND (j.needs & me.can) = j.needs" => "" trips suite!(a_take_needs_a_member_that_is_able_to_run_the_job);
@@ -156,19 +156,19 @@ planted! {
         finish: "AND j.holder_node = q.node" => "" trips suite!(a_finish_is_scoped_by_job_epoch_holder_and_state);
         finish: "AND j.holder_incarnation = q.incarnation" => "" trips suite!(a_finish_is_scoped_by_job_epoch_holder_and_state);
         finish: "AND j.state = 2" => "" trips suite!(a_finish_is_scoped_by_job_epoch_holder_and_state);
-        finish: "FROM hit WHERE state > 4" => "FROM hit" trips beside!(what_is_over_is_counted_exactly);
-        over_lock: "{for_update}" => "" trips beside!(what_is_over_is_counted_exactly);
+        finish: "FROM hit WHERE state > 4" => "FROM hit" trips operations!(what_is_over_is_counted_exactly);
+        over_lock: "{for_update}" => "" trips operations!(what_is_over_is_counted_exactly);
         release: "AND j.epoch = q.held" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release: "AND j.holder_node = q.node" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         release: "AND j.holder_incarnation = q.incarnation" => "" trips suite!(a_release_is_scoped_by_epoch_and_holder);
         member_lock: "{for_update}" => "" trips suite!(two_members_cannot_fence_each_other);
         member_up: "{for_share}" => "" trips suite!(a_claim_comes_before_the_fence_of_its_taker_or_not_at_all);
         member_shared: "{for_share}" => "" trips suite!(an_action_and_the_end_of_the_holder_leave_no_orphan);
-        project_lock: "{for_update}" => "" trips beside!(of_sixteen_overlapping_submits_one_wins);
+        project_lock: "{for_update}" => "" trips operations!(of_sixteen_overlapping_submits_one_wins);
         submit: "WHERE q.project IN (SELECT id FROM p)" => "" trips suite!(a_submit_needs_its_project);
-        submit: "FOR KEY SHARE" => "" trips beside!(a_project_with_open_jobs_stays);
-        project_share: "{for_share}" => "" trips beside!(a_claim_comes_before_the_end_of_its_project_or_not_at_all);
-        doc_add: "FOR KEY SHARE" => "" trips beside!(a_project_is_made_by_one_and_dropped_when_empty);
+        submit: "FOR KEY SHARE" => "" trips operations!(a_project_with_open_jobs_stays);
+        project_share: "{for_share}" => "" trips operations!(a_claim_comes_before_the_end_of_its_project_or_not_at_all);
+        doc_add: "FOR KEY SHARE" => "" trips operations!(a_project_is_made_by_one_and_dropped_when_empty);
     }
     MariaDb {
         take_member: "{for_share}" => "" trips suite!(a_take_comes_before_the_fence_of_its_taker_or_not_at_all);
@@ -176,13 +176,13 @@ planted! {
         project_lock: "{for_update}" => "" trips suite!(a_limit_is_exact_for_sixteen_takers);
         step_lock: "{for_update}" => "" trips suite!(a_step_is_committed_once_by_sixteen_zombies);
         finish_lock: "{for_update}" => "" trips suite!(a_finish_and_a_takeover_exclude_each_other);
-        over_lock: "{for_update}" => "" trips beside!(what_is_over_is_counted_exactly);
+        over_lock: "{for_update}" => "" trips operations!(what_is_over_is_counted_exactly);
         release_lock: "{for_update}" => "" trips suite!(a_release_is_done_once_by_sixteen_zombies);
         member_lock: "{for_update}" => "" trips suite!(two_members_cannot_fence_each_other);
         member_up: "{for_share}" => "" trips suite!(a_claim_comes_before_the_fence_of_its_taker_or_not_at_all);
-        project_share: "{for_share}" => "" trips beside!(a_project_with_open_jobs_stays);
-        project_share: "{for_share}" => "" trips beside!(a_claim_comes_before_the_end_of_its_project_or_not_at_all);
-        doc_add: "{for_share}" => "" trips beside!(a_project_is_made_by_one_and_dropped_when_empty);
+        project_share: "{for_share}" => "" trips operations!(a_project_with_open_jobs_stays);
+        project_share: "{for_share}" => "" trips operations!(a_claim_comes_before_the_end_of_its_project_or_not_at_all);
+        doc_add: "{for_share}" => "" trips operations!(a_project_is_made_by_one_and_dropped_when_empty);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What carries out the orders of a node's core: the metastore, the attempts, the chores, the history, the recorder.
+//! What carries out the orders of a node's core: the metastore, the attempts, the housekeeping, the history, the recorder.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -10,7 +10,7 @@ use kirin_shell::clock::wall_ms;
 use kirin_shell::report::Report;
 use kirin_shell::{CoreHandle, EffectHandler};
 
-use crate::chores::Chores;
+use crate::housekeeping::Housekeeping;
 use crate::namesake;
 use kirin_executor::Attempts;
 use kirin_metastore::{Extra, JoinInfo, Store};
@@ -28,8 +28,8 @@ pub struct Parts {
     pub timing: Timing,
     /// The attempts that run here.
     pub attempts: Attempts,
-    /// Cluster-wide chores, for as long as this member leads.
-    pub chores: Chores,
+    /// Cluster-wide housekeeping, for as long as this member leads.
+    pub housekeeping: Housekeeping,
     /// The cluster's history.
     pub history: History,
     /// Names and addresses.
@@ -64,27 +64,27 @@ impl EffectHandler for Parts {
         .boxed()
     }
 
-    fn begin(&self, mind: &CoreHandle, by: Member, fence: Fence, step: u32) {
-        self.attempts.begin(mind, by, fence, step);
+    fn begin(&self, core: &CoreHandle, by: Member, fence: Fence, step: u32) {
+        self.attempts.begin(core, by, fence, step);
     }
 
     fn proceed(&self, fence: Fence, step: u32) {
         self.attempts.proceed(fence, step);
     }
 
-    fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
+    fn cancel(&self, core: &CoreHandle, fence: Fence, why: Why) {
         if why == Why::TrustEnded && Defence::Trust.is_missing() {
             return;
         }
-        self.attempts.cancel(mind, fence, why);
+        self.attempts.cancel(core, fence, why);
     }
 
     fn lead(&self, target: Target, epoch: Epoch) {
-        self.chores.lead(target, epoch);
+        self.housekeeping.lead(target, epoch);
     }
 
     fn resign(&self, target: Target) {
-        self.chores.resign(target);
+        self.housekeeping.resign(target);
     }
 
     fn note(&self, by: Option<Member>, note: &Note) {

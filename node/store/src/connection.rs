@@ -1,6 +1,6 @@
 //! Connections and the transactions on them: who gets one, how long a request may take, and what is certain afterwards.
 //!
-//! A [`Line`] knows its *phase*. While nothing that decides was sent (no COMMIT, no statement that commits by itself), a
+//! A [`Connection`] knows its *phase*. While nothing that decides was sent (no COMMIT, no statement that commits by itself), a
 //! failure of any kind means that it certainly did not happen: the connection is closed, so a COMMIT can never follow.
 //! From the moment a deciding statement is sent until its reply, only the server's own "no" is certain; silence, a broken
 //! connection and the deadline are [`Fault::Maybe`].
@@ -28,7 +28,7 @@ use crate::config::{Backend, StoreConfig};
 use crate::error::{Fault, Nature, StoreError, nature, told};
 use crate::sql::{Sql, Statement};
 use crate::traffic::Meters;
-use crate::wire::{Arg, Conn, Dialect, Row, Session};
+use crate::wire::{Arg, Dialect, RawConnection, Row, Session};
 
 /// A connection that was idle for longer is asked whether it still lives before a request is entrusted to it.
 const IDLE_MAX: Duration = Duration::from_millis(500);
@@ -45,7 +45,7 @@ const PACKET_MARGIN: usize = 4_096;
 /// How long a server may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Where a line stands in a request.
+/// Where a connection stands in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// No transaction.
@@ -57,13 +57,13 @@ enum Phase {
 }
 
 /// A connection, for the length of one request.
-pub(crate) struct Line {
-    conn: Conn,
+pub(crate) struct Connection {
+    conn: RawConnection,
     pub(crate) sql: Arc<Sql>,
     phase: Phase,
     /// Whether this request has committed something: what fails later leaves its answer open.
     committed: bool,
-    /// From how many restarts of the server's side we have seen; see [`Lines::suspect`].
+    /// From how many restarts of the server's side we have seen; see [`Pool::suspect`].
     generation: u64,
     /// Of the server; see [`Opener::timeline`].
     timeline: i64,
@@ -71,7 +71,7 @@ pub(crate) struct Line {
     fresh: bool,
 }
 
-/// One transaction: what to do on a line. Runs again from the start if it was certainly rolled back by a conflict.
+/// One transaction: what to do on a connection. Runs again from the start if it was certainly rolled back by a conflict.
 pub(crate) trait Work: Sync {
     /// What comes out.
     type Out: Send;
@@ -79,11 +79,11 @@ pub(crate) trait Work: Sync {
     const WRITES: bool = true;
 
     /// Does it.
-    fn run(&self, line: &mut Line) -> impl Future<Output = Result<Self::Out, Fault>> + Send;
+    fn run(&self, connection: &mut Connection) -> impl Future<Output = Result<Self::Out, Fault>> + Send;
 }
 
 /// A few connections of one purpose.
-pub(crate) struct Lines {
+pub(crate) struct Pool {
     opener: Arc<Opener>,
     gate: Semaphore,
     /// Connections that are being opened, also for requests that gave up meanwhile.
@@ -95,13 +95,13 @@ pub(crate) struct Lines {
 /// Connections that nobody uses at this moment, the one that was used last on top.
 #[derive(Default)]
 struct Idle {
-    lines: std::sync::Mutex<Vec<Line>>,
+    connections: std::sync::Mutex<Vec<Connection>>,
     generation: AtomicU64,
 }
 
 /// How long the answer to a person's question may take. What the contract asks is given up sooner where beats are quick, so
 /// that trust does not hang on one slow answer; no trust hangs on these.
-pub(crate) const PEOPLE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub(crate) enum Purpose {
     /// The contract: short statements, each by an index.
     Contract,
     /// People's questions, of any shape.
-    People,
+    Interactive,
 }
 
 /// How to open a connection.
@@ -137,7 +137,7 @@ enum Target {
     MySql(Vec<MySqlConnectOptions>),
 }
 
-impl Line {
+impl Connection {
     pub(crate) fn dialect(&self) -> Dialect {
         self.sql.dialect
     }
@@ -235,7 +235,7 @@ impl Line {
     }
 
     /// A server commits a lone statement by itself, in one round trip. On SQLite it is bracketed: waiting for the file's
-    /// lock is a part of BEGIN, where giving up is certain. Behind a pooler as well: see [`Line::rows_of`].
+    /// lock is a part of BEGIN, where giving up is certain. Behind a pooler as well: see [`Connection::rows_of`].
     async fn before_alone(&mut self) -> Result<(), Fault> {
         debug_assert_eq!(self.phase, Phase::Idle);
         if self.is_bracketed() {
@@ -272,7 +272,7 @@ impl Line {
     }
 }
 
-impl Lines {
+impl Pool {
     /// At most `count` connections, opened when they are needed.
     pub(crate) fn new(opener: Arc<Opener>, count: u32, purpose: Purpose) -> Self {
         let [gate, opening] = [(); 2].map(|()| Semaphore::new(count as usize));
@@ -310,8 +310,8 @@ impl Lines {
             } else {
                 None
             };
-            let mut line = match timeout_at(deadline, self.line()).await {
-                Ok(Ok(line)) => line,
+            let mut connection = match timeout_at(deadline, self.connection()).await {
+                Ok(Ok(connection)) => connection,
                 Ok(Err(Fault::Again(_))) => {
                     tries += 1;
                     tokio::time::sleep(pause(tries)).await;
@@ -320,50 +320,50 @@ impl Lines {
                 Ok(Err(fault)) => return Err(fault),
                 Err(_) => return Err(Fault::Certain(late())),
             };
-            let fault = match timeout_at(deadline, work.run(&mut line)).await {
+            let fault = match timeout_at(deadline, work.run(&mut connection)).await {
                 Ok(Ok(out)) => {
-                    if line.phase == Phase::Deciding {
+                    if connection.phase == Phase::Deciding {
                         // It told the truth about each of its requests, but the connection is in doubt.
                         self.suspect();
                         return Ok(out);
                     }
-                    if line.phase == Phase::Open {
+                    if connection.phase == Phase::Open {
                         // Read and refused: nothing to keep. If this fails, the closed connection rolls back as well.
-                        if !matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
+                        if !matches!(timeout_at(deadline, connection.rollback()).await, Ok(Ok(()))) {
                             return Ok(out);
                         }
                     }
-                    self.keep(line);
+                    self.keep(connection);
                     return Ok(out);
                 }
                 // Not the whole of it was rolled back: it must not run again.
-                Ok(Err(Fault::Again(error))) if line.committed => Fault::Maybe(error),
+                Ok(Err(Fault::Again(error))) if connection.committed => Fault::Maybe(error),
                 Ok(Err(fault)) => fault,
-                Err(_) if line.phase == Phase::Deciding || line.committed => Fault::Maybe(late()),
+                Err(_) if connection.phase == Phase::Deciding || connection.committed => Fault::Maybe(late()),
                 Err(_) => Fault::Certain(late()),
             };
-            let stale = !line.fresh && matches!(fault, Fault::Certain(StoreError::Unreachable(_)));
+            let stale = !connection.fresh && matches!(fault, Fault::Certain(StoreError::Unreachable(_)));
             match &fault {
                 Fault::Again(_) => {
                     // The server answered, so the connection is sound once the transaction is gone. After a refused
                     // COMMIT or single statement nothing is open any more, and ROLLBACK is a harmless formality.
-                    line.phase = Phase::Open;
-                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(())))
-                        || line.dialect() == Dialect::Sqlite
+                    connection.phase = Phase::Open;
+                    if matches!(timeout_at(deadline, connection.rollback()).await, Ok(Ok(())))
+                        || connection.dialect() == Dialect::Sqlite
                     {
-                        line.phase = Phase::Idle;
-                        self.keep(line);
+                        connection.phase = Phase::Idle;
+                        self.keep(connection);
                     }
                 }
                 Fault::Certain(StoreError::Refused(_) | StoreError::TooLarge { .. } | StoreError::Unusable(_)) => {
-                    line.phase = Phase::Open;
-                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
-                        self.keep(line);
+                    connection.phase = Phase::Open;
+                    if matches!(timeout_at(deadline, connection.rollback()).await, Ok(Ok(()))) {
+                        self.keep(connection);
                     }
                 }
                 Fault::Certain(_) | Fault::Maybe(_) => {
                     self.suspect();
-                    drop(line);
+                    drop(connection);
                 }
             }
             // A conflict, or a connection that had died in the pool before anything was asked of it.
@@ -380,14 +380,14 @@ impl Lines {
     }
 
     /// An idle connection that can be trusted, or a new one.
-    async fn line(&self) -> Result<Line, Fault> {
-        if let Some(line) = self.idle_line().await {
-            return Ok(line);
+    async fn connection(&self) -> Result<Connection, Fault> {
+        if let Some(connection) = self.idle_connection().await {
+            return Ok(connection);
         }
         let opening = self.opening.clone().acquire_owned().await.expect("it is never closed");
         // One that somebody else had wanted may be there by now.
-        if let Some(line) = self.idle_line().await {
-            return Ok(line);
+        if let Some(connection) = self.idle_connection().await {
+            return Ok(connection);
         }
         let (tell, told) = oneshot::channel();
         let (opener, idle, purpose) = (self.opener.clone(), self.idle.clone(), self.purpose);
@@ -395,9 +395,9 @@ impl Lines {
         // again by the same ones, none of whom waits long enough.
         tokio::spawn(async move {
             let _opening = opening;
-            let patience = opener.ask_timeout.max(PEOPLE_TIMEOUT);
+            let patience = opener.ask_timeout.max(INTERACTIVE_TIMEOUT);
             let opened = match timeout_at(clock::now() + patience, opener.open(purpose)).await {
-                Ok(opened) => opened.map(|(conn, timeline)| Line {
+                Ok(opened) => opened.map(|(conn, timeline)| Connection {
                     conn,
                     timeline,
                     sql: opener.sql.clone(),
@@ -410,32 +410,35 @@ impl Lines {
                 Err(_) => Err(Fault::Certain(StoreError::Late(patience))),
             };
             if let Err(Ok(unwanted)) = tell.send(opened) {
-                idle.lines.lock().expect("no panic while held").push(unwanted);
+                idle.connections.lock().expect("no panic while held").push(unwanted);
             }
         });
         told.await.unwrap_or_else(|_| Err(Fault::Certain(StoreError::Unreachable("the runtime is ending".to_owned()))))
     }
 
-    async fn idle_line(&self) -> Option<Line> {
+    async fn idle_connection(&self) -> Option<Connection> {
         loop {
-            let mut line = self.idle.lines.lock().expect("no panic while held").pop()?;
-            let is_sound = line.generation == self.idle.generation.load(Ordering::Relaxed);
-            if !is_sound || !self.opener.is_newest(line.timeline) {
+            let mut connection = self.idle.connections.lock().expect("no panic while held").pop()?;
+            let is_sound = connection.generation == self.idle.generation.load(Ordering::Relaxed);
+            if !is_sound || !self.opener.is_newest(connection.timeline) {
                 continue;
             }
-            if line.since.elapsed() > IDLE_MAX && line.dialect() != Dialect::Sqlite && line.conn.ping().await.is_err() {
+            if connection.since.elapsed() > IDLE_MAX
+                && connection.dialect() != Dialect::Sqlite
+                && connection.conn.ping().await.is_err()
+            {
                 self.suspect();
                 continue;
             }
-            line.fresh = false;
-            line.committed = false;
-            return Some(line);
+            connection.fresh = false;
+            connection.committed = false;
+            return Some(connection);
         }
     }
 
-    fn keep(&self, mut line: Line) {
-        line.since = clock::now();
-        self.idle.lines.lock().expect("no panic while held").push(line);
+    fn keep(&self, mut connection: Connection) {
+        connection.since = clock::now();
+        self.idle.connections.lock().expect("no panic while held").push(connection);
     }
 
     /// Refuses a pooler that moves sessions between transactions, unless statements have no names: two connections that
@@ -444,13 +447,13 @@ impl Lines {
         if self.opener.sql.dialect != Dialect::Postgres || !self.opener.named_statements {
             return Ok(());
         }
-        let (mut first, mut second) = (self.line().await?, other.line().await?);
+        let (mut first, mut second) = (self.connection().await?, other.connection().await?);
         let session = Statement::once("SELECT CAST(pg_backend_pid() AS BIGINT)", Dialect::Postgres, "");
         let mut sessions = Vec::new();
-        for line in [&mut first, &mut second] {
-            line.begin().await?;
-            let rows = line.rows_of(&session, &[]).await?;
-            line.rollback().await?;
+        for connection in [&mut first, &mut second] {
+            connection.begin().await?;
+            let rows = connection.rows_of(&session, &[]).await?;
+            connection.rollback().await?;
             sessions.push(rows.first().map(|row| row.num::<i64>(0)).transpose()?);
         }
         if sessions[0] == sessions[1] {
@@ -476,15 +479,15 @@ impl Lines {
 
     /// Closes what has been idle for at least so long.
     pub(crate) async fn close(&self, idle_for: Duration) {
-        let old: Vec<Line> = {
-            let mut lines = self.idle.lines.lock().expect("no panic while held");
+        let old: Vec<Connection> = {
+            let mut connections = self.idle.connections.lock().expect("no panic while held");
             // Those that were kept last are last.
-            let old = lines.partition_point(|line| line.since.elapsed() >= idle_for);
-            lines.drain(..old).collect()
+            let old = connections.partition_point(|connection| connection.since.elapsed() >= idle_for);
+            connections.drain(..old).collect()
         };
-        for line in old {
+        for connection in old {
             // Who does not say good-bye in time is left.
-            let _ = tokio::time::timeout(FAREWELL, line.conn.close()).await;
+            let _ = tokio::time::timeout(FAREWELL, connection.conn.close()).await;
         }
     }
 }
@@ -553,12 +556,12 @@ impl Opener {
     fn timeout(&self, purpose: Purpose) -> Duration {
         match purpose {
             Purpose::Contract => self.ask_timeout,
-            Purpose::People => self.ask_timeout.max(PEOPLE_TIMEOUT),
+            Purpose::Interactive => self.ask_timeout.max(INTERACTIVE_TIMEOUT),
         }
     }
 
     /// Opens a connection to the primary and prepares the session; says on which timeline the server is, if that matters.
-    async fn open(&self, purpose: Purpose) -> Result<(Conn, i64), Fault> {
+    async fn open(&self, purpose: Purpose) -> Result<(RawConnection, i64), Fault> {
         match &self.target {
             Target::Sqlite(path) => Ok((self.open_sqlite(path, purpose).await?, 0)),
             Target::Postgres(hosts) => {
@@ -570,9 +573,13 @@ impl Opener {
     }
 
     /// Asks the hosts one after the other which of them is the primary, without waiting for one that is silent.
-    async fn open_primary<'a, O, F>(&'a self, hosts: &'a [O], open: impl Fn(&'a O) -> F) -> Result<(Conn, i64), Fault>
+    async fn open_primary<'a, O, F>(
+        &'a self,
+        hosts: &'a [O],
+        open: impl Fn(&'a O) -> F,
+    ) -> Result<(RawConnection, i64), Fault>
     where
-        F: Future<Output = Result<(Conn, i64), StoreError>>,
+        F: Future<Output = Result<(RawConnection, i64), StoreError>>,
     {
         let first = self.first.load(Ordering::Relaxed);
         let mut hosts = (0..hosts.len()).map(|at| (first + at) % hosts.len()).map(|at| (at, &hosts[at]));
@@ -607,7 +614,7 @@ impl Opener {
         timeline >= self.timeline.load(Ordering::Relaxed)
     }
 
-    async fn open_sqlite(&self, path: &PathBuf, purpose: Purpose) -> Result<Conn, Fault> {
+    async fn open_sqlite(&self, path: &PathBuf, purpose: Purpose) -> Result<RawConnection, Fault> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -620,7 +627,7 @@ impl Opener {
             .statement_cache_capacity(256)
             .disable_statement_logging();
         match options.connect().await {
-            Ok(conn) => Ok(Conn::new(Session::Sqlite(conn), self.meters.meter(purpose), PACKET_MAX)),
+            Ok(conn) => Ok(RawConnection::new(Session::Sqlite(conn), self.meters.meter(purpose), PACKET_MAX)),
             // Another process is switching the file to WAL or recovering it.
             Err(error) if matches!(nature(&error), Nature::Conflict) => Err(Fault::Again(told(&error))),
             Err(error) => Err(Fault::Certain(StoreError::Unreachable(format!("{}: {error}", path.display())))),
@@ -632,9 +639,9 @@ impl Opener {
         options: &PgConnectOptions,
         purpose: Purpose,
         is_one_of_many: bool,
-    ) -> Result<(Conn, i64), StoreError> {
+    ) -> Result<(RawConnection, i64), StoreError> {
         let session = Session::Postgres(options.connect().await.map_err(|error| told(&error))?);
-        let mut conn = Conn::new(session, self.meters.meter(purpose), PACKET_MAX);
+        let mut conn = RawConnection::new(session, self.meters.meter(purpose), PACKET_MAX);
         if self.named_statements {
             conn.raw(&self.postgres_settings(purpose, "")).await.map_err(|error| told(&error))?;
             conn.raw("SET default_transaction_isolation = 'read committed'").await.map_err(|error| told(&error))?;
@@ -703,9 +710,13 @@ impl Opener {
         settings.into_iter().map(|setting| format!("SET {scope}{setting}")).collect::<Vec<_>>().join("; ")
     }
 
-    async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<(Conn, i64), StoreError> {
+    async fn open_mysql(
+        &self,
+        options: &MySqlConnectOptions,
+        purpose: Purpose,
+    ) -> Result<(RawConnection, i64), StoreError> {
         let session = Session::MySql(options.connect().await.map_err(|error| told(&error))?);
-        let mut conn = Conn::new(session, self.meters.meter(purpose), PACKET_MAX);
+        let mut conn = RawConnection::new(session, self.meters.meter(purpose), PACKET_MAX);
         let secs = self.timeout(purpose).as_secs().max(1);
         conn.raw("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map_err(|error| told(&error))?;
         conn.raw(&format!("SET SESSION innodb_lock_wait_timeout = {secs}")).await.map_err(|error| told(&error))?;
@@ -738,7 +749,7 @@ impl Opener {
 
 /// Sets the search path, and makes sure that its first schema is there: PostgreSQL passes over a missing one, and the next
 /// may hold another cluster.
-async fn go_to_schema(conn: &mut Conn, path: &str) -> Result<(), StoreError> {
+async fn go_to_schema(conn: &mut RawConnection, path: &str) -> Result<(), StoreError> {
     let set = Statement::once(
         "SELECT set_config('search_path', $1, false), COALESCE(CAST(to_regnamespace($2) AS text), '')",
         Dialect::Postgres,

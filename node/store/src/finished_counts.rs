@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::retention::delete;
 use crate::store::Store;
 use crate::wire::{Row, Table, args};
@@ -19,16 +19,16 @@ const FEW: usize = 100;
 
 /// By how much the counts change, by project and state.
 #[derive(Default)]
-pub(crate) struct Over(BTreeMap<(i64, i64), i64>);
+pub(crate) struct FinishedCounts(BTreeMap<(i64, i64), i64>);
 
-impl Over {
+impl FinishedCounts {
     /// So many more jobs of this project are over in this state.
     pub(crate) fn add(&mut self, project: i64, state: i64, jobs: i64) {
         *self.0.entry((project, state)).or_default() += jobs;
     }
 
     /// Writes it down, in the transaction that changes the jobs.
-    pub(crate) async fn write(mut self, line: &mut Line) -> Result<(), Fault> {
+    pub(crate) async fn write(mut self, connection: &mut Connection) -> Result<(), Fault> {
         self.0.retain(|_, jobs| *jobs != 0);
         if self.0.is_empty() {
             return Ok(());
@@ -37,7 +37,7 @@ impl Over {
             .ints(self.0.keys().map(|(project, _)| *project))
             .ints(self.0.keys().map(|(_, state)| *state))
             .ints(self.0.values().copied());
-        line.run(|sql| &sql.over_add, args![table]).await?;
+        connection.run(|sql| &sql.over_add, args![table]).await?;
         Ok(())
     }
 }
@@ -59,22 +59,22 @@ struct SumUp;
 impl Work for SumUp {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
-        line.begin().await?;
-        let rows = line.rows(|sql| &sql.over_lock, &[]).await?;
-        let mut sums = Over::default();
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        connection.begin().await?;
+        let rows = connection.rows(|sql| &sql.over_lock, &[]).await?;
+        let mut sums = FinishedCounts::default();
         for row in &rows {
             sums.add(row.num(1)?, row.num(2)?, row.num(3)?);
         }
         // It is worth it, and it comes to an end, only if far fewer remain.
         if rows.len() < FEW.max(2 * sums.0.len()) {
-            line.rollback().await?;
+            connection.rollback().await?;
             return Ok(false);
         }
         let ids = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?.join(", ");
-        delete(line, &format!("DELETE FROM {{p}}_over WHERE id IN ({ids})")).await?;
-        sums.write(line).await?;
-        line.commit().await?;
+        delete(connection, &format!("DELETE FROM {{p}}_over WHERE id IN ({ids})")).await?;
+        sums.write(connection).await?;
+        connection.commit().await?;
         Ok(true)
     }
 }
