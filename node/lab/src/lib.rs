@@ -1,4 +1,4 @@
-//! Clusters of processes on this machine, to show and to measure.
+//! Clusters of node processes on this machine, for demos and benchmarks.
 //!
 //! | module | what it does |
 //! |---|---|
