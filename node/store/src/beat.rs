@@ -1,7 +1,7 @@
 //! Members: join, beat, list, drain, leave, fence.
 //!
-//! Whatever ends a member does the same three things in one transaction: its `beat` row goes, its `member` row says why,
-//! and what it held in another state than RUNNING is let go.
+//! Every end of a member does the same in one transaction: it deletes the `beat` row, records the reason in the `member` row,
+//! and clears the holder of jobs that the member held in a state other than RUNNING.
 
 use kirin_core::ask::{Brief, Census, Epoch, ProjectId};
 use kirin_core::member::Evidence;
@@ -34,7 +34,8 @@ impl Work for Join<'_> {
             connection.run(|sql| &sql.node_next, args![self.name]).await?;
         }
         let rows = connection.rows(|sql| &sql.node_find, args![self.name]).await?;
-        let row = rows.first().ok_or_else(|| StoreError::Corrupt("a node vanished while it joined".to_owned()))?;
+        let row =
+            rows.first().ok_or_else(|| StoreError::Corrupt("a node's row vanished during its join".to_owned()))?;
         let (node, incarnation) = (row.num::<u32>(0)?, row.num::<u32>(1)?);
         let me =
             Member::new(node, incarnation).ok_or_else(|| StoreError::Corrupt("incarnation 0 was issued".to_owned()))?;
@@ -104,7 +105,7 @@ impl Work for List {
     }
 }
 
-/// The beats, if the lists still sum up to that.
+/// The beats, if the checksums of the lists still match.
 fn beats(rows: &[Row], census: &Census) -> Result<Option<Answer>, StoreError> {
     let (mut now, mut beats) = (Census::default(), Vec::new());
     for row in rows {
@@ -212,8 +213,8 @@ impl Work for FenceMember {
         }
         if self.evidence == Evidence::Silent {
             let Some(seen) = self.beat else { return Ok(Answer::Refused) };
-            // A beat that is being made meets us on this row: either it comes first, and the count has changed, or it
-            // comes second and finds no row.
+            // A concurrent beat uses this row too. If it comes first, the count has changed. If it comes second, it
+            // finds no row.
             let stopped = connection
                 .run(|sql| &sql.beat_end_if, args![member.node.0, member.incarnation.get(), seen.cast_signed()])
                 .await?;
@@ -259,7 +260,7 @@ impl Work for SetCan {
     }
 }
 
-/// Ends a member inside the caller's transaction; `false` if it isn't alive.
+/// Ends a member inside the caller's transaction; `false` if it is not alive.
 async fn end(
     connection: &mut Connection,
     who: Member,
@@ -298,7 +299,7 @@ async fn end(
     Ok(true)
 }
 
-/// The member in two columns, if there is one.
+/// The member in two columns, unless they are null.
 pub(crate) fn holder(row: &Row, at: usize) -> Result<Option<Member>, StoreError> {
     match (row.opt(at)?, row.opt(at + 1)?) {
         (Some(node), Some(incarnation)) => Ok(Some(member(node, incarnation)?)),
@@ -337,7 +338,7 @@ const fn role_number(role: Role) -> i64 {
     }
 }
 
-/// A claim's target as its row names it.
+/// The name of a claim's target in its row.
 pub(crate) fn target_name(target: Target) -> String {
     match target {
         Target::Leader => "leader".to_owned(),

@@ -1,4 +1,4 @@
-//! Claims: what is held besides jobs.
+//! Claims: holdings other than jobs, such as leadership.
 
 use kirin_core::ask::Epoch;
 use kirin_core::{Answer, Member, Target};
@@ -27,14 +27,14 @@ impl Work for Claim {
         if connection.rows(|sql| &sql.member_up, args![node, incarnation]).await?.is_empty() {
             return Ok(Answer::Refused);
         }
-        // A claim that comes after the end of its project would stay for ever.
+        // A claim after the end of its project would never be deleted.
         if let Target::Project(project) = self.target {
             let project = Table::default().ints([i64::from(project.0)]);
             if connection.rows(|sql| &sql.project_share, args![project]).await?.is_empty() {
                 return Ok(Answer::Refused);
             }
         }
-        // Never held, or its row was deleted: it is put back under the epoch that is known of it.
+        // The claim was never held, or its row was deleted. The row is restored with the epoch that the caller knows.
         connection.run(|sql| &sql.claim_add, args![&target, seen]).await?;
         let force = i64::from(self.force);
         if connection.run(|sql| &sql.claim_take, args![&target, node, incarnation, seen, force]).await? == 0 {

@@ -1,5 +1,5 @@
-//! What an attempt writes under its fence: a step, its end, the job handed back. And what changes a job from outside: a
-//! place on a queue, a user's action.
+//! Writes of an attempt under its fence: a step, the end, the release of the job. Writes by others: a place in a queue, a
+//! user's action.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,11 +48,11 @@ pub(crate) struct Release {
     pub(crate) placed: Option<NodeId>,
 }
 
-/// Several of them, for different jobs.
+/// A batch of these, for different jobs.
 pub(crate) struct Steps<'a>(pub(crate) &'a [Step]);
-/// Several of them, for different jobs.
+/// A batch of these, for different jobs.
 pub(crate) struct Finishes<'a>(pub(crate) &'a [Finish]);
-/// Several of them, for different jobs.
+/// A batch of these, for different jobs.
 pub(crate) struct Releases<'a>(pub(crate) &'a [Release]);
 
 /// The four columns of a fence: job, epoch, holder.
@@ -131,7 +131,7 @@ impl Finish {
         }
     }
 
-    /// Whether segments change with it.
+    /// Whether it changes segments.
     pub(crate) fn touches_segments(&self) -> bool {
         self.outcome == Outcome::Vanished || self.outcome == Outcome::Succeeded && !self.publish.is_empty()
     }
@@ -199,10 +199,11 @@ impl Work for Finishes<'_> {
     }
 }
 
-/// Publishes what a finished job built, or gives back what a vanished one reserved. The job's row is locked.
+/// Publishes the segments of a successful job, or releases the ranges of a job whose target vanished. The job's row is locked.
 async fn segments_follow(connection: &mut Connection, finish: &Finish, now: i64) -> Result<(), Fault> {
     let rows = connection.rows(|sql| &sql.project_of_job, args![finish.fence.job.0.cast_signed()]).await?;
-    let row = rows.first().ok_or_else(|| StoreError::Corrupt("a job vanished while it was held".to_owned()))?;
+    let row =
+        rows.first().ok_or_else(|| StoreError::Corrupt("a job's row vanished while the job was held".to_owned()))?;
     let (project, owner) = (row.num::<i64>(0)?, row.string(1)?);
     if finish.outcome == Outcome::Vanished {
         connection.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
@@ -251,7 +252,7 @@ impl Work for Releases<'_> {
     }
 }
 
-/// Writes down attempts that ended; `locked` has each job's id, first step and begin.
+/// Records ended attempts; `locked` contains each job's id, first step and start time.
 async fn add_attempts(
     connection: &mut Connection,
     locked: &[Row],
@@ -308,8 +309,8 @@ impl Work for Act {
         connection.begin().await?;
         let rows = connection.rows(|sql| &sql.act_read, args![job]).await?;
         let Some(row) = rows.first() else { return Ok(Answer::Refused) };
-        // The holder stays, unless it is not alive any more: then nobody is left to clear it later. Its row is locked, so
-        // that its death either is seen here or sees the job's state as it becomes here.
+        // The holder is kept unless it is dead, because a dead holder cannot clear it later. The lock on its member row
+        // orders this transaction and the holder's end: one of them sees the other's effect.
         let mut dead = None;
         if let Some(held) = holder(row, 0)? {
             let rows = connection.rows(|sql| &sql.member_shared, args![held.node.0, held.incarnation.get()]).await?;
@@ -380,7 +381,7 @@ impl Work for DiscardByForce {
     }
 }
 
-/// A job's public name as the database spells it.
+/// A job's public name in the database's format.
 pub(crate) fn spelled(uuid: u128) -> String {
     Uuid::from_u128(uuid).to_string()
 }

@@ -1,10 +1,10 @@
-//! How many jobs are over, by project and state, without reading as many rows.
+//! Counts of finished jobs by project and state, without reading every job.
 //!
-//! Whatever ends or deletes jobs adds a row to the table `over` in the same transaction, and what the rows of one snapshot
-//! add up to is exact. Nobody waits for another to count, because nobody changes a row; from time to time housekeeping
-//! replaces many rows by their sums.
+//! Every transaction that finishes or deletes jobs adds a row to the table `over`. The sum over the rows of one
+//! snapshot is exact. Writers do not wait for each other, because rows are never updated. From time to time,
+//! housekeeping replaces many rows by their sums.
 //!
-//! What is not over is counted where it is: there is little of it.
+//! Open jobs are few and are counted directly.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use crate::retention::delete;
 use crate::store::Store;
 use crate::wire::{Row, Table, args};
 
-/// Fewer rows than this are added up quickly enough as they are.
+/// Fewer rows than this are not worth replacing.
 const FEW: usize = 100;
 
-/// By how much the counts change, by project and state.
+/// Changes of the counts, by project and state.
 #[derive(Default)]
 pub(crate) struct FinishedCounts(BTreeMap<(i64, i64), i64>);
 
 impl FinishedCounts {
-    /// So many more jobs of this project are over in this state.
+    /// Adds to the number of finished jobs of this project in this state.
     pub(crate) fn add(&mut self, project: i64, state: i64, jobs: i64) {
         *self.0.entry((project, state)).or_default() += jobs;
     }
 
-    /// Writes it down, in the transaction that changes the jobs.
+    /// Writes the changes in the transaction that changes the jobs.
     pub(crate) async fn write(mut self, connection: &mut Connection) -> Result<(), Fault> {
         self.0.retain(|_, jobs| *jobs != 0);
         if self.0.is_empty() {
@@ -43,10 +43,10 @@ impl FinishedCounts {
 }
 
 impl Store {
-    /// Puts the counts of what is over together, so that adding them up stays quick.
+    /// Replaces the rows of the counts by their sums, so that reading them stays fast.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn sum_up(&self) -> Result<(), StoreError> {
         while self.write(&SumUp).await? {}
         Ok(())
@@ -66,7 +66,7 @@ impl Work for SumUp {
         for row in &rows {
             sums.add(row.num(1)?, row.num(2)?, row.num(3)?);
         }
-        // It is worth it, and it comes to an end, only if far fewer remain.
+        // Replacing must at least halve the rows. Otherwise it has no benefit and would never end.
         if rows.len() < FEW.max(2 * sums.0.len()) {
             connection.rollback().await?;
             return Ok(false);

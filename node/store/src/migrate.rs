@@ -1,8 +1,8 @@
 //! The schema, migrated forward when the metastore is opened.
 //!
-//! Any number of nodes may start at once on an empty database: one of them holds a lock while it migrates, the others wait
-//! for it and find nothing left to do. SQLite and PostgreSQL migrate in one transaction; MySQL commits after each statement
-//! by itself, so there every statement can be run again and the version is written last.
+//! Any number of nodes may start at once on an empty database. One of them holds a lock while it migrates. The others
+//! wait and find nothing left to do. SQLite and PostgreSQL migrate in one transaction. MySQL commits after each
+//! statement, so every statement there is repeatable, and the version is written last.
 
 use crate::clock::wall_ms;
 use crate::connection::{Connection, Work};
@@ -86,7 +86,7 @@ impl Work for Migrate {
                 let wait = Statement::once("SELECT CAST(GET_LOCK($1, 1) AS SIGNED)", dialect, "");
                 let rows = connection.rows_of(&wait, args![&name]).await?;
                 if rows.first().map(|row| row.int(0)).transpose()?.flatten() != Some(1) {
-                    return Err(Fault::Again(StoreError::Busy("another node is migrating the schema".to_owned())));
+                    return Err(Fault::Again(StoreError::Busy("another node migrates the schema".to_owned())));
                 }
             }
         }
@@ -125,7 +125,7 @@ async fn migrate(connection: &mut Connection) -> Result<(), Fault> {
         for source in statements.common.iter().chain(own) {
             match connection.raw(&text(source)).await {
                 Ok(()) => {}
-                // An earlier try of this version got as far as this index or column before it was cut off.
+                // An earlier, interrupted migration to this version has created this index or column.
                 Err(Fault::Certain(StoreError::Refused(why)))
                     if dialect == Dialect::MySql && (why.contains("1061") || why.contains("1060")) => {}
                 Err(fault) => return Err(fault),

@@ -14,25 +14,25 @@ use crate::wire::{Row, args};
 /// A project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// Its number.
+    /// Its id.
     pub id: ProjectId,
     /// Its name.
     pub name: String,
-    /// How many of its jobs may run at once.
+    /// The maximum number of its jobs that run at once.
     pub limit: u32,
-    /// For people.
+    /// A description for users.
     pub description: String,
     /// Its settings, as JSON.
     pub settings: String,
-    /// When it was made.
+    /// When it was created.
     pub created_ms: i64,
 }
 
 impl Store {
-    /// Makes a project. `None` if there is one by that name.
+    /// Creates a project. `None` if the name exists.
     ///
     /// # Errors
-    /// If the metastore can't be written, or the name is too long.
+    /// If the metastore cannot be written, or the name is too long.
     pub async fn project_add(
         &self,
         name: &str,
@@ -49,7 +49,7 @@ impl Store {
     /// All projects, sorted by name.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         let rows = self.read(|sql| &sql.project_list, &[]).await?;
         let project = |row: &Row| {
@@ -65,20 +65,20 @@ impl Store {
         rows.iter().map(project).collect()
     }
 
-    /// Changes what a project says of itself (its limit is changed by `Ask::SetLimit`). `false` if there is no such
-    /// project.
+    /// Changes a project's description and settings; `Ask::SetLimit` changes its limit. `false` if the project does not
+    /// exist.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn project_update(&self, id: ProjectId, description: &str, settings: &str) -> Result<bool, StoreError> {
         self.write(&Update { id, description, settings }).await
     }
 
-    /// Drops a project; its finished jobs stay until retention. `false` if there is no such project, or if it has documents
-    /// or jobs that are not over.
+    /// Drops a project. Its finished jobs stay until retention deletes them. `false` if the project does not exist, or
+    /// if it has documents or open jobs.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn project_drop(&self, id: ProjectId) -> Result<bool, StoreError> {
         self.write(&Drop(id)).await
     }
@@ -96,13 +96,13 @@ impl Work for Add<'_> {
 
     async fn run(&self, connection: &mut Connection) -> Result<Option<ProjectId>, Fault> {
         connection.begin().await?;
-        // Looked for first: a refused insert would use up a number.
+        // Checked first, because a refused insert would consume an id.
         if find(connection, self.name).await?.is_some() {
             return Ok(None);
         }
         let args = args![self.name, self.limit, self.description, self.settings, wall_ms()];
         if connection.run(|sql| &sql.project_add, args).await? == 0 {
-            // Somebody else makes it at the same time, and was faster.
+            // A concurrent request has created it.
             return Ok(None);
         }
         let id = find(connection, self.name).await?;
@@ -138,7 +138,7 @@ impl Work for Drop {
     async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let id = self.0.0;
         connection.begin().await?;
-        // Waits for submits and documents under way, and later ones wait for us.
+        // Waits for concurrent submits and documents. Later ones wait for this transaction.
         if connection.run(|sql| &sql.project_drop, args![id]).await? == 0 {
             return Ok(false);
         }

@@ -1,5 +1,5 @@
-//! Forgetting: finished jobs, old history, members that nothing refers to any more. In small bites, so that nobody waits
-//! for housekeeping: the caller repeats until nothing was deleted.
+//! Retention: deletes finished jobs, old history, and members without references. It deletes in small batches, so that no
+//! request waits for housekeeping. The caller repeats until nothing was deleted.
 
 use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
@@ -9,26 +9,26 @@ use crate::store::Store;
 use crate::wire::args;
 
 impl Store {
-    /// Deletes some jobs that ended before that moment, with their steps and attempts; tells how many.
+    /// Deletes some jobs that ended before this time, with their steps and attempts. Returns the number.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn retain_jobs(&self, before_ms: i64) -> Result<u64, StoreError> {
         self.write(&OldJobs(before_ms)).await
     }
 
-    /// Deletes some history from before that moment; tells how much.
+    /// Deletes some history from before this time. Returns the number of entries.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn retain_history(&self, before_ms: i64) -> Result<u64, StoreError> {
         self.write(&OldHistory(before_ms)).await
     }
 
-    /// Deletes some members that ended before that moment and hold nothing; tells how many.
+    /// Deletes some members that ended before this time and hold nothing. Returns the number.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn retain_members(&self, before_ms: i64) -> Result<u64, StoreError> {
         self.write(&OldMembers(before_ms)).await
     }
@@ -40,7 +40,7 @@ impl Work for OldJobs {
     type Out = u64;
 
     async fn run(&self, connection: &mut Connection) -> Result<u64, Fault> {
-        // A job that is over and not held never changes again.
+        // A finished job without a holder never changes again.
         let ids: Vec<i64> = (connection.rows(|sql| &sql.retain_jobs, args![self.0]).await?.iter())
             .map(|row| row.num(0))
             .collect::<Result<_, _>>()?;
@@ -49,7 +49,7 @@ impl Work for OldJobs {
         }
         let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
         connection.begin().await?;
-        // Whoever forgets the same ones waits here and finds them gone: each is counted once.
+        // A concurrent deletion of the same jobs waits here and finds them gone, so each job is counted once.
         let found = format!("SELECT project, state FROM {{p}}_job WHERE id IN ({list}) ORDER BY id {{for_update}}");
         let found = Statement::once(&found, connection.dialect(), &connection.sql.prefix);
         let found = connection.rows_of(&found, &[]).await?;

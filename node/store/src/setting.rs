@@ -1,4 +1,4 @@
-//! Settings of the whole cluster: its identity, its secret, its switches.
+//! Settings of the cluster: its identity, its secret, its switches.
 
 use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
@@ -9,16 +9,16 @@ impl Store {
     /// The value of a setting.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.read(|sql| &sql.setting_get, args![name]).await?.first().map(|row| row.string(0)).transpose()
     }
 
-    /// Writes a setting if there is none, and tells what holds now, and whether it is ours: of nodes that start at once
-    /// exactly one wins.
+    /// Writes a setting if it does not exist. Returns the current value, and whether this call wrote it. If nodes start
+    /// at once, exactly one of them writes it.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn setting_or(&self, name: &str, value: &str) -> Result<(String, bool), StoreError> {
         self.write(&AddSetting { name, value }).await
     }
@@ -26,7 +26,7 @@ impl Store {
     /// Writes a setting.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn setting_put(&self, name: &str, value: &str) -> Result<(), StoreError> {
         self.write(&PutSetting { name, value }).await
     }

@@ -1,4 +1,4 @@
-//! Accepting jobs, and the ranges that they reserve.
+//! Submits: accepting jobs and reserving their ranges.
 
 use std::collections::BTreeMap;
 
@@ -14,57 +14,57 @@ use crate::job::{job_row, state_number};
 use crate::segment::NewSegment;
 use crate::wire::{Dialect, Table, args};
 
-/// The most characters of a name.
+/// The maximum length of a name in characters.
 const NAME_MAX: usize = 180;
 
-/// The most bytes of a specification: what MySQL's MEDIUMTEXT holds.
+/// The maximum size of a specification in bytes: that of MySQL's MEDIUMTEXT.
 const BODY_MAX: usize = (1 << 24) - 1;
 
-/// A job to be accepted: the contract's part and what travels along for people.
+/// A job to submit: the part that the contract uses, and details for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
     /// The idempotency key, and the job's public name as a UUID.
     pub key: u128,
-    /// For which project.
+    /// The project.
     pub project: ProjectId,
-    /// How urgent.
+    /// The priority.
     pub priority: Priority,
-    /// On whose queue it goes.
+    /// The node on whose queue it is placed.
     pub placed: Option<NodeId>,
-    /// Whether its attempts have side effects that the metastore can't refuse.
+    /// Whether its attempts have side effects that the metastore cannot refuse.
     pub external: bool,
-    /// What a node must be able to run to take it.
+    /// The capabilities that a node needs to take it.
     pub needs: Capabilities,
-    /// What kind of job, for example `INDEX_BUILD`.
+    /// The kind of job, for example `INDEX_BUILD`.
     pub kind: String,
-    /// What it is about, for example the model's name.
+    /// The subject, for example the model's name.
     pub subject: String,
-    /// Who asked for it.
+    /// The user that submits it.
     pub submitter: String,
-    /// What to do, as JSON for the executor.
+    /// The specification, as JSON for the executor.
     pub spec: String,
-    /// Ranges to reserve with it.
+    /// The ranges to reserve.
     pub segments: Vec<NewSegment>,
 }
 
-/// What became of a submit.
+/// The result of a submit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Submitted {
     /// The job is accepted; `fresh` is false if the key was known.
     Accepted {
         /// The job.
         row: JobRow,
-        /// Whether this request made it.
+        /// Whether this request created it.
         fresh: bool,
     },
-    /// There is no such project.
+    /// The project does not exist.
     NoProject,
     /// A range overlaps with this segment.
     Overlaps(Uuid),
 }
 
 impl NewJob {
-    /// A job that brings nothing but the contract's part.
+    /// A job with only the part that the contract uses.
     pub fn new(project: ProjectId, key: u128) -> Self {
         Self {
             key,
@@ -81,15 +81,18 @@ impl NewJob {
         }
     }
 
-    /// Refuses what does not fit its columns, alike on every database: MySQL would cut it, PostgreSQL can't store a NUL.
+    /// Refuses texts that do not fit their columns, equally on every database. MySQL would truncate, PostgreSQL cannot
+    /// store NUL.
     pub(crate) fn checked(&self) -> Result<(), StoreError> {
         for (name, text) in [("kind", &self.kind), ("subject", &self.subject), ("submitter", &self.submitter)] {
             let chars = text.chars().count();
             if chars > NAME_MAX {
-                return Err(StoreError::Refused(format!("its {name} has {chars} characters, at most {NAME_MAX} fit")));
+                return Err(StoreError::Refused(format!(
+                    "the {name} has {chars} characters; the maximum is {NAME_MAX}"
+                )));
             }
             if text.contains('\0') {
-                return Err(StoreError::Refused(format!("its {name} holds a NUL character")));
+                return Err(StoreError::Refused(format!("the {name} contains a NUL character")));
             }
         }
         if self.spec.len() > BODY_MAX {
@@ -118,7 +121,7 @@ impl NewJob {
     }
 }
 
-/// Several submits; one that reserves ranges comes alone.
+/// A batch of submits. A submit that reserves ranges is alone.
 pub(crate) struct Submits<'a>(pub(crate) &'a [NewJob]);
 
 impl Work for Submits<'_> {
@@ -129,7 +132,7 @@ impl Work for Submits<'_> {
         let mut made = if reserves || connection.dialect() != Dialect::Postgres {
             connection.begin().await?;
             if let Some(overlap) = self.lock_ranges(connection).await? {
-                // Unless the very same submit reserved them the first time.
+                // Unless the same submit reserved the ranges before.
                 let known = known(connection, self.0).await?;
                 return Ok(self
                     .0
@@ -154,7 +157,7 @@ impl Work for Submits<'_> {
         if made.len() == self.0.len() {
             return Ok(self.0.iter().map(|job| accepted(job, made[&job.key])).collect());
         }
-        // The rest was known before, or its project does not exist.
+        // The other jobs existed before, or their project does not exist.
         if made.is_empty() {
             connection.nothing_committed();
         }
@@ -168,8 +171,7 @@ impl Work for Submits<'_> {
 }
 
 impl Submits<'_> {
-    /// Keeps the projects from being dropped meanwhile; with ranges, keeps other reservations out and looks for an
-    /// overlap.
+    /// Keeps the projects from being dropped. With ranges, also excludes other reservations and searches for an overlap.
     async fn lock_ranges(&self, connection: &mut Connection) -> Result<Option<Uuid>, Fault> {
         let mut projects: Vec<i64> = self.0.iter().map(|job| i64::from(job.project.0)).collect();
         projects.sort_unstable();
@@ -218,7 +220,7 @@ fn table(jobs: &[NewJob]) -> Table {
         .texts(jobs.iter().map(|job| job.spec.clone()))
 }
 
-/// Inserts what is not known yet, inside the caller's transaction; returns what was made.
+/// Inserts the jobs that do not exist, inside the caller's transaction. Returns the inserted jobs.
 async fn insert(connection: &mut Connection, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId>, Fault> {
     let mut made = BTreeMap::new();
     if connection.dialect() != Dialect::MySql {
@@ -227,7 +229,7 @@ async fn insert(connection: &mut Connection, jobs: &[NewJob]) -> Result<BTreeMap
         }
         return Ok(made);
     }
-    // MySQL does not say which rows it made. All of them, most of the time; else one by one.
+    // MySQL does not report which rows it inserted. Usually it inserts all; otherwise they are inserted one by one.
     let mut rest = jobs;
     let mut count = connection.run(|sql| &sql.submit, args![table(jobs)]).await?;
     if count != jobs.len() as u64 && jobs.len() > 1 {
@@ -279,7 +281,7 @@ async fn reserve(connection: &mut Connection, job: &NewJob) -> Result<(), Fault>
     Ok(())
 }
 
-/// The jobs with these keys that exist.
+/// The existing jobs with these keys.
 async fn known(connection: &mut Connection, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobRow>, Fault> {
     let mut known = BTreeMap::new();
     if jobs.is_empty() {
@@ -305,15 +307,15 @@ fn key(text: &str) -> Result<u128, StoreError> {
 }
 
 pub(crate) fn uuid(text: &str) -> Result<Uuid, StoreError> {
-    Uuid::parse_str(text).map_err(|_| StoreError::Corrupt(format!("{text:?} is no UUID")))
+    Uuid::parse_str(text).map_err(|_| StoreError::Corrupt(format!("not a UUID: {text:?}")))
 }
 
-/// Names fit their columns on every dialect.
+/// Truncates a name to the size of its column.
 pub(crate) fn short(text: &str) -> String {
     printable(text, NAME_MAX)
 }
 
-/// The first so many characters of a text for people. PostgreSQL stores every character but one.
+/// Truncates a text for users and replaces NUL, which PostgreSQL cannot store.
 pub(crate) fn printable(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -1,7 +1,7 @@
-//! Taking a job: the first claim and the takeover are the same transition.
+//! Takes: the first claim of a job and a takeover are the same transition.
 //!
-//! A batch takes many jobs in one transaction. Jobs that wait are admitted in the order of the queue while their project
-//! has room; a job that is RUNNING already (its holder is dead) changes hands without counting again.
+//! A batch takes many jobs in one transaction. Waiting jobs are admitted in queue order while their project has room. A
+//! job that is already RUNNING (its holder is dead) changes its holder without counting again.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,10 @@ use crate::error::{Fault, StoreError};
 use crate::job::AttemptEnd;
 use crate::wire::{Dialect, Row, Table, args};
 
-/// Room that is left unlocked for takes that are not visible yet: besides what living members may add by their slots,
-/// which may be changed at the same moment.
+/// Room for takes that are not visible yet, in addition to the slots of living members, which may change concurrently.
 const MARGIN: i64 = 64;
 
-/// How often the rest of a batch is tried again after a conflict, once a part of it is committed.
+/// The number of retries after a conflict for the rest of a batch of which a part is committed.
 const CONFLICTS_MAX: usize = 5;
 
 /// One [`kirin_core::Ask::Take`].
@@ -29,7 +28,7 @@ pub(crate) struct Take {
     pub(crate) in_order: bool,
 }
 
-/// Several of them, for different jobs; one that is `in_order` comes alone.
+/// A batch of takes of different jobs. A take that is `in_order` is alone.
 pub(crate) struct Takes<'a>(pub(crate) &'a [Take]);
 
 impl Work for Takes<'_> {
@@ -43,7 +42,7 @@ impl Work for Takes<'_> {
     }
 }
 
-/// A job that may change hands.
+/// A job that may be taken.
 struct Candidate {
     job: i64,
     project: i64,
@@ -56,8 +55,8 @@ struct Candidate {
 }
 
 impl Takes<'_> {
-    /// One statement; again, under the lock of their projects, for the jobs whose project may be full, and for those that
-    /// stopped running meanwhile without being taken.
+    /// One statement. It is repeated under the lock of the projects for jobs whose project may be full, and for jobs that
+    /// stopped running in the meantime without being taken.
     async fn postgres(&self, connection: &mut Connection) -> Result<Vec<Answer>, Fault> {
         let mut answers = vec![Answer::Refused; self.0.len()];
         let all: Vec<usize> = (0..self.0.len()).collect();
@@ -71,7 +70,7 @@ impl Takes<'_> {
             self.postgres_locked(connection, &tight, &mut answers).await?;
             return Ok(answers);
         }
-        // The others are granted already: from here on each has an answer of its own, whatever becomes of the rest.
+        // The other takes are granted. From here on, each take has its own answer.
         for _ in 0..CONFLICTS_MAX {
             match self.postgres_locked(connection, &tight, &mut answers).await {
                 Ok(()) => return Ok(answers),
@@ -118,14 +117,14 @@ impl Takes<'_> {
         [table.into(), i64::from(locked).into(), wall_ms().into(), i64::from(in_order).into()]
     }
 
-    /// Fills in the answers; returns those that must be asked again.
+    /// Fills in the answers. Returns the takes that must be repeated.
     fn read(&self, rows: &[Row], answers: &mut [Answer]) -> Result<Vec<usize>, Fault> {
         let places: BTreeMap<u64, usize> = self.0.iter().enumerate().map(|(at, take)| (take.fence.job.0, at)).collect();
         let mut tight = Vec::new();
         for row in rows {
             let at = *places
                 .get(&row.num(0)?)
-                .ok_or_else(|| StoreError::Corrupt("a job was taken that nobody asked for".to_owned()))?;
+                .ok_or_else(|| StoreError::Corrupt("a job was taken without a request".to_owned()))?;
             match (row.num::<u8>(1)?, row.opt::<u64>(2)?) {
                 (0, Some(epoch)) => answers[at] = Answer::Granted { epoch: Epoch(epoch), steps: row.num(3)? },
                 (0, None) => {}
@@ -167,7 +166,7 @@ impl Takes<'_> {
         }
         candidates.sort_by_key(|candidate| (candidate.priority, candidate.job));
         if !tight.is_empty() {
-            // Counted when the jobs are locked: one that ran when the project was locked may wait by now.
+            // Counted after the jobs are locked, because a job that ran when the project was locked may wait by now.
             room = self::room(connection, &projects).await?;
         }
 
@@ -188,7 +187,7 @@ impl Takes<'_> {
                         continue;
                     }
                 }
-                // A job that came after its project was looked for was not there yet: it is refused.
+                // A job that was submitted after its project was read is refused.
                 let Some(room) = room.get_mut(&candidate.project) else { continue };
                 if room.left <= 0 {
                     answers[at] = Answer::Full;
@@ -207,7 +206,7 @@ impl Takes<'_> {
         Ok(answers)
     }
 
-    /// Those of the takers that are up, with what they are able to run; locked so that both stay so until the commit.
+    /// The takers that are up, with their capabilities. Their rows are locked, so that both stay unchanged until the commit.
     async fn members_up(&self, connection: &mut Connection) -> Result<BTreeMap<Member, Capabilities>, Fault> {
         let mut takers: Vec<Member> = self.0.iter().map(|take| take.by).collect();
         takers.sort_unstable();
@@ -223,7 +222,7 @@ impl Takes<'_> {
     }
 }
 
-/// What a project's limit leaves.
+/// The room that a project's limit leaves.
 struct Room {
     left: i64,
     slots: i64,
