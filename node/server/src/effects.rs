@@ -1,4 +1,4 @@
-//! What carries out the orders of a node's core: the metastore, the attempts, the housekeeping, the history, the recorder.
+//! The effect handler of a node's core: it calls the metastore, the attempts, the housekeeping, the history and the recorder.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -18,23 +18,23 @@ use kirin_plant::Defence;
 use kirin_service::directory::Directory;
 use kirin_service::history::History;
 
-/// Everything around one node's loop.
+/// The parts of a node that the effect handler uses.
 pub struct Parts {
     /// The metastore.
     pub store: Store,
-    /// Who this node says it is when it joins.
+    /// What this node declares when it joins.
     pub join: JoinInfo,
     /// The cluster's timeout and this node's interval of beats.
     pub timing: Timing,
-    /// The attempts that run here.
+    /// The attempts that run on this node.
     pub attempts: Attempts,
-    /// Cluster-wide housekeeping, for as long as this member leads.
+    /// Cluster-wide housekeeping, which runs while this member leads.
     pub housekeeping: Housekeeping,
     /// The cluster's history.
     pub history: History,
     /// Names and addresses.
     pub directory: Directory,
-    /// What writes down every event, if anything does.
+    /// The flight recorder, if enabled.
     pub recorder: Option<Recorder>,
 }
 
@@ -57,7 +57,7 @@ impl EffectHandler for Parts {
             }
             let answer = store.ask(&ask, extra).await;
             if matches!(answer, Answer::Failed | Answer::Unknown) {
-                tracing::debug!(?ask, ?answer, "the metastore did not answer");
+                tracing::debug!(?ask, ?answer, "no answer from the metastore");
             }
             answer
         }

@@ -46,7 +46,7 @@ impl Housekeeping {
         Self { store, retention, verification: None, working_dir: working_dir.into(), task: Arc::default() }
     }
 
-    /// Verifies published segments, too, if the schedule says so.
+    /// Also verifies published segments, according to the schedule.
     #[must_use]
     pub fn verifying(mut self, engine: Engine, schedule: Schedule) -> Self {
         self.verification = Some((engine, schedule)).filter(|(_, schedule)| !schedule.every.is_zero());
@@ -71,13 +71,13 @@ impl Housekeeping {
                     Ok((rows, files)) => {
                         tracing::info!(rows, files, "deleted old rows and unreferenced files")
                     }
-                    Err(error) => tracing::warn!(%error, "housekeeping failed; trying again in the next round"),
+                    Err(error) => tracing::warn!(%error, "housekeeping failed; retrying in the next round"),
                 }
                 let Some((engine, schedule)) = &housekeeping.verification else { continue };
                 match verification::verify_all(&housekeeping.store, engine, *schedule).await {
                     Ok(None) => {}
                     Ok(Some(wrong)) => tracing::info!(wrong, "verified all segments"),
-                    Err(error) => tracing::warn!(%error, "the segments are verified at the next round"),
+                    Err(error) => tracing::warn!(%error, "cannot verify the segments; retrying in the next round"),
                 }
             }
         });
@@ -114,7 +114,7 @@ impl Housekeeping {
     /// Deletes rows older than their retention. Returns how many.
     ///
     /// # Errors
-    /// If the metastore does not answer. Rows that were deleted before stay deleted.
+    /// If the metastore does not respond. Rows that were deleted before stay deleted.
     pub async fn forget(&self) -> anyhow::Result<u64> {
         let before =
             |kept: Duration| Some(wall_ms() - i64::try_from(kept.as_millis()).ok()?).filter(|_| !kept.is_zero());
@@ -138,7 +138,7 @@ impl Housekeeping {
     /// Deletes files of ended jobs that no manifest names. Returns how many.
     ///
     /// # Errors
-    /// If the metastore does not answer. No file of that project is deleted then.
+    /// If the metastore does not respond. No file of that project is deleted then.
     pub async fn sweep(&self) -> anyhow::Result<u64> {
         let mut swept = 0;
         // Directories are listed before projects, because a project exists before its directory.
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(
             Housekeeping::new(store.clone(), dir.path(), kept).forget().await.expect("done"),
             0,
-            "it is too young"
+            "the history is too recent"
         );
         let kept = Retention { jobs: Duration::from_millis(1), history: Duration::ZERO };
         let housekeeping = Housekeeping::new(store.clone(), dir.path(), kept);
