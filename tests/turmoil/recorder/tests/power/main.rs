@@ -108,7 +108,7 @@ fn after_a_crash_at_any_call_a_beginning_is_there_and_replays_and_the_next_run_r
 }
 
 #[test]
-fn a_disk_that_says_it_synced_and_did_not_is_noticed() {
+fn a_disk_that_ignores_syncs_is_detected() {
     // Such a disk may also damage the head of a part, which no reader is prepared for.
     let trips = |seed| std::panic::catch_unwind(|| run(seed, true).is_err()).unwrap_or(true);
     let tripped = (0..50).filter(|seed| trips(*seed)).count();
