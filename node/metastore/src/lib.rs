@@ -744,12 +744,12 @@ impl Store {
             });
         }
         let (measured, mut lines): (Vec<_>, Vec<_>) = written.into_iter().partition(|line| line.kind == kinds::FENCED);
-        let everybody = self.all_members().await?;
+        let members = self.all_members().await?;
         for line in lines.iter_mut().filter(|line| line.kind == kinds::TOOK_OVER && line.evidence.is_none()) {
-            let of = everybody.iter().find(|info| Some(info.member) == line.member);
+            let of = members.iter().find(|info| Some(info.member) == line.member);
             line.evidence = of.and_then(|info| info.evidence.clone());
         }
-        for info in everybody {
+        for info in members {
             lines.push(HistoryLine {
                 at_ms: info.joined_ms,
                 kind: kinds::JOINED.to_owned(),

@@ -4,11 +4,11 @@
 //! discard through any node, time out and try the next node. Wires are cut (in both or one direction) and held,
 //! processes die, and hosts lose power. Then all faults are removed.
 //!
-//! | what is checked | when |
+//! | check | when |
 //! |---|---|
-//! | an acknowledged submit is one job, whoever is asked, however often it was sent | with each reply, and in the end |
-//! | what is read through any node is not older than what was acknowledged or read before | with each reply |
-//! | a request that nothing disturbs is answered in time; what is not done is refused in words | with each request |
+//! | an acknowledged submit is exactly one job on every node, even if it was repeated | with each reply, and at the end |
+//! | a read through any node is not older than earlier acknowledgements and reads | with each reply |
+//! | a request without faults is answered in time; a refusal has a message | with each request |
 //! | a client without the password reads nothing and changes nothing | all the time |
 //! | every node receives operator requests through every other node; every job ends | at the end |
 //!

@@ -6,7 +6,7 @@
 //! | check | when |
 //! |---|---|
 //! | no living member is fenced as exited; no member is fenced as silent before the timeout | with each fence |
-//! | no step is committed twice, no job finished twice | with each commit |
+//! | no step is committed twice, and no job is finished twice | with each commit |
 //! | a dead process with an established link is fenced as exited at once, and its jobs are taken over | after each kill |
 //! | a query is answered or fails within its deadline; without faults it is answered | with each query |
 //! | an intruder without the secret has no effect and receives nothing | all the time |

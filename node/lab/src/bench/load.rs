@@ -131,7 +131,7 @@ struct Forgetting {
     /// The longest time without a new beat of a node, in milliseconds, before and during the deletion.
     silent_before: u64,
     silent: u64,
-    /// Requests and starts meanwhile.
+    /// Durations of requests and starts during the deletion.
     list: Histogram<u64>,
     start: Histogram<u64>,
 }
