@@ -10,10 +10,10 @@ use kirin_wire::{
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who};
 
-/// Kylin's clients ask for no more than this unless they say otherwise.
+/// The default row limit of Kylin's clients.
 const LIMIT: u64 = 50_000;
 
-/// Refuses what a request asks for and this node can't do.
+/// Refuses unsupported fields.
 fn check(query: &QueryRequest) -> std::result::Result<(), ApiError> {
     let refused = [
         ("params", query.params.as_ref().is_some_and(|params| !params.is_empty())),
@@ -21,12 +21,12 @@ fn check(query: &QueryRequest) -> std::result::Result<(), ApiError> {
         ("backdoorToggles", query.backdoor_toggles.as_ref().is_some_and(|toggles| !toggles.is_empty())),
     ];
     match refused.into_iter().find(|(_, is_given)| *is_given) {
-        Some((field, _)) => Err(ApiError::bad(format!("'{field}' is not supported; leave it out"))),
+        Some((field, _)) => Err(ApiError::bad(format!("'{field}' is not supported; omit it"))),
         None => Ok(()),
     }
 }
 
-/// Checks a query and fills in what it does not say.
+/// Checks a query and fills in defaults.
 fn read(query: &QueryRequest) -> std::result::Result<Query, ApiError> {
     check(query)?;
     Ok(Query {
@@ -147,7 +147,7 @@ fn explained(explain: Explain) -> ExplainView {
     }
 }
 
-/// `GET /query/tables_and_columns`: what JDBC and BI tools show.
+/// `GET /query/tables_and_columns`: tables and columns for JDBC and BI tools.
 pub(super) async fn tables_and_columns(
     State(context): Shared,
     Who(who): Who,
@@ -157,7 +157,7 @@ pub(super) async fn tables_and_columns(
     Ok(Data(catalog.tables.iter().map(jdbc_table).collect()))
 }
 
-/// The catalog that JDBC asks for; there is only one.
+/// The only catalog in JDBC's sense.
 const JDBC_CATALOG: &str = "defaultCatalog";
 
 fn jdbc_table(table: &kirin_olap::Table) -> JdbcTable {

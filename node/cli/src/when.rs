@@ -1,4 +1,4 @@
-//! Moments and spans, as people write and read them. All moments are UTC.
+//! Times and durations in the form that users write and read. All times are UTC.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
-const WRONG: &str = "a moment is 2013, 2013-01, 2013-01-31, 2013-01-31T06:00[:00] (UTC), or milliseconds since 1970";
+const WRONG: &str =
+    "write a time as 2013, 2013-01, 2013-01-31, 2013-01-31T06:00[:00] (UTC), or milliseconds since 1970";
 
-/// A moment in milliseconds since 1970, UTC.
+/// A time in milliseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub i64);
 
@@ -48,7 +49,7 @@ impl FromStr for Moment {
     }
 }
 
-/// `2013-01-31 06:00:00`, without the milliseconds; plain milliseconds for a moment that no date has.
+/// `2013-01-31 06:00:00`, without milliseconds; plain milliseconds for a time that no date has.
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match DateTime::from_timestamp_millis(self.0) {
@@ -58,21 +59,21 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A span as `job wait --timeout` takes it: `500ms`, `3s`, `30min`, `2h`; a bare number is seconds.
+/// Parses a duration: `500ms`, `3s`, `30min`, `2h`; a plain number is in seconds.
 ///
 /// # Errors
-/// Says what is wrong with the text.
+/// If the text is not a duration within the limits.
 pub fn span(text: &str) -> Result<Duration, String> {
     use kirin_config::kind::{Kind, Unit, Value};
     let kind = Kind::Span { unit: Unit::Secs, min: Duration::ZERO, max: Duration::from_secs(366 * 86_400) };
     match kind.parse(text) {
         Ok(Value::Span(span)) => Ok(span),
-        Ok(other) => Err(format!("{other:?} is no span of time")),
+        Ok(other) => Err(format!("{other:?} is not a duration")),
         Err(why) => Err(format!("{why}; allowed: {kind}")),
     }
 }
 
-/// A span for people: `4 ms`, `1.2 s`, `3m 12s`, `2h 05m`, `3d 04h`.
+/// A readable duration: `4 ms`, `1.2 s`, `3m 12s`, `2h 05m`, `3d 04h`.
 pub fn readable(ms: u64) -> String {
     let seconds = (ms + 500) / 1_000;
     match ms {
@@ -90,7 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn moments_are_read_and_written() {
+    fn times_are_parsed_and_formatted() {
         for (text, ms) in [
             ("1970-01-01", 0),
             ("2013-01-01", 1_356_998_400_000),
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_readable() {
+    fn durations_are_formatted() {
         for (ms, text) in [
             (0, "0 ms"),
             (999, "999 ms"),
@@ -146,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_moment_is_read_back(seconds in -62_135_596_800_i64..253_402_300_800) {
+        fn every_formatted_time_parses_to_itself(seconds in -62_135_596_800_i64..253_402_300_800) {
             let moment = Moment(seconds * 1_000);
             prop_assert_eq!(moment.to_string().parse(), Ok(moment));
         }
