@@ -273,7 +273,8 @@ fn rule(why: &Why) -> (&'static str, String, &'static str) {
             "the end of one of them, or a node with free slots",
         ),
         Some(Blocked::Elsewhere { .. }) => {
-            ("elsewhere", format!("it is in the queue of {node}, which is about to start it"), "")
+            let detail = format!("it is in the queue of {node}, which takes it in its turn");
+            ("elsewhere", detail, "that node, or another one with free slots: the order holds within each queue only")
         }
         Some(Blocked::NoTrust) => (
             "no_trust",
