@@ -225,23 +225,6 @@ fn the_answer_to_a_fence_decides_the_next_request() {
 }
 
 #[test]
-fn evidence_of_silence_is_replaced_by_evidence_of_an_exit() {
-    let mut test = TestNode::of(4);
-    test.beats_but(&[3]);
-    test.beats_but(&[3]);
-    test.answer(is_fence, Answer::Failed);
-    test.now += Span::from_millis(5);
-    assert_eq!(asks(&exited(&mut test, 3)), [asks_to_fence(3)]);
-    test.now += Span::from_millis(3);
-    let notes = others(test.answer(is_fence, Answer::Done));
-    let is_found = |effect: &Effect| {
-        matches!(effect, Effect::Note(Note::Fenced { found, .. })
-            if found.evidence == Evidence::Exited && found.fenced == Span::from_millis(3))
-    };
-    assert!(notes.iter().any(is_found), "{notes:?}");
-}
-
-#[test]
 fn watchers_list_the_jobs_of_a_dead_member() {
     let mut test = TestNode::with(Settings { watchers: 3, ..Settings::new(Role::All) }, 8);
     let watched = test.node.watched.clone();
