@@ -135,7 +135,7 @@ impl Told<'_> {
     }
 }
 
-/// The arguments with the number of a job that `--why` names by its id. Recordings hold numbers only; a node knows both.
+/// Replaces a job's id in `--why` by its number, which a node is asked for. Recordings have only numbers.
 ///
 /// # Errors
 /// If no node can be reached, or there is no such job.
@@ -153,7 +153,7 @@ impl About {
     fn is_in(&self, step: &Step) -> bool {
         let wanted = match self {
             Self::Job(job) => format!("job{job}@"),
-            // It was given its number.
+            // `numbered` replaced it.
             Self::JobId(_) => return false,
             Self::Node(node) => format!("n{node}."),
         };
@@ -244,7 +244,7 @@ fn compare(recordings: &[Recording], set: &[String], format: Format, of: Setting
 const TIMEOUT: &str = "kylin.server.leader-race.heart-beat-timeout";
 const INTERVAL: &str = "kylin.server.leader-race.heart-beat-interval";
 
-/// A setting with the whole name of its key; `heart-beat-timeout=3` names one without doubt.
+/// A setting with the full name of its key. `heart-beat-timeout=3` is accepted, because only one key ends so.
 fn with_whole_key(set: &str) -> String {
     match set.split_once('=') {
         Some((key, value)) if !key.contains('.') => {
@@ -258,7 +258,7 @@ fn with_whole_key(set: &str) -> String {
     }
 }
 
-/// What `--set` changes, on top of the recorded timing. A timeout below two intervals shortens the interval, too.
+/// The recorded timing with the changes of `--set`. A timeout below two intervals also shortens the interval.
 fn with_timing(recorded: Timing, set: &[String]) -> Vec<String> {
     let value = |key: &str| set.iter().rev().filter_map(|one| one.split_once('=')).find(|(name, _)| name.trim() == key);
     let mut all = vec![];
@@ -283,7 +283,7 @@ fn changed(recorded: &Settings, set: &[String], of: SettingsOf) -> anyhow::Resul
     let set: Vec<String> = set.iter().map(|one| with_whole_key(one)).collect();
     let (base, other) = (plain(with_timing(recorded.timing, &[]))?, plain(with_timing(recorded.timing, &set))?);
     if base == other {
-        bail!("{} has no effect on the core's decisions", set.join(", "));
+        bail!("{} does not affect the core's decisions", set.join(", "));
     }
     let mut settings = recorded.clone();
     if base.role != other.role {

@@ -1,8 +1,8 @@
-//! Arithmetic of whole numbers and decimals: the right value, or an error.
+//! Checked arithmetic of integers and decimals: the right value, or an error.
 //!
 //! DataFusion adds, subtracts, multiplies and negates integers with wrapping arithmetic, and does not check that a decimal
-//! has no more digits than its type. So each such operator of an analysed plan becomes a function that computes the
-//! same and checks the result. Constants are folded by the same function. Division is checked by the engine, except for
+//! has no more digits than its type. Each such operator of an analysed plan is therefore replaced by a function that
+//! computes the same and checks the result. The same function folds constants. The engine checks division, except for
 //! the digits of a decimal.
 
 use datafusion::arrow::array::{Array, AsArray};
@@ -44,7 +44,7 @@ fn operator(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
                 return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
             };
             let types = (first, second);
-            // The sum of a date and an interval is left alone, and so is the difference of dates.
+            // The sum of a date and an interval, and the difference of dates, stay as they are.
             let is_checked = match op {
                 Operator::Plus | Operator::Minus | Operator::Multiply => is_number(&types.0) && is_number(&types.1),
                 Operator::Divide => is_decimal(&types.0) || is_decimal(&types.1),
@@ -73,7 +73,7 @@ fn operator(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, args))))
 }
 
-/// The type of an expression; of a checked operator without a look at what is below it, which may be deep.
+/// The type of an expression. A checked operator knows its type, which avoids recursion into deep operands.
 fn type_of(expr: &Expr, schema: &DFSchema) -> DfResult<DataType> {
     if let Expr::ScalarFunction(function) = expr
         && let Some(checked) = function.func.inner().downcast_ref::<Checked>()
@@ -126,7 +126,7 @@ impl ScalarUDFImpl for Checked {
         Ok(self.result.clone())
     }
 
-    // As the operator's, so that no schema changes.
+    // Like the operator's, so that no schema changes.
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
         Ok(Arc::new(Field::new(self.name(), self.result.clone(), nullable)))
@@ -152,7 +152,7 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
-/// Fails if a decimal has more digits than the largest type keeps. Smaller types are made large enough by the analysis.
+/// Fails if a decimal has more digits than the largest type. The analysis makes smaller types large enough.
 fn check_digits(values: &dyn Array) -> DfResult<()> {
     match values.data_type() {
         DataType::Decimal128(DECIMAL128_MAX_PRECISION, _) => {

@@ -1,8 +1,8 @@
-//! Correlated subqueries that the engine would answer wrongly are refused.
+//! Refuses correlated subqueries that the engine would answer wrongly.
 //!
-//! An aggregate without GROUP BY returns one row, also where it finds none. DataFusion turns EXISTS and IN into joins and
-//! knows this only for subqueries that stand for a value. So EXISTS and IN over such an aggregate are refused, if it reads
-//! rows that depend on the outer query.
+//! An aggregate without GROUP BY returns one row, also for an empty input. DataFusion turns EXISTS and IN into joins, which
+//! lose this row; it handles only scalar subqueries. EXISTS and IN over such an aggregate are therefore refused if its
+//! input depends on the outer query.
 
 use crate::error::{Error, Result};
 use datafusion::common::Result as DfResult;
@@ -19,14 +19,14 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
                 match expr {
                     Expr::Exists(Exists { subquery, .. }) if has_lone_aggregate(&subquery.subquery)? => {
                         wrong = Some(
-                            "EXISTS over an aggregate without GROUP BY is not supported: it returns a row in any case; \
-                             compare the value, as in (SELECT COUNT(*) …) > 0",
+                            "EXISTS over an aggregate without GROUP BY is not supported, because it always returns a row; \
+                             compare the value, for example (SELECT COUNT(*) …) > 0",
                         );
                     }
                     Expr::InSubquery(InSubquery { subquery, .. }) if has_lone_aggregate(&subquery.subquery)? => {
                         wrong = Some(
-                            "IN over an aggregate without GROUP BY is not supported where it depends on the outer query; \
-                             compare the value, as in x = (SELECT COUNT(*) …)",
+                            "IN over an aggregate without GROUP BY is not supported if it depends on the outer query; \
+                             compare the value, for example x = (SELECT COUNT(*) …)",
                         );
                     }
                     _ => {}
@@ -41,7 +41,7 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
     }
 }
 
-/// Whether there is an aggregate without GROUP BY over rows that depend on the outer query.
+/// Whether it has an aggregate without GROUP BY whose input depends on the outer query.
 fn has_lone_aggregate(subquery: &LogicalPlan) -> DfResult<bool> {
     subquery.exists(|node| match node {
         LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => {

@@ -1,10 +1,10 @@
-//! Conditions whose NULL the engine would lose.
+//! Protects conditions whose NULL the engine would lose.
 //!
-//! DataFusion's simplifier merges lists of one value: `a IN (1) AND a IN (2)` becomes FALSE, `a NOT IN (1) OR a NOT IN (2)`
-//! becomes TRUE, also where `a` is NULL. It does the same with chains such as `a = 1 OR a = 2`. It compares the members of two
-//! lists as they are written, so `a IN (b) AND a IN (c)` becomes FALSE, and takes NULL in `a NOT IN (1, NULL)` for one
-//! more value. So lists are hidden behind a function that returns its argument, unless they are conditions of a filter that
-//! AND joins, where FALSE and NULL are the same, and hold constants. `~ '.*'` and `^` have rules of this kind, too.
+//! DataFusion's simplifier merges lists of the same value: `a IN (1) AND a IN (2)` becomes FALSE, and `a NOT IN (1) OR a NOT
+//! IN (2)` becomes TRUE, also if `a` is NULL. It does the same with chains such as `a = 1 OR a = 2`. It compares the members
+//! of two lists by their text, so `a IN (b) AND a IN (c)` becomes FALSE, and treats NULL in `a NOT IN (1, NULL)` as an
+//! ordinary value. Lists are therefore hidden behind a function that returns its argument. A list of constants stays as it
+//! is if it is a condition of a filter joined by AND, where FALSE and NULL are the same. `~ '.*'` and `^` have similar rules.
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 };
 use std::sync::{Arc, LazyLock};
 
-/// The plan whose conditions the simplifier leaves right.
+/// The plan with conditions that the simplifier does not change wrongly.
 pub(crate) fn kept(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let mut lists = 0;
     plan.apply_with_subqueries(|node| {
@@ -56,7 +56,7 @@ fn conditions(expr: Expr, several: bool) -> DfResult<Transformed<Expr>> {
     }
 }
 
-/// What is not a condition of a filter: lists are hidden, if there are several that could be merged.
+/// Other expressions: lists are hidden if there are several that could be merged.
 fn hidden(expr: Expr, several: bool) -> DfResult<Transformed<Expr>> {
     expr.transform_down(|expr| {
         Ok(match expr {
@@ -85,7 +85,7 @@ fn hide_one(expr: Expr) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(KEPT.clone(), vec![expr]))
 }
 
-/// IN with a list, or what the simplifier makes one of: a chain of comparisons of columns with constants.
+/// IN with a list, or a chain of comparisons of columns with constants, which the simplifier turns into a list.
 fn is_list(expr: &Expr) -> bool {
     match expr {
         Expr::InList(_) => true,
@@ -104,7 +104,7 @@ fn is_equality(expr: &Expr) -> bool {
     }
 }
 
-/// Whether a list holds something that is not a constant, or NULL.
+/// Whether a list has NULL or a member that is not a constant.
 fn is_odd(expr: &Expr) -> bool {
     match expr {
         Expr::InList(InList { list, .. }) => {
@@ -115,14 +115,14 @@ fn is_odd(expr: &Expr) -> bool {
     }
 }
 
-/// Whether it is a match of the pattern that every text matches.
+/// Whether it is a match with `.*`, which every text matches.
 fn is_any(op: &Operator, pattern: &Expr) -> bool {
     let is_match =
         matches!(op, Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch);
     is_match && is_text(pattern, ".*")
 }
 
-/// Whether it is that text, of whatever type.
+/// Whether it is this text, of any type.
 fn is_text(expr: &Expr, text: &str) -> bool {
     match expr {
         Expr::Literal(value, _) => value.try_as_str() == Some(Some(text)),
@@ -153,7 +153,7 @@ impl ScalarUDFImpl for Kept {
         Ok(types.first().cloned().unwrap_or(DataType::Null))
     }
 
-    // As the argument's, so that no schema changes.
+    // Like the argument's, so that no schema changes.
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         Ok(args.arg_fields[0].clone())
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{PROJECT, micros, quantile};
-use crate::launch::{Cluster, Plan};
+use crate::local_cluster::{Cluster, Plan};
 use crate::strangers::{Answers, Flood, Strangers};
 use kirin_cli::args::Format;
 
