@@ -1,8 +1,8 @@
 //! One zero and one NaN.
 //!
-//! Arrow compares floats by their bits: −0.0 and 0.0 are two groups, and so are two NaNs of different bits. So every
-//! float that enters from a source is made canonical, and statistics of Parquet files, which do not count NaN, choose
-//! no rows by a float. NaN equals itself and is the largest value, as in PostgreSQL.
+//! Arrow compares floats by their bits: −0.0 and 0.0 are two groups, and so are two NaNs with different bits. Every float
+//! of a source is therefore made canonical when it is read. The statistics of Parquet files ignore NaN, so they do not
+//! select rows by a float. NaN equals itself and is the largest value, as in PostgreSQL.
 
 use crate::operators::{Pass, Through};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
@@ -13,7 +13,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
 use std::sync::Arc;
 
-/// The array with one zero and one NaN; others are returned as they are.
+/// The array with one zero and one NaN. Arrays of other types are returned unchanged.
 pub(crate) fn canonical(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => Arc::new(
@@ -34,7 +34,7 @@ pub(crate) fn canonical(array: &ArrayRef) -> ArrayRef {
 #[derive(Debug)]
 struct CanonicalFloats;
 
-/// A scan whose floats are canonical.
+/// The scan, with canonical floats.
 pub(crate) fn canonical_floats(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     match scan.schema().fields().iter().any(|f| f.data_type().is_floating()) {
         true => Arc::new(Through::<CanonicalFloats>::new(scan)),

@@ -1,9 +1,9 @@
 //! Arguments in a wider type, so that an aggregate is exact or fails.
 //!
-//! DataFusion adds integers and decimals with wrapping arithmetic, and its smallest and largest floats depend on the
-//! order of rows once NaN or an infinity is among them. So sums are taken in a wider type and narrowed with a check: the
-//! right value, or an error. MIN and MAX of floats compare integers that have the order of PostgreSQL: NaN is the largest
-//! value.
+//! DataFusion adds integers and decimals with wrapping arithmetic. Its MIN and MAX of floats depend on the order of rows if
+//! there is a NaN or an infinity. Sums are therefore computed in a wider type and narrowed with a check: the result is the
+//! right value, or an error. MIN and MAX of floats compare integers instead, in the order of PostgreSQL, where NaN is the
+//! largest value.
 
 use crate::floats::canonical;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
@@ -34,7 +34,7 @@ impl Widened {
     }
 }
 
-/// How the result of a widened aggregate becomes what was asked for.
+/// How the result of a widened aggregate is converted back.
 pub(crate) enum Back {
     Cast(DataType),
     Float(DataType),
@@ -67,7 +67,7 @@ pub(super) fn is_narrow(expr: &Expr, schema: &DFSchema) -> bool {
                 | DataType::UInt8
                 | DataType::UInt16)
         ),
-        // Counting by SUM(CASE … THEN 1 …) and SUM(1).
+        // Counts written as SUM(CASE … THEN 1 …) and SUM(1).
         Expr::Literal(value, _) => value.cast_to(&DataType::Int32).is_ok(),
         Expr::Case(case) => {
             case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr).all(|e| is_narrow(e, schema))
@@ -76,7 +76,7 @@ pub(super) fn is_narrow(expr: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Integers in the order of floats.
+/// Maps floats to integers in the same order.
 static ORDER: LazyLock<ScalarUDF> = LazyLock::new(|| {
     let order = |values: &ArrayRef| -> ArrayRef {
         let values = canonical(values);
@@ -85,7 +85,7 @@ static ORDER: LazyLock<ScalarUDF> = LazyLock::new(|| {
     udf("float_order", DataType::Float64, DataType::Int64, order)
 });
 
-/// The float of such an integer.
+/// Maps such an integer back to its float.
 static OF_ORDER: LazyLock<ScalarUDF> = LazyLock::new(|| {
     let float = |values: &ArrayRef| -> ArrayRef {
         let keys = values.as_primitive::<Int64Type>();
@@ -94,7 +94,7 @@ static OF_ORDER: LazyLock<ScalarUDF> = LazyLock::new(|| {
     udf("float_of_order", DataType::Int64, DataType::Float64, float)
 });
 
-/// Negative floats have the order of their bits reversed. It is its own inverse.
+/// Reverses the order of the bits of negative floats. It is its own inverse.
 fn ordered(bits: i64) -> i64 {
     bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
