@@ -254,11 +254,19 @@ fn rule(why: &Why) -> (&'static str, String, &'static str) {
             "no node that is up runs jobs".to_owned(),
             "a node with kylin.server.mode=all or job, and slots",
         ),
-        Some(Blocked::NoNodeCan { needs }) => (
-            "no_node_can",
-            format!("no node can run it: no job node that is up is able to run: {}", capability_names(needs)),
-            "a job node that is able to (for commands: kirin.command.enabled=true)",
-        ),
+        Some(Blocked::NoNodeCan { needs }) => {
+            let what = capability_names(needs);
+            let troubles: Vec<_> = why.troubles.iter().map(|(node, trouble)| format!("; {node}: {trouble}")).collect();
+            (
+                "no_node_can",
+                format!("no node can run it: no job node that is up is able to run: {what}{}", troubles.concat()),
+                if troubles.is_empty() {
+                    "a job node that is able to (for commands: kirin.command.enabled=true)"
+                } else {
+                    "a job node whose working directory is in order; each node checks its own regularly"
+                },
+            )
+        }
         Some(Blocked::ProjectFull { limit, running }) => (
             "project_full",
             format!("its project runs {running} jobs and may run {limit} (kylin.job.max-concurrent-jobs)"),

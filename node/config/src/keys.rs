@@ -171,6 +171,18 @@ pub const KEYS: &[Key] = &[
     )
     .or_derived("`working` in the data directory")
     .also(&["kylin.hdfs.working.dir"]),
+    Key::new(
+        "kirin.working-dir.check-interval",
+        span(Unit::Secs, 100, DAY),
+        "how often a node checks that it can use the working directory",
+    )
+    .or("30s"),
+    Key::new(
+        "kirin.working-dir.free-mib-min",
+        Kind::Count { min: 0, max: u32::MAX as u64 },
+        "with less free space in the working directory, in MiB, a node takes no jobs that write there",
+    )
+    .or("64"),
     // Life and death.
     Key::new("kylin.server.leader-race.enabled", Kind::Flag, "whether several nodes may run jobs (Multi-Active)")
         .or("true"),

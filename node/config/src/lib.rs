@@ -74,6 +74,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where built indexes are kept; absolute.
     pub working_dir: PathBuf,
+    /// How the working directory is checked.
+    pub working_dir_checks: WorkingDirChecks,
     /// For how long the past is kept.
     pub retention: Retention,
     /// How published segments are verified regularly.
@@ -157,6 +159,15 @@ pub struct Schedule {
     pub every: Duration,
     /// Whether groups are compared with the sources, too.
     pub deep: bool,
+}
+
+/// How the working directory is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkingDirChecks {
+    /// Time between two checks.
+    pub every: Duration,
+    /// With less free space, in MiB, the directory counts as full.
+    pub free_mib_min: u32,
 }
 
 /// The flight recorder.
@@ -338,6 +349,10 @@ impl Config {
             log_level: r.parsed("kirin.log.level", log_level).unwrap_or_default(),
             data_dir,
             working_dir,
+            working_dir_checks: WorkingDirChecks {
+                every: r.span("kirin.working-dir.check-interval"),
+                free_mib_min: r.count("kirin.working-dir.free-mib-min"),
+            },
             retention: Retention {
                 jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
                 history: r.span("kirin.history.retention"),

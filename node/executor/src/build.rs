@@ -9,7 +9,7 @@ use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kind::{Covers, Kind, OwnEndpoint};
+use crate::kind::{Covers, DirNeed, Kind, OwnEndpoint};
 use crate::protocol::Work;
 use crate::work::{Published, Reporter, Stop, spec};
 use kirin_metastore::{DocKind, JobInfo, Store};
@@ -25,8 +25,9 @@ pub static KIND: Kind = Kind {
     }),
     // All that a build does is to write files below its attempt's own path and to commit under its fence.
     external: false,
-    // It needs a working directory that is usable.
     needs: Capabilities(1),
+    // Later steps and all queries read what it writes, wherever they run.
+    dir: DirNeed::Shares,
     has_children: false,
     reads_tables: true,
     steps,

@@ -9,6 +9,15 @@ use serde_json::Value;
 use crate::protocol::Work;
 use crate::work::{Published, Reporter};
 
+/// What a kind needs of the working directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirNeed {
+    /// It writes files there for itself.
+    Writes,
+    /// What it writes there is read on other nodes.
+    Shares,
+}
+
 /// A kind of job, declared once beside its work.
 pub struct Kind {
     /// Its name in the API.
@@ -21,6 +30,8 @@ pub struct Kind {
     pub external: bool,
     /// What a node must be able to do to run such a job; a bit that no other kind has.
     pub needs: Capabilities,
+    /// What it needs of the working directory. A node without it is not able to run such a job.
+    pub dir: DirNeed,
     /// Whether its worker has children. Such a worker must have the time to take them along, so the kernel does not kill it
     /// with its node.
     pub has_children: bool,

@@ -41,9 +41,11 @@ pub mod probe;
 pub mod protocol;
 pub mod work;
 pub mod worker;
+pub mod working_dir;
 
 pub use kind::{Covers, OwnEndpoint};
 pub use log::BoundedLog;
+pub use working_dir::WorkingDir;
 
 use kind::Kind;
 
@@ -92,9 +94,14 @@ pub trait Executor: Send + Sync {
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended>;
 }
 
+/// The names of these capabilities: those of the kinds of job that need them.
+pub fn capable_of(of: Capabilities) -> Vec<&'static str> {
+    KINDS.iter().filter(|kind| of.covers(kind.needs)).map(|kind| kind.name).collect()
+}
+
 /// The names of these capabilities, for people.
 pub fn capability_names(of: Capabilities) -> String {
-    let named: Vec<_> = KINDS.iter().filter(|kind| of.covers(kind.needs)).map(|kind| kind.name).collect();
+    let named = capable_of(of);
     if named.is_empty() { "nothing special".to_owned() } else { named.join(", ") }
 }
 
@@ -147,6 +154,7 @@ pub struct Attempt {
     store: Store,
     orders: Orders,
     retry: Retry,
+    checked: Option<WorkingDir>,
 }
 
 /// How often a failed step is tried again within an attempt, and after which pause.
@@ -209,9 +217,21 @@ impl Attempt {
         self.orders.stop().await
     }
 
-    /// After a failure: waits for the next try and reads what is committed by then. False if there is none.
-    pub async fn try_again(&mut self, failure: &str) -> bool {
+    /// Has the working directory checked. Whether what this attempt has written there is where other nodes read it.
+    pub async fn dir_suits(&self, kind: &Kind) -> bool {
+        match &self.checked {
+            Some(dir) => dir.check().await.suits(kind),
+            None => true,
+        }
+    }
+
+    /// After a failure: waits for the next try and reads what is committed by then. False if there is none, or if the node's
+    /// working directory does not suit this kind: then no try on this node can succeed.
+    pub async fn try_again(&mut self, kind: &Kind, failure: &str) -> bool {
         if self.retry.times == 0 {
+            return false;
+        }
+        if !self.dir_suits(kind).await {
             return false;
         }
         self.retry.times -= 1;
@@ -273,6 +293,7 @@ pub struct Attempts {
     working_dir: Arc<Path>,
     loads: mpsc::UnboundedSender<Load>,
     retry: Retry,
+    checked: Option<WorkingDir>,
     running: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
 }
 
@@ -288,7 +309,13 @@ impl Attempts {
         let (loads, inbox) = mpsc::unbounded_channel();
         tokio::spawn(load(store.clone(), inbox));
         let (executors, working_dir) = (executors.into(), working_dir.into());
-        Self { store, executors, clock, working_dir, loads, retry, running: Arc::default() }
+        Self { store, executors, clock, working_dir, loads, retry, checked: None, running: Arc::default() }
+    }
+
+    /// Has the working directory checked after each failure, before it is reported.
+    #[must_use]
+    pub fn checking(self, dir: WorkingDir) -> Self {
+        Self { checked: Some(dir), ..self }
     }
 
     /// Where the logs of a job's steps are, those of all attempts together.
@@ -321,6 +348,16 @@ impl Attempts {
             let run = AssertUnwindSafe(attempts.run(&mind, by, fence, step, inbox)).catch_unwind();
             let ended =
                 run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
+            if let (Ended::Failed(failure), Some(dir)) = (&ended, &attempts.checked)
+                && let Some(trouble) = dir.check().await.trouble()
+            {
+                tracing::warn!(
+                    ?fence,
+                    failure,
+                    trouble,
+                    "an attempt failed while the working directory is out of order"
+                );
+            }
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
@@ -387,7 +424,8 @@ impl Attempts {
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
         let (clock, mind, store, retry) = (self.clock, mind.clone(), self.store.clone(), self.retry);
-        executor.run(Attempt { fence, by, job, done, dir, log, clock, mind, store, orders, retry }).await
+        let checked = self.checked.clone();
+        executor.run(Attempt { fence, by, job, done, dir, log, clock, mind, store, orders, retry, checked }).await
     }
 
     /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says

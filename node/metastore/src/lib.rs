@@ -489,6 +489,15 @@ impl Store {
         self.inner.progress(fence, by, &per_mille.to_string()).await
     }
 
+    /// Writes down what a member wrote into the working directory and what it finds wrong with it. `false` if the member is
+    /// not alive.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn member_proof(&self, member: Member, token: Option<&str>, trouble: Option<&str>) -> Read<bool> {
+        self.inner.member_proof(member, token, trouble).await
+    }
+
     // --- projects ---
 
     async fn project_name(&self, id: ProjectId) -> Read<String> {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use kirin_core::ask::{Epoch, Target};
 use kirin_core::view::{PeerView, View};
-use kirin_core::{Event, Member, NodeId, Span};
+use kirin_core::{Event, Member, NodeId, Role, Span};
 use kirin_discovery::{Discovery, Health, Peers};
+use kirin_executor::WorkingDir;
+use kirin_executor::working_dir::Condition as DirCondition;
 use kirin_metastore::{HistoryLine, MemberInfo, Store, Traffic};
 use kirin_shell::CoreHandle;
 use kirin_shell::Links;
@@ -29,6 +31,8 @@ pub struct Cluster {
     pub(crate) links: Links,
     pub(crate) directory: Directory,
     pub(crate) discovery: Arc<dyn Discovery>,
+    pub(crate) working_dir: WorkingDir,
+    pub(crate) role: Role,
     pub(crate) ready: Arc<Ready>,
     /// How long the jobs of a draining node may go on, if the request says nothing of it.
     pub(crate) drain_timeout: Duration,
@@ -110,13 +114,17 @@ pub struct Happened {
     pub by: Option<String>,
 }
 
-/// Whether this node can answer queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether this node can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// Where it is in its life; none if its core does not answer.
     pub phase: Option<&'static str>,
     /// Whether the metastore answers.
     pub metastore: bool,
+    /// What is wrong with the working directory.
+    pub working_dir: DirCondition,
+    /// What the node does.
+    pub role: Role,
 }
 
 impl Cluster {
@@ -130,10 +138,10 @@ impl Cluster {
         self.discovery.health().borrow().clone()
     }
 
-    /// Whether this node can answer queries. For load balancers, which do not log in.
+    /// Whether this node can do its work. For load balancers, which do not log in.
     pub async fn condition(&self) -> Condition {
         let (phase, metastore) = tokio::join!(self.phase(), self.ready.metastore(&self.store));
-        Condition { phase, metastore }
+        Condition { phase, metastore, working_dir: self.working_dir.condition(), role: self.role }
     }
 
     /// Where this node is in its life, unless its core does not answer. For supervisors, which do not log in.

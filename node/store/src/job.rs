@@ -182,6 +182,10 @@ pub struct MemberInfo {
     pub slots: u32,
     /// What it is able to run.
     pub can: Capabilities,
+    /// What it wrote into the working directory, for its peers to find there.
+    pub token: Option<String>,
+    /// What it finds wrong with its working directory.
+    pub trouble: Option<String>,
     /// Where its peers reach it.
     pub link: String,
     /// Where clients reach it.
@@ -425,9 +429,25 @@ impl Store {
                 ended_by: holder(row, 11)?,
                 evidence: row.text(13)?,
                 can: Capabilities(row.num(14)?),
+                token: row.text(15)?,
+                trouble: row.text(16)?,
             })
         };
         rows.iter().map(info).collect()
+    }
+
+    /// Writes down what a member wrote into the working directory and what it finds wrong with it. `false` if the member is
+    /// not alive.
+    ///
+    /// # Errors
+    /// If the metastore can't be written.
+    pub async fn member_proof(
+        &self,
+        member: Member,
+        token: Option<&str>,
+        trouble: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        self.write(&Proof { member, token, trouble }).await
     }
 
     /// Writes down how far an attempt is. `false` if its fence isn't the current one. Callers coalesce.
@@ -436,6 +456,22 @@ impl Store {
     /// If the metastore can't be written.
     pub async fn progress(&self, fence: Fence, by: Member, text: &str) -> Result<bool, StoreError> {
         self.write(&Progress { fence, by, text }).await
+    }
+}
+
+struct Proof<'a> {
+    member: Member,
+    token: Option<&'a str>,
+    trouble: Option<&'a str>,
+}
+
+impl Work for Proof<'_> {
+    type Out = bool;
+
+    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+        let (node, incarnation) = (self.member.node.0, self.member.incarnation.get());
+        let hit = line.alone(|sql| &sql.member_proof, args![node, incarnation, self.token, self.trouble]).await?;
+        Ok(hit > 0)
     }
 }
 

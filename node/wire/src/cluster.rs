@@ -99,6 +99,11 @@ answers! {
         waiting: u64,
         /// Jobs that it runs at once.
         slots: u32,
+        /// The kinds of job that it is able to run, of those that not every node runs; empty for a node that runs no jobs.
+        able_to_run: Vec<String>,
+        /// What it finds wrong with its working directory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
         /// The nodes that would take over its jobs.
         heirs: Vec<String>,
         /// When it joined.
@@ -237,6 +242,9 @@ answers! {
         member: HealthPart,
         /// Whether discovery works. Why it does not is told only after a login.
         discovery: HealthPart,
+        /// Whether the node can use the working directory. A node of the role `job` is not ready without it.
+        #[serde(rename = "workingDirectory")]
+        working_dir: HealthPart,
     }
     /// One part of the health.
     HealthPart {
@@ -249,7 +257,11 @@ answers! {
     /// More about a part of the health.
     HealthDetails {
         /// As in [`OwnView`].
-        phase: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        phase: Option<String>,
+        /// What is wrong, without names of files. `GET /cluster` says more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     }
 }
 

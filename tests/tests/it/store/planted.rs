@@ -119,6 +119,8 @@ planted! {
         segment_unreserve: "AND state = 0" => "AND state = 1" trips beside!(what_will_never_be_published_is_given_back);
         segment_annotate: "AND job = {uuid $2}" => "AND {uuid $2} = {uuid $2}" trips beside!(a_refresh_replaces_the_manifest);
         segment_drop: "AND state = 1" => "" trips beside!(what_will_never_be_published_is_given_back);
+        member_proof: "AND incarnation = $2" => "AND $2 = $2" trips beside!(what_a_member_proves_is_its_own_while_it_is_alive);
+        member_proof: "AND state <= 1" => "" trips beside!(what_a_member_proves_is_its_own_while_it_is_alive);
         progress: "AND epoch = $2" => "AND $2 = $2" trips beside!(progress_is_fenced);
         progress: "AND holder_node = $3" => "AND $3 = $3" trips beside!(progress_is_fenced);
         progress: "AND state = 2" => "" trips beside!(progress_is_fenced);
