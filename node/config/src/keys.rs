@@ -179,7 +179,7 @@ pub const KEYS: &[Key] = &[
     .or("30s"),
     Key::new(
         "kirin.working-dir.free-mib-min",
-        Kind::Count { min: 0, max: u32::MAX as u64 },
+        Kind::Count { min: 0, max: 4_294_967_295 },
         "with less free space in the working directory, in MiB, a node takes no jobs that write there",
     )
     .or("64"),
