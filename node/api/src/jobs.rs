@@ -16,10 +16,10 @@ use kirin_wire::{
 use super::segments::submitted;
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, idempotency_key, page};
 
-/// Rows of a page, if the request does not say.
+/// The default number of rows per page.
 const PAGE: u64 = 10;
 
-/// `POST /jobs`: a job of any kind but a build.
+/// `POST /jobs`: a job of any kind except a build.
 pub(super) async fn submit(
     State(context): Shared,
     Who(who): Who,
@@ -54,7 +54,7 @@ pub(super) async fn list(
         2 => Some(30),
         3 => Some(365),
         4 => None,
-        other => return Err(ApiError::bad(format!("time_filter is {other}, allowed are 0 to 4"))),
+        other => return Err(ApiError::bad(format!("time_filter is {other}; allowed are 0 to 4"))),
     };
     let sort = match params.sort_by.as_deref().unwrap_or("last_modified") {
         "last_modified" => JobSort::Changed,
@@ -101,7 +101,7 @@ fn status_of(text: &str) -> std::result::Result<Status, ApiError> {
         "FINISHED" => Status::Finished,
         _ => {
             return Err(ApiError::bad(format!(
-                "there is no status '{text}'; allowed are PENDING, RUNNING, ERROR, STOPPED, DISCARDED, FINISHED"
+                "unknown status '{text}'; allowed are PENDING, RUNNING, ERROR, STOPPED, DISCARDED, FINISHED"
             )));
         }
     })
@@ -120,7 +120,7 @@ pub(super) async fn detail(State(context): Shared, Who(who): Who, Path(id): Path
     Ok(Data(step_views(&job, steps)))
 }
 
-/// The output of a step, as Kylin's UI asks for it.
+/// The output of a step, in the form of Kylin's UI.
 pub(super) async fn output(
     State(context): Shared,
     Who(who): Who,
@@ -145,7 +145,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
     let now = wall_ms();
     let (start, end) = (job.started_ms.unwrap_or(0), job.ended_ms.unwrap_or(0));
     let over = if end > 0 { end } else { now };
-    // Wall clocks of several machines are subtracted here: for people, and never below zero.
+    // The difference of wall clocks of several machines, for users only, and never negative.
     let duration = if start > 0 { over - start } else { 0 };
     let wait = if start > 0 { start - job.created_ms } else { over - job.created_ms };
     let done = f64::from(job.row.steps);
@@ -171,7 +171,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
         total_duration: span(over - job.created_ms),
         wait_time: span(wait),
         step_ratio: if total == 0 { 0.0 } else { done / total as f64 },
-        // The last report of a worker may be older than its end.
+        // The last progress report may be older than the end.
         progress: if job.row.state == JobState::Succeed { 100.0 } else { f64::from(job.progress) / 10.0 },
         data_range_start,
         data_range_end,
@@ -188,7 +188,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
     }
 }
 
-/// A difference of two wall clocks, for people: never below zero.
+/// A difference of wall-clock times for users, never negative.
 fn span(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0)
 }
@@ -222,7 +222,7 @@ fn step_view(job: &JobInfo, step: Step) -> StepView {
 
 // --- why ---
 
-/// `GET /jobs/{id}/why`: the rule that keeps the job from starting.
+/// `GET /jobs/{id}/why`: the rule that prevents the start of the job.
 pub(super) async fn why(State(context): Shared, Who(who): Who, Path(id): Path<String>) -> Result<WhyView> {
     let why = context.service.jobs.why(&who, &id).await?;
     let (reason, detail, next) = if why.job.row.state.is_waiting() { rule(&why) } else { state_reason(&why) };
@@ -237,7 +237,7 @@ pub(super) async fn why(State(context): Shared, Who(who): Who, Path(id): Path<St
     }))
 }
 
-/// The rule as one word and as a sentence, and what lets the job start.
+/// The rule as a word and as a sentence, and what would let the job start.
 fn rule(why: &Why) -> (&'static str, String, &'static str) {
     let node = &why.rule_node;
     match why.rule {
@@ -245,49 +245,50 @@ fn rule(why: &Why) -> (&'static str, String, &'static str) {
         Some(Blocked::State { state }) => ("state", format!("the job is in state {}", state.name()), ""),
         Some(Blocked::Stopping { .. }) => (
             "stopping",
-            format!("its last attempt on {node} was told to stop and has not stopped yet"),
+            format!("its last attempt on {node} is still stopping"),
             "the end of that attempt, or the fencing of its node",
         ),
-        Some(Blocked::Taking) => ("taking", "a node is taking it at this moment".to_owned(), ""),
-        Some(Blocked::NoJobNode) => (
-            "no_job_node",
-            "no node that is up runs jobs".to_owned(),
-            "a node with kylin.server.mode=all or job, and slots",
-        ),
+        Some(Blocked::Taking) => ("taking", "a node is starting it".to_owned(), ""),
+        Some(Blocked::NoJobNode) => {
+            ("no_job_node", "no job node is up".to_owned(), "a node with kylin.server.mode=all or job, and slots")
+        }
         Some(Blocked::NoNodeCan { needs }) => {
             let what = capability_names(needs);
             let troubles: Vec<_> = why.troubles.iter().map(|(node, trouble)| format!("; {node}: {trouble}")).collect();
             (
                 "no_node_can",
-                format!("no node can run it: no job node that is up is able to run: {what}{}", troubles.concat()),
+                format!("no job node that is up has the required capability: {what}{}", troubles.concat()),
                 if troubles.is_empty() {
-                    "a job node that is able to (for commands: kirin.command.enabled=true)"
+                    "a job node with this capability (for commands: kirin.command.enabled=true)"
                 } else {
-                    "a job node whose working directory is in order; each node checks its own regularly"
+                    "a job node with a usable working directory; each node checks its own regularly"
                 },
             )
         }
         Some(Blocked::ProjectFull { limit, running }) => (
             "project_full",
-            format!("its project runs {running} jobs and may run {limit} (kylin.job.max-concurrent-jobs)"),
+            format!("its project runs {running} of at most {limit} jobs (kylin.job.max-concurrent-jobs)"),
             "the end of one of them, or a higher limit",
         ),
         Some(Blocked::Behind { next }) => (
             "behind",
-            format!("jobs before it on the same queue come first; the next one is number {}", next.0),
+            format!("other jobs are ahead of it in the queue; the next is number {}", next.0),
             "the start of those jobs",
         ),
         Some(Blocked::NodeFull { slots, .. }) => (
             "node_full",
-            format!("{node} runs as many jobs as it may: {slots} (kylin.job.node-max-concurrent-jobs)"),
+            format!("{node} runs its maximum of {slots} jobs (kylin.job.node-max-concurrent-jobs)"),
             "the end of one of them, or a node with free slots",
         ),
         Some(Blocked::Elsewhere { .. }) => {
-            ("elsewhere", format!("it stands on the queue of {node}, which is about to take it"), "")
+            let detail = format!("it is in the queue of {node}, which takes it in its turn");
+            ("elsewhere", detail, "that node, or another one with free slots: the order holds within each queue only")
         }
-        Some(Blocked::NoTrust) => {
-            ("no_trust", "the metastore has not answered this node for too long".to_owned(), "the metastore's return")
-        }
+        Some(Blocked::NoTrust) => (
+            "no_trust",
+            "this node has had no contact with the metastore for too long".to_owned(),
+            "the metastore's return",
+        ),
     }
 }
 
@@ -309,7 +310,7 @@ fn state_reason(why: &Why) -> (&'static str, String, &'static str) {
 
 // --- act ---
 
-/// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD, of each job that is named, or of all in a project.
+/// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD of the named jobs, or of all jobs of a project.
 pub(super) async fn act(State(context): Shared, Who(who): Who, Body(body): Body<JobAction>) -> Result<Done> {
     let action = match body.action.to_ascii_uppercase().as_str() {
         "RESUME" => Action::Resume,
@@ -318,7 +319,7 @@ pub(super) async fn act(State(context): Shared, Who(who): Who, Body(body): Body<
         "DISCARD" => Action::Discard,
         other => {
             return Err(ApiError::bad(format!(
-                "there is no action '{other}'; allowed are RESUME, PAUSE, RESTART, DISCARD"
+                "unknown action '{other}'; allowed are RESUME, PAUSE, RESTART, DISCARD"
             )));
         }
     };
@@ -326,7 +327,7 @@ pub(super) async fn act(State(context): Shared, Who(who): Who, Body(body): Body<
         if body.force {
             return Err(kirin_service::Error::Force.into());
         }
-        let project = body.project.ok_or_else(|| ApiError::bad("name a project, or jobs in job_ids"))?;
+        let project = body.project.ok_or_else(|| ApiError::bad("give a project, or jobs in job_ids"))?;
         let states = if body.statuses.is_empty() { None } else { Some(states_of(&body.statuses)?) };
         Which::OfProject { project, states }
     } else {

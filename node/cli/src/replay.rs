@@ -229,7 +229,7 @@ fn changed(recorded: &Settings, set: &[String], of: SettingsOf) -> anyhow::Resul
     };
     let (base, other) = (plain(Vec::new())?, plain(set.to_vec())?);
     if base == other {
-        bail!("{} has no effect on the core's decisions", set.join(", "));
+        bail!("{} does not affect the core's decisions", set.join(", "));
     }
     let mut settings = recorded.clone();
     if base.role != other.role {

@@ -1,12 +1,12 @@
-//! Whether this node can use the working directory, as the rest of the node asks it.
+//! Whether this node can use the working directory: the interface between the checks and the rest of the node.
 //!
-//! The node that owns the checks answers through [`Checks`]; attempts and health ask through [`WorkingDir`]. An attempt that
-//! failed has the directory checked before it reports its end. If the directory is out of order, the core has been told so
-//! by then, and hands the job back instead of failing it. If it is in order, the failure is the job's. A job that is handed
-//! back is taken again by the same node only after a later check has found the directory in order.
+//! The owner of the checks holds [`Checks`]; attempts and health use [`WorkingDir`]. A failed attempt requests a check
+//! before it reports its end. If the directory is unusable, the core knows this by then and hands the job back instead of
+//! failing it. If the directory is usable, the job fails. The same node takes a job that it has handed back only after a
+//! later check has found the directory usable.
 //!
-//! A step whose files other nodes read is committed only after a check: a directory may be unmounted under an attempt, and
-//! what it writes then is seen by its node alone. Such an attempt stops, and its job is handed back.
+//! A step whose files other nodes read is committed only after a check. A directory may be unmounted during an attempt, and
+//! then only this node can read the attempt's files. Such an attempt stops, and its job is handed back.
 
 use kirin_core::Capabilities;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,66 +14,66 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::KINDS;
 use crate::kind::{DirNeed, Kind};
 
-/// What is wrong with the working directory; each a sentence for people.
+/// The problems of the working directory, each as a sentence for users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// Why this node can't write there.
+    /// Why this node cannot write there.
     pub unwritable: Option<String>,
-    /// Why this node does not see there what others write.
+    /// Why this node cannot read there what other nodes write.
     pub unshared: Option<String>,
 }
 
 impl Condition {
-    /// What a node is able to run that could run all of `can` with a good directory.
+    /// The capabilities of a node that has the capabilities `can` if the directory is usable.
     pub fn limits(&self, can: Capabilities) -> Capabilities {
         KINDS.iter().filter(|kind| !self.suits(kind)).fold(can, |can, kind| can.without(kind.needs))
     }
 
-    /// Whether jobs of this kind can run with it.
+    /// Whether jobs of this kind can run in this condition.
     pub fn suits(&self, kind: &Kind) -> bool {
         self.unwritable.is_none() && (kind.dir == DirNeed::Writes || self.unshared.is_none())
     }
 
-    /// What is wrong, if anything is.
+    /// The first problem, if any.
     pub fn trouble(&self) -> Option<&str> {
         self.unwritable.as_deref().or(self.unshared.as_deref())
     }
 }
 
-/// Asks for the condition of the working directory. Cheap to clone.
+/// A handle to the condition of the working directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WorkingDir {
-    wishes: mpsc::UnboundedSender<oneshot::Sender<()>>,
+    requests: mpsc::UnboundedSender<oneshot::Sender<()>>,
     condition: watch::Receiver<Condition>,
 }
 
-/// The answering end of a [`WorkingDir`].
+/// The other end of a [`WorkingDir`], for the owner of the checks.
 #[derive(Debug)]
 pub struct Checks {
-    /// Requests for a check; each is answered after the core was told what the check found.
-    pub wishes: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
-    /// What the last check found.
+    /// Requests for a check. Each is answered after the core has received the result of the check.
+    pub requests: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    /// The result of the last check.
     pub condition: watch::Sender<Condition>,
 }
 
 impl WorkingDir {
-    /// Both ends. The directory counts as good until it is checked.
+    /// Both ends. The directory counts as usable until it is checked.
     pub fn new() -> (Self, Checks) {
-        let (wishes, wished) = mpsc::unbounded_channel();
-        let (tells, condition) = watch::channel(Condition::default());
-        (Self { wishes, condition }, Checks { wishes: wished, condition: tells })
+        let (requests, received) = mpsc::unbounded_channel();
+        let (sender, condition) = watch::channel(Condition::default());
+        (Self { requests, condition }, Checks { requests: received, condition: sender })
     }
 
-    /// What the last check found.
+    /// The result of the last check.
     pub fn condition(&self) -> Condition {
         self.condition.borrow().clone()
     }
 
-    /// Has the directory checked and returns what was found. The core knows it by then.
+    /// Requests a check and returns its result, which the core has received by then.
     pub async fn check(&self) -> Condition {
         let (reply, done) = oneshot::channel();
-        if self.wishes.send(reply).is_ok() {
-            // Without an answer the node is ending.
+        if self.requests.send(reply).is_ok() {
+            // A missing answer means that the node is exiting.
             let _ = done.await;
         }
         self.condition()
@@ -86,7 +86,7 @@ mod tests {
     use crate::{build, command};
 
     #[test]
-    fn each_kind_loses_what_it_needs_of_the_directory_and_no_more() {
+    fn a_problem_removes_only_the_kinds_that_it_affects() {
         let (build, command, other) = (build::KIND.needs, command::KIND.needs, Capabilities(1 << 9));
         let all = build.or(command).or(other);
         let why = || Some("why".to_owned());
@@ -97,18 +97,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_check_is_answered_with_what_it_found_and_never_blocks_an_ending_node() {
+    async fn a_check_returns_its_result_and_never_blocks_an_exiting_node() {
         let (dir, mut checks) = WorkingDir::new();
         let asks = tokio::spawn({
             let dir = dir.clone();
             async move { dir.check().await }
         });
-        let reply = checks.wishes.recv().await.expect("it asks");
+        let reply = checks.requests.recv().await.expect("a request");
         let found = Condition { unwritable: Some("full".to_owned()), unshared: None };
         checks.condition.send_replace(found.clone());
-        reply.send(()).expect("it waits");
+        reply.send(()).expect("the caller waits");
         assert_eq!(asks.await.expect("no panic"), found);
         drop(checks);
-        assert_eq!(dir.check().await, found, "the last word");
+        assert_eq!(dir.check().await, found, "the last result");
     }
 }

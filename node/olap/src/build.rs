@@ -1,37 +1,39 @@
 //! Runs the steps of a build.
 //!
-//! A step knows nothing but the job, the results of the steps before it and its attempt's directory, so any node can
-//! run the next one after any other wrote the last, under whatever path. It writes only below its attempt's
-//! directory, makes its files durable before it reports, and trusts no file it did not check: the source files are
-//! pinned by *Detect Source* (a changed one fails the build rather than mixing two states), and index files carry
-//! checksums.
+//! The input of a step is the job, the results of the steps before it, and the directory of its attempt. Any node can
+//! therefore run the next step, whichever node ran the last one and wherever that wrote its files. A step writes only
+//! below the directory of its attempt, and makes its files durable before it reports. It checks every file that it reads:
 //!
-//! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (of BIGINT as a wide DECIMAL) and of
-//! decimals; a sum that does not fit is an error. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
+//! - *Detect Source* pins the source files. A file that changed fails the build, so a build never mixes two states.
+//! - Index files have checksums.
+//!
+//! Partial aggregates merge exactly: COUNT, MIN, MAX, and SUM of integers (of BIGINT as a wide DECIMAL) and of decimals. A
+//! sum that does not fit is an error. A SUM of floats depends on the order of summation, so two builds may differ in the
+//! last digits.
 
 use crate::conservation::{Broken, Tally, Totals};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
-use crate::index_files::{self, IndexTable, Owner};
+use crate::index_files::{self, Owner};
+use crate::index_table::IndexTable;
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
+use crate::relation::{column, scan};
 use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
-use crate::sql_type::SqlType;
-use crate::star::{LookupKey, Partial, PartialKind, Star, StarColumn};
+use crate::star::{LookupKey, Star};
+use crate::star_plan::{Input, aggregate, count, join_star};
 use crate::stopwatch::Stopwatch;
-use crate::table::{Column, Table};
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use crate::table::Table;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column as ExprColumn, ScalarValue, TableReference};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::Column as ExprColumn;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::physical_plan::{collect, execute_stream_partitioned};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -42,19 +44,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How far a step is. Called often and from several threads; keep it cheap.
+/// Receives the progress of a step. Called often and from several threads, so it must be cheap.
 pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// How far a step is.
+/// The progress of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Rows written (or files checked) so far.
     pub done: u64,
-    /// Rows or files in all, where that is known.
+    /// Total number of rows or files, if known.
     pub total: Option<u64>,
 }
 
-/// Asks running work to stop. Clones ask together.
+/// Asks running work to stop. Clones share the request.
 #[derive(Debug, Clone)]
 pub struct Cancel(Arc<watch::Sender<bool>>);
 
@@ -65,23 +67,23 @@ impl Default for Cancel {
 }
 
 impl Cancel {
-    /// Asks; cannot be taken back.
+    /// Asks the work to stop. Cannot be undone.
     pub fn cancel(&self) {
         self.0.send_replace(true);
     }
 
-    /// Whether it was asked.
+    /// Whether the work was asked to stop.
     pub fn is_cancelled(&self) -> bool {
         *self.0.borrow()
     }
 
     async fn cancelled(&self) {
-        // The sender lives as long as `self`, so waiting can only end by the value.
+        // The sender lives as long as `self`, so the wait ends only with the value.
         let _ = self.0.subscribe().wait_for(|asked| *asked).await;
     }
 }
 
-/// What a finished step leaves behind: all that a later step, on any node, needs to know of it.
+/// The result of a finished step: everything that a later step, on any node, needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {
     /// Position in the plan.
@@ -90,15 +92,15 @@ pub struct StepResult {
     pub name: String,
     /// Files that it wrote.
     pub files: Vec<DataFile>,
-    /// Rows that it found or wrote.
+    /// Rows found or written.
     pub rows: u64,
-    /// Bytes that it found or wrote.
+    /// Bytes found or written.
     pub bytes: u64,
     /// How long it took.
     pub millis: u64,
-    /// What the next steps build on.
+    /// The part that depends on the kind of step.
     pub outcome: StepOutcome,
-    /// Of the *Flat Table* step: what every index must have in common with the flat table. Absent in results of older
+    /// Totals that every index must share with the flat table, from the *Flat Table* step. Absent in results of older
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
@@ -137,8 +139,8 @@ pub enum StepOutcome {
 }
 
 impl Engine {
-    /// Runs one step of a build. `prior` holds the results of the finished steps, in any order; `attempt_dir` is made
-    /// if it is not there.
+    /// Runs one step of a build. `prior` holds the results of the finished steps, in any order. `attempt_dir` is created if
+    /// it does not exist.
     pub fn run_step(
         &self,
         job: &BuildJob,
@@ -194,7 +196,7 @@ async fn run(
     Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome, totals })
 }
 
-/// What a step has done.
+/// The result of a step, before it is timed.
 struct Done {
     files: Vec<DataFile>,
     rows: u64,
@@ -233,7 +235,7 @@ impl Build<'_> {
         Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Detected(found), totals: None })
     }
 
-    /// A lookup row that is found twice would count fact rows twice.
+    /// Refuses duplicate lookup keys, which would count fact rows more than once.
     async fn check_unique(
         &self,
         state: &SessionState,
@@ -262,7 +264,7 @@ impl Build<'_> {
         Err(Error::source(
             &table.name,
             format!(
-                "the lookup key ({}) must be unique, but ({key}) is there {copies} times, so rows of \"{}\" would \
+                "the lookup key ({}) must be unique, but ({key}) occurs {copies} times, so rows of \"{}\" would \
                  count more than once; remove the duplicates or join by more columns",
                 names.join(", "),
                 self.star.fact.name
@@ -298,7 +300,7 @@ impl Build<'_> {
         let (files, totals) =
             self.write(&state, plan, schema, "flat", prior.source_rows(self.range), tally, false).await?;
         let (rows, bytes) = totals_of(&files);
-        // Unique keys were checked, so a LEFT JOIN keeps the number of rows, and only INNER JOINs need to be counted.
+        // The keys are unique, so a LEFT JOIN keeps the number of rows. Only INNER JOINs need to be counted.
         let inner = self.star.lookups.iter().filter(|l| l.join == JoinKind::Inner).map(|l| l.alias.as_str());
         let inner: Vec<&str> = inner.collect();
         let expected = match prior.source_rows(self.range).filter(|_| inner.is_empty()) {
@@ -307,13 +309,13 @@ impl Build<'_> {
         };
         for (alias, files) in sources {
             if let Some(table) = self.star.table(alias) {
-                // A source replaced while it was read would be half old and half new.
+                // A source that was replaced while it was read would be a mix of two states.
                 source::verify(&state, table, files).await?;
             }
         }
         if rows != expected {
             let broken = Broken { quantity: "rows".into(), expected: expected.to_string(), found: rows.to_string() };
-            return Err(Error::not_conserved("the flat table", broken));
+            return Err(broken.error("the flat table"));
         }
         let outcome = StepOutcome::Joined(self.star.signature());
         Ok(Done { files, rows, bytes, outcome, totals: Some(totals) })
@@ -359,7 +361,7 @@ impl Build<'_> {
         };
         let most = parent.as_ref().map_or(flat_rows, |p| p.rows);
         check_groups(&data, most)?;
-        // Where an older version made the flat table, *Publish* takes its totals.
+        // If an older version made the flat table, *Publish* computes its totals.
         let conserved = prior.totals.as_ref().map(|totals| check_totals(&data, totals, &found)).transpose()?.is_some();
         let outcome = StepOutcome::Indexed { data, parent: parent.map(|p| p.layout), conserved };
         Ok(Done { files: written, rows, bytes, outcome, totals: None })
@@ -396,7 +398,7 @@ impl Build<'_> {
         Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Published(manifest), totals: None })
     }
 
-    /// Runs a plan into files below the attempt's directory, one per partition that has rows.
+    /// Writes the result of a plan to files below the attempt's directory, one for each partition that has rows.
     #[expect(clippy::too_many_arguments, reason = "one caller for the flat table and one for indexes")]
     async fn write(
         &self,
@@ -410,7 +412,7 @@ impl Build<'_> {
     ) -> Result<(Vec<DataFile>, Totals)> {
         let dir = self.dir.join(name);
         let unwritable =
-            |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
+            |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot create it: {e}"));
         std::fs::create_dir_all(&dir).map_err(unwritable)?;
         let physical = state.create_physical_plan(&exact(plan)?).await?;
         let written = Arc::new(AtomicU64::new(0));
@@ -443,21 +445,21 @@ impl Build<'_> {
     }
 }
 
-/// An index has no more groups than what it was made from has rows.
+/// Checks that an index has no more groups than its input has rows.
 fn check_groups(data: &LayoutData, most: u64) -> Result<()> {
     if data.rows <= most {
         return Ok(());
     }
     let (expected, found) = (format!("at most {most}"), data.rows.to_string());
     let broken = Broken { quantity: "groups".into(), expected, found };
-    Err(Error::not_conserved(format!("index {}", data.layout), broken))
+    Err(broken.error(format!("index {}", data.layout)))
 }
 
-/// An index has the totals of its flat table.
+/// Checks that an index has the totals of its flat table.
 fn check_totals(data: &LayoutData, flat: &Totals, index: &Totals) -> Result<()> {
     match flat.broken_by(index) {
         None => Ok(()),
-        Some(broken) => Err(Error::not_conserved(format!("index {}", data.layout), broken)),
+        Some(broken) => Err(broken.error(format!("index {}", data.layout))),
     }
 }
 
@@ -467,22 +469,14 @@ pub(crate) async fn tallied(files: &[DataFile], schema: &SchemaRef, mut tally: T
         for batch in index_files::batches(file).map_err(|problem| owner.error(file, problem))? {
             let batch = batch.map_err(|problem| owner.error(file, problem))?;
             tally.add(&index_files::conform(&batch, schema)?)?;
-            // Reading blocks; others get their turn between two batches.
+            // Reading blocks the thread, so other tasks run between two batches.
             tokio::task::yield_now().await;
         }
     }
     tally.totals()
 }
 
-/// The number of rows of a plan.
-pub(crate) async fn count(state: &SessionState, plan: LogicalPlanBuilder) -> Result<u64> {
-    let plan = plan.aggregate(Vec::<Expr>::new(), [expr_fn::count(lit(1i64))])?.build()?;
-    let batches = collect(state.create_physical_plan(&plan).await?, state.task_ctx()).await?;
-    let counts = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec());
-    Ok(counts.sum::<i64>() as u64)
-}
-
-/// Input rows that are worth one more thread.
+/// Input rows for each thread.
 const ROWS_PER_THREAD: u64 = 32_768;
 
 /// Rows and bytes.
@@ -490,144 +484,24 @@ fn totals_of(files: &[DataFile]) -> (u64, u64) {
     (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum())
 }
 
-/// What an aggregation reads.
-pub(crate) enum Input<'a> {
-    /// Rows of the star, by column.
-    Rows(&'a dyn Fn(&StarColumn) -> Expr),
-    /// Groups of an index, by the name of the partial.
-    Partials(&'a dyn Fn(&str) -> Expr),
-}
-
-/// Groups rows, or merges groups. The output has the groups under their names, then the partials under theirs.
-pub(crate) fn aggregate(
-    plan: LogicalPlanBuilder,
-    groups: Vec<(Expr, String)>,
-    partials: &[Partial],
-    input: Input<'_>,
-) -> Result<LogicalPlanBuilder> {
-    let mut aggregates = vec![];
-    let mut output: Vec<Expr> = groups.iter().map(|(e, name)| e.clone().alias(name)).collect();
-    for partial in partials {
-        let stored = partial.name();
-        let aggregate = match (&input, partial.kind, &partial.column) {
-            (Input::Rows(_), PartialKind::Rows, _) | (Input::Rows(_), _, None) => expr_fn::count(lit(1i64)),
-            (Input::Rows(of), PartialKind::Count, Some(c)) => expr_fn::count(of(c)),
-            // In the type that is stored: the sum of many BIGINTs does not fit in one.
-            (Input::Rows(of), PartialKind::Sum, Some(c)) => expr_fn::sum(cast(of(c), partial.sql_type.arrow())),
-            (Input::Rows(of), PartialKind::Min, Some(c)) => expr_fn::min(of(c)),
-            (Input::Rows(of), PartialKind::Max, Some(c)) => expr_fn::max(of(c)),
-            (Input::Partials(of), PartialKind::Rows | PartialKind::Count | PartialKind::Sum, _) => {
-                expr_fn::sum(of(&stored))
-            }
-            (Input::Partials(of), PartialKind::Min, _) => expr_fn::min(of(&stored)),
-            (Input::Partials(of), PartialKind::Max, _) => expr_fn::max(of(&stored)),
-        };
-        let merged = format!("{stored}'");
-        aggregates.push(aggregate.alias(&merged));
-        output.push(Expr::Column(ExprColumn::new_unqualified(merged)).alias(stored));
-    }
-    Ok(plan.aggregate(groups.into_iter().map(|(e, _)| e).collect::<Vec<_>>(), aggregates)?.project(output)?)
-}
-
-pub(crate) fn column(alias: &str, name: &str) -> Expr {
-    Expr::Column(ExprColumn::new(Some(TableReference::bare(alias)), name))
-}
-
-pub(crate) fn scan(alias: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder> {
-    Ok(LogicalPlanBuilder::scan(TableReference::bare(alias), provider_as_source(provider), None)?)
-}
-
-/// The fact table joined with the named lookups, under the star's aliases.
-pub(crate) fn join_star(
-    star: &Star,
-    lookups: &[&str],
-    fact_filter: Option<Expr>,
-    provider: impl Fn(&str) -> Result<Arc<dyn TableProvider>>,
-) -> Result<LogicalPlanBuilder> {
-    let mut plan = scan(&star.alias, provider(&star.alias)?)?;
-    if let Some(filter) = fact_filter {
-        plan = plan.filter(filter)?;
-    }
-    for lookup in star.lookups.iter().filter(|l| lookups.contains(&l.alias.as_str())) {
-        let right = scan(&lookup.alias, provider(&lookup.alias)?)?.build()?;
-        let keys = lookup.keys.iter().map(|k| column(&star.alias, &k.fact).eq(column(&lookup.alias, &k.lookup)));
-        let kind = match lookup.join {
-            JoinKind::Inner => JoinType::Inner,
-            JoinKind::Left => JoinType::Left,
-        };
-        plan = plan.join_on(right, kind, keys)?;
-    }
-    Ok(plan)
-}
-
-impl crate::star::StarPartition {
-    /// The partition column as something that bounds compare with.
-    fn comparable(&self) -> Expr {
-        let column = column(&self.column.alias, &self.column.column);
-        if self.kind.compares_as_bigint() { cast(column, SqlType::BigInt.arrow()) } else { column }
-    }
-
-    /// Rows of a range of time.
-    pub(crate) fn in_range(&self, start_ms: i64, end_ms: i64) -> Expr {
-        let literal = |ms| -> Expr {
-            let value: ScalarValue = self.kind.literal(&self.kind.tick(ms));
-            Expr::Literal(value, None)
-        };
-        self.comparable().gt_eq(literal(start_ms)).and(self.comparable().lt(literal(end_ms)))
-    }
-
-    /// The column as a star column.
-    pub(crate) fn is(&self, column: &StarColumn) -> bool {
-        self.column == *column
-    }
-}
-
 impl Star {
-    /// Columns of the flat table.
-    pub(crate) fn flat_schema(&self) -> SchemaRef {
-        let fields = self.flat_columns().into_iter().map(|c| {
-            let sql_type = self.column_type(&c).unwrap_or(SqlType::Varchar);
-            Field::new(c.to_string(), sql_type.arrow(), true)
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
-
-    /// Counts what the flat table holds of every dimension and partial.
+    /// A tally of the flat table.
     pub(crate) fn flat_tally(&self) -> Result<Tally> {
         Tally::of_flat(self.dimensions.iter().map(|(c, _)| c.to_string()), &self.partials)
     }
 
-    /// Counts what an index holds.
+    /// A tally of an index.
     pub(crate) fn index_tally(&self, cuboid: Cuboid) -> Result<Tally> {
         Tally::of_index(cuboid.dimensions().map(|i| self.dimensions[i].0.to_string()), &self.partials)
     }
-
-    /// The condition of a range's rows; none if it is every row.
-    pub(crate) fn in_range(&self, range: SegmentRange) -> Option<Expr> {
-        match range {
-            SegmentRange::Full => None,
-            SegmentRange::Time { start_ms, end_ms } => {
-                self.partition.as_ref().map(|partition| partition.in_range(start_ms, end_ms))
-            }
-        }
-    }
-
-    /// The columns of a layout's files as a manifest records them.
-    pub(crate) fn layout_columns(&self, cuboid: Cuboid) -> Vec<Column> {
-        let dimensions = cuboid.dimensions().map(|i| &self.dimensions[i]);
-        dimensions
-            .map(|(c, t)| Column { name: c.to_string(), type_name: t.full_name() })
-            .chain(self.partials.iter().map(|p| Column { name: p.name(), type_name: p.sql_type.full_name() }))
-            .collect()
-    }
 }
 
-/// The results of the finished steps, sorted out.
+/// The results of the finished steps, by kind.
 struct Prior {
     detected: Option<BTreeMap<String, Vec<SourceFile>>>,
     detected_rows: u64,
     flat: Option<(Vec<DataFile>, u64, String)>,
-    /// Of the flat table.
+    /// Totals of the flat table.
     totals: Option<Totals>,
     indexes: BTreeMap<u64, Index>,
 }
@@ -672,7 +546,7 @@ impl Prior {
             .ok_or_else(|| Error::invalid("prior", "has no result of \"Detect Source\"; run that step first"))
     }
 
-    /// Rows that a full build will read, if the sources tell.
+    /// Rows that a full build will read, if the sources record it.
     fn source_rows(&self, range: SegmentRange) -> Option<u64> {
         (range == SegmentRange::Full && self.detected_rows > 0).then_some(self.detected_rows)
     }
@@ -689,7 +563,7 @@ impl Prior {
         self.indexes.get(&layout).is_some_and(|index| index.conserved)
     }
 
-    /// The built cuboid with the fewest rows that this one can be made from; `None` means the flat table.
+    /// The built cuboid with the fewest rows that covers this one; `None` means the flat table.
     fn smallest_parent(&self, cuboid: Cuboid, star: &Star) -> Option<LayoutData> {
         self.indexes
             .values()

@@ -1,8 +1,8 @@
-//! Segments: a range of a model that was built, and the manifest of its files.
+//! Segments: built ranges of a model, and the manifests of their files.
 //!
-//! A manifest describes itself: each layout lists its columns with their types, and the signature of the star it was
-//! built from, so a model that changed since can only lose an index, never read it wrongly. Files may come from
-//! several attempts; the manifest, published by one fenced commit, is what makes them one segment.
+//! A manifest describes itself: it holds the signature of the star that it was built from, and each layout lists its
+//! columns with their types. A model that changed since can lose an index, but never reads it wrongly. Files may come from
+//! several attempts. The manifest, published by one fenced commit, makes them one segment.
 
 use crate::conservation::Totals;
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ impl SegmentRange {
 /// A file that a build step wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFile {
-    /// Where it lies.
+    /// Path.
     pub path: String,
     /// Rows in it.
     pub rows: u64,
@@ -113,10 +113,10 @@ pub struct Manifest {
     pub source_rows: u64,
     /// Bytes of all index files.
     pub bytes: u64,
-    /// What every index has in common with the flat table. Absent in segments that older versions built.
+    /// Totals that every index shares with the flat table. Absent in segments of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
-    /// Why no query may use the segment, if verification found it wrong. A refresh publishes a new manifest.
+    /// The fault that verification found; no query uses such a segment. A refresh publishes a new manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong: Option<String>,
 }
@@ -135,14 +135,14 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The name shown to people.
+    /// The name for display.
     pub fn name(&self) -> String {
         self.range.segment_name()
     }
 }
 
 impl LayoutData {
-    /// The columns as they lie in the files.
+    /// The schema of the files.
     pub(crate) fn schema(&self) -> Result<SchemaRef> {
         let fields = self.columns.iter().map(|c| {
             let sql_type = SqlType::parse(&c.type_name).ok_or_else(|| {
@@ -154,7 +154,7 @@ impl LayoutData {
     }
 }
 
-/// Everything that a query needs to know, at one revision.
+/// Everything that a query needs, at one revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     /// Tables of the project.
@@ -182,20 +182,20 @@ mod tests {
     }
 
     #[test]
-    fn names_are_kylins() {
+    fn segment_names_are_those_of_kylin() {
         assert_eq!(SegmentRange::Full.segment_name(), "FULL_BUILD");
         assert_eq!(time(1_356_998_400_000, 1_359_676_800_000).segment_name(), "20130101000000_20130201000000");
     }
 
     #[test]
-    fn an_inverted_or_endless_range_is_refused() {
+    fn an_empty_inverted_or_unrepresentable_range_is_refused() {
         assert!(time(5, 5).validate().is_err());
         assert!(time(0, i64::MAX).validate().is_err());
         assert!(time(0, 1).validate().is_ok());
     }
 
     #[test]
-    fn a_range_reads_well_in_json() {
+    fn ranges_have_a_short_json_form() {
         assert_eq!(serde_json::to_string(&SegmentRange::Full).unwrap(), "\"full\"");
         assert_eq!(serde_json::to_string(&time(1, 2)).unwrap(), r#"{"time":{"start_ms":1,"end_ms":2}}"#);
     }

@@ -1,21 +1,24 @@
 //! The checks of the working directory: whether this node can write there, and whether it is the directory of the cluster.
 //!
-//! Two kinds of token prove it. They are files below `<working-dir>/<cluster id>/.kirin/`:
+//! The proof consists of two kinds of token. They are files under `<working-dir>/<cluster id>/.kirin/`:
 //!
-//! | file | content | also kept in |
+//! | file | content | also stored in |
 //! |---|---|---|
-//! | `cluster` | a random value, written once by the first node that runs jobs | the setting `working_dir` |
-//! | `nodes/<name>` | a random value of the node's process, written again with every check | the member's row |
+//! | `cluster` | a random value, written once by the first job node | the setting `working_dir` |
+//! | `nodes/<name>` | a random value of the node's process, written at each check | the member's row |
 //!
-//! - A node that can't write its token, or finds less free space than configured, loses all kinds of jobs that write there.
-//! - A node that does not find the cluster's token has another directory, and loses the kinds whose files others read. It
-//!   never writes that token itself: a directory that is not mounted would otherwise become the cluster's.
-//! - The cluster's token does not tell a directory from a copy of it, such as a cloned disk. The tokens of nodes do. Of two
-//!   groups of nodes that do not see each other's tokens, the smaller one is wrong; of equal ones, the one without the node
-//!   that joined the cluster first. Only members that are able to run builds count, so a node that is wrong disturbs no other.
+//! - A node that cannot write its token, or has less free space than configured, loses the capabilities for all kinds of
+//!   jobs that write there.
+//! - A node that does not find the cluster's token has a different directory. It loses the capabilities for the kinds whose
+//!   files other nodes read. It never writes the token itself, because then a directory that is not mounted could become the
+//!   cluster's.
+//! - The cluster's token does not distinguish a directory from a copy of it, such as a cloned disk. The tokens of nodes do.
+//!   Of two groups of nodes that do not see each other's tokens, the smaller one is wrong. If they are equal, the group
+//!   without the node that joined the cluster first is wrong. Only members that can run builds count, so a wrong node does
+//!   not affect the others.
 //!
-//! A check that finds the directory in order gives the node its capabilities back. File systems over a network show new files
-//! late: a token of a node counts as missing after [`STRIKES`] checks in a row, except in the check at the start.
+//! A check that finds the directory usable restores the node's capabilities. Network file systems show new files late, so
+//! the token of a node counts as missing only after [`STRIKES`] consecutive checks, except in the check at start.
 //!
 //! A node that runs no jobs writes nothing. It checks the same tokens, because queries read the files.
 
@@ -38,15 +41,15 @@ use tokio::task::JoinHandle;
 
 /// The setting with the cluster's token.
 const SETTING: &str = "working_dir";
-/// A node's token counts as missing after so many checks in a row that did not find it.
+/// The number of consecutive checks without a node's token after which it counts as missing.
 const STRIKES: u32 = 3;
-/// A file system that does not answer for so long is out of order.
+/// A file system that does not respond within this time is unusable.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The tokens in the working directory.
 #[derive(Debug)]
 struct Tokens {
-    /// The working directory as it is configured, for people.
+    /// The configured working directory, for messages.
     shown: PathBuf,
     dir: PathBuf,
     /// This node's file.
@@ -57,15 +60,15 @@ struct Tokens {
     writes: bool,
 }
 
-/// What a look at the directory found.
+/// The result of a look at the directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Looked {
     unwritable: Option<String>,
     /// The cluster's token, if there is one.
     mark: Option<String>,
-    /// Why nothing can be read there.
+    /// Why the directory cannot be read.
     unreadable: Option<String>,
-    /// Nodes whose tokens are not there.
+    /// Nodes whose tokens are missing.
     unseen: Vec<NodeId>,
 }
 
@@ -99,18 +102,18 @@ impl Tokens {
         looked
     }
 
-    /// Writes the cluster's token unless one is there; returns the one that is there.
+    /// Writes the cluster's token unless it exists. Returns the existing token.
     fn found(&self) -> Result<String, String> {
         let (file, proposal) = (self.mark_file(), self.dir.join(format!("cluster-{}", self.token)));
         if let Ok(Some(mark)) = read(&file) {
             return Ok(mark);
         }
         self.write(&proposal, &random())?;
-        // Nodes that start at once must find the same token. A link is made by one of them; a rename would replace it.
+        // Nodes that start at the same time must agree on one token. Only one can create the link; a rename would replace it.
         let linked = std::fs::hard_link(&proposal, &file);
         let done = match linked {
             Err(error) if error.kind() != ErrorKind::AlreadyExists && !file.exists() => {
-                // This file system has no links.
+                // This file system does not support links.
                 std::fs::rename(&proposal, &file)
             }
             _ => Ok(()),
@@ -118,10 +121,10 @@ impl Tokens {
         let _ = std::fs::remove_file(&proposal);
         sync(&self.dir);
         let mark = done.and_then(|()| read(&file)).map_err(|error| self.cannot("write", &file, &error))?;
-        mark.ok_or_else(|| format!("'{}' vanished while it was written", file.display()))
+        mark.ok_or_else(|| format!("'{}' disappeared while it was written", file.display()))
     }
 
-    /// Replaces a file in one step, on disk.
+    /// Replaces a file atomically and syncs it.
     fn write(&self, file: &Path, content: &str) -> Result<(), String> {
         let temporary = file.with_extension("new");
         let write = || {
@@ -144,7 +147,7 @@ impl Tokens {
     fn has_space(&self) -> Result<(), String> {
         let stat = rustix::fs::statvfs(&self.dir).map_err(|error| self.cannot("read", &self.dir, &error.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        // Some file systems over a network do not know their size.
+        // Some network file systems do not report their size.
         if stat.f_blocks > 0 && free < self.free_min {
             let (shown, free, min) = (self.shown.display(), free >> 20, self.free_min >> 20);
             return Err(format!(
@@ -167,12 +170,12 @@ impl Tokens {
     }
 }
 
-/// Puts the names in a directory on disk, where the file system is able to.
+/// Syncs the names in a directory, if the file system supports it.
 fn sync(dir: &Path) {
     let _ = File::open(dir).and_then(|dir| dir.sync_all());
 }
 
-/// A file's content; none if there is no such file.
+/// The content of a file; none if it does not exist.
 fn read(file: &Path) -> std::io::Result<Option<String>> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text.trim().to_owned())),
@@ -185,7 +188,7 @@ fn random() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// A file name for a node's name, a different one for each.
+/// The file name for a node's name, unique for each name.
 fn file_name(node: &str) -> String {
     let mut name = String::new();
     for byte in node.bytes() {
@@ -197,14 +200,14 @@ fn file_name(node: &str) -> String {
     name
 }
 
-/// Why a node looks at the directory.
+/// The reason for a look at the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
-    /// It is about to join. A token that is missing now has been missing for long.
+    /// The node is about to join. A token that is missing now has been missing for a long time.
     First,
-    /// It is time.
+    /// The interval has passed.
     Regular,
-    /// An attempt has failed or has done a step. Many may ask at once.
+    /// An attempt has failed or has completed a step. Many attempts may request a check at once.
     Asked,
 }
 
@@ -212,39 +215,39 @@ enum Look {
 pub(crate) struct Keeper {
     name: String,
     every: Duration,
-    /// What the node is able to run with a good directory.
+    /// The node's capabilities with a usable directory.
     all: Capabilities,
     tokens: Arc<Tokens>,
     store: Store,
     directory: Directory,
     checks: Checks,
-    /// The cluster's token, once it is known.
+    /// The cluster's token, if known.
     mark: Option<String>,
-    /// For how many checks in a row a node's token has been missing.
+    /// The number of consecutive checks in which a node's token was missing.
     strikes: BTreeMap<NodeId, u32>,
-    /// The members as they were when their names were read, and what was read.
+    /// The members at the last read of the directory, and its result.
     known: (Vec<(Member, Capabilities)>, Vec<Arc<MemberInfo>>),
-    /// A look that was given up, but still waits for the file system.
+    /// A look that timed out and still waits for the file system.
     stuck: Option<JoinHandle<Looked>>,
-    /// What the core was told last.
+    /// The capabilities that the core received last.
     told: Capabilities,
-    /// What the member's row says.
+    /// The content of the member's row.
     said: Option<(Member, Option<String>)>,
 }
 
-/// What a node checks.
+/// The parameters of a node's checks.
 pub(crate) struct What<'a> {
-    /// The node.
+    /// The node's name.
     pub(crate) name: &'a str,
     /// The cluster's id.
     pub(crate) cluster: &'a str,
-    /// The working directory, without the part of this cluster.
+    /// The working directory, without this cluster's subdirectory.
     pub(crate) dir: &'a Path,
     /// Whether the node runs jobs.
     pub(crate) runs_jobs: bool,
-    /// What it is able to run with a good directory.
+    /// Its capabilities with a usable directory.
     pub(crate) all: Capabilities,
-    /// How often, and what is full.
+    /// The interval and the minimum free space.
     pub(crate) checks: WorkingDirChecks,
 }
 
@@ -268,7 +271,7 @@ impl Keeper {
         }
     }
 
-    /// Checks before the node joins. Returns what it is able to run.
+    /// Checks before the node joins. Returns its capabilities.
     pub(crate) async fn first(&mut self) -> Capabilities {
         let members = self.directory.refresh().await.unwrap_or_default();
         let me = members.iter().find(|info| info.name == self.name).map(|info| info.member.node);
@@ -276,7 +279,7 @@ impl Keeper {
         self.told
     }
 
-    /// Checks at intervals and when an attempt has failed, until the node ends.
+    /// Checks at intervals and on request of attempts, until the node exits.
     pub(crate) async fn run(mut self, core: CoreHandle, mut me: watch::Receiver<Option<Member>>) {
         let mut due = kirin_shell::clock::instant_tokio() + self.every;
         loop {
@@ -286,7 +289,7 @@ impl Keeper {
                     Ok(()) => None,
                     Err(_) => return,
                 },
-                Some(reply) = self.checks.wishes.recv() => {
+                Some(reply) = self.checks.requests.recv() => {
                     replies.push(reply);
                     Some(Look::Asked)
                 }
@@ -294,12 +297,12 @@ impl Keeper {
             };
             let member = *me.borrow_and_update();
             if let Some(look) = look {
-                while let Ok(reply) = self.checks.wishes.try_recv() {
+                while let Ok(reply) = self.checks.requests.try_recv() {
                     replies.push(reply);
                 }
                 let members = self.members(&core).await;
                 let can = self.check(member.map(|member| member.node), &members, look).await;
-                // Before the replies: an attempt reports its end after its core knows.
+                // Before the replies, so that an attempt reports its end after the core has the result.
                 if std::mem::replace(&mut self.told, can) != can {
                     core.tell(Event::CanChanged(can));
                 }
@@ -312,7 +315,7 @@ impl Keeper {
         }
     }
 
-    /// The living members. The metastore is asked only if they have changed or a token is not known yet.
+    /// The living members. Reads the metastore only if they have changed or a token is not known yet.
     async fn members(&mut self, core: &CoreHandle) -> Vec<Arc<MemberInfo>> {
         let view = core.look(|node, now| node.view(now).members).await.unwrap_or_default();
         let seen: Vec<_> = view.into_iter().map(|peer| (peer.row.member, peer.row.can)).collect();
@@ -320,7 +323,7 @@ impl Keeper {
         if seen != self.known.0 || !is_complete {
             match self.directory.refresh().await {
                 Ok(members) => self.known = (seen, members),
-                Err(error) => tracing::debug!(%error, "the tokens of the other nodes could not be read"),
+                Err(error) => tracing::debug!(%error, "cannot read the tokens of the other nodes"),
             }
         }
         self.known.1.clone()
@@ -354,7 +357,7 @@ impl Keeper {
             let is_new = *known != condition;
             match condition.trouble() {
                 Some(trouble) if is_new => tracing::warn!("{trouble}"),
-                None if is_new => tracing::info!("the working directory is in order again"),
+                None if is_new => tracing::info!("the working directory is usable again"),
                 _ => {}
             }
             *known = condition;
@@ -363,26 +366,26 @@ impl Keeper {
         can
     }
 
-    /// Looks at the directory in a thread, which a file system that does not answer may hold for ever.
+    /// Looks at the directory in a thread, because a file system that does not respond may block forever.
     async fn look(&mut self, peers: Vec<(NodeId, String, String)>) -> Result<Looked, String> {
         let tokens = self.tokens.clone();
         let mut task = match self.stuck.take() {
-            // Its result is old. Another look follows as soon as it has ended.
+            // Its result will be old. A new look follows when it has ended.
             Some(task) if !task.is_finished() => task,
             _ => tokio::task::spawn_blocking(move || tokens.look(&peers)),
         };
         match tokio::time::timeout(PATIENCE, &mut task).await {
             Ok(Ok(looked)) => Ok(looked),
-            Ok(Err(error)) => Err(format!("the working directory could not be checked: {error}")),
+            Ok(Err(error)) => Err(format!("cannot check the working directory: {error}")),
             Err(_) => {
                 self.stuck = Some(task);
                 let (shown, secs) = (self.tokens.shown.display(), PATIENCE.as_secs());
-                Err(format!("the working directory '{shown}' has not answered for {secs} s; check its file server"))
+                Err(format!("the working directory '{shown}' has not responded for {secs} s; check its file server"))
             }
         }
     }
 
-    /// Reads the cluster's token from the metastore. The first node that runs jobs makes it.
+    /// Reads the cluster's token from the metastore. The first job node creates it.
     async fn learn_mark(&mut self, may_found: bool) {
         let known = match self.store.setting(SETTING).await {
             Ok(Some(mark)) => Ok(mark),
@@ -391,7 +394,7 @@ impl Keeper {
                 match tokio::task::spawn_blocking(move || tokens.found()).await {
                     Ok(Ok(mark)) => self.store.put_setting_if_absent(SETTING, &mark).await,
                     Ok(Err(error)) => return tracing::warn!("{error}"),
-                    Err(error) => return tracing::warn!(%error, "the cluster's token could not be written"),
+                    Err(error) => return tracing::warn!(%error, "cannot write the cluster's token"),
                 }
             }
             Ok(None) => return,
@@ -399,7 +402,7 @@ impl Keeper {
         };
         match known {
             Ok(mark) => self.mark = Some(mark),
-            Err(error) => tracing::debug!(%error, "the cluster's token could not be read"),
+            Err(error) => tracing::debug!(%error, "cannot read the cluster's token"),
         }
     }
 
@@ -447,7 +450,7 @@ impl Keeper {
         ))
     }
 
-    /// Writes into the member's row what this node found.
+    /// Stores the result of the check in the member's row.
     async fn say(&mut self, member: Member) {
         let trouble = self.checks.condition.borrow().trouble().map(str::to_owned);
         if self.said.as_ref() == Some(&(member, trouble.clone())) {
@@ -457,7 +460,7 @@ impl Keeper {
         match self.store.member_proof(member, token, trouble.as_deref()).await {
             Ok(true) => self.said = Some((member, trouble)),
             Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "the condition of the working directory could not be told"),
+            Err(error) => tracing::debug!(%error, "cannot store the condition of the working directory"),
         }
     }
 }
@@ -469,7 +472,7 @@ fn is_right(me: Option<NodeId>, others: &[NodeId], missing: &[NodeId]) -> bool {
         std::cmp::Ordering::Greater => true,
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Equal => {
-            // Numbers grow in the order of first joins. A node that has none yet joins last.
+            // Node numbers follow the order of first joins. A node without a number joins last.
             let mine = others.iter().filter(|node| !missing.contains(node)).chain(me.as_ref()).min();
             mine.is_some_and(|mine| missing.iter().all(|missing| mine < missing))
         }
@@ -489,17 +492,17 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_share_a_directory_see_each_other_and_a_copy_is_noticed() {
+    fn nodes_with_a_shared_directory_see_each_other_and_a_copy_is_detected() {
         let (shared, copy) = (tempfile::tempdir().expect("made"), tempfile::tempdir().expect("made"));
         let (a, b) = (tokens(shared.path(), "a"), tokens(shared.path(), "host:7070"));
         let names = [peer(1, "a", &a), peer(2, "host:7070", &b)];
-        assert_eq!(a.look(&names).unseen, [NodeId(2)], "it has written nothing yet");
+        assert_eq!(a.look(&names).unseen, [NodeId(2)], "it has not written its token yet");
         assert_eq!(b.look(&names), Looked::default());
         assert_eq!(a.look(&names), Looked::default());
         let mark = a.found().expect("made");
         assert_eq!(b.found(), Ok(mark.clone()), "the same for all");
         assert_eq!(a.look(&names).mark, Some(mark));
-        // The node is started again after the copy was made.
+        // The node restarts after the copy.
         let again = tokens(shared.path(), "a");
         let c = tokens(copy.path(), "c");
         std::fs::create_dir_all(c.file.parent().expect("it has one")).expect("made");
@@ -510,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_is_told_with_its_reason() {
+    fn an_unwritable_directory_is_reported_with_the_reason() {
         let dir = tempfile::tempdir().expect("made");
         let file = dir.path().join("file");
         std::fs::write(&file, "x").expect("written");
@@ -527,20 +530,20 @@ mod tests {
     }
 
     #[test]
-    fn of_two_groups_the_smaller_one_is_wrong_and_of_equal_ones_the_younger() {
+    fn the_smaller_group_is_wrong_and_of_equal_groups_the_younger_one() {
         let n = |numbers: &[u32]| numbers.iter().map(|number| NodeId(*number)).collect::<Vec<_>>();
         let right = |me: u32, others: &[u32], missing: &[u32]| is_right(Some(NodeId(me)), &n(others), &n(missing));
         assert!(right(1, &[], &[]) && right(2, &[1, 3], &[]));
         assert!(right(1, &[2, 3, 4], &[4]), "three share");
         assert!(!right(4, &[1, 2, 3], &[1, 2, 3]), "one does not");
-        assert!(!right(1, &[2, 3, 4], &[2, 3, 4]), "the oldest one neither");
+        assert!(!right(1, &[2, 3, 4], &[2, 3, 4]), "nor does the oldest one");
         assert!(right(1, &[2], &[2]) && !right(2, &[1], &[1]));
         assert!(right(3, &[1, 2, 4], &[2, 4]) && !right(4, &[1, 2, 3], &[1, 3]));
         assert!(!is_right(None, &n(&[7]), &n(&[7])), "it has not joined yet");
     }
 
     #[test]
-    fn the_files_of_different_nodes_have_different_names() {
+    fn different_nodes_have_different_file_names() {
         let names = ["a", "A", "a.b", "a:b", "a%b", "../a", "ä"];
         let files: std::collections::BTreeSet<_> = names.iter().map(|name| file_name(name)).collect();
         assert_eq!(files.len(), names.len(), "{files:?}");

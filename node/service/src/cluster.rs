@@ -1,4 +1,4 @@
-//! The cluster: members, who holds what, history, health; drains, slots and claims.
+//! The cluster: members, claims, history and health; drains, slots and takeovers of claims.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::error::{Error, Result};
 use crate::principal::Principal;
 use crate::ready::Ready;
 
-/// The core is taken to hang if it does not answer within this time.
+/// The core counts as stuck if it does not respond within this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The cluster, from the point of view of one node.
+/// The cluster, as seen by one node.
 #[derive(Clone)]
 pub struct Cluster {
     pub(crate) name: Arc<str>,
@@ -34,12 +34,12 @@ pub struct Cluster {
     pub(crate) working_dir: WorkingDir,
     pub(crate) role: Role,
     pub(crate) ready: Arc<Ready>,
-    /// How long the jobs of a draining node may go on, if the request says nothing of it.
+    /// The default time limit for the jobs of a draining node.
     pub(crate) drain_timeout: Duration,
     pub(crate) stop: mpsc::UnboundedSender<()>,
 }
 
-/// The cluster as the metastore has it, with what this node adds.
+/// The cluster's state in the metastore, with this node's own observations.
 #[derive(Clone, Debug)]
 pub struct Overview {
     /// The name of the leader.
@@ -48,82 +48,82 @@ pub struct Overview {
     pub members: Vec<MemberOverview>,
     /// The claims with their holders.
     pub claims: Vec<Claim>,
-    /// How many jobs wait.
+    /// The number of waiting jobs.
     pub waiting: u64,
-    /// How long this node will trust itself without another successful beat.
+    /// The remaining time of this node's trust without another successful beat.
     pub trust_left: Option<Span>,
 }
 
 /// A member.
 #[derive(Clone, Debug)]
 pub struct MemberOverview {
-    /// The member as the metastore has it.
+    /// The member's data in the metastore.
     pub info: Arc<MemberInfo>,
     /// Its beat, if this node sees it.
     pub beat: Option<u64>,
-    /// For how long its beat has not changed, if this node watches it.
+    /// The time since its beat changed, if this node watches it.
     pub silent_for: Option<Span>,
     /// Jobs that it runs.
     pub running: u64,
-    /// Jobs that wait on its queue.
+    /// Jobs that wait in its queue.
     pub waiting: u64,
-    /// The names of the nodes that take over from it.
+    /// The names of the nodes that would take over its jobs.
     pub heirs: Vec<String>,
 }
 
 /// A claim and its holder.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// What is claimed.
+    /// The target.
     pub target: Target,
-    /// The name of the project that is claimed, if there is one.
+    /// The name of the claimed project, if any.
     pub project: Option<String>,
     /// The name of the node that holds it.
     pub holder: Option<String>,
-    /// The number of the holding.
+    /// The epoch.
     pub epoch: u64,
 }
 
-/// What this node itself believes at this moment.
+/// This node's own current knowledge.
 #[derive(Clone, Debug)]
 pub struct Own {
     /// Its identity, if it is a member.
     pub me: Option<Member>,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: &'static str,
     /// The name of the leader.
     pub leader: Option<String>,
     /// The living members and their names.
     pub members: Vec<(PeerView, String)>,
-    /// For how long this has been unchanged.
+    /// The time since the members last changed.
     pub unchanged_for: Span,
-    /// How long it will trust itself without another successful beat.
+    /// The remaining time of its trust without another successful beat.
     pub trust_left: Option<Span>,
-    /// What it asked of the metastore so far.
+    /// Its traffic with the metastore.
     pub traffic: Traffic,
 }
 
-/// Something that happened, with names.
+/// A line of the history with names.
 #[derive(Clone, Debug)]
 pub struct Happened {
     /// The line of the history.
     pub line: HistoryLine,
-    /// The name of the node that it happened to.
+    /// The name of the node concerned.
     pub node: Option<String>,
-    /// The name of the node that did it or says so.
+    /// The name of the node that did or reported it.
     pub by: Option<String>,
 }
 
 /// Whether this node can do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Where it is in its life; none if its core does not answer.
+    /// Its phase; none if its core does not respond.
     pub phase: Option<&'static str>,
-    /// Whether the metastore answers.
+    /// Whether the metastore responds.
     pub metastore: bool,
-    /// What is wrong with the working directory.
+    /// The condition of the working directory.
     pub working_dir: DirCondition,
-    /// What the node does.
+    /// The node's role.
     pub role: Role,
 }
 
@@ -138,21 +138,21 @@ impl Cluster {
         self.discovery.health().borrow().clone()
     }
 
-    /// Whether this node can do its work. For load balancers, which do not log in.
+    /// Whether this node can do its work, for load balancers, which do not log in.
     pub async fn condition(&self) -> Condition {
         let (phase, metastore) = tokio::join!(self.phase(), self.ready.metastore(&self.store));
         Condition { phase, metastore, working_dir: self.working_dir.condition(), role: self.role }
     }
 
-    /// Where this node is in its life, unless its core does not answer. For supervisors, which do not log in.
+    /// The phase of this node, for supervisors, which do not log in. `None` if its core does not respond.
     pub async fn phase(&self) -> Option<&'static str> {
         tokio::time::timeout(PATIENCE, self.core.look(|node, _| node.phase_name())).await.ok().flatten()
     }
 
-    /// The members, who holds what, and what waits.
+    /// The members, the claims and the number of waiting jobs.
     ///
     /// # Errors
-    /// If the metastore does not answer, or this node is stopping.
+    /// If the metastore does not respond, or this node is stopping.
     pub async fn overview(&self, _who: &Principal) -> Result<Overview> {
         let members = self.directory.refresh().await?;
         let view = self.core.look(|node, now| node.view(now)).await.ok_or(Error::Stopping)?;
@@ -191,7 +191,7 @@ impl Cluster {
         })
     }
 
-    /// What this node itself believes, and what it asked of the metastore so far. No other node is asked.
+    /// This node's own knowledge and its traffic with the metastore, without requests to other nodes.
     ///
     /// # Errors
     /// If this node is stopping.
@@ -214,10 +214,10 @@ impl Cluster {
         })
     }
 
-    /// What happened, the latest first: at most so many lines.
+    /// The last `limit` lines of the history, latest first.
     ///
     /// # Errors
-    /// If the metastore does not answer.
+    /// If the metastore does not respond.
     pub async fn history(&self, _who: &Principal, limit: u32) -> Result<Vec<Happened>> {
         let lines = self.store.history(limit).await?;
         let members = lines.iter().flat_map(|line| [line.member, line.by]).flatten();
@@ -227,33 +227,33 @@ impl Cluster {
         Ok(lines.into_iter().map(|line| Happened { node: name(line.member), by: name(line.by), line }).collect())
     }
 
-    /// Lets a node take no more jobs, and end or hand over those that it runs.
+    /// Drains a node: it takes no more jobs, and ends or hands over those that it runs.
     ///
     /// # Errors
-    /// If there is no such node.
+    /// If the node does not exist.
     pub async fn drain(&self, who: &Principal, node: &str, within: Option<Duration>, leave: bool) -> Result<()> {
         let within = within.unwrap_or(self.drain_timeout);
         let within = Span::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         self.wish(who, node, Event::DrainWished { within, leave }).await
     }
 
-    /// Lets a node take jobs again, under a new incarnation.
+    /// Ends a drain: the node takes jobs again, under a new incarnation.
     ///
     /// # Errors
-    /// If there is no such node.
+    /// If the node does not exist.
     pub async fn undrain(&self, who: &Principal, node: &str) -> Result<()> {
         self.wish(who, node, Event::DrainUndone).await
     }
 
-    /// Changes how many jobs a node runs at once.
+    /// Changes the maximum number of jobs that a node runs at once.
     ///
     /// # Errors
-    /// If there is no such node.
+    /// If the node does not exist.
     pub async fn set_slots(&self, who: &Principal, node: &str, slots: u32) -> Result<()> {
         self.wish(who, node, Event::SlotsWished(slots)).await
     }
 
-    /// Tells the node, wherever it is, what is wanted of it.
+    /// Sends an event to the core of this or another node.
     async fn wish(&self, _who: &Principal, name: &str, event: Event) -> Result<()> {
         if name == &*self.name {
             self.core.tell(event);
@@ -266,10 +266,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Lets this node take the claims of these projects; of all and the leader's too if none is named.
+    /// Makes this node take the claims of these projects; without names, all claims including leadership.
     ///
     /// # Errors
-    /// If there is no such project; no claim is taken then.
+    /// If a project does not exist. Then no claim is taken.
     pub async fn claim(&self, _who: &Principal, names: &[String], force: bool) -> Result<()> {
         let projects = self.store.projects().await?;
         let mut targets = Vec::new();
@@ -294,7 +294,7 @@ impl Cluster {
 
     /// Drains this node and ends its process.
     pub fn stop(&self, _who: &Principal) {
-        // The receiver lives as long as the process.
+        // The receiver exists as long as the process.
         let _ = self.stop.send(());
     }
 

@@ -1,18 +1,18 @@
-//! Nodes whose working directory cannot be written, is full, or is not the one that the other nodes use.
+//! Nodes whose working directory is unwritable, full, or different from that of the other nodes.
 //!
-//! The nodes' homes hold a link `own` to the directory, so that a test can break it for one node and mend it.
+//! Each node's home contains a link `own` to the directory, so that a test can break and restore it for one node.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use kirin_client::Request;
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_wire::{BuildRequest, ClusterView, JobView, MemberView, ModelView, Submitted, TableAdded, WhyView};
 use serde_json::Value;
 
 use crate::cluster::{ask_plainly, plan, until};
 
-/// A cluster whose nodes find their working directory by a link of their own, and the directory that they share.
+/// A cluster whose nodes have their own links to the working directory, and the shared directory.
 struct Broken {
     cluster: Cluster,
     shared: PathBuf,
@@ -66,10 +66,10 @@ impl Broken {
         Ok(made.first().to_owned())
     }
 
-    /// What this node's working directory is from now on.
+    /// Replaces this node's working directory.
     fn replace(&self, node: usize, by: &Own) -> anyhow::Result<()> {
         let own = self.cluster.nodes[node].home().join("own");
-        // Metadata of the link, which may lead nowhere.
+        // Metadata of the link itself, whose target may not exist.
         if own.symlink_metadata()?.is_dir() {
             std::fs::remove_dir_all(&own)?;
         } else {
@@ -89,7 +89,7 @@ impl Broken {
         view.members.into_iter().find(|member| member.node == *name).with_context(|| format!("{name} is not listed"))
     }
 
-    /// Waits until a node is able to run builds, or isn't, as all nodes list it.
+    /// Waits until all nodes list that a node can run builds, or that it cannot.
     async fn until_able(&self, node: usize, able: bool) -> anyhow::Result<MemberView> {
         let what = format!("node {node} to be able to build: {able}");
         self.cluster
@@ -125,8 +125,8 @@ fn nodes_of(view: &JobView) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn builds_that_a_broken_directory_fails_are_handed_back_and_none_ends_in_error() -> anyhow::Result<()> {
-    // No check but those after a failure: the node learns of its directory from the first build that fails.
+async fn builds_that_fail_in_a_broken_directory_are_handed_back_and_none_ends_in_error() -> anyhow::Result<()> {
+    // There are no regular checks. The node detects the problem at the first build that fails.
     let mut it = Broken::start(&["all", "job"], "1d", |_| ()).await?;
     it.grow(2).await?;
     it.define().await?;
@@ -151,14 +151,14 @@ async fn builds_that_a_broken_directory_fails_are_handed_back_and_none_ends_in_e
     ensure!(status == 503 && body["status"] == "DOWN", "a job node is not ready without it: {body}");
     let part = &body["components"]["workingDirectory"];
     ensure!(part["status"] == "DOWN" && part["details"]["reason"].to_string().contains("cannot write"), "{body}");
-    ensure!(!body.to_string().contains("own"), "strangers learn no names of files: {body}");
+    ensure!(!body.to_string().contains("own"), "without a login, no file names are shown: {body}");
     let (status, body) = it.health(0).await?;
     ensure!(status == 200 && body["components"]["workingDirectory"]["status"] == "UP", "{body}");
     it.cluster.stop_all().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_waits_while_no_node_has_its_directory_and_runs_when_one_comes_back() -> anyhow::Result<()> {
+async fn a_job_waits_while_no_node_has_a_usable_directory_and_then_runs() -> anyhow::Result<()> {
     let mut it = Broken::start(&["all", "all"], "200ms", |_| ()).await?;
     it.grow(2).await?;
     it.define().await?;
@@ -168,7 +168,7 @@ async fn a_job_waits_while_no_node_has_its_directory_and_runs_when_one_comes_bac
     let on_the_other = it.build(0, 0).await?;
     let view = until(&it.cluster, &on_the_other, "FINISHED").await?;
     ensure!(nodes_of(&view).iter().all(|node| *node == "node-2") && view.epoch == 1, "{view:?}");
-    // A directory that is not mounted is an empty one.
+    // A directory that is not mounted is empty.
     it.replace(1, &Own::Directory)?;
     it.until_able(1, false).await?;
     let job = it.build(1, 1).await?;
@@ -179,7 +179,10 @@ async fn a_job_waits_while_no_node_has_its_directory_and_runs_when_one_comes_bac
             Ok((why.reason == "no_node_can").then_some(why))
         })
         .await?;
-    ensure!(why.detail.contains("no node can run it") && why.detail.contains("build"), "{why:?}");
+    ensure!(
+        why.detail.contains("no job node that is up has the required capability") && why.detail.contains("build"),
+        "{why:?}"
+    );
     ensure!(why.detail.contains("node-1: ") && why.detail.contains("Not a directory"), "{why:?}");
     ensure!(
         why.detail.contains("node-2: ") && why.detail.contains("not the working directory of this cluster"),
@@ -196,7 +199,7 @@ async fn a_job_waits_while_no_node_has_its_directory_and_runs_when_one_comes_bac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_with_another_directory_never_takes_a_build() -> anyhow::Result<()> {
+async fn a_node_with_a_different_directory_never_takes_a_build() -> anyhow::Result<()> {
     let other = |dir: &Path| {
         for node in ["node-2", "node-3"] {
             let own = dir.join(node).join("own");
@@ -204,14 +207,14 @@ async fn a_node_with_another_directory_never_takes_a_build() -> anyhow::Result<(
         }
     };
     let mut it = Broken::start(&["all", "all", "query"], "200ms", other).await?;
-    // The first node founds the cluster's directory.
+    // The first node writes the cluster's token.
     it.grow(1).await?;
     it.define().await?;
     it.grow(3).await?;
     let member = it.until_able(1, false).await?;
     let trouble = member.trouble.unwrap_or_default();
     ensure!(trouble.contains("not the working directory of this cluster"), "{trouble}");
-    let asker = it.cluster.wait("the query node's word", async || Ok(it.member(0, 2).await?.trouble)).await?;
+    let asker = it.cluster.wait("the problem of the query node", async || Ok(it.member(0, 2).await?.trouble)).await?;
     ensure!(asker.contains("not the working directory of this cluster"), "{asker}");
     let (status, body) = it.health(2).await?;
     ensure!(status == 200 && body["components"]["workingDirectory"]["status"] == "DOWN", "{body}");
@@ -220,7 +223,7 @@ async fn a_node_with_another_directory_never_takes_a_build() -> anyhow::Result<(
         let view = until(&it.cluster, &job, "FINISHED").await?;
         ensure!(view.epoch == 1 && nodes_of(&view).iter().all(|node| *node == "node-1"), "{view:?}");
     }
-    // The founder is away: its jobs don't run on another disk meanwhile.
+    // The first node is down. Its jobs must not run on a different disk.
     it.cluster.kill(0).await?;
     let client = it.cluster.nodes[1].client()?;
     let body = BuildRequest::new("default", kirin_service::catalog::ends(&kirin_olap::demo::months()[5]));
@@ -239,7 +242,7 @@ async fn a_node_with_another_directory_never_takes_a_build() -> anyhow::Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_with_a_copy_of_the_directory_is_noticed_by_the_tokens_of_the_others() -> anyhow::Result<()> {
+async fn a_copy_of_the_directory_is_detected_by_the_tokens_of_the_other_nodes() -> anyhow::Result<()> {
     let mut it = Broken::start(&["all", "all"], "200ms", |_| ()).await?;
     it.grow(2).await?;
     it.define().await?;
@@ -248,13 +251,13 @@ async fn a_node_with_a_copy_of_the_directory_is_noticed_by_the_tokens_of_the_oth
     let own = it.cluster.nodes[1].home().join("own");
     it.replace(1, &Own::Directory)?;
     copy(&it.shared, &own)?;
-    // The copy holds the token of the first node's process, until that is started again.
+    // The copy contains the current token of the first node until that node restarts.
     it.cluster.stop(0).await?;
     it.cluster.restart(0).await?;
     it.cluster.wait_for_members(2).await?;
-    // While the copy was made, the check may have found the cluster's token missing.
+    // During the copy, a check may have found no cluster token.
     it.cluster
-        .wait("the copy to be noticed", async || {
+        .wait("the copy to be detected", async || {
             let trouble = it.member(0, 1).await?.trouble.unwrap_or_default();
             Ok(trouble.contains("not the directory that node-1 uses").then_some(()))
         })
@@ -275,7 +278,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &to)?;
         } else if let Err(error) = std::fs::copy(entry.path(), to)
-            // A token is written under another name first.
+            // A token is first written under a temporary name.
             && error.kind() != std::io::ErrorKind::NotFound
         {
             return Err(error);
@@ -292,7 +295,7 @@ async fn a_node_whose_disk_is_full_starts_without_builds() -> anyhow::Result<()>
     it.cluster.stop(1).await?;
     let conf = it.cluster.nodes[1].home().join("conf/kylin.properties");
     let before = std::fs::read_to_string(&conf)?;
-    // More than any disk of a test has.
+    // More than the disk of any test machine.
     std::fs::write(&conf, format!("{before}kirin.working-dir.free-mib-min=4000000000\n"))?;
     it.cluster.restart(1).await?;
     it.cluster.wait_for_members(2).await?;

@@ -19,7 +19,7 @@ pub(super) async fn run(it: Session<'_, '_>, args: SqlArgs) -> Result<(), Failur
         accept_partial: args.complete.then_some(false),
         ..QueryRequest::new(it.project, sql)
     };
-    // A query changes nothing, so another node may be asked the same.
+    // A query changes nothing, so it may be repeated at another node.
     let request = |path: &[&str]| Ok::<_, Failure>(Request::post(path).body(&body)?.repeatable().patient());
     if args.explain {
         let data = it.client.raw(request(&["query", "explain"])?).await?;
@@ -31,7 +31,7 @@ pub(super) async fn run(it: Session<'_, '_>, args: SqlArgs) -> Result<(), Failur
         if it.screen.wants_json() {
             it.screen.json(&data)?;
         }
-        let next = "`kirin sql --explain` says which index would answer; --push-down reads the raw tables.";
+        let next = "`kirin sql --explain` shows which index would answer; --push-down reads the raw tables.";
         return Err(Failure::new(Exit::Failed, view.why.unwrap_or_default(), next));
     }
     it.screen.show(&data, |_| Ok(render::query(&view)))

@@ -1,2 +1,2 @@
--- What the member finds wrong with its working directory, as a sentence.
+-- The problem with the member's working directory, as a sentence.
 ALTER TABLE {p}_member ADD COLUMN trouble {body}
