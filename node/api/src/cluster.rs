@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kirin_core::ask::Target;
-use kirin_core::{Member, Span};
+use kirin_core::{Capabilities, Member, Role, Span};
 use kirin_discovery::Health;
 use kirin_metastore::Counts;
 use kirin_service::Principal;
@@ -62,9 +62,15 @@ fn member_view(of: MemberOverview) -> MemberView {
         running,
         waiting,
         slots: info.slots,
+        able_to_run: if info.role.runs_jobs() { able_to_run(info.can) } else { Vec::new() },
+        trouble: info.trouble.clone(),
         heirs,
         joined_at: info.joined_ms,
     }
+}
+
+fn able_to_run(can: Capabilities) -> Vec<String> {
+    kirin_executor::capable_of(can).into_iter().map(str::to_owned).collect()
 }
 
 fn claim_view(claim: Claim) -> ClaimView {
@@ -236,19 +242,31 @@ pub(super) async fn stop(State(context): Shared, Who(who): Who) -> Result<Done> 
 }
 
 /// `GET /health`: for load balancers. 200 while this node can answer queries, which requires the metastore. A draining
-/// node still can, but returns 503 so that the balancer chooses another.
+/// node still can, but returns 503 so that the balancer chooses another. A node that only runs jobs is not ready without a
+/// usable working directory.
 pub(super) async fn health(State(context): State<Context>) -> Response {
     let cluster = &context.service.cluster;
-    let Condition { phase, metastore } = cluster.condition().await;
+    let Condition { phase, metastore, working_dir, role } = cluster.condition().await;
     let phase = phase.unwrap_or("stopping");
     let is_member = matches!(phase, "up" | "joining" | "outside");
-    let up = is_member && metastore;
+    // This endpoint requires no login, so the reason contains no file names.
+    let reason = match (&working_dir.unwritable, &working_dir.unshared) {
+        (Some(_), _) => Some("this node cannot write to the working directory; see `kirin cluster list`"),
+        (None, Some(_)) => {
+            Some("the working directory of this node is not that of the cluster; see `kirin cluster list`")
+        }
+        (None, None) => None,
+    };
+    let up = is_member && metastore && (reason.is_none() || role != Role::Job);
     let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let part = |ok: bool| HealthPart { status: if ok { "UP" } else { "DOWN" }.to_owned(), details: None };
-    let member = HealthPart { details: Some(HealthDetails { phase: phase.to_owned() }), ..part(is_member) };
+    let member =
+        HealthPart { details: Some(HealthDetails { phase: Some(phase.to_owned()), reason: None }), ..part(is_member) };
+    let details = reason.map(|reason| HealthDetails { phase: None, reason: Some(reason.to_owned()) });
+    let working_dir = HealthPart { details, ..part(reason.is_none()) };
     // The reason for degraded discovery requires a login.
     let discovery = HealthPart { status: discovery_view(&cluster.discovery()).status, details: None };
-    let components = HealthComponents { metastore: part(metastore), member, discovery };
+    let components = HealthComponents { metastore: part(metastore), member, discovery, working_dir };
     (status, axum::Json(HealthView { status: part(up).status, components })).into_response()
 }
 

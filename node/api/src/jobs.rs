@@ -259,11 +259,19 @@ fn rule(why: &Why) -> (&'static str, String, &'static str) {
         Some(Blocked::NoJobNode) => {
             ("no_job_node", "no job node is up".to_owned(), "a node with kylin.server.mode=all or job, and slots")
         }
-        Some(Blocked::NoNodeCan { needs }) => (
-            "no_node_can",
-            format!("no job node that is up has the required capability: {}", capability_names(needs)),
-            "a job node with this capability (for commands: kirin.command.enabled=true)",
-        ),
+        Some(Blocked::NoNodeCan { needs }) => {
+            let what = capability_names(needs);
+            let troubles: Vec<_> = why.troubles.iter().map(|(node, trouble)| format!("; {node}: {trouble}")).collect();
+            (
+                "no_node_can",
+                format!("no job node that is up has the required capability: {what}{}", troubles.concat()),
+                if troubles.is_empty() {
+                    "a job node with this capability (for commands: kirin.command.enabled=true)"
+                } else {
+                    "a job node with a usable working directory; each node checks its own regularly"
+                },
+            )
+        }
         Some(Blocked::ProjectFull { limit, running }) => (
             "project_full",
             format!("its project runs {running} of at most {limit} jobs (kylin.job.max-concurrent-jobs)"),

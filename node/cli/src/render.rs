@@ -87,7 +87,7 @@ pub fn paint(state: &str, color: bool) -> String {
 
 /// `cluster list`.
 pub fn cluster(view: &ClusterView, color: bool) -> String {
-    let headers = &["NODE", "ROLE", "STATE", "INC", "BEAT", "SEEN", "RUNNING", "WAITING", "HEIRS", "ADDRESS"];
+    let headers = &["NODE", "ROLE", "STATE", "INC", "BEAT", "SEEN", "ABLE", "RUNNING", "WAITING", "HEIRS", "ADDRESS"];
     let mut columns = Columns::new(headers).right(&["INC", "BEAT", "RUNNING", "WAITING"]);
     for member in &view.members {
         let leads = !view.leader.is_empty() && view.leader == member.node;
@@ -98,6 +98,7 @@ pub fn cluster(view: &ClusterView, color: bool) -> String {
             member.incarnation.to_string(),
             member.beat.map(|beat| beat.to_string()).unwrap_or_default(),
             member.silent_ms.map(|ms| format!("{} ago", readable(ms))).unwrap_or_default(),
+            member.able_to_run.join(","),
             slots(member),
             member.waiting.to_string(),
             member.heirs.join(","),
@@ -106,7 +107,13 @@ pub fn cluster(view: &ClusterView, color: bool) -> String {
     }
     let count = |state: &str| view.members.iter().filter(|m| m.state == state).count();
     let leader = if view.leader.is_empty() { "no leader".to_owned() } else { format!("leader {} *", view.leader) };
-    format!("{}{} up, {} draining, {leader}\n", columns.render(color), count("up"), count("draining"))
+    let mut text = format!("{}{} up, {} draining, {leader}\n", columns.render(color), count("up"), count("draining"));
+    for member in &view.members {
+        if let Some(trouble) = &member.trouble {
+            text.push_str(&format!("{}: {trouble}\n", member.node));
+        }
+    }
+    text
 }
 
 fn slots(member: &MemberView) -> String {

@@ -170,6 +170,18 @@ pub const KEYS: &[Key] = &[
     )
     .or_derived("`working` in the data directory")
     .also(&["kylin.hdfs.working.dir"]),
+    Key::new(
+        "kirin.working-dir.check-interval",
+        span(Unit::Secs, 100, DAY),
+        "the interval at which a node checks that it can use the working directory",
+    )
+    .or("30s"),
+    Key::new(
+        "kirin.working-dir.free-mib-min",
+        Kind::Count { min: 0, max: 4_294_967_295 },
+        "the minimum free space in the working directory, in MiB; with less, a node takes no jobs that write there",
+    )
+    .or("64"),
     // Failure detection.
     Key::new("kylin.server.leader-race.enabled", Kind::Flag, "whether several nodes may run jobs (Multi-Active)")
         .or("true"),

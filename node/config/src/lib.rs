@@ -74,6 +74,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The absolute path of built indexes.
     pub working_dir: PathBuf,
+    /// The checks of the working directory.
+    pub working_dir_checks: WorkingDirChecks,
     /// How long old data is kept.
     pub retention: Retention,
     /// The regular verification of published segments.
@@ -157,6 +159,15 @@ pub struct Schedule {
     pub every: Duration,
     /// Whether groups are also compared with the source tables.
     pub deep: bool,
+}
+
+/// The checks of the working directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkingDirChecks {
+    /// The interval between checks.
+    pub every: Duration,
+    /// The minimum free space in MiB. With less, the directory counts as full.
+    pub free_mib_min: u32,
 }
 
 /// The flight recorder.
@@ -341,6 +352,10 @@ impl Config {
             log_level: r.parsed("kirin.log.level", log_level).unwrap_or_default(),
             data_dir,
             working_dir,
+            working_dir_checks: WorkingDirChecks {
+                every: r.span("kirin.working-dir.check-interval"),
+                free_mib_min: r.count("kirin.working-dir.free-mib-min"),
+            },
             retention: Retention {
                 jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
                 history: r.span("kirin.history.retention"),

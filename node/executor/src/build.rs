@@ -9,7 +9,7 @@ use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kind::{Covers, Kind, OwnEndpoint};
+use crate::kind::{Covers, DirNeed, Kind, OwnEndpoint};
 use crate::protocol::Work;
 use crate::work::{Published, Reporter, Stop, spec};
 use kirin_metastore::{DocKind, JobInfo, Store};
@@ -25,8 +25,9 @@ pub static KIND: Kind = Kind {
     }),
     // A build only writes files under its attempt's own path and commits under its fence.
     external: false,
-    // It needs a usable working directory.
     needs: Capabilities(1),
+    // Later steps and all queries read its files, on any node.
+    dir: DirNeed::Shares,
     has_children: false,
     reads_tables: true,
     steps,

@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::children::{kill_children, runs_in};
-use crate::kind::Kind;
+use crate::kind::{DirNeed, Kind};
 use crate::protocol::Work;
 use crate::work::{Published, Reporter, Stop, spec};
 use kirin_shell::clock::wall_ms;
@@ -30,6 +30,7 @@ pub static KIND: Kind = Kind {
     external: true,
     // It needs `kirin.command.enabled`.
     needs: Capabilities(2),
+    dir: DirNeed::Writes,
     has_children: true,
     reads_tables: false,
     steps,

@@ -9,6 +9,15 @@ use serde_json::Value;
 use crate::protocol::Work;
 use crate::work::{Published, Reporter};
 
+/// What a kind of job needs of the working directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirNeed {
+    /// It writes files there that only its own node reads.
+    Writes,
+    /// It writes files there that other nodes read.
+    Shares,
+}
+
 /// A kind of job, declared next to its work.
 pub struct Kind {
     /// Its name in the API.
@@ -21,6 +30,8 @@ pub struct Kind {
     pub external: bool,
     /// The capability that a node needs to run such a job, unique to this kind.
     pub needs: Capabilities,
+    /// What it needs of the working directory. A node without it cannot run such a job.
+    pub dir: DirNeed,
     /// Whether its worker has children. Such a worker needs time to kill them, so the kernel does not kill it with its
     /// node.
     pub has_children: bool,

@@ -41,9 +41,11 @@ pub mod probe;
 pub mod protocol;
 pub mod work;
 pub mod worker;
+pub mod working_dir;
 
 pub use kind::{Covers, OwnEndpoint};
 pub use log::BoundedLog;
+pub use working_dir::WorkingDir;
 
 use kind::Kind;
 
@@ -92,9 +94,14 @@ pub trait Executor: Send + Sync {
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended>;
 }
 
+/// The names of these capabilities: those of the kinds of job that need them.
+pub fn capable_of(of: Capabilities) -> Vec<&'static str> {
+    KINDS.iter().filter(|kind| of.covers(kind.needs)).map(|kind| kind.name).collect()
+}
+
 /// The names of these capabilities, for users.
 pub fn capability_names(of: Capabilities) -> String {
-    let named: Vec<_> = KINDS.iter().filter(|kind| of.covers(kind.needs)).map(|kind| kind.name).collect();
+    let named = capable_of(of);
     if named.is_empty() { "nothing special".to_owned() } else { named.join(", ") }
 }
 
@@ -147,6 +154,7 @@ pub struct Attempt {
     store: Store,
     orders: Orders,
     retry: Retry,
+    checked: Option<WorkingDir>,
 }
 
 /// The retries of a failed step within an attempt, and the pause before each.
@@ -209,9 +217,22 @@ impl Attempt {
         self.orders.stop().await
     }
 
-    /// After a failure: waits for the next retry and reads the committed steps. False if no retry is left.
-    pub async fn try_again(&mut self, failure: &str) -> bool {
+    /// Requests a check of the working directory. Returns whether other nodes can read what this attempt has written
+    /// there.
+    pub async fn dir_suits(&self, kind: &Kind) -> bool {
+        match &self.checked {
+            Some(dir) => dir.check().await.suits(kind),
+            None => true,
+        }
+    }
+
+    /// After a failure: waits for the next retry and reads the committed steps. False if no retry is left, or if the
+    /// node's working directory does not suit this kind: then no retry on this node can succeed.
+    pub async fn try_again(&mut self, kind: &Kind, failure: &str) -> bool {
         if self.retry.times == 0 {
+            return false;
+        }
+        if !self.dir_suits(kind).await {
             return false;
         }
         self.retry.times -= 1;
@@ -273,6 +294,7 @@ pub struct Attempts {
     working_dir: Arc<Path>,
     loads: mpsc::UnboundedSender<Load>,
     retry: Retry,
+    checked: Option<WorkingDir>,
     running: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
 }
 
@@ -288,7 +310,13 @@ impl Attempts {
         let (loads, inbox) = mpsc::unbounded_channel();
         tokio::spawn(load(store.clone(), inbox));
         let (executors, working_dir) = (executors.into(), working_dir.into());
-        Self { store, executors, clock, working_dir, loads, retry, running: Arc::default() }
+        Self { store, executors, clock, working_dir, loads, retry, checked: None, running: Arc::default() }
+    }
+
+    /// Checks the working directory after each failure, before the failure is reported.
+    #[must_use]
+    pub fn checking(self, dir: WorkingDir) -> Self {
+        Self { checked: Some(dir), ..self }
     }
 
     /// The directory of the logs of a job's steps, shared by all attempts.
@@ -321,6 +349,11 @@ impl Attempts {
             let run = AssertUnwindSafe(attempts.run(&core, by, fence, step, inbox)).catch_unwind();
             let ended =
                 run.await.unwrap_or_else(|_| Ended::Failed("the executor panicked; see the node's log".to_owned()));
+            if let (Ended::Failed(failure), Some(dir)) = (&ended, &attempts.checked)
+                && let Some(trouble) = dir.check().await.trouble()
+            {
+                tracing::warn!(?fence, failure, trouble, "an attempt failed while the working directory is unusable");
+            }
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
@@ -387,8 +420,9 @@ impl Attempts {
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
         let (clock, core, store, retry) = (self.clock, core.clone(), self.store.clone(), self.retry);
-        let (id, kept) = (job.row.id, log.clone());
-        let ended = executor.run(Attempt { fence, by, job, done, dir, log, clock, core, store, orders, retry }).await;
+        let (id, kept, checked) = (job.row.id, log.clone(), self.checked.clone());
+        let attempt = Attempt { fence, by, job, done, dir, log, clock, core, store, orders, retry, checked };
+        let ended = executor.run(attempt).await;
         if let Ended::Failed(text) | Ended::Vanished(text) = &ended {
             // The log of the failed step ends with the reason.
             let at = self.store.steps(id).await.map_or(step, |done| u32::try_from(done.len()).unwrap_or(step));

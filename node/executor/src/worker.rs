@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Attempt, Covers, Ended, Executor, Go, OwnEndpoint, Trust};
-use crate::kind::Kind;
+use crate::kind::{DirNeed, Kind};
 use crate::protocol::{FromWorker, ToWorker, Work};
 use crate::work::STEP_ENDS;
 
@@ -98,7 +98,7 @@ async fn run(mut attempt: Attempt, worker: &Worker) -> Ended {
     loop {
         let ended = run_once(&mut attempt, worker).await;
         match &ended {
-            Ended::Failed(failure) if attempt.try_again(failure).await => {}
+            Ended::Failed(failure) if attempt.try_again(worker.kind, failure).await => {}
             _ => return ended,
         }
     }
@@ -132,6 +132,7 @@ async fn run_once(attempt: &mut Attempt, worker: &Worker) -> Ended {
 }
 
 struct Process {
+    kind: &'static Kind,
     child: Child,
     to: mpsc::UnboundedSender<ToWorker>,
     from: Lines<BufReader<ChildStdout>>,
@@ -174,7 +175,7 @@ impl Process {
         tell(&mut to, &work).await?;
         let (sender, inbox) = mpsc::unbounded_channel();
         tokio::spawn(talk(to, inbox, trust));
-        Ok(Self { child, to: sender, from, log: None })
+        Ok(Self { kind, child, to: sender, from, log: None })
     }
 
     /// Copies the worker's standard error to the logs of the steps. The worker marks the end of each step.
@@ -222,6 +223,10 @@ impl Process {
                 Ok(FromWorker::Progress(per_mille)) => attempt.progress(per_mille),
                 Ok(FromWorker::Step { step, name, result, started_ms, ended_ms }) if step == expected => {
                     let report = StepReport { name, result, started_ms, ended_ms };
+                    // If the directory has been unmounted, only this node can read the step's files.
+                    if self.kind.dir == DirNeed::Shares && !attempt.dir_suits(self.kind).await {
+                        return Ended::Stopped;
+                    }
                     if attempt.commit(step, report).await == Go::Stop {
                         return Ended::Stopped;
                     }

@@ -492,6 +492,15 @@ impl Store {
         self.inner.progress(fence, by, &per_mille.to_string()).await
     }
 
+    /// Stores a member's token in the working directory and the problem with that directory. `false` if the member is not
+    /// alive.
+    ///
+    /// # Errors
+    /// If the metastore cannot be written.
+    pub async fn member_proof(&self, member: Member, token: Option<&str>, trouble: Option<&str>) -> Read<bool> {
+        self.inner.member_proof(member, token, trouble).await
+    }
+
     // --- projects ---
 
     async fn project_name(&self, id: ProjectId) -> Read<String> {

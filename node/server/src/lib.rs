@@ -26,7 +26,7 @@ use kirin_api::http::{self, Http};
 use kirin_config::{self as config, Config, QueueOrder, Scheduler, Secret};
 use kirin_executor::probe::Probe;
 use kirin_executor::worker::Worker;
-use kirin_executor::{Attempts, Executor, Retry, build, command};
+use kirin_executor::{Attempts, Executor, Retry, WorkingDir, build, command};
 use kirin_home::pid_file::PidFile;
 use kirin_home::{credentials, private};
 use kirin_metastore::{JoinInfo, Store, StoreError};
@@ -44,6 +44,7 @@ use kirin_wire::ADMIN;
 pub mod effects;
 pub mod housekeeping;
 mod namesake;
+mod working_dir;
 
 /// The pause between attempts to reach a metastore that is not available yet.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -165,9 +166,21 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
     let (discovery, feeder) = discover(config, &cluster.id)?;
     // Clusters that share a directory must not delete each other's files.
     let working_dir = config.working_dir.join(&cluster.id);
+    let settings = settings(config);
+    let (dir, checks) = WorkingDir::new();
+    let checked = working_dir::What {
+        name: &name,
+        cluster: &cluster.id,
+        dir: &config.working_dir,
+        runs_jobs: config.role.runs_jobs(),
+        all: settings.can,
+        checks: config.working_dir_checks,
+    };
+    let mut keeper = working_dir::Keeper::new(&checked, store.clone(), directory.clone(), checks);
+    let settings = Settings { can: keeper.first().await, ..settings };
     let links = Links::new(cluster, &name, Arc::new(directory.clone()), core.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
-    let attempts = Attempts::new(store.clone(), clock, &working_dir, executors(config), retry);
+    let attempts = Attempts::new(store.clone(), clock, &working_dir, executors(config), retry).checking(dir.clone());
     let engine = engine(config)?;
     let effects = effects::Parts {
         store: store.clone(),
@@ -180,7 +193,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
         directory: directory.clone(),
         recorder: recorder(config, &name),
     };
-    let (shell, me) = Shell::new(settings(config), rand::random(), clock, effects, links.clone(), core.clone(), inputs);
+    let (shell, me) = Shell::new(settings, rand::random(), clock, effects, links.clone(), core.clone(), inputs);
     tokio::spawn(links.clone().serve(links_at));
     if let Some(feeder) = feeder {
         // The lists come from the metastore, so they contain no news for the core.
@@ -197,6 +210,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
         attempts,
         catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
+        working_dir: dir,
         stop,
     };
     let router = api::router(api::Parts {
@@ -211,6 +225,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
         Http::serve(http_at, router, limits(config))
     };
     announce(config, port, &discovery, me.clone()).await;
+    tokio::spawn(keeper.run(core.clone(), me.clone()));
     let shell = tokio::spawn(shell.run());
     Ok(Running { name, address: address.to_string(), core, me, discovery, http, shell })
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use kirin_core::ask::{Epoch, Target};
 use kirin_core::view::{PeerView, View};
-use kirin_core::{Event, Member, MemberState, NodeId, Span};
+use kirin_core::{Event, Member, MemberState, NodeId, Role, Span};
 use kirin_discovery::{Discovery, Health, Peers};
+use kirin_executor::WorkingDir;
+use kirin_executor::working_dir::Condition as DirCondition;
 use kirin_metastore::{HistoryLine, MemberInfo, Store, Traffic, wall_ms};
 use kirin_shell::CoreHandle;
 use kirin_shell::Links;
@@ -32,6 +34,8 @@ pub struct Cluster {
     pub(crate) links: Links,
     pub(crate) directory: Directory,
     pub(crate) discovery: Arc<dyn Discovery>,
+    pub(crate) working_dir: WorkingDir,
+    pub(crate) role: Role,
     pub(crate) ready: Arc<Ready>,
     /// The default time limit for the jobs of a draining node.
     pub(crate) drain_timeout: Duration,
@@ -113,13 +117,17 @@ pub struct Happened {
     pub by: Option<String>,
 }
 
-/// Whether this node can answer queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether this node can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// Its phase; none if its core does not respond.
     pub phase: Option<&'static str>,
     /// Whether the metastore responds.
     pub metastore: bool,
+    /// The condition of the working directory.
+    pub working_dir: DirCondition,
+    /// The node's role.
+    pub role: Role,
 }
 
 impl Cluster {
@@ -133,10 +141,10 @@ impl Cluster {
         self.discovery.health().borrow().clone()
     }
 
-    /// Whether this node can answer queries, for load balancers, which do not log in.
+    /// Whether this node can do its work, for load balancers, which do not log in.
     pub async fn condition(&self) -> Condition {
         let (phase, metastore) = tokio::join!(self.phase(), self.ready.metastore(&self.store));
-        Condition { phase, metastore }
+        Condition { phase, metastore, working_dir: self.working_dir.condition(), role: self.role }
     }
 
     /// The phase of this node, for supervisors, which do not log in. `None` if its core does not respond.

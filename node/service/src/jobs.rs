@@ -130,6 +130,8 @@ pub struct Why {
     pub home: Option<String>,
     /// The number of waiting jobs ahead of it; none if it does not wait.
     pub ahead: Option<u64>,
+    /// If no node can run it: the names of job nodes with the problems of their working directories.
+    pub troubles: Vec<(String, String)>,
 }
 
 /// The jobs of an action.
@@ -455,8 +457,15 @@ impl Jobs {
             rule = answer;
         }
         self.learn(std::slice::from_ref(&job)).await;
+        let mut troubles = Vec::new();
+        if let Some(Blocked::NoNodeCan { .. }) = rule {
+            let members = self.directory.refresh().await?;
+            let job_nodes = members.iter().filter(|info| info.state.is_alive() && info.role.runs_jobs());
+            troubles.extend(job_nodes.filter_map(|info| Some((info.name.clone(), info.trouble.clone()?))));
+        }
         let name = |node: NodeId| self.directory.name(node);
         Ok(Why {
+            troubles,
             rule_node: rule.and_then(node_of).map(name).unwrap_or_default(),
             holder: job.row.holder.map(|holder| name(holder.node)),
             home: home.map(name),

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use kirin_config::Config;
 use kirin_discovery::Discovery;
-use kirin_executor::Attempts;
+use kirin_executor::{Attempts, WorkingDir};
 use kirin_metastore::Store;
 use kirin_shell::{CoreHandle, Links};
 use tokio::sync::mpsc;
@@ -68,6 +68,8 @@ pub struct Parts {
     pub catalogs: Catalogs,
     /// Discovery of nodes.
     pub discovery: Arc<dyn Discovery>,
+    /// The condition of the working directory.
+    pub working_dir: WorkingDir,
     /// Requests the process to stop.
     pub stop: mpsc::UnboundedSender<()>,
 }
@@ -94,7 +96,7 @@ pub struct Service {
 impl Service {
     /// The use cases of a node with this configuration and these parts.
     pub fn new(config: &Config, parts: Parts) -> Self {
-        let Parts { name, store, core, links, directory, attempts, catalogs, discovery, stop } = parts;
+        let Parts { name, store, core, links, directory, attempts, catalogs, discovery, working_dir, stop } = parts;
         let projects = projects::Projects { store: store.clone(), core: core.clone(), limit: config.jobs.per_project };
         let definitions = Definitions { projects: projects.clone(), store: store.clone(), catalogs: catalogs.clone() };
         let jobs = jobs::Jobs {
@@ -118,6 +120,8 @@ impl Service {
             links,
             directory,
             discovery,
+            working_dir,
+            role: config.role,
             ready: Arc::default(),
             drain_timeout: config.jobs.drain_timeout,
             stop,
@@ -180,6 +184,7 @@ mod tests {
             attempts,
             catalogs: Catalogs::new(Engine::new(EngineConfig::default()).expect("an engine")),
             discovery: Arc::new(StaticDiscovery::new([])),
+            working_dir: WorkingDir::new().0,
             stop: mpsc::unbounded_channel().0,
         };
         (Service::new(&config, parts), dir)

@@ -184,6 +184,10 @@ pub struct MemberInfo {
     pub slots: u32,
     /// The kinds of jobs that it can run.
     pub can: Capabilities,
+    /// The token that it wrote into the working directory, where the other nodes look for it.
+    pub token: Option<String>,
+    /// The problem with its working directory.
+    pub trouble: Option<String>,
     /// The address for links from other nodes.
     pub link: String,
     /// The address for clients.
@@ -428,9 +432,25 @@ impl Store {
                 ended_by: holder(row, 11)?,
                 evidence: row.text(13)?,
                 can: Capabilities(row.num(14)?),
+                token: row.text(15)?,
+                trouble: row.text(16)?,
             })
         };
         rows.iter().map(info).collect()
+    }
+
+    /// Stores a member's token in the working directory and the problem with that directory. `false` if the member is not
+    /// alive.
+    ///
+    /// # Errors
+    /// If the metastore cannot be written.
+    pub async fn member_proof(
+        &self,
+        member: Member,
+        token: Option<&str>,
+        trouble: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        self.write(&Proof { member, token, trouble }).await
     }
 
     /// Stores the progress of an attempt. `false` if its fence is not current. Callers coalesce updates.
@@ -439,6 +459,22 @@ impl Store {
     /// If the metastore cannot be written.
     pub async fn progress(&self, fence: Fence, by: Member, text: &str) -> Result<bool, StoreError> {
         self.write(&Progress { fence, by, text }).await
+    }
+}
+
+struct Proof<'a> {
+    member: Member,
+    token: Option<&'a str>,
+    trouble: Option<&'a str>,
+}
+
+impl Work for Proof<'_> {
+    type Out = bool;
+
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        let (node, incarnation) = (self.member.node.0, self.member.incarnation.get());
+        let hit = connection.alone(|sql| &sql.member_proof, args![node, incarnation, self.token, self.trouble]).await?;
+        Ok(hit > 0)
     }
 }
 

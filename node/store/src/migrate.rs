@@ -61,6 +61,7 @@ const VERSIONS: &[Version] = &[
         postgres: &[],
         mysql: &[],
     },
+    Version { common: files!["3/member_token", "3/member_trouble"], sqlite: &[], postgres: &[], mysql: &[] },
 ];
 
 /// Brings the schema up to date.

@@ -328,6 +328,7 @@ statements! {
     all member_shared;
     all member_slots;
     all member_can;
+    all member_proof;
     all beat_add;
     all beat;
     all beat_brief;

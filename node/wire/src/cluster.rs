@@ -99,6 +99,11 @@ answers! {
         waiting: u64,
         /// The maximum number of jobs that it runs at once.
         slots: u32,
+        /// The kinds of job that it can run, of those that require a capability; empty for a node that runs no jobs.
+        able_to_run: Vec<String>,
+        /// The problem with its working directory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
         /// The nodes that would take over its jobs.
         heirs: Vec<String>,
         /// When it joined.
@@ -237,6 +242,9 @@ answers! {
         member: HealthPart,
         /// Whether discovery works. The reason of a failure requires a login.
         discovery: HealthPart,
+        /// Whether the node can use the working directory. A node with the role `job` is not ready without it.
+        #[serde(rename = "workingDirectory")]
+        working_dir: HealthPart,
     }
     /// One part of the health.
     HealthPart {
@@ -249,7 +257,11 @@ answers! {
     /// Details of a part of the health.
     HealthDetails {
         /// As in [`OwnView`].
-        phase: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        phase: Option<String>,
+        /// The problem, without file names. `GET /cluster` has the details.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     }
 }
 

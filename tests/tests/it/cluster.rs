@@ -269,7 +269,7 @@ async fn without_the_leader_race_one_node_runs_alone() -> anyhow::Result<()> {
 }
 
 /// Status and body of a request without a login.
-async fn ask_plainly(url: &str) -> anyhow::Result<(u16, Value)> {
+pub(crate) async fn ask_plainly(url: &str) -> anyhow::Result<(u16, Value)> {
     let reply = reqwest::Client::builder().no_proxy().build()?.get(url).send().await?;
     Ok((reply.status().as_u16(), reply.json().await?))
 }

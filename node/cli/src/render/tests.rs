@@ -11,16 +11,17 @@ fn the_cluster_is_one_table() {
     let view: ClusterView = from(
         r#"{"leader":"10.0.0.1:7070","members":[
             {"node":"10.0.0.1:7070","incarnation":3,"state":"up","role":"all","address":"10.0.0.1:7070","beat":812,
-             "silent_ms":1200,"running":2,"waiting":1,"slots":30,"heirs":["10.0.0.2:7070"]},
-            {"node":"10.0.0.2:7070","incarnation":1,"state":"fenced","role":"query","beat":7,"slots":30,"later":true}]}"#,
+             "silent_ms":1200,"running":2,"waiting":1,"slots":30,"able_to_run":["build","command"],"heirs":["10.0.0.2:7070"]},
+            {"node":"10.0.0.2:7070","incarnation":1,"state":"fenced","role":"query","beat":7,"slots":30,"trouble":"the disk is full","later":true}]}"#,
     );
     assert_eq!(
         cluster(&view, false),
         "\
-NODE             ROLE   STATE   INC  BEAT  SEEN       RUNNING  WAITING  HEIRS          ADDRESS
-10.0.0.1:7070 *  all    up        3   812  1.2 s ago     2/30        1  10.0.0.2:7070  10.0.0.1:7070
-10.0.0.2:7070    query  fenced    1     7  -             0/30        0  -              -
+NODE             ROLE   STATE   INC  BEAT  SEEN       ABLE           RUNNING  WAITING  HEIRS          ADDRESS
+10.0.0.1:7070 *  all    up        3   812  1.2 s ago  build,command     2/30        1  10.0.0.2:7070  10.0.0.1:7070
+10.0.0.2:7070    query  fenced    1     7  -          -                 0/30        0  -              -
 1 up, 0 draining, leader 10.0.0.1:7070 *
+10.0.0.2:7070: the disk is full
 "
     );
     let colored = cluster(&view, true);

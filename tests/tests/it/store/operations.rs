@@ -55,6 +55,7 @@ on_every_backend! {
     many_submits_share_a_statement
     two_clusters_share_a_database
     progress_is_fenced
+    a_proof_is_stored_for_its_member_while_it_is_alive
     the_directory_contains_names_and_addresses
     traffic_is_counted_and_connections_are_few
     texts_are_stored_unchanged
@@ -836,6 +837,31 @@ async fn two_clusters_share_a_database(one: StoreConfig) {
     join(&one, "a").await;
     assert_eq!(other.projects().await.expect("they are read"), []);
     assert_eq!(other.directory(true).await.expect("it is read"), []);
+}
+
+pub(super) async fn a_proof_is_stored_for_its_member_while_it_is_alive(config: StoreConfig) {
+    let store = open(&config).await;
+    let (a, b) = (join(&store, "a").await, join(&store, "b").await);
+    let shown = async || {
+        let members = store.directory(false).await.expect("it is read");
+        members.into_iter().map(|info| (info.name, info.token, info.trouble)).collect::<Vec<_>>()
+    };
+    let row = |name: &str, token: Option<&str>, trouble: Option<&str>| {
+        (name.to_owned(), token.map(str::to_owned), trouble.map(str::to_owned))
+    };
+    assert_eq!(shown().await, [row("a", None, None), row("b", None, None)]);
+    assert!(store.member_proof(a, Some("t1"), None).await.expect("it is written"));
+    let trouble = "'/ä' is read-only; ".repeat(40);
+    assert!(store.member_proof(b, None, Some(&trouble)).await.expect("it is written"));
+    assert_eq!(shown().await, [row("a", Some("t1"), None), row("b", None, Some(&trouble))]);
+    assert!(store.member_proof(b, Some("t2"), None).await.expect("it is written"));
+    assert_eq!(shown().await, [row("a", Some("t1"), None), row("b", Some("t2"), None)]);
+    let again = join(&store, "a").await;
+    assert!(!store.member_proof(a, Some("t3"), None).await.expect("it is asked"), "of an earlier incarnation");
+    assert_eq!(shown().await, [row("a", None, None), row("b", Some("t2"), None)]);
+    assert!(store.member_proof(again, Some("t4"), None).await.expect("it is written"));
+    assert_eq!(store.ask(&Ask::Leave { by: again }, Extra::None).await, Answer::Done);
+    assert!(!store.member_proof(again, Some("t5"), None).await.expect("it is asked"), "it has left");
 }
 
 pub(super) async fn progress_is_fenced(config: StoreConfig) {

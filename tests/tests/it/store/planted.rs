@@ -119,6 +119,8 @@ planted! {
         segment_unreserve: "AND state = 0" => "AND state = 1" trips operations!(reserved_ranges_of_failed_jobs_are_released);
         segment_annotate: "AND job = {uuid $2}" => "AND {uuid $2} = {uuid $2}" trips operations!(a_refresh_replaces_the_manifest);
         segment_drop: "AND state = 1" => "" trips operations!(reserved_ranges_of_failed_jobs_are_released);
+        member_proof: "AND incarnation = $2" => "AND $2 = $2" trips operations!(a_proof_is_stored_for_its_member_while_it_is_alive);
+        member_proof: "AND state <= 1" => "" trips operations!(a_proof_is_stored_for_its_member_while_it_is_alive);
         progress: "AND epoch = $2" => "AND $2 = $2" trips operations!(progress_is_fenced);
         progress: "AND holder_node = $3" => "AND $3 = $3" trips operations!(progress_is_fenced);
         progress: "AND state = 2" => "" trips operations!(progress_is_fenced);

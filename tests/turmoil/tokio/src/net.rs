@@ -22,6 +22,14 @@ pub struct TcpStream(simulated::TcpStream);
 /// A listener, as `tokio::net` has it. axum listens on it, too.
 pub struct TcpListener(simulated::TcpListener);
 
+/// The addresses of a host: the one that turmoil gives to its name.
+///
+/// # Errors
+/// None.
+pub async fn lookup_host((host, port): (&str, u16)) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    Ok(std::iter::once(SocketAddr::new(turmoil::lookup(host), port)))
+}
+
 impl TcpStream {
     /// Opens a connection to `host:port`. Waits without limit where a kernel would resend its SYN.
     ///
