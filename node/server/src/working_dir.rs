@@ -308,7 +308,10 @@ impl Keeper {
                 }
                 due = kirin_shell::clock::instant_tokio() + self.every;
             }
-            replies.into_iter().for_each(|reply| drop(reply.send(())));
+            for reply in replies {
+                // An attempt that was stopped meanwhile does not wait any more.
+                let _ = reply.send(());
+            }
             if let Some(member) = member {
                 self.say(member).await;
             }

@@ -121,6 +121,7 @@ requests! {
     jobs(filter: &JobFilter) -> JobPage;
     jobs_by_id(ids: &[JobId]) -> Vec<JobInfo>;
     loads() -> BTreeMap<NodeId, Load>;
+    member_proof(member: Member, token: Option<&str>, trouble: Option<&str>) -> bool;
     progress(fence: Fence, by: Member, text: &str) -> bool;
     project_add(name: &str, limit: u32, description: &str, settings: &str) -> Option<ProjectId>;
     project_drop(id: ProjectId) -> bool;
