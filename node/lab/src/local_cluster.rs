@@ -117,8 +117,9 @@ impl Cluster {
     /// Waits until a spawned node responds, and stores its address.
     async fn meet(&mut self, node: usize) -> anyhow::Result<()> {
         self.nodes[node].until_up().await?;
-        let login =
-            credentials::read(&self.nodes[0].home.join("data"))?.context("the first node wrote no credentials")?;
+        // Of nodes that start together, any may found the cluster and write the credentials.
+        let mut logins = self.nodes.iter().map(|node| credentials::read(&node.home.join("data")));
+        let login = logins.find_map(Result::transpose).context("no node wrote credentials")??;
         let node = &mut self.nodes[node];
         node.client = Some(Client::new(std::slice::from_ref(&node.url), Some(login))?);
         Ok(())
