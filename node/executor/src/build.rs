@@ -87,19 +87,24 @@ pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
     let engine =
         Engine::new(EngineConfig { memory_limit, access: work.access, ..EngineConfig::default() }).map_err(failed)?;
     let total = plan.steps.len();
-    let mut done = work.done;
-    for step in &plan.steps[done.len().min(total)..] {
+    let mut building = engine.building(&build, &work.done).map_err(failed)?;
+    let mut last = match work.done.last() {
+        Some(last) => Some(
+            kirin_olap::StepResult::deserialize(last)
+                .map_err(|e| Stop::Failed(format!("the last step's result can't be read: {e}")))?,
+        ),
+        None => None,
+    };
+    for step in &plan.steps[work.done.len().min(total)..] {
         let started_ms = wall_ms();
         let progress = progress_of(step.index, total);
-        let result = engine.run_step(&build, step.index, &done, &work.dir, progress, &Cancel::default()).await;
-        let result = serde_json::to_value(result.map_err(failed)?).map_err(|e| Stop::Failed(e.to_string()))?;
+        let result = building.step(step.index, &work.dir, progress, &Cancel::default()).await.map_err(failed)?;
+        let value = serde_json::to_value(&result).map_err(|e| Stop::Failed(e.to_string()))?;
         let number = u32::try_from(step.index).unwrap_or(u32::MAX);
-        reporter.step(number, &step.name, result.clone(), started_ms).await;
-        done.push(result);
+        reporter.step(number, &step.name, value, started_ms).await;
+        last = Some(result);
     }
-    let last = done.last().ok_or_else(|| Stop::Failed("the plan of the build has no step".to_owned()))?;
-    let last: kirin_olap::StepResult = Deserialize::deserialize(last)
-        .map_err(|e| Stop::Failed(format!("the last step's result can't be read: {e}")))?;
+    let last = last.ok_or_else(|| Stop::Failed("the plan of the build has no step".to_owned()))?;
     let manifest = last.manifest().ok_or_else(|| Stop::Failed("the last step left no manifest".to_owned()))?;
     let manifest = serde_json::to_value(manifest).map_err(|e| Stop::Failed(e.to_string()))?;
     Ok(vec![(segment, manifest)])

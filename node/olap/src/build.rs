@@ -35,10 +35,10 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, 
 use datafusion::physical_plan::{collect, execute_stream_partitioned};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -136,9 +136,57 @@ pub enum StepOutcome {
     Published(Manifest),
 }
 
+/// A build under way. It reads the results of earlier steps and the model once, so the time for each index does not grow
+/// with the number of indexes.
+#[derive(Clone, Debug)]
+pub struct Building {
+    engine: Weak<EngineInner>,
+    range: SegmentRange,
+    star: Arc<Star>,
+    steps: Arc<Vec<StepPlan>>,
+    prior: Arc<Prior>,
+}
+
+/// What builds have done so far, in numbers that depend on the work alone and not on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effort {
+    /// Results of earlier steps that were parsed.
+    pub results_read: u64,
+    /// Models whose indexes were enumerated and whose columns were resolved.
+    pub models_resolved: u64,
+    /// Indexes whose columns were compared to find out whether another index can be made from them.
+    pub layouts_compared: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Efforts {
+    results_read: AtomicU64,
+    models_resolved: AtomicU64,
+    layouts_compared: AtomicU64,
+}
+
 impl Engine {
-    /// Runs one step of a build. `prior` holds the results of the finished steps, in any order; `attempt_dir` is made
-    /// if it is not there.
+    /// Begins a build, or goes on with one after the steps whose results are given, in any order.
+    ///
+    /// # Errors
+    /// If the job is not well defined, or a result does not belong to it.
+    pub fn building(&self, job: &BuildJob, prior: &[serde_json::Value]) -> Result<Building> {
+        Building::new(&self.inner, job, prior)
+    }
+
+    /// What this engine's builds have done so far.
+    pub fn effort(&self) -> Effort {
+        let Efforts { results_read, models_resolved, layouts_compared } = &self.inner.efforts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Effort {
+            results_read: read(results_read),
+            models_resolved: read(models_resolved),
+            layouts_compared: read(layouts_compared),
+        }
+    }
+
+    /// Runs one step of a build alone. `prior` holds the results of the finished steps, in any order; `attempt_dir` is
+    /// made if it is not there. It reads all of them, so a build of many indexes is a [`Building`].
     pub fn run_step(
         &self,
         job: &BuildJob,
@@ -155,43 +203,90 @@ impl Engine {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            tokio::select! {
-                result = run(&engine, &job, step, &prior, &dir, on_progress) => result,
-                () = cancel.cancelled() => Err(Error::Cancelled),
-            }
+            let building = Building::new(&engine, &job, &prior)?;
+            building.run(&engine, step, &dir, on_progress, &cancel).await
         })
     }
 }
 
-async fn run(
-    engine: &Arc<EngineInner>,
-    job: &BuildJob,
-    step: usize,
-    prior: &[serde_json::Value],
-    dir: &Path,
-    on_progress: ProgressFn,
-) -> Result<StepResult> {
-    let began = Stopwatch::start();
-    let star = Star::resolve(&job.model, &job.tables)?;
-    job.range.validate()?;
-    if star.partition.is_none() && job.range != SegmentRange::Full {
-        return Err(job.model.invalid("partition", "is missing, so the model can only be built in full"));
+impl Building {
+    fn new(engine: &Arc<EngineInner>, job: &BuildJob, prior: &[serde_json::Value]) -> Result<Building> {
+        let star = Star::resolve(&job.model, &job.tables)?;
+        engine.efforts.models_resolved.fetch_add(1, Ordering::Relaxed);
+        job.range.validate()?;
+        if star.partition.is_none() && job.range != SegmentRange::Full {
+            return Err(job.model.invalid("partition", "is missing, so the model can only be built in full"));
+        }
+        let steps = plan(&job.model)?.steps;
+        let prior = Prior::parse(prior, &steps)?;
+        engine.efforts.results_read.fetch_add(prior.results, Ordering::Relaxed);
+        let engine = Arc::downgrade(engine);
+        Ok(Building { engine, range: job.range, star: Arc::new(star), steps: Arc::new(steps), prior: Arc::new(prior) })
     }
-    let steps = plan(&job.model)?.steps;
-    let Some(plan) = steps.get(step) else {
-        return Err(Error::invalid("step", format!("{step} is not one of the {} steps of the build", steps.len())));
-    };
-    let prior = Prior::parse(prior, &steps)?;
-    let build = Build { engine, star: &star, range: job.range, dir, on_progress };
-    let done = match plan.kind {
-        StepKind::DetectSource => build.detect_source().await?,
-        StepKind::FlatTable => build.flat_table(&prior).await?,
-        StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), &prior).await?,
-        StepKind::Publish => build.publish(&prior).await?,
-    };
-    let Done { files, rows, bytes, outcome, totals } = done;
-    let millis = began.millis();
-    Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome, totals })
+
+    /// Runs one step and keeps its result for the next ones. `attempt_dir` is made if it is not there.
+    ///
+    /// # Errors
+    /// If the step fails, or was cancelled. The build can go on from the steps before it.
+    pub async fn step(
+        &mut self,
+        step: usize,
+        attempt_dir: &Path,
+        on_progress: ProgressFn,
+        cancel: &Cancel,
+    ) -> Result<StepResult> {
+        let pool = self.engine.upgrade().ok_or(Error::Cancelled)?;
+        let (same, dir, cancel) = (self.clone(), attempt_dir.to_path_buf(), cancel.clone());
+        let result = pool.run(async move {
+            let engine = same.engine.upgrade().ok_or(Error::Cancelled)?;
+            same.run(&engine, step, &dir, on_progress, &cancel).await
+        });
+        let result = result.await?;
+        Arc::make_mut(&mut self.prior).add(result.clone());
+        Ok(result)
+    }
+
+    async fn run(
+        &self,
+        engine: &Arc<EngineInner>,
+        step: usize,
+        dir: &Path,
+        on_progress: ProgressFn,
+        cancel: &Cancel,
+    ) -> Result<StepResult> {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        tokio::select! {
+            result = self.run_to_its_end(engine, step, dir, on_progress) => result,
+            () = cancel.cancelled() => Err(Error::Cancelled),
+        }
+    }
+
+    async fn run_to_its_end(
+        &self,
+        engine: &Arc<EngineInner>,
+        step: usize,
+        dir: &Path,
+        on_progress: ProgressFn,
+    ) -> Result<StepResult> {
+        let began = Stopwatch::start();
+        let (star, prior) = (self.star.as_ref(), self.prior.as_ref());
+        let Some(plan) = self.steps.get(step) else {
+            let steps = self.steps.len();
+            return Err(Error::invalid("step", format!("{step} is not one of the {steps} steps of the build")));
+        };
+        let build = Build { engine, star, range: self.range, dir, on_progress };
+        let done = match plan.kind {
+            StepKind::DetectSource => build.detect_source().await?,
+            StepKind::FlatTable => build.flat_table(prior).await?,
+            StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), prior).await?,
+            StepKind::Publish => build.publish(prior).await?,
+        };
+        let Done { files, rows, bytes, outcome, totals } = done;
+        let millis = began.millis();
+        Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome, totals })
+    }
 }
 
 /// What a step has done.
@@ -321,8 +416,8 @@ impl Build<'_> {
 
     async fn index(&self, cuboid: Cuboid, prior: &Prior) -> Result<Done> {
         let (flat, flat_rows) = prior.joined(self.star)?;
-        let parent = prior.smallest_parent(cuboid, self.star);
-        let (files, from_schema) = match &parent {
+        let parent = prior.smallest_parent(cuboid, self.star, &self.engine.efforts);
+        let (files, from_schema) = match parent {
             Some(data) => (&data.files, self.star.layout_schema(Cuboid(data.layout))),
             None => (flat, self.star.flat_schema()),
         };
@@ -336,7 +431,7 @@ impl Build<'_> {
         let groups = cuboid.dimensions().map(|i| &self.star.dimensions[i].0);
         let groups = groups.map(|c| (of(&c.to_string()), c.to_string())).collect();
         let input = scan("input", Arc::new(table))?;
-        let plan = match &parent {
+        let plan = match parent {
             Some(_) => aggregate(input, groups, &self.star.partials, Input::Partials(&of))?,
             None => aggregate(input, groups, &self.star.partials, Input::Rows(&|c| of(&c.to_string())))?,
         };
@@ -357,7 +452,7 @@ impl Build<'_> {
             rows,
             bytes,
         };
-        let most = parent.as_ref().map_or(flat_rows, |p| p.rows);
+        let most = parent.map_or(flat_rows, |p| p.rows);
         check_groups(&data, most)?;
         // Where an older version made the flat table, *Publish* takes its totals.
         let conserved = prior.totals.as_ref().map(|totals| check_totals(&data, totals, &found)).transpose()?.is_some();
@@ -623,15 +718,21 @@ impl Star {
 }
 
 /// The results of the finished steps, sorted out.
+#[derive(Clone, Debug, Default)]
 struct Prior {
+    /// Their number when the build began.
+    results: u64,
     detected: Option<BTreeMap<String, Vec<SourceFile>>>,
     detected_rows: u64,
     flat: Option<(Vec<DataFile>, u64, String)>,
     /// Of the flat table.
     totals: Option<Totals>,
     indexes: BTreeMap<u64, Index>,
+    /// Rows and id of each index: the smallest first.
+    by_rows: BTreeSet<(u64, u64)>,
 }
 
+#[derive(Clone, Debug)]
 struct Index {
     data: LayoutData,
     conserved: bool,
@@ -639,31 +740,39 @@ struct Index {
 
 impl Prior {
     fn parse(values: &[serde_json::Value], steps: &[StepPlan]) -> Result<Prior> {
-        let mut prior = Prior { detected: None, detected_rows: 0, flat: None, totals: None, indexes: BTreeMap::new() };
+        let mut prior = Prior { results: values.len() as u64, ..Prior::default() };
         for value in values {
-            let result: StepResult = serde_json::from_value(value.clone()).map_err(|e| {
+            let result = StepResult::deserialize(value).map_err(|e| {
                 Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job"))
             })?;
             if steps.get(result.step).is_none_or(|s| s.name != result.name) {
                 let problem = format!("step {} \"{}\" does not belong to this build", result.step, result.name);
                 return Err(Error::invalid("prior", problem));
             }
-            match result.outcome {
-                StepOutcome::Detected(files) => {
-                    prior.detected = Some(files);
-                    prior.detected_rows = result.rows;
-                }
-                StepOutcome::Joined(signature) => {
-                    prior.flat = Some((result.files, result.rows, signature));
-                    prior.totals = result.totals;
-                }
-                StepOutcome::Indexed { data, conserved, .. } => {
-                    prior.indexes.insert(data.layout, Index { data, conserved });
-                }
-                StepOutcome::Published(_) => {}
-            }
+            prior.add(result);
         }
         Ok(prior)
+    }
+
+    fn add(&mut self, result: StepResult) {
+        match result.outcome {
+            StepOutcome::Detected(files) => {
+                self.detected = Some(files);
+                self.detected_rows = result.rows;
+            }
+            StepOutcome::Joined(signature) => {
+                self.flat = Some((result.files, result.rows, signature));
+                self.totals = result.totals;
+            }
+            StepOutcome::Indexed { data, conserved, .. } => {
+                let (layout, rows) = (data.layout, data.rows);
+                if let Some(replaced) = self.indexes.insert(layout, Index { data, conserved }) {
+                    self.by_rows.remove(&(replaced.data.rows, layout));
+                }
+                self.by_rows.insert((rows, layout));
+            }
+            StepOutcome::Published(_) => {}
+        }
     }
 
     fn detected(&self) -> Result<&BTreeMap<String, Vec<SourceFile>>> {
@@ -690,13 +799,12 @@ impl Prior {
     }
 
     /// The built cuboid with the fewest rows that this one can be made from; `None` means the flat table.
-    fn smallest_parent(&self, cuboid: Cuboid, star: &Star) -> Option<LayoutData> {
-        self.indexes
-            .values()
-            .map(|index| &index.data)
-            .filter(|data| data.layout != cuboid.0 && Cuboid(data.layout).covers(cuboid))
-            .filter(|data| star.layout_columns(Cuboid(data.layout)) == data.columns)
-            .min_by_key(|data| (data.rows, data.layout))
-            .cloned()
+    fn smallest_parent(&self, cuboid: Cuboid, star: &Star, efforts: &Efforts) -> Option<&LayoutData> {
+        let others = self.by_rows.iter().map(|(_, layout)| Cuboid(*layout));
+        let covering = others.filter(|other| *other != cuboid && other.covers(cuboid));
+        covering.filter_map(|other| self.indexes.get(&other.0)).map(|index| &index.data).find(|data| {
+            efforts.layouts_compared.fetch_add(1, Ordering::Relaxed);
+            star.layout_columns(Cuboid(data.layout)) == data.columns
+        })
     }
 }

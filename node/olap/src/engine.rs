@@ -5,6 +5,7 @@
 //! and runs on that pool; dropping the future stops the work. Dropping the last handle stops the pool.
 
 use crate::access::Access;
+use crate::build::Efforts;
 use crate::error::{Error, Result};
 use crate::index_files::IndexCache;
 use crate::plant::Plant;
@@ -102,6 +103,7 @@ pub(crate) struct EngineInner {
     pub(crate) cache: Arc<IndexCache>,
     pub(crate) threads: usize,
     pub(crate) plant: Plant,
+    pub(crate) efforts: Efforts,
 }
 
 impl Drop for EngineInner {
@@ -158,7 +160,10 @@ impl Engine {
         bound_functions(&mut base, &texts)?;
         let cache = Arc::new(IndexCache::new(config.cache_bytes));
         let plant = config.plant;
-        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, texts, cache, threads, plant }) })
+        let efforts = Efforts::default();
+        Ok(Engine {
+            inner: Arc::new(EngineInner { runtime: Some(runtime), base, texts, cache, threads, plant, efforts }),
+        })
     }
 
     /// Whether the location of a source may be read, so far as that can be told without asking what is there.

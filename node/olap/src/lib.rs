@@ -1,7 +1,7 @@
 //! Tables, models, segments, index builds and query rewriting.
 //!
 //! The only crate that names DataFusion. Its surface is plain data and boxed futures: define [`Table`]s and a
-//! [`Model`], [`plan`] a build, run its steps with [`Engine::run_step`], publish the [`Manifest`] of the last one,
+//! [`Model`], [`plan`] a build, run its steps with [`Engine::building`], publish the [`Manifest`] of the last one,
 //! and [`Engine::open`] a [`Catalog`] to ask questions of its [`Snapshot`].
 //!
 //! It knows nothing about jobs, nodes or the metastore: who runs a step, and whether its result counts, is decided
@@ -43,7 +43,7 @@ mod verify;
 
 pub use access::{Access, Local};
 pub use answer::{ColumnMeta, QueryAnswer};
-pub use build::{Cancel, Progress, ProgressFn, StepOutcome, StepResult};
+pub use build::{Building, Cancel, Effort, Progress, ProgressFn, StepOutcome, StepResult};
 pub use conservation::{Total, Totals};
 pub use engine::{Described, Engine, EngineConfig};
 pub use error::{Error, Result};
