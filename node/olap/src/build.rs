@@ -16,13 +16,13 @@ use crate::exact::exact;
 use crate::index_files::{self, IndexTable, Owner};
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
-use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
+use crate::segment::{DataFile, LayoutData, MANIFEST_MAX, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
 use crate::sql_type::SqlType;
 use crate::star::{LookupKey, Partial, PartialKind, Star, StarColumn};
 use crate::stopwatch::Stopwatch;
 use crate::table::{Column, Table};
-use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
@@ -32,8 +32,12 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, cast, lit};
-use datafusion::physical_plan::{collect, execute_stream_partitioned};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    EmptyRecordBatchStream, SendableRecordBatchStream, collect, execute_stream_partitioned,
+};
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -488,10 +492,18 @@ impl Build<'_> {
         let (rows, bytes) = (layouts.iter().map(|l| l.rows).sum(), layouts.iter().map(|l| l.bytes).sum());
         let signature = self.star.signature();
         let manifest = Manifest { signature, layouts, source_rows, bytes, totals: Some(totals), wrong: None };
+        let size = serde_json::to_string(&manifest).map_or(0, |text| text.len());
+        if size > MANIFEST_MAX {
+            let problem = format!(
+                "has {size} bytes, at most {MANIFEST_MAX} are allowed; use fewer indexes or a shorter working directory"
+            );
+            return Err(Error::invalid("the segment's manifest", problem));
+        }
         Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Published(manifest), totals: None })
     }
 
-    /// Runs a plan into files below the attempt's directory, one per partition that has rows.
+    /// Runs a plan into files below the attempt's directory. Their number is bounded: [`MAX_FILES`] for all indexes
+    /// together, and at most one of them has fewer than [`FEW_ROWS`] rows.
     #[expect(clippy::too_many_arguments, reason = "one caller for the flat table and one for indexes")]
     async fn write(
         &self,
@@ -509,33 +521,80 @@ impl Build<'_> {
         std::fs::create_dir_all(&dir).map_err(unwritable)?;
         let physical = state.create_physical_plan(&exact(plan)?).await?;
         let written = Arc::new(AtomicU64::new(0));
+        let (done, on_progress) = (written.clone(), self.on_progress.clone());
+        let on_rows = Arc::new(move |rows: u64| {
+            let done = done.fetch_add(rows, Ordering::Relaxed) + rows;
+            on_progress(Progress { done, total });
+        });
+        let path = |i: usize| -> PathBuf { dir.join(format!("part-{i}.parquet")) };
+        let streams = execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate();
+        let streams = streams.map(|(i, stream)| if index { self.engine.plant.spoil(i, stream) } else { stream });
+        let shares = shared_out(streams.collect(), MAX_FILES / self.star.cuboids.len().max(1));
         let mut tasks = JoinSet::new();
-        for (i, stream) in execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate() {
-            let stream = if index { self.engine.plant.spoil(i, stream) } else { stream };
-            let path: PathBuf = dir.join(format!("part-{i}.parquet"));
-            let (schema, cache) = (schema.clone(), self.engine.cache.clone());
-            let (written, on_progress) = (written.clone(), self.on_progress.clone());
+        for (i, mut stream) in shares.into_iter().enumerate() {
+            let (path, schema, cache, on_rows) = (path(i), schema.clone(), self.engine.cache.clone(), on_rows.clone());
             let mut tally = tally()?;
             tasks.spawn(async move {
-                let on_rows = move |rows| {
-                    let done = written.fetch_add(rows, Ordering::Relaxed) + rows;
-                    on_progress(Progress { done, total });
-                };
-                let file = index_files::write(&path, &schema, stream, Some(&cache), &mut tally, &on_rows).await?;
-                Ok::<_, Error>((i, file, tally))
+                let mut few = vec![];
+                let mut rows = 0;
+                while rows < FEW_ROWS {
+                    let Some(batch) = stream.try_next().await? else { break };
+                    rows += batch.num_rows();
+                    few.push(batch);
+                }
+                if rows < FEW_ROWS {
+                    return Ok((i, None, few, tally));
+                }
+                let stream = chained(few, stream);
+                let file = index_files::write(&path, &schema, stream, Some(&cache), &mut tally, &*on_rows).await?;
+                Ok::<_, Error>((i, file, vec![], tally))
             });
         }
-        let (mut files, mut all) = (vec![], tally()?);
+        let (mut files, mut rest, mut all) = (vec![], vec![], tally()?);
         while let Some(done) = tasks.join_next().await {
-            let (i, file, tally) = done.map_err(|e| Error::Execution(format!("a build task failed: {e}")))??;
-            files.push((i, file));
+            let (i, file, few, tally) = done.map_err(|e| Error::Execution(format!("a build task failed: {e}")))??;
+            files.extend(file.map(|file| (i, file)));
+            rest.push((i, few));
             all.merge(tally)?;
+        }
+        rest.retain(|(_, few)| !few.is_empty());
+        rest.sort_by_key(|(i, _)| *i);
+        if let Some((i, few)) = rest.first() {
+            let nothing = Box::pin(EmptyRecordBatchStream::new(few[0].schema()));
+            let stream = chained(rest.iter().flat_map(|(_, few)| few.clone()).collect(), nothing);
+            let cache = &self.engine.cache;
+            let file = index_files::write(&path(*i), &schema, stream, Some(cache), &mut all, &*on_rows).await?;
+            files.extend(file.map(|file| (*i, file)));
         }
         files.sort_by_key(|(i, _)| *i);
         index_files::sync_dir(&dir)?;
         index_files::sync_dir(self.dir)?;
-        Ok((files.into_iter().filter_map(|(_, file)| file).collect(), all.totals()?))
+        Ok((files.into_iter().map(|(_, file)| file).collect(), all.totals()?))
     }
+}
+
+/// Batches, then a stream.
+fn chained(first: Vec<RecordBatch>, rest: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let schema = rest.schema();
+    Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(first.into_iter().map(Ok)).chain(rest)))
+}
+
+/// The streams as at most so many; which rows share one does not matter.
+fn shared_out(streams: Vec<SendableRecordBatchStream>, most: usize) -> Vec<SendableRecordBatchStream> {
+    if streams.len() <= most.max(1) {
+        return streams;
+    }
+    let mut shares: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(most.max(1)).collect();
+    for (i, stream) in streams.into_iter().enumerate() {
+        let share = i % shares.len();
+        shares[share].push(stream);
+    }
+    let joined = |share: Vec<SendableRecordBatchStream>| -> SendableRecordBatchStream {
+        // All of a share are read at the same time: an exchange waits until each of its outputs is read.
+        let schema = share[0].schema();
+        Box::pin(RecordBatchStreamAdapter::new(schema, stream::select_all(share)))
+    };
+    shares.into_iter().map(joined).collect()
 }
 
 /// An index has no more groups than what it was made from has rows.
@@ -579,6 +638,12 @@ pub(crate) async fn count(state: &SessionState, plan: LogicalPlanBuilder) -> Res
 
 /// Input rows that are worth one more thread.
 const ROWS_PER_THREAD: u64 = 32_768;
+
+/// Files that the indexes of one segment may have together, so that its manifest fits in one row of the metastore.
+pub(crate) const MAX_FILES: usize = 8_192;
+
+/// A part of an index with fewer rows gets no file of its own.
+const FEW_ROWS: usize = 16_384;
 
 /// Rows and bytes.
 fn totals_of(files: &[DataFile]) -> (u64, u64) {

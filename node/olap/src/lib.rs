@@ -53,7 +53,7 @@ pub use model::{
 };
 pub use plan::{BuildJob, BuildPlan, StepKind, StepPlan, plan};
 pub use plant::Plant;
-pub use segment::{Catalog, DataFile, LayoutData, Manifest, Segment, SegmentRange};
+pub use segment::{Catalog, DataFile, LayoutData, MANIFEST_MAX, Manifest, Segment, SegmentRange};
 pub use snapshot::{AggregationExplain, Broken, Explain, QueryOptions, Realization, RejectedIndex, Snapshot};
 pub use source::SourceFile;
 pub use sql_type::java_sql_type;

@@ -162,7 +162,7 @@ impl Cuboid {
 impl Model {
     /// Checks the definition against the tables it names.
     pub fn validate(&self, tables: &[Table]) -> Result<()> {
-        Star::resolve(self, tables).map(|_| ())
+        Star::resolve(self, tables)?.check_manifest()
     }
 
     /// The alias of the fact table in column names.

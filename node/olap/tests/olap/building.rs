@@ -372,3 +372,41 @@ async fn the_work_for_an_index_does_not_grow_with_their_number() {
         assert_eq!((engine.effort().results_read, engine.effort().models_resolved), (half as u64, 2));
     }
 }
+
+#[tokio::test]
+async fn the_parts_of_a_small_index_are_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (0..200_000).map(|row| format!("{},{},{row}\n", row % 40, row / 2)).collect();
+    let tables =
+        vec![table(dir.path(), "t", &format!("few,many,v\n{rows}"), &["few BIGINT", "many BIGINT", "v BIGINT"])];
+    let model = serde_json::json!({
+        "name": "m", "fact": "t",
+        "dimensions": [{"name": "few", "column": "t.few"}, {"name": "many", "column": "t.many"}],
+        "measures": [{"name": "s", "function": "SUM", "column": "t.v"}],
+        "indexes": [["few"], ["many"]],
+    });
+    let model: Model = serde_json::from_value(model).unwrap();
+    let engine = Engine::new(EngineConfig { threads: 4, ..EngineConfig::anywhere() }).unwrap();
+    let job = BuildJob { model, tables, range: SegmentRange::Full };
+    let mut building = engine.building(&job, &[]).unwrap();
+    let mut last = None;
+    for step in plan(&job.model).unwrap().steps {
+        last = Some(building.step(step.index, dir.path(), Arc::new(|_| {}), &Cancel::default()).await.unwrap());
+    }
+    let manifest = last.unwrap().manifest().unwrap().clone();
+    let files = |layout: u64| {
+        let layout = manifest.layouts.iter().find(|l| l.layout == layout).unwrap();
+        layout.files.iter().map(|f| f.rows).collect::<Vec<_>>()
+    };
+    assert_eq!(files(0b01), [40], "four partitions of ten groups each");
+    assert!(files(0b10).len() > 1, "large parts have files of their own: {:?}", files(0b10));
+    assert_eq!(files(0b10).iter().sum::<u64>(), 100_000);
+    let catalog = Catalog {
+        tables: job.tables.clone(),
+        models: vec![job.model.clone()],
+        segments: vec![Segment { id: "1".into(), model: "m".into(), range: job.range, manifest }],
+    };
+    let sql = "SELECT few, SUM(v) FROM t GROUP BY few ORDER BY few LIMIT 2";
+    let answer = engine.open(catalog).unwrap().query(sql, index_only()).await.unwrap();
+    assert_eq!(shown(&answer), ["0 499900000", "1 499905000"]);
+}
