@@ -1,10 +1,11 @@
 //! `/query` and `/tables_and_columns`.
 
 use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use kirin_olap::{Explain, QueryAnswer, Realization};
 use kirin_service::queries::Query;
 use kirin_wire::{
-    AggregationView, DEFAULT_DATABASE, ExplainView, JdbcColumn, JdbcTable, QueryColumn, QueryRequest, QueryView,
+    AggregationView, Code, DEFAULT_DATABASE, ExplainView, JdbcColumn, JdbcTable, QueryColumn, QueryRequest, QueryView,
     RealizationView, RejectedView, TablesQuery,
 };
 
@@ -48,10 +49,28 @@ fn limit(query: &QueryRequest) -> u64 {
 pub(super) async fn answer(
     State(context): Shared,
     Who(who): Who,
+    headers: HeaderMap,
     Body(query): Body<QueryRequest>,
 ) -> Result<QueryView> {
-    let answer = context.service.queries.answer(&who, &read(&query)?).await?;
+    let answer = context.service.queries.answer(&who, &read(&query)?).await;
+    let answer = answer.map_err(|error| for_client(error.into(), &headers))?;
     Ok(Data(view(&query, answer, context.service.cluster.name())))
+}
+
+/// Kylin's clients take 500 alone for a failed query, whatever the version of the API that they ask for; kylinpy makes
+/// another exception of every other status.
+fn for_client(error: ApiError, headers: &HeaderMap) -> ApiError {
+    match error.code == Code::WrongSql && asks_as_kylins_clients(headers) {
+        true => error.with_status(StatusCode::INTERNAL_SERVER_ERROR),
+        false => error,
+    }
+}
+
+/// Version 1 sends no `Accept` or `application/json`; versions 2 and 4 send a media type of Kylin.
+fn asks_as_kylins_clients(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().peekable();
+    let kylins = |text: &str| text.contains("application/json") || text.contains("application/vnd.apache.kylin");
+    accepted.peek().is_none() || accepted.any(|value| value.to_str().is_ok_and(|t| kylins(&t.to_ascii_lowercase())))
 }
 
 fn view(query: &QueryRequest, answer: QueryAnswer, server: &str) -> QueryView {
@@ -176,5 +195,33 @@ fn jdbc_table(table: &kirin_olap::Table) -> JdbcTable {
         remarks: None,
         types: Vec::new(),
         columns: table.columns.iter().enumerate().map(column).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use axum::response::IntoResponse;
+
+    #[test]
+    fn a_mistake_in_sql_is_400_except_for_kylins_clients() {
+        let status = |accept: Option<&'static str>, code: Code| {
+            let headers = accept.map(|text| (header::ACCEPT, HeaderValue::from_static(text)));
+            for_client(ApiError::new(code, "x"), &headers.into_iter().collect()).into_response().status().as_u16()
+        };
+        for (client, accept) in [
+            ("kylinpy 1", None),
+            ("kylinpy 2", Some("application/vnd.apache.kylin-v2+json")),
+            ("kylinpy 4", Some("application/vnd.apache.kylin-v4-public+json")),
+            ("JDBC 4", Some("application/json, text/plain, */*")),
+            ("JDBC 5", Some("application/vnd.apache.kylin-v4-public+json, text/plain, */*")),
+        ] {
+            assert_eq!(status(accept, Code::WrongSql), 500, "{client}");
+        }
+        for accept in ["*/*", "text/html"] {
+            assert_eq!(status(Some(accept), Code::WrongSql), 400, "{accept}");
+            assert_eq!(status(Some(accept), Code::QueryTimeout), 500, "{accept}");
+        }
     }
 }

@@ -75,6 +75,9 @@ pub enum Error {
     /// The query or the build ran and failed.
     #[error("{0}")]
     Execution(String),
+    /// The query or the build needs more memory than it may take.
+    #[error("not enough memory: {0}")]
+    Memory(String),
     /// A query took longer than it may.
     #[error("the query took longer than {} s and was ended; narrow it, build an index for it, or raise kylin.query.timeout-seconds", *millis as f64 / 1000.0)]
     Timeout {
@@ -124,7 +127,7 @@ impl From<DataFusionError> for Error {
             | DataFusionError::NotImplemented(_) => return Error::Sql(error.strip_backtrace()),
             DataFusionError::Diagnostic(..) => return Error::Sql(error.strip_backtrace()),
             DataFusionError::ResourcesExhausted(why) => {
-                return Error::Execution(format!("not enough memory: {why}"));
+                return Error::Memory(why.clone());
             }
             _ => {}
         }
