@@ -5,6 +5,7 @@
 //! the right value, or an error. MIN and MAX of floats compare integers that have the order of PostgreSQL: NaN is the
 //! largest value. A plan is changed after the rewrite to indexes, so queries of both kinds and builds are treated alike.
 
+use crate::arithmetic::canonical_of;
 use crate::floats::canonical;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType, Float64Type, Int64Type};
@@ -118,6 +119,8 @@ fn projected(
 enum Back {
     Cast(DataType),
     Float(DataType),
+    /// The sum of both infinities is a NaN of any sign.
+    Canonical,
 }
 
 impl Back {
@@ -125,6 +128,7 @@ impl Back {
         match self {
             Back::Cast(to) => cast(expr, to),
             Back::Float(to) => cast(OF_ORDER.call(vec![expr]), to),
+            Back::Canonical => canonical_of(expr).data,
         }
     }
 }
@@ -141,6 +145,7 @@ fn widened(function: &str, args: &[Expr], schema: &DFSchema) -> DfResult<Option<
             let key = ORDER.call(vec![cast(arg.clone(), DataType::Float64)]);
             Some((key, Back::Float(data_type)))
         }
+        ("sum" | "avg", DataType::Float32 | DataType::Float64) => Some((arg.clone(), Back::Canonical)),
         ("sum", DataType::Int64) if !is_narrow(arg, schema) => {
             Some((cast(arg.clone(), DataType::Decimal128(19, 0)), Back::Cast(DataType::Int64)))
         }

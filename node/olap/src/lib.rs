@@ -9,6 +9,7 @@
 
 mod access;
 mod answer;
+mod arithmetic;
 mod build;
 mod conservation;
 mod csv;

@@ -5,6 +5,7 @@
 //! identifiers are folded like unquoted ones before planning, and the labels of the answer are what the user wrote.
 
 use crate::answer::{self, ColumnMeta, QueryAnswer};
+use crate::arithmetic::checked;
 use crate::engine::EngineInner;
 use crate::error::{Error, Result};
 use crate::exact::exact;
@@ -303,7 +304,7 @@ impl Snapshot {
             partial: options.partial,
         };
         let (plan, verdicts) = rewriter.rewrite(plan)?;
-        let mut plan = bound_operators(exact(plan)?, &self.engine.texts)?;
+        let mut plan = checked(bound_operators(exact(plan)?, &self.engine.texts)?)?;
         if options.offset > 0 || options.limit.is_some() {
             plan = LogicalPlanBuilder::from(plan).limit(options.offset, options.limit)?.build()?;
         }

@@ -413,3 +413,116 @@ async fn texts_below_the_limit_are_made_as_before() {
         assert_eq!(shown(&answer), [expected], "{sql}");
     }
 }
+
+/// A table with the ends of BIGINT and INTEGER, and every kind of float.
+async fn edges() -> (Files, Arc<Snapshot>) {
+    let floats = [Some(0.0), Some(-0.0), Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(f64::NAN), None, Some(1.5)];
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![
+            ("id", ints(&[1, 2, 3, 4, 5, 6, 7])),
+            ("i", ints(&[i64::MAX, i64::MIN, 0, 1, -1, 2, 3])),
+            ("k", array(Int32Array::from(vec![i32::MAX, i32::MIN, 0, 1, -1, 2, 3]))),
+            ("f", array(Float64Array::from(floats.to_vec()))),
+            ("g", array(StringArray::from(vec![Some("a"), Some("b"), None, Some(""), Some("a"), Some("b"), Some("")]))),
+        ],
+    );
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let snapshot = files.built(table, model(&["g", "f", "i"], &[("SUM", "f"), ("AVG", "f")])).await.unwrap();
+    (files, snapshot)
+}
+
+#[tokio::test]
+async fn arithmetic_of_integers_fails_instead_of_wrapping() {
+    let (_files, snapshot) = edges().await;
+    for sql in [
+        "SELECT i + 1 FROM t",
+        "SELECT i - 1 FROM t",
+        "SELECT i * 2 FROM t",
+        "SELECT -i FROM t",
+        "SELECT ABS(i) FROM t",
+        "SELECT COUNT(*) FROM t WHERE i + 1 > 0",
+        "SELECT g, MAX(i + 1) FROM t GROUP BY g",
+        "SELECT g FROM t ORDER BY i * 2",
+        "SELECT COUNT(*) FROM t a JOIN t b ON a.i = b.i + 1",
+        "SELECT 9223372036854775807 + 1",
+        "SELECT k * k FROM t WHERE id < 3 AND k * k IS NOT NULL",
+    ] {
+        for options in [raw(), mixed()] {
+            let error = match snapshot.query(sql, options).await {
+                Ok(answer) => panic!("{sql}: {:?}", shown(&answer)),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.to_lowercase().contains("overflow"), "{sql}: {error}");
+        }
+    }
+    for (sql, right) in [
+        ("SELECT i + 1, i - 1, i * 2, -i FROM t WHERE id = 7", vec!["4 2 6 -3"]),
+        ("SELECT k + 1 FROM t WHERE id = 1", vec!["2147483648"]),
+        ("SELECT g, i * 2 FROM t WHERE id > 3 GROUP BY g, i * 2 ORDER BY 1, 2", vec![" 2", " 6", "a -2", "b 4"]),
+        (
+            "SELECT g || 'x' h, i + 1 j, COUNT(*) FROM t WHERE id = 7 GROUP BY ROLLUP (g || 'x', i + 1) ORDER BY 1, 2",
+            vec!["x 4 1", "x - 1", "- - 1"],
+        ),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = snapshot.query(sql, options).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn computed_floats_have_one_zero_and_one_nan() {
+    let (_files, snapshot) = edges().await;
+    for (sql, right) in [
+        ("SELECT COUNT(*) FROM t WHERE f = -0.0", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE f * -1 = 0", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE -f = 0.0", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE f = CAST('-0' AS DOUBLE)", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE f IN (-0.0, 7)", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE CEIL(f - 0.5) = 0 AND id < 3", vec!["2"]),
+        // ∞ − ∞ is NaN, which equals NaN and is the largest value.
+        ("SELECT COUNT(*) FROM t WHERE f - f = CAST('NaN' AS DOUBLE)", vec!["3"]),
+        ("SELECT COUNT(*) FROM t WHERE f - f > 1", vec!["3"]),
+        ("SELECT f - f d, COUNT(*) FROM t GROUP BY f - f ORDER BY 1", vec!["0.0 3", "NaN 3", "- 1"]),
+        ("SELECT DISTINCT f * 0 d FROM t ORDER BY 1", vec!["0.0", "NaN", "-"]),
+        ("SELECT COUNT(DISTINCT -f) FROM t WHERE id < 3", vec!["1"]),
+        ("SELECT -f d FROM t WHERE id < 3 UNION SELECT 0.0 ORDER BY 1", vec!["0.0"]),
+        ("SELECT SUM(f) FROM t WHERE id IN (3, 4)", vec!["NaN"]),
+        ("SELECT g FROM t GROUP BY g HAVING SUM(f) - SUM(f) > 0 ORDER BY 1", vec!["", "a", "-"]),
+        ("SELECT MAX(f - f), MIN(f - f) FROM t", vec!["NaN 0.0"]),
+        ("SELECT COUNT(*) FROM t WHERE (SELECT SUM(f) FROM t WHERE id IN (3, 4)) > 1", vec!["7"]),
+        ("SELECT a.id FROM t a JOIN t b ON -a.f = b.f AND b.id = 1 ORDER BY 1", vec!["1", "2"]),
+        ("SELECT id, RANK() OVER (ORDER BY -f) FROM t WHERE id < 3 ORDER BY 1", vec!["1 1", "2 1"]),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = snapshot.query(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql} {options:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn integers_beyond_bigint_are_exact() {
+    let most = 99_999_999_999_999_999_999_999_999_999_999_999_999i128;
+    let files = Files::new().parquet("t.parquet", vec![("m", decimals(&[most, most - 1, -most, 7], 38, 0))]);
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let built = files.built(table, model(&["m"], &[("MAX", "m")])).await.unwrap();
+    for (sql, right) in [
+        ("SELECT COUNT(*) FROM t WHERE m = 99999999999999999999999999999999999999", "1"),
+        ("SELECT COUNT(*) FROM t WHERE m < 99999999999999999999999999999999999999", "3"),
+        ("SELECT COUNT(*) FROM t WHERE m IN (-99999999999999999999999999999999999999, 7)", "2"),
+        ("SELECT COUNT(*) FROM t WHERE m > 18446744073709551616", "2"),
+        (
+            "SELECT MAX(m) FROM t WHERE m <> 99999999999999999999999999999999999999",
+            "99999999999999999999999999999999999998",
+        ),
+        ("SELECT 99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = built.query(sql, options).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), [right], "{sql}");
+        }
+    }
+}
