@@ -130,6 +130,7 @@ impl Roster {
             for (peer, row) in self.peers.iter_mut().zip(rows) {
                 if peer.row.beat != row.beat || blind {
                     peer.changed_at = now;
+                    refute_silence(&mut self.suspicions, row.member, self.plants);
                 }
                 let what = |row: &MemberRow| (row.state, row.slots, row.role, row.can);
                 changed |= what(&peer.row) != what(row);
@@ -142,10 +143,13 @@ impl Roster {
             let known = before.binary_search_by_key(&row.member, |p| p.row.member).ok().map(|at| before[at]);
             let stands = known.filter(|peer| peer.row.beat == row.beat && !blind);
             let changed_at = stands.map_or(now, |peer| peer.changed_at);
+            if stands.is_none() {
+                refute_silence(&mut self.suspicions, row.member, self.plants);
+            }
             self.peers.push(Peer { row: *row, changed_at, observed: true });
         }
         before.retain(|p| self.get(p.row.member).is_none());
-        let gone = before.iter().map(|p| (p.row.member, self.suspicions.remove(&p.row.member))).collect();
+        let gone = before.iter().map(|p| (p.row.member, self.take_suspicion(p.row.member))).collect();
         (gone, true)
     }
 
@@ -156,6 +160,7 @@ impl Roster {
             let beat = beats.binary_search_by_key(&peer.row.member, |beat| beat.0).ok().map(|at| beats[at].1);
             if blind || beat.is_some_and(|beat| beat != peer.row.beat) {
                 peer.changed_at = now;
+                refute_silence(&mut self.suspicions, peer.row.member, self.plants);
             }
             peer.row.beat = beat.unwrap_or(peer.row.beat);
         }
@@ -223,8 +228,16 @@ impl Roster {
     /// The metastore said at `now` that the member is dead. Lists requested earlier are outdated.
     pub(crate) fn remove(&mut self, now: Time, member: Member) {
         self.peers.retain(|p| p.row.member != member);
-        self.suspicions.remove(&member);
+        self.take_suspicion(member);
         self.not_before = now;
+    }
+
+    /// A suspicion ends with its member. Otherwise the dead would count among those that look dead at once.
+    fn take_suspicion(&mut self, member: Member) -> Option<Suspicion> {
+        if self.plants.is(Plant::SuspicionsStay) {
+            return self.suspicions.get(&member).copied();
+        }
+        self.suspicions.remove(&member)
     }
 
     /// Whether the member was silent for `timeout` at the time of the last list.
@@ -266,6 +279,15 @@ impl Roster {
         let others = self.peers.iter().filter(|p| p.row.member != me).count();
         let dead = self.suspicions.iter().filter(|(member, s)| **member != me && s.evidence.is_some()).count();
         (dead as u32, others as u32)
+    }
+}
+
+/// Evidence of silence ends with a beat, and with a time for which the observer was blind. Otherwise a member that beats
+/// again would count among those that look dead at once.
+fn refute_silence(suspicions: &mut BTreeMap<Member, Suspicion>, member: Member, plants: Planted) {
+    let is_silent = |suspicion: &Suspicion| matches!(suspicion.evidence, Some((Evidence::Silent, _)));
+    if !plants.is(Plant::SilenceOutlivesBeat) && suspicions.get(&member).is_some_and(is_silent) {
+        suspicions.remove(&member);
     }
 }
 
@@ -482,6 +504,31 @@ mod tests {
         roster.listed(s(30), s(30), &beaten, BLIND_AFTER);
         roster.listed(s(60), s(60), &beaten, BLIND_AFTER);
         check(&roster, &[3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn evidence_of_silence_ends_with_a_beat_or_a_blind_gap() {
+        let evidence = |kind| Suspicion { evidence: Some((kind, s(2))), asked: true, ..Suspicion::since(s(1)) };
+        let rows = [row(1, 7), row(2, 7), row(3, 7)];
+        let suspected = |at: u64, kind: Evidence, rows: &[MemberRow]| {
+            let mut roster = roster(s(0), &[row(1, 7), row(2, 7), row(3, 7)]);
+            suspect(&mut roster, 2, evidence(kind));
+            roster.listed(s(at), s(at), rows, BLIND_AFTER);
+            roster.suspicion(m(2)).is_some()
+        };
+        let beaten = [row(1, 7), row(2, 8), row(3, 7)];
+        for (rows, beats) in [(&rows[..], false), (&rows[..2], false), (&beaten[..], true), (&beaten[..2], true)] {
+            assert_eq!(suspected(30, Evidence::Silent, rows), !beats, "{rows:?}");
+            assert!(suspected(30, Evidence::Exited, rows), "it has exited, whatever landed later");
+            assert!(!suspected(36, Evidence::Silent, rows), "blind for a second too long");
+        }
+        let mut roster = roster(s(0), &rows);
+        suspect(&mut roster, 2, evidence(Evidence::Silent));
+        suspect(&mut roster, 3, evidence(Evidence::Silent));
+        roster.beats(s(30), s(30), &[(m(2), 8), (m(3), 7)], BLIND_AFTER);
+        assert!(roster.suspicion(m(2)).is_none() && roster.suspicion(m(3)).is_some());
+        roster.beats(s(66), s(66), &[(m(2), 8), (m(3), 7)], BLIND_AFTER);
+        assert!(roster.suspicion(m(3)).is_none(), "blind");
     }
 
     #[test]

@@ -253,6 +253,10 @@ pub struct Node {
     /// Jobs whose attempt here ended, and when. A list requested earlier may still show them as running here.
     settled: BTreeMap<JobId, Time>,
     inherited: BTreeMap<JobId, Inherited>,
+    /// Whether this member has read the list of all jobs. Until then, it may have heard of later jobs on its queue but
+    /// not of earlier ones, and takes none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    knows_jobs: bool,
     poll_at: Time,
     /// How many polls read this node's own jobs before the next one reads all jobs.
     own_polls: u32,
@@ -301,6 +305,7 @@ impl Node {
             attempts: BTreeMap::new(),
             settled: BTreeMap::new(),
             inherited: BTreeMap::new(),
+            knows_jobs: false,
             poll_at: Time::NEVER,
             own_polls: 0,
             steal_at: Time::NEVER,
@@ -489,8 +494,7 @@ impl Node {
                     self.list_at = self.list_at.min(now + self.pause());
                 }
             }
-            // The list shows whether it happened.
-            What::Drain => self.list_at = now,
+            What::Drain | What::Slots | What::Can => self.row_written(now, &answer),
             What::Leave => self.left(now, &answer),
             What::Fence { member } => self.fenced(now, member, &answer),
             What::Claim { target } => self.claimed(now, target, &answer),
@@ -531,8 +535,6 @@ impl Node {
             What::Finish { fence, outcome } => self.finished(now, fence, outcome, &answer),
             What::Release { fence } => self.released(now, fence, &answer),
             What::Place { fence, node } => self.placed(now, fence, node, &answer),
-            // The list shows whether it happened.
-            What::Slots | What::Can => self.list_at = now,
         }
     }
 

@@ -68,6 +68,20 @@ pub enum Plant {
     ClaimGoesBack,
     /// A member continues its duties after it has lost the claim.
     LeadsForEver,
+    /// A node that has just joined starts the jobs that it hears of before it has read the list.
+    StartsUninformed,
+    /// A list makes a member forget the jobs that it heard of after it asked for the list.
+    ListRemovesNewer,
+    /// A row of an older epoch is believed.
+    OlderEpochBelieved,
+    /// A fence is asked for while a list is under way that may tell of the death.
+    FencesBesideList,
+    /// Evidence of silence outlives the next beat.
+    SilenceOutlivesBeat,
+    /// A write of unknown outcome is looked up, and repeated, without a pause.
+    LooksUpAtOnce,
+    /// Suspicions outlive the member.
+    SuspicionsStay,
 }
 
 /// The broken rule, if there is one.

@@ -1,8 +1,9 @@
 //! One node's view of the jobs: where each job waits, which starts next, and why a job waits.
 //!
 //! There is one global queue of waiting jobs, ordered by (priority, id). Every waiting job has a *home*: the node on
-//! whose queue it waits ([`crate::placement`]). Within a home, the order is strict among the jobs that may start. A
-//! full project is skipped, so it never starves another one. Jobs that were started before come first.
+//! whose queue it waits ([`crate::placement`]). The home asks for the jobs that may start in strict order. A full project
+//! is skipped, so it never starves another one. Jobs that were started before come first. Another node with free slots
+//! may take the first job of a home that is late or full; its own jobs and that one have no order among each other.
 //!
 //! The rule that keeps a job from starting is a value, [`Blocked`]. The dispatcher and the answer to "why does it
 //! wait?" use the same function, so they cannot disagree.
@@ -67,7 +68,7 @@ pub enum Blocked {
         /// The limit.
         slots: u32,
     },
-    /// It waits on the queue of another node, which is about to take it.
+    /// It waits on the queue of another node, which is about to take it. A node with free slots may be faster.
     Elsewhere {
         /// The node.
         node: NodeId,

@@ -1,3 +1,3 @@
-//! The `kirin` program: puts the crates of a node and of the command line together.
+//! The `kirin` program, composed of the crates of the node and of the command line.
 
 pub mod program;

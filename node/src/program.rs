@@ -1,4 +1,4 @@
-//! The program: reads the command line and does what it says.
+//! The program: parses the command line and runs the command.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use clap::Parser as _;
 use kirin_cli::{self as cli, Cli, Command, Exit, Failure};
 use kirin_config::Config;
 
-/// Runs it.
+/// Runs the program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     if matches!(cli.command, Command::Start(_) | Command::Worker(_) | Command::Demo(_)) {
@@ -16,8 +16,8 @@ pub fn run() -> ExitCode {
     if matches!(cli.command, Command::Worker(_)) {
         kirin_executor::entry::end_with_a_panic();
     }
-    // What strangers send to a node is served by threads of its own: whatever it is, the core's loop, beats and links have
-    // theirs.
+    // Requests from the network are served on separate threads, so that no request can delay the core's loop, beats and
+    // links.
     let runtime = |name: &str| tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build();
     let is_node = matches!(cli.command, Command::Start(_));
     let (runtime, api) = match (runtime("core"), is_node.then(|| runtime("api")).transpose()) {
@@ -31,7 +31,13 @@ pub fn run() -> ExitCode {
                 Ok(config) => Box::pin(kirin_server::run(config, handle)).await,
                 Err(errors) => return cli::report(&Failure::new(Exit::Usage, errors.to_string(), String::new())),
             },
-            Command::Replay(args) => cli::replay::run(&args, cli.global.output, kirin_server::settings),
+            Command::Replay(args) => {
+                let format = cli.global.output;
+                match Box::pin(cli::replay::numbered(args, cli.global)).await {
+                    Ok(args) => cli::replay::run(&args, format, kirin_server::settings),
+                    Err(failure) => return cli::report(&failure),
+                }
+            }
             Command::Worker(_) => Box::pin(kirin_executor::entry::run()).await,
             Command::Demo(args) => Box::pin(kirin_lab::demo::run(args)).await,
             Command::Bench(bench) => Box::pin(kirin_lab::bench::run(bench, cli.global.output)).await,
@@ -43,7 +49,7 @@ pub fn run() -> ExitCode {
         }
     });
     if let Some(api) = api {
-        // Requests that are left were given up.
+        // The remaining requests have timed out.
         api.shutdown_background();
     }
     code

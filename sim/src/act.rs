@@ -79,6 +79,9 @@ pub enum Act {
     CutStore(Host),
     /// The metastore's replies to the host are lost.
     Mute(Host),
+    /// The host's connections to the metastore break under everything that it writes, except beats: nothing is written,
+    /// and the outcome is unknown at once. Reads succeed.
+    Reset(Host),
     /// The metastore's replies to the host take this much longer.
     Slow(Host, Span),
     /// Two hosts cannot reach each other.
@@ -215,6 +218,7 @@ impl fmt::Display for Act {
             Self::Thaw(host) => write!(f, "thaw {host}"),
             Self::CutStore(host) => write!(f, "cut {host} store"),
             Self::Mute(host) => write!(f, "mute {host}"),
+            Self::Reset(host) => write!(f, "reset {host}"),
             Self::Slow(host, span) => write!(f, "slow {host} {span:?}"),
             Self::Cut(a, b) => write!(f, "cut {a} {b}"),
             Self::CutWay(a, b) => write!(f, "cut {a}>{b}"),
@@ -316,6 +320,7 @@ fn parse(line: &str) -> Result<Act, &'static str> {
         "suspend" => Act::Suspend(host_at(1)?),
         "thaw" => Act::Thaw(host_at(1)?),
         "mute" => Act::Mute(host_at(1)?),
+        "reset" => Act::Reset(host_at(1)?),
         "slow" => Act::Slow(host_at(1)?, span(word(2)?)?),
         "break" => Act::Break(host_at(1)?, host_at(2)?),
         "cut" if words.len() == 2 => {
@@ -482,6 +487,7 @@ mod tests {
             "thaw n1",
             "cut n2 store",
             "mute n2",
+            "reset n2",
             "slow n2 250ms",
             "cut n1 n2",
             "cut n1>n2",

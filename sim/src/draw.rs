@@ -202,7 +202,8 @@ pub fn acts(setup: &Setup, profile: Profile) -> Vec<Act> {
     let dice = Dice::new(setup.seed, "acts");
     let hosts = (1..=setup.nodes()).map(Host).collect();
     let abilities = Dice::new(setup.seed, "needs");
-    let mut draw = Draw { setup, dice, abilities, hosts, names: Vec::new(), acts: Vec::new(), profile };
+    let resets = Dice::new(setup.seed, "resets");
+    let mut draw = Draw { setup, dice, abilities, resets, hosts, names: Vec::new(), acts: Vec::new(), profile };
     draw.all();
     draw.acts
 }
@@ -212,6 +213,8 @@ struct Draw<'a> {
     dice: Dice,
     /// The capabilities of jobs and nodes, with a stream of their own.
     abilities: Dice,
+    /// Broken connections, likewise.
+    resets: Dice,
     hosts: Vec<Host>,
     names: Vec<String>,
     acts: Vec<Act>,
@@ -240,7 +243,22 @@ impl Draw<'_> {
             _ if self.dice.chance(100_000) => posts * 8,
             _ => posts * 3,
         };
+        let resets = matches!(self.profile, Profile::Swarm | Profile::Store | Profile::Operators | Profile::Crowd)
+            && self.resets.chance(200_000);
+        let (mut reset, mut healed_in) = (None, 0);
         for _ in 0..rounds {
+            // The writes of a host fail for a few rounds.
+            if resets && healed_in == 0 && self.resets.chance(100_000) {
+                let host = *self.resets.pick(&self.hosts).expect("there are hosts");
+                self.acts.push(Act::Reset(host));
+                healed_in = self.resets.between(1, 4);
+                reset = Some(host);
+            } else if healed_in > 0 {
+                healed_in -= 1;
+                if let Some(host) = reset.take_if(|_| healed_in == 0) {
+                    self.acts.push(Act::HealStore(host));
+                }
+            }
             if (self.names.len() as u64) < posts && self.dice.chance(if crowd { 900_000 } else { 500_000 }) {
                 self.post();
             }

@@ -24,6 +24,8 @@ pub(crate) struct Machine {
     pub(crate) store_cut: bool,
     /// Whether the metastore's replies are lost.
     pub(crate) mute: bool,
+    /// Whether connections to the metastore break under writes.
+    pub(crate) resets: bool,
     /// The additional latency of the metastore's replies.
     pub(crate) slow_us: u64,
     /// Whether ZooKeeper is unreachable.
@@ -67,6 +69,14 @@ pub(crate) struct Process {
     pub(crate) reading: Vec<(AskId, u64, Vec<JobId>)>,
     /// How many requests were sent, and since when they are counted.
     pub(crate) asked: (u64, u32),
+    /// How often each write was sent, and since when they are counted.
+    pub(crate) writes: BTreeMap<(&'static str, JobId), (u64, u32)>,
+    /// Reads of the lists that are not answered, and when they were sent.
+    pub(crate) lists: Vec<(AskId, u64)>,
+    /// Reads of all jobs that are not answered.
+    pub(crate) all_jobs: Vec<AskId>,
+    /// The last member of this process that has read all jobs.
+    pub(crate) informed: Option<Member>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +119,10 @@ impl Process {
             wishes_until: 0,
             reading: Vec::new(),
             asked: (0, 0),
+            writes: BTreeMap::new(),
+            lists: Vec::new(),
+            all_jobs: Vec::new(),
+            informed: None,
         }
     }
 

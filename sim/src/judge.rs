@@ -9,6 +9,7 @@
 //! | `judge.rs` | the judge's memory and counters |
 //! | `judge/writes.rs` | every transaction of the metastore |
 //! | `judge/effects.rs` | every effect of a core and every request of a node |
+//! | `judge/knowledge.rs` | what a node learns of jobs and of deaths |
 //! | `judge/levels.rs` | at intervals, the entire state: what should have happened by this time |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +27,11 @@ use crate::store::Store;
 use crate::world::host_of;
 
 mod effects;
+mod knowledge;
 mod levels;
 mod writes;
 
+pub(crate) use knowledge::Known;
 use levels::End;
 pub(crate) use writes::Before;
 
@@ -60,6 +63,7 @@ impl<'a> Scene<'a> {
             && self.machines.iter().all(|m| {
                 !m.store_cut
                     && !m.mute
+                    && !m.resets
                     && !m.disk_full
                     && (m.slow_us, m.crawl_us) == (0, 0)
                     && m.process.as_ref().is_none_or(|p| p.stopped.is_none() && p.keeps_time())
@@ -96,6 +100,8 @@ pub(crate) struct Judge {
     incarnations: BTreeMap<NodeId, u32>,
     /// When each member's last beat was committed.
     beats: BTreeMap<Member, u64>,
+    /// The members that were fenced for silence, and by which member.
+    silenced: BTreeMap<Member, Member>,
     /// Since when each node has had a member that may run jobs.
     able_since: BTreeMap<NodeId, u64>,
     /// When the capabilities of each node last changed.
@@ -139,6 +145,7 @@ impl Judge {
             granted_to: BTreeSet::new(),
             incarnations: BTreeMap::new(),
             beats: BTreeMap::new(),
+            silenced: BTreeMap::new(),
             able_since: BTreeMap::new(),
             changed_at: BTreeMap::new(),
             placed_at: BTreeMap::new(),

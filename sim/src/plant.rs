@@ -116,7 +116,7 @@ impl Planting {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Planting; 62] = [
+    pub const ALL: [Planting; 69] = [
         // --- the metastore's statements ---
         planting(
             "take-not-fenced",
@@ -473,6 +473,13 @@ impl Plant {
             "KYLIN-6011: strict order inside project and priority was not kept",
         ),
         planting(
+            "starts-uninformed",
+            Self::Core(CorePlant::StartsUninformed),
+            "a node that has just joined starts the jobs that it hears of before it has read the list",
+            "fifo",
+            "our own: after a restart of all nodes, jobs began before earlier ones of the same queue",
+        ),
+        planting(
             "head-of-line",
             Self::Core(CorePlant::HeadOfLine),
             "a full project blocks the others on its queue",
@@ -556,6 +563,49 @@ impl Plant {
             "a member continues its duties after it has lost the claim",
             "holder-leads",
             "KYLIN-3106: leadership is lost and the jobs continue; client-go#595",
+        ),
+        // --- what only unit tests noticed ---
+        planting(
+            "list-removes-newer",
+            Self::Core(CorePlant::ListRemovesNewer),
+            "a list makes a member forget the jobs that it heard of after it asked for the list",
+            "knowledge-grows",
+            "our own: one of twelve small mutations, noticed only by unit tests",
+        ),
+        planting(
+            "older-epoch-believed",
+            Self::Core(CorePlant::OlderEpochBelieved),
+            "a row of an older epoch is believed",
+            "knowledge-grows",
+            "our own: one of twelve small mutations, noticed only by unit tests",
+        ),
+        planting(
+            "fences-beside-list",
+            Self::Core(CorePlant::FencesBesideList),
+            "a fence is asked for while a list is under way that may tell of the death",
+            "no-needless-fence",
+            "our own: one of twelve small mutations, noticed only by unit tests",
+        ),
+        planting(
+            "silence-outlives-beat",
+            Self::Core(CorePlant::SilenceOutlivesBeat),
+            "evidence of silence is kept after the next beat",
+            "no-needless-fence",
+            "our own: a request to fence that failed left the evidence for the rest of the member's life",
+        ),
+        planting(
+            "looks-up-at-once",
+            Self::Core(CorePlant::LooksUpAtOnce),
+            "a write of unknown outcome is looked up, and repeated, without a pause",
+            "always-goes-on",
+            "our own: one of twelve small mutations, noticed only by unit tests",
+        ),
+        planting(
+            "suspicions-stay",
+            Self::Core(CorePlant::SuspicionsStay),
+            "suspicions outlive the member",
+            "takeover-in-time",
+            "our own: one of twelve small mutations, noticed only by unit tests",
         ),
     ];
 

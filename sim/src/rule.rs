@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: [Rule; 27] = [
+pub const RULES: [Rule; 29] = [
     Rule {
         name: "one-holder",
         says: "a job or claim changes hands only when its holder is not alive (or by force, for claims)",
@@ -64,7 +64,7 @@ pub const RULES: [Rule; 27] = [
     },
     Rule {
         name: "fifo",
-        says: "a node starts the jobs on its queue in order, the cluster too if configured, and no job loses its rank",
+        says: "a node starts the jobs on its queue in order, once it has read them; the cluster too if configured; and no job loses its rank",
         sometimes: &["started in order", "started in the order of the cluster"],
     },
     Rule {
@@ -122,6 +122,16 @@ pub const RULES: [Rule; 27] = [
         ],
     },
     Rule {
+        name: "no-needless-fence",
+        says: "no fence is asked for while the lists that tell of the death are under way, nor for silence from before the last beat",
+        sometimes: &["an exit was seen beside the list that tells of it", "fence refused", "fenced as silent"],
+    },
+    Rule {
+        name: "knowledge-grows",
+        says: "no node believes a row of an older epoch, and no list makes it forget a job that has not ended",
+        sometimes: &["an older row arrived", "a list was older than a row"],
+    },
+    Rule {
         name: "stops-for-a-reason",
         says: "an attempt is stopped only if it is not wanted, if its member has lost the job, or if trust ended and it cannot be fenced",
         sometimes: &["cancelled", "trust ended", "was fenced"],
@@ -164,7 +174,7 @@ pub const RULES: [Rule; 27] = [
     Rule {
         name: "always-goes-on",
         says: "no node panics, spins or stays away; after healing, all accepted jobs end within the promised bound",
-        sometimes: &["was fenced", "healed"],
+        sometimes: &["was fenced", "healed", "connection broke under a write"],
     },
 ];
 

@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kirin_core::ask::{Fence, JobId, ProjectId};
+use kirin_core::event::Met;
 use kirin_core::{
     Action, Answer, Ask, AskId, Effect, Event, JobState, Member, MemberRow, Node, NodeId, Outcome, ProjectRow,
     Settings, Span, Time,
@@ -28,7 +29,7 @@ use crate::act::{Act, Host, Outage, Work};
 use crate::agenda::Agenda;
 use crate::dice::Dice;
 use crate::host::{Machine, Process};
-use crate::judge::{Before, Judge, Scene, Violation};
+use crate::judge::{Before, Judge, Known, Scene, Violation};
 use crate::plant::Plant;
 use crate::setup::{Setup, Weather};
 use crate::store::Store;
@@ -260,6 +261,7 @@ impl World {
             lost: false,
             store_cut: false,
             mute: false,
+            resets: false,
             slow_us: 0,
             zookeeper_cut: false,
             crawl_us: 0,
@@ -664,12 +666,34 @@ impl World {
         let local = process.local(now);
         if let Event::Answered { id, .. } = &event {
             process.reading.retain(|(asked, ..)| asked != id);
+            process.lists.retain(|(asked, _)| asked != id);
         }
+        let lists_all =
+            matches!(&event, Event::Answered { id, answer: Answer::Jobs(_) } if process.all_jobs.contains(id));
+        if let Event::Answered { id, .. } = &event {
+            process.all_jobs.retain(|asked| asked != id);
+        }
+        let known = Known::of(process, &event, lists_all);
+        if let Event::Probed { member, met: Met::Refused } = &event {
+            self.judge.exit_seen(&scene!(self), host, *member);
+        }
+        let Some(process) = self.process_mut(host, boot) else { return };
         let was = process.node.me();
         self.sight(now, Some(Spot { host, me: was, clock: local }), &Sight::Event(&event));
         let Some(process) = self.process_mut(host, boot) else { return };
         let effects = process.node.step(local, event);
         let is = process.node.me();
+        if is != was {
+            // A new member does not hear the answers to the requests of the one before.
+            process.lists.clear();
+            process.all_jobs.clear();
+        } else if lists_all {
+            process.informed = is;
+        }
+        if let Some(known) = known.filter(|_| is == was) {
+            self.judge.learnt(&scene!(self), host, &known);
+        }
+        let Some(process) = self.process_mut(host, boot) else { return };
         let joined = is.filter(|me| Some(*me) != was);
         let left_over = joined.and_then(|me| Some((me, *process.runs.iter().next()?.0)));
         let (due, why) = process.node.deadline();

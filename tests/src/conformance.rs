@@ -1,7 +1,8 @@
-//! The metastore contract as tests: every sentence of [`kirin_core::ask`], held against whatever implements [`Contract`].
+//! The conformance suite of the metastore contract: every sentence of [`kirin_core::ask`] as a test for any
+//! implementation of [`Contract`].
 //!
-//! A case gets an empty metastore of its own. Sequential cases pin each sentence and each refusal; races pin the outcome
-//! that all interleavings must have, from sixteen clients at once.
+//! Each case gets an empty metastore. Sequential cases check each sentence and each refusal. Races check the outcome
+//! that all interleavings must have, with sixteen concurrent clients.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use kirin_core::{
     Outcome, ProjectRow, Role, Target,
 };
 
-/// Something that answers the contract's requests.
+/// An implementation of the contract.
 pub trait Contract: Send + Sync + 'static {
-    /// Asks. Of all requests only a join needs the node's name: the same name is the same node.
+    /// Sends a request. Only a join uses the node's name, which is the node's identity.
     fn ask(&self, node: &str, ask: Ask) -> BoxFuture<'_, Answer>;
 
-    /// Makes a project with this limit.
+    /// Creates a project with this limit.
     fn project(&self, name: &str, limit: u32) -> BoxFuture<'_, ProjectId>;
 }
 
@@ -34,57 +35,57 @@ macro_rules! conformance_cases {
             a_beat_counts_and_lists
             a_member_that_is_not_alive_cannot_beat
             a_list_does_not_beat
-            draining_is_told_once_and_again
+            draining_is_idempotent
             leaving_ends_a_member
             a_fence_ends_a_member
             a_fence_for_silence_needs_the_beat_that_was_seen
             a_fence_needs_a_living_witness
-            the_end_of_a_member_lets_go_of_what_does_not_run
+            the_end_of_a_member_releases_jobs_that_do_not_run
             a_claim_is_granted_once_per_epoch
-            a_claim_without_a_row_is_put_back_under_the_epoch_that_is_known
+            a_claim_without_a_row_is_restored_under_the_known_epoch
             a_claim_needs_a_member_that_is_up
             a_claim_is_free_when_its_holder_is_not_alive
-            a_claim_that_was_given_back_is_free
-            a_claim_of_a_former_life_is_free
+            a_released_claim_is_free
+            a_claim_of_an_earlier_incarnation_is_free
             a_claim_can_be_forced
             a_yield_is_scoped_by_epoch_and_holder
             a_submit_is_accepted_once_per_key
             a_submit_needs_its_project
-            the_list_of_jobs_has_what_is_not_over_or_held
-            jobs_are_read_whatever_their_state
-            the_list_of_a_node_has_what_it_holds_and_what_waits_for_it
-            a_place_needs_a_waiting_job_that_nobody_holds
+            the_list_of_jobs_contains_open_and_held_jobs
+            jobs_are_read_in_every_state
+            the_list_of_a_node_contains_its_held_and_waiting_jobs
+            a_place_requires_a_waiting_job_without_a_holder
             a_take_is_granted_once_per_epoch
             a_take_needs_a_member_that_is_up
-            a_take_needs_a_member_that_is_able_to_run_the_job
+            a_take_requires_a_member_with_the_capability_for_the_job
             a_take_needs_a_job_that_waits_or_runs
             a_job_of_a_dead_member_is_taken_over
-            a_job_of_a_former_life_is_taken_over
-            a_project_that_is_full_says_so
+            a_job_of_an_earlier_incarnation_is_taken_over
+            a_take_in_a_full_project_is_refused
             strict_order_holds_over_all_nodes
             a_step_is_scoped_by_job_epoch_holder_state_and_number
             a_finish_is_scoped_by_job_epoch_holder_and_state
             a_release_is_scoped_by_epoch_and_holder
-            a_release_keeps_what_a_user_wanted
+            a_release_keeps_the_users_action
             an_action_is_scoped_by_epoch_and_state
-            an_action_is_legal_where_the_job_says_so
-            a_restart_forgets_the_steps
+            an_action_is_legal_in_the_states_that_the_job_allows
+            a_restart_deletes_the_steps
             an_action_clears_a_holder_that_is_not_alive
             slots_and_limits_can_be_changed
-            what_a_member_can_run_can_be_changed_while_it_is_alive
-            requests_about_nothing_are_refused
+            the_capabilities_of_a_living_member_can_be_changed
+            requests_about_missing_objects_are_refused
             of_sixteen_claims_one_wins
             of_sixteen_takes_one_wins
             of_sixteen_takeovers_one_wins
-            of_sixteen_equal_submits_one_is_fresh
+            of_sixteen_equal_submits_one_creates_the_job
             a_limit_is_exact_for_sixteen_takers
             a_step_is_committed_once_by_sixteen_zombies
             a_release_is_done_once_by_sixteen_zombies
             a_beat_and_a_fence_for_silence_exclude_each_other
             a_finish_and_a_takeover_exclude_each_other
-            a_takeover_is_granted_whether_the_dead_let_go_or_not
+            a_takeover_is_granted_before_and_after_the_dead_members_release
             a_take_comes_before_the_fence_of_its_taker_or_not_at_all
-            a_take_comes_before_the_loss_of_an_ability_or_not_at_all
+            a_take_comes_before_the_loss_of_a_capability_or_not_at_all
             a_claim_comes_before_the_fence_of_its_taker_or_not_at_all
             two_members_cannot_fence_each_other
             an_action_and_the_end_of_the_holder_leave_no_orphan
@@ -94,7 +95,7 @@ macro_rules! conformance_cases {
     };
 }
 
-/// Verbs on a contract, so that a case reads as a story.
+/// Helpers on a contract, which keep the cases readable.
 #[derive(Clone)]
 struct Cluster {
     contract: Arc<dyn Contract>,
@@ -103,7 +104,7 @@ struct Cluster {
 static KEYS: AtomicU64 = AtomicU64::new(1);
 const SIXTEEN: usize = 16;
 
-/// What the members of this suite are able to run when they join.
+/// The capabilities of the suite's members when they join.
 const BOTH: Capabilities = Capabilities(3);
 const FIRST: Capabilities = Capabilities(1);
 const SECOND: Capabilities = Capabilities(2);
@@ -156,7 +157,7 @@ impl Cluster {
         self.ask(Ask::Take { fence, by, in_order: false }).await
     }
 
-    /// Takes a job that can be taken; its fence.
+    /// Takes a job that can be taken. Returns the fence.
     async fn hold(&self, job: JobId, by: Member) -> Fence {
         let seen = self.read(job).await.fence();
         match self.take(seen, by).await {
@@ -168,14 +169,14 @@ impl Cluster {
         }
     }
 
-    /// A job of a project of its own, held by this member.
+    /// A running job in a new project, held by this member.
     async fn running(&self, by: Member) -> Fence {
         let project = self.project(10).await;
         let job = self.submit(project).await;
         self.hold(job.id, by).await
     }
 
-    /// A job of a project of its own in this state, held by nobody.
+    /// A job in a new project in this state, without a holder.
     async fn job_in(&self, state: JobState, by: Member) -> JobRow {
         let project = self.project(10).await;
         let placed = (state == JobState::Pending).then_some(by.node);
@@ -267,7 +268,7 @@ fn listed(answer: Answer) -> (Vec<MemberRow>, Vec<ClaimRow>, Vec<ProjectRow>) {
     }
 }
 
-/// All of these at once, as tasks of their own.
+/// Runs these concurrently, each in its own task.
 async fn at_once<F>(futures: impl IntoIterator<Item = F>) -> Vec<Answer>
 where
     F: Future<Output = Answer> + Send + 'static,
@@ -295,7 +296,7 @@ macro_rules! case {
 }
 
 case! {
-    /// Incarnations of a node grow and are never reused; other nodes have other numbers.
+    /// Incarnations of a node increase and are never reused. Other nodes have other numbers.
     a_join_starts_a_new_incarnation_of_its_node(c) {
         let first = c.join("a").await;
         let second = c.join("a").await;
@@ -321,7 +322,7 @@ case! {
         assert_eq!(c.ask(Ask::Beat { by: first, brief: None }).await, Answer::Refused);
         assert_eq!(c.member(first).await, None);
         assert!(c.member(other).await.is_some(), "other nodes stay");
-        assert_eq!(c.read(fence.job).await.holder, Some(first), "what runs waits for an heir");
+        assert_eq!(c.read(fence.job).await.holder, Some(first), "running jobs wait for an heir");
         assert_eq!(c.ask(Ask::Drain { by: second }).await, Answer::Done);
         let third = c.join("a").await;
         assert_eq!(c.member(second).await, None);
@@ -330,7 +331,7 @@ case! {
 }
 
 case! {
-    /// Each beat adds one and answers with the lists, each sorted.
+    /// Each beat increments the counter and returns the sorted lists.
     a_beat_counts_and_lists(c) {
         let (a, b) = (c.join("a").await, c.join_as("b", Role::Job, 5).await);
         let (p, q) = (c.project(3).await, c.project(0).await);
@@ -353,9 +354,9 @@ case! {
 }
 
 case! {
-    /// Where the lists still are what the asker believes, the beats of those whom it names are the answer; each change of the
-    /// lists brings the lists.
-    a_beat_is_answered_briefly_while_the_lists_are_the_same(c) {
+    /// If the lists are unchanged, the answer contains the beats of the named members. Each change of the lists returns
+    /// the lists.
+    a_beat_has_a_brief_answer_while_the_lists_are_unchanged(c) {
         let (a, b, w) = (c.join("a").await, c.join_as("b", Role::Job, 5).await, c.join("w").await);
         let (p, _) = (c.project(3).await, c.project(0).await);
         assert!(is_granted(&c.claim(Target::Leader, 0, a).await));
@@ -372,7 +373,7 @@ case! {
         assert_eq!(beat(&seen).await, Answer::Beats(vec![(a, 1), (b, 1)]));
         assert_eq!(c.ask(Ask::Beat { by: a, brief: brief(&[]).await }).await, Answer::Beats(Vec::new()));
         listed(c.ask(Ask::Beat { by: b, brief: None }).await);
-        assert_eq!(beat(&seen).await, Answer::Beats(vec![(a, 3), (b, 2)]), "beats are no change");
+        assert_eq!(beat(&seen).await, Answer::Beats(vec![(a, 3), (b, 2)]), "beats do not change the lists");
 
         let changes = [
             Ask::SetSlots { member: b, slots: 6 },
@@ -399,14 +400,14 @@ case! {
         assert_eq!(c.ask(Ask::Leave { by: b }).await, Answer::Done);
         let seen = brief(&of).await;
         let Answer::Beats(beats) = beat(&seen).await else { panic!("the lists are the same") };
-        assert!(matches!(beats.as_slice(), [(one, _)] if *one == a), "who is not alive has no beat: {beats:?}");
+        assert!(matches!(beats.as_slice(), [(one, _)] if *one == a), "a dead member has no beat: {beats:?}");
         assert_eq!(c.ask(Ask::Leave { by: a }).await, Answer::Done);
         assert_eq!(beat(&seen).await, Answer::Refused);
     }
 }
 
 case! {
-    /// Whoever left, was fenced or never joined is refused, and nothing is counted.
+    /// A member that left, was fenced or never joined is refused, and nothing is counted.
     a_member_that_is_not_alive_cannot_beat(c) {
         let (a, b, w) = (c.join("a").await, c.join("b").await, c.join("w").await);
         assert_eq!(c.ask(Ask::Drain { by: a }).await, Answer::Done);
@@ -423,7 +424,7 @@ case! {
 }
 
 case! {
-    /// Reading the lists leaves every beat as it is.
+    /// Reading the lists does not change any beat.
     a_list_does_not_beat(c) {
         let a = c.join("a").await;
         listed(c.ask(Ask::Beat { by: a, brief: None }).await);
@@ -433,8 +434,8 @@ case! {
 }
 
 case! {
-    /// Up becomes draining; draining stays; a member that is not alive is refused and stays ended.
-    draining_is_told_once_and_again(c) {
+    /// Up becomes draining, and draining stays draining. A dead member is refused and stays dead.
+    draining_is_idempotent(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         for _ in 0..2 {
             assert_eq!(c.ask(Ask::Drain { by: a }).await, Answer::Done);
@@ -462,7 +463,7 @@ case! {
 }
 
 case! {
-    /// Evidence other than silence needs no beat; a member that is not alive already is as good as fenced.
+    /// Evidence other than silence needs no beat. Fencing a dead member succeeds without effect.
     a_fence_ends_a_member(c) {
         let w = c.join("w").await;
         for (node, evidence) in [("a", Evidence::Exited), ("b", Evidence::Replaced), ("c", Evidence::Left)] {
@@ -471,14 +472,14 @@ case! {
             let fence = Ask::Fence { member, evidence, beat: Some(0), by: w };
             assert_eq!(c.ask(fence.clone()).await, Answer::Done);
             assert_eq!(c.member(member).await, None);
-            assert_eq!(c.ask(fence).await, Answer::Done, "it isn't alive already");
+            assert_eq!(c.ask(fence).await, Answer::Done, "it is already dead");
         }
         assert!(c.member(w).await.is_some());
     }
 }
 
 case! {
-    /// Whoever beat meanwhile is not silent, and silence without a beat is no evidence.
+    /// A member with a new beat is not silent, and silence without a beat is not evidence.
     a_fence_for_silence_needs_the_beat_that_was_seen(c) {
         let (a, w) = (c.join("a").await, c.join("w").await);
         listed(c.ask(Ask::Beat { by: a, brief: None }).await);
@@ -491,12 +492,12 @@ case! {
         assert_eq!(c.ask(fence(Some(1))).await, Answer::Refused);
         assert_eq!(c.ask(fence(Some(2))).await, Answer::Done);
         assert_eq!(c.ask(Ask::Beat { by: a, brief: None }).await, Answer::Refused);
-        assert_eq!(c.ask(fence(Some(2))).await, Answer::Done, "it isn't alive already");
+        assert_eq!(c.ask(fence(Some(2))).await, Answer::Done, "it is already dead");
     }
 }
 
 case! {
-    /// Whoever says so must be alive; draining is alive.
+    /// The fencing member must be alive. A draining member is alive.
     a_fence_needs_a_living_witness(c) {
         let (a, b, w) = (c.join("a").await, c.join("b").await, c.join("w").await);
         assert_eq!(c.ask(Ask::Leave { by: b }).await, Answer::Done);
@@ -509,8 +510,8 @@ case! {
 }
 
 case! {
-    /// Left, replaced or fenced: jobs that it held and that do not run are let go; those that run wait for an heir.
-    the_end_of_a_member_lets_go_of_what_does_not_run(c) {
+    /// When a member left, was replaced or fenced, its jobs that do not run are released. Its running jobs wait for an heir.
+    the_end_of_a_member_releases_jobs_that_do_not_run(c) {
         let w = c.join("w").await;
         for end in ["leave", "replace", "fence"] {
             let a = c.join("a").await;
@@ -522,7 +523,7 @@ case! {
             assert_eq!(c.act(c.read(ready.job).await, Action::Restart).await, Answer::Done);
             assert_eq!(c.act(c.read(others.job).await, Action::Pause).await, Answer::Done);
             for fence in [running, paused, discarded, ready] {
-                assert_eq!(c.read(fence.job).await.holder, Some(a), "an action leaves the holder");
+                assert_eq!(c.read(fence.job).await.holder, Some(a), "an action keeps the holder");
             }
             match end {
                 "leave" => assert_eq!(c.ask(Ask::Leave { by: a }).await, Answer::Done),
@@ -545,14 +546,14 @@ case! {
 }
 
 case! {
-    /// Epoch 0 is a claim that nobody ever held. The epoch must be the one seen, and it grows by one.
+    /// Epoch 0 is a claim that was never held. The epoch must be the seen one, and it increases by one.
     a_claim_is_granted_once_per_epoch(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         for target in [Target::Leader, Target::Project(c.project(1).await)] {
             assert_eq!(c.claim(target, 0, a).await, Answer::Granted { epoch: Epoch(1), steps: 0 });
             assert_eq!(c.claim_row(target).await, Some(ClaimRow { target, holder: Some(a), epoch: Epoch(1) }));
-            assert_eq!(c.claim(target, 1, b).await, Answer::Refused, "its holder lives");
-            assert_eq!(c.claim(target, 1, a).await, Answer::Refused, "its holder lives");
+            assert_eq!(c.claim(target, 1, b).await, Answer::Refused, "its holder is alive");
+            assert_eq!(c.claim(target, 1, a).await, Answer::Refused, "its holder is alive");
             assert_eq!(c.ask(Ask::Yield { target, epoch: Epoch(1), by: a }).await, Answer::Done);
             assert_eq!(c.claim(target, 0, b).await, Answer::Refused);
             assert_eq!(c.claim(target, 2, b).await, Answer::Refused);
@@ -563,7 +564,7 @@ case! {
 }
 
 case! {
-    /// Draining, left, fenced or unknown: refused, also with force, and nothing is changed.
+    /// A draining, left, fenced or unknown member is refused, also with force, and nothing is changed.
     a_claim_needs_a_member_that_is_up(c) {
         let (a, b, w) = (c.join("a").await, c.join("b").await, c.join("w").await);
         assert_eq!(c.ask(Ask::Drain { by: a }).await, Answer::Done);
@@ -581,7 +582,7 @@ case! {
 }
 
 case! {
-    /// The dead holder stays on record until the next one; a draining holder is alive.
+    /// A dead holder remains recorded until the next holder. A draining holder is alive.
     a_claim_is_free_when_its_holder_is_not_alive(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let target = Target::Leader;
@@ -596,8 +597,8 @@ case! {
 }
 
 case! {
-    /// By whom it was given back, and by anybody else.
-    a_claim_that_was_given_back_is_free(c) {
+    /// It can be claimed by its former holder and by any other member.
+    a_released_claim_is_free(c) {
         let a = c.join("a").await;
         let target = Target::Leader;
         assert!(is_granted(&c.claim(target, 0, a).await));
@@ -608,8 +609,8 @@ case! {
 }
 
 case! {
-    /// A node that joined again is not the member that held the claim, not even for itself.
-    a_claim_of_a_former_life_is_free(c) {
+    /// A new incarnation is not the member that held the claim.
+    a_claim_of_an_earlier_incarnation_is_free(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         assert!(is_granted(&c.claim(Target::Leader, 0, a).await));
         let next = c.join("a").await;
@@ -620,7 +621,7 @@ case! {
 }
 
 case! {
-    /// From a living holder too, but never under a stale epoch.
+    /// Also from a living holder, but never under a stale epoch.
     a_claim_can_be_forced(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         assert!(is_granted(&c.claim(Target::Leader, 0, a).await));
@@ -635,7 +636,7 @@ case! {
 }
 
 case! {
-    /// Another epoch, another member, another target: refused.
+    /// Another epoch, member or target is refused.
     a_yield_is_scoped_by_epoch_and_holder(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let target = Target::Leader;
@@ -655,8 +656,8 @@ case! {
 }
 
 case! {
-    /// A claim without a row was never held, or its row was deleted: who knows its epoch goes on from there.
-    a_claim_without_a_row_is_put_back_under_the_epoch_that_is_known(c) {
+    /// A claim without a row was never held, or its row was deleted. A member that knows its epoch continues from there.
+    a_claim_without_a_row_is_restored_under_the_known_epoch(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         for target in [Target::Leader, Target::Project(c.project(1).await)] {
             assert_eq!(c.ask(Ask::Yield { target, epoch: Epoch(7), by: a }).await, Answer::Refused);
@@ -664,14 +665,14 @@ case! {
             assert_eq!(c.claim(target, 7, a).await, Answer::Granted { epoch: Epoch(8), steps: 0 });
             assert_eq!(c.claim_row(target).await, Some(ClaimRow { target, holder: Some(a), epoch: Epoch(8) }));
             for known in [0, 7, 8, 9] {
-                assert_eq!(c.claim(target, known, b).await, Answer::Refused, "it has a row, whose holder lives");
+                assert_eq!(c.claim(target, known, b).await, Answer::Refused, "it has a row with a living holder");
             }
         }
     }
 }
 
 case! {
-    /// READY, or PENDING on a node's queue; the same key again answers with the job of the first time.
+    /// A job is READY, or PENDING in a node's queue. A repeated key returns the first job.
     a_submit_is_accepted_once_per_key(c) {
         let a = c.join("a").await;
         let project = c.project(1).await;
@@ -709,7 +710,7 @@ case! {
 }
 
 case! {
-    /// No project, no job.
+    /// A submit without its project is refused.
     a_submit_needs_its_project(c) {
         let project = c.project(1).await;
         let ask = Ask::Submit {
@@ -726,8 +727,8 @@ case! {
 }
 
 case! {
-    /// Everything that is not over, and what is over but still held.
-    the_list_of_jobs_has_what_is_not_over_or_held(c) {
+    /// Open jobs, and finished jobs that are still held.
+    the_list_of_jobs_contains_open_and_held_jobs(c) {
         let a = c.join("a").await;
         let mut open = Vec::new();
         for state in JobState::ALL {
@@ -747,8 +748,8 @@ case! {
 }
 
 case! {
-    /// In any state, sorted, each once, unknown ones left out.
-    jobs_are_read_whatever_their_state(c) {
+    /// Jobs in any state, sorted, each once, without unknown ones.
+    jobs_are_read_in_every_state(c) {
         let a = c.join("a").await;
         let mut jobs = Vec::new();
         for state in JobState::ALL {
@@ -763,8 +764,8 @@ case! {
 }
 
 case! {
-    /// What any incarnation of the node holds, in whatever state, and what waits on its queue; nothing else.
-    the_list_of_a_node_has_what_it_holds_and_what_waits_for_it(c) {
+    /// Jobs in any state that any incarnation of the node holds, and jobs that wait in its queue. No others.
+    the_list_of_a_node_contains_its_held_and_waiting_jobs(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let held = c.running(a).await;
         let paused = c.running(a).await;
@@ -776,7 +777,7 @@ case! {
         c.running(b).await;
         let ids = |jobs: Vec<JobRow>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
         assert_eq!(ids(c.jobs(Ask::ListNode(a.node)).await), [held.job, paused.job, waiting.id]);
-        assert!(failed.placed.is_some(), "it ran there, but it does not wait");
+        assert!(failed.placed.is_some(), "it ran there, but does not wait");
         let next = c.join("a").await;
         let own = c.running(next).await;
         assert_eq!(ids(c.jobs(Ask::ListNode(a.node)).await), [held.job, waiting.id, own.job], "of any incarnation");
@@ -785,8 +786,8 @@ case! {
 }
 
 case! {
-    /// READY or PENDING becomes PENDING on that queue, under the epoch that was seen.
-    a_place_needs_a_waiting_job_that_nobody_holds(c) {
+    /// READY or PENDING becomes PENDING in this queue, under the seen epoch.
+    a_place_requires_a_waiting_job_without_a_holder(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let place = |fence, node| Ask::Place { fence, node };
         let job = c.submit(c.project(1).await).await;
@@ -813,7 +814,7 @@ case! {
 }
 
 case! {
-    /// READY or PENDING becomes RUNNING; holder, place and epoch change together; who comes with an old epoch is refused.
+    /// READY or PENDING becomes RUNNING. Holder, place and epoch change together. A stale epoch is refused.
     a_take_is_granted_once_per_epoch(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         for state in [JobState::Ready, JobState::Pending] {
@@ -826,10 +827,10 @@ case! {
             let (holder, placed) = (Some(a), Some(a.node));
             assert_eq!(row, JobRow { state: JobState::Running, holder, placed, epoch: Epoch(1), ..job });
             assert_eq!(c.take(job.fence(), b).await, Answer::Refused, "the old epoch");
-            assert_eq!(c.take(row.fence(), b).await, Answer::Refused, "its holder lives");
-            assert_eq!(c.take(row.fence(), a).await, Answer::Refused, "its holder lives");
+            assert_eq!(c.take(row.fence(), b).await, Answer::Refused, "its holder is alive");
+            assert_eq!(c.take(row.fence(), a).await, Answer::Refused, "its holder is alive");
             assert_eq!(c.read(job.id).await, row);
-            // Handed back after a step: the same epoch until the next take, which tells how far the job is.
+            // A release after a step keeps the epoch until the next take, which returns the progress.
             assert_eq!(c.step(row.fence(), a, 0).await, Answer::Done);
             assert_eq!(c.release(row.fence(), a, None).await, Answer::Done);
             assert_eq!(c.read(job.id).await.epoch, Epoch(1));
@@ -840,7 +841,7 @@ case! {
 }
 
 case! {
-    /// Draining, left, fenced, unknown: refused.
+    /// A draining, left, fenced or unknown member is refused.
     a_take_needs_a_member_that_is_up(c) {
         let (a, b, d, w) = (c.join("a").await, c.join("b").await, c.join("d").await, c.join("w").await);
         assert_eq!(c.ask(Ask::Drain { by: a }).await, Answer::Done);
@@ -857,9 +858,9 @@ case! {
 }
 
 case! {
-    /// A member has to have all that the job requires, by its row of that moment; also when it takes over, and in strict
-    /// order only what it is able to run stands before a job.
-    a_take_needs_a_member_that_is_able_to_run_the_job(c) {
+    /// A member needs all capabilities that the job requires, according to its current row, also for a takeover. In
+    /// strict order, only jobs that it can run are ahead of a job.
+    a_take_requires_a_member_with_the_capability_for_the_job(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let project = c.project(10).await;
         let can = |can| Ask::SetCan { member: a, can };
@@ -872,18 +873,18 @@ case! {
             assert_eq!(c.take(job.fence(), a).await, Answer::Refused, "{lacks:?}");
             assert_eq!(c.read(job.id).await, job);
         }
-        assert!(is_granted(&c.ask(ordered).await), "the other can't be run there");
+        assert!(is_granted(&c.ask(ordered).await), "the other cannot run there");
         assert!(is_granted(&c.take(job.fence(), b).await));
         assert_eq!(c.ask(Ask::Leave { by: b }).await, Answer::Done);
         let orphan = c.read(job.id).await;
-        assert_eq!(c.take(orphan.fence(), a).await, Answer::Refused, "no takeover either");
+        assert_eq!(c.take(orphan.fence(), a).await, Answer::Refused, "a takeover is refused, too");
         assert_eq!(c.ask(can(Capabilities::ALL)).await, Answer::Done);
         assert!(is_granted(&c.take(orphan.fence(), a).await));
     }
 }
 
 case! {
-    /// ERROR, PAUSED and what is over can't be taken. A job that waits but has a living holder can't either.
+    /// ERROR, PAUSED and finished jobs cannot be taken, nor can a waiting job with a living holder.
     a_take_needs_a_job_that_waits_or_runs(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         for state in [JobState::Error, JobState::Paused, JobState::Discarded, JobState::Succeed, JobState::Suicidal] {
@@ -893,14 +894,15 @@ case! {
         }
         let fence = c.running(a).await;
         assert_eq!(c.act(c.read(fence.job).await, Action::Restart).await, Answer::Done);
-        assert_eq!(c.take(fence, b).await, Answer::Refused, "READY, but its holder lives");
+        assert_eq!(c.take(fence, b).await, Answer::Refused, "READY, but its holder is alive");
         assert_eq!(c.release(fence, a, None).await, Answer::Done);
         assert!(is_granted(&c.take(fence, b).await));
     }
 }
 
 case! {
-    /// RUNNING by the dead becomes RUNNING by the heir, in one transition; the dead one is refused from then on.
+    /// The job changes from the dead holder to the heir in one transition and stays RUNNING. The dead member is refused
+    /// afterwards.
     a_job_of_a_dead_member_is_taken_over(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let old = c.running(a).await;
@@ -922,8 +924,8 @@ case! {
 }
 
 case! {
-    /// A node that joined again does not go on with what its former life held: it takes it over like anybody else.
-    a_job_of_a_former_life_is_taken_over(c) {
+    /// A new incarnation does not continue the jobs of the earlier one. It takes them over like any other member.
+    a_job_of_an_earlier_incarnation_is_taken_over(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let (x, y) = (c.running(a).await, c.running(a).await);
         let next = c.join("a").await;
@@ -936,9 +938,9 @@ case! {
 }
 
 case! {
-    /// The limit counts RUNNING jobs of the project, whoever holds them; a takeover needs no room; `Full` only if nothing
-    /// else stands against it.
-    a_project_that_is_full_says_so(c) {
+    /// The limit counts RUNNING jobs of the project with any holder. A takeover needs no room. The answer is `Full`
+    /// only if nothing else prevents the take.
+    a_take_in_a_full_project_is_refused(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let (project, other) = (c.project(2).await, c.project(1).await);
         let (x, y, z) = (c.submit(project).await, c.submit(project).await, c.submit(project).await);
@@ -952,17 +954,17 @@ case! {
         assert_eq!(c.take(stale, a).await, Answer::Refused);
         let gone = Member::new(b.node.0 + 55, 1).expect("not zero");
         assert_eq!(c.take(z.fence(), gone).await, Answer::Refused);
-        // Lowered: what runs goes on, and changes hands.
+        // With a lower limit, running jobs continue and can be taken over.
         assert_eq!(c.ask(Ask::SetLimit { project, limit: 0 }).await, Answer::Done);
         assert_eq!(c.take(z.fence(), a).await, Answer::Full);
         c.exited(b, a).await;
-        assert_eq!(c.take(z.fence(), a).await, Answer::Full, "what the dead one ran still counts");
+        assert_eq!(c.take(z.fence(), a).await, Answer::Full, "jobs of the dead member still count");
         assert!(is_granted(&c.take(Fence { job: y.id, epoch: Epoch(1) }, a).await), "a takeover");
         assert_eq!(c.ask(Ask::SetLimit { project, limit: 2 }).await, Answer::Done);
         assert_eq!(c.take(z.fence(), a).await, Answer::Full);
         assert_eq!(c.finish(held, a, Outcome::Failed).await, Answer::Done);
         assert!(is_granted(&c.take(z.fence(), a).await), "one ended");
-        // One that was paused does not run, though it is held.
+        // A paused job does not run, although it is held.
         assert_eq!(c.act(c.read(z.id).await, Action::Pause).await, Answer::Done);
         let last = c.submit(project).await;
         assert!(is_granted(&c.take(last.fence(), a).await));
@@ -970,7 +972,7 @@ case! {
 }
 
 case! {
-    /// A job is refused while an earlier one waits whose project has room.
+    /// A job is refused while an earlier job waits whose project has room.
     strict_order_holds_over_all_nodes(c) {
         let a = c.join("a").await;
         let (p, q) = (c.project(1).await, c.project(10).await);
@@ -986,20 +988,20 @@ case! {
         assert!(is_granted(&c.ask(ordered(urgent)).await));
         assert_eq!(c.ask(ordered(later)).await, Answer::Refused, "an older one waits");
         assert_eq!(c.ask(ordered(blocked)).await, Answer::Full);
-        assert!(is_granted(&c.ask(ordered(late)).await), "the one before it can't start");
+        assert!(is_granted(&c.ask(ordered(late)).await), "the one before it cannot start");
         assert!(is_granted(&c.ask(ordered(later)).await));
         let open = c.submit_at(q, 3, None).await;
         assert_eq!(c.finish(c.read(urgent.id).await.fence(), a, Outcome::Succeeded).await, Answer::Done);
         assert_eq!(c.ask(ordered(open)).await, Answer::Refused, "its project has room again");
         assert!(is_granted(&c.take(open.fence(), a).await), "without strict order it is free");
         assert!(is_granted(&c.ask(ordered(blocked)).await));
-        // One that was restarted can't start before its attempt has stopped: it is in nobody's way.
+        // A restarted job cannot start before its attempt has stopped, so it does not block others.
         assert_eq!(c.act(c.read(open.id).await, Action::Restart).await, Answer::Done);
         let (behind, last) = (c.submit_at(q, 3, None).await, c.submit_at(q, 3, None).await);
         assert!(is_granted(&c.ask(ordered(behind)).await), "the one before it is held");
         assert_eq!(c.release(c.read(open.id).await.fence(), a, None).await, Answer::Done);
-        assert_eq!(c.ask(ordered(last)).await, Answer::Refused, "it waits for anybody again");
-        // What runs has had its turn: its heir waits for nobody.
+        assert_eq!(c.ask(ordered(last)).await, Answer::Refused, "it is unheld and waits again");
+        // A running job had its turn, so its heir does not wait.
         let b = c.join("b").await;
         let orphan = c.hold(last.id, b).await;
         c.exited(b, a).await;
@@ -1008,7 +1010,7 @@ case! {
 }
 
 case! {
-    /// Another epoch, another holder, another state, another number: refused, and nothing is counted.
+    /// Another epoch, holder, state or number is refused, and nothing is counted.
     a_step_is_scoped_by_job_epoch_holder_state_and_number(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let fence = c.running(a).await;
@@ -1039,7 +1041,7 @@ case! {
 }
 
 case! {
-    /// Another epoch, another holder, another state: refused. Each outcome has its state; the holder is cleared.
+    /// Another epoch, holder or state is refused. Each outcome has its state. The holder is cleared.
     a_finish_is_scoped_by_job_epoch_holder_and_state(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let other = c.running(b).await;
@@ -1074,7 +1076,7 @@ case! {
 }
 
 case! {
-    /// RUNNING becomes READY, or PENDING on a queue. Another epoch or holder: refused.
+    /// RUNNING becomes READY, or PENDING in a queue. Another epoch or holder is refused.
     a_release_is_scoped_by_epoch_and_holder(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         for (placed, state) in [(None, JobState::Ready), (Some(b.node), JobState::Pending)] {
@@ -1095,8 +1097,8 @@ case! {
 }
 
 case! {
-    /// A job whose state was changed under the attempt keeps that state; only the holder goes.
-    a_release_keeps_what_a_user_wanted(c) {
+    /// A job whose state changed during the attempt keeps that state. Only the holder is cleared.
+    a_release_keeps_the_users_action(c) {
         let a = c.join("a").await;
         for (action, state) in [
             (Action::Pause, JobState::Paused),
@@ -1114,7 +1116,7 @@ case! {
 }
 
 case! {
-    /// The state and the epoch must be the ones that were seen.
+    /// The state and the epoch must be the seen ones.
     an_action_is_scoped_by_epoch_and_state(c) {
         let a = c.join("a").await;
         for state in JobState::ALL {
@@ -1135,8 +1137,8 @@ case! {
 }
 
 case! {
-    /// Where the job's `match` allows it, and nowhere else; the holder and the epoch stay.
-    an_action_is_legal_where_the_job_says_so(c) {
+    /// Only in the states that the job's `match` allows. The holder and the epoch are unchanged.
+    an_action_is_legal_in_the_states_that_the_job_allows(c) {
         let a = c.join("a").await;
         for action in [Action::Resume, Action::Pause, Action::Restart, Action::Discard] {
             for state in JobState::ALL {
@@ -1148,7 +1150,7 @@ case! {
                         assert_eq!(answer, Answer::Done, "{action:?} in {state:?}");
                         assert_eq!((row.state, row.holder, row.epoch), (next, job.holder, job.epoch));
                         if next == JobState::Ready {
-                            assert_eq!(row.placed, None, "READY is on no queue");
+                            assert_eq!(row.placed, None, "READY is in no queue");
                         }
                     }
                     Err(_) => {
@@ -1162,8 +1164,8 @@ case! {
 }
 
 case! {
-    /// RESTART begins at the first step again; RESUME and PAUSE keep what is committed.
-    a_restart_forgets_the_steps(c) {
+    /// RESTART begins again at the first step. RESUME and PAUSE keep the committed steps.
+    a_restart_deletes_the_steps(c) {
         let a = c.join("a").await;
         for outcome in [Outcome::Failed, Outcome::Succeeded] {
             let fence = c.running(a).await;
@@ -1192,7 +1194,7 @@ case! {
 }
 
 case! {
-    /// Nobody is left to clear it later.
+    /// A dead holder cannot clear it later.
     an_action_clears_a_holder_that_is_not_alive(c) {
         let (a, w) = (c.join("a").await, c.join("w").await);
         let (paused, discarded) = (c.running(a).await, c.running(a).await);
@@ -1204,19 +1206,19 @@ case! {
             let row = c.read(fence.job).await;
             assert_eq!((row.holder, row.epoch), (None, fence.epoch));
         }
-        assert_eq!(c.jobs(Ask::ListJobs).await.len(), 1, "the discarded one is over");
+        assert_eq!(c.jobs(Ask::ListJobs).await.len(), 1, "the discarded job is finished");
     }
 }
 
 case! {
-    /// While alive, and while there is such a project.
+    /// While the member is alive, and while the project exists.
     slots_and_limits_can_be_changed(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let (project, other) = (c.project(4).await, c.project(5).await);
         assert_eq!(c.ask(Ask::SetSlots { member: a, slots: 9 }).await, Answer::Done);
-        assert_eq!(c.ask(Ask::SetSlots { member: a, slots: 9 }).await, Answer::Done, "the same again");
+        assert_eq!(c.ask(Ask::SetSlots { member: a, slots: 9 }).await, Answer::Done, "repeated");
         assert_eq!(c.ask(Ask::SetLimit { project, limit: 7 }).await, Answer::Done);
-        assert_eq!(c.ask(Ask::SetLimit { project, limit: 7 }).await, Answer::Done, "the same again");
+        assert_eq!(c.ask(Ask::SetLimit { project, limit: 7 }).await, Answer::Done, "repeated");
         let (members, _, projects) = c.lists().await;
         assert_eq!(members.iter().map(|row| row.slots).collect::<Vec<_>>(), [9, 100]);
         assert_eq!(projects, [ProjectRow { id: project, limit: 7 }, ProjectRow { id: other, limit: 5 }]);
@@ -1230,12 +1232,12 @@ case! {
 }
 
 case! {
-    /// While alive; the lists show it, and a new incarnation says it anew.
-    what_a_member_can_run_can_be_changed_while_it_is_alive(c) {
+    /// While the member is alive. The lists show the change, and a new incarnation declares its capabilities again.
+    the_capabilities_of_a_living_member_can_be_changed(c) {
         let (a, b) = (c.join("a").await, c.join("b").await);
         let shown = async || c.lists().await.0.iter().map(|row| row.can).collect::<Vec<_>>();
         assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Done);
-        assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Done, "the same again");
+        assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Done, "repeated");
         assert_eq!(shown().await, [FIRST, BOTH]);
         assert_eq!(c.ask(Ask::Drain { by: b }).await, Answer::Done);
         assert_eq!(c.ask(Ask::SetCan { member: b, can: Capabilities::ALL }).await, Answer::Done, "draining is alive");
@@ -1243,14 +1245,14 @@ case! {
         assert_eq!(c.ask(Ask::Leave { by: b }).await, Answer::Done);
         assert_eq!(c.ask(Ask::SetCan { member: b, can: FIRST }).await, Answer::Refused);
         c.join("a").await;
-        assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Refused, "of a former life");
+        assert_eq!(c.ask(Ask::SetCan { member: a, can: FIRST }).await, Answer::Refused, "of an earlier incarnation");
         assert_eq!(shown().await, [BOTH]);
     }
 }
 
 case! {
-    /// A job that does not exist can be neither taken nor written.
-    requests_about_nothing_are_refused(c) {
+    /// A job that does not exist can neither be taken nor written.
+    requests_about_missing_objects_are_refused(c) {
         let a = c.join("a").await;
         let stranger = Member::new(a.node.0 + 9, 9).expect("not zero");
         let fence = Fence { job: JobId(77_777), epoch: Epoch(0) };
@@ -1272,12 +1274,12 @@ case! {
             assert_eq!(c.ask(ask).await, Answer::Refused);
         }
         let fence = Ask::Fence { member: stranger, evidence: Evidence::Exited, beat: None, by: a };
-        assert_eq!(c.ask(fence).await, Answer::Done, "it certainly isn't alive");
+        assert_eq!(c.ask(fence).await, Answer::Done, "it is certainly not alive");
     }
 }
 
 case! {
-    /// Sixteen members claim the same epoch at once, several times over.
+    /// Sixteen members claim the same epoch at once, repeatedly.
     of_sixteen_claims_one_wins(c) {
         let mut members = Vec::new();
         for at in 0..SIXTEEN {
@@ -1315,8 +1317,8 @@ case! {
             }))
             .await;
             assert_eq!(count(&answers, is_granted), 1, "{answers:?}");
-            // While the winner's grant is not visible, the limit does not stand against the others either; once it is, the
-            // epoch does. Only a full project may be named by whom the epoch did not stop yet.
+            // While the winner's grant is not visible, the limit does not prevent the other takes. Once it is visible,
+            // the epoch does. `Full` is only allowed for a take that the epoch did not stop yet.
             assert_eq!(count(&answers, |answer| matches!(answer, Answer::Refused | Answer::Full)), SIXTEEN - 1);
             let winner = members[answers.iter().position(is_granted).expect("one won")];
             let row = c.read(job.id).await;
@@ -1326,7 +1328,7 @@ case! {
 }
 
 case! {
-    /// A dead member's jobs are wanted by everybody at once.
+    /// All members try to take over a dead member's job at once.
     of_sixteen_takeovers_one_wins(c) {
         let mut members = Vec::new();
         for at in 0..SIXTEEN {
@@ -1357,8 +1359,8 @@ case! {
 }
 
 case! {
-    /// One key, sixteen submits: one job.
-    of_sixteen_equal_submits_one_is_fresh(c) {
+    /// Sixteen submits with one key create one job.
+    of_sixteen_equal_submits_one_creates_the_job(c) {
         let project = c.project(1).await;
         for round in 1..5_u128 {
             let answers = at_once((0..SIXTEEN).map(|_| {
@@ -1425,7 +1427,7 @@ case! {
 }
 
 case! {
-    /// A job that is handed back sixteen times at once is handed back once, and can be taken once.
+    /// Sixteen concurrent releases of a job release it once, and it can be taken once.
     a_release_is_done_once_by_sixteen_zombies(c) {
         let a = c.join("a").await;
         for _ in 0..4 {
@@ -1472,13 +1474,13 @@ case! {
                 other => panic!("both or none: {other:?}"),
             }
         }
-        // Both orders are legal; how often each comes is up to the scheduler.
+        // Both orders are legal. Their frequency depends on the scheduler.
         assert!(fenced <= 24);
     }
 }
 
 case! {
-    /// Of a finish by the fenced holder and a takeover by an heir exactly one is done.
+    /// Exactly one of a finish by the fenced holder and a takeover by an heir succeeds.
     a_finish_and_a_takeover_exclude_each_other(c) {
         let b = c.join("b").await;
         for round in 0..12 {
@@ -1510,9 +1512,9 @@ case! {
 }
 
 case! {
-    /// A dead member's last words, or a user's RESTART, come before the takeover or after it: the heir gets the job, and
-    /// the place of the job in its full project with it.
-    a_takeover_is_granted_whether_the_dead_let_go_or_not(c) {
+    /// A dead member's last release, or a user's RESTART, comes before the takeover or after it. In either case the
+    /// heir gets the job with its place in the full project.
+    a_takeover_is_granted_before_and_after_the_dead_members_release(c) {
         let b = c.join("b").await;
         for round in 0..8 {
             let a = c.join("a").await;
@@ -1541,7 +1543,7 @@ case! {
 }
 
 case! {
-    /// What the metastore shows after a fence stays: no grant to the fenced member becomes visible later.
+    /// No grant to a fenced member becomes visible after the fence.
     a_take_comes_before_the_fence_of_its_taker_or_not_at_all(c) {
         let w = c.join("w").await;
         let project = c.project(1_000_000).await;
@@ -1569,8 +1571,8 @@ case! {
 }
 
 case! {
-    /// A take that meets the loss of what the job requires is granted before it or refused.
-    a_take_comes_before_the_loss_of_an_ability_or_not_at_all(c) {
+    /// A take concurrent with the loss of a required capability is granted before the loss or refused.
+    a_take_comes_before_the_loss_of_a_capability_or_not_at_all(c) {
         let project = c.project(1_000_000).await;
         for round in 0..12 {
             let a = c.join(&format!("n{round}")).await;
@@ -1616,7 +1618,7 @@ case! {
 }
 
 case! {
-    /// Whoever is fenced first can't witness any more.
+    /// A fenced member can no longer fence another.
     two_members_cannot_fence_each_other(c) {
         for _ in 0..12 {
             let (a, b) = (c.join("a").await, c.join("b").await);
@@ -1633,7 +1635,7 @@ case! {
 }
 
 case! {
-    /// However an action and the holder's end interleave, nothing that does not run is held by the dead.
+    /// In every interleaving of an action and the holder's end, a dead member holds only running jobs.
     an_action_and_the_end_of_the_holder_leave_no_orphan(c) {
         let w = c.join("w").await;
         for round in 0..12 {
@@ -1663,7 +1665,7 @@ case! {
 }
 
 case! {
-    /// Handing back and PAUSE may come in any order; the end is the same but for who was refused.
+    /// A release and PAUSE may come in any order. The final state is the same, except for which one was refused.
     a_release_and_an_action_agree_on_the_state(c) {
         let a = c.join("a").await;
         for _ in 0..8 {
@@ -1683,7 +1685,7 @@ case! {
 }
 
 case! {
-    /// Sixteen processes that claim to be the same node: the last one stays.
+    /// Sixteen processes join as the same node. The last one stays alive.
     sixteen_joins_of_one_node_leave_one_alive(c) {
         let answers = at_once((0..SIXTEEN).map(|_| {
             let c = c.clone();

@@ -1,6 +1,6 @@
 //! A metastore that loses replies, hangs, fails over or rolls back.
 
-use kirin_core::{Action, JobState, Note, Span};
+use kirin_core::{Action, Ask, Effect, JobState, Note, Span};
 use kirin_sim::act::{Act, Host, Outage, Work};
 use kirin_sim::cluster::{Cluster, TIMEOUT};
 
@@ -40,7 +40,27 @@ fn a_commit_with_a_lost_reply_is_not_repeated() {
     c.run(Span::from_secs(4));
     c.act(&Act::HealStore(holder));
     c.expect(job).tried_by([holder]).ended_once();
-    assert_eq!(c.ordered(holder, |e| matches!(e, kirin_core::Effect::Proceed { .. })), 2);
+    assert_eq!(c.ordered(holder, |e| matches!(e, Effect::Proceed { .. })), 2);
+}
+
+#[test]
+fn writes_that_break_at_once_are_repeated_with_pauses() {
+    let commits = |e: &Effect| matches!(e, Effect::Ask { ask: Ask::CommitStep { .. }, .. });
+    let takes = |e: &Effect| matches!(e, Effect::Ask { ask: Ask::Take { .. }, .. });
+    let mut c = Cluster::of(1).seed(7);
+    let job = c.post_with(Work { steps: 2, ..Work::named("nightly") });
+    let holder = c.until_running(job);
+    c.act(&Act::Reset(holder));
+    let later = c.post("later");
+    let (had, asked) = (c.ordered(holder, commits), c.ordered(holder, takes));
+    c.run(Span::from_secs(10));
+    for (what, before) in [(c.ordered(holder, commits), had), (c.ordered(holder, takes), asked)] {
+        let sent = what - before;
+        assert!((2..15).contains(&sent), "{sent} writes in ten seconds");
+    }
+    c.act(&Act::HealStore(holder));
+    c.expect(job).tried_by([holder]).ended_once();
+    c.expect(later).ended_once();
 }
 
 #[test]

@@ -95,17 +95,11 @@ impl Node {
             }
             // The limit never applies to a running job, so the job is not running any more.
             Answer::Refused | Answer::Full => {
-                // The row or the lists changed, so read the row. After a second refusal, read it later.
-                self.queue.remove(job);
+                // The row or the lists changed.
                 self.list_at = self.list_at.min(now);
-                if self.refused.insert(job, seen) == Some(seen) {
-                    self.read_later(now, job);
-                } else {
-                    self.read_jobs(now, vec![job]);
-                    if self.settings.in_order {
-                        // A job that this node has not heard of may come first.
-                        self.poll_at = self.poll_at.min(now);
-                    }
+                if self.read_not_taken(now, job, seen) && self.settings.in_order {
+                    // A job that this node has not heard of may come first.
+                    self.poll_at = self.poll_at.min(now);
                 }
             }
             Answer::Failed => {
@@ -115,10 +109,21 @@ impl Node {
             }
             _ => {
                 // This member may hold the job. Leave it alone until the row is read.
-                self.queue.remove(job);
-                self.read_jobs(now, vec![job]);
+                self.read_not_taken(now, job, seen);
             }
         }
+    }
+
+    /// Reads the row of a job that was not granted; after the second time, only later. Returns whether it reads now.
+    fn read_not_taken(&mut self, now: Time, job: JobId, seen: Epoch) -> bool {
+        self.queue.remove(job);
+        let is_second = self.refused.insert(job, seen) == Some(seen);
+        if is_second {
+            self.read_later(now, job);
+        } else {
+            self.read_jobs(now, vec![job]);
+        }
+        !is_second
     }
 
     /// Starts the attempt that the row grants to this member.
@@ -161,7 +166,9 @@ impl Node {
             self.out.push(Effect::Cancel { fence, why: Why::Lost });
             return;
         };
-        if attempt.stopping.is_none() && step == attempt.steps {
+        // An attempt that was told to stop commits it, too: if its fence is current, no other attempt has done the step,
+        // and otherwise the metastore refuses it.
+        if step == attempt.steps {
             attempt.ready = Some(step);
             self.advance(now, fence.job);
         }
@@ -232,6 +239,7 @@ impl Node {
     /// The request was not confirmed. If it certainly failed, it is repeated; otherwise the row is read.
     fn open(&mut self, now: Time, job: JobId, answer: &Answer) {
         let retry_at = now + self.pause();
+        let looks_up_at_once = self.plants.is(Plant::LooksUpAtOnce);
         let Some(attempt) = self.attempts.get_mut(&job) else { return };
         attempt.busy = false;
         match answer {
@@ -239,8 +247,11 @@ impl Node {
             Answer::Refused => attempt.doubt = Some(now),
             _ => {
                 attempt.doubt = Some(now);
-                // A write that is still in flight should land before the read.
-                attempt.retry_at = retry_at;
+                // A write that is still in flight should land before the read. While connections break under the
+                // writes but not under the reads, the pause keeps the attempt from asking without end.
+                if !looks_up_at_once {
+                    attempt.retry_at = retry_at;
+                }
             }
         }
         if matches!(answer, Answer::Refused) {

@@ -41,7 +41,8 @@ impl Node {
     /// Stores the row unless it is older than what is known.
     fn absorb(&mut self, now: Time, source: Source, row: &JobRow) {
         if let Some(job) = self.queue.job(row.id) {
-            let older = row.epoch < job.row.epoch || (row.epoch == job.row.epoch && source.is_older_than(job.known_at));
+            let older = row.epoch < job.row.epoch && !self.plants.is(Plant::OlderEpochBelieved)
+                || row.epoch == job.row.epoch && source.is_older_than(job.known_at);
             if older || matches!(job.stage, Stage::Taking { .. }) {
                 return;
             }
@@ -146,14 +147,18 @@ impl Node {
     }
 
     pub(super) fn jobs_listed(&mut self, now: Time, asked_at: Time, rows: &[JobRow]) {
+        self.knows_jobs = true;
         self.queue.forget_full();
         for row in rows {
             self.absorb(now, Source::Read { asked_at }, row);
         }
         for id in self.queue.ids() {
             let listed = rows.binary_search_by_key(&id, |row| row.id).is_ok();
-            let stale =
-                self.queue.job(id).is_some_and(|j| j.known_at < asked_at && !matches!(j.stage, Stage::Taking { .. }));
+            let newer = self.plants.is(Plant::ListRemovesNewer);
+            let stale = self
+                .queue
+                .job(id)
+                .is_some_and(|j| (j.known_at < asked_at || newer) && !matches!(j.stage, Stage::Taking { .. }));
             if !listed && stale && !self.attempts.contains_key(&id) {
                 self.queue.remove(id);
             }
@@ -387,7 +392,8 @@ impl Node {
         let stands_by = self.settings.leader_only && !self.leads(crate::ask::Target::Leader);
         let able = self.settings.role.runs_jobs() || self.plants.is(Plant::QueryTakes);
         let is_listed = self.me.is_some_and(|me| self.roster.is_alive(me));
-        self.phase == Phase::Up && is_listed && able && self.trusts_itself(now) && !stands_by
+        let informed = self.knows_jobs || self.plants.is(Plant::StartsUninformed);
+        self.phase == Phase::Up && is_listed && able && informed && self.trusts_itself(now) && !stands_by
     }
 
     /// The capabilities that this node may use: those it has and the metastore already lists.

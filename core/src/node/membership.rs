@@ -72,6 +72,7 @@ impl Node {
         self.lease.hurry(now);
         self.trusted = true;
         // The jobs can be staged only when the living members are known, so the first list triggers the first poll.
+        self.knows_jobs = false;
         (self.poll_at, self.own_polls) = (Time::NEVER, 0);
         if self.drains {
             self.drain_wished(now, Span::ZERO, false);
@@ -219,6 +220,12 @@ impl Node {
         self.tend_can(now, me, row.can);
     }
 
+    /// This member's row was written, or was not. The list shows which; what is still missing is then written again.
+    pub(super) fn row_written(&mut self, now: Time, answer: &Answer) {
+        let pause = if *answer == Answer::Done { Span::ZERO } else { self.pause() };
+        self.list_at = self.list_at.min(now + pause);
+    }
+
     /// The node decides how many attempts it runs; the metastore shows the number to other nodes.
     fn tend_slots(&mut self, now: Time, member: Member, shown: u32) {
         let slots = self.settings.slots;
@@ -315,11 +322,14 @@ impl Node {
     pub(super) fn evident(&mut self, now: Time, member: Member, evidence: Evidence) {
         let Some(me) = self.me.filter(|me| self.is_member() && *me != member) else { return };
         let Some(suspicion) = self.roster.suspect(now, member) else { return };
-        suspicion.evidence.get_or_insert((evidence, now));
         if suspicion.asked {
             return;
         }
-        if evidence == Evidence::Exited && (self.listing || self.list_at <= now) {
+        if suspicion.evidence.is_none_or(|(known, _)| known != evidence) {
+            suspicion.evidence = Some((evidence, now));
+        }
+        let lists = (self.listing || self.list_at <= now) && !self.plants.is(Plant::FencesBesideList);
+        if evidence == Evidence::Exited && lists {
             // The member may just have left: the list in flight tells. Evidence that remains is checked again after it.
             return;
         }
@@ -350,12 +360,8 @@ impl Node {
                     self.fence_known(now, member, found);
                 }
             }
-            // The member beat meanwhile, or this member is not alive. The list tells which.
-            Answer::Refused => {
-                self.roster.acquit(member);
-                self.list_at = now;
-            }
-            // The evidence remains. It is presented again with the next list.
+            // The evidence remains, and is presented again with the next list. Evidence of silence ends with the beat
+            // because of which it was refused. Evidence of an exit is refused only to a member that is not alive.
             _ => self.list_at = self.list_at.min(now + self.pause()),
         }
     }

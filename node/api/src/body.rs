@@ -21,11 +21,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The whole body.
+/// Reads the whole body.
 pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     let within = request.extensions().get::<Peer>().map_or(Duration::MAX, |peer| peer.body_within);
     let Ok(read) = tokio::time::timeout(within, Bytes::from_request(request, state)).await else {
-        let text = format!("the body did not come within {within:?} (kirin.server.body-timeout)");
+        let text = format!("the body did not arrive within {within:?} (kirin.server.body-timeout)");
         return Err(ApiError::new(Code::TooSlow, text));
     };
     read.map_err(|rejection| {
@@ -36,7 +36,7 @@ pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result
     })
 }
 
-/// Reads a body.
+/// Decodes a body.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let bytes = if bytes.is_empty() { &b"{}"[..] } else { bytes };
     serde_json::from_slice(bytes).map_err(|error| {
@@ -59,24 +59,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The number of the page and its rows; `default` rows if the request does not say.
+/// The number of the page and its size; `default` rows if absent.
 pub(super) fn page(paging: Paging, default: u64) -> Result<(u64, u64), ApiError> {
     match paging.page_size.unwrap_or(default) {
-        0 => Err(ApiError::bad("page_size is 0; it has to be at least 1")),
+        0 => Err(ApiError::bad("page_size is 0; it must be at least 1")),
         size => Ok((paging.page_offset.unwrap_or(0), size)),
     }
 }
 
-/// The page of a complete list.
+/// A page of a complete list.
 pub(super) fn cut<T>(all: Vec<T>, paging: Paging, default: u64) -> Result<Page<T>, ApiError> {
     page(paging, default).map(|(offset, size)| Page::cut(all, offset, size))
 }
 
-/// Rewrites serde's message about an unknown field, so that it names the field that was probably meant.
+/// Rewrites serde's message about an unknown field to suggest the most similar field.
 fn unknown_field(message: &str) -> Option<String> {
     let rest = message.strip_prefix("unknown field `")?;
     let (field, rest) = rest.split_once('`')?;
-    // Names stand between backticks: every second piece is one.
+    // Names are in backticks, so every second piece is a name.
     let known: Vec<_> = rest.split('`').skip(1).step_by(2).collect();
     let text = format!("unknown field '{field}'");
     Some(match nearest(field, &known) {
@@ -86,7 +86,7 @@ fn unknown_field(message: &str) -> Option<String> {
     })
 }
 
-/// The name that differs from `field` in few letters, or only in case and separators.
+/// The name that differs from `field` by few letters, or only by case and separators.
 fn nearest<'a>(field: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let wanted = plain(field);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_is_refused_with_the_nearest_known_name() {
+    fn an_unknown_field_is_refused_with_the_most_similar_name() {
         let query = |field| refused::<QueryRequest>(&format!(r#"{{"sql":"s","{field}":true}}"#));
         assert_eq!(query("pushdown"), "unknown field 'pushdown'; did you mean 'push_down'?");
         assert_eq!(
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_at_least_one_row_and_the_size_that_was_asked_for() {
+    fn a_page_has_the_requested_size_which_must_be_positive() {
         let paging = |page_offset, page_size| Paging { page_offset, page_size };
         let seven: Vec<_> = (0..7).collect();
         assert_eq!(cut(seven.clone(), paging(Some(1), Some(3)), 100).unwrap().value, [3, 4, 5]);

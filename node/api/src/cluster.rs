@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kirin_core::ask::Target;
-use kirin_core::{Member, Span};
+use kirin_core::{Capabilities, Member, Role, Span};
 use kirin_discovery::Health;
 use kirin_metastore::Counts;
 use kirin_service::Principal;
@@ -20,12 +20,12 @@ use serde::{Deserialize as _, Serialize};
 
 use super::{Body, Context, Data, Params, Result, Shared, Who, page};
 
-/// Lines of a page of the history, if the request does not say.
+/// The default number of lines of a page of the history.
 const PAGE: u64 = 10;
-/// The most lines of the history that are read.
+/// The maximum number of lines of the history that are read.
 const LINES_MAX: u64 = 10_000;
 
-/// `GET /cluster`: the one page of truth.
+/// `GET /cluster`: the state of the cluster.
 pub(super) async fn cluster(State(context): Shared, Who(who): Who, Params(query): Params<ClusterQuery>) -> Response {
     if query.own == Some(true) {
         own(&context, &who).await.into_response()
@@ -62,9 +62,15 @@ fn member_view(of: MemberOverview) -> MemberView {
         running,
         waiting,
         slots: info.slots,
+        able_to_run: if info.role.runs_jobs() { able_to_run(info.can) } else { Vec::new() },
+        trouble: info.trouble.clone(),
         heirs,
         joined_at: info.joined_ms,
     }
+}
+
+fn able_to_run(can: Capabilities) -> Vec<String> {
+    kirin_executor::capable_of(can).into_iter().map(str::to_owned).collect()
 }
 
 fn claim_view(claim: Claim) -> ClaimView {
@@ -76,7 +82,7 @@ fn claim_view(claim: Claim) -> ClaimView {
     ClaimView { target, holder: claim.holder, epoch: claim.epoch }
 }
 
-/// The word that a state or a role is written as.
+/// The name of a state or role.
 fn word(of: impl Serialize) -> String {
     match serde_json::to_value(of) {
         Ok(serde_json::Value::String(word)) => word,
@@ -84,7 +90,7 @@ fn word(of: impl Serialize) -> String {
     }
 }
 
-/// What this node itself believes at this moment. No other node is asked.
+/// This node's own current knowledge, without requests to other nodes.
 async fn own(context: &Context, who: &Principal) -> Result<OwnView> {
     let cluster = &context.service.cluster;
     let own = cluster.own(who).await?;
@@ -161,9 +167,9 @@ fn history_view(of: Happened) -> HistoryView {
 
 fn reason(evidence: Option<&str>) -> &'static str {
     match evidence {
-        Some("left") => "it said so",
+        Some("left") => "the member left",
         Some("replaced") => "the same node joined again",
-        Some("exited") => "its process is gone",
+        Some("exited") => "its process has exited",
         Some("silent") => "its beat did not change for the heart-beat timeout",
         _ => "",
     }
@@ -187,7 +193,7 @@ pub(super) async fn undrain(State(context): Shared, Who(who): Who, Path(node): P
     Ok(Data(Done))
 }
 
-/// `PUT /cluster/nodes/{name}/slots`: how many jobs the node runs at once.
+/// `PUT /cluster/nodes/{name}/slots`: the maximum number of jobs that the node runs at once.
 pub(super) async fn slots(
     State(context): Shared,
     Who(who): Who,
@@ -198,7 +204,7 @@ pub(super) async fn slots(
     Ok(Data(Done))
 }
 
-/// `POST /epoch`: this node takes the claims of the projects; of all and the leader's too if none is named.
+/// `POST /epoch`: this node takes the claims of the given projects; without any, all claims including leadership.
 pub(super) async fn claim(State(context): Shared, Who(who): Who, Body(body): Body<ClaimRequest>) -> Result<Done> {
     context.service.cluster.claim(&who, &body.projects, body.force).await?;
     Ok(Data(Done))
@@ -236,24 +242,36 @@ pub(super) async fn stop(State(context): Shared, Who(who): Who) -> Result<Done> 
 }
 
 /// `GET /health`: for load balancers. 200 while this node can answer queries, which requires the metastore. A draining
-/// node still can, but returns 503 so that the balancer chooses another.
+/// node still can, but returns 503 so that the balancer chooses another. A node that only runs jobs is not ready without a
+/// usable working directory.
 pub(super) async fn health(State(context): State<Context>) -> Response {
     let cluster = &context.service.cluster;
-    let Condition { phase, metastore } = cluster.condition().await;
+    let Condition { phase, metastore, working_dir, role } = cluster.condition().await;
     let phase = phase.unwrap_or("stopping");
     let is_member = matches!(phase, "up" | "joining" | "outside");
-    let up = is_member && metastore;
+    // This endpoint requires no login, so the reason contains no file names.
+    let reason = match (&working_dir.unwritable, &working_dir.unshared) {
+        (Some(_), _) => Some("this node cannot write to the working directory; see `kirin cluster list`"),
+        (None, Some(_)) => {
+            Some("the working directory of this node is not that of the cluster; see `kirin cluster list`")
+        }
+        (None, None) => None,
+    };
+    let up = is_member && metastore && (reason.is_none() || role != Role::Job);
     let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let part = |ok: bool| HealthPart { status: if ok { "UP" } else { "DOWN" }.to_owned(), details: None };
-    let member = HealthPart { details: Some(HealthDetails { phase: phase.to_owned() }), ..part(is_member) };
-    // Why discovery is degraded is told only after a login.
+    let member =
+        HealthPart { details: Some(HealthDetails { phase: Some(phase.to_owned()), reason: None }), ..part(is_member) };
+    let details = reason.map(|reason| HealthDetails { phase: None, reason: Some(reason.to_owned()) });
+    let working_dir = HealthPart { details, ..part(reason.is_none()) };
+    // The reason for degraded discovery requires a login.
     let discovery = HealthPart { status: discovery_view(&cluster.discovery()).status, details: None };
-    let components = HealthComponents { metastore: part(metastore), member, discovery };
+    let components = HealthComponents { metastore: part(metastore), member, discovery, working_dir };
     (status, axum::Json(HealthView { status: part(up).status, components })).into_response()
 }
 
-/// `GET /health/live`: what a supervisor asks that restarts what hangs. 200 as long as this process works, whatever the
-/// metastore does.
+/// `GET /health/live`: for supervisors that restart stuck processes. 200 while this process works, regardless of the
+/// metastore.
 pub(super) async fn alive(State(context): State<Context>) -> Response {
     let alive = context.service.cluster.phase().await.is_some();
     let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -1,9 +1,9 @@
-//! What no request may bring, for every field of every endpoint alike: NUL characters, halves of surrogate pairs, texts
-//! that are not UTF-8, bodies that are too large.
+//! Checks that apply to every field of every endpoint: NUL characters, halves of surrogate pairs, text that is not
+//! UTF-8, and bodies that are too large are refused.
 //!
-//! The metastores differ in what they store. PostgreSQL refuses a NUL in any text, and a request that is refused there
-//! costs a transaction first. So a request is looked at before any handler reads it. Ranges of numbers are not looked at
-//! here: they are part of the types that the handlers read.
+//! Metastores differ in the texts that they store. PostgreSQL refuses NUL in any text, which costs a transaction first.
+//! So requests are checked before any handler parses them. Ranges of numbers are not checked here, because they are
+//! part of the types that handlers use.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{ApiError, body};
 
-/// Refuses such requests with 400 or 413, and lets the others in.
+/// Refuses invalid requests with 400 or 413.
 pub(super) async fn look(request: Request, next: Next) -> Response {
     match looked_at(request).await {
         Ok(request) => next.run(request).await,
@@ -25,10 +25,10 @@ async fn looked_at(request: Request) -> Result<Request, ApiError> {
     let (parts, body) = request.into_parts();
     let uri = &parts.uri;
     for (place, text) in [("path", uri.path()), ("query string", uri.query().unwrap_or_default())] {
-        look_at_uri(text).map_err(|what| ApiError::bad(format!("the {place} holds {what}")))?;
+        look_at_uri(text).map_err(|what| ApiError::bad(format!("the {place} contains {what}")))?;
     }
     let bytes = body::bytes(Request::from_parts(parts.clone(), body), &()).await?;
-    look_at_json(&bytes).map_err(|(at, what)| ApiError::bad(format!("the body holds {what} at byte {at}")))?;
+    look_at_json(&bytes).map_err(|(at, what)| ApiError::bad(format!("the body contains {what} at byte {at}")))?;
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
@@ -40,7 +40,7 @@ fn look_at_uri(text: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Looks at the escapes of a JSON text. A NUL that is not escaped is refused by whatever reads the text as JSON.
+/// Checks the escapes of a JSON text. The JSON parser refuses an unescaped NUL.
 fn look_at_json(bytes: &[u8]) -> Result<(), (usize, &'static str)> {
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'\\' || byte == 0)) {
@@ -58,14 +58,14 @@ fn look_at_json(bytes: &[u8]) -> Result<(), (usize, &'static str)> {
             }
             Some(0xdc00..=0xdfff) => return Err((at, "half of a surrogate pair")),
             Some(_) => at += 6,
-            // Another escape, also of a backslash.
+            // Another escape, such as a backslash.
             None => at += 2,
         }
     }
     Ok(())
 }
 
-/// The UTF-16 unit that is escaped at this place.
+/// The escaped UTF-16 unit at this position.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     digits.iter().try_fold(0, |value, &byte| {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nul_and_halves_of_surrogate_pairs_are_found_wherever_they_stand() {
+    fn nul_and_halves_of_surrogate_pairs_are_found_at_every_position() {
         let what = |text: &str| look_at_json(text.as_bytes()).err();
         assert_eq!(what(r#"{"subject":"a\u0000b"}"#), Some((13, "a NUL character (\\u0000)")));
         assert_eq!(what(r#"{"a\u0000":1}"#), Some((3, "a NUL character (\\u0000)")));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_it_is_let_in() {
+    fn similar_valid_escapes_are_accepted() {
         for text in
             [r#""\\u0000""#, r#""\ud83d\ude00""#, r#""\u0001\n\"""#, r#""\\\\u0000 \u00001""#, "", "{}", r"\", r"\u00"]
         {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_query_strings_are_looked_at() {
+    fn paths_and_query_strings_are_checked() {
         assert_eq!(look_at_uri("key=%00"), Err("a NUL character (%00)"));
         assert_eq!(look_at_uri("subject=a%00"), Err("a NUL character (%00)"));
         assert_eq!(look_at_uri("key=%ff"), Err("a percent-encoded part that is not UTF-8"));

@@ -1,4 +1,4 @@
-//! Errors of requests. The one place where what went wrong becomes a code of Kylin's, an HTTP status and advice.
+//! Errors of requests. This module alone maps errors to Kylin's codes, HTTP statuses and advice.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use kirin_service::error::Thing;
 use kirin_service::jobs::Status;
 use kirin_wire::{Code, Problem};
 
-/// What went wrong, for a person and for a client. The code tells the HTTP status, unless a client needs another one.
+/// An error for users and clients. The code determines the HTTP status, unless a client needs another one.
 #[derive(Debug)]
 pub struct ApiError {
     pub(crate) code: Code,
@@ -26,14 +26,14 @@ impl ApiError {
         Self { code, text: text.into(), suggestion: None, retry_after: None, status: None }
     }
 
-    /// Says what to do.
+    /// Adds advice.
     #[must_use]
     pub fn suggest(mut self, what: impl Into<String>) -> Self {
         self.suggestion = Some(what.into());
         self
     }
 
-    /// Sets the time after which to try again.
+    /// Sets the time after which to retry.
     #[must_use]
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -52,7 +52,7 @@ impl ApiError {
         Self::new(Code::BadRequest, text)
     }
 
-    /// The node failed in a way that the client can't do anything about.
+    /// An internal failure of the node.
     pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
         Error::Internal(error.to_string()).into()
     }
@@ -71,7 +71,7 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// The code of an error, and what to do about it.
+/// The code of an error, with advice.
 fn code_and_advice(error: &Error) -> (Code, Option<String>) {
     let plain = |code| (code, None);
     let advice = |code, text: &str| (code, Some(text.to_owned()));
@@ -85,22 +85,23 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
         | Error::Priority(_)
         | Error::Force => plain(Code::BadRequest),
         Error::UnknownFormat(location) => {
-            let pattern = format!("name them with a pattern, as in {}/*.parquet", location.trim_end_matches('/'));
+            let pattern =
+                format!("select the files with a pattern, for example {}/*.parquet", location.trim_end_matches('/'));
             (Code::BadRequest, Some(pattern))
         }
-        Error::SeveralFormats(_) => advice(Code::BadRequest, "name one of them with a pattern, as in dir/*.parquet"),
-        Error::NoFiles(_) => {
-            advice(Code::BadRequest, "give the source in full: {\"format\": \"csv\", \"location\": …}")
+        Error::SeveralFormats(_) => {
+            advice(Code::BadRequest, "select one format with a pattern, for example dir/*.parquet")
         }
-        Error::NoPartition(_) => advice(Code::BadRequest, "leave out start and end, or add a partition to the model"),
-        Error::NoSegmentNamed => advice(Code::BadRequest, "name segments in ids or names"),
+        Error::NoFiles(_) => advice(Code::BadRequest, "give a complete source: {\"format\": \"csv\", \"location\": …}"),
+        Error::NoPartition(_) => advice(Code::BadRequest, "omit start and end, or add a partition to the model"),
+        Error::NoSegmentNamed => advice(Code::BadRequest, "give segments in ids or names"),
         Error::SubmittedElsewhere(own) => advice(Code::BadRequest, own.instead),
 
         Error::NoProject(_) => {
-            advice(Code::NoProject, "see `kirin project list`, or make it with `kirin project create`")
+            advice(Code::NoProject, "see `kirin project list`, or create it with `kirin project create`")
         }
         Error::ProjectExists(_) => advice(Code::ProjectExists, "choose another name"),
-        Error::ProjectInUse(_) => advice(Code::ProjectInUse, "drop its models and tables, discard its jobs"),
+        Error::ProjectInUse(_) => advice(Code::ProjectInUse, "drop its models and tables, and discard its jobs"),
         Error::NoDefinition { what, .. } => (Code::NoModel, Some(see_list(*what))),
         Error::NoModel(_) => (Code::NoModel, Some(see_list(Thing::Model))),
         Error::DefinitionExists { .. } => advice(Code::Exists, "drop it first"),
@@ -122,7 +123,7 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
             let mut allowed: Vec<_> = action.allowed_in().map(|state| Status::of(state, false).as_str()).collect();
             allowed.dedup();
             let (name, allowed) = (action.name(), allowed.join(", "));
-            let text = format!("{name} is for jobs in status {allowed}; see `kirin job show ID`");
+            let text = format!("{name} applies to jobs in status {allowed}; see `kirin job show ID`");
             (Code::WrongState, Some(text))
         }
 
@@ -149,7 +150,7 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
 }
 
 fn unavailable() -> (Code, Option<String>) {
-    let text = "the metastore does not answer: try again with the same idempotency key";
+    let text = "the metastore does not respond; try again with the same idempotency key";
     (Code::Unavailable, Some(text.to_owned()))
 }
 
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_has_the_status_of_its_code_and_while_the_metastore_is_away_a_time_to_retry_after() {
+    fn an_error_has_the_status_of_its_code_and_an_outage_has_a_retry_time() {
         let response = ApiError::from(StoreError::Late(std::time::Duration::from_secs(5))).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_push_down_hint_names_what_exists() {
+    fn the_push_down_advice_names_existing_options() {
         let error = ApiError::from(Error::Olap(kirin_olap::Error::NoRealization { reasons: Vec::new() }));
         let body = r#"{"sql":"s","forcedToPushDown":true}"#;
         assert!(
@@ -220,17 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_is_not_possible_is_refused_with_the_statuses_in_which_it_is() {
+    fn an_impossible_action_is_refused_with_the_allowed_statuses() {
         use kirin_core::{Action, JobState};
         use kirin_service::error::Refusal;
         let job = uuid::Uuid::from_u128(7);
         let error = Error::WrongState { action: Action::Resume, job, why: Refusal::State(JobState::Running), more: 2 };
         let error = ApiError::from(error);
         assert_eq!(error.code, Code::WrongState);
-        assert_eq!(
-            error.text.to_lowercase(),
-            format!("can't resume job {job}, as it is in running status (and 2 more)")
-        );
+        assert_eq!(error.text.to_lowercase(), format!("cannot resume job {job}: it is in running status (and 2 more)"));
         let advice = error.suggestion.unwrap_or_default();
         assert!(advice.contains("ERROR") && advice.contains("STOPPED") && !advice.contains("RUNNING"), "{advice}");
     }

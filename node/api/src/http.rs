@@ -1,13 +1,13 @@
 //! The HTTP server: its limits, and how it ends.
 //!
-//! Connections cost little until they are understood. Their number is bounded, in all and for each address; beyond it they
-//! are closed at once. A connection that does not finish the header of its request in time is closed, and so is one that is
-//! idle for long or does not take its answer. The body of a request has a deadline, too ([`Peer`]).
+//! Connections are cheap until their requests are parsed. Their number is bounded, in total and per address; further
+//! ones are closed at once. A connection is closed if the header of its request is not complete in time, if it is idle
+//! for long, or if the client does not read the answer. The body of a request has a deadline, too ([`Peer`]).
 //!
-//! A load balancer keeps connections, and what it sends over one at the moment when that is closed is lost; only what it
-//! could not send at all, it may try at another node whatever it is. So while the node stops every answer ends its
-//! connection. Then the port is closed; what still comes over the connections that are left is answered, until nothing has
-//! come for a moment. Only then they go, with the process.
+//! A load balancer keeps connections open. A request that it sends while the node closes the connection is lost. The
+//! balancer may retry only requests that it could not send at all. So a stopping node closes each connection with its
+//! next answer. Then it closes the port. Requests on the remaining connections are served until none arrives for a
+//! short time. Then the process exits.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -39,25 +39,25 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::auth::gate::network;
 
-/// Nothing has come for so long, and nobody waited: nothing will, and what was answered is written.
+/// The server is idle after this time without requests. By then, all answers are written.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long an answer may take that somebody waits for.
+/// How long the stopping server waits for the answer of a request.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// The least time between two warnings about too many connections.
+/// The minimum time between two warnings about too many connections.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
-/// What connections may take.
+/// Limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections in all.
+    /// The maximum number of connections in total.
     pub connections: usize,
-    /// Connections from one address.
+    /// The maximum number of connections per address.
     pub per_address: usize,
-    /// From the first byte of a request, or from the connection's beginning, to the end of its header.
+    /// The time from the first byte of a request, or the start of the connection, to the end of the header.
     pub header: Duration,
-    /// From there to the end of its body.
+    /// The time from the end of the header to the end of the body.
     pub body: Duration,
-    /// From an answer to the next request; also how long the other end may take nothing of an answer.
+    /// The time from an answer to the next request, and the time for which a client may read nothing of an answer.
     pub idle: Duration,
 }
 
@@ -68,16 +68,16 @@ impl Default for Limits {
     }
 }
 
-/// Where a request comes from, in its extensions.
+/// The origin of a request, in its extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The other end of the connection; a load balancer's address, if there is one.
+    /// The address of the client, or of the load balancer.
     pub address: IpAddr,
-    /// How long its body may take.
+    /// The timeout for the body.
     pub body_within: Duration,
 }
 
-/// A server that serves.
+/// A running server.
 #[derive(Clone, Debug)]
 pub struct Http {
     traffic: Arc<Traffic>,
@@ -86,15 +86,15 @@ pub struct Http {
 
 #[derive(Debug, Default)]
 struct Traffic {
-    /// Requests that have come.
+    /// The number of received requests.
     come: AtomicU64,
-    /// Those that are not answered yet.
+    /// The number of requests without an answer.
     open: AtomicU64,
     is_last: AtomicBool,
 }
 
 impl Http {
-    /// Serves what comes to `listener`.
+    /// Serves the connections of `listener`.
     pub fn serve(mut listener: impl Listener<Addr = SocketAddr>, router: Router, limits: Limits) -> Self {
         let (close, mut closed) = watch::channel(false);
         let traffic = Arc::new(Traffic::default());
@@ -104,7 +104,7 @@ impl Http {
             loop {
                 let (io, from) = tokio::select! {
                     biased;
-                    // What the kernel has accepted until the port is closed is served.
+                    // Connections that the kernel accepted before the port is closed are served.
                     came = listener.accept() => came,
                     _ = closed.wait_for(|closed| *closed) => return,
                 };
@@ -116,12 +116,12 @@ impl Http {
         Self { traffic, close: Arc::new(close) }
     }
 
-    /// From here on each answer is the last on its connection.
+    /// Closes each connection after its next answer.
     pub fn keep_no_connections(&self) {
         self.traffic.is_last.store(true, Ordering::Relaxed);
     }
 
-    /// Listens no more; returns when everybody who asked has an answer, or has waited too long for it.
+    /// Stops listening. Returns when all requests are answered or have timed out.
     pub async fn end(&self) {
         self.end_within(ANSWERED_WITHIN).await;
     }
@@ -140,7 +140,7 @@ impl Http {
             }
         };
         if tokio::time::timeout(patience, quiet).await.is_err() {
-            tracing::warn!("requests are given up that take too long");
+            tracing::warn!("timed out waiting for requests to finish; they are cancelled");
         }
     }
 }
@@ -154,7 +154,7 @@ async fn pass(State(traffic): State<Arc<Traffic>>, request: Request, next: Next)
     response
 }
 
-/// A request that is not answered yet.
+/// A request without an answer yet.
 struct Open(Arc<Traffic>);
 
 impl Open {
@@ -165,14 +165,14 @@ impl Open {
     }
 }
 
-// Whoever asked may have gone without an answer.
+// The client may have disconnected before the answer.
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Clone, Debug)]
 struct Connections(Arc<Counted>);
 
@@ -194,7 +194,7 @@ impl Connections {
         Self(Arc::new(Counted { limits, open: Mutex::default() }))
     }
 
-    /// A place for a connection; none if there are too many.
+    /// Admits a connection, unless there are too many.
     fn enter(&self, from: IpAddr) -> Option<PlaceOf> {
         let (address, limits) = (network(from), &self.0.limits);
         let mut counts = self.0.counts();
@@ -204,7 +204,7 @@ impl Connections {
             if counts.warned.is_none_or(|warned| now.duration_since(warned) >= WARN_EVERY) {
                 counts.warned = Some(now);
                 let all = counts.all;
-                tracing::warn!(%from, its, all, "closed a connection to the API: there are too many (kirin.server.max-connections)");
+                tracing::warn!(%from, its, all, "too many connections to the API (kirin.server.max-connections); closed one");
             }
             return None;
         }
@@ -221,7 +221,7 @@ impl Counted {
     }
 }
 
-/// The place of an open connection.
+/// The slot of an open connection.
 #[derive(Debug)]
 struct PlaceOf {
     counted: Arc<Counted>,
@@ -255,7 +255,7 @@ where
         let (answer, state) = (router.call(request), Arc::clone(&seen));
         async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer { body, state })) }
     });
-    // Its own timeout for headers would also end idle connections.
+    // The library's timeout for headers would also close idle connections.
     let mut connection = pin!(http1::Builder::new().header_read_timeout(None).serve_connection(io, service));
     let mut alarm = pin!(sleep_until(instant_tokio() + limits.header));
     poll_fn(|cx| {
@@ -274,22 +274,22 @@ where
     .await;
 }
 
-/// What a connection does, as far as deadlines go.
+/// The state of a connection for deadlines.
 #[derive(Debug)]
 struct Talk {
     phase: Phase,
     since: Instant,
-    /// Since when the other end takes nothing.
+    /// Since when the client reads nothing.
     stalled: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// A request is expected, or has begun.
+    /// A request is expected or has started.
     Header,
-    /// It is read and answered. Bodies and queries have deadlines of their own.
+    /// The request is processed. Bodies and queries have their own deadlines.
     Answer,
-    /// It was answered.
+    /// The request was answered.
     Idle,
 }
 
@@ -314,7 +314,7 @@ fn enter(state: &Mutex<Talk>, phase: Phase) {
     (talk.phase, talk.since) = (phase, instant_tokio());
 }
 
-/// An answer's body, whose end is noticed.
+/// The body of an answer, whose end is detected.
 struct Answer {
     body: Body,
     state: Arc<Mutex<Talk>>,
@@ -343,7 +343,7 @@ impl Drop for Answer {
     }
 }
 
-/// A stream that notes when something comes, and when nothing goes.
+/// A stream that records when data arrives, and when writing stalls.
 struct Watched<I> {
     io: I,
     state: Arc<Mutex<Talk>>,
@@ -411,7 +411,7 @@ mod tests {
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: n1\r\n\r\n";
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Serves a question that is answered once the semaphore lets it.
+    /// Serves requests whose answers wait for the semaphore.
     async fn serve() -> (Http, Arc<Semaphore>, String) {
         serve_with(Limits::default()).await
     }
@@ -440,7 +440,7 @@ mod tests {
         }
     }
 
-    /// Waits until a new connection is let in and its request answered.
+    /// Waits until a new connection is accepted and its request is answered.
     async fn until_served(address: &str) {
         let served = async {
             loop {
@@ -451,18 +451,18 @@ mod tests {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, served).await.expect("a place is free");
+        tokio::time::timeout(PATIENCE, served).await.expect("a slot is free");
     }
 
-    /// What comes until the other end closes the connection.
+    /// Reads until the server closes the connection.
     async fn rest(stream: &mut TcpStream) -> String {
         let mut text = Vec::new();
-        // It may also be reset.
+        // The connection may also be reset.
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await.expect("the connection is closed");
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// A short time for one of the phases, and more than a test's patience for the others.
+    /// Limits with a short timeout for one phase and timeouts beyond the test's patience for the others.
     fn quick(set: impl Fn(&mut Limits)) -> Limits {
         let long = 10 * PATIENCE;
         let mut limits = Limits { header: long, body: long, idle: long, ..Limits::default() };
@@ -473,14 +473,14 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn who_has_asked_is_answered_and_nobody_else_is_let_in() {
+    async fn a_stopping_server_answers_open_requests_and_refuses_connections() {
         let (http, gate, address) = serve().await;
         let (mut open, mut idle) =
             (TcpStream::connect(&address).await.unwrap(), TcpStream::connect(&address).await.unwrap());
         ask(&mut open, &http).await;
         let ending = tokio::spawn(async move { http.end().await });
         until_refused(&address).await;
-        // Over a connection that was open.
+        // On an existing connection.
         idle.write_all(ASK).await.unwrap();
         assert!(!ending.is_finished());
         gate.add_permits(1);
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_never_gets_an_answer_does_not_keep_the_node() {
+    async fn a_request_without_an_answer_does_not_delay_the_stop_forever() {
         let (http, _gate, address) = serve().await;
         let mut open = TcpStream::connect(&address).await.unwrap();
         ask(&mut open, &http).await;
@@ -515,7 +515,7 @@ mod tests {
             stream.write_all(begun).await.unwrap();
             assert_eq!(rest(&mut stream).await, "");
         }
-        // Also the second one on a connection, and one that comes in drops.
+        // Also the second request on a connection, and a request that arrives byte by byte.
         let mut stream = TcpStream::connect(&address).await.unwrap();
         stream.write_all(ASK).await.unwrap();
         let mut answer = [0; 4096];
@@ -528,7 +528,7 @@ mod tests {
                 sleep(SHORT / 10).await;
             }
         };
-        tokio::time::timeout(PATIENCE, drops).await.expect("drops don't keep a connection");
+        tokio::time::timeout(PATIENCE, drops).await.expect("single bytes do not extend the deadline");
     }
 
     #[tokio::test]
@@ -537,13 +537,13 @@ mod tests {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         ask(&mut stream, &http).await;
         let closed = tokio::time::timeout(3 * SHORT, stream.read_u8()).await;
-        assert!(closed.is_err(), "a slow answer is waited for: {closed:?}");
+        assert!(closed.is_err(), "a slow answer keeps the connection: {closed:?}");
         gate.add_permits(1);
-        assert!(rest(&mut stream).await.ends_with("yes"), "it is answered, then closed");
+        assert!(rest(&mut stream).await.ends_with("yes"), "the request is answered, then the connection is closed");
     }
 
     #[tokio::test]
-    async fn a_body_that_does_not_come_is_answered_408() {
+    async fn a_missing_body_is_answered_with_408() {
         let (_http, _gate, address) = serve_with(quick(|limits| limits.body = SHORT)).await;
         let mut stream = TcpStream::connect(&address).await.unwrap();
         stream.write_all(b"POST / HTTP/1.1\r\nhost: n1\r\ncontent-length: 10\r\n\r\nab").await.unwrap();
@@ -555,8 +555,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_not_taken_ends_its_connection() {
-        // The second connection is served when the first is closed.
+    async fn an_unread_answer_closes_its_connection() {
+        // The second connection is served after the first is closed.
         let limits = quick(|limits| (limits.idle, limits.connections) = (SHORT, 1));
         let (http, gate, address) = serve_with(limits).await;
         let mut stream = TcpStream::connect(&address).await.unwrap();
@@ -567,11 +567,11 @@ mod tests {
         gate.add_permits(1);
         until_served(&address).await;
         let taken = rest(&mut stream).await.len();
-        assert!(taken < 64 << 20, "{taken} bytes came");
+        assert!(taken < 64 << 20, "{taken} bytes were read");
     }
 
     #[tokio::test]
-    async fn connections_are_bounded_in_all_and_per_address() {
+    async fn connections_are_limited_in_total_and_per_address() {
         for (connections, per_address) in [(8, 100), (100, 8)] {
             let limits = quick(|limits| (limits.connections, limits.per_address) = (connections, per_address));
             let (http, gate, address) = serve_with(limits).await;
@@ -584,22 +584,22 @@ mod tests {
             }
             let mut more = TcpStream::connect(&address).await.unwrap();
             let _ = more.write_all(ASK).await;
-            assert_eq!(rest(&mut more).await, "", "one too many is closed");
+            assert_eq!(rest(&mut more).await, "", "a connection above the limit is closed");
             open.pop();
-            // The place is free as soon as the server notices.
+            // The slot is free as soon as the server detects the close.
             until_served(&address).await;
         }
     }
 
     #[test]
-    fn places_are_counted_per_address() {
+    fn slots_are_counted_per_address() {
         let connections = Connections::new(Limits { connections: 3, per_address: 2, ..Limits::default() });
         let [a, b] = [1, 2].map(|n| IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, n)));
         let first = connections.enter(a).unwrap();
         let _second = connections.enter(a).unwrap();
         assert!(connections.enter(a).is_none());
         let other = connections.enter(b).unwrap();
-        assert!(connections.enter(b).is_none(), "there are three");
+        assert!(connections.enter(b).is_none(), "the total is three");
         drop((first, other));
         let _third = connections.enter(a).unwrap();
         assert_eq!(connections.0.counts().by_address.len(), 1);

@@ -16,10 +16,10 @@ use kirin_wire::{
 use super::segments::submitted;
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, idempotency_key, page};
 
-/// Rows of a page, if the request does not say.
+/// The default number of rows per page.
 const PAGE: u64 = 10;
 
-/// `POST /jobs`: a job of any kind but a build.
+/// `POST /jobs`: a job of any kind except a build.
 pub(super) async fn submit(
     State(context): Shared,
     Who(who): Who,
@@ -54,7 +54,7 @@ pub(super) async fn list(
         2 => Some(30),
         3 => Some(365),
         4 => None,
-        other => return Err(ApiError::bad(format!("time_filter is {other}, allowed are 0 to 4"))),
+        other => return Err(ApiError::bad(format!("time_filter is {other}; allowed are 0 to 4"))),
     };
     let sort = match params.sort_by.as_deref().unwrap_or("last_modified") {
         "last_modified" => JobSort::Changed,
@@ -101,7 +101,7 @@ fn status_of(text: &str) -> std::result::Result<Status, ApiError> {
         "FINISHED" => Status::Finished,
         _ => {
             return Err(ApiError::bad(format!(
-                "there is no status '{text}'; allowed are PENDING, RUNNING, ERROR, STOPPED, DISCARDED, FINISHED"
+                "unknown status '{text}'; allowed are PENDING, RUNNING, ERROR, STOPPED, DISCARDED, FINISHED"
             )));
         }
     })
@@ -120,7 +120,7 @@ pub(super) async fn detail(State(context): Shared, Who(who): Who, Path(id): Path
     Ok(Data(step_views(&job, steps)))
 }
 
-/// The output of a step, as Kylin's UI asks for it.
+/// The output of a step, in the form of Kylin's UI.
 pub(super) async fn output(
     State(context): Shared,
     Who(who): Who,
@@ -145,7 +145,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
     let now = wall_ms();
     let (start, end) = (job.started_ms.unwrap_or(0), job.ended_ms.unwrap_or(0));
     let over = if end > 0 { end } else { now };
-    // Wall clocks of several machines are subtracted here: for people, and never below zero.
+    // The difference of wall clocks of several machines, for users only, and never negative.
     let duration = if start > 0 { over - start } else { 0 };
     let wait = if start > 0 { start - job.created_ms } else { over - job.created_ms };
     let done = f64::from(job.row.steps);
@@ -154,7 +154,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
         id: job.uuid.to_string(),
         uuid: job.uuid.to_string(),
         job_name: job_type,
-        job_status: Status::of(job.row.state, job.row.holder.is_some()).as_str().to_owned(),
+        job_status: status(&job).as_str().to_owned(),
         scheduler_state: job.row.state.name().to_owned(),
         kind: job.kind,
         project: job.project,
@@ -171,7 +171,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
         total_duration: span(over - job.created_ms),
         wait_time: span(wait),
         step_ratio: if total == 0 { 0.0 } else { done / total as f64 },
-        // The last report of a worker may be older than its end.
+        // The last progress report may be older than the end.
         progress: if job.row.state == JobState::Succeed { 100.0 } else { f64::from(job.progress) / 10.0 },
         data_range_start,
         data_range_end,
@@ -180,6 +180,7 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
         job_scheduler_mode: "CHAIN".to_owned(),
         priority: job.row.priority.0,
         epoch: job.row.epoch.0,
+        number: job.row.id.0,
         node: node.unwrap_or_default(),
         placed,
         broken: job.broken.is_some(),
@@ -188,20 +189,21 @@ fn view(of: Job, steps: Option<Vec<StepView>>) -> JobView {
     }
 }
 
-/// A difference of two wall clocks, for people: never below zero.
+/// A difference of wall-clock times for users, never negative.
 fn span(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0)
 }
 
 fn step_views(job: &Job, steps: Vec<Step>) -> Vec<StepView> {
-    steps.into_iter().map(|step| step_view(&job.info, step)).collect()
+    steps.into_iter().map(|step| step_view(job, step)).collect()
 }
 
-fn step_view(job: &JobInfo, step: Step) -> StepView {
+fn step_view(job: &Job, step: Step) -> StepView {
     let Step { number, name, status, done, failure } = step;
     let open = StepView {
-        id: format!("{}_{number:02}", job.uuid),
+        id: format!("{}_{number:02}", job.info.uuid),
         name,
+        node: job.node.clone().filter(|_| failure.is_some()).unwrap_or_default(),
         sequence_id: number as u64,
         step_status: status.as_str().to_owned(),
         failed_msg: failure,
@@ -222,7 +224,7 @@ fn step_view(job: &JobInfo, step: Step) -> StepView {
 
 // --- why ---
 
-/// `GET /jobs/{id}/why`: the rule that keeps the job from starting.
+/// `GET /jobs/{id}/why`: the rule that prevents the start of the job.
 pub(super) async fn why(State(context): Shared, Who(who): Who, Path(id): Path<String>) -> Result<WhyView> {
     let why = context.service.jobs.why(&who, &id).await?;
     let (reason, detail, next) = if why.job.row.state.is_waiting() { rule(&why) } else { state_reason(&why) };
@@ -231,55 +233,69 @@ pub(super) async fn why(State(context): Shared, Who(who): Who, Path(id): Path<St
         detail,
         next: next.to_owned(),
         rule: serde_json::to_value(why.rule).map_err(ApiError::internal)?,
-        state: why.job.row.state.name().to_owned(),
+        state: status(&why.job).as_str().to_owned(),
         ahead: why.ahead,
         node: why.home.unwrap_or_default(),
     }))
 }
 
-/// The rule as one word and as a sentence, and what lets the job start.
+/// The status of a job, as in lists.
+fn status(job: &JobInfo) -> Status {
+    Status::of(job.row.state, job.row.holder.is_some())
+}
+
+/// The rule as a word and as a sentence, and what would let the job start.
 fn rule(why: &Why) -> (&'static str, String, &'static str) {
     let node = &why.rule_node;
     match why.rule {
         None => ("next", "it is about to start".to_owned(), ""),
-        Some(Blocked::State { state }) => ("state", format!("the job is in state {}", state.name()), ""),
+        Some(Blocked::State { .. }) => ("state", format!("it is {}", status(&why.job).as_str()), ""),
         Some(Blocked::Stopping { .. }) => (
             "stopping",
-            format!("its last attempt on {node} was told to stop and has not stopped yet"),
+            format!("its last attempt on {node} is still stopping"),
             "the end of that attempt, or the fencing of its node",
         ),
-        Some(Blocked::Taking) => ("taking", "a node is taking it at this moment".to_owned(), ""),
-        Some(Blocked::NoJobNode) => (
-            "no_job_node",
-            "no node that is up runs jobs".to_owned(),
-            "a node with kylin.server.mode=all or job, and slots",
-        ),
-        Some(Blocked::NoNodeCan { needs }) => (
-            "no_node_can",
-            format!("no node can run it: no job node that is up is able to run: {}", capability_names(needs)),
-            "a job node that is able to (for commands: kirin.command.enabled=true)",
-        ),
+        Some(Blocked::Taking) => ("taking", "a node is starting it".to_owned(), ""),
+        Some(Blocked::NoJobNode) => {
+            ("no_job_node", "no job node is up".to_owned(), "a node with kylin.server.mode=all or job, and slots")
+        }
+        Some(Blocked::NoNodeCan { needs }) => {
+            let what = capability_names(needs);
+            let troubles: Vec<_> = why.troubles.iter().map(|(node, trouble)| format!("; {node}: {trouble}")).collect();
+            (
+                "no_node_can",
+                format!("no job node that is up has the required capability: {what}{}", troubles.concat()),
+                if troubles.is_empty() {
+                    "a job node with this capability (for commands: kirin.command.enabled=true)"
+                } else {
+                    "a job node with a usable working directory; each node checks its own regularly"
+                },
+            )
+        }
         Some(Blocked::ProjectFull { limit, running }) => (
             "project_full",
-            format!("its project runs {running} jobs and may run {limit} (kylin.job.max-concurrent-jobs)"),
+            format!("its project runs {running} of at most {limit} jobs (kylin.job.max-concurrent-jobs)"),
             "the end of one of them, or a higher limit",
         ),
         Some(Blocked::Behind { next }) => (
             "behind",
-            format!("jobs before it on the same queue come first; the next one is number {}", next.0),
+            format!("other jobs are ahead of it in the queue; the next is number {}", next.0),
             "the start of those jobs",
         ),
         Some(Blocked::NodeFull { slots, .. }) => (
             "node_full",
-            format!("{node} runs as many jobs as it may: {slots} (kylin.job.node-max-concurrent-jobs)"),
+            format!("{node} runs its maximum of {slots} jobs (kylin.job.node-max-concurrent-jobs)"),
             "the end of one of them, or a node with free slots",
         ),
         Some(Blocked::Elsewhere { .. }) => {
-            ("elsewhere", format!("it stands on the queue of {node}, which is about to take it"), "")
+            let detail = format!("it is in the queue of {node}, which takes it in its turn");
+            ("elsewhere", detail, "that node, or another one with free slots: the order holds within each queue only")
         }
-        Some(Blocked::NoTrust) => {
-            ("no_trust", "the metastore has not answered this node for too long".to_owned(), "the metastore's return")
-        }
+        Some(Blocked::NoTrust) => (
+            "no_trust",
+            "this node has had no contact with the metastore for too long".to_owned(),
+            "the metastore's return",
+        ),
     }
 }
 
@@ -290,7 +306,12 @@ fn state_reason(why: &Why) -> (&'static str, String, &'static str) {
         (JobState::Error, _) => {
             format!("it failed: {}", why.job.failure.as_deref().unwrap_or("for an unknown reason"))
         }
-        (state, _) => format!("the job is in state {}", state.name()),
+        (JobState::Paused, Some(holder)) => format!("it was paused; {holder} is still stopping it"),
+        (JobState::Paused, None) => "it was paused".to_owned(),
+        (JobState::Succeed, _) => "it has finished".to_owned(),
+        (JobState::Discarded, _) => "it was discarded".to_owned(),
+        (JobState::Suicidal, _) => "its target no longer exists".to_owned(),
+        (JobState::Running | JobState::Ready | JobState::Pending, _) => "it is about to be taken".to_owned(),
     };
     let next = match state {
         JobState::Error | JobState::Paused => "`kirin job resume` or `kirin job restart`",
@@ -301,7 +322,7 @@ fn state_reason(why: &Why) -> (&'static str, String, &'static str) {
 
 // --- act ---
 
-/// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD, of each job that is named, or of all in a project.
+/// `PUT /jobs/status`: RESUME, PAUSE, RESTART or DISCARD of the named jobs, or of all jobs of a project.
 pub(super) async fn act(State(context): Shared, Who(who): Who, Body(body): Body<JobAction>) -> Result<Done> {
     let action = match body.action.to_ascii_uppercase().as_str() {
         "RESUME" => Action::Resume,
@@ -310,7 +331,7 @@ pub(super) async fn act(State(context): Shared, Who(who): Who, Body(body): Body<
         "DISCARD" => Action::Discard,
         other => {
             return Err(ApiError::bad(format!(
-                "there is no action '{other}'; allowed are RESUME, PAUSE, RESTART, DISCARD"
+                "unknown action '{other}'; allowed are RESUME, PAUSE, RESTART, DISCARD"
             )));
         }
     };
@@ -318,7 +339,7 @@ pub(super) async fn act(State(context): Shared, Who(who): Who, Body(body): Body<
         if body.force {
             return Err(kirin_service::Error::Force.into());
         }
-        let project = body.project.ok_or_else(|| ApiError::bad("name a project, or jobs in job_ids"))?;
+        let project = body.project.ok_or_else(|| ApiError::bad("give a project, or jobs in job_ids"))?;
         let states = if body.statuses.is_empty() { None } else { Some(states_of(&body.statuses)?) };
         Which::OfProject { project, states }
     } else {

@@ -1,13 +1,12 @@
-//! The HTTP API: JSON in Kylin's envelope and with its field names, on every node alike.
+//! The HTTP API: JSON in Kylin's envelope with Kylin's field names, equal on every node.
 //!
-//! Requests, answers and error codes are the types of [`kirin_wire`]; what they ask for is done by [`kirin_service`]. A handler
-//! reads a request, calls one use case and writes the answer. Everything but `/health` needs a login. What is submitted is answered after its commit; what could not be asked of the
-//! metastore is a 503 with `Retry-After`.
+//! Requests, answers and error codes are the types of [`kirin_wire`]. [`kirin_service`] executes them. A handler parses
+//! a request, calls one use case and formats the answer. Every endpoint except `/health` requires a login. A submit is
+//! answered after its commit. If the metastore is unavailable, the answer is 503 with `Retry-After`.
 //!
-//! Not here: anything that only nodes say to one another ([`kirin_shell::link`]).
+//! Messages between nodes are not part of this crate (see [`kirin_shell::link`]).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -44,10 +43,10 @@ pub use kirin_service::principal::ADMIN_HASH;
 use login::Who;
 pub use routes::endpoints;
 
-/// Larger bodies are refused.
+/// The maximum size of a body in bytes.
 const BODY_MAX: usize = 8 << 20;
 
-/// What handlers need.
+/// The context of handlers.
 #[derive(Clone)]
 pub struct Context(Arc<Parts>);
 
@@ -55,13 +54,13 @@ pub struct Context(Arc<Parts>);
 pub struct Parts {
     /// The use cases.
     pub service: Service,
-    /// The secret that commands on this machine send along ([`kirin_wire::LOCAL_HEADER`]).
+    /// The proof that commands on this machine send ([`kirin_wire::LOCAL_HEADER`]).
     pub local: Option<Secret>,
-    /// Passwords that were verified not long ago.
+    /// The cache of verified credentials.
     pub verified: Verified,
     /// Limits on the verification of passwords.
     pub gate: Gate,
-    /// The metastore, which keeps the passwords.
+    /// The metastore, which contains the password hashes.
     pub store: Store,
 }
 
@@ -72,7 +71,7 @@ impl std::ops::Deref for Context {
     }
 }
 
-/// Reads a body as each of the requests that have one; returns as how many it can be read. Nothing is done.
+/// Decodes a body as every request with a body. Returns the number of successes. For fuzzing.
 pub fn read_as_every_request(body: &[u8]) -> usize {
     fn reads<T: serde::de::DeserializeOwned>(body: &[u8]) -> bool {
         serde_json::from_slice::<T>(body).is_ok()
@@ -102,12 +101,12 @@ pub fn read_as_every_request(body: &[u8]) -> usize {
 pub fn router(parts: Parts) -> Router {
     let context = Context(Arc::new(parts));
     let (for_all, with_login) = routes::routers();
-    let unknown = async || ApiError::new(Code::NoEndpoint, "there is no such endpoint");
-    let other_method = async || ApiError::new(Code::NoMethod, "the endpoint has no such method");
+    let unknown = async || ApiError::new(Code::NoEndpoint, "no such endpoint");
+    let other_method = async || ApiError::new(Code::NoMethod, "the endpoint does not support this method");
     let with_login = with_login
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
-        // Inside the login: a stranger's body is not read.
+        // After the login, so that the body of an unauthenticated request is not read.
         .layer(middleware::from_fn(door::look))
         .layer(middleware::from_fn_with_state(context.clone(), login::require));
     for_all
@@ -122,7 +121,7 @@ pub fn router(parts: Parts) -> Router {
 /// A result in Kylin's envelope.
 pub type Result<T> = std::result::Result<Data<T>, ApiError>;
 
-/// `data` of a good answer.
+/// The `data` of a successful answer.
 #[derive(Debug)]
 pub struct Data<T>(pub T);
 
@@ -132,7 +131,7 @@ impl<T: Serialize> IntoResponse for Data<T> {
     }
 }
 
-/// Adds the path to an error, as Kylin does: the handlers don't know it. Query strings may hold secrets and are left out.
+/// Adds the path to an error, as Kylin does. Query strings may contain secrets and are omitted.
 async fn name_the_url(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
@@ -145,7 +144,7 @@ async fn name_the_url(request: Request, next: Next) -> Response {
     response
 }
 
-/// The idempotency key of a request: from the body, or else from the header.
+/// The idempotency key of a request, from the body, else from the header.
 fn idempotency_key(body: Option<String>, headers: &HeaderMap) -> Option<String> {
     body.or_else(|| header_text(headers, "idempotency-key").map(str::to_owned))
 }

@@ -1,13 +1,15 @@
-//! Login: HTTP Basic, on every node alike, without a session.
+//! Login by HTTP Basic authentication, without sessions.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use axum_extra::headers::HeaderMapExt as _;
+use axum_extra::headers::authorization::{Authorization, Basic};
 use kirin_service::principal::{ADMIN_HASH, Principal, Rights};
 use kirin_wire::{ADMIN, Authentication, Authority, Code, LOCAL_HEADER, UserDetails};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +19,7 @@ use crate::http::Peer;
 use kirin_config::Secret;
 use kirin_shell::clock::instant;
 
-/// The principal of a request that has passed [`require`].
+/// The principal of an authenticated request.
 pub(super) struct Who(pub(super) Principal);
 
 impl<S: Send + Sync> FromRequestParts<S> for Who {
@@ -25,25 +27,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, ApiError> {
         let principal = parts.extensions.get::<Principal>().cloned();
-        principal.map(Self).ok_or_else(|| denied("a login is needed: send HTTP Basic authentication"))
+        principal.map(Self).ok_or_else(|| denied("login required: send HTTP Basic authentication"))
     }
 }
 
-/// Lets requests with a login through, and adds the principal to them.
+/// Authenticates requests and adds the principal.
 pub(super) async fn require(
     State(context): Shared,
     mut request: Request,
     next: Next,
 ) -> std::result::Result<Response, ApiError> {
-    let (user, password) = request
+    let Authorization(basic) = request
         .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(basic)
-        .ok_or_else(|| denied("a login is needed: send HTTP Basic authentication"))?;
+        .typed_get::<Authorization<Basic>>()
+        .ok_or_else(|| denied("login required: send HTTP Basic authentication"))?;
+    let (user, password) = (basic.username().to_owned(), Secret::new(basic.password()));
     let known = user.eq_ignore_ascii_case(ADMIN);
     let from = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
-    // Before the metastore is asked.
+    // Checked before a request to the metastore.
     if !(known && context.verified.knows(ADMIN, &password, instant())) {
         context.gate.look(from, &user, instant()).map_err(too_many)?;
     }
@@ -56,24 +57,24 @@ pub(super) async fn require(
         _ => verify(&context, from, &user, password, phc).await?,
     };
     if !is_right {
-        return Err(denied("user name or password is wrong"));
+        return Err(denied("wrong user name or password"));
     }
     let who = if is_local(&context, request.headers()) { Principal::admin().on_machine() } else { Principal::admin() };
     request.extensions_mut().insert(who);
     Ok(next.run(request).await)
 }
 
-/// Whether the request comes from a command that the node's own user runs on the node's own machine.
+/// Whether the request comes from a command of the node's own user on the node's machine.
 fn is_local(context: &Context, headers: &HeaderMap) -> bool {
     let digest = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
-    // Digests, so that the duration of the comparison tells nothing about the secret.
+    // Digests are compared, so that the duration reveals nothing about the secret.
     match (&context.local, header_text(headers, LOCAL_HEADER)) {
         (Some(secret), Some(sent)) => digest(secret.reveal()) == digest(sent),
         _ => false,
     }
 }
 
-/// Verifies a password that is not remembered; few at a time.
+/// Verifies a password that is not cached, with limited concurrency.
 async fn verify(
     context: &Context,
     from: IpAddr,
@@ -83,14 +84,14 @@ async fn verify(
 ) -> std::result::Result<bool, ApiError> {
     let turn = context.verified.turn(ADMIN, &password, phc.as_deref().unwrap_or_default());
     let _turn = turn.lock().await;
-    // The one before may have found it right.
+    // An earlier request may have verified it.
     if phc.as_ref().is_some_and(|phc| context.verified.remembers(ADMIN, &password, phc, instant())) {
         return Ok(true);
     }
     context.gate.take(from, user, instant()).map_err(too_many)?;
     let place = context.gate.place().await.ok_or_else(|| too_many(Duration::from_secs(1)))?;
-    // Argon2 takes its time on purpose: not on the threads that serve others. The place is held to its end, also if the
-    // client does not wait for it.
+    // Argon2 is slow on purpose, so it runs on a blocking thread. The slot is held to its end, even if the client
+    // disconnects.
     let checking = context.clone();
     let check = move || {
         let _place = place;
@@ -115,22 +116,7 @@ fn denied(text: &str) -> ApiError {
         .suggest("the password of ADMIN was printed at the cluster's first start")
 }
 
-fn basic(value: &str) -> Option<(String, Secret)> {
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(decode64(encoded.trim())?).ok()?;
-    let (user, password) = decoded.split_once(':')?;
-    Some((user.to_owned(), Secret::new(password)))
-}
-
-fn decode64(text: &str) -> Option<Vec<u8>> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).ok()
-}
-
-/// `GET|POST /user/authentication`: the user that is logged in.
+/// `GET|POST /user/authentication`: the logged-in user.
 pub(super) async fn authentication(Who(who): Who) -> Result<Authentication> {
     let username = who.name().to_owned();
     let role = Authority::of(match who.rights() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut};
 
-/// Rows of a page, if the request does not say.
+/// The default number of rows per page.
 const PAGE: u64 = 100;
 
 /// `GET /models`.
@@ -52,7 +52,7 @@ pub(super) async fn add(
 ) -> Result<ModelView> {
     let project = body.project.take().unwrap_or_else(|| DEFAULT_PROJECT.to_owned());
     let value = serde_json::to_value(&body).map_err(ApiError::internal)?;
-    let model = Model::deserialize(value).map_err(|error| ApiError::bad(format!("the model: {error}")))?;
+    let model = Model::deserialize(value).map_err(|error| ApiError::bad(format!("invalid model: {error}")))?;
     Ok(Data(view(&context.service.models.add(&who, &project, model).await?)))
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn show(
     Ok(Data(view(&context.service.models.find(&who, &params.project, &name).await?)))
 }
 
-/// `DELETE /models/{m}`: the model and its segments, unless one of them is being built.
+/// `DELETE /models/{m}`: drops the model and its segments, unless a job builds one of them.
 pub(super) async fn drop(
     State(context): Shared,
     Who(who): Who,

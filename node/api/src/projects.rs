@@ -7,7 +7,7 @@ use kirin_wire::{ADMIN, DEFAULT_DATABASE, Done, PROJECT_LIMIT, Page, Paging, Pro
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut};
 
-/// Rows of a page, if the request does not say.
+/// The default number of rows per page.
 const PAGE: u64 = 100;
 
 /// `GET /projects`.
@@ -44,22 +44,22 @@ pub(super) async fn create(
     let mut limit = None;
     for (key, value) in &body.override_kylin_properties {
         if key != PROJECT_LIMIT {
-            return Err(ApiError::bad(format!("'{key}' can't be set for a project; only {PROJECT_LIMIT} can")));
+            return Err(ApiError::bad(format!("'{key}' cannot be set for a project; only {PROJECT_LIMIT} can")));
         }
-        let wrong = |_| ApiError::bad(format!("{key} is '{value}', not a number from 0"));
+        let wrong = |_| ApiError::bad(format!("{key} is '{value}', which is not a non-negative integer"));
         limit = Some(value.trim().parse().map_err(wrong)?);
     }
     let new = NewProject { name: body.name, description: body.description, limit };
     Ok(Data(view(&context.service.projects.create(&who, new).await?)))
 }
 
-/// `DELETE /projects/{p}`: only one in which nothing is left.
+/// `DELETE /projects/{p}`: drops an empty project.
 pub(super) async fn drop(State(context): Shared, Who(who): Who, Path(name): Path<String>) -> Result<Done> {
     context.service.projects.drop(&who, &name).await?;
     Ok(Data(Done))
 }
 
-/// `PUT /projects/{p}/project_config`: how many of its jobs run at once.
+/// `PUT /projects/{p}/project_config`: the maximum number of its jobs that run at once.
 pub(super) async fn configure(
     State(context): Shared,
     Who(who): Who,

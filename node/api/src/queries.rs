@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use kirin_olap::{Explain, QueryAnswer, Realization};
+use kirin_olap::{Answer, Explain, Realization};
 use kirin_service::queries::Query;
 use kirin_wire::{
     AggregationView, Code, DEFAULT_DATABASE, ExplainView, JdbcColumn, JdbcTable, QueryColumn, QueryRequest, QueryView,
@@ -11,10 +11,10 @@ use kirin_wire::{
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who};
 
-/// Kylin's clients ask for no more than this unless they say otherwise.
+/// The default row limit of Kylin's clients.
 const LIMIT: u64 = 50_000;
 
-/// Refuses what a request asks for and this node can't do.
+/// Refuses unsupported fields.
 fn check(query: &QueryRequest) -> std::result::Result<(), ApiError> {
     let refused = [
         ("params", query.params.as_ref().is_some_and(|params| !params.is_empty())),
@@ -22,12 +22,12 @@ fn check(query: &QueryRequest) -> std::result::Result<(), ApiError> {
         ("backdoorToggles", query.backdoor_toggles.as_ref().is_some_and(|toggles| !toggles.is_empty())),
     ];
     match refused.into_iter().find(|(_, is_given)| *is_given) {
-        Some((field, _)) => Err(ApiError::bad(format!("'{field}' is not supported; leave it out"))),
+        Some((field, _)) => Err(ApiError::bad(format!("'{field}' is not supported; omit it"))),
         None => Ok(()),
     }
 }
 
-/// Checks a query and fills in what it does not say.
+/// Checks a query and fills in defaults.
 fn read(query: &QueryRequest) -> std::result::Result<Query, ApiError> {
     check(query)?;
     Ok(Query {
@@ -52,13 +52,15 @@ pub(super) async fn answer(
     headers: HeaderMap,
     Body(query): Body<QueryRequest>,
 ) -> Result<QueryView> {
-    let answer = context.service.queries.answer(&who, &read(&query)?).await;
-    let answer = answer.map_err(|error| for_client(error.into(), &headers))?;
-    Ok(Data(view(&query, answer, context.service.cluster.name())))
+    let refused = |error: kirin_service::Error| for_client(error.into(), &headers);
+    let mut answer = context.service.queries.answer(&who, &read(&query)?).await.map_err(refused)?;
+    // The response says how many rows there are and whether they are all, so it is not sent before the last one is here.
+    let rows = answer.rest_as_text().await.map_err(|error| refused(error.into()))?;
+    Ok(Data(view(&query, answer, rows, context.service.cluster.name())))
 }
 
-/// Kylin's clients take 500 alone for a failed query, whatever the version of the API that they ask for; kylinpy makes
-/// another exception of every other status.
+/// Kylin's clients accept only 500 for a failed query, in every version of the API. kylinpy makes another exception of every
+/// other status.
 fn for_client(error: ApiError, headers: &HeaderMap) -> ApiError {
     match error.code == Code::WrongSql && asks_as_kylins_clients(headers) {
         true => error.with_status(StatusCode::INTERNAL_SERVER_ERROR),
@@ -66,14 +68,19 @@ fn for_client(error: ApiError, headers: &HeaderMap) -> ApiError {
     }
 }
 
-/// Version 1 sends no `Accept` or `application/json`; versions 2 and 4 send a media type of Kylin.
+/// Version 1 sends no `Accept` or `application/json`. Versions 2 and 4 send a media type of Kylin.
 fn asks_as_kylins_clients(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(header::ACCEPT).iter().peekable();
     let kylins = |text: &str| text.contains("application/json") || text.contains("application/vnd.apache.kylin");
     accepted.peek().is_none() || accepted.any(|value| value.to_str().is_ok_and(|t| kylins(&t.to_ascii_lowercase())))
 }
 
-fn view(query: &QueryRequest, answer: QueryAnswer, server: &str) -> QueryView {
+/// A row as clients read it: a cell is a text, or nothing for NULL.
+type Row = Vec<Option<String>>;
+
+/// The response; the stream of the answer has ended.
+fn view(query: &QueryRequest, answer: Answer, rows: Vec<Row>, server: &str) -> QueryView {
+    let cost = answer.cost().unwrap_or_default();
     let column = |column: &kirin_olap::ColumnMeta| QueryColumn {
         label: column.name.clone(),
         name: column.name.clone(),
@@ -100,15 +107,15 @@ fn view(query: &QueryRequest, answer: QueryAnswer, server: &str) -> QueryView {
         affected_row_count: 0,
         failed: false,
         why: None,
-        duration: answer.millis,
-        partial: answer.rows.len() as u64 >= limit(query) || answer.is_partial(),
+        duration: cost.millis,
+        partial: rows.len() as u64 >= limit(query) || answer.is_partial(),
         push_down: answer.push_down,
         query_id: query.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         server: server.to_owned(),
-        total_scan_rows: answer.scanned_rows,
-        total_scan_bytes: answer.scanned_bytes,
-        result_row_count: answer.rows.len() as u64,
-        results: answer.rows,
+        total_scan_rows: cost.scanned_rows,
+        total_scan_bytes: cost.scanned_bytes,
+        result_row_count: rows.len() as u64,
+        results: rows,
         hit_exception_cache: false,
         storage_cache_used: false,
         realizations: answer.realizations.into_iter().map(realization).collect(),
@@ -150,7 +157,7 @@ fn explained(explain: Explain) -> ExplainView {
     }
 }
 
-/// `GET /query/tables_and_columns`: what JDBC and BI tools show.
+/// `GET /query/tables_and_columns`: tables and columns for JDBC and BI tools.
 pub(super) async fn tables_and_columns(
     State(context): Shared,
     Who(who): Who,
@@ -160,7 +167,7 @@ pub(super) async fn tables_and_columns(
     Ok(Data(catalog.tables.iter().map(jdbc_table).collect()))
 }
 
-/// The catalog that JDBC asks for; there is only one.
+/// The only catalog in JDBC's sense.
 const JDBC_CATALOG: &str = "defaultCatalog";
 
 fn jdbc_table(table: &kirin_olap::Table) -> JdbcTable {

@@ -1,5 +1,5 @@
-//! The table of all endpoints. The router is built from it, and the contract suite compares its cases with it, so an endpoint
-//! without a case cannot exist.
+//! The table of all endpoints. The router is built from it. The contract suite compares its cases with it, so that every
+//! endpoint has a case.
 
 use axum::Router;
 use axum::handler::Handler;
@@ -7,13 +7,13 @@ use axum::routing::{self, MethodRouter};
 
 use super::{Context, cluster, jobs, login, models, projects, queries, segments, tables};
 
-/// Every path that needs a login starts with this.
+/// The prefix of every path that requires a login.
 pub(super) const BASE: &str = "/kylin/api";
 
-/// One endpoint: a method and a path, and what answers them.
+/// An endpoint: a method, a path and a handler.
 pub(super) struct Route {
     method: &'static str,
-    /// Below [`BASE`] if a login is needed, else whole. Parameters are in braces.
+    /// Relative to [`BASE`] if a login is required, else absolute. Parameters are in braces.
     path: &'static str,
     needs_login: bool,
     handler: MethodRouter<Context>,
@@ -67,13 +67,13 @@ fn table() -> Vec<Route> {
     ]
 }
 
-/// Method and whole path of every endpoint.
+/// Method and absolute path of every endpoint.
 pub fn endpoints() -> Vec<(&'static str, String)> {
     let whole = |route: &Route| if route.needs_login { format!("{BASE}{}", route.path) } else { route.path.to_owned() };
     table().iter().map(|route| (route.method, whole(route))).collect()
 }
 
-/// Two routers made of the table: the endpoints for everybody, and those that need a login, to be nested at [`BASE`].
+/// Two routers from the table: the public endpoints, and those that require a login, to be nested at [`BASE`].
 pub(super) fn routers() -> (Router<Context>, Router<Context>) {
     let (mut for_all, mut with_login) = (Router::new(), Router::new());
     for Route { path, needs_login, handler, .. } in table() {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut, idempotency_key};
 
-/// Rows of a page, if the request does not say.
+/// The default number of rows per page.
 const PAGE: u64 = 1000;
 
 /// `GET /models/{m}/segments`.
@@ -35,7 +35,7 @@ fn view(segment: &SegmentInfo) -> SegmentView {
     let status = match (segment.state, wrong) {
         (SegmentState::New, _) => "NEW",
         (SegmentState::Ready, None) => "READY",
-        // As Kylin calls a segment that is there and that queries must not trust.
+        // Kylin's status for a segment that queries must not use.
         (SegmentState::Ready, Some(_)) => "WARNING",
     };
     SegmentView {
@@ -64,7 +64,7 @@ pub(super) async fn build(
     Body(body): Body<BuildRequest>,
 ) -> Result<Submitted> {
     if body.build_all_indexes == Some(false) {
-        return Err(ApiError::bad("build_all_indexes is false; a build always builds every index"));
+        return Err(ApiError::bad("build_all_indexes is false, but a build always builds every index"));
     }
     let build = Build {
         project: body.project,
@@ -78,13 +78,12 @@ pub(super) async fn build(
     Ok(Data(Submitted { job_id: String::new(), jobs: vec![submitted(job)], segment_id: Some(segment.to_string()) }))
 }
 
-/// A job that was accepted.
+/// An accepted job.
 pub(super) fn submitted(job: jobs::Submitted) -> SubmittedJob {
     SubmittedJob { job_name: job.job_type, job_id: job.id.to_string() }
 }
 
-/// `PUT /models/{m}/segments`: builds segments again. One job for each segment, all or none of them, under one idempotency
-/// key.
+/// `PUT /models/{m}/segments`: refreshes segments with one job per segment, all or none, under one idempotency key.
 pub(super) async fn refresh(
     State(context): Shared,
     Who(who): Who,
@@ -93,7 +92,7 @@ pub(super) async fn refresh(
     Body(body): Body<RefreshRequest>,
 ) -> Result<Submitted> {
     if !body.kind.eq_ignore_ascii_case("REFRESH") {
-        return Err(ApiError::bad(format!("type is '{}', allowed is REFRESH", body.kind)));
+        return Err(ApiError::bad(format!("type is '{}'; only REFRESH is allowed", body.kind)));
     }
     let key = idempotency_key(body.idempotency_key, &headers);
     let refresh = Refresh {
@@ -108,7 +107,7 @@ pub(super) async fn refresh(
     Ok(Data(Submitted { job_id: String::new(), jobs, segment_id: None }))
 }
 
-/// `POST /models/{m}/segments/verification`: checks what is published, and keeps queries from what is wrong.
+/// `POST /models/{m}/segments/verification`: verifies published segments and marks wrong ones.
 pub(super) async fn verify(
     State(context): Shared,
     Who(who): Who,
@@ -137,7 +136,7 @@ fn verified_view(verified: Verified) -> VerifiedView {
     }
 }
 
-/// `DELETE /models/{m}/segments`: queries do not see them from here on; their files are swept later.
+/// `DELETE /models/{m}/segments`: drops segments. Housekeeping deletes their files later.
 pub(super) async fn drop(
     State(context): Shared,
     Who(who): Who,

@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut};
 
-/// Rows of a page, if the request does not say.
+/// The default number of rows per page.
 const PAGE: u64 = 100;
 
 /// `GET /tables`.
@@ -40,7 +40,7 @@ fn columns(all: &[kirin_olap::Column]) -> Vec<ColumnView> {
     all.iter().map(|column| ColumnView::new(&column.name, &column.type_name)).collect()
 }
 
-/// `POST /tables`: a table over files that are there.
+/// `POST /tables`: adds a table of existing files.
 pub(super) async fn add(
     State(context): Shared,
     Who(who): Who,
@@ -50,7 +50,7 @@ pub(super) async fn add(
         Given::Location(location) => NewSource::Location(location),
         Given::Full(source) => {
             let value = serde_json::to_value(source).map_err(ApiError::internal)?;
-            let wrong = |error| ApiError::bad(format!("the source: {error}"));
+            let wrong = |error| ApiError::bad(format!("invalid source: {error}"));
             NewSource::Full(Source::deserialize(value).map_err(wrong)?)
         }
     };
@@ -68,7 +68,7 @@ pub(super) async fn add(
     }))
 }
 
-/// `DELETE /tables/{t}`: only one that no model uses.
+/// `DELETE /tables/{t}`: drops a table that no model uses.
 pub(super) async fn drop(
     State(context): Shared,
     Who(who): Who,

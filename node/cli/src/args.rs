@@ -1,4 +1,4 @@
-//! What can be typed: the command line's grammar, and nothing else.
+//! The grammar of the command line: commands, options and their help texts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use kirin_config::Secret;
 #[derive(Debug, Parser)]
 #[command(name = "kirin", version, max_term_width = 110, disable_help_subcommand = true, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
     /// Options of every command that talks to a node.
@@ -21,37 +21,37 @@ pub struct Cli {
     pub global: Global,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 1 what was asked failed (a job ended in ERROR …) · 2 usage · 3 not found · \
-                          4 refused in this state · 5 no node can be reached · 6 not authenticated or not allowed";
+const EXIT_CODES: &str = "Exit codes: 0 success · 1 failure (for example, a job ended in ERROR) · 2 usage · 3 not found · \
+                          4 not allowed in this state · 5 no node reachable · 6 not authenticated or not permitted";
 
 /// Options of every command that talks to a node.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The node to talk to; of several (comma separated) the next is tried if one can't be reached [env: KIRIN_URL]
-    /// [default: the node of this home directory, else http://127.0.0.1:7070]
+    /// The node's URL, or several separated by commas; unreachable nodes are skipped [env: KIRIN_URL]
+    /// [default: the node of the home directory, else http://127.0.0.1:7070]
     #[arg(long, global = true, value_delimiter = ',')]
     pub url: Vec<String>,
-    /// The user [env: KIRIN_USER]
+    /// The user name [env: KIRIN_USER]
     #[arg(long, global = true)]
     pub user: Option<String>,
-    /// The password; better given in KIRIN_PASSWORD. Without one, a node on this machine is logged in to with the
-    /// credentials in its data directory
+    /// The password; KIRIN_PASSWORD keeps it out of the process list. Without a password, commands to a node on this
+    /// machine use the credentials in its data directory
     #[arg(long, global = true)]
     pub password: Option<Secret>,
     /// The project [env: KIRIN_PROJECT] [default: default]
     #[arg(long, global = true)]
     pub project: Option<String>,
-    /// How results are printed
+    /// The output format
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
-    /// No colours (as does NO_COLOR)
+    /// Disables colors [env: NO_COLOR]
     #[arg(long, global = true)]
     pub no_color: bool,
 }
 
 impl Global {
-    /// Takes what was not typed from the environment. clap could read it too, but shows what it finds there as required.
+    /// Fills in missing options from the environment. clap could do this, but would then show these options as required.
     #[must_use]
     pub fn or_environment(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
         let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
@@ -69,65 +69,65 @@ fn urls(text: String) -> Vec<String> {
     text.split(',').map(str::to_owned).collect()
 }
 
-/// How results are printed.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Aligned columns, for people.
+    /// Aligned columns.
     Table,
-    /// The server's own JSON.
+    /// The server's JSON, unchanged.
     Json,
 }
 
-/// Every command: those that are a node, and those that talk to one.
+/// Every command: those that run nodes, and those that send requests to a node.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Runs a node
     Start(ConfigArgs),
-    /// Starts a cluster on this machine, kills a node under a running build, and shows that nothing is lost
+    /// Starts a cluster on this machine, kills a node during a build, and checks that nothing is lost
     Demo(DemoArgs),
-    /// Measures this machine
+    /// Runs benchmarks on this machine
     #[command(subcommand)]
     Bench(Bench),
-    /// Shows what a node decided, and why, from its flight recording
+    /// Shows a node's decisions and their reasons, from its flight recording
     Replay(ReplayArgs),
-    /// Runs one attempt of a job (started by a node)
+    /// Runs one attempt of a job; nodes start it
     #[command(hide = true)]
     Worker(WorkerArgs),
-    /// A command for a running node, or for this machine's files.
+    /// A command to a running node, or about this machine's files.
     #[command(flatten)]
     Client(ClientCommand),
 }
 
-/// Commands that talk to a node, or read this machine's files.
+/// Commands that send requests to a node, or read this machine's files.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Stops the node of this machine, gracefully
+    /// Stops the node on this machine gracefully
     Stop(StopArgs),
-    /// Shows the cluster and what happened to it
+    /// Shows the cluster and its history, and drains nodes
     #[command(subcommand)]
     Cluster(Cluster),
-    /// Submits jobs and looks after them
+    /// Submits, shows and controls jobs
     #[command(subcommand)]
     Job(Job),
-    /// Projects
+    /// Lists and creates projects
     #[command(subcommand)]
     Project(Project),
-    /// Tables: the raw data
+    /// Adds, shows and drops tables, which are the raw data
     #[command(subcommand)]
     Table(Table),
-    /// Models: what is built from the tables
+    /// Adds, shows and drops models, which define what is built from the tables
     #[command(subcommand)]
     Model(Model),
-    /// Segments: built parts of a model
+    /// Builds, verifies and drops segments, which are the built parts of a model
     #[command(subcommand)]
     Segment(Segment),
     /// Runs a query
     Sql(SqlArgs),
-    /// Makes the configuration of a load balancer in front of the cluster
+    /// Generates the configuration of a load balancer for the cluster
     Lb(LbArgs),
     /// Prints the effective value of a configuration key
     GetProperties(GetPropertiesArgs),
-    /// Prints the completions for a shell
+    /// Prints the completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
@@ -137,13 +137,13 @@ pub enum ClientCommand {
 /// Where a node's configuration is.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ConfigArgs {
-    /// The home directory: `conf/` is read from there, `data/` written [env: KIRIN_HOME, KYLIN_HOME] [default: .]
+    /// The home directory, with configuration in `conf/` and data in `data/` [env: KIRIN_HOME, KYLIN_HOME] [default: .]
     #[arg(long, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// The directory of kylin.properties, if it is not `conf/` in the home directory
+    /// The directory of kylin.properties [default: `conf/` in the home directory]
     #[arg(long, value_name = "DIR")]
     pub conf: Option<PathBuf>,
-    /// Sets a configuration key; wins over the files
+    /// Sets a configuration key; overrides the files
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -154,10 +154,10 @@ pub struct StopArgs {
     /// Where the node's configuration is.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Asks the node behind --url instead
+    /// Stops the node at --url instead
     #[arg(long, conflicts_with_all = ["home", "conf", "set"])]
     pub remote: bool,
-    /// How long to wait for the node to end
+    /// How long to wait for the node to exit
     #[arg(long, value_name = "SPAN", default_value = "90s", value_parser = when::span)]
     pub timeout: std::time::Duration,
 }
@@ -165,9 +165,9 @@ pub struct StopArgs {
 /// `kirin get-properties`.
 #[derive(Clone, Debug, Args)]
 pub struct GetPropertiesArgs {
-    /// The key; without one, every key that has a value
+    /// The key [default: every key that has a value]
     pub key: Option<String>,
-    /// Prints secrets in the clear
+    /// Prints secrets in clear text
     #[arg(long)]
     pub show_secrets: bool,
     /// Where the node's configuration is.
@@ -178,7 +178,7 @@ pub struct GetPropertiesArgs {
 /// `kirin demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Leaves the cluster running at the end
+    /// Keeps the cluster running at the end
     #[arg(long)]
     pub keep: bool,
     /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
@@ -192,64 +192,82 @@ pub struct DemoArgs {
 /// `kirin bench`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Bench {
-    /// From kill -9 of a node to the next committed step of its job on another
+    /// Measures from kill -9 of a node to the next committed step of its job on another node
     Takeover {
-        /// How many kills
+        /// The number of kills
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
         /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
     },
-    /// From submit to start on an idle cluster
+    /// Measures from submit to start on an idle cluster
     Latency {
-        /// How many jobs, one after the other
+        /// The number of jobs, submitted one at a time
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
         /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
     },
-    /// How quickly people and jobs are served when very many jobs are in the metastore
+    /// Measures response and start times with very many jobs in the metastore
     Load {
-        /// How many jobs that are over
+        /// The number of finished jobs
         #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
         finished: u32,
-        /// How many jobs that wait
+        /// The number of waiting jobs
         #[arg(long, default_value_t = 10_000)]
         waiting: u32,
         /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
     },
-    /// Many nodes on this machine: how soon all see who came and who died, what an idle one asks of the metastore, its memory
+    /// Measures many nodes on this machine: detection of joins and deaths, and statements and memory of an idle node
     Cluster {
-        /// How many nodes
+        /// The number of nodes
         #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(3..=1000))]
         nodes: u16,
-        /// How many kills, each with a restart
+        /// The number of kills, each followed by a restart
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
-        /// For how long each size of the cluster idles
+        /// How long the cluster idles at each size
         #[arg(long, value_name = "SPAN", default_value = "90s", value_parser = when::span)]
         idle: std::time::Duration,
-        /// The metastore, as in kylin.metadata.url; a database server for more than a few nodes, with two to three
-        /// connections for each [default: SQLite in a temporary directory]
+        /// The metastore, as in kylin.metadata.url. More than a few nodes need a database server with two to three
+        /// connections per node [default: SQLite in a temporary directory]
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
         /// The ZooKeeper ensemble [default: none]
         #[arg(long, value_name = "HOST:PORT,…")]
         zookeeper: Option<String>,
     },
-    /// Trivial jobs a second, each committed durably
+    /// Measures queries and heart beats of one node, without and with a flood of wrong passwords
+    Strangers {
+        /// The number of connections that log in with wrong passwords
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        connections: u32,
+        /// Wrong logins per second, over all connections
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+        per_second: u32,
+        /// The number of connections that never finish their request
+        #[arg(long, default_value_t = 200)]
+        unfinished: u32,
+        /// The duration of each of the two phases
+        #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = when::span)]
+        span: std::time::Duration,
+        /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
+        #[arg(long, value_name = "URL")]
+        metastore: Option<Secret>,
+    },
+    /// Measures jobs without work per second, each committed durably
     Throughput {
-        /// How many jobs
+        /// The number of jobs
         #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
         jobs: u32,
         /// The metastore, as in kylin.metadata.url [default: SQLite in a temporary directory]
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
-        /// One transaction for each submit, claim and finish, over ten connections
+        /// Uses one transaction for each submit, claim and finish, on ten connections
         #[arg(long)]
         unbatched: bool,
     },
@@ -258,25 +276,26 @@ pub enum Bench {
 /// `kirin replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// Recordings, or directories of them [default: those of the node in this directory]
+    /// Recordings, or directories of recordings [default: those of the node of the home directory]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Only what concerns this job or node, by the numbers that the replay shows
-    #[arg(long, value_name = "job=N|node=N")]
+    /// Shows only events and decisions about this job or node, by its number in the replay, or by the job's id, whose
+    /// number a node is asked for
+    #[arg(long, value_name = "job=ID|job=N|node=N")]
     pub why: Option<About>,
-    /// Up to so long after the beginning of each recording
+    /// Stops at this time after the beginning of each recording
     #[arg(long, value_name = "SPAN", value_parser = when::span)]
     pub until: Option<std::time::Duration>,
-    /// Also what decides nothing: beats, lists, time that passes
+    /// Also shows routine events: beats, lists and timers
     #[arg(long)]
     pub all: bool,
-    /// Waits for Enter after each event; q ends
+    /// Waits for Enter after each event; q quits
     #[arg(long)]
     pub step: bool,
-    /// Draws the recordings, those of several nodes side by side, as a page for a browser
+    /// Writes an HTML page that shows the recordings of all nodes side by side
     #[arg(long, value_name = "FILE.html", conflicts_with_all = ["set", "why", "step"])]
     pub explain: Option<PathBuf>,
-    /// Decides anew with another setting, and shows what differs
+    /// Replays with another setting and shows the decisions that differ
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -286,6 +305,8 @@ pub struct ReplayArgs {
 pub enum About {
     /// A job, by its number in the core.
     Job(u64),
+    /// A job, by its id, whose number a node is asked for.
+    JobId(String),
     /// A node, by its number.
     Node(u32),
 }
@@ -294,9 +315,10 @@ impl std::str::FromStr for About {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "write job=NUMBER or node=NUMBER, with the numbers that the replay shows".to_owned();
+        let wrong = || "write job=ID, job=NUMBER or node=NUMBER, with a number shown by the replay".to_owned();
         let (what, number) = text.split_once('=').ok_or_else(wrong)?;
         match what {
+            "job" if is_uuid(number) => Ok(Self::JobId(number.to_owned())),
             "job" => number.parse().map(Self::Job).map_err(|_| wrong()),
             "node" => number.parse().map(Self::Node).map_err(|_| wrong()),
             _ => Err(wrong()),
@@ -304,10 +326,14 @@ impl std::str::FromStr for About {
     }
 }
 
-/// `kirin worker`: started by a node, which knows what to pass.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+}
+
+/// `kirin worker`, which a node starts.
 #[derive(Clone, Debug, Args)]
 pub struct WorkerArgs {
-    /// Whatever the node passes
+    /// The arguments that the node passes
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<OsString>,
 }
@@ -315,17 +341,17 @@ pub struct WorkerArgs {
 /// `kirin cluster`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cluster {
-    /// The nodes: role, incarnation, beat, what they run, who would take over
+    /// Lists the nodes with role, incarnation, beat, running jobs and heirs
     List,
-    /// Every join, leave, fence and takeover, with its evidence and how long each phase took
+    /// Shows every join, leave, fence and takeover, with evidence and the duration of each phase
     History {
-        /// The most recent so many
+        /// The number of most recent lines
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// Lets a node hand over its jobs and take no new ones
+    /// Makes a node hand over its jobs and take no new ones
     Drain {
-        /// The node's name, as in `cluster list`
+        /// The node's name, as shown by `cluster list`
         node: String,
         /// Ends the drain: the node takes jobs again
         #[arg(long)]
@@ -339,23 +365,23 @@ pub struct LbArgs {
     /// The load balancer
     #[arg(value_enum)]
     pub balancer: Balancer,
-    /// Where it listens: a port, or an address and a port
+    /// Where it listens: PORT or ADDRESS:PORT
     #[arg(long, default_value = "8080", value_parser = listen)]
     pub listen: String,
-    /// Which node gets a request: the next one, or the one that gets all of this client (httpd tells clients apart by a
+    /// Which node gets a request: the next in turn, or always the same for one client (httpd identifies clients by a
     /// cookie)
     #[arg(long, value_enum, default_value_t = Method::RoundRobin)]
     pub method: Method,
-    /// Writes into this file instead of standard output
+    /// Writes to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Writes the file again whenever the members change, until it is stopped
+    /// Keeps running and rewrites the file when the members change
     #[arg(long, requires = "out")]
     pub watch: bool,
-    /// What to run when the file has changed, as in "nginx -s reload"
+    /// The command to run after each change of the file, for example "nginx -s reload"
     #[arg(long, value_name = "COMMAND", requires = "out")]
     pub reload: Option<String>,
-    /// With --watch: for how long a member stays in the file that is away, as in a restart
+    /// With --watch: how long a member stays in the file while it is down, for example during a restart
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = when::span)]
     pub keep: std::time::Duration,
 }
@@ -372,9 +398,9 @@ pub enum Balancer {
 /// Which node gets a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// One after the other.
+    /// The next node in turn.
     RoundRobin,
-    /// The same for all requests of a client.
+    /// The same node for all requests of a client.
     IpHash,
 }
 
@@ -383,7 +409,7 @@ fn listen(text: &str) -> Result<String, String> {
     let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-_[]*".contains(c));
     match port.parse::<u16>() {
         Ok(1..) if is_plain && !host.is_empty() => Ok(text.to_owned()),
-        _ => Err("a port, or an address and a port, as in 8080 or 127.0.0.1:8080".to_owned()),
+        _ => Err("write PORT or ADDRESS:PORT, for example 8080 or 127.0.0.1:8080".to_owned()),
     }
 }
 
@@ -403,47 +429,47 @@ pub enum Job {
     Log {
         /// The job
         id: String,
-        /// The step's number, from 0, or id [default: the one that failed, else the one begun last]
+        /// The step's number, from 0, or its id [default: the failed step, else the one started last]
         step: Option<String>,
     },
-    /// Waits until jobs end; the exit code tells whether all of them succeeded
+    /// Waits until jobs end; the exit code is 0 if all of them succeeded
     Wait {
         /// The jobs
         #[arg(required = true)]
         ids: Vec<String>,
-        /// Gives up after so long
+        /// Stops waiting after this time
         #[arg(long, value_name = "SPAN", value_parser = when::span)]
         timeout: Option<std::time::Duration>,
     },
-    /// Stops jobs; what they have done is kept
+    /// Pauses jobs; their finished steps are kept
     Pause(JobIds),
-    /// Goes on with paused or failed jobs, at the first step that is not done
+    /// Resumes paused or failed jobs at their first unfinished step
     Resume(JobIds),
-    /// Starts jobs again from their first step
+    /// Restarts jobs from their first step
     Restart(JobIds),
-    /// Gives jobs up, for good
+    /// Discards jobs permanently
     Discard {
         /// The jobs
         #[command(flatten)]
         jobs: JobIds,
-        /// Also jobs whose row in the metastore is broken
+        /// Also discards jobs whose row in the metastore is damaged
         #[arg(long)]
         force: bool,
     },
-    /// Says why a job does not run
+    /// Explains why a job does not run
     Why {
         /// The job
         id: String,
     },
 }
 
-/// The jobs that an action is for.
+/// The jobs that an action applies to.
 #[derive(Clone, Debug, Args)]
 pub struct JobIds {
     /// The jobs
     #[arg(required = true)]
     pub ids: Vec<String>,
-    /// Does not ask before it discards; `job discard` requires it without a terminal
+    /// Does not ask for confirmation; `job discard` requires this without a terminal
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -454,13 +480,13 @@ pub struct SubmitArgs {
     /// The kind of job
     #[arg(long, default_value = "command")]
     pub kind: String,
-    /// What to do, as JSON: the text itself, @FILE, or - for standard input
+    /// The job's specification as JSON: the text itself, @FILE, or - for standard input
     #[arg(long, value_name = "JSON", conflicts_with = "argv")]
     pub spec: Option<String>,
     /// 0 (first) to 4 (last)
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=4))]
     pub priority: u8,
-    /// Submitting twice under one key makes one job [default: a random one]
+    /// Two submits with the same key create one job [default: a random key]
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Waits until the job ends
@@ -472,7 +498,7 @@ pub struct SubmitArgs {
     /// An environment variable of the command
     #[arg(long, value_name = "NAME=VALUE", requires = "argv")]
     pub env: Vec<String>,
-    /// Kills the command after so long
+    /// Kills the command after this time
     #[arg(long, value_name = "SPAN", requires = "argv", value_parser = when::span)]
     pub timeout: Option<std::time::Duration>,
     /// The command and its arguments
@@ -483,28 +509,28 @@ pub struct SubmitArgs {
 /// `kirin job list`.
 #[derive(Clone, Debug, Args)]
 pub struct JobListArgs {
-    /// Only in these states (PENDING, RUNNING, FINISHED, ERROR, STOPPED, DISCARDED)
+    /// Lists only jobs in these states (PENDING, RUNNING, FINISHED, ERROR, STOPPED, DISCARDED)
     #[arg(long, value_delimiter = ',', ignore_case = true, value_parser = JOB_STATES)]
     pub status: Vec<String>,
-    /// Jobs of every project
+    /// Lists the jobs of all projects
     #[arg(long)]
     pub all_projects: bool,
-    /// How far back
+    /// How far back the list goes, by time of creation
     #[arg(long, value_enum, default_value_t = Since::All)]
     pub since: Since,
-    /// Only jobs whose id or subject contains this
+    /// Lists only jobs whose id or subject contains this text
     #[arg(long)]
     pub key: Option<String>,
     /// The column to sort by
     #[arg(long, default_value = "create_time", value_parser = JOB_ORDERS)]
     pub sort: String,
-    /// Least first
+    /// Sorts in ascending order
     #[arg(long)]
     pub ascending: bool,
-    /// The page, from 0
+    /// The number of the page, from 0
     #[arg(long, default_value_t = 0)]
     pub page: u32,
-    /// Jobs a page
+    /// The number of jobs per page
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
 }
@@ -535,9 +561,9 @@ pub enum Project {
     List,
     /// Creates a project
     Create {
-        /// Its name
+        /// The project's name
         name: String,
-        /// A line about it
+        /// A description
         #[arg(long, default_value = "")]
         description: String,
     },
@@ -546,13 +572,13 @@ pub enum Project {
 /// `kirin table`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Table {
-    /// Makes a Parquet or CSV file, or a directory of them, known as a table
+    /// Registers a Parquet or CSV file, or a directory of them, as a table
     Add {
-        /// Its name
+        /// The table's name
         name: String,
-        /// Where the data is: a file, a directory or a URL
+        /// The location of the data: a file, a directory or a URL
         source: String,
-        /// Declares the type of a column instead of inferring it, as in zip=VARCHAR; repeatable
+        /// Declares a column's type instead of inferring it, for example zip=VARCHAR; repeatable
         #[arg(long = "type", value_name = "COLUMN=TYPE", value_parser = declared)]
         types: Vec<(String, String)>,
     },
@@ -563,11 +589,11 @@ pub enum Table {
         /// The table
         name: String,
     },
-    /// Forgets a table; the data stays where it is
+    /// Drops a table; its files are kept
     Drop {
         /// The table
         name: String,
-        /// Does not ask; required without a terminal
+        /// Does not ask for confirmation; required without a terminal
         #[arg(long, short)]
         yes: bool,
     },
@@ -579,7 +605,7 @@ fn declared(text: &str) -> Result<(String, String), String> {
         Some((column, data_type)) if !column.is_empty() && !data_type.is_empty() => {
             Ok((column.to_owned(), data_type.to_owned()))
         }
-        _ => Err("write it as COLUMN=TYPE".to_owned()),
+        _ => Err("write COLUMN=TYPE".to_owned()),
     }
 }
 
@@ -598,11 +624,11 @@ pub enum Model {
         /// The model
         name: String,
     },
-    /// Drops a model with its segments, unless one is being built
+    /// Drops a model and its segments, unless a build is running
     Drop {
         /// The model
         name: String,
-        /// Does not ask; required without a terminal
+        /// Does not ask for confirmation; required without a terminal
         #[arg(long, short)]
         yes: bool,
     },
@@ -611,14 +637,14 @@ pub enum Model {
 /// `kirin segment`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Segment {
-    /// Builds a segment: a time range, or everything if none is given
+    /// Builds a segment for a time range [default: all data]
     Build {
         /// The model
         model: String,
-        /// From this moment on: 2013-01-31, 2013-01-31T06:00 (UTC) or milliseconds
+        /// The start of the range: 2013-01-31, 2013-01-31T06:00 (UTC) or milliseconds since 1970
         #[arg(long, requires = "end")]
         start: Option<Moment>,
-        /// Up to this moment, exclusive
+        /// The end of the range, exclusive
         #[arg(long, requires = "start")]
         end: Option<Moment>,
         /// 0 (first) to 4 (last)
@@ -633,13 +659,13 @@ pub enum Segment {
         /// The model
         model: String,
     },
-    /// Verifies published segments; queries do not use one that is wrong
+    /// Verifies published segments; queries do not use damaged segments
     Verify {
         /// The model
         model: String,
-        /// The segments' ids; all if none is given
+        /// The segments' ids [default: all]
         ids: Vec<String>,
-        /// Compares each group with the source tables, too; takes about as long as a build
+        /// Also compares each group with the source tables; takes about as long as a build
         #[arg(long)]
         deep: bool,
     },
@@ -650,7 +676,7 @@ pub enum Segment {
         /// The segments' ids
         #[arg(required = true)]
         ids: Vec<String>,
-        /// Does not ask; required without a terminal
+        /// Does not ask for confirmation; required without a terminal
         #[arg(long, short)]
         yes: bool,
     },
@@ -661,16 +687,16 @@ pub enum Segment {
 pub struct SqlArgs {
     /// The query; - for standard input
     pub query: String,
-    /// Says which index answers, and why others don't, instead of running the query
+    /// Shows which index would answer, and why others would not, without running the query
     #[arg(long)]
     pub explain: bool,
-    /// Reads the raw tables where no index answers
+    /// Reads the raw tables if no index can answer
     #[arg(long)]
     pub push_down: bool,
-    /// Fails if rows of ranges that are not built are missing
+    /// Fails if the answer lacks rows of ranges that are not built
     #[arg(long)]
     pub complete: bool,
-    /// At most so many rows
+    /// The maximum number of rows
     #[arg(long, default_value_t = 500)]
     pub limit: u64,
 }
@@ -698,12 +724,12 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_is_sound() {
+    fn the_grammar_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn every_command_is_understood() {
+    fn every_command_is_parsed() {
         for line in [
             "start",
             "start --home /h --conf /c --set a=b --set c=d",
@@ -753,6 +779,7 @@ mod tests {
             "bench latency --runs 5",
             "bench cluster --nodes 100 --runs 5 --idle 30s --metastore postgres://u@h/d --zookeeper h:2181",
             "bench throughput --jobs 5",
+            "replay --why job=539a3053-986f-5868-b80e-788d1b8c253f --set heart-beat-timeout=3",
             "completions bash",
             "worker --anything goes 1",
         ] {
@@ -762,7 +789,7 @@ mod tests {
 
     #[test]
     fn no_global_option_is_shown_as_required() {
-        // What clap reads from the environment itself, it shows in the usage of an error.
+        // Options that clap reads from the environment appear in the usage text of errors.
         let mut kirin = Cli::command();
         kirin.build();
         for option in kirin.get_arguments() {
@@ -771,7 +798,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_typed_comes_from_the_environment() {
+    fn missing_options_come_from_the_environment() {
         let variable = |name: &str| match name {
             "KIRIN_URL" => Some("http://a:1,b:2".to_owned()),
             "KIRIN_PROJECT" => Some("p".to_owned()),
@@ -785,7 +812,7 @@ mod tests {
     }
 
     #[test]
-    fn global_options_stand_anywhere() {
+    fn global_options_are_accepted_in_any_position() {
         let cli = parse("job --url http://a:1,http://b:2 list --project p -o json --no-color --user u --password x");
         assert_eq!(cli.global.url, ["http://a:1", "http://b:2"]);
         assert_eq!((cli.global.project.as_deref(), cli.global.output), (Some("p"), Format::Json));
@@ -793,7 +820,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commands_own_options_do_not_swallow_kirins() {
+    fn options_after_the_separator_belong_to_the_submitted_command() {
         let Job::Submit(args) = job("job submit --wait -- sh --wait -o json") else { panic!() };
         assert_eq!((args.argv.join(" ").as_str(), args.wait), ("sh --wait -o json", true));
         let Job::List(args) = job("job list --status running") else { panic!() };
@@ -801,7 +828,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_usage_errors() {
+    fn invalid_command_lines_are_usage_errors() {
         for line in [
             "",
             "jobs",

@@ -1,4 +1,4 @@
-//! How a command fails: an exit code for scripts, and a text that says what to do next.
+//! Failures of commands: an exit code for scripts, and a message that says what to do next.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use kirin_client::Kind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// What was asked for failed: a job ended in ERROR, a query could not be run.
+    /// The request failed: a job ended in ERROR, a query could not be run.
     Failed = 1,
     /// The command line or an argument is wrong.
     Usage = 2,
-    /// The thing named does not exist.
+    /// The named object does not exist.
     NotFound = 3,
-    /// The thing named is in a state that forbids this.
+    /// The object's state does not allow the request.
     Refused = 4,
     /// No node can be reached.
     Unreachable = 5,
-    /// Not authenticated, or not allowed.
+    /// Not authenticated, or not permitted.
     Auth = 6,
 }
 
@@ -39,7 +39,7 @@ impl Failure {
         Self { exit, what: what.into(), next: next.into() }
     }
 
-    /// What was asked for failed.
+    /// The request failed.
     pub fn failed(what: impl Into<String>) -> Self {
         Self::new(Exit::Failed, what, "")
     }
@@ -49,7 +49,7 @@ impl Failure {
         Self::new(Exit::Usage, what, "")
     }
 
-    /// Whether the reader of our output went away (`kirin job list | head`), which is no failure.
+    /// Whether the error is a closed pipe (`kirin job list | head`), which is not a failure.
     pub fn is_closed_pipe(error: &std::io::Error) -> bool {
         error.kind() == std::io::ErrorKind::BrokenPipe
     }

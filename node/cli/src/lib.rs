@@ -2,15 +2,15 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`args`] | what can be typed |
-//! | [`client`] | the client of the API, a crate of its own |
-//! | `commands` | one file a noun |
-//! | [`render`], [`screen`], [`when`] | what people see; where it is printed; moments and spans |
-//! | [`exit`] | exit codes, and failures that say what to do next |
+//! | [`args`] | the grammar |
+//! | [`client`] | the client of the API, in its own crate |
+//! | `commands` | one file per noun |
+//! | [`render`], [`screen`], [`when`] | text for users; where it is printed; times and durations |
+//! | [`exit`] | exit codes and failures |
 //! | [`replay`] | the decisions of a node, from its flight recording |
 //!
-//! [`run`] runs the commands that talk to a node. `start`, `demo`, `bench` and `worker` *are* a node (or several): `main`
-//! dispatches those itself.
+//! [`run`] runs the commands that send requests to a node. `start`, `demo`, `bench` and `worker` run nodes themselves; `main`
+//! dispatches these.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -36,13 +36,13 @@ use screen::Screen;
 use kirin_config::{Config, Sources};
 
 impl ConfigArgs {
-    /// The sources that these options name.
+    /// The configuration sources that these options select.
     pub fn sources(&self) -> Sources {
         Sources::of_process(self.home.clone(), self.conf.clone(), self.set.clone())
     }
 }
 
-/// Runs a command against a node (or this machine's files); prints its result and its failure.
+/// Runs a command against a node or this machine's files, and prints its result or failure.
 pub async fn run(global: Global, command: ClientCommand) -> ExitCode {
     let global = global.or_environment(|name| std::env::var(name).ok());
     let mut out = io::stdout();
@@ -53,17 +53,17 @@ pub async fn run(global: Global, command: ClientCommand) -> ExitCode {
     }
 }
 
-/// Prints a failure and gives its exit code.
+/// Prints a failure and returns its exit code.
 pub fn report(failure: &Failure) -> ExitCode {
-    // Nothing can be done if standard error is gone.
+    // If standard error is closed, the message is lost.
     let _ = writeln!(io::stderr(), "error: {failure}");
     ExitCode::from(failure.exit as u8)
 }
 
-/// The client that the global options ask for.
+/// The client for the global options.
 ///
 /// # Errors
-/// If a URL is wrong, or the credentials of this machine can't be used.
+/// If a URL is invalid, or the credentials of this machine cannot be used.
 pub fn connect(global: &Global) -> Result<Client, Failure> {
     let home = Home::of_this_machine();
     let urls = if global.url.is_empty() { vec![home.url()] } else { global.url.clone() };
@@ -71,7 +71,7 @@ pub fn connect(global: &Global) -> Result<Client, Failure> {
     Ok(Client::new(&urls, login)?)
 }
 
-/// What proves to the node of this home that its own user runs the command. Sent to no other node.
+/// Proves to the node of this home directory that its own user runs the command. It is sent to no other node.
 fn proof(global: &Global) -> Option<String> {
     let home = Home::of_this_machine();
     let config = home.0.as_ref()?;
@@ -83,8 +83,8 @@ fn proof(global: &Global) -> Option<String> {
     kirin_home::local::read(&config.data_dir).ok()?
 }
 
-/// What this machine's configuration tells about its own node. A configuration that is refused tells nothing: that is no
-/// reason to refuse a command.
+/// The configuration of this machine's own node. An invalid configuration counts as none, so that it does not fail commands
+/// to other nodes.
 struct Home(Option<Config>);
 
 impl Home {
@@ -92,7 +92,7 @@ impl Home {
         Self(Config::load(&ConfigArgs::default().sources()).ok())
     }
 
-    /// Where the node of this home listens: as it wrote down itself, else as configured, else Kylin's default.
+    /// The node's address: from its pid file, else from the configuration, else Kylin's default.
     fn url(&self) -> String {
         let Some(config) = &self.0 else { return DEFAULT_URL.to_owned() };
         let running = PidFile::running(&config.data_dir).ok();
@@ -104,24 +104,24 @@ impl Home {
     }
 }
 
-/// The address of a node that nothing is configured for.
+/// The address if nothing is configured.
 const DEFAULT_URL: &str = "http://127.0.0.1:7070";
 
-/// The password given; else, for nodes of this machine, the credentials in the data directory.
+/// The login from the options; else, for nodes of this machine, the credentials in the data directory.
 fn login(global: &Global, urls: &[String], home: &Home) -> Result<Option<Login>, Failure> {
     if let Some(password) = &global.password {
         let user = global.user.as_deref().unwrap_or(ADMIN);
         return Ok(Some(Login::new(user, password.reveal())));
     }
     let Some(config) = &home.0 else { return Ok(None) };
-    // The address that the node wrote down may be one that others reach too; it is this machine's all the same.
+    // The address in the pid file belongs to this machine, although other machines may reach it as well.
     if !credentials::are_local(urls) && urls != [home.url()] {
         return Ok(None);
     }
     let login = credentials::read(&config.data_dir).map_err(|e| {
         Failure::new(
             Exit::Auth,
-            format!("the credentials of this machine can't be used: {e}"),
+            format!("cannot use the credentials of this machine: {e}"),
             "Give --user and --password.",
         )
     })?;

@@ -1,7 +1,7 @@
-//! What people see: aligned columns, and a few sentences.
+//! Text for users: aligned columns and a few sentences.
 //!
-//! Everything here turns payloads into text and nothing else, so that the look of a command is tested without a node.
-//! Columns are two blanks apart, without lines, so that `awk` and `cut` can live with them; colours only mark states.
+//! Every function here turns a payload into text, so that the output of commands is tested without a node. Columns are
+//! separated by two blanks and have no borders, so that `awk` and `cut` can process them. Colors only mark states.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 use serde_json::Value;
@@ -20,12 +20,12 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Columns under these headers.
+    /// Columns with these headers.
     pub fn new(headers: &[&'static str]) -> Self {
         Self { headers: headers.to_vec(), right: Vec::new(), rows: Vec::new() }
     }
 
-    /// Aligns these columns at their right.
+    /// Right-aligns these columns.
     pub fn right(mut self, headers: &[&'static str]) -> Self {
         self.right = headers.to_vec();
         self
@@ -36,7 +36,7 @@ impl Columns {
         self.rows.push(cells.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }).collect());
     }
 
-    /// The columns as text, a line each row; states in colour if asked for.
+    /// The columns as text, one line per row; states are colored on request.
     pub fn render(&self, color: bool) -> String {
         let right = |header: &str| self.right.contains(&header);
         let grid = grid(self.headers.iter().map(|&h| h.to_owned()).collect(), &self.rows, |i| right(self.headers[i]));
@@ -65,7 +65,7 @@ fn grid(headers: Vec<String>, rows: &[Vec<String>], right: impl Fn(usize) -> boo
     grid.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// Colours the state word that starts in column `at`, if there is one.
+/// Colors the state word that starts in column `at`, if there is one.
 fn paint_at(line: &str, at: usize) -> String {
     let Some((start, _)) = line.char_indices().nth(at) else { return line.to_owned() };
     let (before, rest) = line.split_at(start);
@@ -73,7 +73,7 @@ fn paint_at(line: &str, at: usize) -> String {
     format!("{before}{}{}", paint(word, true), &rest[word.len()..])
 }
 
-/// A state in its colour: green is well, yellow under way, red needs a person.
+/// A state in its color: green is good, yellow in progress, red needs attention.
 pub fn paint(state: &str, color: bool) -> String {
     let code = match state {
         "FINISHED" | "SUCCEED" | "READY" | "up" => 32,
@@ -87,7 +87,7 @@ pub fn paint(state: &str, color: bool) -> String {
 
 /// `cluster list`.
 pub fn cluster(view: &ClusterView, color: bool) -> String {
-    let headers = &["NODE", "ROLE", "STATE", "INC", "BEAT", "SEEN", "RUNNING", "WAITING", "HEIRS", "ADDRESS"];
+    let headers = &["NODE", "ROLE", "STATE", "INC", "BEAT", "SEEN", "ABLE", "RUNNING", "WAITING", "HEIRS", "ADDRESS"];
     let mut columns = Columns::new(headers).right(&["INC", "BEAT", "RUNNING", "WAITING"]);
     for member in &view.members {
         let leads = !view.leader.is_empty() && view.leader == member.node;
@@ -98,6 +98,7 @@ pub fn cluster(view: &ClusterView, color: bool) -> String {
             member.incarnation.to_string(),
             member.beat.map(|beat| beat.to_string()).unwrap_or_default(),
             member.silent_ms.map(|ms| format!("{} ago", readable(ms))).unwrap_or_default(),
+            member.able_to_run.join(","),
             slots(member),
             member.waiting.to_string(),
             member.heirs.join(","),
@@ -106,7 +107,13 @@ pub fn cluster(view: &ClusterView, color: bool) -> String {
     }
     let count = |state: &str| view.members.iter().filter(|m| m.state == state).count();
     let leader = if view.leader.is_empty() { "no leader".to_owned() } else { format!("leader {} *", view.leader) };
-    format!("{}{} up, {} draining, {leader}\n", columns.render(color), count("up"), count("draining"))
+    let mut text = format!("{}{} up, {} draining, {leader}\n", columns.render(color), count("up"), count("draining"));
+    for member in &view.members {
+        if let Some(trouble) = &member.trouble {
+            text.push_str(&format!("{}: {trouble}\n", member.node));
+        }
+    }
+    text
 }
 
 fn slots(member: &MemberView) -> String {
@@ -216,13 +223,13 @@ pub fn why(id: &str, why: &WhyView, color: bool) -> String {
     let sentence = [&why.detail, &why.reason].into_iter().find(|text| !text.is_empty());
     let mut text = match sentence {
         Some(sentence) => format!("{id} is {}: {sentence}\n", paint(&why.state, color)),
-        None => format!("{id} is {}; nothing holds it back\n", paint(&why.state, color)),
+        None => format!("{id} is {}; nothing blocks it\n", paint(&why.state, color)),
     };
     if !why.node.is_empty() {
         text.push_str(&format!("  placed on {}\n", why.node));
     }
     if let Some(ahead) = why.ahead {
-        text.push_str(&format!("  {ahead} before it\n"));
+        text.push_str(&format!("  jobs ahead of it: {ahead}\n"));
     }
     if !why.next.is_empty() {
         text.push_str(&format!("  {}\n", why.next));
@@ -237,7 +244,7 @@ pub fn projects(projects: &[ProjectView]) -> String {
         columns.row([it.name.clone(), it.owner.clone(), moment(it.create_time), it.description.clone()]);
     }
     if projects.is_empty() {
-        "No projects. Make one with `kirin project create NAME`.\n".into()
+        "No projects. Create one with `kirin project create NAME`.\n".into()
     } else {
         columns.render(false)
     }
@@ -260,7 +267,7 @@ pub fn tables(tables: &[TableView]) -> String {
 /// `table add`.
 pub fn added(name: &str, table: &TableAdded) -> String {
     let skipped = table.skipped_columns.iter();
-    let skipped = skipped.map(|it| format!("  column \"{}\" is left out: {}\n", it.name, it.reason));
+    let skipped = skipped.map(|it| format!("  column \"{}\" is skipped: {}\n", it.name, it.reason));
     let notes = table.notes.iter().map(|note| format!("  {note}\n"));
     notes.chain(skipped).fold(format!("table {name} added\n"), |text, line| text + &line)
 }
@@ -268,7 +275,7 @@ pub fn added(name: &str, table: &TableAdded) -> String {
 /// `table show`.
 pub fn table(table: &TableView) -> String {
     let rows = table.rows.map(|rows| rows.to_string()).unwrap_or_default();
-    // Every column may hold NULL.
+    // Every column is nullable.
     let mut columns = Columns::new(&["COLUMN", "TYPE"]);
     for it in &table.columns {
         columns.row([it.name.clone(), it.data_type.clone()]);
@@ -321,8 +328,8 @@ pub fn verification(view: &VerificationView, color: bool) -> String {
         let result = match (it.problems.is_empty(), it.unreadable.is_empty(), &it.wrong) {
             (false, ..) => "wrong",
             (true, false, _) => "unreadable",
-            (true, true, Some(_)) => "marked wrong before",
-            (true, true, None) => "right",
+            (true, true, Some(_)) => "already marked wrong",
+            (true, true, None) => "correct",
         };
         columns.row([it.id.clone(), it.name.clone(), it.indexes.to_string(), it.groups.to_string(), result.to_owned()]);
         let problems = it.problems.iter().map(|p| format!("index {}: {}", p.layout, p.problem));
@@ -332,7 +339,7 @@ pub fn verification(view: &VerificationView, color: bool) -> String {
         }
     }
     match view.segments.is_empty() {
-        true => "No segment to verify.\n".into(),
+        true => "No segments to verify.\n".into(),
         false => columns.render(color) + &details,
     }
 }
@@ -357,7 +364,7 @@ pub fn query(view: &QueryView) -> String {
     let missing: Vec<&str> = view.realizations.iter().flat_map(|it| &it.missing).map(String::as_str).collect();
     let cut = match (missing.is_empty(), view.partial) {
         (false, _) => format!("; not built: {}", missing.join(", ")),
-        (true, true) => "; there are more (--limit)".to_owned(),
+        (true, true) => "; more rows exist (--limit)".to_owned(),
         (true, false) => String::new(),
     };
     let plural = if rows.len() == 1 { "" } else { "s" };
@@ -365,7 +372,7 @@ pub fn query(view: &QueryView) -> String {
     text
 }
 
-/// Any JSON as an indented outline: for definitions and plans, whose shape belongs to the node.
+/// Any JSON as an indented outline, for definitions and plans, whose structure the node defines.
 pub fn outline(value: &Value) -> String {
     let mut text = String::new();
     outline_into(value, 0, &mut text);
@@ -411,7 +418,7 @@ fn is_flat(value: &Value) -> bool {
     }
 }
 
-/// A value in one line; of an object, what names it.
+/// A value on one line; an object is shown by its name.
 fn scalar(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -427,7 +434,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// `Name:  value` lines, empty values left out.
+/// `Name:  value` lines; empty values are omitted.
 fn fields(all: &[(&str, String)]) -> String {
     let shown: Vec<_> = all.iter().filter(|(_, value)| !value.is_empty()).collect();
     let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 3;
@@ -438,7 +445,7 @@ fn moment(ms: i64) -> String {
     if ms <= 0 { String::new() } else { Moment(ms).to_string() }
 }
 
-/// The end of a range; Kylin writes "from the beginning" and "for ever" as 0, 1 and numbers near the largest.
+/// A boundary of a range. Kylin encodes an open start as 0 or 1, and an open end as a number near the maximum.
 fn edge(ms: i64) -> String {
     match ms {
         ..=1 => "beginning".to_owned(),
@@ -466,12 +473,12 @@ fn size(bytes: u64) -> String {
     format!("{value:.1} TB")
 }
 
-/// Where a table's data is, without how it is written.
+/// The location of a table's data, without its format.
 fn location(source: &Value) -> String {
     source.get("location").map_or_else(|| scalar(source), scalar)
 }
 
-/// Which index answered, in words.
+/// The index that answered, in words.
 fn realization(one: &RealizationView) -> String {
     let mixed = if one.mixed { " and raw data" } else { "" };
     format!("index {} of model {}{mixed}", one.layout, one.model)

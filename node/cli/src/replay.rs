@@ -10,11 +10,16 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
-use kirin_core::{Ask, Effect, Node, Settings, describe};
+use kirin_core::{Ask, Effect, Node, Settings, Timing, describe};
 use kirin_recorder::{Recording, Replay, Step, files};
+use kirin_wire::JobView;
 use serde_json::json;
 
 use crate::args::{About, Format, ReplayArgs};
+use crate::exit::Failure;
+use crate::when;
+use kirin_client::{Request, decode};
+use kirin_config::keys::KEYS;
 use kirin_config::{Config, Sources};
 
 mod film;
@@ -130,11 +135,26 @@ impl Told<'_> {
     }
 }
 
+/// Replaces a job's id in `--why` by its number, which a node is asked for. Recordings have only numbers.
+///
+/// # Errors
+/// If no node can be reached, or there is no such job.
+pub async fn numbered(mut args: ReplayArgs, global: crate::Global) -> Result<ReplayArgs, Failure> {
+    if let Some(About::JobId(id)) = &args.why {
+        let global = global.or_environment(|name| std::env::var(name).ok());
+        let data = crate::connect(&global)?.raw(Request::get(&["jobs", id])).await?;
+        args.why = Some(About::Job(decode::<JobView>(&data)?.number));
+    }
+    Ok(args)
+}
+
 impl About {
     /// Whether the description of an event or effect names it.
     fn is_in(&self, step: &Step) -> bool {
         let wanted = match self {
             Self::Job(job) => format!("job{job}@"),
+            // `numbered` replaced it.
+            Self::JobId(_) => return false,
             Self::Node(node) => format!("n{node}."),
         };
         let named = |text: &str| {
@@ -221,15 +241,49 @@ fn compare(recordings: &[Recording], set: &[String], format: Format, of: Setting
     Ok(())
 }
 
+const TIMEOUT: &str = "kylin.server.leader-race.heart-beat-timeout";
+const INTERVAL: &str = "kylin.server.leader-race.heart-beat-interval";
+
+/// A setting with the full name of its key. `heart-beat-timeout=3` is accepted, because only one key ends so.
+fn with_whole_key(set: &str) -> String {
+    match set.split_once('=') {
+        Some((key, value)) if !key.contains('.') => {
+            let mut names = KEYS.iter().map(|k| k.name).filter(|name| name.rsplit('.').next() == Some(key.trim()));
+            match (names.next(), names.next()) {
+                (Some(name), None) => format!("{name}={value}"),
+                _ => set.to_owned(),
+            }
+        }
+        _ => set.to_owned(),
+    }
+}
+
+/// The recorded timing with the changes of `--set`. A timeout below two intervals also shortens the interval.
+fn with_timing(recorded: Timing, set: &[String]) -> Vec<String> {
+    let value = |key: &str| set.iter().rev().filter_map(|one| one.split_once('=')).find(|(name, _)| name.trim() == key);
+    let mut all = vec![];
+    if value(TIMEOUT).is_none() {
+        all.push(format!("{TIMEOUT}={}ms", recorded.timeout().millis()));
+    }
+    if value(INTERVAL).is_none() {
+        let timeout = value(TIMEOUT).and_then(|(_, text)| when::span(text.trim()).ok());
+        let longest = timeout.map_or(u64::MAX, |timeout| u64::try_from(timeout.as_millis() / 2).unwrap_or(u64::MAX));
+        all.push(format!("{INTERVAL}={}ms", recorded.interval().millis().min(longest)));
+    }
+    all.extend(set.iter().cloned());
+    all
+}
+
 /// The settings of the run, changed by these keys.
 fn changed(recorded: &Settings, set: &[String], of: SettingsOf) -> anyhow::Result<Settings> {
     let plain = |set: Vec<String>| -> anyhow::Result<Settings> {
         let dir = tempfile::tempdir()?;
         Ok(of(&Config::load(&Sources::of_process(Some(dir.path().to_owned()), None, set))?))
     };
-    let (base, other) = (plain(Vec::new())?, plain(set.to_vec())?);
+    let set: Vec<String> = set.iter().map(|one| with_whole_key(one)).collect();
+    let (base, other) = (plain(with_timing(recorded.timing, &[]))?, plain(with_timing(recorded.timing, &set))?);
     if base == other {
-        bail!("{} has no effect on the core's decisions", set.join(", "));
+        bail!("{} does not affect the core's decisions", set.join(", "));
     }
     let mut settings = recorded.clone();
     if base.role != other.role {
@@ -286,4 +340,21 @@ fn again() -> anyhow::Result<bool> {
 fn say(line: &str) {
     // A closed pipe (`| head`) ends the output.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kirin_core::Span;
+
+    #[test]
+    fn a_setting_changes_the_recorded_timing_and_nothing_else() {
+        let recorded = Timing::new(Span::from_secs(60), Span::from_secs(30)).unwrap();
+        let set = |text: &str| with_timing(recorded, &[with_whole_key(text)]).join(" ");
+        assert_eq!(set("heart-beat-timeout=3"), format!("{INTERVAL}=1500ms {TIMEOUT}=3"));
+        assert_eq!(set("heart-beat-timeout=2min"), format!("{INTERVAL}=30000ms {TIMEOUT}=2min"));
+        assert_eq!(set("kylin.server.leader-race.heart-beat-interval=5"), format!("{TIMEOUT}=60000ms {INTERVAL}=5"));
+        assert_eq!(set("kylin.job.x=1"), format!("{TIMEOUT}=60000ms {INTERVAL}=30000ms kylin.job.x=1"));
+        assert_eq!(with_whole_key("nothing=1"), "nothing=1");
+    }
 }

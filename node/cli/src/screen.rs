@@ -1,4 +1,4 @@
-//! Where commands print: results to standard output, progress and questions to standard error.
+//! Output of commands: results go to standard output, progress and prompts to standard error.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,18 +7,18 @@ use serde_json::value::RawValue;
 use super::args::{Format, Global};
 use super::exit::{Exit, Failure};
 
-/// The terminal, or whatever stands in its place.
+/// The terminal, or a replacement such as a pipe or a test's buffer.
 pub struct Screen<'a> {
     out: &'a mut (dyn Write + Send),
     format: Format,
     /// Whether results may have colours.
     pub color: bool,
-    /// Whether a person can be asked.
+    /// Whether prompts are possible.
     pub interactive: bool,
 }
 
 impl<'a> Screen<'a> {
-    /// A screen that writes to `out`, in the format that the options ask for.
+    /// A screen that writes to `out` in the format that the options select.
     pub fn new(out: &'a mut (dyn Write + Send), global: &Global) -> Self {
         let no_color = global.no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let color = !no_color && io::stdout().is_terminal();
@@ -26,34 +26,36 @@ impl<'a> Screen<'a> {
         Self { out, format: global.output, color, interactive }
     }
 
-    /// Whether the server's JSON is wanted.
+    /// Whether to print the server's JSON.
     pub fn wants_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// Prints text as it is. A reader that went away (`| head`) is no failure.
+    /// Prints text unchanged. A closed pipe (`| head`) is not a failure.
     ///
     /// # Errors
-    /// If standard output can't be written.
+    /// If standard output cannot be written.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
-            Err(e) if !Failure::is_closed_pipe(&e) => Err(Failure::failed(format!("can't write the result: {e}"))),
+            Err(e) if !Failure::is_closed_pipe(&e) => {
+                Err(Failure::failed(format!("cannot write to standard output: {e}")))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Prints the server's JSON verbatim, on a line of its own.
+    /// Prints the server's JSON unchanged on one line.
     ///
     /// # Errors
-    /// If standard output can't be written.
+    /// If standard output cannot be written.
     pub fn json(&mut self, data: &RawValue) -> Result<(), Failure> {
         self.print(&format!("{}\n", data.get()))
     }
 
-    /// Prints the JSON if it is wanted, else the text.
+    /// Prints the JSON if the options select it, else the text.
     ///
     /// # Errors
-    /// If the text can't be made or written.
+    /// If the text cannot be produced or written.
     pub fn show(&mut self, data: &RawValue, text: impl FnOnce(bool) -> Result<String, Failure>) -> Result<(), Failure> {
         if self.wants_json() {
             return self.json(data);
@@ -62,10 +64,10 @@ impl<'a> Screen<'a> {
         self.print(&text)
     }
 
-    /// Asks before something is destroyed. Without a terminal to ask on, only `--yes` permits it.
+    /// Asks for confirmation before a destructive command. Without a terminal, `--yes` is required.
     ///
     /// # Errors
-    /// If it is not permitted.
+    /// If the user does not confirm.
     pub fn confirm(&self, what: &str, yes: bool) -> Result<(), Failure> {
         if yes {
             return Ok(());
@@ -73,15 +75,15 @@ impl<'a> Screen<'a> {
         if !self.interactive {
             return Err(Failure::new(
                 Exit::Usage,
-                format!("nothing was done: {what}"),
-                "There is no terminal to ask on: give --yes.",
+                format!("nothing was changed: {what}"),
+                "Confirmation needs a terminal. Without one, add --yes.",
             ));
         }
         let mut answer = String::new();
-        let asked = write!(io::stderr(), "{what} Go on? [y/N] ").and_then(|()| io::stdin().read_line(&mut answer));
+        let asked = write!(io::stderr(), "{what} Continue? [y/N] ").and_then(|()| io::stdin().read_line(&mut answer));
         match asked {
             Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
-            _ => Err(Failure::new(Exit::Failed, "nothing was done", "Answer y, or give --yes.")),
+            _ => Err(Failure::new(Exit::Failed, "nothing was changed", "Answer y, or add --yes.")),
         }
     }
 }

@@ -1,64 +1,79 @@
-//! Moments and spans, as people write and read them. All moments are UTC.
+//! Times and durations in the form that users write and read. All times are UTC.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-const DAY_MS: i64 = 86_400_000;
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
-/// A moment in milliseconds since 1970, UTC.
+const WRONG: &str =
+    "write a time as 2013, 2013-01, 2013-01-31, 2013-01-31T06:00[:00] (UTC), or milliseconds since 1970";
+
+/// A time in milliseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub i64);
 
-/// Reads `2013-01-31`, `2013-01-31T06:00`, `2013-01-31 06:00:30` or plain milliseconds.
+/// Reads a year `2013`, a month `2013-01`, a day `2013-01-31`, a time `2013-01-31T06:00` or `2013-01-31 06:00:30`, each at its
+/// beginning; or milliseconds since 1970, with a sign or more than four digits.
 impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "a moment is 2013-01-31, 2013-01-31T06:00[:00] (UTC) or milliseconds since 1970".to_owned();
         let text = text.trim();
-        if let Ok(ms) = text.parse() {
-            return Ok(Self(ms));
-        }
-        let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
-        let [year, month, day] = numbers(date, '-').ok_or_else(wrong)?;
-        let time = time.strip_suffix('Z').unwrap_or(time);
-        let [hour, minute, second] = numbers(time, ':')
-            .or_else(|| numbers(time, ':').map(|[hour, minute]| [hour, minute, 0]))
-            .ok_or_else(wrong)?;
-        let date_exists = (1..=9_999).contains(&year) && date_of(day_number(year, month, day)) == (year, month, day);
-        if !date_exists || hour > 23 || minute > 59 || second > 59 {
-            return Err(wrong());
-        }
-        Ok(Self(day_number(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1_000))
+        // chrono also reads `2013-1-1`; a date has fixed widths here, so that a typing error is not another date.
+        let is_fixed = |form: &str| {
+            text.len() == form.len()
+                && text.bytes().zip(form.bytes()).all(|(is, form)| match form {
+                    b'0' => is.is_ascii_digit(),
+                    b'T' => is == b'T' || is == b' ',
+                    form => is == form,
+                })
+        };
+        let date = |rest: &str| NaiveDate::parse_from_str(&format!("{text}{rest}"), "%Y-%m-%d").ok();
+        let time = |rest: &str| {
+            let text = format!("{}{rest}", text.trim_end_matches('Z').replacen(' ', "T", 1));
+            NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S").ok()
+        };
+        let at_midnight = |date: Option<NaiveDate>| date.map(|date| date.and_time(NaiveTime::MIN));
+        let moment = match text {
+            _ if is_fixed("0000") => at_midnight(date("-01-01")),
+            _ if is_fixed("0000-00") => at_midnight(date("-01")),
+            _ if is_fixed("0000-00-00") => at_midnight(date("")),
+            _ if is_fixed("0000-00-00T00:00") || is_fixed("0000-00-00T00:00Z") => time(":00"),
+            _ if is_fixed("0000-00-00T00:00:00") || is_fixed("0000-00-00T00:00:00Z") => time(""),
+            text => return text.parse().map(Self).map_err(|_| WRONG.to_owned()),
+        };
+        // chrono reads a 61st second, which would be a moment of the next day.
+        let moment = moment.filter(|moment| moment.year() >= 1 && moment.nanosecond() < 1_000_000_000);
+        moment.map(|moment| Self(moment.and_utc().timestamp_millis())).ok_or_else(|| WRONG.to_owned())
     }
 }
 
-/// `2013-01-31 06:00:00`, milliseconds left out.
+/// `2013-01-31 06:00:00`, without milliseconds; plain milliseconds for a time that no date has.
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = date_of(self.0.div_euclid(DAY_MS));
-        let seconds = self.0.rem_euclid(DAY_MS) / 1_000;
-        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+        match DateTime::from_timestamp_millis(self.0) {
+            Some(moment) if (1..=9_999).contains(&moment.year()) => write!(f, "{}", moment.format("%Y-%m-%d %H:%M:%S")),
+            _ => write!(f, "{} ms", self.0),
+        }
     }
 }
 
-/// A span as `job wait --timeout` takes it: `500ms`, `3s`, `30min`, `2h`; a bare number is seconds.
+/// Parses a duration: `500ms`, `3s`, `30min`, `2h`; a plain number is in seconds.
 ///
 /// # Errors
-/// Says what is wrong with the text.
+/// If the text is not a duration within the limits.
 pub fn span(text: &str) -> Result<Duration, String> {
     use kirin_config::kind::{Kind, Unit, Value};
     let kind = Kind::Span { unit: Unit::Secs, min: Duration::ZERO, max: Duration::from_secs(366 * 86_400) };
     match kind.parse(text) {
         Ok(Value::Span(span)) => Ok(span),
-        Ok(other) => Err(format!("{other:?} is no span of time")),
+        Ok(other) => Err(format!("{other:?} is not a duration")),
         Err(why) => Err(format!("{why}; allowed: {kind}")),
     }
 }
 
-/// A span for people: `4 ms`, `1.2 s`, `3m 12s`, `2h 05m`, `3d 04h`.
+/// A readable duration: `4 ms`, `1.2 s`, `3m 12s`, `2h 05m`, `3d 04h`.
 pub fn readable(ms: u64) -> String {
     let seconds = (ms + 500) / 1_000;
     match ms {
@@ -70,51 +85,21 @@ pub fn readable(ms: u64) -> String {
     }
 }
 
-fn numbers<const N: usize>(text: &str, separator: char) -> Option<[i64; N]> {
-    let mut all = [0; N];
-    let mut parts = text.split(separator);
-    for slot in &mut all {
-        let part = parts.next()?;
-        if part.is_empty() || part.len() > 4 || !part.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        *slot = part.parse().ok()?;
-    }
-    parts.next().is_none().then_some(all)
-}
-
-/// Days since 1970-01-01 of a date in the Gregorian calendar (Howard Hinnant, "chrono-compatible date algorithms").
-fn day_number(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// The inverse of [`day_number`].
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     #[test]
-    fn moments_are_read_and_written() {
+    fn times_are_parsed_and_formatted() {
         for (text, ms) in [
             ("1970-01-01", 0),
             ("2013-01-01", 1_356_998_400_000),
+            ("2013", 1_356_998_400_000),
+            ("2013-02", 1_359_676_800_000),
+            ("2013-01-01T00:00Z", 1_356_998_400_000),
+            ("+2013", 2_013),
+            ("-1", -1),
             ("2000-02-29T12:30", 951_827_400_000),
             ("2024-12-31 23:59:59", 1_735_689_599_000),
             ("2013-01-01T00:00:00Z", 1_356_998_400_000),
@@ -124,15 +109,27 @@ mod tests {
         }
         assert_eq!(Moment(951_827_400_999).to_string(), "2000-02-29 12:30:00");
         assert_eq!(Moment(-1).to_string(), "1969-12-31 23:59:59");
-        for bad in
-            ["", "2013", "2013-13-01", "2013-02-29", "2013-1-1T25:00", "2013-01-01T1", "yesterday", "2013-01-01-01"]
-        {
-            assert!(bad.parse::<Moment>().is_err() || bad == "2013", "{bad}");
+        assert_eq!(Moment(i64::MAX).to_string(), "9223372036854775807 ms");
+        for bad in [
+            "",
+            "0000",
+            "2013-13",
+            "2013-13-01",
+            "2013-02-29",
+            "2013-1-1",
+            "2013-01-01T25:00",
+            "2013-01-01T1",
+            "yesterday",
+            "2013-01-01-01",
+            "2013-01-01TZ",
+            "2016-12-31T23:59:60",
+        ] {
+            assert!(bad.parse::<Moment>().is_err(), "{bad}: {:?}", bad.parse::<Moment>());
         }
     }
 
     #[test]
-    fn spans_are_readable() {
+    fn durations_are_formatted() {
         for (ms, text) in [
             (0, "0 ms"),
             (999, "999 ms"),
@@ -150,16 +147,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_moment_is_read_back(seconds in -62_135_596_800_i64..253_402_300_800) {
+        fn every_formatted_time_parses_to_itself(seconds in -62_135_596_800_i64..253_402_300_800) {
             let moment = Moment(seconds * 1_000);
             prop_assert_eq!(moment.to_string().parse(), Ok(moment));
-        }
-
-        #[test]
-        fn days_are_counted_without_gaps(days in -700_000_i64..2_900_000) {
-            let (year, month, day) = date_of(days);
-            prop_assert_eq!(day_number(year, month, day), days);
-            prop_assert!(date_of(days + 1) > (year, month, day));
         }
     }
 }

@@ -1,31 +1,31 @@
-//! Why a request failed, for a person and for a program.
+//! Errors of requests, with a kind for programs and a message for users.
 
 use kirin_wire::Code;
 
-/// What kind of failure it is: what a caller does about it depends on this alone.
+/// The kind of failure. A caller's reaction depends on this alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The request failed.
     Failed,
     /// The request is malformed.
     Usage,
-    /// The thing named does not exist.
+    /// The named object does not exist.
     NotFound,
-    /// The thing named is in a state that forbids this.
+    /// The object's state does not allow the request.
     Refused,
-    /// No node answers.
+    /// No node responds.
     Unreachable,
-    /// Not authenticated, or not allowed.
+    /// Not authenticated, or not permitted.
     Auth,
 }
 
-/// A request that failed.
+/// The error of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}{}{next}", if next.is_empty() { "" } else { "\n  " })]
 pub struct Error {
     /// The kind of failure.
     pub kind: Kind,
-    /// The node's error code; none if no node answered, or with a code that this version does not know.
+    /// The node's error code, if a node responded and this version knows its code.
     pub code: Option<Code>,
     /// What went wrong.
     pub what: String,

@@ -1,10 +1,12 @@
-//! The client of the HTTP API: requests and answers of [`kirin_wire`], sent to a list of nodes.
+//! The client of the HTTP API: sends requests of [`kirin_wire`] to a list of nodes.
 //!
-//! The client skips a node that it can't connect to. It repeats a request that was *sent* and got no answer at the next
-//! node only if that does no harm: reads, and submits under an idempotency key. Otherwise the error says that the request
+//! The client skips a node that it cannot connect to. If a request was sent and got no answer, the client repeats it at
+//! the
+//! next node only if repeating is safe: reads, and submits with an idempotency key. Otherwise the error says that the
+//! request
 //! may have been carried out. Nothing else is retried.
 //!
-//! Not here: terminals, exit codes and rendering.
+//! Terminals, exit codes and rendering are not part of this crate.
 
 use std::time::Duration;
 
@@ -21,13 +23,12 @@ pub use error::{Error, Kind};
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// What the public API is asked for with.
+/// The media type of the public API.
 pub const ACCEPT: &str = "application/vnd.apache.kylin-v4-public+json";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(30);
-const NEXT_LOGIN: &str =
-    "Give --user and --password (or KIRIN_PASSWORD); the first start of a cluster prints the admin's password.";
+const NEXT_LOGIN: &str = "Log in with --user and --password (or KIRIN_PASSWORD). The first start of a cluster prints the administrator's password.";
 
 /// The user and the password that requests carry.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,20 +48,20 @@ impl Login {
         &self.user
     }
 
-    /// The password, in the clear.
+    /// The password in clear text.
     pub fn password(&self) -> &str {
         &self.password
     }
 }
 
-/// Without the password.
+/// Omits the password.
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-/// A client of one or several nodes.
+/// A client of one or more nodes.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -68,7 +69,7 @@ pub struct Client {
     login: Option<Login>,
 }
 
-/// One request, before it is sent.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     method: Method,
@@ -89,22 +90,22 @@ impl Request {
         Self { method, path, query, params, headers, body: None, repeatable, timeout }
     }
 
-    /// Reads something; the path's parts are encoded.
+    /// A GET request. The parts of the path are percent-encoded.
     pub fn get(path: &[&str]) -> Self {
         Self::new(Method::GET, path)
     }
 
-    /// Makes something.
+    /// A POST request.
     pub fn post(path: &[&str]) -> Self {
         Self::new(Method::POST, path)
     }
 
-    /// Changes something.
+    /// A PUT request.
     pub fn put(path: &[&str]) -> Self {
         Self::new(Method::PUT, path)
     }
 
-    /// Deletes something.
+    /// A DELETE request.
     pub fn delete(path: &[&str]) -> Self {
         Self::new(Method::DELETE, path)
     }
@@ -119,20 +120,20 @@ impl Request {
     /// Sets the query string.
     ///
     /// # Errors
-    /// If the parameters have no form in a query string.
+    /// If the parameters cannot be encoded as a query string.
     pub fn query(mut self, params: &impl Serialize) -> Result<Self> {
         self.params = serde_html_form::to_string(params)
-            .map_err(|e| Error::failed(format!("the parameters can't be encoded: {e}")))?;
+            .map_err(|e| Error::failed(format!("cannot encode the query parameters: {e}")))?;
         Ok(self)
     }
 
     /// Sets the body.
     ///
     /// # Errors
-    /// If the body has no JSON form.
+    /// If the body cannot be encoded as JSON.
     pub fn body(mut self, body: &impl Serialize) -> Result<Self> {
         let body =
-            serde_json::to_value(body).map_err(|e| Error::failed(format!("the request has no JSON form: {e}")))?;
+            serde_json::to_value(body).map_err(|e| Error::failed(format!("cannot encode the request as JSON: {e}")))?;
         self.body = Some(body);
         Ok(self)
     }
@@ -144,7 +145,7 @@ impl Request {
         self
     }
 
-    /// Allows the client to send the request twice although it is not a read.
+    /// Allows the client to repeat the request although it is not a read.
     #[must_use]
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
@@ -165,14 +166,14 @@ impl Client {
         self.login.as_ref()
     }
 
-    /// A client of the nodes at `urls`, tried in that order.
+    /// A client of the nodes at `urls`, which are tried in this order.
     ///
     /// # Errors
     /// If one of them is not an http URL.
     pub fn new(urls: &[String], login: Option<Login>) -> Result<Self> {
         let nodes = urls.iter().map(|text| base(text)).collect::<Result<Vec<_>>>()?;
         if nodes.is_empty() {
-            return Err(Error::usage("--url names no node"));
+            return Err(Error::usage("--url is empty; give the URL of a node, such as http://127.0.0.1:7070"));
         }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -180,14 +181,14 @@ impl Client {
             .no_proxy()
             .user_agent(concat!("kirin/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|e| Error::failed(format!("the HTTP client can't be set up: {e}")))?;
+            .map_err(|e| Error::failed(format!("cannot set up the HTTP client: {e}")))?;
         Ok(Self { http, nodes, login })
     }
 
-    /// Sends a request; gives the envelope's data, verbatim.
+    /// Sends a request. Returns the data of the envelope unchanged.
     ///
     /// # Errors
-    /// An [`Error`] whose kind says what to do.
+    /// An [`Error`] of the kind that applies.
     pub async fn raw(&self, request: Request) -> Result<Box<RawValue>> {
         let (status, text) = self.send(&request).await?;
         let envelope = serde_json::from_str::<Envelope<Box<RawValue>>>(&text);
@@ -199,24 +200,24 @@ impl Client {
             Err(_) if !status.is_success() => Err(foreign(status, &text)),
             Err(e) => Err(Error::new(
                 Kind::Failed,
-                format!("the answer is not Kylin's envelope: {e}"),
-                "Is there a Kirin node behind --url?",
+                format!("the response is not Kylin's JSON envelope: {e}"),
+                "Check that --url is the address of a Kirin node.",
             )),
         }
     }
 
-    /// Sends a request; gives the envelope's data, decoded.
+    /// Sends a request. Returns the decoded data of the envelope.
     ///
     /// # Errors
-    /// An [`Error`] whose kind says what to do.
+    /// An [`Error`] of the kind that applies.
     pub async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
         decode(&self.raw(request).await?)
     }
 
-    /// Sends a request whose answer is plain text, not an envelope.
+    /// Sends a request whose response is plain text, not an envelope.
     ///
     /// # Errors
-    /// An [`Error`] whose kind says what to do.
+    /// An [`Error`] of the kind that applies.
     pub async fn text(&self, request: Request) -> Result<String> {
         let (status, text) = self.send(&request).await?;
         if status.is_success() {
@@ -237,16 +238,16 @@ impl Client {
                 Err(error) => {
                     return Err(Error::new(
                         Kind::Unreachable,
-                        format!("{} did not answer: {}", node.origin().ascii_serialization(), reason(&error)),
-                        "The request may have been carried out: look with `kirin job list` before trying again.",
+                        format!("no response from {}: {}", node.origin().ascii_serialization(), reason(&error)),
+                        "The request may have been carried out. Check with `kirin job list` before you repeat it.",
                     ));
                 }
             }
         }
         Err(Error::new(
             Kind::Unreachable,
-            format!("no node can be reached (tried {})", tried.join("; ")),
-            "Start one with `kirin start`, or name one with --url or KIRIN_URL (several: comma separated).",
+            format!("cannot reach any node (tried {})", tried.join("; ")),
+            "Start a node with `kirin start`, or set --url or KIRIN_URL (several URLs: comma-separated).",
         ))
     }
 
@@ -284,34 +285,34 @@ impl Client {
     }
 }
 
-/// Decodes data that a node sent.
+/// Decodes data of a node.
 ///
 /// # Errors
-/// If it has a shape that this version does not know.
+/// If this version does not know its structure.
 pub fn decode<T: DeserializeOwned>(data: &RawValue) -> Result<T> {
     serde_json::from_str(data.get()).map_err(|e| {
         Error::new(
             Kind::Failed,
-            format!("the node's answer has another shape than expected: {e}"),
-            "Is the node of another version? `-o json` prints the answer as it is.",
+            format!("the node's response has an unknown structure: {e}"),
+            "The node may run another version. `-o json` prints the response unchanged.",
         )
     })
 }
 
-/// A node's base URL; a bare `host:port` is taken as http.
+/// A node's base URL. A plain `host:port` means http.
 fn base(text: &str) -> Result<Url> {
     let text = text.trim();
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     match Url::parse(&full) {
         Ok(url) if url.scheme() == "http" && url.host().is_some() => Ok(url),
         Ok(url) if url.scheme() == "https" => {
-            Err(Error::usage(format!("--url {text}: https is not built in; go through a local proxy that ends TLS")))
+            Err(Error::usage(format!("--url {text}: https is not supported; use a local proxy that terminates TLS")))
         }
-        _ => Err(Error::usage(format!("--url {text} is not the URL of a node, such as http://127.0.0.1:7070"))),
+        _ => Err(Error::usage(format!("--url '{text}' is not the URL of a node, such as http://127.0.0.1:7070"))),
     }
 }
 
-/// The last link of an error's chain: the one that says what happened.
+/// The innermost cause of an error, which says what happened.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".to_owned();
@@ -323,17 +324,17 @@ fn reason(error: &reqwest::Error) -> String {
     last.to_string()
 }
 
-/// An error without an envelope: it comes from a proxy, or from something that is not a Kirin node.
+/// An error response without an envelope, from a proxy or from another kind of server.
 fn foreign(status: StatusCode, text: &str) -> Error {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let line: String = line.chars().take(200).collect();
-    let what = format!("the answer is {status} and not the JSON of a Kirin node: {line}");
+    let what = format!("the response is {status} without the JSON of a Kirin node: {line}");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::new(Kind::Auth, what, NEXT_LOGIN),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            Error::new(Kind::Unreachable, what, "A proxy answers, but no node behind it does.")
+            Error::new(Kind::Unreachable, what, "A proxy responds, but no node behind it does.")
         }
-        _ => Error::new(Kind::Failed, what, "Is there a Kirin node behind --url?"),
+        _ => Error::new(Kind::Failed, what, "Check that --url is the address of a Kirin node."),
     }
 }
 
@@ -344,22 +345,26 @@ fn failure(status: StatusCode, envelope: &Envelope<Box<RawValue>>) -> Error {
     let what = match text {
         Some(text) if envelope.error_code.is_empty() || text.contains(&envelope.error_code) => text.clone(),
         Some(text) => format!("{}: {text}", envelope.error_code),
-        None => format!("the node answered {status}"),
+        None => format!("the node responded with {status}"),
     };
     let next = match (kind, status) {
         _ if !envelope.suggestion.is_empty() => envelope.suggestion.as_str(),
-        (Kind::Auth, StatusCode::FORBIDDEN) => "This user may not do that: ask for the right, or log in as another.",
+        (Kind::Auth, StatusCode::FORBIDDEN) => {
+            "This user lacks the permission. Ask an administrator, or log in as another user."
+        }
         (Kind::Auth, _) => NEXT_LOGIN,
-        (Kind::NotFound, _) => "The `list` commands show what there is; --project or KIRIN_PROJECT names the project.",
-        (Kind::Refused, _) => "`kirin job show ID` tells the state; RESUME is for failed and paused jobs only.",
-        (_, StatusCode::SERVICE_UNAVAILABLE) => "The node is starting or draining: try again, or another node.",
+        (Kind::NotFound, _) => {
+            "The `list` commands list existing objects. --project or KIRIN_PROJECT selects the project."
+        }
+        (Kind::Refused, _) => "`kirin job show ID` shows the state. RESUME applies to failed and paused jobs only.",
+        (_, StatusCode::SERVICE_UNAVAILABLE) => "The node is starting or draining. Try again, or use another node.",
         _ => "",
     };
     Error { kind, code, what, next: next.to_owned() }
 }
 
 fn kind(status: StatusCode, code: Option<Code>) -> Kind {
-    // Nodes of Kylin answer 500 to everything that they refuse; then only the code tells.
+    // Kylin's nodes respond with 500 to every refused request. Only the code tells the kind.
     let status = match code {
         Some(code) if status == StatusCode::INTERNAL_SERVER_ERROR => code.status(),
         _ => status.as_u16(),
@@ -379,7 +384,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    /// Answers each connection with the next of `answers`; gives the requests back.
+    /// Responds to each connection with the next of `answers`. Returns the requests.
     fn serve(answers: Vec<String>) -> (String, std::thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -411,8 +416,8 @@ mod tests {
         format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
     }
 
-    /// An address where nobody listens.
-    fn nobody() -> String {
+    /// An address without a listener.
+    fn unused_address() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     }
@@ -422,10 +427,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_node_is_tried_and_the_request_is_kylins() {
+    async fn an_unreachable_node_is_skipped_and_the_request_has_kylins_form() {
         let (url, served) = serve(vec![answer("200 OK", r#"{"code":"000","data":{"x":  1},"msg":""}"#)]);
         let request = Request::post(&["jobs", "a b/c", "d"]).with("project", "p q").body(&[1]).unwrap();
-        let data = client(&[nobody(), url]).raw(request).await.unwrap();
+        let data = client(&[unused_address(), url]).raw(request).await.unwrap();
         assert_eq!(data.get(), r#"{"x":  1}"#);
         let seen = served.join().unwrap().remove(0);
         assert!(seen.starts_with("POST /kylin/api/jobs/a%20b%2Fc/d?project=p+q HTTP/1.1"), "{seen}");
@@ -436,18 +441,18 @@ mod tests {
 
     #[tokio::test]
     async fn unreachable_nodes_are_listed_in_the_error() {
-        let failure = client(&[nobody(), nobody()]).raw(Request::get(&["x"])).await.unwrap_err();
+        let failure = client(&[unused_address(), unused_address()]).raw(Request::get(&["x"])).await.unwrap_err();
         assert_eq!(failure.kind, Kind::Unreachable);
         assert_eq!(failure.what.matches("refused").count(), 2, "{failure}");
         assert!(failure.next.contains("kirin start"));
     }
 
     #[tokio::test]
-    async fn a_write_whose_answer_is_lost_is_not_repeated_but_a_repeatable_one_is() {
+    async fn a_write_with_a_lost_answer_is_repeated_only_if_it_is_repeatable() {
         let cut = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_owned();
         let good = || answer("200 OK", r#"{"code":"000","data":7,"msg":""}"#);
         let (first, served) = serve(vec![cut.clone()]);
-        let failure = client(&[first, nobody()]).raw(Request::post(&["x"])).await.unwrap_err();
+        let failure = client(&[first, unused_address()]).raw(Request::post(&["x"])).await.unwrap_err();
         assert!(failure.kind == Kind::Unreachable && failure.next.contains("may have been carried out"), "{failure}");
         served.join().unwrap();
         let ((first, one), (second, two)) = (serve(vec![cut]), serve(vec![good()]));
@@ -458,7 +463,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn status_and_code_tell_the_kind_of_an_error() {
+    async fn the_kind_of_an_error_follows_from_status_and_code() {
         let kylin = |code: &str| format!(r#"{{"code":"999","data":null,"msg":"{code}: no","error_code":"{code}"}}"#);
         for (status, body, kind) in [
             ("401 Unauthorized", String::new(), Kind::Auth),
@@ -484,9 +489,9 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_named_by_a_url_or_by_host_and_port() {
+    fn a_node_address_is_a_url_or_host_and_port() {
         assert_eq!(base("h:7070").unwrap().as_str(), "http://h:7070/");
-        assert!(base("https://h").unwrap_err().what.contains("https is not built in"));
+        assert!(base("https://h").unwrap_err().what.contains("https is not supported"));
         assert_eq!(base("ftp://h").unwrap_err().kind, Kind::Usage);
     }
 }

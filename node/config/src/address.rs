@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use kirin_core::Role;
 
-/// `host:port`; the port may be missing. An IPv6 address with a port stands in brackets.
+/// `host:port` with an optional port. An IPv6 address with a port is in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
     /// Name or address, without brackets.
@@ -17,13 +17,13 @@ pub struct HostPort {
 /// A node of the static list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticServer {
-    /// Where it listens.
+    /// Its address.
     pub address: HostPort,
-    /// Its role, if the list tells it.
+    /// Its role, if the list contains it.
     pub role: Option<Role>,
 }
 
-/// Reads a role by Kylin's word for it.
+/// Parses Kylin's name of a role.
 pub fn role(word: &str) -> Option<Role> {
     match word {
         "all" => Some(Role::All),
@@ -33,18 +33,18 @@ pub fn role(word: &str) -> Option<Role> {
     }
 }
 
-/// Checks a bare host: a name, an IPv4 or an IPv6 address (brackets are dropped).
+/// Parses a host without a port: a name, an IPv4 address or an IPv6 address. Brackets are removed.
 pub(super) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     if bare.contains(':') {
         return match bare.parse::<std::net::Ipv6Addr>() {
             Ok(_) => Ok(bare.to_owned()),
-            Err(_) => Err("it is no host name and no IP address".into()),
+            Err(_) => Err("not a host name or IP address".into()),
         };
     }
     let is_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     if bare.is_empty() || bare.len() > 253 || !bare.chars().all(is_host) {
-        return Err("it is no host name and no IP address".into());
+        return Err("not a host name or IP address".into());
     }
     Ok(bare.to_owned())
 }
@@ -60,7 +60,7 @@ impl FromStr for HostPort {
         };
         let port = port.map(|port| match port.parse::<u16>() {
             Ok(port) if port > 0 => Ok(port),
-            _ => Err("a port is a number from 1 to 65535".to_owned()),
+            _ => Err("the port must be an integer from 1 to 65535".to_owned()),
         });
         Ok(Self { host: host(bare)?, port: port.transpose()? })
     }
@@ -78,13 +78,13 @@ impl fmt::Display for HostPort {
 }
 
 impl StaticServer {
-    /// Reads `host:port:mode`.
+    /// Parses `host:port:mode`.
     pub(super) fn with_mode(text: &str) -> Result<Self, String> {
-        let (address, word) = text.rsplit_once(':').ok_or("each node is host:port:mode")?;
-        let role = role(word).ok_or("the mode is all, job or query")?;
+        let (address, word) = text.rsplit_once(':').ok_or("write each node as host:port:mode")?;
+        let role = role(word).ok_or("the mode must be all, job or query")?;
         let address: HostPort = address.parse()?;
         if address.port.is_none() {
-            return Err("each node is host:port:mode".into());
+            return Err("write each node as host:port:mode".into());
         }
         Ok(Self { address, role: Some(role) })
     }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_written() {
+    fn addresses_are_parsed_and_formatted() {
         for text in ["h", "h:7070", "10.0.0.1:1", "[::1]:7070", "my-host.example.org"] {
             assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
         }

@@ -1,33 +1,34 @@
-//! Every key, declared once: the parser, the messages and the table in `docs/` all read this.
+//! The declaration of every key. The parser, the messages and the table in `docs/` use it.
 //!
-//! [`KEYS`] are the keys that Kirin obeys. [`KYLIN_ONLY`] are keys and families of Kylin's that change nothing here, with
-//! the reason where it matters. [`PASSTHROUGH`] prefixes are handed on verbatim. Anything else is unknown.
+//! [`KEYS`] are the keys that affect Kirin. [`KYLIN_ONLY`] are Kylin's keys and families of keys without effect here,
+//! with the reason where it matters. Keys with [`PASSTHROUGH`] prefixes are passed on unchanged. Any other key is
+//! unknown.
 
 use std::time::Duration;
 
 use super::kind::{Kind, Unit};
 use super::metastore;
 
-/// One key that Kirin obeys.
+/// A key that affects Kirin.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// The name, as in the file.
     pub name: &'static str,
     /// Older names for the same setting.
     pub aliases: &'static [&'static str],
-    /// What its value may be.
+    /// The allowed values.
     pub kind: Kind,
-    /// The default as it would stand in the file; `None` if it is derived or there is none.
+    /// The default as text; `None` if it is derived or there is none.
     pub default: Option<&'static str>,
-    /// The default in words, where it is derived.
+    /// The description of a derived default.
     pub default_about: &'static str,
-    /// What it does, in one line.
+    /// The description, on one line.
     pub about: &'static str,
     /// Whether its value is, or contains, a secret.
     pub secret: bool,
     /// Whether a change needs a restart; otherwise the API changes it at run time.
     pub restart: bool,
-    /// Where Kirin reads the key but does nothing with it yet: for which value (any, if empty), and what happens instead.
+    /// For a value that is parsed but not supported yet: the value (empty for any), and what happens instead.
     pub not_yet: Option<(&'static str, &'static str)>,
 }
 
@@ -86,279 +87,295 @@ const PORT_OR_ANY: Kind = Kind::Count { min: 0, max: 65_535 };
 const CONNECTIONS: Kind = Kind::Count { min: 1, max: 1_000_000 };
 const SLOTS: Kind = Kind::Count { min: 0, max: 100_000 };
 const HOST: Kind = Kind::Text("a host name or an IP address, without a port");
-const SERVERS: Kind = Kind::Text("host:port, comma separated");
+const SERVERS: Kind = Kind::Text("host:port, comma-separated");
 const DAY: u64 = 86_400;
-const NO_SSH: &str = "nothing is done over ssh";
+const NO_SSH: &str = "SSH is not used yet";
 
-/// The keys that Kirin obeys, grouped as `docs/src/reference/configuration.md` shows them.
+/// The keys that affect Kirin, in the order of `docs/src/reference/configuration.md`.
 pub const KEYS: &[Key] = &[
     // The node and its addresses.
-    Key::new("kylin.server.mode", Kind::Word(&["all", "job", "query"]), "what the node does: jobs, queries or both")
+    Key::new("kylin.server.mode", Kind::Word(&["all", "job", "query"]), "the node's role: jobs, queries or both")
         .or("all"),
-    Key::new("kirin.data-dir", Kind::Text("a directory"), "where the node keeps its files")
+    Key::new("kirin.data-dir", Kind::Text("a directory"), "the directory of the node's files")
         .or_derived("`KIRIN_DATA_DIR`, else `data` in the home directory"),
-    Key::new("server.port", PORT_OR_ANY, "the HTTP port; 0 takes any free one").or("7070"),
-    Key::new("server.address", HOST, "the address the HTTP API and the links listen on")
+    Key::new("server.port", PORT_OR_ANY, "the HTTP port; 0 selects a free port").or("7070"),
+    Key::new("server.address", HOST, "the address on which the HTTP API and the links listen")
         .or_derived("`127.0.0.1` with the embedded metastore, `0.0.0.0` with a database server"),
     Key::new(
         "spring.cloud.zookeeper.discovery.instance-host",
         HOST,
-        "the host under which other nodes and clients reach this node",
+        "the host name that other nodes and clients use to reach this node",
     )
     .or_derived("`KYLIN_REST_ADDRESS`, else `server.address` if it is one address, else the host name"),
     Key::new(
         "spring.cloud.zookeeper.discovery.instance-port",
         PORT,
-        "the port under which other nodes and clients reach this node",
+        "the port that other nodes and clients use to reach this node",
     )
     .or_derived("the port in `KYLIN_REST_ADDRESS`, else `server.port`"),
     Key::new(
         "kirin.node.name",
         Kind::Text("letters, digits and . _ : [ ] -, at most 200"),
-        "the node's name, unique in the cluster and kept over restarts",
+        "the node's name, which must be unique in the cluster and the same after a restart",
     )
     .or_derived("advertised `host:port`"),
     Key::new(
         "kirin.server.max-connections",
         CONNECTIONS,
-        "open connections to the HTTP API; further ones are closed at once",
+        "the maximum number of open connections to the HTTP API; further ones are closed at once",
     )
     .or_derived("half of the files that the process may open, at most 4096"),
     Key::new(
         "kirin.server.max-connections-per-address",
         CONNECTIONS,
-        "the same from one address, or from one IPv6 /64",
+        "the same limit per address, or per /64 prefix of IPv6",
     )
     .or_derived("three quarters of `kirin.server.max-connections`"),
     Key::new(
         "kirin.server.header-timeout",
         span(Unit::Secs, 100, 3_600),
-        "how long the header of a request may take, and a connection before its first request",
+        "the timeout for the header of a request, and for the first request of a connection",
     )
     .or("10"),
-    Key::new("kirin.server.body-timeout", span(Unit::Secs, 100, 3_600), "how long the body of a request may take")
+    Key::new("kirin.server.body-timeout", span(Unit::Secs, 100, 3_600), "the timeout for the body of a request")
         .or("60"),
     Key::new(
         "kirin.server.idle-timeout",
         span(Unit::Secs, 100, DAY),
-        "how long a connection stays open between requests, or without taking its answer; more than a load balancer's",
+        "the timeout between requests, and for a client that does not read its answer; must exceed the load balancer's",
     )
     .or("75"),
-    Key::new("kirin.link.port", PORT_OR_ANY, "the port of the links between nodes; 0 takes any free one").or("0"),
+    Key::new("kirin.link.port", PORT_OR_ANY, "the port of the links between nodes; 0 selects a free port").or("0"),
     Key::new(
         "kirin.log.level",
-        Kind::Text("off, error, warn, info, debug or trace, or target=level, comma separated"),
-        "what is logged",
+        Kind::Text("off, error, warn, info, debug or trace, or target=level, comma-separated"),
+        "the log level",
     )
     .or("info"),
-    Key::new(
-        "kirin.recorder.enabled",
-        Kind::Flag,
-        "whether every event that enters the core is recorded, for `kirin replay`",
-    )
-    .or("true"),
-    Key::new("kirin.recorder.dir", Kind::Text("a directory"), "where recordings are kept")
+    Key::new("kirin.recorder.enabled", Kind::Flag, "whether every input of the core is recorded, for `kirin replay`")
+        .or("true"),
+    Key::new("kirin.recorder.dir", Kind::Text("a directory"), "the directory of recordings")
         .or_derived("`recorder` in the data directory"),
-    Key::new("kirin.recorder.limit", Kind::Memory, "how much of them is kept").or("256m"),
-    // The metastore and what is built.
+    Key::new("kirin.recorder.limit", Kind::Memory, "the maximum size of all recordings").or("256m"),
+    Key::new("kylin.server.https.enable", Kind::Flag, "TLS is not supported: `true` is refused; use a proxy")
+        .or("false"),
+    // The metastore and built indexes.
     Key::new("kylin.metadata.url", Kind::Text(metastore::ALLOWED), "the metastore that all nodes of a cluster share")
         .or_derived("SQLite, `metastore.db` in the data directory")
         .secret(),
     Key::new(
         "kylin.env.hdfs-working-dir",
         Kind::Text("a directory or a file:// URL"),
-        "where built indexes are kept; all nodes must see it",
+        "the directory of built indexes; all nodes must see the same one",
     )
     .or_derived("`working` in the data directory")
     .also(&["kylin.hdfs.working.dir"]),
-    // Life and death.
+    Key::new(
+        "kirin.working-dir.check-interval",
+        span(Unit::Secs, 100, DAY),
+        "the interval at which a node checks that it can use the working directory",
+    )
+    .or("30s"),
+    Key::new(
+        "kirin.working-dir.free-mib-min",
+        Kind::Count { min: 0, max: 4_294_967_295 },
+        "the minimum free space in the working directory, in MiB; with less, a node takes no jobs that write there",
+    )
+    .or("64"),
+    // Failure detection.
     Key::new("kylin.server.leader-race.enabled", Kind::Flag, "whether several nodes may run jobs (Multi-Active)")
         .or("true"),
     Key::new(
         "kylin.server.leader-race.heart-beat-timeout",
         span(Unit::Secs, 1_000, DAY),
-        "a node silent for so long is dead",
+        "a node that is silent for this time is declared dead",
     )
     .or("60"),
     Key::new(
         "kylin.server.leader-race.heart-beat-interval",
         span(Unit::Secs, 10, DAY / 2),
-        "how often a node beats; at most half the timeout",
+        "the interval between beats of a node; at most half the timeout",
     )
     .or("30"),
     // Jobs.
-    Key::new("kylin.job.max-concurrent-jobs", SLOTS, "running jobs per project; 0 starts none")
-        .or("20")
-        .also(&["kylin.job.concurrent.max.limit"])
+    Key::new(
+        "kylin.job.max-concurrent-jobs",
+        SLOTS,
+        "the maximum number of running jobs per project, for projects created after the change (for one project: \
+         `project_config`); 0 starts none",
+    )
+    .or("20")
+    .also(&["kylin.job.concurrent.max.limit"])
+    .live(),
+    Key::new("kylin.job.node-max-concurrent-jobs", SLOTS, "the maximum number of running jobs per node; 0 starts none")
+        .or("30")
         .live(),
-    Key::new("kylin.job.node-max-concurrent-jobs", SLOTS, "running jobs per node; 0 starts none").or("30").live(),
     Key::new(
         "kirin.job.queue",
         Kind::Word(&["node", "global"]),
-        "whether order is kept per node or across the cluster",
+        "whether jobs start in order per node or across the cluster",
     )
     .or("node"),
-    Key::new("kylin.job.retry", Kind::Count { min: 0, max: 1_000 }, "how often a failed step is tried again").or("0"),
+    Key::new("kylin.job.retry", Kind::Count { min: 0, max: 1_000 }, "the number of retries of a failed step").or("0"),
     Key::new(
         "kylin.garbage.storage.executable-survival-time-threshold",
         span(Unit::Secs, 0, 36_500 * DAY),
-        "for how long jobs that are over are kept; 0 keeps them for ever",
+        "how long finished jobs are kept; 0 keeps them forever",
     )
     .or("30d"),
     Key::new(
         "kirin.history.retention",
         span(Unit::Secs, 0, 36_500 * DAY),
-        "for how long the cluster's history is kept; 0 keeps it for ever",
+        "how long the cluster's history is kept; 0 keeps it forever",
     )
     .or("90d"),
     Key::new(
         "kirin.segment.verify-every",
         span(Unit::Secs, 0, 36_500 * DAY),
-        "how often the leader verifies every published segment; 0 switches it off",
+        "the interval at which the leader verifies all published segments; 0 disables it",
     )
     .or("0"),
     Key::new(
         "kirin.segment.verify-deep",
         Kind::Flag,
-        "whether this verification also compares each group with the source tables, which costs as much as building",
+        "whether this verification also compares each group with the source tables, which costs as much as a build",
     )
     .or("false"),
+    Key::new("kylin.job.retry-interval", span(Unit::Millis, 0, DAY), "the pause before a failed step is retried")
+        .or("30000"),
     Key::new(
-        "kylin.job.retry-interval",
-        span(Unit::Millis, 0, DAY),
-        "how long to wait before a failed step is tried again",
+        "kirin.job.drain-timeout",
+        span(Unit::Secs, 0, DAY),
+        "how long a stopping node waits for running steps to end",
     )
-    .or("30000"),
-    Key::new("kirin.job.drain-timeout", span(Unit::Secs, 0, DAY), "how long a stopping node waits for step boundaries")
-        .or("30s"),
+    .or("30s"),
     Key::new(
         "kylin.job.scheduler.default",
         Kind::Word(&["0", "2", "100"]),
-        "an older scheduler: 0 one engine, 2 one lock per job, 100 leader only",
+        "a scheduler of older versions: 0 one engine, 2 one lock per job, 100 leader only",
     )
     .or_derived("Multi-Active")
-    .not_yet("2", "no lock per job is taken in ZooKeeper; jobs run as with Multi-Active"),
+    .not_yet("2", "ZooKeeper locks per job are not supported; jobs run as with Multi-Active"),
     Key::new("kirin.command.enabled", Kind::Flag, "whether jobs may run arbitrary commands on this node").or("false"),
     Key::new(
         "kylin.job.ssh-username",
         Kind::Text("a user name"),
-        "login between nodes, to stop what a dead node left running; not used yet",
+        "the SSH user for stopping processes of a dead node; not used yet",
     )
     .not_yet("", NO_SSH),
-    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "its password; not used yet")
+    Key::new("kylin.job.ssh-password", Kind::Text("any text"), "the SSH password; not used yet")
         .secret()
         .not_yet("", NO_SSH),
-    Key::new("kylin.job.remote-ssh-port", PORT, "its port; not used yet").or("22").not_yet("", NO_SSH),
+    Key::new("kylin.job.remote-ssh-port", PORT, "the SSH port; not used yet").or("22").not_yet("", NO_SSH),
     // Discovery.
     Key::new(
         "kylin.env.zookeeper-connect-string",
-        Kind::Text("host:port, comma separated, with an optional /path at the end"),
-        "the ZooKeeper ensemble; without it the metastore tells who is there",
+        Kind::Text("host:port, comma-separated, with an optional /path at the end"),
+        "the ZooKeeper ensemble; without one, nodes discover each other through the metastore",
     )
     .also(&["spring.cloud.zookeeper.connect-string"]),
-    Key::new("kylin.env.zookeeper-base-path", Kind::Text("an absolute path"), "where locks live in ZooKeeper")
+    Key::new("kylin.env.zookeeper-base-path", Kind::Text("an absolute path"), "the path of locks in ZooKeeper")
         .or("/kylin"),
     Key::new(
         "kylin.env.zookeeper-session-client-timeout-threshold",
         span(Unit::Millis, 100, 3_600),
-        "the ZooKeeper session",
+        "the timeout of a ZooKeeper session",
     )
     .or("120000ms"),
     Key::new(
         "kylin.env.zookeeper-connection-client-timeout-threshold",
         span(Unit::Millis, 10, 3_600),
-        "connecting to ZooKeeper",
+        "the timeout for connecting to ZooKeeper",
     )
     .or("15000ms"),
-    Key::new("kylin.env.zookeeper-acl-enabled", Kind::Flag, "whether the two keys below are used").or("false"),
+    Key::new("kylin.env.zookeeper-acl-enabled", Kind::Flag, "whether the next two keys apply").or("false"),
     Key::new(
         "kylin.env.zookeeper.zk-auth",
-        Kind::Text("scheme:credentials, as in digest:user:password"),
+        Kind::Text("scheme:credentials, for example digest:user:password"),
         "how the node authenticates to ZooKeeper",
     )
     .secret(),
     Key::new(
         "kylin.env.zookeeper.zk-acl",
-        Kind::Text("scheme:id:permissions (of rwcda), comma separated"),
-        "who may touch the node's entries in ZooKeeper",
+        Kind::Text("scheme:id:permissions (of rwcda), comma-separated"),
+        "the access list of the node's entries in ZooKeeper",
     )
     .or("world:anyone:rwcda"),
-    Key::new("kylin.server.cluster-servers", SERVERS, "a static list of nodes, this one included")
+    Key::new("kylin.server.cluster-servers", SERVERS, "a static list of nodes, including this one")
         .also(&["kylin.rest.servers"]),
     Key::new(
         "kylin.server.cluster-servers-with-mode",
-        Kind::Text("host:port:mode, comma separated"),
-        "the same with each node's mode",
+        Kind::Text("host:port:mode, comma-separated"),
+        "a static list of nodes with their modes",
     ),
     // Queries.
-    Key::new("kylin.query.pushdown-enabled", Kind::Flag, "whether a query that no index answers reads the raw tables")
-        .or("false"),
     Key::new(
-        "kylin.query.timeout-seconds",
-        span(Unit::Secs, 1_000, 86_400),
-        "after this time a query ends with an error",
+        "kylin.query.pushdown-enabled",
+        Kind::Flag,
+        "whether a query reads the raw tables if no index can answer it",
     )
-    .or("300"),
-    Key::new("kirin.query.memory-limit", Kind::Memory, "memory that queries and builds of one process may take")
+    .or("false"),
+    Key::new("kylin.query.timeout-seconds", span(Unit::Secs, 1_000, 86_400), "the timeout of a query").or("300"),
+    Key::new("kirin.query.memory-limit", Kind::Memory, "the memory limit of all queries and builds of one process")
         .or("50%"),
     // Sources.
     Key::new(
         "kirin.source.roots",
-        Kind::Text("absolute paths of directories or files, comma separated"),
-        "the local files that tables may read: these, and what lies below them",
+        Kind::Text("absolute paths of directories or files, comma-separated"),
+        "the local files and directories that tables may read",
     )
-    .or_derived("none: only what `kirin table add` on the node's own machine names"),
+    .or_derived("none; `kirin table add` on the node's own machine can read other files"),
     Key::new(
         "kirin.source.s3.instance-role",
         Kind::Flag,
-        "whether the machine's own identity opens S3 buckets where the environment holds no credentials",
+        "whether the machine's own identity gives access to S3 buckets if the environment has no credentials",
     )
     .or("false"),
 ];
 
-/// A key, or a family of keys ending in `*`, that Kylin knows and that changes nothing here; and why, if it matters.
+/// Keys, or families of keys ending in `*`, that Kylin uses and that have no effect here, with the reason if it matters.
 pub const KYLIN_ONLY: &[(&str, &str)] = &[
-    ("spring.session.*", "sessions are not served yet: each request authenticates itself, so nodes need share none"),
-    ("kylin.web.session.*", "sessions are not served yet"),
-    ("kylin.job.lock", "a job is always claimed in the metastore"),
+    ("spring.session.*", "sessions are not supported yet; each request authenticates itself"),
+    ("kylin.web.session.*", "sessions are not supported yet"),
+    ("kylin.job.lock", "jobs are always claimed in the metastore"),
     ("kylin.server.self-discovery-enabled", "nodes always discover each other"),
     ("kylin.server.host-address", "use spring.cloud.zookeeper.discovery.instance-host"),
     ("kylin.server.address", "the callback address of Spark drivers; nodes advertise instance-host"),
-    ("kylin.server.cluster-name", "the cluster's name follows from the metastore"),
-    ("kylin.server.leader-race.heart-beat-timeout-rate", "trust ends at 90 % of the timeout, whatever this says"),
-    ("kylin.server.leader-race.update-heart-beat-timeout", "follows from heart-beat-timeout and -interval"),
-    ("kylin.server.renew-epoch-pool-size", "one beat renews all that a node holds"),
-    ("kylin.server.renew-batch-size", "one beat renews all that a node holds"),
+    ("kylin.server.cluster-name", "the cluster's name is derived from the metastore"),
+    ("kylin.server.leader-race.heart-beat-timeout-rate", "trust always ends at 90 % of the timeout"),
+    ("kylin.server.leader-race.update-heart-beat-timeout", "derived from heart-beat-timeout and -interval"),
+    ("kylin.server.renew-epoch-pool-size", "one beat renews everything that a node holds"),
+    ("kylin.server.renew-batch-size", "one beat renews everything that a node holds"),
     ("kylin.server.discovery-client-timeout-threshold", "no request waits for ZooKeeper"),
-    ("kylin.server.https.*", "TLS is not served yet: put a proxy in front"),
+    ("kylin.server.https.*", "TLS is not supported; use a proxy that terminates TLS"),
     ("kylin.server.*", ""),
-    ("kylin.job.metadata.url", "jobs live in the metastore of kylin.metadata.url"),
-    ("kylin.job.master-*", "there is no master: every node claims for itself"),
-    ("kylin.job.slave-*", "leases are the heart beats of kylin.server.leader-race"),
-    ("kylin.job.lock-client-renewal-threads", "one beat renews all that a node holds"),
+    ("kylin.job.metadata.url", "jobs are stored in the metastore of kylin.metadata.url"),
+    ("kylin.job.master-*", "there is no master; every node claims jobs itself"),
+    ("kylin.job.slave-*", "the heartbeats of kylin.server.leader-race replace leases"),
+    ("kylin.job.lock-client-renewal-threads", "one beat renews everything that a node holds"),
     ("kylin.job.scheduler.poll-interval-second", "work is announced, not polled"),
-    ("kylin.job.scheduler.provider.*", "schedulers can't be plugged in"),
+    ("kylin.job.scheduler.provider.*", "scheduler plug-ins are not supported"),
     ("kylin.job.parallel-job-size", "use kylin.job.node-max-concurrent-jobs"),
-    ("kylin.job.use-remote-cli", "nothing runs over a remote shell"),
-    ("kylin.job.notification-*", "mail is not sent yet"),
-    ("kylin.job.finished-notifier-*", "call-backs are not sent yet"),
+    ("kylin.job.use-remote-cli", "remote shells are not used"),
+    ("kylin.job.notification-*", "e-mail is not supported yet"),
+    ("kylin.job.finished-notifier-*", "callbacks are not supported yet"),
     ("kylin.job.*", ""),
     ("kylin.cube.*", ""),
     ("kylin.scheduler.*", "jobs have no overall timeout yet"),
-    ("kylin.env.zookeeper-is-local", "an embedded ZooKeeper is never started"),
-    ("kylin.env.zookeeper-base-sleep-time", "reconnecting follows the session timeout"),
-    ("kylin.env.zookeeper-max-retries", "reconnecting never gives up"),
+    ("kylin.env.zookeeper-is-local", "an embedded ZooKeeper is not supported"),
+    ("kylin.env.zookeeper-base-sleep-time", "the session timeout determines reconnects"),
+    ("kylin.env.zookeeper-max-retries", "reconnects are retried without limit"),
     ("kylin.env.*", ""),
     ("spring.cloud.zookeeper.*", "reconnecting and registration are automatic"),
-    ("kylin.multi-tenant.*", "resource groups are not served yet"),
-    ("kylin.metadata.audit-log.*", "nodes read the metastore itself"),
+    ("kylin.multi-tenant.*", "resource groups are not supported yet"),
+    ("kylin.metadata.audit-log.*", "nodes read the metastore directly"),
     ("kylin.metadata.*", ""),
-    ("kylin.security.*", "users are kept in the metastore"),
+    ("kylin.security.*", "users are stored in the metastore"),
     ("kylin.query.*", ""),
     ("kylin.engine.*", ""),
     ("kylin.storage.*", ""),
     ("kylin.source.*", ""),
-    ("kylin.streaming.*", "streaming is not served"),
+    ("kylin.streaming.*", "streaming is not supported"),
     ("kylin.capacity.*", ""),
     ("kylin.cache.*", ""),
     ("kylin.diag.*", ""),
@@ -383,29 +400,29 @@ pub const KYLIN_ONLY: &[(&str, &str)] = &[
     ("kylin.tool.*", ""),
     ("kylin.web.*", ""),
     ("kap.*", "a key of an older edition"),
-    ("spring.*", "there is no Spring here"),
-    ("server.*", "there is no Tomcat here"),
+    ("spring.*", "Kirin does not use Spring"),
+    ("server.*", "Kirin does not use Tomcat"),
     ("logging.*", "use kirin.log.level"),
     ("management.*", ""),
 ];
 
-/// Prefixes whose keys are handed on verbatim, the prefix stripped.
+/// Prefixes of keys that are passed on unchanged, without the prefix.
 pub const PASSTHROUGH: &[(&str, &str)] = &[
     ("kylin.engine.spark-conf.", "`--conf` options of Spark builds"),
     ("kylin.storage.columnar.spark-conf.", "options of the resident Spark query engine"),
     ("kylin.query.async-query.spark-conf.", "options of asynchronous Spark queries"),
 ];
 
-/// What a key is to Kirin.
+/// The meaning of a key for Kirin.
 #[derive(Clone, Copy, Debug)]
 pub enum Standing {
-    /// It is obeyed; an alias leads to its key.
+    /// It affects Kirin. An alias resolves to its key.
     Obeyed(&'static Key),
-    /// It is handed on; the prefix is the one given.
+    /// It has this prefix and is passed on.
     HandedOn(&'static str),
-    /// Kylin knows it; it changes nothing here.
+    /// Kylin uses it; it has no effect here.
     KylinOnly(&'static str),
-    /// Nobody knows it; perhaps the key given was meant.
+    /// It is unknown. The similar key may have been intended.
     Unknown(Option<&'static str>),
 }
 
@@ -414,7 +431,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name || key.aliases.contains(&name))
 }
 
-/// What `name` is to Kirin. A near miss of an obeyed key is unknown, even inside a family that Kylin knows.
+/// The meaning of `name`. A misspelled key of Kirin is unknown, even in a family that Kylin uses.
 pub fn standing(name: &str) -> Standing {
     if let Some(key) = find(name) {
         return Standing::Obeyed(key);
@@ -435,14 +452,14 @@ pub fn standing(name: &str) -> Standing {
     }
 }
 
-/// The obeyed key that differs from `name` by a slip of the finger: up to two edits, transpositions included.
+/// The key that differs from `name` by at most two edits, including transpositions.
 fn near(name: &str) -> Option<&'static str> {
     let distance = |key: &&Key| strsim::osa_distance(&name.to_ascii_lowercase(), key.name);
     let nearest = KEYS.iter().min_by_key(distance)?;
     (distance(&nearest) <= 2).then_some(nearest.name)
 }
 
-/// Whether the name of a key or option says that its value is secret.
+/// Whether the name of a key or option indicates a secret value.
 pub fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let words =
@@ -470,7 +487,7 @@ pub fn markdown() -> String {
         out.push_str(&format!("| `{}` | {default} | {allowed} | {about} |\n", key.name));
     }
     for (prefix, about) in PASSTHROUGH {
-        out.push_str(&format!("| `{prefix}*` | – | anything | {about}, handed on verbatim |\n"));
+        out.push_str(&format!("| `{prefix}*` | – | anything | {about}, passed on unchanged |\n"));
     }
     out
 }
@@ -495,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_finger_is_unknown_with_the_key_that_was_meant() {
+    fn a_misspelled_key_is_unknown_and_the_similar_key_is_suggested() {
         let meant = |name| match standing(name) {
             Standing::Unknown(meant) => meant,
             other => panic!("{name} is {other:?}"),
@@ -507,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn families_and_prefixes() {
+    fn families_and_prefixes_are_recognized() {
         assert!(matches!(standing("spring.session.store-type"), Standing::KylinOnly(why) if why.contains("sessions")));
         assert!(matches!(standing("kylin.query.cache-enabled"), Standing::KylinOnly("")));
         assert!(matches!(

@@ -1,12 +1,12 @@
-//! What a setting's value may be, and how its text becomes a value.
+//! The kinds of values, and their parsing.
 //!
-//! A [`Kind`] both parses and says what is allowed, so that the message of a refusal and the reference can't differ
-//! from what is accepted.
+//! A [`Kind`] both parses values and describes what is allowed. So error messages and the reference always match what is
+//! accepted.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The unit of a bare number.
+/// The unit of a plain number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Milliseconds.
@@ -15,32 +15,32 @@ pub enum Unit {
     Secs,
 }
 
-/// What a value may be.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// `true` or `false`, in any case.
+    /// `true` or `false`, ignoring case.
     Flag,
-    /// A whole number within bounds.
+    /// An integer within bounds.
     Count {
-        /// The least.
+        /// The minimum.
         min: u64,
-        /// The greatest.
+        /// The maximum.
         max: u64,
     },
-    /// A span of time: a number with `us`, `ms`, `s`, `m`, `min`, `h` or `d`, or a bare number in `unit`.
+    /// A duration: a number with `us`, `ms`, `s`, `m`, `min`, `h` or `d`, or a plain number in `unit`.
     Span {
-        /// The unit of a bare number.
+        /// The unit of a plain number.
         unit: Unit,
-        /// The least.
+        /// The minimum.
         min: Duration,
-        /// The greatest.
+        /// The maximum.
         max: Duration,
     },
-    /// A part of the machine's memory (`50%`), or bytes (`512m`, `4g`).
+    /// A percentage of the machine's memory (`50%`), or bytes (`512m`, `4g`).
     Memory,
-    /// One of these words, in any case.
+    /// One of these words, ignoring case.
     Word(&'static [&'static str]),
-    /// A text that its own module reads; the words say what is allowed.
+    /// A text that another module parses, with a description of what is allowed.
     Text(&'static str),
 }
 
@@ -64,9 +64,9 @@ pub enum Value<'a> {
 /// An amount of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// So many per cent of the machine's memory.
+    /// A percentage of the machine's memory.
     Percent(u8),
 }
 
@@ -81,59 +81,66 @@ impl Memory {
 }
 
 impl Kind {
-    /// The value that `text` (blanks at its ends dropped) stands for; `Err` says what is wrong with it.
+    /// Parses `text`, ignoring blanks at both ends.
     ///
     /// # Errors
-    /// A short reason without the value itself, fit to follow "is refused:".
+    /// A short reason without the value, for use after a colon.
     pub fn parse<'a>(&self, text: &'a str) -> Result<Value<'a>, String> {
         let text = text.trim();
         match *self {
             Self::Flag if text.eq_ignore_ascii_case("true") => Ok(Value::Flag(true)),
             Self::Flag if text.eq_ignore_ascii_case("false") => Ok(Value::Flag(false)),
-            Self::Flag => Err("it is neither true nor false".into()),
+            Self::Flag => Err("not a boolean".into()),
             Self::Count { min, max } => match text.parse() {
-                Ok(n) if n < min => Err("it is too small".into()),
-                Ok(n) if n > max => Err("it is too large".into()),
+                Ok(n) if n < min => Err("too small".into()),
+                Ok(n) if n > max => Err("too large".into()),
                 Ok(n) => Ok(Value::Count(n)),
-                Err(_) => Err("it is no whole number".into()),
+                Err(_) => Err("not an integer".into()),
             },
             Self::Span { unit, min, max } => match span(text, unit)? {
-                n if n < min => Err("it is too short".into()),
-                n if n > max => Err("it is too long".into()),
+                n if n < min => Err("too short".into()),
+                n if n > max => Err("too long".into()),
                 n => Ok(Value::Span(n)),
             },
             Self::Memory => memory(text).map(Value::Memory),
             Self::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
                 Some(word) => Ok(Value::Word(word)),
-                None => Err("it is none of the words allowed".into()),
+                None => Err("not one of the allowed words".into()),
             },
             Self::Text(_) => Ok(Value::Text(text)),
         }
     }
 }
 
-/// What is allowed, in words.
+/// A description of the allowed values.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Flag => f.write_str("true, false"),
-            Self::Count { min, max: u64::MAX } => write!(f, "a whole number from {min}"),
-            Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Count { min, max: u64::MAX } => write!(f, "an integer from {min}"),
+            Self::Count { min, max } => write!(f, "an integer from {min} to {max}"),
             Self::Span { unit, min, max } => {
                 let bare = match unit {
                     Unit::Millis => "milliseconds",
                     Unit::Secs => "seconds",
                 };
-                write!(f, "{} to {}, as in 500ms, 3s, 30min, 2h; a bare number is {bare}", short(min), short(max))
+                write!(
+                    f,
+                    "{} to {}, for example 500ms, 3s, 30min, 2h; a plain number is in {bare}",
+                    short(min),
+                    short(max)
+                )
             }
-            Self::Memory => f.write_str("bytes, as in 512m or 4g, or a part of the machine's memory, as in 50%"),
+            Self::Memory => {
+                f.write_str("bytes, for example 512m or 4g, or a percentage of the machine's memory, for example 50%")
+            }
             Self::Word(words) => f.write_str(&words.join(", ")),
             Self::Text(allowed) => f.write_str(allowed),
         }
     }
 }
 
-/// `90s` as `1min 30s` is written nowhere: the largest unit that divides it.
+/// A duration in the largest unit that divides it: `90s`, not `1min 30s`.
 fn short(span: Duration) -> String {
     let millis = span.as_millis();
     for (size, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")] {
@@ -144,9 +151,9 @@ fn short(span: Duration) -> String {
     format!("{millis}ms")
 }
 
-/// A span as Kylin writes it: digits and an optional suffix.
+/// Parses a duration in Kylin's format: digits and an optional suffix.
 fn span(text: &str, unit: Unit) -> Result<Duration, String> {
-    let (number, suffix) = number_and_suffix(text).ok_or("it is no span of time")?;
+    let (number, suffix) = number_and_suffix(text).ok_or("not a duration")?;
     let micros_each: u64 = match (suffix.to_ascii_lowercase().as_str(), unit) {
         ("us", _) => 1,
         ("ms", _) | ("", Unit::Millis) => 1_000,
@@ -154,18 +161,18 @@ fn span(text: &str, unit: Unit) -> Result<Duration, String> {
         ("m" | "min", _) => 60_000_000,
         ("h", _) => 3_600_000_000,
         ("d", _) => 86_400_000_000,
-        _ => return Err("its unit is none of us, ms, s, m, min, h, d".into()),
+        _ => return Err("unknown unit; use us, ms, s, m, min, h or d".into()),
     };
-    number.checked_mul(micros_each).map(Duration::from_micros).ok_or_else(|| "it is too long".into())
+    number.checked_mul(micros_each).map(Duration::from_micros).ok_or_else(|| "too long".into())
 }
 
 fn memory(text: &str) -> Result<Memory, String> {
-    let (number, suffix) = number_and_suffix(text).ok_or("it is no amount of memory")?;
+    let (number, suffix) = number_and_suffix(text).ok_or("not an amount of memory")?;
     let shift = match suffix.to_ascii_lowercase().as_str() {
         "%" => {
             return match u8::try_from(number) {
                 Ok(percent @ 1..=100) => Ok(Memory::Percent(percent)),
-                _ => Err("a part of the machine's memory is from 1% to 100%".into()),
+                _ => Err("a percentage must be from 1% to 100%".into()),
             };
         }
         "" | "b" => 0,
@@ -173,12 +180,12 @@ fn memory(text: &str) -> Result<Memory, String> {
         "m" | "mb" => 20,
         "g" | "gb" => 30,
         "t" | "tb" => 40,
-        _ => return Err("its unit is none of b, k, m, g, t, %".into()),
+        _ => return Err("unknown unit; use b, k, m, g, t or %".into()),
     };
     match number.checked_mul(1 << shift) {
-        Some(0) => Err("it is zero".into()),
+        Some(0) => Err("must not be zero".into()),
         Some(bytes) => Ok(Memory::Bytes(bytes)),
-        None => Err("it is too large".into()),
+        None => Err("too large".into()),
     }
 }
 
@@ -196,7 +203,7 @@ mod tests {
     const ANY_SPAN: Kind = Kind::Span { unit: Unit::Secs, min: Duration::ZERO, max: Duration::MAX };
 
     #[test]
-    fn spans_take_kylins_suffixes_and_the_keys_own_unit() {
+    fn durations_accept_kylins_suffixes_and_default_to_the_unit_of_the_key() {
         let secs = Duration::from_secs;
         for (text, span) in [
             ("60", secs(60)),
@@ -212,14 +219,14 @@ mod tests {
         }
         let millis = Kind::Span { unit: Unit::Millis, min: Duration::ZERO, max: secs(60) };
         assert_eq!(millis.parse(" 30000 "), Ok(Value::Span(secs(30))));
-        assert_eq!(millis.parse("61s"), Err("it is too long".into()));
+        assert_eq!(millis.parse("61s"), Err("too long".into()));
         for bad in ["", "s", "-1", "1.5s", "3 weeks", "99999999999999999999", "9999999999999d"] {
             assert!(ANY_SPAN.parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn memory_is_bytes_or_a_part() {
+    fn memory_is_bytes_or_a_percentage() {
         assert_eq!(Kind::Memory.parse("4g"), Ok(Value::Memory(Memory::Bytes(4 << 30))));
         assert_eq!(Kind::Memory.parse("50%").map(|_| Memory::Percent(50).of(1_000)), Ok(500));
         for bad in ["", "0", "0%", "101%", "5x", "99999999t"] {
@@ -228,27 +235,27 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_words_ignore_case_and_counts_keep_their_bounds() {
+    fn flags_and_words_ignore_case_and_counts_check_their_bounds() {
         assert_eq!(Kind::Flag.parse("TRUE"), Ok(Value::Flag(true)));
         assert!(Kind::Flag.parse("yes").is_err());
         assert_eq!(Kind::Word(&["all", "job"]).parse("All"), Ok(Value::Word("all")));
         let port = Kind::Count { min: 1, max: 65_535 };
         assert_eq!(port.parse("7070"), Ok(Value::Count(7_070)));
-        assert_eq!(port.parse("0"), Err("it is too small".into()));
-        assert_eq!(port.parse("65536"), Err("it is too large".into()));
+        assert_eq!(port.parse("0"), Err("too small".into()));
+        assert_eq!(port.parse("65536"), Err("too large".into()));
         assert!(port.parse("7e3").is_err());
     }
 
     #[test]
-    fn what_is_allowed_is_said_in_words() {
-        assert_eq!(Kind::Count { min: 0, max: 9 }.to_string(), "a whole number from 0 to 9");
+    fn a_kind_describes_what_is_allowed() {
+        assert_eq!(Kind::Count { min: 0, max: 9 }.to_string(), "an integer from 0 to 9");
         let span = Kind::Span { unit: Unit::Secs, min: Duration::from_secs(1), max: Duration::from_secs(5_400) };
-        assert_eq!(span.to_string(), "1s to 90min, as in 500ms, 3s, 30min, 2h; a bare number is seconds");
+        assert_eq!(span.to_string(), "1s to 90min, for example 500ms, 3s, 30min, 2h; a plain number is in seconds");
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_a_kind_panic(text in any::<String>()) {
+        fn no_text_causes_a_panic(text in any::<String>()) {
             for kind in [Kind::Flag, ANY_SPAN, Kind::Memory, Kind::Count { min: 0, max: u64::MAX }] {
                 let _ = kind.parse(&text);
             }

@@ -1,12 +1,12 @@
 //! The configuration: Kylin's `kylin.properties`, typed.
 //!
-//! [`Config::load`] reads `conf/kylin.properties`, then `conf/kylin.properties.override`, then `--set key=value`; what comes
-//! later wins. A file made for Kylin is accepted unchanged: keys that mean nothing here end up in [`Notices`]. A value that
-//! can't be meant is refused, and all of them at once ([`ConfigErrors`]), each with its place, its key and what is allowed;
-//! the value of a secret is never shown.
+//! [`Config::load`] reads `conf/kylin.properties`, then `conf/kylin.properties.override`, then `--set key=value`. Later
+//! sources override earlier ones. A file made for Kylin is accepted unchanged; keys without effect are listed in
+//! [`Notices`]. Invalid values are refused, all of them at once ([`ConfigErrors`]), each with its location, its key and
+//! what is allowed. Values of secrets are never shown.
 //!
-//! Everything is parsed here and nothing later: the rest of the node sees typed settings, or none. Each key is declared
-//! once, in [`keys`]. Does not open a connection and creates no file.
+//! All parsing happens here. The rest of the node uses typed settings. Each key is declared once, in [`keys`]. This
+//! crate opens no connection and creates no file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,12 +38,12 @@ use properties::{Entry, Origin};
 use reader::{Layers, Reader};
 use substitute::{Substitutes, Unresolved};
 
-/// Where a configuration comes from.
+/// The sources of a configuration.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// The home directory: relative paths start here.
+    /// The home directory, the base of relative paths.
     pub home: PathBuf,
-    /// The directory of the property files, if it is not `conf` in the home directory; has to exist then.
+    /// The directory of the property files, if it is not `conf` in the home directory. It must exist.
     pub conf: Option<PathBuf>,
     /// `key=value` from the command line.
     pub set: Vec<String>,
@@ -56,60 +56,62 @@ pub struct Sources {
 /// All settings of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the node does.
+    /// The node's role.
     pub role: Role,
     /// The address to listen on.
     pub bind: String,
-    /// The HTTP port; 0 takes any free one.
+    /// The HTTP port; 0 selects a free port.
     pub port: u16,
-    /// The address to give to others. Port 0 stands for the port that is bound.
+    /// The advertised address. Port 0 means the bound port.
     pub advertised: (String, u16),
-    /// The node's name, if it is given; see [`Config::node_name`].
+    /// The configured name of the node; see [`Config::node_name`].
     pub given_name: Option<String>,
-    /// The port of the links between nodes; 0 takes any free one.
+    /// The port of the links between nodes; 0 selects a free port.
     pub link_port: u16,
-    /// What is logged, as `tracing_subscriber::EnvFilter` reads it.
+    /// The log level, in the format of `tracing_subscriber::EnvFilter`.
     pub log_level: String,
-    /// Where the node keeps its files; absolute.
+    /// The absolute path of the node's files.
     pub data_dir: PathBuf,
-    /// Where built indexes are kept; absolute.
+    /// The absolute path of built indexes.
     pub working_dir: PathBuf,
-    /// For how long the past is kept.
+    /// The checks of the working directory.
+    pub working_dir_checks: WorkingDirChecks,
+    /// How long old data is kept.
     pub retention: Retention,
-    /// How published segments are verified regularly.
+    /// The regular verification of published segments.
     pub verification: Schedule,
     /// The flight recorder.
     pub recorder: Recorder,
     /// The metastore.
     pub metastore: Metastore,
-    /// Heart beats.
+    /// Heartbeats.
     pub timing: Timing,
-    /// Whether several nodes may run jobs; otherwise this node runs alone.
+    /// Whether several nodes may run jobs. Otherwise only this node runs.
     pub leader_race: bool,
-    /// Who may run a job.
+    /// The nodes that may run a job.
     pub scheduler: Scheduler,
-    /// Limits and habits of jobs.
+    /// Limits and behaviour of jobs.
     pub jobs: Jobs,
     /// Login between nodes.
     pub ssh: Ssh,
-    /// ZooKeeper, if one is named.
+    /// ZooKeeper, if configured.
     pub zookeeper: Option<ZooKeeper>,
-    /// The static list of nodes, both keys merged; every port is set.
+    /// The static list of nodes, merged from both keys. Every port is set.
     pub cluster_servers: Vec<StaticServer>,
     /// Queries.
     pub query: Query,
-    /// What tables may read.
+    /// The sources that tables may read.
     pub sources: TableSources,
     /// Limits of connections to the HTTP API.
     pub connections: Connections,
-    /// Options for Spark, by the prefix they were given under, which is stripped.
+    /// Options for Spark by prefix, without the prefix.
     pub spark: Spark,
-    /// What to say once about keys that change nothing.
+    /// Notices about keys without effect.
     pub notices: Notices,
     properties: BTreeMap<String, Property>,
 }
 
-/// Who may run a job.
+/// The nodes that may run a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheduler {
     /// Every healthy `job` or `all` node: the default.
@@ -122,7 +124,7 @@ pub enum Scheduler {
     OneEngine,
 }
 
-/// In which order jobs start.
+/// The order in which jobs start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueOrder {
     /// First in, first out on each node.
@@ -131,58 +133,67 @@ pub enum QueueOrder {
     Global,
 }
 
-/// Limits and habits of jobs.
+/// Limits and behaviour of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jobs {
-    /// Running jobs per project, unless the project says otherwise.
+    /// The maximum number of running jobs per project, unless the project has its own limit.
     pub per_project: u32,
-    /// Running jobs on this node.
+    /// The maximum number of running jobs on this node.
     pub per_node: u32,
-    /// In which order jobs start.
+    /// The order in which jobs start.
     pub queue: QueueOrder,
-    /// How often a failed step is tried again.
+    /// The number of retries of a failed step.
     pub retry: u32,
-    /// How long to wait before that.
+    /// The pause before a retry.
     pub retry_after: Duration,
-    /// How long a stopping node waits for step boundaries.
+    /// How long a stopping node waits for running steps to end.
     pub drain_timeout: Duration,
     /// Whether jobs may run arbitrary commands on this node.
     pub commands: bool,
 }
 
-/// How published segments are verified regularly.
+/// The regular verification of published segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// Time between two verifications of everything; zero switches them off.
+    /// The interval between verifications of all segments; zero disables them.
     pub every: Duration,
-    /// Whether groups are compared with the sources, too.
+    /// Whether groups are also compared with the source tables.
     pub deep: bool,
+}
+
+/// The checks of the working directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkingDirChecks {
+    /// The interval between checks.
+    pub every: Duration,
+    /// The minimum free space in MiB. With less, the directory counts as full.
+    pub free_mib_min: u32,
 }
 
 /// The flight recorder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorder {
-    /// Where recordings are kept; without it nothing is recorded.
+    /// The directory of recordings. Without one, nothing is recorded.
     pub dir: Option<PathBuf>,
-    /// How much of them is kept.
+    /// The maximum size of all recordings.
     pub limit: Memory,
 }
 
-/// For how long the past is kept; zero means for ever.
+/// How long old data is kept; zero means forever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Jobs that are over, from their end on.
+    /// Finished jobs, counted from their end.
     pub jobs: Duration,
-    /// The cluster's history, with the members in it.
+    /// The cluster's history and ended members.
     pub history: Duration,
 }
 
 /// Login between nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {
-    /// The user; without one, nothing is done over ssh.
+    /// The user. Without one, SSH is not used.
     pub username: Option<String>,
-    /// The password; without one, keys are used.
+    /// The password. Without one, keys are used.
     pub password: Option<Secret>,
     /// The port.
     pub port: u16,
@@ -191,46 +202,46 @@ pub struct Ssh {
 /// Settings of queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// Whether a query that no index answers reads the raw tables.
+    /// Whether a query reads the raw tables if no index can answer it.
     pub push_down: bool,
-    /// After this time a query ends with an error.
+    /// The timeout of a query.
     pub timeout: Duration,
-    /// Memory that queries and builds of one process may take.
+    /// The memory limit of all queries and builds of one process.
     pub memory: Memory,
 }
 
-/// What tables may read.
+/// The sources that tables may read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableSources {
-    /// Directories and files of this machine.
+    /// Directories and files on this machine.
     pub roots: Vec<PathBuf>,
-    /// Whether the machine's own identity opens S3 buckets.
+    /// Whether the machine's own identity gives access to S3 buckets.
     pub instance_role: bool,
 }
 
 /// Limits of connections to the HTTP API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connections {
-    /// In all; derived from the limit of open files if it isn't given.
+    /// The maximum in total. If missing, it is derived from the limit of open files.
     pub all: Option<usize>,
-    /// From one address; derived from those in all if it isn't given.
+    /// The maximum per address. If missing, it is derived from the total.
     pub per_address: Option<usize>,
-    /// How long the header of a request may take.
+    /// The timeout for the header of a request.
     pub header: Duration,
-    /// How long its body may take.
+    /// The timeout for the body of a request.
     pub body: Duration,
-    /// How long a connection may be idle.
+    /// The timeout of an idle connection.
     pub idle: Duration,
 }
 
-/// Options for Spark, prefixes stripped. Not in `Debug`: they may hold credentials.
+/// Options for Spark, without prefixes. `Debug` omits them, because they may contain credentials.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Spark {
-    /// Of builds: `kylin.engine.spark-conf.*`.
+    /// For builds: `kylin.engine.spark-conf.*`.
     pub engine: BTreeMap<String, String>,
-    /// Of the query engine: `kylin.storage.columnar.spark-conf.*`.
+    /// For the query engine: `kylin.storage.columnar.spark-conf.*`.
     pub storage: BTreeMap<String, String>,
-    /// Of asynchronous queries: `kylin.query.async-query.spark-conf.*`.
+    /// For asynchronous queries: `kylin.query.async-query.spark-conf.*`.
     pub async_query: BTreeMap<String, String>,
 }
 
@@ -243,11 +254,11 @@ impl std::fmt::Debug for Spark {
 /// The effective value of one key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Property {
-    /// The value with its secrets in the clear.
+    /// The value with its secrets in clear text.
     pub revealed: String,
     /// The value with its secrets replaced by `***`.
     pub shown: String,
-    /// Where it was set; `None` for a default.
+    /// The location where it was set; `None` for a default.
     pub origin: Option<Origin>,
 }
 
@@ -258,14 +269,14 @@ impl std::fmt::Debug for Property {
 }
 
 impl Sources {
-    /// The process's own environment and host name. The home directory is the one given, else `KIRIN_HOME`, else
+    /// The environment and host name of this process. The home directory is the given one, else `KIRIN_HOME`, else
     /// `KYLIN_HOME`, else the current directory.
     pub fn of_process(home: Option<PathBuf>, conf: Option<PathBuf>, set: Vec<String>) -> Self {
         let env: BTreeMap<_, _> =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         let from_env = || ["KIRIN_HOME", "KYLIN_HOME"].iter().find_map(|name| env.get(*name)).map(PathBuf::from);
         let home = home.or_else(from_env).unwrap_or_else(|| PathBuf::from("."));
-        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host_name = sysinfo::System::host_name().ok();
         let host_name = host_name.or_else(|| env.get("HOSTNAME").cloned()).unwrap_or_default();
         let host_name = host(host_name.trim()).unwrap_or_else(|_| "localhost".to_owned());
         Self { home, conf, set, env, host_name }
@@ -273,10 +284,10 @@ impl Sources {
 }
 
 impl Config {
-    /// Reads and checks the whole configuration.
+    /// Reads and validates the configuration.
     ///
     /// # Errors
-    /// All that is refused, at once.
+    /// All problems at once.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
         let (layers, mut problems) = read_layers(sources);
         let substitutes = Substitutes { entries: &layers.entries, env: &sources.env };
@@ -287,21 +298,21 @@ impl Config {
             return Err(ConfigErrors(problems));
         }
         assert_eq!(reader.unread(), [""; 0], "every declared key has an effect");
-        Ok(built.expect("whatever is missing has left a problem behind"))
+        Ok(built.expect("every missing value has caused a problem"))
     }
 
-    /// The node's name: the one given, else the advertised address with `bound_port` for a port left to the system.
+    /// The node's name: the configured one, else the advertised address, with `bound_port` for port 0.
     pub fn node_name(&self, bound_port: u16) -> String {
         self.given_name.clone().unwrap_or_else(|| self.advertised_address(bound_port).to_string())
     }
 
-    /// The address to give to others, with `bound_port` for a port left to the system.
+    /// The advertised address, with `bound_port` for port 0.
     pub fn advertised_address(&self, bound_port: u16) -> HostPort {
         let (host, port) = self.advertised.clone();
         HostPort { host, port: Some(if port == 0 { bound_port } else { port }) }
     }
 
-    /// The effective value of `key`: obeyed, handed on, ignored or unknown; `None` if it has none.
+    /// The effective value of any `key`; `None` if it has no value.
     pub fn property(&self, key: &str) -> Option<&Property> {
         let name = keys::find(key).map_or(key, |key| key.name);
         self.properties.get(name)
@@ -312,15 +323,18 @@ impl Config {
         self.properties.iter().map(|(key, property)| (key.as_str(), property))
     }
 
-    /// `None` only if a problem was noted.
+    /// Returns `None` only if there is a problem.
     fn build(r: &mut Reader<'_>, sources: &Sources, layers: &Layers) -> Option<Self> {
         let home = std::path::absolute(&sources.home).unwrap_or_else(|_| sources.home.clone());
         let role = r.word("kylin.server.mode").and_then(address::role).unwrap_or_default();
         let data_dir = r.text("kirin.data-dir").or_else(|| sources.env.get("KIRIN_DATA_DIR").cloned());
         let data_dir = home.join(data_dir.unwrap_or_else(|| "data".to_owned()));
         let metastore = metastore(r, &home, &data_dir);
-        let mut notices = layers.notices();
-        let working_dir = working_dir(r, &home, &data_dir, &mut notices);
+        let notices = layers.notices();
+        let working_dir = working_dir(r, &home, &data_dir);
+        if r.flag(HTTPS) {
+            r.refuse(HTTPS, "TLS is not supported; use a proxy that terminates TLS, and remove the key");
+        }
         let recorder_dir = r.text("kirin.recorder.dir").map_or_else(|| data_dir.join("recorder"), |dir| home.join(dir));
         let recorder_dir = r.flag("kirin.recorder.enabled").then_some(recorder_dir);
         let port = r.count("server.port");
@@ -338,6 +352,10 @@ impl Config {
             log_level: r.parsed("kirin.log.level", log_level).unwrap_or_default(),
             data_dir,
             working_dir,
+            working_dir_checks: WorkingDirChecks {
+                every: r.span("kirin.working-dir.check-interval"),
+                free_mib_min: r.count("kirin.working-dir.free-mib-min"),
+            },
             retention: Retention {
                 jobs: r.span("kylin.garbage.storage.executable-survival-time-threshold"),
                 history: r.span("kirin.history.retention"),
@@ -395,7 +413,7 @@ impl Config {
         Some(config.with_properties(r.substitutes))
     }
 
-    /// Fills in what `get-properties` shows.
+    /// Adds the values that `get-properties` shows.
     fn with_properties(mut self, substitutes: Substitutes<'_>) -> Self {
         for entry in substitutes.entries.values() {
             let (name, secret) = match keys::standing(&entry.key) {
@@ -434,7 +452,7 @@ impl Config {
     }
 }
 
-/// The files and `--set`, merged; what can't be read is a problem.
+/// The merged files and `--set` options. An unreadable file is a problem.
 fn read_layers(sources: &Sources) -> (Layers, Vec<Problem>) {
     let (mut layers, mut problems) = (Layers::default(), Vec::new());
     let unreadable = |path: &Path, why: String| Problem {
@@ -446,7 +464,7 @@ fn read_layers(sources: &Sources) -> (Layers, Vec<Problem>) {
     };
     let conf = sources.conf.clone().unwrap_or_else(|| sources.home.join("conf"));
     if sources.conf.is_some() && !conf.is_dir() {
-        problems.push(unreadable(&conf, "there is no such directory".into()));
+        problems.push(unreadable(&conf, "the directory does not exist".into()));
     }
     for name in ["kylin.properties", "kylin.properties.override"] {
         let path = conf.join(name);
@@ -454,7 +472,7 @@ fn read_layers(sources: &Sources) -> (Layers, Vec<Problem>) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => {
-                problems.push(unreadable(&path, format!("it can't be read: {e}")));
+                problems.push(unreadable(&path, format!("cannot read the file: {e}")));
                 continue;
             }
         };
@@ -465,8 +483,7 @@ fn read_layers(sources: &Sources) -> (Layers, Vec<Problem>) {
             origin: Some(m.origin),
             key: m.key,
             value: None,
-            allowed:
-                "\\u with four hexadecimal digits, a whole surrogate pair; a plain backslash is written \\\\".into(),
+            allowed: "\\u with four hexadecimal digits, complete surrogate pairs, and \\\\ for a backslash".into(),
         }));
     }
     let mut set = Vec::new();
@@ -479,7 +496,7 @@ fn read_layers(sources: &Sources) -> (Layers, Vec<Problem>) {
                 origin: Some(Origin::named("--set")),
                 key: option.split('=').next().unwrap_or_default().to_owned(),
                 value: None,
-                why: "it is not key=value".into(),
+                why: "not KEY=VALUE".into(),
                 allowed: "key=value".into(),
             }),
         }
@@ -499,29 +516,26 @@ fn metastore(r: &mut Reader<'_>, home: &Path, data_dir: &Path) -> Option<Metasto
     read.map_err(|refused| r.refuse(KEY, refused.to_string())).ok()
 }
 
-/// A remote file system of Kylin's is not an error, since a file made for Kylin is to be accepted, but is said aloud.
-fn working_dir(r: &mut Reader<'_>, home: &Path, data_dir: &Path, notices: &mut Notices) -> PathBuf {
+/// Clients would send plain-text passwords to a node that they assume to use TLS.
+const HTTPS: &str = "kylin.server.https.enable";
+
+/// A remote file system is an error, because nodes with local directories instead would not find each other's indexes.
+fn working_dir(r: &mut Reader<'_>, home: &Path, data_dir: &Path) -> PathBuf {
     const KEY: &str = "kylin.env.hdfs-working-dir";
-    let entry = r.entry(KEY);
     let default = data_dir.join("working");
-    match (r.text(KEY), entry) {
-        (None, _) => default,
-        (Some(text), entry) => match (text.split_once("://"), entry) {
-            (None, _) => home.join(text),
-            (Some(("file", path)), _) => home.join(path),
-            (Some((scheme, _)), Some(entry)) => {
-                notices.ignored.push(Notice {
-                    key: entry.key.clone(),
-                    origin: entry.origin.clone(),
-                    about: format!(
-                        "{scheme}:// is not served: built indexes go to {}; name a directory that all nodes see",
-                        default.display()
-                    ),
-                });
-                default
-            }
-            (Some(_), None) => default,
-        },
+    let Some(text) = r.text(KEY) else { return default };
+    match text.split_once("://") {
+        None => home.join(&text),
+        Some(("file", path)) => home.join(path),
+        Some((scheme, _)) => {
+            r.refuse(
+                KEY,
+                format!(
+                    "{scheme}:// is not supported; set a directory that all nodes share, for example /shared/kirin"
+                ),
+            );
+            default
+        }
     }
 }
 
@@ -555,7 +569,7 @@ fn advertised(r: &mut Reader<'_>, sources: &Sources, bind: &str, port: u16) -> (
 fn node_name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || ".:_-[]".contains(c);
     if text.len() > 200 || !text.chars().all(fits) {
-        return Err("it has a character that is not allowed, or more than 200".into());
+        return Err("it contains a forbidden character, or has more than 200 characters".into());
     }
     Ok(text.to_owned())
 }
@@ -579,7 +593,7 @@ fn log_level(text: &str) -> Result<String, String> {
         Some((target, level)) => is_target(target) && is_level(level),
         None => is_level(part),
     };
-    if text.split(',').map(str::trim).all(fits) { Ok(text.to_owned()) } else { Err("it is no log level".into()) }
+    if text.split(',').map(str::trim).all(fits) { Ok(text.to_owned()) } else { Err("not a log level".into()) }
 }
 
 fn timing(r: &mut Reader<'_>) -> Timing {
@@ -594,7 +608,7 @@ fn timing(r: &mut Reader<'_>) -> Timing {
     })
 }
 
-/// The plain list and the list with modes are one list; a node in both has the mode.
+/// Merges the plain list and the list with modes. A node in both lists has the mode.
 fn cluster_servers(r: &mut Reader<'_>) -> Vec<StaticServer> {
     const DEFAULT_PORT: u16 = 7_070;
     let mut servers: Vec<StaticServer> = r
@@ -611,7 +625,7 @@ fn cluster_servers(r: &mut Reader<'_>) -> Vec<StaticServer> {
     servers
 }
 
-/// Values that name things which only Spark knows (`${spark.…}`) stay as they are.
+/// Values that refer to variables of Spark (`${spark.…}`) are unchanged.
 fn spark(substitutes: Substitutes<'_>) -> Spark {
     let mut spark = Spark::default();
     let [(engine, _), (storage, _), (async_query, _)] = PASSTHROUGH else { return spark };

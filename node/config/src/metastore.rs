@@ -1,6 +1,6 @@
-//! `kylin.metadata.url`: which database is the metastore.
+//! `kylin.metadata.url`, the address of the metastore.
 //!
-//! Two forms are read. Kylin's own:
+//! Two forms are supported. Kylin's form:
 //!
 //! ```text
 //! kylin_metadata@jdbc,driverClassName=org.postgresql.Driver,url=jdbc:postgresql://db:5432/kylin,username=k,password="a,b"
@@ -8,14 +8,14 @@
 //! and a plain URL, with or without `identifier@` before it: `postgres://user:password@host:port/database?options`,
 //! `mysql://…`, `mariadb://…`, `sqlite:path`. The identifier is the prefix of every table.
 //!
-//! A password may hold any character. In Kylin's form a value with a comma, or one that starts with `"`, stands in double
-//! quotes, where `""` is one quote; `${…}` is substituted inside a single value, so what it yields needs no quotes. In a
-//! plain URL, characters that mean something in URLs are percent-encoded (`%2C`, `%40`).
+//! A password may contain any character. In Kylin's form, a value that contains a comma or starts with `"` is in double
+//! quotes, with `""` for a quote. `${…}` is substituted within a single value, so its result needs no quotes. In a
+//! plain URL, special characters are percent-encoded (`%2C`, `%40`).
 //!
-//! Several hosts may be named, `jdbc:postgresql://h1:5432,h2:5432/kylin?targetServerType=primary`: who holds what is read from
-//! the primary only, so each is asked whether it is that. In Kylin's form such a URL holds a comma, and stands in quotes.
+//! Several hosts are allowed: `jdbc:postgresql://h1:5432,h2:5432/kylin?targetServerType=primary`. Holders are read only
+//! from the primary, so the hosts are searched for it. In Kylin's form, such a URL contains a comma and must be quoted.
 //!
-//! Does not connect anywhere.
+//! This module opens no connection.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,26 +29,26 @@ use super::substitute::Unresolved;
 use super::url_options::{self, Meant};
 use kirin_shell::Secret;
 
-/// The identifier when none is given; Kylin's own default.
+/// The default identifier, which is Kylin's.
 pub const DEFAULT_IDENTIFIER: &str = "kylin_metadata";
 
-/// What `kylin.metadata.url` may be, for messages and the reference.
+/// The allowed forms of `kylin.metadata.url`, for messages and the reference.
 pub const ALLOWED: &str = "identifier@jdbc,driverClassName=…,url=jdbc:postgresql://host:port/database,username=…,password=… (or \
      jdbc:mysql, jdbc:mariadb), or postgres://user:password@host:port/database, mysql://…, mariadb://…, sqlite:path";
 
 const DEFAULT_POOL: u32 = 10;
 const POOL_MAX: u32 = 1_000;
-/// PostgreSQL cuts names at 63 bytes; the longest table and index suffixes fit in the rest.
+/// The maximum length. PostgreSQL truncates names to 63 bytes, and the longest suffixes of tables and indexes need the rest.
 const IDENTIFIER_MAX: usize = 32;
 
-/// The metastore that is meant.
+/// The configured metastore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metastore {
     /// The prefix of every table: a letter or `_`, then letters, digits and `_`.
     pub identifier: String,
     /// The database.
     pub backend: Backend,
-    /// Parameters of the connection pool that Kylin's form names and Kirin has no use for.
+    /// Parameters of the connection pool in Kylin's form that have no effect here.
     pub unused: Vec<String>,
     jdbc_base: String,
 }
@@ -56,9 +56,9 @@ pub struct Metastore {
 /// The database that holds the metastore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// A file, shared by the nodes of one machine.
+    /// A file that the nodes of one machine share.
     Sqlite {
-        /// The file; absolute.
+        /// The absolute path of the file.
         path: PathBuf,
     },
     /// PostgreSQL.
@@ -67,10 +67,10 @@ pub enum Backend {
     MySql(Server),
 }
 
-/// A database server and how to log in to it. `Debug` leaves out what may be secret.
+/// A database server with login. `Debug` omits secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Where it may be; the primary among them is meant.
+    /// The hosts, one of which is the primary.
     pub hosts: Vec<Host>,
     /// The database.
     pub database: String,
@@ -78,24 +78,24 @@ pub struct Server {
     pub user: String,
     /// The password; may be empty.
     pub password: Secret,
-    /// The greatest number of connections in the pool (`maxTotal` or `maxActive`).
+    /// The maximum number of connections in the pool (`maxTotal` or `maxActive`).
     pub pool_size: u32,
-    /// The options after the URL's `?`, user and password excepted.
+    /// The options after the URL's `?`, except user and password.
     pub options: BTreeMap<String, String>,
-    /// What the options mean, once they are [understood](Metastore::understood).
+    /// The parsed options, after [`Metastore::understood`].
     pub meant: Meant,
 }
 
-/// A host on which a database server may be. `Display` writes it as it stands in a URL.
+/// A host of a database server. `Display` writes it in the format of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Name or address; an IPv6 address without its brackets.
+    /// Name or address; an IPv6 address without brackets.
     pub name: String,
     /// The port.
     pub port: u16,
 }
 
-/// Why the text is refused, without any part of it that could belong to a password.
+/// Why the text is refused, without any part that could belong to a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
@@ -114,10 +114,10 @@ impl Metastore {
         }
     }
 
-    /// Reads either form; `expand` substitutes `${…}`, relative paths start at `base`.
+    /// Parses either form. `expand` substitutes `${…}`, and `base` is the base of relative paths.
     ///
     /// # Errors
-    /// [`Refused`] says what is wrong, without quoting what may be a password.
+    /// [`Refused`] with the reason, without quoting what may be a password.
     pub fn parse(raw: &str, expand: Expand<'_>, base: &Path) -> Result<Self, Refused> {
         let raw = raw.trim();
         let whole;
@@ -144,21 +144,21 @@ impl Metastore {
                 from_plain_url(identifier, rest)
             }
             Some((scheme, _)) if scheme == "jdbc" => {
-                refuse("a JDBC URL alone has no user: write identifier@jdbc,url=jdbc:…,username=…,password=…")
+                refuse("a plain JDBC URL has no user; write identifier@jdbc,url=jdbc:…,username=…,password=…")
             }
             _ => match rest.split([',', ':']).next() {
                 Some(kind @ ("hbase" | "hdfs" | "file" | "testing" | "ifile" | "jdbc")) => {
-                    refuse(&format!("a metastore of the kind @{kind} can't be shared safely; it has to be a database"))
+                    refuse(&format!("a metastore of kind @{kind} cannot be shared safely; use a database"))
                 }
-                _ => refuse("it is neither Kylin's form nor a URL of a known database"),
+                _ => refuse("neither Kylin's form nor the URL of a supported database"),
             },
         }
     }
 
-    /// Reads the options of the URL, and the files that they name; relative ones start at `base`.
+    /// Parses the options of the URL, and reads the files that they name. `base` is the base of relative paths.
     ///
     /// # Errors
-    /// [`Refused`] if an option is not understood.
+    /// [`Refused`] if an option is not supported.
     pub fn understood(mut self, base: &Path) -> Result<Self, Refused> {
         let (server, meant) = match &mut self.backend {
             Backend::Sqlite { .. } => return Ok(self),
@@ -176,13 +176,13 @@ impl Metastore {
         Ok(self)
     }
 
-    /// The JDBC URL up to its `?`: what tells one metastore from another with the same identifier.
+    /// The JDBC URL up to its `?`, which distinguishes metastores with the same identifier.
     pub fn jdbc_url_base(&self) -> &str {
         &self.jdbc_base
     }
 
-    /// `<identifier>_<JDBC URL up to "?">` with every character that is no letter, digit or `_` replaced by `_`:
-    /// the name under which Kylin 5 keeps a cluster in ZooKeeper.
+    /// `<identifier>_<JDBC URL up to "?">`, with `_` for every character other than a letter, digit or `_`. Kylin 5
+    /// uses this name for a cluster in ZooKeeper.
     pub fn unique_id(&self) -> String {
         let schema = match &self.backend {
             Backend::Postgres(server) => server.options.get("currentSchema"),
@@ -194,12 +194,12 @@ impl Metastore {
         full.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
     }
 
-    /// Whether the metastore is the embedded one.
+    /// Whether the metastore is embedded.
     pub fn is_embedded(&self) -> bool {
         matches!(self.backend, Backend::Sqlite { .. })
     }
 
-    /// The metastore in Kylin's form, passwords included. [`Display`](fmt::Display) hides them.
+    /// The metastore in Kylin's form, with passwords. [`Display`](fmt::Display) hides them.
     pub fn revealed(&self) -> String {
         self.written(&|_, value| Cow::Borrowed(value))
     }
@@ -251,7 +251,7 @@ impl fmt::Display for Host {
 }
 
 impl Server {
-    /// Its hosts as they stand in a URL.
+    /// Its hosts in the format of a URL.
     pub fn places(&self) -> String {
         listed(&self.hosts)
     }
@@ -290,7 +290,7 @@ fn check_identifier(identifier: &str) -> Result<(), Refused> {
     let mut chars = identifier.chars();
     let starts_well = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if !starts_well || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return refuse("the identifier before @ has to be a table prefix: a letter or _, then letters, digits and _");
+        return refuse("the identifier before @ must be a table prefix: a letter or _, then letters, digits and _");
     }
     if identifier.len() > IDENTIFIER_MAX {
         return refuse(&format!("the identifier before @ is longer than {IDENTIFIER_MAX} characters"));
@@ -301,10 +301,10 @@ fn check_identifier(identifier: &str) -> Result<(), Refused> {
 fn from_sqlite(identifier: &str, place: &str, base: &Path) -> Result<Metastore, Refused> {
     let path = place.strip_prefix("//").unwrap_or(place);
     if path.is_empty() {
-        return refuse("sqlite: needs the path of a file");
+        return refuse("sqlite: requires the path of a file");
     }
     if path.contains(":memory:") || path.contains('?') {
-        return refuse("sqlite: takes the path of a file, without options; the metastore can't live in memory");
+        return refuse("sqlite: requires the path of a file, without options; a metastore in memory is not supported");
     }
     let joined = base.join(path);
     Ok(Metastore::sqlite(identifier, std::path::absolute(&joined).unwrap_or(joined)))
@@ -312,7 +312,7 @@ fn from_sqlite(identifier: &str, place: &str, base: &Path) -> Result<Metastore, 
 
 fn from_plain_url(identifier: String, text: &str) -> Result<Metastore, Refused> {
     let mut parts = UrlParts::of(text)?;
-    let Some(user) = parts.user.take() else { return refuse("the URL names no user") };
+    let Some(user) = parts.user.take() else { return refuse("the URL has no user") };
     let pool_size = match parts.options.remove("maxTotal").or_else(|| parts.options.remove("maxActive")) {
         Some(text) => pool_size(&text)?,
         None => DEFAULT_POOL,
@@ -332,9 +332,7 @@ fn from_parameters(identifier: String, text: &str, expand: Expand<'_>) -> Result
             "url" => url = Some(value),
             "username" | "user" => user = Some(value),
             "password" if value.starts_with("ENC(") => {
-                return refuse(
-                    "its password is encrypted with a key that only Kylin has; use password=${env:NAME} instead",
-                );
+                return refuse("its password is encrypted with a key of Kylin; use password=${env:NAME} instead");
             }
             "password" => password = Some(value),
             "maxTotal" | "maxActive" => pool = Some(pool_size(&value)?),
@@ -343,10 +341,10 @@ fn from_parameters(identifier: String, text: &str, expand: Expand<'_>) -> Result
         }
     }
     let Some(url) = url else { return refuse("the parameter url is missing") };
-    let Some(plain) = url.strip_prefix("jdbc:") else { return refuse("its url has to start with jdbc:") };
+    let Some(plain) = url.strip_prefix("jdbc:") else { return refuse("its url must start with jdbc:") };
     if plain.starts_with("mysql:replication:") || plain.starts_with("mysql:loadbalance:") || plain.starts_with("h2:") {
         return refuse(
-            "its url has to be jdbc:postgresql://, jdbc:mysql:// or jdbc:mariadb:// with the hosts among which the primary is",
+            "its url must be jdbc:postgresql://, jdbc:mysql:// or jdbc:mariadb:// with the hosts, one of which is the primary",
         );
     }
     let mut parts = UrlParts::of(plain)?;
@@ -356,7 +354,7 @@ fn from_parameters(identifier: String, text: &str, expand: Expand<'_>) -> Result
     Ok(parts.metastore(identifier, user, password, pool.unwrap_or(DEFAULT_POOL), unused, jdbc_base))
 }
 
-/// `name=value,name="va""lue",…`; a value is still to be substituted.
+/// Parses `name=value,name="va""lue",…`, without substitution.
 fn parameters(text: &str) -> Result<Vec<(&str, String)>, Refused> {
     let mut all = Vec::new();
     let mut rest = text;
@@ -365,7 +363,7 @@ fn parameters(text: &str) -> Result<Vec<(&str, String)>, Refused> {
         let name_end = rest.find(['=', ',']).filter(|&at| rest[at..].starts_with('='));
         let Some(name_end) = name_end else {
             return refuse(&format!(
-                "parameter {number} after @jdbc is not name=value; a value that holds a comma stands in double quotes"
+                "parameter {number} after @jdbc is not name=value; put a value with a comma in double quotes"
             ));
         };
         let name = rest[..name_end].trim();
@@ -373,7 +371,7 @@ fn parameters(text: &str) -> Result<Vec<(&str, String)>, Refused> {
         let (value, tail) = if let Some(inner) = after.strip_prefix('"') {
             quoted_value(inner).ok_or_else(|| {
                 Refused(format!(
-                    "the quoted value of parameter {number} ({name}) is not closed before a comma or the end"
+                    "the quoted value of parameter {number} ({name}) has no closing quote before a comma or the end"
                 ))
             })?
         } else {
@@ -386,7 +384,7 @@ fn parameters(text: &str) -> Result<Vec<(&str, String)>, Refused> {
     Ok(all)
 }
 
-/// What stands before the closing quote, and the text behind the comma that follows it.
+/// The text before the closing quote, and the text after the following comma.
 fn quoted_value(inner: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut rest = inner;
@@ -421,7 +419,7 @@ fn bare_end(text: &str) -> usize {
         .map_or(text.len(), |(at, _)| at)
 }
 
-/// Quotes a value if it has to be.
+/// Quotes a value if necessary.
 fn quoted(value: &str) -> Cow<'_, str> {
     let needs = value.contains(',') || value.starts_with('"') || value.trim() != value || value.contains("${");
     if needs { format!("\"{}\"", value.replace('"', "\"\"").replace("${", "$${")).into() } else { value.into() }
@@ -430,24 +428,21 @@ fn quoted(value: &str) -> Cow<'_, str> {
 fn pool_size(text: &str) -> Result<u32, Refused> {
     match text.trim().parse() {
         Ok(n @ 1..=POOL_MAX) => Ok(n),
-        _ => refuse(&format!("maxTotal (maxActive) has to be a whole number from 1 to {POOL_MAX}")),
+        _ => refuse(&format!("maxTotal (maxActive) must be an integer from 1 to {POOL_MAX}")),
     }
 }
 
-/// Options that say which of several hosts is meant, as pgjdbc and libpq spell them. The store looks for the primary by itself.
+/// Options of pgjdbc and libpq that select one of several hosts. The store searches for the primary itself.
 const ROLE: [&str; 2] = ["targetServerType", "target_session_attrs"];
 
-/// Whether the primary will do.
+/// Whether the option allows the primary.
 fn is_primary(wanted: &str) -> bool {
     ["primary", "master", "preferPrimary", "any", "read-write"].contains(&wanted)
 }
 
 fn parsed(text: &str) -> Result<Url, Refused> {
     Url::parse(text).map_err(|_| {
-        Refused(
-            "its URL can't be read: it needs a host, a port that is a number, and percent-encoded special characters"
-                .into(),
-        )
+        Refused("cannot parse its URL: it needs a host, a numeric port, and percent-encoded special characters".into())
     })
 }
 
@@ -455,12 +450,12 @@ fn host(url: &Url, postgres: bool) -> Result<Host, Refused> {
     let name = decoded(url.host_str().unwrap_or_default())?;
     let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
     if name.is_empty() || name.contains([',', '/', '@']) {
-        return refuse("its URL has to name a host, or several with commas between them");
+        return refuse("its URL must name a host, or several separated by commas");
     }
     Ok(Host { name, port: url.port().unwrap_or(if postgres { 5_432 } else { 3_306 }) })
 }
 
-/// A database URL taken apart.
+/// The parts of a database URL.
 struct UrlParts {
     postgres: bool,
     hosts: Vec<Host>,
@@ -472,7 +467,7 @@ struct UrlParts {
 
 impl UrlParts {
     fn of(text: &str) -> Result<Self, Refused> {
-        // What reads URLs knows of one host only: it is given the first, and each other one alone.
+        // The URL parser supports one host only. It gets the first host with the rest of the URL, and each other host alone.
         let places = text.find("://").map_or(0, |at| at + 3);
         let end = text[places..].find(['/', '?', '#']).map_or(text.len(), |at| places + at);
         let places = text[places..end].rfind('@').map_or(places, |at| places + at + 1);
@@ -482,7 +477,7 @@ impl UrlParts {
         let postgres = match url.scheme() {
             "postgres" | "postgresql" => true,
             "mysql" | "mariadb" => false,
-            _ => return refuse("its database is none of PostgreSQL, MySQL, MariaDB"),
+            _ => return refuse("its database must be PostgreSQL, MySQL or MariaDB"),
         };
         let mut hosts = vec![host(&url, postgres)?];
         for other in others {
@@ -490,7 +485,7 @@ impl UrlParts {
         }
         let database = decoded(url.path().trim_start_matches('/'))?;
         if database.is_empty() || database.contains('/') {
-            return refuse("its URL has to name a database, as in //host:port/database");
+            return refuse("its URL must name a database: //host:port/database");
         }
         let mut options = BTreeMap::new();
         for (name, value) in url.query_pairs().into_owned() {
@@ -503,7 +498,7 @@ impl UrlParts {
         if let Some((name, wanted)) =
             options.iter().find(|(name, wanted)| ROLE.contains(&name.as_str()) && !is_primary(wanted))
         {
-            return refuse(&format!("its {name} is {wanted}, but who holds what is read from the primary only"));
+            return refuse(&format!("its {name} is {wanted}, but holders are read from the primary only"));
         }
         let user = (!url.username().is_empty()).then(|| decoded(url.username())).transpose()?;
         Ok(Self {
@@ -545,7 +540,7 @@ mod tests {
     fn server(text: &str) -> Server {
         match parse(text).unwrap().backend {
             Backend::Postgres(server) | Backend::MySql(server) => server,
-            Backend::Sqlite { .. } => panic!("{text} is no server"),
+            Backend::Sqlite { .. } => panic!("{text} is not a server"),
         }
     }
 
@@ -554,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn kylins_form_for_postgresql() {
+    fn kylins_form_is_parsed_for_postgresql() {
         let text = "kylin_meta@jdbc,driverClassName=org.postgresql.Driver,url=jdbc:postgresql://db1:6432/kylin?sslmode=disable\
                     &connectTimeout=10,username=kylin,password=pa=ss,maxTotal=50,maxIdle=8";
         let metastore = parse(text).unwrap();
@@ -572,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn kylins_form_for_mysql_and_mariadb() {
+    fn kylins_form_is_parsed_for_mysql_and_mariadb() {
         for scheme in ["mysql", "mariadb"] {
             let text =
                 format!("k@jdbc,url=jdbc:{scheme}://[::1]/kylin?useUnicode=true,username=u,password=,maxActive=3");
@@ -585,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_urls() {
+    fn plain_urls_are_parsed() {
         let it = server("postgresql://us%40er:p%2Ca%3Ds%22s@[fe80::1]:5433/k?sslmode=require&maxTotal=7");
         assert_eq!((it.user.as_str(), it.password.reveal()), ("us@er", "p,a=s\"s"));
         assert_eq!((it.places().as_str(), it.pool_size, it.options.len()), ("[fe80::1]:5433", 7, 1));
@@ -594,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn several_hosts_among_which_the_primary_is() {
+    fn several_hosts_are_parsed() {
         let text = "k@jdbc,url=\"jdbc:postgresql://db1,[::2]:6432,db3/kylin?targetServerType=primary\",username=u";
         let metastore = parse(text).unwrap();
         assert_eq!(server(text).places(), "db1:5432,[::2]:6432,db3:5432");
@@ -604,13 +599,13 @@ mod tests {
         assert_eq!(plain.unique_id(), "kylin_metadata_jdbc_postgresql___h1_1_h2_5432_d");
         assert_eq!(server("mysql://u@h1,h2:7/d").places(), "h1:3306,h2:7");
         assert!(why("postgres://u@h1,/d").contains("name a host"));
-        assert!(why("postgres://u@h1,h2:x/d").contains("a port that is a number"));
+        assert!(why("postgres://u@h1,h2:x/d").contains("a numeric port"));
         let standby = why("postgres://u@h1,h2/d?targetServerType=preferSecondary");
         assert!(standby.contains("preferSecondary") && standby.contains("primary only"), "{standby}");
     }
 
     #[test]
-    fn sqlite_paths_start_at_the_home() {
+    fn sqlite_paths_are_relative_to_the_home_directory() {
         let path = |text: &str| match parse(text).unwrap().backend {
             Backend::Sqlite { path } => path.display().to_string(),
             other => panic!("{other:?}"),
@@ -618,11 +613,11 @@ mod tests {
         assert_eq!(path("sqlite:meta.db"), "/home/kirin/meta.db");
         assert_eq!(path("sqlite:///var/m.db"), "/var/m.db");
         assert_eq!(path("mine@sqlite:/var/m.db"), "/var/m.db");
-        assert!(why("sqlite::memory:").contains("can't live in memory"));
+        assert!(why("sqlite::memory:").contains("in memory is not supported"));
     }
 
     #[test]
-    fn a_password_may_hold_anything_quoted_or_substituted() {
+    fn a_quoted_or_substituted_password_may_contain_any_character() {
         let url = "url=jdbc:postgresql://h/d,username=u";
         assert_eq!(server(&format!("k@jdbc,{url},password=\"a,b\"\"c=\",maxTotal=2")).password.reveal(), "a,b\"c=");
         assert_eq!(server(&format!("k@jdbc,{url},password=${{env:PW}}")).password.reveal(), "s,e=c@r\"e${t}");
@@ -630,25 +625,25 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_is_wrong_and_never_quote_a_password() {
+    fn refusals_give_the_reason_and_never_quote_a_password() {
         let url = "url=jdbc:postgresql://h/d,username=u";
         let cut = why(&format!("k@jdbc,{url},password=hun,ter2"));
         assert!(cut.contains("parameter 4") && cut.contains("double quotes") && !cut.contains("ter2"), "{cut}");
-        assert!(why(&format!("k@jdbc,{url},password=\"open")).contains("not closed"));
+        assert!(why(&format!("k@jdbc,{url},password=\"open")).contains("no closing quote"));
         assert!(why(&format!("k@jdbc,{url},password=ENC('x')")).contains("${env:NAME}"));
         assert!(why("k@jdbc,username=u").contains("url is missing"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h/d").contains("username is missing"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h1:1,h2:2/d,username=u").contains("parameter 2"));
-        assert!(why("k@jdbc,url=\"jdbc:mysql:replication://h1,h2/d\",username=u").contains("the primary is"));
+        assert!(why("k@jdbc,url=\"jdbc:mysql:replication://h1,h2/d\",username=u").contains("is the primary"));
         assert!(why("k@jdbc,url=jdbc:postgresql://h/,username=u").contains("name a database"));
         assert!(why("k@jdbc,url=jdbc:h2:mem:x,username=u").contains("jdbc:mysql://"));
-        assert!(why("k@jdbc,url=jdbc:oracle://h/d,username=u").contains("none of"));
+        assert!(why("k@jdbc,url=jdbc:oracle://h/d,username=u").contains("must be PostgreSQL"));
         assert!(why("k@hbase").contains("@hbase"));
         assert!(why("my-id@jdbc,url=jdbc:mysql://h/d,username=u").contains("table prefix"));
         assert!(why(&format!("{}@sqlite:x", "a".repeat(33))).contains("longer"));
         assert!(why(&format!("k@jdbc,{url},maxTotal=0")).contains("from 1 to 1000"));
         assert!(why("kylin_metadata").contains("neither"));
-        assert!(why("postgres://h/d").contains("no user"));
+        assert!(why("postgres://h/d").contains("has no user"));
     }
 
     #[test]
@@ -664,7 +659,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(user in "[^\r\n]{1,12}", password in any::<String>(), option in "[^\r\n]{0,12}") {
+        fn a_formatted_url_parses_to_the_same_metastore(user in "[^\r\n]{1,12}", password in any::<String>(), option in "[^\r\n]{0,12}") {
             prop_assume!(!password.starts_with("ENC("));
             let server = Server {
                 hosts: vec![Host { name: "h".into(), port: 1 }], database: "d".into(), user,
@@ -682,7 +677,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in r#"(k@jdbc,)?[a-z@:/,="$\{\}%?&\[\]]{0,40}"#) {
+        fn no_text_causes_a_panic(text in r#"(k@jdbc,)?[a-z@:/,="$\{\}%?&\[\]]{0,40}"#) {
             let _ = parse(&text);
         }
     }

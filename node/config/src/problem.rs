@@ -1,4 +1,4 @@
-//! What is wrong with a configuration (all of it at once), and what is merely worth saying.
+//! Problems of a configuration, reported all at once, and notices.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use super::properties::Origin;
 /// One refused setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it stands; `None` for the file system itself.
+    /// Its location; `None` for the file system itself.
     pub origin: Option<Origin>,
-    /// The key, or the file that can't be read.
+    /// The key, or the unreadable file.
     pub key: String,
-    /// The value as it is written (before substitution); `None` if it is or may hold a secret.
+    /// The value before substitution; `None` if it is or may contain a secret.
     pub value: Option<String>,
     /// Why it is refused.
     pub why: String,
-    /// What is allowed instead; empty if `why` says it all.
+    /// What is allowed; empty if `why` is sufficient.
     pub allowed: String,
 }
 
@@ -33,15 +33,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem of a configuration.
+/// All problems of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<Problem>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            1 => f.write_str("the configuration is refused:")?,
-            n => write!(f, "the configuration is refused, {n} problems:")?,
+            1 => f.write_str("invalid configuration:")?,
+            n => write!(f, "invalid configuration, {n} problems:")?,
         }
         self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
@@ -49,32 +49,32 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// What a node says once at its start about keys that change nothing.
+/// Notices that a node logs at its start, about keys without effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notices {
-    /// Keys that Kirin reads and does nothing with yet.
+    /// Keys that are not supported yet.
     pub unsupported: Vec<Notice>,
-    /// Keys of Kylin's that Kirin doesn't use.
+    /// Kylin's keys without effect here.
     pub ignored: Vec<Notice>,
-    /// Keys that nobody knows.
+    /// Unknown keys.
     pub unknown: Vec<Notice>,
-    /// Values that a later line of the same file replaced.
+    /// Keys that are repeated in the same file.
     pub repeated: Vec<Notice>,
 }
 
-/// One such key.
+/// A notice about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The key as written.
     pub key: String,
-    /// Where it stands.
+    /// Its location.
     pub origin: Origin,
-    /// What to know about it; may be empty.
+    /// An explanation; may be empty.
     pub about: String,
 }
 
 impl Notices {
-    /// Whether there is nothing to say.
+    /// Whether there are no notices.
     pub fn is_empty(&self) -> bool {
         self.unsupported.is_empty() && self.ignored.is_empty() && self.unknown.is_empty() && self.repeated.is_empty()
     }
@@ -87,12 +87,12 @@ impl fmt::Display for Notice {
     }
 }
 
-/// A paragraph for each sort, nothing for an empty one.
+/// A paragraph for each non-empty sort.
 impl fmt::Display for Notices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sorts = [
             ("not supported yet", &self.unsupported),
-            ("not used here (known to Kylin)", &self.ignored),
+            ("Kylin's keys without effect here", &self.ignored),
             ("unknown keys", &self.unknown),
             ("repeated keys", &self.repeated),
         ];

@@ -1,21 +1,21 @@
-//! Java `.properties` text, read as `java.util.Properties` reads it, with the place of every key kept.
+//! A parser for Java `.properties` files, compatible with `java.util.Properties`, that records the location of every key.
 //!
-//! Comments start with `#` or `!`; a key ends at the first unescaped `=`, `:` or blank; a backslash at the end of a line
-//! joins the next line (its indentation dropped); `\t \n \r \f \uXXXX` and `\x` for any other x are escapes. Entries are
-//! handed out in file order, repeated keys included: what a repetition means is for the caller to say.
+//! Comments start with `#` or `!`. A key ends at the first unescaped `=`, `:` or blank. A backslash at the end of a
+//! line joins the next line without its indentation. `\t \n \r \f \uXXXX`, and `\x` for any other x, are escapes.
+//! Entries are returned in file order, including repeated keys, which the caller handles.
 //!
-//! Three differences are deliberate. A byte order mark at the start of a file is dropped, where Java makes it a part of the
-//! first key. Half of a surrogate pair is an error, where Java keeps it. A file that ends in a backslash on a line of its own
-//! has no further entry, where Java may add one without key and value.
+//! Three differences to Java are deliberate. A byte order mark at the start of a file is dropped; Java makes it a part
+//! of the first key. Half of a surrogate pair is an error; Java accepts it. A file that ends with a single backslash on
+//! a line has no further entry; Java may add one with an empty key and value.
 //!
-//! Does not substitute `${…}` and knows no key.
+//! This module does not substitute `${…}` and knows no keys.
 
 use std::fmt;
 use std::iter::Peekable;
 use std::str::Chars;
 use std::sync::Arc;
 
-/// Where a value came from: a line of a file, a `--set` option, an environment variable.
+/// The location of a value: a line of a file, a `--set` option, an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     source: Arc<str>,
@@ -23,7 +23,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A place that has no line, such as `--set`.
+    /// A location without a line, such as `--set`.
     pub fn named(source: &str) -> Self {
         Self { source: source.into(), line: 0 }
     }
@@ -40,28 +40,28 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One key with its value, unescaped, and its place.
+/// A key with its value and location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key, unescaped.
     pub key: String,
-    /// The value, unescaped; trailing blanks belong to it, as in Java.
+    /// The value, unescaped, including trailing blanks as in Java.
     pub value: String,
-    /// Where the key stands.
+    /// The location of the key.
     pub origin: Origin,
 }
 
-/// A `\u` that is not followed by four hexadecimal digits, or half a surrogate pair: the only syntax errors there are.
+/// The only syntax errors: a `\u` without four hexadecimal digits, or half of a surrogate pair.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed \\uXXXX escape")]
 pub struct Malformed {
     /// The line on which the entry starts.
     pub origin: Origin,
-    /// The key, as far as it can be told.
+    /// The key, as far as it is known.
     pub key: String,
 }
 
-/// Reads every entry of `text`; `source` names the file in origins.
+/// Parses every entry of `text`. `source` is the file's name in locations.
 pub fn parse(source: &str, text: &str) -> (Vec<Entry>, Vec<Malformed>) {
     let source: Arc<str> = source.into();
     let (mut entries, mut malformed) = (Vec::new(), Vec::new());
@@ -76,7 +76,7 @@ pub fn parse(source: &str, text: &str) -> (Vec<Entry>, Vec<Malformed>) {
     (entries, malformed)
 }
 
-/// Decodes a file: UTF-8 if it is that, else ISO-8859-1, which is what Java's own reader assumes.
+/// Decodes a file: as UTF-8 if valid, else as ISO-8859-1, which Java's reader assumes.
 pub fn decode(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
@@ -88,7 +88,7 @@ fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\x0c')
 }
 
-/// Joins continued lines, drops comments and blank lines; escapes stay as they are.
+/// Joins continued lines, and drops comments and blank lines. Escapes are unchanged.
 fn logical_lines(text: &str) -> Vec<(u32, String)> {
     let mut lines = Vec::new();
     let mut natural = natural_lines(text).into_iter().zip(1_u32..).peekable();
@@ -110,7 +110,7 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
                 None => break !content.is_empty(),
             }
             if content.is_empty() && part.starts_with(['#', '!']) {
-                // Nothing was joined to it, so it is a comment.
+                // The line is not a continuation, so it is a comment.
                 break false;
             }
         };
@@ -133,7 +133,7 @@ fn natural_lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Whether the line ends in an odd number of backslashes, so that the next line belongs to it.
+/// Whether the line ends with an odd number of backslashes, so that the next line continues it.
 fn ends_open(line: &str) -> bool {
     line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
 }
@@ -188,7 +188,7 @@ fn four_digits(chars: &mut Peekable<Chars<'_>>) -> Option<u16> {
     })
 }
 
-/// A key whose escapes are broken, up to the first of them.
+/// A key with a malformed escape, up to that escape.
 fn key_prefix(content: &str) -> String {
     content.chars().take_while(|&c| c != '\\' && c != '=' && c != ':').collect()
 }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_stand_only_at_the_start_of_a_line() {
+    fn comments_start_only_at_the_start_of_a_line() {
         assert_eq!(pairs("# x=1\n  ! y=2\n\na=b # not a comment\n"), [pair("a", "b # not a comment")]);
         assert_eq!(pairs("#ends in a backslash \\\na=b"), [pair("a", "b")], "a comment is never continued");
     }
@@ -237,23 +237,27 @@ mod tests {
     #[test]
     fn a_backslash_joins_lines_and_drops_their_indentation() {
         assert_eq!(one("a=1,\\\n     2,\\\r\n\t3"), pair("a", "1,2,3"));
-        assert_eq!(one("a=b\\\n#c"), pair("a", "b#c"), "a continued line is no comment");
-        assert_eq!(pairs("a=b\\\\\nc=d"), [pair("a", "b\\"), pair("c", "d")], "an escaped backslash joins nothing");
+        assert_eq!(one("a=b\\\n#c"), pair("a", "b#c"), "a continuation is not a comment");
+        assert_eq!(
+            pairs("a=b\\\\\nc=d"),
+            [pair("a", "b\\"), pair("c", "d")],
+            "an escaped backslash does not continue the line"
+        );
         assert_eq!(pairs("a=b\\\n\nc=d"), [pair("a", "b"), pair("c", "d")], "a blank line ends the entry");
         assert_eq!(one("a=b\\"), pair("a", "b"));
         assert_eq!(pairs("\\"), []);
-        assert_eq!(pairs("\\\n!c\na=b\\\n!d"), [pair("a", "b!d")], "what nothing was joined to is a comment");
+        assert_eq!(pairs("\\\n!c\na=b\\\n!d"), [pair("a", "b!d")], "a line that is not a continuation is a comment");
     }
 
     #[test]
-    fn escapes_are_undone() {
+    fn escapes_are_decoded() {
         assert_eq!(one(r"a\ b\=c\:d=\u0041\t\n\r\f\q\\"), pair("a b=c:d", "A\t\n\r\x0cq\\"));
         assert_eq!(one(r"smile=\uD83D\uDE00"), pair("smile", "😀"));
         assert_eq!(one("naïve=größe"), pair("naïve", "größe"));
     }
 
     #[test]
-    fn a_malformed_escape_is_reported_with_its_line_and_the_rest_is_read() {
+    fn a_malformed_escape_is_reported_with_its_line_and_the_rest_is_parsed() {
         let (entries, malformed) = parse("f", "a=1\nb=\\u12g4\nc=\\ud83d\nd=4");
         assert_eq!(entries.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["a", "d"]);
         let places: Vec<_> = malformed.iter().map(|m| (m.origin.to_string(), m.key.as_str())).collect();
@@ -261,19 +265,19 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_knows_the_line_on_which_it_starts() {
+    fn an_entry_has_the_line_on_which_it_starts() {
         let (entries, _) = parse("conf/x", "# c\na=1\\\n  2\n\nb=3");
         let places: Vec<_> = entries.iter().map(|e| e.origin.to_string()).collect();
         assert_eq!(places, ["conf/x:2", "conf/x:5"]);
     }
 
     #[test]
-    fn latin_1_is_read_when_it_is_not_utf_8() {
+    fn bytes_that_are_not_utf_8_are_read_as_latin_1() {
         assert_eq!(decode(b"a=gr\xf6\xdfe"), "a=größe");
         assert_eq!(decode("\u{feff}a=1".as_bytes()), "a=1");
     }
 
-    /// Writes as `java.util.Properties.store` does, with a layout chosen by `style`.
+    /// Writes entries as `java.util.Properties.store` does, in a layout that depends on `style`.
     fn write(entries: &[(String, String)], style: &[u8]) -> String {
         let mut style = style.iter().copied().cycle();
         let mut pick = move |n: u8| style.next().unwrap_or(0) % n;
@@ -320,7 +324,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_java_would_write_is_read_back(
+        fn output_of_java_is_parsed_correctly(
             entries in proptest::collection::vec((any::<String>(), any::<String>()), 0..8),
             style in proptest::collection::vec(any::<u8>(), 1..40),
         ) {
@@ -330,12 +334,12 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in any::<String>()) {
+        fn no_text_causes_a_panic(text in any::<String>()) {
             let _ = parse("f", &text);
         }
 
         #[test]
-        fn escapes_and_line_ends_in_any_mixture_do_not_make_it_panic(
+        fn no_mixture_of_escapes_and_line_ends_causes_a_panic(
             text in r"[ab=: \t\\u0-9#!\n\r]{0,60}",
         ) {
             let (entries, _) = parse("f", &text);

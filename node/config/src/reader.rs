@@ -1,8 +1,8 @@
-//! Layers of settings, merged; and typed reading out of them that gathers every problem.
+//! Merging of layers of settings, and typed reading that collects all problems.
 //!
-//! A later layer wins over an earlier one, a later line over an earlier one of the same layer (which is noted). Aliases are
-//! folded into their key first. A reading that fails leaves a [`Problem`] behind and answers with the default, so that one
-//! pass finds all that is wrong.
+//! A later layer overrides an earlier one. A later line overrides an earlier one of the same layer and causes a notice.
+//! Aliases are resolved first. A value that cannot be parsed adds a [`Problem`] and is replaced by the default, so that
+//! one pass finds all problems.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use super::problem::{Notice, Notices, Problem};
 use super::properties::Entry;
 use super::substitute::Substitutes;
 
-/// All that was given, by canonical key.
+/// All given values by canonical key.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub(super) entries: BTreeMap<String, Entry>,
@@ -30,13 +30,13 @@ impl Layers {
             if let Some(hidden) = self.entries.insert(name, entry)
                 && hidden.origin.same_source(&origin)
             {
-                let about = format!("{origin} counts, the last one");
+                let about = format!("the last one applies: {origin}");
                 self.repeated.push(Notice { key: hidden.key, origin: hidden.origin, about });
             }
         }
     }
 
-    /// What to say about keys that change nothing.
+    /// Notices about keys without effect.
     pub(super) fn notices(&self) -> Notices {
         let mut notices = Notices { repeated: self.repeated.clone(), ..Notices::default() };
         for entry in self.entries.values() {
@@ -46,7 +46,7 @@ impl Layers {
                     let instead = key.not_yet.filter(|(value, _)| value.is_empty() || *value == entry.value.trim());
                     notices.unsupported.extend(instead.map(|(_, instead)| notice(instead.to_owned())));
                 }
-                Standing::HandedOn(_) => notices.unsupported.push(notice("nothing runs on Spark".to_owned())),
+                Standing::HandedOn(_) => notices.unsupported.push(notice("Spark is not supported yet".to_owned())),
                 Standing::KylinOnly(why) => notices.ignored.push(notice(why.to_owned())),
                 Standing::Unknown(None) => notices.unknown.push(notice(String::new())),
                 Standing::Unknown(Some(meant)) => notices.unknown.push(notice(format!("did you mean {meant}?"))),
@@ -56,7 +56,7 @@ impl Layers {
     }
 }
 
-/// Reads typed settings and gathers problems.
+/// Reads typed settings and collects problems.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub(super) substitutes: Substitutes<'a>,
@@ -69,18 +69,18 @@ impl<'a> Reader<'a> {
         Self { substitutes, problems: Vec::new(), read: BTreeSet::new() }
     }
 
-    /// Declared keys that nobody read: none, once the whole configuration is built.
+    /// Declared keys that were not read. Empty after the configuration is built.
     pub(super) fn unread(&self) -> Vec<&'static str> {
         KEYS.iter().map(|key| key.name).filter(|name| !self.read.contains(name)).collect()
     }
 
-    /// The entry of a key; `None` if it isn't given or is blank, which means the same.
+    /// The entry of a key; `None` if it is missing or blank.
     pub(super) fn entry(&mut self, name: &str) -> Option<&'a Entry> {
         self.read.insert(declared(name).name);
         self.substitutes.entries.get(name).filter(|entry| !entry.value.trim().is_empty())
     }
 
-    /// Notes that the key's value is refused.
+    /// Records that the key's value is refused.
     pub(super) fn refuse(&mut self, name: &str, why: impl Into<String>) {
         let key = declared(name);
         let entry = self.substitutes.entries.get(name);
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// The value through `convert`, else the default through it; `None` if there is neither.
+    /// The converted value, or the converted default; `None` without either.
     fn value<T>(&mut self, name: &str, convert: impl Fn(Value<'_>) -> Result<T, String>) -> Option<T> {
         let key = declared(name);
         if let Some(entry) = self.entry(name) {
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A flag; every flag has a default.
+    /// A flag. Every flag has a default.
     pub(super) fn flag(&mut self, name: &str) -> bool {
         let flag = |value: Value<'_>| match value {
             Value::Flag(flag) => Ok(flag),
@@ -122,20 +122,20 @@ impl<'a> Reader<'a> {
         self.value(name, flag).unwrap_or_default()
     }
 
-    /// A whole number with a default.
+    /// An integer with a default.
     pub(super) fn count<T: TryFrom<u64> + Default>(&mut self, name: &str) -> T {
         self.count_if_given(name).unwrap_or_default()
     }
 
-    /// A whole number, or nothing.
+    /// An integer, if given.
     pub(super) fn count_if_given<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
         self.value(name, |value| match value {
-            Value::Count(n) => T::try_from(n).map_err(|_| "it is too large".to_owned()),
+            Value::Count(n) => T::try_from(n).map_err(|_| "too large".to_owned()),
             other => unreachable!("{name} is read as a count but holds {other:?}"),
         })
     }
 
-    /// A span of time; every span has a default.
+    /// A duration. Every duration has a default.
     pub(super) fn span(&mut self, name: &str) -> Duration {
         let span = |value: Value<'_>| match value {
             Value::Span(span) => Ok(span),
@@ -161,12 +161,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A text, as it is.
+    /// A text, unchanged.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         self.parsed(name, |text| Ok(text.to_owned()))
     }
 
-    /// A text through `parse`.
+    /// A text, parsed by `parse`.
     pub(super) fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         self.value(name, |value| match value {
             Value::Text(text) => parse(text),
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A comma-separated list, each part through `FromStr`; empty parts are skipped.
+    /// A comma-separated list, parsed by `FromStr`. Empty parts are skipped.
     pub(super) fn list<T: FromStr<Err = String>>(&mut self, name: &str) -> Vec<T> {
         self.parsed(name, parts).unwrap_or_default()
     }

@@ -1,42 +1,41 @@
-//! `${NAME}` in values: another key or an environment variable.
+//! Substitution of `${NAME}` in values by another key or an environment variable.
 //!
-//! `${env:NAME}` is the environment variable, `${NAME}` the key of that name or else the environment variable, as in
-//! Kylin. `${NAME:-text}` stands for `text` when there is neither, `$${` for a plain `${`. Values are substituted until
-//! nothing is left to substitute; a key that leads back to itself is an error that shows the way round. What the
-//! environment gives is taken literally.
+//! `${env:NAME}` is the environment variable. `${NAME}` is the key with that name, else the environment variable, as in
+//! Kylin. `${NAME:-text}` is `text` if neither exists. `$${` is a literal `${`. Values of keys are substituted
+//! recursively. A cycle is an error that lists its keys. Values of environment variables are used literally.
 
 use std::collections::BTreeMap;
 
 use super::properties::Entry;
 
-/// Why a value can't be substituted.
+/// Why a value cannot be substituted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
-    /// Neither a key nor an environment variable has that name.
-    #[error("${{{0}}} names neither a key nor an environment variable")]
+    /// No key or environment variable has this name.
+    #[error("${{{0}}} is neither a key nor an environment variable")]
     Missing(String),
-    /// The key leads back to itself.
-    #[error("${{…}} goes round in a circle: {}", .0.join(" -> "))]
+    /// The key refers to itself.
+    #[error("${{…}} refers to itself: {}", .0.join(" -> "))]
     Circle(Vec<String>),
     /// `${` without its `}`.
-    #[error("`${{` has no closing `}}` (write `$${{` for a plain `${{`)")]
+    #[error("`${{` has no closing `}}` (write `$${{` for a literal `${{`)")]
     Unclosed,
 }
 
-/// What `${…}` may name.
+/// The keys and variables that `${…}` can refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct Substitutes<'a> {
-    /// The keys that were read, by their canonical names.
+    /// The given keys, by canonical name.
     pub entries: &'a BTreeMap<String, Entry>,
     /// The environment.
     pub env: &'a BTreeMap<String, String>,
 }
 
 impl Substitutes<'_> {
-    /// `text` with every `${…}` replaced; `of` is the key whose value it is.
+    /// Replaces every `${…}` in `text`, the value of the key `of`.
     ///
     /// # Errors
-    /// [`Unresolved`] names what can't be replaced.
+    /// [`Unresolved`] names what cannot be replaced.
     pub fn expand(&self, of: &str, text: &str) -> Result<String, Unresolved> {
         self.expand_within(&mut vec![of.to_owned()], text)
     }
@@ -97,31 +96,31 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_before_the_environment_and_values_are_followed() {
+    fn keys_take_precedence_over_the_environment_and_are_substituted_recursively() {
         let env = [("HOME", "/root"), ("b", "env")];
         assert_eq!(expand("a=<${b}>\nb=x${HOME}", &env, "${a}!").as_deref(), Ok("<x/root>!"));
         assert_eq!(expand("b=key", &env, "${env:b} ${b}").as_deref(), Ok("env key"));
     }
 
     #[test]
-    fn what_the_environment_gives_is_literal() {
+    fn environment_variables_are_used_literally() {
         assert_eq!(expand("", &[("PW", "a${b}c")], "${env:PW}").as_deref(), Ok("a${b}c"));
     }
 
     #[test]
-    fn a_fallback_and_an_escape() {
+    fn defaults_and_escapes_are_supported() {
         assert_eq!(expand("", &[], "${NONE:-x:-y}").as_deref(), Ok("x:-y"));
         assert_eq!(expand("", &[], "$${NONE} costs $5").as_deref(), Ok("${NONE} costs $5"));
     }
 
     #[test]
-    fn circles_missing_names_and_open_braces_are_errors() {
+    fn cycles_missing_names_and_open_braces_are_errors() {
         let circle = expand("a=${b}\nb=${a}", &[], "${a}").unwrap_err();
-        assert_eq!(circle.to_string(), "${…} goes round in a circle: key -> a -> b -> a");
+        assert_eq!(circle.to_string(), "${…} refers to itself: key -> a -> b -> a");
         let own = expand("key=${key}", &[], "${key}").unwrap_err();
-        assert_eq!(own.to_string(), "${…} goes round in a circle: key -> key");
+        assert_eq!(own.to_string(), "${…} refers to itself: key -> key");
         assert_eq!(expand("", &[], "${X}"), Err(Unresolved::Missing("X".into())));
         assert_eq!(expand("", &[], "${X"), Err(Unresolved::Unclosed));
-        assert_eq!(expand("a=1", &[], "${a}${a}").as_deref(), Ok("11"), "twice is no circle");
+        assert_eq!(expand("a=1", &[], "${a}${a}").as_deref(), Ok("11"), "a repeated reference is not a cycle");
     }
 }

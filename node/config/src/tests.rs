@@ -1,4 +1,4 @@
-//! The configuration as a whole: files in, settings or problems out.
+//! Tests of the whole configuration: from files to settings or problems.
 
 use std::time::Duration;
 
@@ -41,11 +41,11 @@ impl Home {
 
     fn problems(&self) -> Vec<String> {
         let root = format!("{}/", self.dir.path().display());
-        let errors = Config::load(&self.sources).expect_err("the configuration is wrong");
+        let errors = Config::load(&self.sources).expect_err("the configuration is invalid");
         errors.0.iter().map(|p| p.to_string().replace(&root, "")).collect()
     }
 
-    /// The one problem.
+    /// The only problem.
     fn problem(&self) -> String {
         let mut all = self.problems();
         assert_eq!(all.len(), 1, "{all:#?}");
@@ -60,6 +60,7 @@ fn shown(config: &Config, key: &str) -> String {
 #[test]
 fn a_file_made_for_kylin_is_accepted_unchanged() {
     let home = Home::new(include_str!("fixtures/kylin.properties"))
+        .set("kylin.env.hdfs-working-dir=/shared/kirin")
         .env("KYLIN_DB_PASSWORD", "p,w=\"d")
         .env("KYLIN_HOME", "/opt/kylin");
     let config = home.load();
@@ -75,7 +76,7 @@ fn a_file_made_for_kylin_is_accepted_unchanged() {
     assert_eq!(config.jobs.retry_after, Duration::from_secs(30));
     assert_eq!(config.ssh.password.as_ref().unwrap().reveal(), "s3cr3t=");
     assert!(config.query.push_down);
-    assert_eq!(config.working_dir, config.data_dir.join("working"), "hdfs is not served");
+    assert_eq!(config.working_dir, std::path::Path::new("/shared/kirin"));
     let gluten = "spark.gluten.sql.columnar.backend.ch.runtime_config.storage_configuration.disks.hdfs.endpoint";
     assert_eq!(config.spark.engine[gluten], "hdfs://nameservice1/");
     assert_eq!(config.spark.storage["spark.gluten.sql.columnar.libpath"], "/opt/kylin/server/libch.so");
@@ -84,18 +85,26 @@ fn a_file_made_for_kylin_is_accepted_unchanged() {
     assert_eq!(config.notices.repeated, []);
     let ignored = config.notices.to_string();
     for expected in [
-        "spring.session.store-type (sessions are not served yet",
-        "hdfs:// is not served",
+        "spring.session.store-type (sessions are not supported yet",
         "kylin.query.force-limit",
-        "kylin.job.ssh-password (nothing is done over ssh)",
-        "kylin.storage.columnar.spark-conf.spark.gluten.sql.columnar.libpath (nothing runs on Spark)",
+        "kylin.job.ssh-password (SSH is not used yet)",
+        "kylin.storage.columnar.spark-conf.spark.gluten.sql.columnar.libpath (Spark is not supported yet)",
     ] {
         assert!(ignored.contains(expected), "{expected} in\n{ignored}");
     }
 }
 
 #[test]
-fn no_file_at_all_is_a_node_of_its_own_on_loopback() {
+fn remote_working_directories_and_https_are_refused() {
+    let problem = Home::new("kylin.env.hdfs-working-dir=hdfs://nameservice1/kylin\n").problem();
+    assert!(problem.contains("hdfs:// is not supported; set a directory that all nodes share"), "{problem}");
+    let problem = Home::new("kylin.server.https.enable=true\n").problem();
+    assert!(problem.contains("TLS is not supported; use a proxy that terminates TLS"), "{problem}");
+    Home::new("kylin.server.https.enable=false\nkylin.env.hdfs-working-dir=file:///shared\n").load();
+}
+
+#[test]
+fn without_files_a_node_runs_alone_on_loopback() {
     let dir = tempfile::tempdir().unwrap();
     let sources = Sources {
         home: dir.path().into(),
@@ -108,7 +117,7 @@ fn no_file_at_all_is_a_node_of_its_own_on_loopback() {
     assert_eq!((config.bind.as_str(), config.node_name(0).as_str()), ("127.0.0.1", "127.0.0.1:7070"));
     assert_eq!(config.metastore.backend, Backend::Sqlite { path: dir.path().join("data/metastore.db") });
     assert_eq!((config.leader_race, config.scheduler, config.zookeeper), (true, Scheduler::MultiActive, None));
-    assert!(!config.jobs.commands, "running commands has to be switched on");
+    assert!(!config.jobs.commands, "commands must be enabled explicitly");
     assert!(config.notices.is_empty());
     assert_eq!(config.query.memory, Memory::Percent(50));
 }
@@ -117,28 +126,28 @@ fn no_file_at_all_is_a_node_of_its_own_on_loopback() {
 fn a_setting_that_has_no_effect_yet_is_listed_at_start() {
     let unsupported = |text: &str| Home::new(text).load().notices.unsupported;
     let lock_per_job = unsupported("kylin.job.scheduler.default=2\n");
-    assert_eq!(lock_per_job[0].about, "no lock per job is taken in ZooKeeper; jobs run as with Multi-Active");
+    assert_eq!(lock_per_job[0].about, "ZooKeeper locks per job are not supported; jobs run as with Multi-Active");
     assert_eq!(unsupported("kylin.job.scheduler.default=100\n"), []);
 }
 
 #[test]
-fn later_layers_win_and_a_repeated_key_is_noted() {
+fn later_layers_override_earlier_ones_and_a_repeated_key_causes_a_notice() {
     let home = Home::new("server.port=1\nserver.port=2\nkylin.job.retry=1\n")
         .with_override("kylin.job.retry=2\nkylin.server.mode=job")
         .set("kylin.server.mode=query")
         .set("kirin.node.name=a=b");
-    assert!(home.problem().starts_with("--set: kirin.node.name=a=b: it has a character"));
+    assert!(home.problem().starts_with("--set: kirin.node.name=a=b: it contains a forbidden character"));
     let home = Home::new("server.port=1\nserver.port=2\nkylin.job.retry=1\n")
         .with_override("kylin.job.retry=2\nkylin.server.mode=job")
         .set("kylin.server.mode=query");
     let config = home.load();
     assert_eq!((config.port, config.jobs.retry, config.role), (2, 2, Role::Query));
     let repeated: Vec<_> = config.notices.repeated.iter().map(|n| n.key.as_str()).collect();
-    assert_eq!(repeated, ["server.port"], "overriding in another layer is no repetition");
+    assert_eq!(repeated, ["server.port"], "an override in another layer is not a repetition");
 }
 
 #[test]
-fn everything_wrong_is_said_at_once_with_place_key_value_and_what_is_allowed() {
+fn all_problems_are_reported_at_once_with_location_key_value_and_what_is_allowed() {
     let home = Home::new(
         "kylin.server.mode=boss\nserver.port=70707\n# fine\nkylin.job.retry-interval=3 weeks\nx=\\u00zz\n\
          kylin.env.zookeeper-connect-string=zk1:x\nkylin.query.pushdown-enabled=maybe\n",
@@ -146,13 +155,13 @@ fn everything_wrong_is_said_at_once_with_place_key_value_and_what_is_allowed() {
     .set("nonsense");
     let problems = home.problems();
     for expected in [
-        "conf/kylin.properties:1: kylin.server.mode=boss: it is none of the words allowed\n      allowed: all, job, query",
-        "conf/kylin.properties:2: server.port=70707: it is too large\n      allowed: a whole number from 0 to 65535",
-        "conf/kylin.properties:4: kylin.job.retry-interval=3 weeks: its unit is none of us, ms, s, m, min, h, d",
+        "conf/kylin.properties:1: kylin.server.mode=boss: not one of the allowed words\n      allowed: all, job, query",
+        "conf/kylin.properties:2: server.port=70707: too large\n      allowed: an integer from 0 to 65535",
+        "conf/kylin.properties:4: kylin.job.retry-interval=3 weeks: unknown unit; use us, ms, s, m, min, h or d",
         "conf/kylin.properties:5: x: malformed \\uXXXX escape",
-        "conf/kylin.properties:6: kylin.env.zookeeper-connect-string=zk1:x: a port is a number",
-        "conf/kylin.properties:7: kylin.query.pushdown-enabled=maybe: it is neither true nor false",
-        "--set: nonsense: it is not key=value",
+        "conf/kylin.properties:6: kylin.env.zookeeper-connect-string=zk1:x: the port must be an integer",
+        "conf/kylin.properties:7: kylin.query.pushdown-enabled=maybe: not a boolean",
+        "--set: nonsense: not KEY=VALUE",
     ] {
         assert!(problems.iter().any(|p| p.starts_with(expected)), "{expected}\nin {problems:#?}");
     }
@@ -184,7 +193,7 @@ fn a_secret_never_reaches_an_error_a_debug_output_or_a_property() {
 }
 
 #[test]
-fn unsafe_heart_beats_are_refused_with_the_reason() {
+fn unsafe_heartbeat_settings_are_refused_with_the_reason() {
     let pair = |timeout: &str, interval: &str| {
         Home::new("")
             .set(&format!("kylin.server.leader-race.heart-beat-timeout={timeout}"))
@@ -200,7 +209,7 @@ fn unsafe_heart_beats_are_refused_with_the_reason() {
 }
 
 #[test]
-fn the_advertised_address_is_the_first_one_that_is_known() {
+fn the_advertised_address_is_the_first_known_one() {
     let shared = "kylin.metadata.url=postgres://u@h/d\n";
     let name = |home: Home| home.load().node_name(0);
     assert_eq!(name(Home::new(shared)), "me.local:7070");
@@ -217,7 +226,7 @@ fn the_advertised_address_is_the_first_one_that_is_known() {
 }
 
 #[test]
-fn older_names_and_older_schedulers_are_understood() {
+fn older_names_and_schedulers_are_supported() {
     let config = Home::new(
         "kylin.rest.servers=a:7070,b\nkylin.server.cluster-servers-with-mode=a:7070:job\nkylin.job.scheduler.default=100\n\
          kylin.server.leader-race.enabled=false\nkylin.job.lock=org.apache.kylin.job.lock.zookeeper.ZookeeperJobLock",
@@ -230,17 +239,17 @@ fn older_names_and_older_schedulers_are_understood() {
 }
 
 #[test]
-fn unknown_keys_are_listed_with_what_was_perhaps_meant() {
+fn unknown_keys_are_listed_with_similar_keys() {
     let config = Home::new("kylin.server.mdoe=job\nfoo.bar=1").load();
     let unknown: Vec<_> = config.notices.unknown.iter().map(|n| (n.key.as_str(), n.about.as_str())).collect();
     assert_eq!(unknown, [("foo.bar", ""), ("kylin.server.mdoe", "did you mean kylin.server.mode?")]);
 }
 
 #[test]
-fn substitution_problems_name_the_key_and_blank_values_are_unset() {
+fn substitution_errors_name_the_key_and_blank_values_count_as_missing() {
     let circle = Home::new("kirin.node.name=${a}\na=${kirin.node.name}").problem();
-    assert!(circle.contains("goes round in a circle: kirin.node.name -> a -> kirin.node.name"), "{circle}");
-    assert!(Home::new("server.port=${PORT}").problem().contains("${PORT} names neither a key nor"));
+    assert!(circle.contains("refers to itself: kirin.node.name -> a -> kirin.node.name"), "{circle}");
+    assert!(Home::new("server.port=${PORT}").problem().contains("${PORT} is neither a key nor"));
     let config = Home::new("server.port=\nkylin.env.zookeeper-connect-string= \nkirin.node.name=${N:-}").load();
     assert_eq!((config.port, config.zookeeper, config.given_name), (7_070, None, None));
 }
@@ -259,10 +268,10 @@ fn get_properties_shows_effective_values() {
 }
 
 #[test]
-fn a_conf_directory_that_is_named_has_to_exist() {
+fn a_given_conf_directory_must_exist() {
     let mut home = Home::new("");
     home.sources.conf = Some(home.dir.path().join("nowhere"));
-    assert_eq!(home.problem(), "nowhere: there is no such directory");
+    assert_eq!(home.problem(), "nowhere: the directory does not exist");
 }
 
 /// The table of `docs/src/reference/configuration.md` is generated from the keys: `UPDATE_DOCS=1 cargo test -p kirin
@@ -271,7 +280,7 @@ fn a_conf_directory_that_is_named_has_to_exist() {
 fn the_configuration_page_lists_every_key() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/configuration.md");
     let page = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = page.split_once("<!-- configuration").expect("the page has a place for the table");
+    let (head, rest) = page.split_once("<!-- configuration").expect("the page has the marker of the table");
     let (marker, rest) = rest.split_once("-->\n").unwrap();
     let (_, tail) = rest.split_once("<!-- end of configuration -->").unwrap();
     let fresh =

@@ -1,32 +1,32 @@
-//! The options behind the `?` of the metastore's URL, by the names of pgjdbc and Connector/J.
+//! The options after the `?` of the metastore's URL, with the names of pgjdbc and Connector/J.
 //!
-//! An option is understood, or known to have no effect here (pools and statement caches of Java), or refused with the
-//! nearest known name. None is dropped in silence: an option may be what keeps a password from travelling in the clear.
+//! An option is supported, or known to have no effect here (pools and statement caches of Java), or refused with the
+//! most similar known name. No option is ignored silently, because an option may protect a password from being sent
+//! unencrypted.
 //!
-//! Where a driver would connect in the clear although encryption was asked for, Kirin does not: `useSSL=true` means
-//! `REQUIRED`, `sslmode=allow` means `prefer`, and `require` together with a root certificate means `verify-ca`.
-//! Certificates are PEM files; keystores of Java are refused. Verification trusts the roots of the system besides the
-//! given one.
+//! Some drivers may connect without encryption although it was requested. Kirin does not: `useSSL=true` means
+//! `REQUIRED`, `sslmode=allow` means `prefer`, and `require` with a root certificate means `verify-ca`. Certificates
+//! are PEM files; Java keystores are refused. Verification trusts the system's roots in addition to the given one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kirin_store::{Tls, TlsMode};
 
-/// What the options say.
+/// The parsed options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meant {
-    /// Whether and how connections are encrypted.
+    /// The encryption of connections.
     pub tls: Tls,
-    /// The schema of the tables, as `currentSchema` has it.
+    /// The schema of the tables, from `currentSchema`.
     pub schema: Option<String>,
-    /// Whether statements have names on the server: not with a pooler that changes sessions between transactions.
+    /// Whether statements are unnamed on the server, for a pooler that changes sessions between transactions.
     pub unnamed_statements: bool,
-    /// Options that are known and have no effect.
+    /// Known options without effect.
     pub unused: Vec<String>,
 }
 
-/// Of pgjdbc and libpq, about connections, caches and logs of the driver.
+/// Options of pgjdbc and libpq about connections, caches and logs of the driver.
 const POSTGRES_UNUSED: &[&str] = &[
     "ApplicationName",
     "adaptiveFetch",
@@ -66,7 +66,7 @@ const POSTGRES_UNUSED: &[&str] = &[
     "unknownLength",
 ];
 
-/// Of Connector/J and MariaDB's Connector/J.
+/// Options of Connector/J and MariaDB's Connector/J.
 const MYSQL_UNUSED: &[&str] = &[
     "allowPublicKeyRetrieval",
     "allowMultiQueries",
@@ -151,10 +151,10 @@ const MYSQL_USED: &[&str] = &[
 
 type Options = BTreeMap<String, String>;
 
-/// Reads PostgreSQL's options; relative files start at `base`.
+/// Parses PostgreSQL's options. `base` is the base of relative paths.
 ///
 /// # Errors
-/// With what is wrong, and no value that may be secret.
+/// The reason, without any value that may be secret.
 pub fn postgres(options: &Options, base: &Path) -> Result<Meant, String> {
     let mut meant = known(options, POSTGRES_USED, POSTGRES_UNUSED)?;
     let get = |name: &str| options.get(name).map(String::as_str);
@@ -165,11 +165,11 @@ pub fn postgres(options: &Options, base: &Path) -> Result<Meant, String> {
         ("readOnly", &["false"][..]),
     ] {
         if let Some(value) = get(name).filter(|value| !harmless.contains(value)) {
-            return Err(format!("{name}={value} is not supported, allowed: {}", harmless.join(", ")));
+            return Err(format!("{name}={value} is not supported; allowed: {}", harmless.join(", ")));
         }
     }
     for (name, instead) in [
-        ("options", "use currentSchema for the schema; the session's other settings are Kirin's own"),
+        ("options", "use currentSchema for the schema; Kirin sets the session's other settings"),
         ("sslfactory", "use sslmode and sslrootcert"),
         ("sslhostnameverifier", "use sslmode=verify-full or verify-ca"),
         ("sslpassword", "remove the password from the key: openssl pkcs8 -topk8 -nocrypt"),
@@ -181,9 +181,9 @@ pub fn postgres(options: &Options, base: &Path) -> Result<Meant, String> {
     }
     let ssl = match get("ssl") {
         None | Some("false") => None,
-        // As pgjdbc: everything is verified.
+        // As in pgjdbc, everything is verified.
         Some("true" | "") => Some(TlsMode::VerifyFull),
-        Some(other) => return Err(format!("ssl={other} is neither true nor false")),
+        Some(other) => return Err(format!("ssl={other} is not a boolean")),
     };
     let mode = match get("sslmode") {
         None => ssl.unwrap_or(if get("ssl").is_some() { TlsMode::Disable } else { TlsMode::Prefer }),
@@ -194,12 +194,12 @@ pub fn postgres(options: &Options, base: &Path) -> Result<Meant, String> {
         Some("verify-full") => TlsMode::VerifyFull,
         Some(other) => {
             return Err(format!(
-                "sslmode={other} is unknown, allowed: disable, allow, prefer, require, verify-ca, verify-full"
+                "unknown sslmode={other}; allowed: disable, allow, prefer, require, verify-ca, verify-full"
             ));
         }
     };
     if ssl.is_some() && mode == TlsMode::Disable {
-        return Err("ssl=true and sslmode=disable contradict each other".to_owned());
+        return Err("ssl=true contradicts sslmode=disable".to_owned());
     }
     meant.tls = Tls {
         mode,
@@ -208,7 +208,7 @@ pub fn postgres(options: &Options, base: &Path) -> Result<Meant, String> {
         key: pem(base, "sslkey", get("sslkey"), "PRIVATE KEY")?,
     };
     if meant.tls.certificate.is_some() != meant.tls.key.is_some() {
-        return Err("sslcert and sslkey belong together".to_owned());
+        return Err("sslcert and sslkey require each other".to_owned());
     }
     consistent(&mut meant.tls, "sslmode")?;
     meant.schema = get("currentSchema").map(str::trim).filter(|schema| !schema.is_empty()).map(str::to_owned);
@@ -219,23 +219,21 @@ pub fn postgres(options: &Options, base: &Path) -> Result<Meant, String> {
     };
     let mode = get("preferQueryMode").unwrap_or("extended");
     if !["simple", "extended", "extendedForPrepared", "extendedCacheEverything"].contains(&mode) {
-        return Err(format!("preferQueryMode={mode} is unknown"));
+        return Err(format!("unknown preferQueryMode={mode}"));
     }
     meant.unnamed_statements = threshold == 0 || mode == "simple";
     if meant.unnamed_statements && meant.schema.is_some() {
-        return Err(
-            "currentSchema needs a session of its own, which prepareThreshold=0 is there to do without: set the \
+        return Err("currentSchema requires its own session, which prepareThreshold=0 excludes: set the \
                     search_path of the user instead (ALTER ROLE … SET search_path)"
-                .to_owned(),
-        );
+            .to_owned());
     }
     Ok(meant)
 }
 
-/// Reads the options of MySQL and MariaDB; relative files start at `base`.
+/// Parses the options of MySQL and MariaDB. `base` is the base of relative paths.
 ///
 /// # Errors
-/// As [`postgres`].
+/// Those of [`postgres`].
 pub fn mysql(options: &Options, base: &Path) -> Result<Meant, String> {
     let mut meant = known(options, MYSQL_USED, MYSQL_UNUSED)?;
     let get = |name: &str| options.get(name).map(String::as_str);
@@ -243,7 +241,7 @@ pub fn mysql(options: &Options, base: &Path) -> Result<Meant, String> {
         None => Ok(None),
         Some("true" | "yes" | "") => Ok(Some(true)),
         Some("false" | "no") => Ok(Some(false)),
-        Some(other) => Err(format!("{name}={other} is neither true nor false")),
+        Some(other) => Err(format!("{name}={other} is not a boolean")),
     };
     for (name, instead) in [
         ("clientCertificateKeyStoreUrl", "log in with a password"),
@@ -251,7 +249,7 @@ pub fn mysql(options: &Options, base: &Path) -> Result<Meant, String> {
         ("clientCertificateKeyStorePassword", "log in with a password"),
         ("keyStore", "log in with a password"),
         ("trustStore", "use trustCertificateKeyStoreUrl or serverSslCert with a PEM file"),
-        ("sessionVariables", "the session's settings are Kirin's own"),
+        ("sessionVariables", "Kirin sets the session's settings"),
         ("enabledTLSProtocols", "TLS 1.2 and 1.3 are used"),
         ("tlsVersions", "TLS 1.2 and 1.3 are used"),
     ] {
@@ -268,7 +266,7 @@ pub fn mysql(options: &Options, base: &Path) -> Result<Meant, String> {
         Some("VERIFY_IDENTITY" | "VERIFY-FULL") => TlsMode::VerifyFull,
         Some(_) => {
             return Err(
-                "sslMode is unknown, allowed: DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY, and MariaDB's \
+                "unknown sslMode; allowed: DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY, and MariaDB's \
                  disable, trust, verify-ca, verify-full"
                     .to_owned(),
             );
@@ -279,10 +277,10 @@ pub fn mysql(options: &Options, base: &Path) -> Result<Meant, String> {
         None => TlsMode::Prefer,
     };
     if mode == TlsMode::Disable && [verify, require, wish].contains(&Some(true)) {
-        return Err("useSSL, requireSSL or verifyServerCertificate contradict the absence of encryption".to_owned());
+        return Err("useSSL, requireSSL or verifyServerCertificate contradicts disabled encryption".to_owned());
     }
     if flag("trustServerCertificate")? == Some(true) && mode >= TlsMode::VerifyCa {
-        return Err("trustServerCertificate=true contradicts the verification that is asked for".to_owned());
+        return Err("trustServerCertificate=true contradicts the requested verification".to_owned());
     }
     if flag("disableSslHostnameVerification")? == Some(true) && mode == TlsMode::VerifyFull {
         return Err("disableSslHostnameVerification=true contradicts sslMode; use VERIFY_CA".to_owned());
@@ -303,13 +301,13 @@ pub fn mysql(options: &Options, base: &Path) -> Result<Meant, String> {
     Ok(meant)
 }
 
-/// A certificate that nothing would look at is a mistake.
+/// Refuses a certificate that would not be used.
 fn consistent(tls: &mut Tls, name: &str) -> Result<(), String> {
     if tls.root.is_some() {
         match tls.mode {
             TlsMode::Disable | TlsMode::Prefer => {
                 return Err(format!(
-                    "a root certificate is given, but without encryption that is certain nothing is verified: set {name} \
+                    "a root certificate is given, but without mandatory encryption nothing is verified: set {name} \
                      to verify-ca or verify-full"
                 ));
             }
@@ -344,7 +342,7 @@ fn alike(a: &str, b: &str) -> f64 {
     strsim::normalized_damerau_levenshtein(&plain(a), &plain(b))
 }
 
-/// A file that holds such a part as PEM.
+/// Reads a PEM file with a part of this type.
 fn pem(base: &Path, option: &str, path: Option<&str>, part: &str) -> Result<Option<PathBuf>, String> {
     let Some(path) = path else { return Ok(None) };
     let file = base.join(path);
@@ -356,7 +354,7 @@ fn pem(base: &Path, option: &str, path: Option<&str>, part: &str) -> Result<Opti
     let is_pem = text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(part));
     is_pem.then_some(Some(file.clone())).ok_or_else(|| {
         let wanted = part.to_ascii_lowercase();
-        format!("{option}: '{}' is no PEM file with a {wanted}; convert it with openssl or keytool", file.display())
+        format!("{option}: '{}' is not a PEM file with a {wanted}; convert it with openssl or keytool", file.display())
     })
 }
 
@@ -378,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mode_of_pgjdbc_is_understood() {
+    fn every_mode_of_pgjdbc_is_supported() {
         let mode = |text: &str| pg(text).unwrap().tls.mode;
         assert_eq!(mode(""), TlsMode::Prefer);
         assert_eq!(mode("sslmode=disable"), TlsMode::Disable);
@@ -398,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mode_of_connector_j_is_understood() {
+    fn every_mode_of_connector_j_is_supported() {
         let mode = |text: &str| my(text).unwrap().tls.mode;
         assert_eq!(mode("useUnicode=true&characterEncoding=utf8"), TlsMode::Prefer);
         for (text, expected) in [
@@ -422,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_option_is_refused_with_the_nearest_name() {
+    fn an_unknown_option_is_refused_with_the_most_similar_name() {
         assert!(pg("sslMode=require").unwrap_err().contains("did you mean sslmode?"));
         assert!(pg("current_schema=x").unwrap_err().contains("did you mean currentSchema?"));
         assert!(my("sslmode=require").unwrap_err().contains("did you mean sslMode?"));
@@ -431,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_and_not_supported_is_refused_with_a_way_out() {
+    fn known_unsupported_options_are_refused_with_an_alternative() {
         for text in
             ["sslpassword=x", "sslfactory=org.postgresql.ssl.NonValidatingFactory", "options=-c%20a=b", "readOnly=true"]
         {
@@ -444,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_pem_files_and_not_looked_at_in_vain() {
+    fn certificates_are_pem_files_and_unused_ones_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let base = directory.path();
         std::fs::write(base.join("root.pem"), "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")
@@ -457,15 +455,15 @@ mod tests {
         assert_eq!(pg("sslmode=require&sslrootcert=root.pem").unwrap().tls.mode, TlsMode::VerifyCa);
         assert!(pg("sslmode=prefer&sslrootcert=root.pem").unwrap_err().contains("nothing is verified"));
         assert!(pg("sslmode=verify-ca&sslrootcert=none.pem").unwrap_err().contains("cannot read"));
-        assert!(pg("sslmode=require&sslcert=root.pem").unwrap_err().contains("belong together"));
+        assert!(pg("sslmode=require&sslcert=root.pem").unwrap_err().contains("require each other"));
         let url = format!("file://{}", base.join("root.pem").display());
         assert_eq!(my(&format!("sslMode=VERIFY_CA&trustCertificateKeyStoreUrl={url}")).unwrap().tls.root, root);
         let jks = format!("sslMode=VERIFY_CA&trustCertificateKeyStoreUrl=file:{}", base.join("trust.jks").display());
-        assert!(my(&jks).unwrap_err().contains("no PEM file"));
+        assert!(my(&jks).unwrap_err().contains("not a PEM file"));
     }
 
     #[test]
-    fn named_statements_can_be_done_without() {
+    fn named_statements_can_be_disabled() {
         assert!(!pg("").unwrap().unnamed_statements);
         assert!(!pg("prepareThreshold=5").unwrap().unnamed_statements);
         assert!(pg("prepareThreshold=0").unwrap().unnamed_statements);

@@ -14,17 +14,17 @@ const DEFAULT_PORT: u16 = 2_181;
 pub struct ZooKeeper {
     /// The ensemble; every port is set.
     pub servers: Vec<HostPort>,
-    /// The path that stands for `/`, if the connect string names one; starts with `/`, doesn't end with it.
+    /// The chroot path of the connect string, if any. It starts with `/` and does not end with it.
     pub chroot: Option<String>,
-    /// Where locks live.
+    /// The path of locks.
     pub base_path: String,
-    /// The session timeout to ask for.
+    /// The requested session timeout.
     pub session_timeout: Duration,
-    /// How long connecting may take.
+    /// The timeout for connecting.
     pub connection_timeout: Duration,
-    /// What to authenticate with; only if access lists are switched on.
+    /// The authentication, if access lists are enabled.
     pub auth: Option<ZkAuth>,
-    /// Who may do what to our nodes; only if access lists are switched on, else the world everything.
+    /// The access list of the node's entries. Without access lists, all clients have all permissions.
     pub acl: Vec<ZkAcl>,
 }
 
@@ -33,18 +33,18 @@ pub struct ZooKeeper {
 pub struct ZkAuth {
     /// The scheme.
     pub scheme: String,
-    /// What the scheme asks for.
+    /// The credentials of the scheme.
     pub credentials: Secret,
 }
 
-/// One entry of an access list: `world:anyone:rwcda`. `Debug` leaves out the id, which may hold a digest.
+/// An entry of an access list: `world:anyone:rwcda`. `Debug` omits the id, which may contain a digest.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ZkAcl {
     /// The scheme.
     pub scheme: String,
-    /// Who, in the scheme's own words; may hold colons.
+    /// The id, in the format of the scheme. It may contain colons.
     pub id: String,
-    /// Of `r`, `w`, `c`, `d`, `a`; each at most once, in that order.
+    /// Some of `r`, `w`, `c`, `d`, `a`, each at most once, in this order.
     pub permissions: String,
 }
 
@@ -55,7 +55,7 @@ impl std::fmt::Debug for ZkAcl {
 }
 
 impl ZooKeeper {
-    /// The connect string, ports and chroot included.
+    /// The connect string, with ports and chroot.
     pub fn connect_string(&self) -> String {
         let servers: Vec<_> = self.servers.iter().map(ToString::to_string).collect();
         servers.join(",") + self.chroot.as_deref().unwrap_or("")
@@ -79,7 +79,7 @@ impl ZooKeeper {
 fn absolute_path(text: &str) -> Result<String, String> {
     let path = text.strip_suffix('/').unwrap_or(text);
     if !path.starts_with('/') || path.contains("//") || path.split('/').any(|part| part == "." || part == "..") {
-        return Err("it is no absolute path without empty parts".into());
+        return Err("not an absolute path without empty parts".into());
     }
     Ok(path.to_owned())
 }
@@ -94,7 +94,7 @@ fn ensemble(text: &str) -> Result<(Vec<HostPort>, Option<String>), String> {
     for server in &mut servers {
         server.port.get_or_insert(DEFAULT_PORT);
     }
-    if servers.is_empty() { Err("it names no server".into()) } else { Ok((servers, chroot)) }
+    if servers.is_empty() { Err("it contains no server".into()) } else { Ok((servers, chroot)) }
 }
 
 impl FromStr for ZkAuth {
@@ -105,7 +105,7 @@ impl FromStr for ZkAuth {
             Some((scheme, credentials)) if !scheme.is_empty() && !credentials.is_empty() => {
                 Ok(Self { scheme: scheme.to_owned(), credentials: Secret::new(credentials) })
             }
-            _ => Err("it is not scheme:credentials".into()),
+            _ => Err("not scheme:credentials".into()),
         }
     }
 }
@@ -114,11 +114,11 @@ impl FromStr for ZkAcl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "each entry is scheme:id:permissions".to_owned();
+        let wrong = || "write each entry as scheme:id:permissions".to_owned();
         let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
         let (id, given) = rest.rsplit_once(':').ok_or_else(wrong)?;
         if scheme.is_empty() || given.is_empty() || !given.chars().all(|c| "rwcda".contains(c)) {
-            return Err("each entry is scheme:id:permissions, and permissions are some of r, w, c, d, a".into());
+            return Err("write each entry as scheme:id:permissions, with permissions of r, w, c, d, a".into());
         }
         let permissions = "rwcda".chars().filter(|&c| given.contains(c)).collect();
         Ok(Self { scheme: scheme.to_owned(), id: id.to_owned(), permissions })

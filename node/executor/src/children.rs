@@ -1,28 +1,28 @@
-//! Processes below a process: they end with it.
+//! Child processes, which end with their parent.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use kirin_plant::Defence;
 use tokio::process::Command;
 
-/// Exit code of a process whose parent is gone.
+/// The exit code of a process whose parent has exited.
 pub(crate) const ORPHANED: i32 = 75;
 
-/// Makes the kernel kill the child when this process ends, however it ends. The child may have huge pages, which a node does
-/// without.
+/// Makes the kernel kill the child when this process exits for any reason. Allows huge pages for the child, which the
+/// node itself does not use.
 #[expect(unsafe_code, reason = "pre_exec is the only place from which a child can ask for its parent's death signal")]
 pub fn die_with_parent(command: &mut Command) {
     if Defence::WorkersEnd.is_missing() {
         return;
     }
     let parent = std::process::id();
-    // SAFETY: between fork and exec only async-signal-safe calls are made: prctl, getppid and _exit.
+    // SAFETY: between fork and exec, only async-signal-safe calls are made: prctl, getppid and _exit.
     unsafe {
         command.pre_exec(move || {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(std::io::Error::last_os_error());
             }
-            // This program's allocator has switched them off, and children inherit that. Not every kernel knows them.
+            // This program's allocator disables them, and children inherit that. Not every kernel supports the call.
             libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0);
             // The parent may have died before the request was made.
             if u32::try_from(libc::getppid()).ok() != Some(parent) {
@@ -33,15 +33,15 @@ pub fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// The process group of the program that runs.
+/// The process group of the running program.
 static GROUP: AtomicI32 = AtomicI32::new(0);
 
-/// Kills the program that runs, and all that it started and that stayed in its group.
+/// Kills the running program and all processes in its group.
 #[expect(unsafe_code, reason = "killpg has no safe wrapper in std")]
 pub(crate) fn kill_children() {
     let group = GROUP.swap(0, Ordering::SeqCst);
     if group > 0 {
-        // SAFETY: kills a process group of our own making; no memory is involved.
+        // SAFETY: kills a process group that this process created; no memory is involved.
         unsafe { libc::killpg(group, libc::SIGKILL) };
     }
 }

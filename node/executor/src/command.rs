@@ -1,4 +1,4 @@
-//! The work of a `command`: programs, one a step, each in a process group of its own so that its children can be killed too.
+//! The work of a `command`: one program per step, each in its own process group so that its children can be killed too.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -14,10 +14,13 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::children::{kill_children, runs_in};
-use crate::kind::Kind;
+use crate::kind::{DirNeed, Kind};
 use crate::protocol::Work;
 use crate::work::{Published, Reporter, Stop, spec};
 use kirin_shell::clock::wall_ms;
+
+/// The timeout for the last output of a program after its exit.
+const OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Programs of the user.
 pub static KIND: Kind = Kind {
@@ -27,6 +30,7 @@ pub static KIND: Kind = Kind {
     external: true,
     // It needs `kirin.command.enabled`.
     needs: Capabilities(2),
+    dir: DirNeed::Writes,
     has_children: true,
     reads_tables: false,
     steps,
@@ -35,7 +39,7 @@ pub static KIND: Kind = Kind {
     work: |work, reporter| run(work, reporter).boxed(),
 };
 
-/// The specification of a command job: one program, or several in order, each a step.
+/// The specification of a command job: one program, or several in order, one per step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CommandSpec {
@@ -44,7 +48,7 @@ pub enum CommandSpec {
         /// The programs.
         steps: Vec<CommandStep>,
     },
-    /// The program itself.
+    /// A single program.
     One(CommandStep),
 }
 
@@ -52,16 +56,16 @@ pub enum CommandSpec {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandStep {
-    /// What people call it; the program's name if it isn't given.
+    /// The name of the step; the program's name if absent.
     pub name: Option<String>,
-    /// The program and its arguments. No shell reads them.
+    /// The program and its arguments, without a shell.
     pub argv: Vec<String>,
-    /// Where it runs; the attempt's own directory if it isn't given.
+    /// The working directory; the attempt's own directory if absent.
     pub cwd: Option<PathBuf>,
-    /// What is added to its environment.
+    /// Additional environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// After how many milliseconds it is killed.
+    /// The time in milliseconds after which it is killed.
     pub timeout_ms: Option<u64>,
 }
 
@@ -80,30 +84,30 @@ impl CommandStep {
     }
 }
 
-/// Checks a specification and names its steps.
+/// Checks a specification and returns the names of its steps.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why it is invalid.
 pub fn steps(value: &Value) -> Result<Vec<String>, String> {
     let spec = CommandSpec::deserialize(value).map_err(|e| {
-        format!("a command is {{\"argv\": [\"program\", \"argument\"], \"cwd\": …, \"env\": {{…}}, \"timeout_ms\": N}}, or {{\"steps\": [such, …]}}: {e}")
+        format!("write a command as {{\"argv\": [\"program\", \"argument\"], \"cwd\": …, \"env\": {{…}}, \"timeout_ms\": N}}, or several as {{\"steps\": [{{\"argv\": …}}, …]}}: {e}")
     })?;
     let steps = spec.steps();
     if steps.is_empty() {
         return Err("a command needs at least one step".to_owned());
     }
     match steps.iter().position(|step| step.argv.first().is_none_or(String::is_empty)) {
-        Some(at) => Err(format!("steps[{at}].argv names no program")),
+        Some(at) => Err(format!("steps[{at}].argv must name a program")),
         None => Ok(steps.iter().map(CommandStep::title).collect()),
     }
 }
 
-/// Runs the programs that have not run.
+/// Runs the programs whose steps are not committed.
 pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
     let steps = spec::<CommandSpec>(&work)?.steps();
-    // Here, and in no other thread, which there might be no memory for.
+    // On this thread, because there may be no memory for another one.
     std::fs::create_dir_all(&work.dir)
-        .map_err(|e| Stop::Failed(format!("the directory {} can't be made: {e}", work.dir.display())))?;
+        .map_err(|e| Stop::Failed(format!("cannot create the directory {}: {e}", work.dir.display())))?;
     for (at, step) in steps.iter().enumerate().skip(work.done.len()) {
         let started_ms = wall_ms();
         let number = u32::try_from(at).unwrap_or(u32::MAX);
@@ -120,7 +124,7 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
         .args(&step.argv[1..])
         .current_dir(step.cwd.as_ref().unwrap_or(&work.dir))
         .envs(&step.env)
-        // The fence, for programs that can present it where they write.
+        // The fence, for programs that can use it in their own writes.
         .env("KIRIN_JOB", &work.job)
         .env("KIRIN_EPOCH", work.epoch.to_string())
         .env("KIRIN_STEP", number.to_string())
@@ -131,10 +135,10 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
         .process_group(0)
         .kill_on_drop(true);
     crate::children::die_with_parent(&mut command);
-    let mut child = command.spawn().map_err(|e| Stop::Failed(format!("'{title}' could not be started: {e}")))?;
+    let mut child = command.spawn().map_err(|e| Stop::Failed(format!("cannot start '{title}': {e}")))?;
     runs_in(child.id());
-    // The worker's standard output is the talk with its node: what the program prints goes to the log.
-    if let Some(mut out) = child.stdout.take() {
+    // The worker's standard output is its connection to the node, so the program's output goes to the log.
+    let copied = child.stdout.take().map(|mut out| {
         tokio::spawn(async move {
             let mut block = [0; 8192];
             while let Ok(n @ 1..) = out.read(&mut block).await {
@@ -142,20 +146,24 @@ async fn run_step(work: &Work, step: &CommandStep, number: u32) -> Result<i32, S
                     break;
                 }
             }
-        });
-    }
+        })
+    });
     let limit = step.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
     let status = match tokio::time::timeout(limit, child.wait()).await {
-        Ok(status) => status.map_err(|e| Stop::Failed(format!("'{title}' is lost: {e}")))?,
+        Ok(status) => status.map_err(|e| Stop::Failed(format!("cannot wait for '{title}': {e}")))?,
         Err(_) => {
             kill_children();
             let _ = child.wait().await;
-            return Err(Stop::Failed(format!("'{title}' was killed after {limit:?}")));
+            return Err(Stop::Failed(format!("'{title}' was killed after its timeout of {limit:?}")));
         }
     };
     kill_children();
+    // All its output belongs to this step. A process that it left behind may keep the pipe open.
+    if let Some(copied) = copied {
+        let _ = tokio::time::timeout(OUTPUT_WITHIN, copied).await;
+    }
     match status.code() {
         Some(0) => Ok(0),
-        _ => Err(Stop::Failed(format!("'{title}' ended with {status}; see the step's log"))),
+        _ => Err(Stop::Failed(format!("'{title}' failed ({status}); see the step's log"))),
     }
 }

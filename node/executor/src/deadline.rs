@@ -1,37 +1,38 @@
-//! The moment at which a worker ends itself, because its node may have been declared dead after it.
+//! The deadline of a worker: after it, its node may have been fenced, so the worker exits.
 //!
-//! The node tells it with every beat that succeeds. The moment is one of `CLOCK_BOOTTIME`, which goes on while the machine is
-//! suspended and which both processes read, so neither the delay of a message nor a pause of the node makes it later.
+//! The node sends a new deadline with every successful beat. It is a time of `CLOCK_BOOTTIME`, which both processes
+//! read and which includes suspends of the machine. So neither a delayed message nor a pause of the node extends the
+//! deadline.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kirin_shell::clock::boot_time;
 
-/// In microseconds of the boot time.
+/// The deadline in microseconds since boot.
 static UNTIL: AtomicU64 = AtomicU64::new(0);
 
-/// A sleep does not go on while the machine is suspended, so it is a short one.
+/// The interval between checks. It is short because a sleep excludes suspends of the machine.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Ends this process at that moment, unless it is extended before.
+/// Exits at the deadline unless it is extended before.
 pub(crate) fn keep(until_us: u64) {
     extend(until_us);
-    // A thread of its own: however busy the work is, the deadline is kept.
+    // A separate thread, so that busy work cannot delay the deadline.
     std::thread::spawn(|| {
         until_passed(&UNTIL);
         crate::children::kill_children();
-        eprintln!("the node did not reach the metastore for too long, so its work is stopped here");
+        eprintln!("the node lost contact with the metastore for too long; this worker exits");
         std::process::exit(crate::entry::TRUST_ENDED);
     });
 }
 
-/// The node trusts itself until then.
+/// Extends the deadline to the new end of the node's trust.
 pub(crate) fn extend(until_us: u64) {
     UNTIL.fetch_max(until_us, Ordering::SeqCst);
 }
 
-#[expect(clippy::disallowed_methods, reason = "it waits for nothing but the time")]
+#[expect(clippy::disallowed_methods, reason = "it waits for the time only")]
 fn until_passed(until_us: &AtomicU64) {
     loop {
         let left = Duration::from_micros(until_us.load(Ordering::SeqCst)).saturating_sub(boot_time());
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extended_deadline_passes_at_its_last_value_and_never_goes_back() {
+    fn an_extended_deadline_uses_its_latest_value_and_never_moves_back() {
         let until = AtomicU64::new(0);
         until_passed(&until);
         let soon = boot_time() + Duration::from_millis(30);

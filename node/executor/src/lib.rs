@@ -1,14 +1,14 @@
-//! Executors: what runs an attempt. The registry of the attempts that run on this node.
+//! Executors, which run attempts, and the registry of the attempts on this node.
 //!
-//! An attempt is one task. It loads its job, runs the executor of its kind, and reports; it ends only when nothing that it
-//! started runs any more. Orders reach it through a channel; its commits go through the core, which asks the metastore
-//! under the attempt's fence.
+//! An attempt is one task. It loads its job, runs the executor of its kind, and reports. It ends only when all its
+//! processes have ended. It receives orders through a channel. The core sends its commits to the metastore under the
+//! attempt's fence.
 //!
 //! | kind | runs |
 //! |---|---|
 //! | `build` | the steps of an index build, in a worker process |
-//! | `command` | a program with arguments, below a worker process, on nodes that allow it by `kirin.command.enabled` |
-//! | `probe` | nothing at all, in steps: for measuring and for trying things out |
+//! | `command` | a program with arguments, as a child of a worker process, on nodes with `kirin.command.enabled` |
+//! | `probe` | steps that do nothing, for measurements and experiments |
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -41,9 +41,11 @@ pub mod probe;
 pub mod protocol;
 pub mod work;
 pub mod worker;
+pub mod working_dir;
 
 pub use kind::{Covers, OwnEndpoint};
 pub use log::BoundedLog;
+pub use working_dir::WorkingDir;
 
 use kind::Kind;
 
@@ -55,32 +57,32 @@ pub trait Executor: Send + Sync {
     /// The kind's name in the API.
     fn kind(&self) -> &'static str;
 
-    /// Kylin's name for the type of a job with this specification.
+    /// Kylin's type name of a job with this specification.
     fn job_type(&self, spec: &Value) -> &'static str;
 
-    /// Where clients submit such jobs, if they have an endpoint of their own.
+    /// The endpoint for submits, if the kind has its own.
     fn own_endpoint(&self) -> Option<OwnEndpoint> {
         None
     }
 
-    /// Whether an attempt has side effects that the metastore can't refuse.
+    /// Whether an attempt has side effects that the metastore cannot refuse.
     fn is_external(&self) -> bool;
 
-    /// What a node must be able to do to run such a job. A node without it accepts the job and leaves it to others.
+    /// The capabilities that a node needs to run such a job. A node without them accepts the job and leaves it to others.
     fn needs(&self) -> Capabilities;
 
-    /// Checks the specification of a job before it is accepted, and names its steps.
+    /// Checks the specification of a job before it is accepted, and returns the names of its steps.
     ///
     /// # Errors
-    /// What is wrong with it and what to do.
+    /// Why it is invalid, and what to do.
     fn steps(&self, spec: &Value) -> Result<Vec<String>, String>;
 
-    /// The segment that such a job builds, if it builds one.
+    /// The segment that such a job builds, if any.
     fn covers(&self, _spec: &Value) -> Option<Covers> {
         None
     }
 
-    /// Checks what must hold when an attempt begins.
+    /// Checks the preconditions at the start of an attempt.
     ///
     /// # Errors
     /// Why the job cannot succeed.
@@ -88,34 +90,39 @@ pub trait Executor: Send + Sync {
         async { Ok(()) }.boxed()
     }
 
-    /// Runs one attempt. Returns when nothing of it runs any more, also when it was stopped.
+    /// Runs one attempt. Returns after all its processes have ended, even if it was stopped.
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Ended>;
 }
 
-/// The names of these capabilities, for people.
+/// The names of these capabilities: those of the kinds of job that need them.
+pub fn capable_of(of: Capabilities) -> Vec<&'static str> {
+    KINDS.iter().filter(|kind| of.covers(kind.needs)).map(|kind| kind.name).collect()
+}
+
+/// The names of these capabilities, for users.
 pub fn capability_names(of: Capabilities) -> String {
-    let named: Vec<_> = KINDS.iter().filter(|kind| of.covers(kind.needs)).map(|kind| kind.name).collect();
+    let named = capable_of(of);
     if named.is_empty() { "nothing special".to_owned() } else { named.join(", ") }
 }
 
-/// How an executor ends an attempt.
+/// How an attempt ended.
 pub enum Ended {
     /// All steps are committed.
     Done(EndReport),
-    /// A step failed, with this text for people.
+    /// A step failed, with this message for users.
     Failed(String),
-    /// What the job was for does not exist any more.
+    /// The job's target no longer exists.
     Vanished(String),
     /// It was stopped.
     Stopped,
 }
 
-/// What the core says to a running attempt.
+/// An order of the core to a running attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The step before this one is committed.
     Proceed(u32),
-    /// Stop, kill what runs.
+    /// Stop, and kill running processes.
     Stop(Why),
 }
 
@@ -128,28 +135,29 @@ pub enum Go {
     Stop,
 }
 
-/// One attempt, as its executor sees it.
+/// An attempt, with everything that its executor needs.
 pub struct Attempt {
     /// The right to write.
     pub fence: Fence,
-    /// As which member.
+    /// The member that holds the job.
     pub by: Member,
     /// The job.
     pub job: JobInfo,
-    /// The steps that are committed, by whichever attempt.
+    /// The committed steps of all attempts.
     pub done: Vec<StepInfo>,
-    /// Where this attempt, and no other, writes its files.
+    /// The directory of this attempt's files only.
     pub dir: PathBuf,
-    /// Where its output goes.
+    /// The log of its output.
     pub log: BoundedLog,
     clock: Clock,
-    mind: CoreHandle,
+    core: CoreHandle,
     store: Store,
     orders: Orders,
     retry: Retry,
+    checked: Option<WorkingDir>,
 }
 
-/// How often a failed step is tried again within an attempt, and after which pause.
+/// The retries of a failed step within an attempt, and the pause before each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Retry {
     /// `kylin.job.retry`.
@@ -158,7 +166,7 @@ pub struct Retry {
     pub after: Duration,
 }
 
-/// What the core says to the attempt.
+/// The orders of the core to an attempt.
 struct Orders {
     inbox: mpsc::UnboundedReceiver<Order>,
     stopped: Option<Why>,
@@ -169,7 +177,7 @@ impl Orders {
         if let Some(why) = self.stopped {
             return Order::Stop(why);
         }
-        // A registry that is gone means that the node is ending.
+        // A dropped registry means that the node is exiting.
         let order = self.inbox.recv().await.unwrap_or(Order::Stop(Why::Drained));
         if let Order::Stop(why) = order {
             self.stopped = Some(why);
@@ -187,9 +195,9 @@ impl Orders {
 }
 
 impl Attempt {
-    /// Has a step's result committed and waits for the word to go on.
+    /// Commits a step's result and waits for the order to proceed.
     pub async fn commit(&mut self, step: u32, report: StepReport) -> Go {
-        self.mind.step_ended(self.fence, step, report);
+        self.core.step_ended(self.fence, step, report);
         loop {
             match self.orders.next().await {
                 Order::Proceed(next) if next > step => return Go::On,
@@ -199,23 +207,36 @@ impl Attempt {
         }
     }
 
-    /// Until when this node may let side effects happen that the metastore can't refuse.
+    /// The end of the node's trust, until which side effects are allowed that the metastore cannot refuse.
     pub fn trust(&self) -> Trust {
-        Trust { clock: self.clock, until: self.mind.trusted_until() }
+        Trust { clock: self.clock, until: self.core.trusted_until() }
     }
 
-    /// Returns when the attempt has to stop.
+    /// Returns when the attempt must stop.
     pub async fn stop(&mut self) -> Why {
         self.orders.stop().await
     }
 
-    /// After a failure: waits for the next try and reads what is committed by then. False if there is none.
-    pub async fn try_again(&mut self, failure: &str) -> bool {
+    /// Requests a check of the working directory. Returns whether other nodes can read what this attempt has written
+    /// there.
+    pub async fn dir_suits(&self, kind: &Kind) -> bool {
+        match &self.checked {
+            Some(dir) => dir.check().await.suits(kind),
+            None => true,
+        }
+    }
+
+    /// After a failure: waits for the next retry and reads the committed steps. False if no retry is left, or if the
+    /// node's working directory does not suit this kind: then no retry on this node can succeed.
+    pub async fn try_again(&mut self, kind: &Kind, failure: &str) -> bool {
         if self.retry.times == 0 {
             return false;
         }
+        if !self.dir_suits(kind).await {
+            return false;
+        }
         self.retry.times -= 1;
-        tracing::info!(job = %self.job.uuid, failure, left = self.retry.times, "a step failed and is tried again");
+        tracing::info!(job = %self.job.uuid, failure, left = self.retry.times, "retrying a failed step");
         tokio::select! {
             biased;
             _ = self.orders.stop() => return false,
@@ -227,44 +248,44 @@ impl Attempt {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "what is committed can't be read, so nothing is tried again");
+                tracing::warn!(%error, "cannot read the committed steps; the step is not retried");
                 false
             }
         }
     }
 
-    /// Reports how far the step is, in per mille of the whole job. Best effort: the metastore refuses it under a stale fence.
+    /// Reports the progress in per mille of the whole job. Best effort: the metastore refuses it under a stale fence.
     pub fn progress(&self, per_mille: u32) {
         let (store, fence, by) = (self.store.clone(), self.fence, self.by);
         tokio::spawn(async move {
             if let Err(error) = store.progress(fence, by, per_mille).await {
-                tracing::debug!(%error, ?fence, "progress could not be reported");
+                tracing::debug!(%error, ?fence, "cannot report progress");
             }
         });
     }
 }
 
-/// Until when a node trusts itself, for processes that must not outlive that.
+/// The end of a node's trust, for processes that must not outlive it.
 pub struct Trust {
     clock: Clock,
     until: watch::Receiver<Time>,
 }
 
 impl Trust {
-    /// The moment, in microseconds of this machine's boot time.
+    /// The end in microseconds since the machine's boot.
     pub fn until_us(&mut self) -> u64 {
         let until = *self.until.borrow_and_update();
         u64::try_from(self.clock.boot_time_of(until).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Waits for a later one. `None` if the node has ended.
+    /// Waits for a later end. `None` if the node has ended.
     pub async fn renewed_us(&mut self) -> Option<u64> {
         self.until.changed().await.ok()?;
         Some(self.until_us())
     }
 }
 
-/// The executors of a node and the attempts that run.
+/// The executors of a node and its running attempts.
 #[derive(Clone)]
 pub struct Attempts {
     store: Store,
@@ -273,11 +294,12 @@ pub struct Attempts {
     working_dir: Arc<Path>,
     loads: mpsc::UnboundedSender<Load>,
     retry: Retry,
+    checked: Option<WorkingDir>,
     running: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
 }
 
 impl Attempts {
-    /// No attempts yet.
+    /// A registry without attempts.
     pub fn new(
         store: Store,
         clock: Clock,
@@ -288,39 +310,50 @@ impl Attempts {
         let (loads, inbox) = mpsc::unbounded_channel();
         tokio::spawn(load(store.clone(), inbox));
         let (executors, working_dir) = (executors.into(), working_dir.into());
-        Self { store, executors, clock, working_dir, loads, retry, running: Arc::default() }
+        Self { store, executors, clock, working_dir, loads, retry, checked: None, running: Arc::default() }
     }
 
-    /// Where the logs of a job's steps are, those of all attempts together.
+    /// Checks the working directory after each failure, before the failure is reported.
+    #[must_use]
+    pub fn checking(self, dir: WorkingDir) -> Self {
+        Self { checked: Some(dir), ..self }
+    }
+
+    /// The directory of the logs of a job's steps, shared by all attempts.
     pub fn log_dir(&self, job: &JobInfo) -> PathBuf {
         job_dir(&self.working_dir, &job.project, job.uuid).join("log")
     }
 
-    /// The executor of that kind.
+    /// The executor of this kind.
     ///
     /// # Errors
-    /// The kinds that there are.
+    /// The kinds that exist.
     pub fn executor(&self, kind: &str) -> Result<&Arc<dyn Executor>, String> {
         self.executors.iter().find(|e| e.kind() == kind).ok_or_else(|| {
             let kinds: Vec<_> = self.executors.iter().map(|e| e.kind()).collect();
-            format!("there is no kind of job named '{kind}' on this node; use one of: {}", kinds.join(", "))
+            format!("unknown kind of job '{kind}'; use one of: {}", kinds.join(", "))
         })
     }
 
-    /// Kylin's name for the type of such a job; the kind's own name if this node does not know the kind.
+    /// Kylin's type name of such a job; the kind's own name if this node does not know the kind.
     pub fn job_type(&self, kind: &str, spec: &Value) -> String {
         self.executor(kind).map_or_else(|_| kind.to_ascii_uppercase(), |executor| executor.job_type(spec).to_owned())
     }
 
     /// Starts the attempt at step `step`.
-    pub fn begin(&self, mind: &CoreHandle, by: Member, fence: Fence, step: u32) {
+    pub fn begin(&self, core: &CoreHandle, by: Member, fence: Fence, step: u32) {
         let (orders, inbox) = mpsc::unbounded_channel();
         self.running().insert(fence, orders);
-        let (attempts, mind) = (self.clone(), mind.clone());
+        let (attempts, core) = (self.clone(), core.clone());
         tokio::spawn(async move {
-            let run = AssertUnwindSafe(attempts.run(&mind, by, fence, step, inbox)).catch_unwind();
+            let run = AssertUnwindSafe(attempts.run(&core, by, fence, step, inbox)).catch_unwind();
             let ended =
-                run.await.unwrap_or_else(|_| Ended::Failed("the executor broke; see the node's log".to_owned()));
+                run.await.unwrap_or_else(|_| Ended::Failed("the executor panicked; see the node's log".to_owned()));
+            if let (Ended::Failed(failure), Some(dir)) = (&ended, &attempts.checked)
+                && let Some(trouble) = dir.check().await.trouble()
+            {
+                tracing::warn!(?fence, failure, trouble, "an attempt failed while the working directory is unusable");
+            }
             attempts.running().remove(&fence);
             let (end, report) = match ended {
                 Ended::Done(report) => (End::Ran(Outcome::Succeeded), report),
@@ -328,28 +361,28 @@ impl Attempts {
                 Ended::Vanished(text) => (End::Ran(Outcome::Vanished), failure(text)),
                 Ended::Stopped => (End::Stopped, EndReport::default()),
             };
-            mind.attempt_ended(fence, end, report);
+            core.attempt_ended(fence, end, report);
         });
     }
 
-    /// The attempt's last step is committed.
+    /// Reports that the attempt's last step is committed.
     pub fn proceed(&self, fence: Fence, step: u32) {
         if let Some(orders) = self.running().get(&fence) {
             let _ = orders.send(Order::Proceed(step));
         }
     }
 
-    /// Stops the attempt. If none runs, says so.
-    pub fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
+    /// Stops the attempt. If it does not run, reports this to the core.
+    pub fn cancel(&self, core: &CoreHandle, fence: Fence, why: Why) {
         match self.running().get(&fence) {
             Some(orders) => {
                 let _ = orders.send(Order::Stop(why));
             }
-            None => mind.attempt_ended(fence, End::Stopped, EndReport::default()),
+            None => core.attempt_ended(fence, End::Stopped, EndReport::default()),
         }
     }
 
-    /// Stops whatever runs.
+    /// Stops all attempts.
     pub fn stop_all(&self, why: Why) {
         for orders in self.running().values() {
             let _ = orders.send(Order::Stop(why));
@@ -362,7 +395,7 @@ impl Attempts {
 
     async fn run(
         &self,
-        mind: &CoreHandle,
+        core: &CoreHandle,
         by: Member,
         fence: Fence,
         step: u32,
@@ -375,7 +408,7 @@ impl Attempts {
             loaded = self.load(fence.job, step) => loaded,
         };
         let Some((job, done)) = loaded else {
-            return Ended::Failed("the job's row is gone".to_owned());
+            return Ended::Failed("the job's row no longer exists".to_owned());
         };
         let executor = match self.executor(&job.kind) {
             Ok(executor) => executor.clone(),
@@ -386,17 +419,25 @@ impl Attempts {
         }
         let dir = attempt_dir(&self.working_dir, &job, fence);
         let log = BoundedLog::at(self.log_dir(&job));
-        let (clock, mind, store, retry) = (self.clock, mind.clone(), self.store.clone(), self.retry);
-        executor.run(Attempt { fence, by, job, done, dir, log, clock, mind, store, orders, retry }).await
+        let (clock, core, store, retry) = (self.clock, core.clone(), self.store.clone(), self.retry);
+        let (id, kept, checked) = (job.row.id, log.clone(), self.checked.clone());
+        let attempt = Attempt { fence, by, job, done, dir, log, clock, core, store, orders, retry, checked };
+        let ended = executor.run(attempt).await;
+        if let Ended::Failed(text) | Ended::Vanished(text) = &ended {
+            // The log of the failed step ends with the reason.
+            let at = self.store.steps(id).await.map_or(step, |done| u32::try_from(done.len()).unwrap_or(step));
+            kept.line(at, text);
+        }
+        ended
     }
 
-    /// Reads the job and its committed steps, for as long as it takes: the attempt is this node's until somebody says
-    /// otherwise, and then it is stopped.
+    /// Reads the job and its committed steps. Retries without limit, because the attempt belongs to this node until the
+    /// core stops it.
     async fn load(&self, job: JobId, steps: u32) -> Option<(JobInfo, Vec<StepInfo>)> {
         loop {
             let loaded = async {
                 let (reply, answer) = oneshot::channel();
-                // Both ends of the channel live as long as the node.
+                // Both ends of the channel exist as long as the node.
                 let _ = self.loads.send(Load { job, reply });
                 let info = answer.await.unwrap_or(Ok(None))?;
                 let done = if steps == 0 { Vec::new() } else { self.store.steps(job).await.map_err(Arc::new)? };
@@ -405,7 +446,7 @@ impl Attempts {
             match loaded.await {
                 Ok((info, done)) => return info.map(|info| (info, done)),
                 Err(error) => {
-                    tracing::warn!(%error, ?job, "a job can't be loaded yet");
+                    tracing::warn!(%error, ?job, "cannot load a job yet");
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
@@ -413,16 +454,16 @@ impl Attempts {
     }
 }
 
-/// A job that an attempt wants to read.
+/// An attempt's request to read its job.
 struct Load {
     job: JobId,
     reply: oneshot::Sender<Result<Option<JobInfo>, Arc<StoreError>>>,
 }
 
-/// So many jobs are read at once, at most.
+/// The maximum number of jobs that are read at once.
 const LOAD_BATCH: usize = 512;
 
-/// Reads jobs for attempts: those that are wanted while a question is under way share the next one.
+/// Reads jobs for attempts. Requests that arrive during a query share the next one.
 async fn load(store: Store, mut inbox: mpsc::UnboundedReceiver<Load>) {
     let mut wanted = Vec::new();
     while inbox.recv_many(&mut wanted, LOAD_BATCH).await > 0 {
@@ -431,7 +472,7 @@ async fn load(store: Store, mut inbox: mpsc::UnboundedReceiver<Load>) {
         let jobs = jobs.map(|jobs| jobs.into_iter().map(|job| (job.row.id, job)).collect::<BTreeMap<_, _>>());
         for load in wanted.drain(..) {
             let found = jobs.as_ref().map(|jobs| jobs.get(&load.job).cloned()).map_err(Clone::clone);
-            // An attempt that was stopped meanwhile does not wait any more.
+            // An attempt that was stopped in the meantime no longer waits.
             let _ = load.reply.send(found);
         }
     }
@@ -441,7 +482,7 @@ fn failure(text: String) -> EndReport {
     EndReport { failure: Some(text), publish: Vec::new() }
 }
 
-/// Where the files of a job are.
+/// The directory of a job's files.
 pub fn job_dir(working_dir: &Path, project: &str, uuid: uuid::Uuid) -> PathBuf {
     working_dir.join(project).join("jobs").join(uuid.to_string())
 }
@@ -451,7 +492,7 @@ fn attempt_dir(working_dir: &Path, job: &JobInfo, fence: Fence) -> PathBuf {
     job_dir(working_dir, &job.project, job.uuid).join(format!("attempt={epoch}"))
 }
 
-/// A step's report, with the times filled in.
+/// A step's report with its times.
 pub fn report(name: &str, started_ms: i64, result: Value) -> StepReport {
     StepReport { name: name.to_owned(), result, started_ms, ended_ms: wall_ms() }
 }
@@ -461,7 +502,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_needs_a_capability_of_its_own() {
+    fn each_kind_needs_its_own_capability() {
         for (at, kind) in KINDS.iter().enumerate() {
             assert_eq!(kind.needs.0.count_ones(), 1, "{}", kind.name);
             let others = KINDS[..at].iter();

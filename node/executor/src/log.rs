@@ -1,12 +1,12 @@
-//! Logs of steps that can't fill a disk: a file of bounded size, and the one before it.
+//! Logs of steps with bounded size: the current file and the previous one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A log file is closed at this size and kept as `….log.1`; the one that was there before is dropped. So the end of the
-/// output is always kept, and at most twice as many bytes.
+/// A log file is closed at this size and renamed to `….log.1`, which replaces the previous one. So the end of the
+/// output is always kept, with at most twice this size.
 pub const LOG_BYTES: u64 = 1 << 20;
 
 /// The logs of a job, one per step.
@@ -23,22 +23,22 @@ struct Open {
 }
 
 impl BoundedLog {
-    /// Drops everything.
+    /// A log that discards everything.
     pub fn nowhere() -> Self {
         Self { dir: None, open: Arc::default() }
     }
 
-    /// Logs below that directory.
+    /// Logs in this directory.
     pub fn at(dir: PathBuf) -> Self {
         Self { dir: Some(dir.into()), open: Arc::default() }
     }
 
-    /// Appends a line to the log of a step. A log that can't be written is a warning, not a failure of the job.
+    /// Appends a line to the log of a step. A write error causes a warning, not a failure of the job.
     pub fn line(&self, step: u32, line: &str) {
         let Some(dir) = &self.dir else { return };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = append(dir, &mut open, step, line) {
-            tracing::warn!(%error, dir = %dir.display(), "a step's log can't be written");
+            tracing::warn!(%error, dir = %dir.display(), "cannot write a step's log");
             *open = None;
         }
     }
@@ -70,10 +70,10 @@ fn path(dir: &Path, step: u32) -> PathBuf {
     dir.join(format!("step_{step:03}.log"))
 }
 
-/// What is kept of a step's log; empty if there is none.
+/// The kept part of a step's log; empty without a log.
 ///
 /// # Errors
-/// If a file is there and can't be read.
+/// If a file exists but cannot be read.
 pub fn read(dir: &Path, step: u32) -> io::Result<String> {
     let mut text = String::new();
     for file in [path(dir, step).with_extension("log.1"), path(dir, step)] {
@@ -91,16 +91,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_output_keeps_its_end_and_a_bounded_size() {
+    fn a_log_keeps_the_end_of_excessive_output_and_a_bounded_size() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let log = BoundedLog::at(dir.path().to_owned());
         let line = "x".repeat(1000);
         for n in 0..5000 {
             log.line(2, &format!("{n} {line}"));
         }
-        let kept = read(dir.path(), 2).expect("the log is there");
+        let kept = read(dir.path(), 2).expect("the log exists");
         assert!(kept.len() as u64 <= 2 * LOG_BYTES, "{}", kept.len());
         assert!(kept.lines().last().is_some_and(|last| last.starts_with("4999 ")));
-        assert_eq!(read(dir.path(), 3).expect("no log is no error"), "");
+        assert_eq!(read(dir.path(), 3).expect("a missing log is not an error"), "");
     }
 }

@@ -1,4 +1,4 @@
-//! The kind `probe`: steps that do nothing, each for a given time. For measuring the cluster itself, and for trying it out.
+//! The kind `probe`: steps that only take a given time, for measurements of the cluster and experiments.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::{Attempt, Ended, Executor, Go, report};
 use kirin_shell::clock::wall_us;
 
-/// See the module.
+/// The executor of probes.
 pub struct Probe;
 
-/// `{"steps": 3, "step_ms": 100}`; without anything, one step that takes no time.
+/// `{"steps": 3, "step_ms": 100}`. The default is one step that takes no time.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Spec {
@@ -22,7 +22,7 @@ struct Spec {
     steps: u32,
     #[serde(default)]
     step_ms: u64,
-    /// The step that fails, for trying out what happens then.
+    /// The step that fails, for experiments.
     fails_at: Option<u32>,
 }
 
@@ -30,14 +30,14 @@ const fn one() -> u32 {
     1
 }
 
-/// More steps than anybody needs to try something out.
+/// The maximum number of steps.
 const STEPS_MAX: u32 = 10_000;
 
 fn parse(spec: &Value) -> Result<Spec, String> {
     let spec: Spec = serde_json::from_value(spec.clone())
-        .map_err(|e| format!("a probe is {{\"steps\": N, \"step_ms\": N, \"fails_at\": N}}: {e}"))?;
+        .map_err(|e| format!("write a probe as {{\"steps\": N, \"step_ms\": N, \"fails_at\": N}}: {e}"))?;
     if spec.steps > STEPS_MAX {
-        return Err(format!("steps is {}, at most {STEPS_MAX} are allowed", spec.steps));
+        return Err(format!("steps is {}; the maximum is {STEPS_MAX}", spec.steps));
     }
     Ok(spec)
 }
@@ -80,7 +80,7 @@ impl Executor for Probe {
                     }
                 }
                 if spec.fails_at == Some(step) {
-                    return Ended::Failed(format!("step {step} failed, as it was asked to"));
+                    return Ended::Failed(format!("step {step} failed as specified (fails_at)"));
                 }
                 let result = json!({ "epoch": attempt.fence.epoch.0, "started_us": started_us });
                 if attempt.commit(step, report(&format!("Probe {}", step + 1), started_us / 1000, result)).await

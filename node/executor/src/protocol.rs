@@ -1,52 +1,52 @@
-//! What a node and its worker processes say to each other: JSON, one message a line.
+//! The protocol between a node and its worker processes: JSON, one message per line.
 
 use kirin_olap::Access;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a node tells a worker.
+/// A message from a node to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToWorker {
-    /// What to do; the first line.
+    /// The work, always the first message.
     Work(Box<Work>),
-    /// The step's result is committed: go on.
+    /// The step's result is committed, so the worker proceeds.
     Proceed,
-    /// The node trusts itself until then, in microseconds of this machine's boot time.
+    /// The new end of the node's trust, in microseconds since the machine's boot.
     TrustedUntil(u64),
 }
 
-/// What a worker has to do.
+/// The work of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Work {
     /// The name of its kind.
     pub kind: String,
     /// The job's specification.
     pub spec: Value,
-    /// The results of the steps that are committed, in order.
+    /// The results of the committed steps, in order.
     pub done: Vec<Value>,
-    /// Where to write.
+    /// The directory for its files.
     pub dir: std::path::PathBuf,
-    /// The job, for the environment of commands.
+    /// The job's id, for the environment of commands.
     pub job: String,
     /// The attempt's epoch, for the environment of commands.
     pub epoch: u64,
-    /// Memory that it may take, in bytes.
+    /// The memory limit in bytes.
     pub memory: u64,
-    /// What it may read as a source of a table.
+    /// The sources of tables that it may read.
     pub access: Access,
-    /// When it has to end itself unless it is told of more, in microseconds of this machine's boot time; never, if all that it
-    /// writes is fenced.
+    /// The worker's deadline, unless extended, in microseconds since the machine's boot; none if all its writes are
+    /// fenced.
     pub trusted_until: Option<u64>,
 }
 
-/// What a worker says.
+/// A message from a worker to its node.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromWorker {
-    /// How far the whole job is, in per mille.
+    /// The progress of the whole job in per mille.
     Progress(u32),
-    /// A step is done; the worker waits for [`ToWorker::Proceed`].
+    /// A step has succeeded. The worker waits for [`ToWorker::Proceed`].
     Step {
         /// Its number.
         step: u32,
@@ -54,18 +54,18 @@ pub enum FromWorker {
         name: String,
         /// Its result.
         result: Value,
-        /// When it began, for people.
+        /// When it started, for users.
         started_ms: i64,
-        /// When it ended, for people.
+        /// When it ended, for users.
         ended_ms: i64,
     },
-    /// All steps are done.
+    /// All steps have succeeded.
     Done {
-        /// What is to be published: the manifests of segments.
+        /// The manifests of segments to publish.
         publish: Vec<(String, Value)>,
     },
     /// A step failed.
     Failed(String),
-    /// What the job was for does not exist any more.
+    /// The job's target no longer exists.
     Vanished(String),
 }

@@ -1,4 +1,4 @@
-//! What the work of a kind sees of the worker process that it runs in.
+//! The interface between the work of a kind and its worker process.
 
 use std::io::Write as _;
 
@@ -8,26 +8,30 @@ use serde_json::Value;
 use crate::children::ORPHANED;
 use crate::protocol::{FromWorker, Work};
 
-/// Why a worker stops before its work is done.
+/// What a worker writes to standard error at the end of each step. The output of programs does not end with a record
+/// separator.
+pub(crate) const STEP_ENDS: &[u8] = b"\x1estep ends\n";
+
+/// Why a worker stops before the end of its work.
 pub enum Stop {
     /// A step failed.
     Failed(String),
-    /// What the job was for does not exist any more.
+    /// The job's target no longer exists.
     Vanished(String),
 }
 
-/// What the work returns: the manifests to publish.
+/// The result of the work: the manifests to publish.
 pub type Published = Result<Vec<(String, Value)>, Stop>;
 
-/// Takes the work's specification apart.
+/// Parses the specification of the work.
 ///
 /// # Errors
-/// The job's specification is damaged.
+/// If the job's specification is damaged.
 pub fn spec<T: serde::de::DeserializeOwned>(work: &Work) -> Result<T, Stop> {
-    T::deserialize(&work.spec).map_err(|e| Stop::Failed(format!("the job's specification can't be read: {e}")))
+    T::deserialize(&work.spec).map_err(|e| Stop::Failed(format!("cannot parse the job's specification: {e}")))
 }
 
-/// The way from the work back to the node.
+/// Sends reports to the node.
 pub struct Reporter {
     pub(crate) proceed: tokio::sync::mpsc::UnboundedReceiver<()>,
 }
@@ -35,12 +39,14 @@ pub struct Reporter {
 impl Reporter {
     /// Reports a step's result and waits until it is committed.
     pub async fn step(&mut self, step: u32, name: &str, result: Value, started_ms: i64) {
+        // Output before this marker belongs to this step, output after it to the next.
+        let _ = std::io::stderr().write_all(STEP_ENDS);
         say(&FromWorker::Step { step, name: name.to_owned(), result, started_ms, ended_ms: wall_ms() });
-        // A closed channel means that the process is about to end.
+        // A closed channel means that the process is exiting.
         let _ = self.proceed.recv().await;
     }
 
-    /// Reports how far the whole job is, in per mille.
+    /// Reports the progress of the whole job in per mille.
     pub fn progress(per_mille: u32) {
         say(&FromWorker::Progress(per_mille));
     }
@@ -48,7 +54,7 @@ impl Reporter {
 
 pub(crate) fn say(what: &FromWorker) {
     let mut out = std::io::stdout().lock();
-    // Nobody listens: the node is gone, and so will this process be.
+    // The node has exited, and this process will exit too.
     let said = serde_json::to_writer(&mut out, what).is_ok() && out.write_all(b"\n").is_ok() && out.flush().is_ok();
     if !said {
         std::process::exit(ORPHANED);

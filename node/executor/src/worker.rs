@@ -1,14 +1,13 @@
-//! The node's side of worker processes: one per attempt, so that memory and crashes stay there.
+//! The node's side of worker processes. Each attempt has its own process, which isolates its memory and crashes.
 //!
-//! The worker is this same program, started as `kirin worker`. It is told what to do in JSON lines on its standard input and
-//! answers in JSON lines on its standard output; whatever it or its children write to standard error is the step's log.
+//! The worker is the same program, started as `kirin worker`. It receives JSON lines on standard input and sends JSON
+//! lines on standard output. Standard error of the worker and its children is the step's log.
 //!
-//! It dies with its parent, however that ends: its standard input is closed then, upon which it ends itself and takes its
-//! children along; a build, which has none, is also killed by the kernel. The attempt is over only when the process has been
-//! waited for.
+//! The worker ends with its parent: when its standard input is closed, it kills its children and exits. A build has no
+//! children and is also killed by the kernel. An attempt ends only after its process has exited.
 //!
-//! A worker whose side effects the metastore can't refuse does not rely on its node to stop it, which may be frozen: it knows
-//! until when the node trusts itself, is told so with every beat that succeeds, and ends itself at that moment.
+//! The node may be frozen. So a worker whose side effects the metastore cannot refuse has its own deadline, the end of
+//! the node's trust. The node extends it with every successful beat, and the worker exits when it passes.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -27,14 +26,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Attempt, Covers, Ended, Executor, Go, OwnEndpoint, Trust};
-use crate::kind::Kind;
+use crate::kind::{DirNeed, Kind};
 use crate::protocol::{FromWorker, ToWorker, Work};
+use crate::work::STEP_ENDS;
 
-/// A node that can't start a worker keeps the job for so long before it hands it back, and may take it again.
+/// How long a node that cannot start a worker keeps the job before it releases it.
 const START_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// How long the last lines of the log may take after the worker has ended. A process that it left behind may hold its standard
-/// error open.
+/// How long the node waits for the end of the log after the worker has exited. A process that the worker left behind
+/// may keep standard error open.
 const LOG_WITHIN: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Runs attempts at jobs of one kind in worker processes.
@@ -43,13 +43,13 @@ pub struct Worker {
     kind: &'static Kind,
     memory: u64,
     access: Access,
-    /// What no worker may find in its environment.
+    /// The secrets that are removed from the environment.
     secrets: Arc<[Secret]>,
 }
 
 impl Worker {
-    /// Worker processes that may take so many bytes of memory, may read these sources, and find none of these secrets in
-    /// their environment.
+    /// Worker processes with this memory limit in bytes, access to these sources, and an environment without these
+    /// secrets.
     pub fn new(kind: &'static Kind, memory: u64, access: Access, secrets: Vec<Secret>) -> Self {
         Self { kind, memory, access, secrets: secrets.into() }
     }
@@ -98,16 +98,16 @@ async fn run(mut attempt: Attempt, worker: &Worker) -> Ended {
     loop {
         let ended = run_once(&mut attempt, worker).await;
         match &ended {
-            Ended::Failed(failure) if attempt.try_again(failure).await => {}
+            Ended::Failed(failure) if attempt.try_again(worker.kind, failure).await => {}
             _ => return ended,
         }
     }
 }
 
-/// Whether a variable of the node's environment is no business of its workers: it holds a secret of the node's
-/// configuration, or its name says that it is one. Builds read tables in S3, with credentials from the environment.
+/// Whether a variable is removed from the environment of workers: it contains a secret of the node's configuration, or
+/// its name indicates a secret. Builds read tables in S3, with credentials from the environment.
 fn is_withheld(name: &str, value: &str, kind: &Kind, secrets: &[Secret]) -> bool {
-    // A short password may be a part of anything.
+    // A short password may be part of an unrelated value.
     let is_in = |secret: &str| value == secret || secret.len() >= 6 && value.contains(secret);
     let holds = secrets.iter().map(Secret::reveal).any(|secret| !secret.is_empty() && is_in(secret));
     let name = name.to_ascii_uppercase();
@@ -119,8 +119,8 @@ async fn run_once(attempt: &mut Attempt, worker: &Worker) -> Ended {
     let mut process = match Process::start(attempt, worker).await {
         Ok(process) => process,
         Err(error) => {
-            // That is this node's trouble, not the job's: it is handed back, for whoever can.
-            tracing::warn!(%error, job = %attempt.job.uuid, "no worker process can be started; the job is handed back");
+            // The node is at fault, not the job, so the job is released for other nodes.
+            tracing::warn!(%error, job = %attempt.job.uuid, "cannot start a worker process; the job is released");
             let _ = tokio::time::timeout(START_AGAIN, attempt.stop()).await;
             return Ended::Stopped;
         }
@@ -132,10 +132,10 @@ async fn run_once(attempt: &mut Attempt, worker: &Worker) -> Ended {
 }
 
 struct Process {
+    kind: &'static Kind,
     child: Child,
     to: mpsc::UnboundedSender<ToWorker>,
     from: Lines<BufReader<ChildStdout>>,
-    step: tokio::sync::watch::Sender<u32>,
     /// Copies the log.
     log: Option<JoinHandle<()>>,
 }
@@ -150,13 +150,13 @@ impl Process {
                 command.env_remove(name);
             }
         }
-        // A worker that has children of its own must have the time to take them along: it ends when its input is closed,
-        // and the program that it runs dies with it.
+        // A worker with children needs time to kill them. It exits when its input is closed,
+        // and kills its program.
         if !kind.has_children {
             crate::children::die_with_parent(&mut command);
         }
         let mut child = command.spawn()?;
-        let gone = || std::io::Error::other("a pipe to the worker is missing");
+        let gone = || std::io::Error::other("the worker has no pipe");
         let mut to = child.stdin.take().ok_or_else(gone)?;
         let from = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
         let without = Defence::WorkerDeadlines.is_missing();
@@ -175,25 +175,32 @@ impl Process {
         tell(&mut to, &work).await?;
         let (sender, inbox) = mpsc::unbounded_channel();
         tokio::spawn(talk(to, inbox, trust));
-        Ok(Self { child, to: sender, from, step: tokio::sync::watch::Sender::new(0), log: None })
+        Ok(Self { kind, child, to: sender, from, log: None })
     }
 
-    /// Copies the worker's standard error to the log of the step that runs.
+    /// Copies the worker's standard error to the logs of the steps. The worker marks the end of each step.
     fn drain_log(&mut self, attempt: &Attempt, first: u32) {
         let Some(errors) = self.child.stderr.take() else { return };
-        let (log, step) = (attempt.log.clone(), self.step.subscribe());
-        self.step.send_replace(first);
+        let log = attempt.log.clone();
         self.log = Some(tokio::spawn(async move {
             let mut reader = BufReader::new(errors);
             let mut line = Vec::new();
-            // Bytes, not lines of text: a program may print anything, and never a newline.
+            let mut step = first;
+            // Reads bytes, not lines, because a program may print binary data without newlines.
             while let Ok(n) =
                 tokio::io::AsyncReadExt::take(&mut reader, super::log::LOG_BYTES / 2).read_until(b'\n', &mut line).await
             {
                 if n == 0 {
                     break;
                 }
-                log.line(*step.borrow(), String::from_utf8_lossy(&line).trim_end());
+                let (text, ends) = match line.strip_suffix(STEP_ENDS) {
+                    Some(text) => (text, true),
+                    None => (line.as_slice(), false),
+                };
+                if !text.is_empty() {
+                    log.line(step, String::from_utf8_lossy(text).trim_end());
+                }
+                step += u32::from(ends);
                 line.clear();
             }
         }));
@@ -210,18 +217,21 @@ impl Process {
             let line = match line {
                 Ok(Some(line)) => line,
                 Ok(None) => return self.how_it_ended().await,
-                Err(error) => return Ended::Failed(format!("the worker can't be read: {error}")),
+                Err(error) => return Ended::Failed(format!("cannot read from the worker: {error}")),
             };
             match serde_json::from_str(&line) {
                 Ok(FromWorker::Progress(per_mille)) => attempt.progress(per_mille),
                 Ok(FromWorker::Step { step, name, result, started_ms, ended_ms }) if step == expected => {
                     let report = StepReport { name, result, started_ms, ended_ms };
+                    // If the directory has been unmounted, only this node can read the step's files.
+                    if self.kind.dir == DirNeed::Shares && !attempt.dir_suits(self.kind).await {
+                        return Ended::Stopped;
+                    }
                     if attempt.commit(step, report).await == Go::Stop {
                         return Ended::Stopped;
                     }
                     expected += 1;
-                    self.step.send_replace(expected);
-                    // One that doesn't listen any more has ended, which its output tells.
+                    // A worker that no longer reads has exited, which its output shows.
                     let _ = self.to.send(ToWorker::Proceed);
                 }
                 Ok(FromWorker::Step { step, .. }) => {
@@ -233,48 +243,48 @@ impl Process {
                         .map(|(segment, manifest)| segment.parse().map(|segment| Publish { segment, manifest }));
                     return match publish.collect() {
                         Ok(publish) => Ended::Done(EndReport { failure: None, publish }),
-                        Err(error) => Ended::Failed(format!("the job names no segment: {error}")),
+                        Err(error) => Ended::Failed(format!("the job's result has no valid segment id: {error}")),
                     };
                 }
                 Ok(FromWorker::Failed(text)) => return Ended::Failed(text),
                 Ok(FromWorker::Vanished(text)) => return Ended::Vanished(text),
-                Err(error) => return Ended::Failed(format!("the worker said something strange: {error}")),
+                Err(error) => return Ended::Failed(format!("malformed message from the worker: {error}")),
             }
         }
     }
 
     async fn how_it_ended(&mut self) -> Ended {
         match self.child.wait().await {
-            // The core stops the attempt as well, or has handed it back already.
+            // The core also stops the attempt, or has already released it.
             Ok(status) if status.code() == Some(crate::entry::TRUST_ENDED) => Ended::Stopped,
             Ok(status) => {
-                Ended::Failed(format!("the worker process ended unexpectedly ({status}); see the step's log"))
+                Ended::Failed(format!("the worker process exited unexpectedly ({status}); see the step's log"))
             }
-            Err(error) => Ended::Failed(format!("the worker process is lost: {error}")),
+            Err(error) => Ended::Failed(format!("cannot wait for the worker process: {error}")),
         }
     }
 
-    /// Makes sure that nothing runs any more.
+    /// Waits until all processes of the attempt have ended.
     async fn end(mut self, ended: Ended) -> Ended {
-        // A closed input tells the worker to end and to take its own children along.
+        // A closed input makes the worker kill its children and exit.
         drop(self.to);
         let grace = std::time::Duration::from_millis(if matches!(ended, Ended::Stopped) { 100 } else { 1000 });
         if tokio::time::timeout(grace, self.child.wait()).await.is_err()
             && let Err(error) = self.child.kill().await
         {
-            tracing::warn!(%error, "a worker process could not be killed");
+            tracing::warn!(%error, "cannot kill a worker process");
         }
-        // A job that has ended has its whole log, as far as that does not depend on what the worker left behind.
+        // An ended job has its complete log, unless a process that the worker left behind still writes.
         if let Some(log) = self.log
             && tokio::time::timeout(LOG_WITHIN, log).await.is_err()
         {
-            tracing::debug!("the log of a worker that has ended is still open");
+            tracing::debug!("the log of an exited worker is still open");
         }
         ended
     }
 }
 
-/// Tells the worker what it is to be told, and until when its node trusts itself. Its input is closed at the end.
+/// Sends messages and new deadlines to the worker, and closes its input at the end.
 async fn talk(mut to: ChildStdin, mut inbox: mpsc::UnboundedReceiver<ToWorker>, mut trust: Option<Trust>) {
     let renewed = async |trust: &mut Option<Trust>| match trust {
         Some(trust) => trust.renewed_us().await,
@@ -312,7 +322,7 @@ mod tests {
             let of = kind.name;
             assert!(withheld("META", "hunter2", kind), "{of}");
             assert!(withheld("URL", "postgres://u:hunter2@h/d", kind), "{of}");
-            assert!(withheld("DB_PASSWORD", "of another database", kind), "{of}");
+            assert!(withheld("DB_PASSWORD", "for another database", kind), "{of}");
             assert!(withheld("PGPASSWORD", "x", kind), "{of}");
             assert!(withheld("API_ACCESS_KEY", "x", kind), "{of}");
             for name in ["PATH", "HOME", "JAVA_HOME", "LANG", "TMPDIR", "AWS_REGION"] {
@@ -323,7 +333,7 @@ mod tests {
         assert!(!withheld("AWS_SECRET_ACCESS_KEY", "x", &build::KIND), "tables may be in S3");
         assert!(
             !is_withheld("PATH", "/bin:k", &command::KIND, &[Secret::new("k")]),
-            "short passwords are parts of anything"
+            "short passwords may be part of unrelated values"
         );
         assert!(is_withheld("P", "k", &command::KIND, &[Secret::new("k")]));
     }

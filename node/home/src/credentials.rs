@@ -1,7 +1,8 @@
-//! `credentials` in the data directory: how commands on the node's own machine log in without being told a password.
+//! `credentials` in the data directory: lets commands on the node's own machine log in without a password.
 //!
-//! The file is written by the node that invents the first password, is readable by its owner only, and is used for
-//! addresses of this machine only, so that a mistyped `--url` sends the password nowhere.
+//! The node that generates the first password writes the file. Only its owner can read it. The credentials are used
+//! only for
+//! addresses of this machine, so that a mistyped `--url` does not reveal the password.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,10 @@ use crate::private;
 
 const NAME: &str = "credentials";
 
-/// Writes the credentials, for the owner's eyes only; replaces what was there.
+/// Writes the credentials, readable by the owner only, and replaces previous ones.
 ///
 /// # Errors
-/// What the file system says.
+/// If the file cannot be written.
 pub fn write(data_dir: &Path, login: &Login) -> io::Result<PathBuf> {
     private::write(data_dir, NAME, &format!("{}:{}\n", login.user(), login.password()))
 }
@@ -23,7 +24,7 @@ pub fn write(data_dir: &Path, login: &Login) -> io::Result<PathBuf> {
 /// Reads the credentials; `None` if there are none.
 ///
 /// # Errors
-/// If others may read the file, or it belongs to somebody else, or it can't be read.
+/// If the file cannot be read, belongs to another user, or is readable by other users.
 pub fn read(data_dir: &Path) -> io::Result<Option<Login>> {
     let Some(text) = private::read(data_dir, NAME)? else { return Ok(None) };
     let login = text.trim_end_matches('\n').split_once(':');
@@ -46,10 +47,10 @@ pub fn are_local(urls: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     #[test]
-    fn credentials_are_for_their_owner_only() {
+    fn only_the_owner_can_read_credentials() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap().is_none());
         let path = write(dir.path(), &Login::new("ADMIN", "a:b")).unwrap();
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_sent_to_this_machine_only() {
+    fn credentials_are_sent_to_this_machine_only() {
         let local = |urls: &[&str]| are_local(&urls.iter().map(|&u| u.to_owned()).collect::<Vec<_>>());
         assert!(local(&["http://127.0.0.1:7070", "localhost:7071", "http://[::1]:7"]));
         assert!(!local(&["http://127.0.0.1:7070", "http://10.0.0.1:7070"]));

@@ -1,13 +1,14 @@
-//! The files in a node's data directory by which commands find the node of their own machine.
+//! Files in a node's data directory that let commands on the same machine find the node and log in to it.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`pid_file`] | which process is the node, and where it listens |
-//! | [`credentials`] | how commands log in to it |
-//! | [`local`] | how commands prove that the node's own user runs them |
-//! | [`private`] | what the node writes is for its own user alone |
+//! | [`pid_file`] | the process of the node, and its address |
+//! | [`credentials`] | the login of commands |
+//! | [`local`] | the proof that the node's own user runs a command |
+//! | [`private`] | file modes: only the node's user can read its files |
 //!
-//! The node writes them. The command line and local clusters read them. Knows no setting and sends no request.
+//! The node writes the files. The command line and local clusters read them. This crate reads no settings and sends no
+//! requests.
 
 pub mod credentials;
 pub mod local;

@@ -1,8 +1,10 @@
-//! `local` in the data directory: by what a command on the node's own machine proves that the node's user runs it.
+//! `local` in the data directory: proves to the node that a command runs as the node's own user on the node's machine.
 //!
-//! The node writes a random text at each start, readable by its own user only. A command that reads it sends it along, and
-//! may then do what a user of the API may not: name files of the machine as sources of tables. It is sent to no node but
-//! the one of this home.
+//! At each start, the node writes a random text to the file, readable by its own user only. A command sends the text
+//! with its
+//! request and may then name local files as sources of tables, which users of the API may not. The text is sent only to
+//! the
+//! node of this home directory.
 
 use std::io;
 use std::path::Path;
@@ -11,10 +13,10 @@ use crate::private;
 
 const NAME: &str = "local";
 
-/// Writes a new proof; replaces what was there.
+/// Writes a new proof and replaces the previous one.
 ///
 /// # Errors
-/// What the file system says.
+/// If the file cannot be written.
 pub fn write(data_dir: &Path) -> io::Result<String> {
     let proof = uuid::Uuid::new_v4().simple().to_string();
     std::fs::create_dir_all(data_dir)?;
@@ -25,7 +27,7 @@ pub fn write(data_dir: &Path) -> io::Result<String> {
 /// Reads the proof; `None` if there is none.
 ///
 /// # Errors
-/// If others may read the file, or it belongs to another user, or it can't be read.
+/// If the file cannot be read, belongs to another user, or is readable by other users.
 pub fn read(data_dir: &Path) -> io::Result<Option<String>> {
     Ok(private::read(data_dir, NAME)?.map(|text| text.trim().to_owned()))
 }
@@ -37,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_proof_is_new_with_each_start_and_for_its_owner_only() {
+    fn each_start_writes_a_new_proof_that_only_the_owner_can_read() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
         let first = write(dir.path()).unwrap();

@@ -1,9 +1,10 @@
-//! `kirin.pid` in the data directory: one node per directory, and a way to tell whether a pid really is that node.
+//! `kirin.pid` in the data directory: one node per directory, and a reliable way to find its process.
 //!
-//! A running node holds an exclusive lock on the file, which the kernel drops when the process ends, however it ends. So
-//! *whether* a node runs is a question about the lock, never about a number. *Which* process it is stands in the file with
-//! the process's start time, and is checked again through a pid descriptor, so that a number that was given to another
-//! process in the meantime is never sent a signal.
+//! A running node holds an exclusive lock on the file. The kernel releases the lock when the process exits for any
+//! reason. The
+//! lock alone decides whether a node runs. The file contains the process id and the process's start time. Commands
+//! check both
+//! through a pid descriptor, so that a reused process id never receives a signal.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,47 +18,47 @@ const NAME: &str = "kirin.pid";
 const POLL_EVERY: Duration = Duration::from_millis(20);
 const LOOKS_MAX: u32 = 5;
 
-/// The lock of a running node; given back when dropped, or when the process ends.
+/// The lock of a running node. It is released when dropped, or when the process exits.
 #[derive(Debug)]
 pub struct PidFile {
     file: File,
 }
 
-/// What stands in the file.
+/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Running {
-    /// The process.
+    /// The process id.
     pub pid: i32,
-    /// When it started, in the kernel's ticks since boot.
+    /// The start time of the process, in the kernel's ticks since boot.
     pub started: u64,
     /// The node's name.
     pub node: String,
-    /// Where its HTTP API listens.
+    /// The address of its HTTP API.
     pub address: String,
 }
 
-/// Why the node can't be started or stopped.
+/// Why the node cannot be started or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PidError {
-    /// Another node lives in the directory.
-    #[error("a node runs in {dir} already (process {pid})")]
+    /// Another node uses the directory.
+    #[error("a node already runs in {dir} (process {pid})")]
     Taken {
         /// The data directory.
         dir: PathBuf,
-        /// Its process.
+        /// Its process id.
         pid: i32,
     },
-    /// No node lives there.
+    /// No node uses the directory.
     #[error("no node runs in {0}")]
-    Nobody(PathBuf),
-    /// Somebody holds the lock but the file does not say who.
-    #[error("{0} is locked, but the process it names is not the one that holds it")]
+    NotRunning(PathBuf),
+    /// A process holds the lock, but the file does not identify it.
+    #[error("{0} is locked by a process other than the one it names")]
     Unclear(PathBuf),
-    /// It did not end in time.
-    #[error("process {0} has not ended yet; it may still be handing over its jobs")]
+    /// The node did not exit in time.
+    #[error("timed out waiting for process {0} to exit; it may still be handing over its jobs")]
     StillRunning(i32),
-    /// The file system, or the signal.
+    /// A file operation or a signal failed.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
 }
@@ -66,7 +67,7 @@ impl PidFile {
     /// Claims the data directory for this process.
     ///
     /// # Errors
-    /// [`PidError::Taken`] if a node lives there.
+    /// [`PidError::Taken`] if another node uses it.
     pub fn claim(data_dir: &Path) -> Result<Self, PidError> {
         let path = data_dir.join(NAME);
         let io = |e| PidError::Io(path.clone(), e);
@@ -76,7 +77,7 @@ impl PidFile {
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                // Who merely looks whether a node runs holds the lock for an instant.
+                // A command that checks whether a node runs holds the lock briefly.
                 Err(TryLockError::WouldBlock) if looks < LOOKS_MAX => {
                     looks += 1;
                     pause();
@@ -93,10 +94,10 @@ impl PidFile {
         Ok(claimed)
     }
 
-    /// Writes down the node's name and address, once they are known.
+    /// Writes the node's name and address to the file, once they are known.
     ///
     /// # Errors
-    /// What the file system says.
+    /// If the file cannot be written.
     pub fn describe(&mut self, node: &str, address: &str) -> io::Result<()> {
         let pid = rustix::process::getpid().as_raw_pid();
         let started = start_time(pid).unwrap_or_default();
@@ -107,30 +108,30 @@ impl PidFile {
         self.file.write_all(b"\n")
     }
 
-    /// The node that lives in the data directory, if one does.
+    /// The node that uses the data directory.
     ///
     /// # Errors
-    /// [`PidError::Nobody`], or [`PidError::Unclear`] if the file is damaged.
+    /// [`PidError::NotRunning`], or [`PidError::Unclear`] if the file is damaged.
     pub fn running(data_dir: &Path) -> Result<Running, PidError> {
         let path = data_dir.join(NAME);
         let io = |e| PidError::Io(path.clone(), e);
         let mut file = match OpenOptions::new().read(true).open(&path) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(PidError::Nobody(data_dir.to_owned())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(PidError::NotRunning(data_dir.to_owned())),
             Err(e) => return Err(io(e)),
         };
         if !is_locked(&file).map_err(io)? {
-            return Err(PidError::Nobody(data_dir.to_owned()));
+            return Err(PidError::NotRunning(data_dir.to_owned()));
         }
         let running = read(&mut file).ok_or_else(|| PidError::Unclear(path.clone()))?;
         let same = running.pid > 0 && start_time(running.pid) == Some(running.started);
         if same { Ok(running) } else { Err(PidError::Unclear(path)) }
     }
 
-    /// Asks the node in the data directory to end (SIGTERM) and waits until it has, at most `timeout`.
+    /// Sends SIGTERM to the node in the data directory and waits at most `timeout` until it exits.
     ///
     /// # Errors
-    /// As [`PidFile::running`], and [`PidError::StillRunning`].
+    /// Those of [`PidFile::running`], and [`PidError::StillRunning`].
     pub async fn stop(data_dir: &Path, timeout: Duration) -> Result<Running, PidError> {
         let running = Self::running(data_dir)?;
         let path = data_dir.join(NAME);
@@ -141,7 +142,7 @@ impl PidFile {
             Err(rustix::io::Errno::SRCH) => return Ok(running),
             Err(e) => return Err(io(e)),
         };
-        // The descriptor holds on to one process; if that one started when the node did, it is the node.
+        // The descriptor refers to one process. If its start time matches the file, it is the node.
         if start_time(running.pid) != Some(running.started) {
             return Self::ended(data_dir, running);
         }
@@ -156,13 +157,13 @@ impl PidFile {
         }
     }
 
-    /// Waits until this run of the node has ended.
+    /// Waits until this run of the node has exited.
     async fn gone(data_dir: &Path, run: &Running) -> Result<(), PidError> {
         loop {
             match Self::running(data_dir) {
-                Err(PidError::Nobody(_)) => return Ok(()),
+                Err(PidError::NotRunning(_)) => return Ok(()),
                 Ok(other) if (other.pid, other.started) != (run.pid, run.started) => return Ok(()),
-                // Between the end of the process and of its lock the file is unclear.
+                // Between the exit of the process and the release of its lock, the file does not identify the holder.
                 Ok(_) | Err(PidError::Unclear(_)) => tokio::time::sleep(POLL_EVERY).await,
                 Err(other) => return Err(other),
             }
@@ -171,7 +172,7 @@ impl PidFile {
 
     fn ended(data_dir: &Path, running: Running) -> Result<Running, PidError> {
         match Self::running(data_dir) {
-            Err(PidError::Nobody(_)) => Ok(running),
+            Err(PidError::NotRunning(_)) => Ok(running),
             Err(other) => Err(other),
             Ok(_) => Err(PidError::Unclear(data_dir.join(NAME))),
         }
@@ -180,15 +181,12 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Best effort: the lock, not the text, says that nobody is there.
+        // Best effort: the lock, not the content, shows that no node runs.
         let _ = self.file.set_len(0);
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "between tries, of which there are few; a node claims before it has a runtime"
-)]
+#[expect(clippy::disallowed_methods, reason = "a few retries; a node claims the directory before it has a runtime")]
 fn pause() {
     std::thread::sleep(POLL_EVERY);
 }
@@ -212,7 +210,7 @@ fn read(file: &mut File) -> Option<Running> {
     serde_json::from_str(&text).ok()
 }
 
-/// Field 22 of `/proc/PID/stat`; the second field may hold blanks and brackets, so counting starts behind it.
+/// Field 22 of `/proc/PID/stat`. The second field may contain blanks and parentheses, so counting starts after it.
 fn start_time(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
@@ -223,9 +221,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_node_per_directory_and_the_lock_goes_with_it() {
+    fn one_node_uses_a_directory_until_its_lock_is_released() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(PidFile::running(dir.path()), Err(PidError::Nobody(_))));
+        assert!(matches!(PidFile::running(dir.path()), Err(PidError::NotRunning(_))));
         let mut claimed = PidFile::claim(dir.path()).unwrap();
         claimed.describe("blue", "127.0.0.1:7070").unwrap();
         let me = i32::try_from(std::process::id()).unwrap();
@@ -233,12 +231,12 @@ mod tests {
         let running = PidFile::running(dir.path()).unwrap();
         assert_eq!((running.pid, running.node.as_str()), (me, "blue"));
         drop(claimed);
-        assert!(matches!(PidFile::running(dir.path()), Err(PidError::Nobody(_))));
+        assert!(matches!(PidFile::running(dir.path()), Err(PidError::NotRunning(_))));
         PidFile::claim(dir.path()).unwrap();
     }
 
     #[tokio::test]
-    async fn a_pid_that_was_given_to_another_process_is_sent_no_signal() {
+    async fn a_reused_process_id_receives_no_signal() {
         let dir = tempfile::tempdir().unwrap();
         let mut claimed = PidFile::claim(dir.path()).unwrap();
         let mut sleeper = std::process::Command::new("sleep").arg("600").spawn().unwrap();
@@ -249,16 +247,16 @@ mod tests {
         claimed.file.write_all(serde_json::to_string(&impostor).unwrap().as_bytes()).unwrap();
         let stopped = PidFile::stop(dir.path(), Duration::from_secs(1)).await;
         assert!(matches!(stopped, Err(PidError::Unclear(_))), "{stopped:?}");
-        assert!(sleeper.try_wait().unwrap().is_none(), "it was left alone");
+        assert!(sleeper.try_wait().unwrap().is_none(), "the process received no signal");
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
     }
 
     #[tokio::test]
-    async fn a_node_that_runs_is_stopped_and_waited_for() {
+    async fn stop_waits_until_the_node_has_exited() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
-        // `flock` hands its lock on to `sleep`, which then stands for a node that ends on SIGTERM.
+        // `sleep` inherits the lock of `flock` and represents a node that exits on SIGTERM.
         let mut node = std::process::Command::new("sh")
             .args(["-c", "exec 9>>\"$1\"; flock 9; exec sleep 600", "sh"])
             .arg(&path)
@@ -271,14 +269,14 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), locked).await.expect("the lock is taken");
+        tokio::time::timeout(Duration::from_secs(20), locked).await.expect("`flock` takes the lock");
         let running = Running { pid, started: start_time(pid).unwrap(), ..Running::default() };
         std::fs::write(&path, serde_json::to_string(&running).unwrap()).unwrap();
-        // Reaps the child as soon as it ends, as init would.
+        // Reaps the child as soon as it exits, as init would.
         let reaper = std::thread::spawn(move || node.wait());
         let stopped = PidFile::stop(dir.path(), Duration::from_secs(20)).await.unwrap();
         assert_eq!(stopped, running);
         reaper.join().unwrap().unwrap();
-        assert!(matches!(PidFile::stop(dir.path(), Duration::ZERO).await, Err(PidError::Nobody(_))));
+        assert!(matches!(PidFile::stop(dir.path(), Duration::ZERO).await, Err(PidError::NotRunning(_))));
     }
 }

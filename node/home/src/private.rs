@@ -1,8 +1,10 @@
-//! What a node writes is for its own user alone: the metastore's file holds the cluster's secret and the hash of the
-//! administrator's password, recordings and logs hold names and statements.
+//! File modes: only the node's own user can read the node's files. The metastore's file contains the cluster secret and
+//! the
+//! hash of the administrator's password. Recordings and logs contain names and statements.
 //!
-//! New files get their modes from the process's mask. What an older version or a copy left open is closed when the node
-//! starts. Directories of others (`/tmp`) are left as they are.
+//! The process's mask sets the modes of new files. At start, the node also restricts files that an older version or a
+//! copy left
+//! open. Directories of other users (`/tmp`) are unchanged.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -12,26 +14,26 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use rustix::fs::Mode;
 
-/// Of a mode: what group and others may.
+/// The permission bits of group and others.
 const OTHERS: u32 = 0o077;
-/// A directory in which everybody may write, each its own.
+/// The sticky bit, set on shared directories.
 const STICKY: u32 = 0o1000;
 
-/// From here on, files of this process and its children are 0600, directories 0700.
+/// Sets the mask of this process and its children: new files are 0600, new directories 0700.
 pub fn mask() {
     rustix::process::umask(Mode::from_raw_mode(OTHERS));
 }
 
-/// Takes away from group and others what they may do with these files and directories, as far as they exist and belong to
-/// this user. Returns which were open.
+/// Removes the permissions of group and others from these files and directories, if they exist and belong to this user.
+/// Returns those that were open.
 ///
 /// # Errors
-/// If one stays open.
+/// If a mode cannot be changed.
 pub fn close(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut closed = Vec::new();
     for path in paths {
         let open = close_one(path).with_context(|| {
-            format!("'{}' can be read by other users, and its mode can't be changed", path.display())
+            format!("'{}' is readable by other users, and its mode cannot be changed", path.display())
         })?;
         if open {
             closed.push(path.clone());
@@ -55,7 +57,7 @@ fn close_one(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Writes a file in the data directory, for the owner's eyes only; replaces what was there.
+/// Writes a file in the data directory, readable by the owner only, and replaces a previous one.
 pub(crate) fn write(data_dir: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
     let path = data_dir.join(name);
     let fresh = data_dir.join(format!(".{name}.{}", std::process::id()));
@@ -66,7 +68,7 @@ pub(crate) fn write(data_dir: &Path, name: &str, text: &str) -> io::Result<PathB
     Ok(path)
 }
 
-/// Reads a file in the data directory, if there is one. Refuses one that others may read or that belongs to another user.
+/// Reads a file in the data directory, if it exists. Refuses a file that is readable by others or belongs to another user.
 pub(crate) fn read(data_dir: &Path, name: &str) -> io::Result<Option<String>> {
     let path = data_dir.join(name);
     let metadata = match std::fs::metadata(&path) {
@@ -76,7 +78,7 @@ pub(crate) fn read(data_dir: &Path, name: &str) -> io::Result<Option<String>> {
     };
     let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {why}", path.display()));
     if metadata.mode() & OTHERS != 0 {
-        return Err(refused("others may read it; `chmod 600` it"));
+        return Err(refused("other users can read it; run `chmod 600` on it"));
     }
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(refused("it belongs to another user"));
@@ -84,7 +86,7 @@ pub(crate) fn read(data_dir: &Path, name: &str) -> io::Result<Option<String>> {
     std::fs::read_to_string(&path).map(Some)
 }
 
-/// The files of a node that hold what others must not read.
+/// The private files of a node.
 pub fn files(data_dir: &Path, metastore: Option<&Path>) -> Vec<PathBuf> {
     let mut files = vec![data_dir.to_owned()];
     if let Some(metastore) = metastore {
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_open_is_closed_and_nothing_else_is_touched() {
+    fn open_files_are_restricted_and_other_files_are_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         std::fs::create_dir(&data).unwrap();

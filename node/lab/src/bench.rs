@@ -10,13 +10,15 @@ use kirin_wire::{BuildRequest, Done, JobView, ModelView, Page, SegmentView, Step
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::launch::{Cluster, Plan};
+use crate::local_cluster::{Cluster, Plan};
+use crate::strangers::Flood;
 use kirin_cli::args::{Bench, Format};
 use kirin_config::Secret;
 use kirin_shell::clock;
 
 mod cluster;
 mod load;
+mod strangers;
 mod throughput;
 
 const PROJECT: &str = "default";
@@ -45,11 +47,15 @@ async fn measure(bench: Bench, format: Format) -> anyhow::Result<()> {
         Bench::Takeover { runs, metastore } => takeover(runs, metastore, format).await,
         Bench::Latency { runs, metastore } => latency(runs, metastore, format).await,
         Bench::Load { finished, waiting, metastore } => load::run(finished, waiting, metastore, format).await,
+        Bench::Strangers { connections, per_second, unfinished, span, metastore } => {
+            let flood = Flood { connections, per_second, unfinished };
+            strangers::run(flood, span, metastore, format).await
+        }
         Bench::Throughput { jobs, metastore, unbatched } => throughput::run(jobs, metastore, unbatched, format).await,
     }
 }
 
-/// Measures from kill -9 of the node that runs a build to the heir's first committed step; and a graceful stop.
+/// Measures the time from kill -9 of the node that runs a build to the heir's first committed step, and a graceful stop.
 async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("kirin-bench-").tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 3, Plan { metastore, ..Plan::default() }).await?;
@@ -107,7 +113,7 @@ struct Taken {
 async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> {
     let months = demo::months();
     let SegmentRange::Time { start_ms, end_ms } = months[run as usize % 12] else {
-        anyhow::bail!("the demo's months are time ranges");
+        anyhow::bail!("the demo's partition is not a time range");
     };
     let submitter = &cluster.nodes[run as usize % cluster.nodes.len()];
     let body = BuildRequest::new(PROJECT, (start_ms, end_ms));

@@ -15,7 +15,7 @@ use kirin_wire::{
 };
 use tokio::time::Instant;
 
-use crate::launch::{Cluster, Plan};
+use crate::local_cluster::{Cluster, Plan};
 use kirin_cli::args::DemoArgs;
 use kirin_shell::clock;
 
@@ -67,15 +67,15 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     if keep || done.is_err() {
         // The logs of the nodes tell what went wrong.
         let dir = dir.keep();
-        say(&format!("Everything is below {}", dir.display()));
+        say(&format!("All files are in {}", dir.display()));
     }
     done
 }
 
 async fn play(dir: &tempfile::TempDir, args: DemoArgs) -> anyhow::Result<()> {
     let data = dir.path().join("nycflights13");
-    say(&format!("Kirin demo in {}", dir.path().display()));
-    let metastore = if args.metastore.is_some() { "the metastore given" } else { "SQLite" };
+    say(&format!("Kirin demo, files in {}", dir.path().display()));
+    let metastore = if args.metastore.is_some() { "the given metastore" } else { "SQLite" };
     let discovery = if args.zookeeper.is_some() { "ZooKeeper" } else { "the metastore" };
     title(&format!("Three nodes, one metastore ({metastore}), found through {discovery}"));
     let plan = Plan { metastore: args.metastore, zookeeper: args.zookeeper, outlive: args.keep, ..Plan::default() };
@@ -144,7 +144,7 @@ async fn define(cluster: &Cluster, data: &std::path::Path) -> anyhow::Result<()>
 /// The request that adds a table of the demo's data to a project.
 ///
 /// # Errors
-/// If the table's source is of a kind that requests don't have.
+/// If requests cannot express the table's source.
 pub fn new_table(project: &str, table: kirin_olap::Table) -> anyhow::Result<NewTable> {
     let source = serde_json::from_value(serde_json::to_value(table.source)?)?;
     Ok(NewTable { project: project.to_owned(), name: table.name, source: Given::Full(source), columns: vec![] })
@@ -153,7 +153,7 @@ pub fn new_table(project: &str, table: kirin_olap::Table) -> anyhow::Result<NewT
 /// The request that adds the demo's model to a project.
 ///
 /// # Errors
-/// If the model has parts that requests don't have.
+/// If requests cannot express a part of the model.
 pub fn new_model(project: &str) -> anyhow::Result<ModelDefinition> {
     let model: ModelDefinition = serde_json::from_value(serde_json::to_value(demo::model())?)?;
     Ok(ModelDefinition { project: Some(project.to_owned()), ..model })

@@ -1,7 +1,7 @@
-//! The metastore as the node sees it: JSON parsed, names resolved, history put together.
+//! The metastore in the node's terms: JSON is parsed, names are resolved, history is assembled.
 //!
-//! A thin layer over [`kirin_store`], which keeps texts as texts. Nothing is decided or cached here but the names of
-//! projects, which never change their number.
+//! A thin layer over [`kirin_store`], which stores texts unparsed. It makes no decisions and caches only the names of
+//! projects, whose ids never change.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,7 +21,7 @@ pub struct Store {
     names: Arc<RwLock<BTreeMap<ProjectId, String>>>,
 }
 
-/// What travels along with a request.
+/// Extra data of a request.
 #[derive(Clone, Debug, Default)]
 pub enum Extra {
     /// Nothing.
@@ -37,96 +37,98 @@ pub enum Extra {
     End(Arc<EndReport>),
 }
 
-/// Who a node says it is when it joins.
+/// What a node declares when it joins.
 #[derive(Clone, Debug, Default)]
 pub struct JoinInfo {
     /// Its name, which is its identity.
     pub name: String,
-    /// Where clients reach it.
+    /// The address for clients.
     pub http: String,
-    /// Where its peers reach it.
+    /// The address for links from other nodes.
     pub link: String,
-    /// Its program's version.
+    /// The version of its program.
     pub version: String,
 }
 
-/// A job to be accepted.
+/// A job to submit.
 #[derive(Clone, Debug, Default)]
 pub struct SubmitInfo {
-    /// What kind of job.
+    /// The kind of job.
     pub kind: String,
-    /// What it is about.
+    /// The job's subject.
     pub subject: String,
-    /// Who asked for it.
+    /// The user that submitted it.
     pub submitter: String,
-    /// What to do.
+    /// The specification.
     pub spec: Value,
     /// Ranges to reserve in the same transaction.
     pub reserve: Vec<NewSegment>,
 }
 
-/// What became of several submits.
+/// The result of several submits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// All are accepted; these jobs were not known before.
+    /// All are accepted. These jobs are new.
     All(Vec<JobRow>),
-    /// The project does not exist any more.
+    /// The project no longer exists.
     NoProject,
 }
 
 /// A job.
 #[derive(Clone, Debug)]
 pub struct JobInfo {
-    /// The contract's part.
+    /// The part that the contract uses.
     pub row: JobRow,
-    /// What is wrong with its row, if it does not parse.
+    /// The error, if the row does not parse.
     pub broken: Option<String>,
     /// Its public id.
     pub uuid: Uuid,
     /// Its project's name.
     pub project: String,
-    /// What kind of job.
+    /// The kind of job.
     pub kind: String,
-    /// What it is about.
+    /// The job's subject.
     pub subject: String,
-    /// Who asked for it.
+    /// The user that submitted it.
     pub submitter: String,
-    /// What to do.
+    /// The specification.
     pub spec: Value,
-    /// How far it is, in per mille.
+    /// The progress in per mille.
     pub progress: u32,
     /// Why its last attempt failed.
     pub failure: Option<String>,
     /// When it was accepted.
     pub created_ms: i64,
-    /// When it changed last.
+    /// When it last changed.
     pub changed_ms: i64,
-    /// When its first attempt began.
+    /// When its first attempt started.
     pub started_ms: Option<i64>,
-    /// When it was over.
+    /// When it ended.
     pub ended_ms: Option<i64>,
+    /// The node of its last attempt, if that has ended.
+    pub last_node: Option<NodeId>,
 }
 
-/// Which jobs, in which order.
+/// A filter and an order for jobs.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
-    /// Of this project.
+    /// Only jobs of this project.
     pub project: Option<ProjectId>,
-    /// In these states; empty for all.
+    /// Only jobs in these states; empty for all.
     pub states: Vec<JobState>,
-    /// With this id, or with this in the subject.
+    /// Only jobs with this id, or with this text in the subject.
     pub key: Option<String>,
-    /// About this.
+    /// Only jobs with this subject.
     pub subject: Option<String>,
-    /// Accepted since.
+    /// Only jobs accepted at or after this time.
     pub since_ms: Option<i64>,
-    /// In this order.
+    /// The sort key.
     pub sort: JobSort,
-    /// The greatest first.
+    /// Whether the order is descending.
     pub reverse: bool,
-    /// From this one on.
+    /// The number of jobs to skip.
     pub offset: u64,
-    /// So many.
+    /// The maximum number of jobs.
     pub limit: u64,
 }
 
@@ -135,17 +137,17 @@ pub use kirin_store::JobSort;
 /// A committed step.
 #[derive(Clone, Debug)]
 pub struct StepInfo {
-    /// Its number.
+    /// Its number, from 0.
     pub step: u32,
     /// Its name.
     pub name: String,
-    /// What it brought.
+    /// Its result.
     pub result: Value,
-    /// Under which epoch it was committed.
+    /// The epoch under which it was committed.
     pub epoch: Epoch,
-    /// By which node.
+    /// The node that committed it.
     pub node: NodeId,
-    /// When it began.
+    /// When it started.
     pub started_ms: i64,
     /// When it ended.
     pub ended_ms: i64,
@@ -154,24 +156,24 @@ pub struct StepInfo {
 /// A project.
 #[derive(Clone, Debug)]
 pub struct ProjectInfo {
-    /// Its number.
+    /// Its id.
     pub id: ProjectId,
     /// Its name.
     pub name: String,
-    /// A line about it.
+    /// A description.
     pub description: String,
-    /// The name of the user that made it, unless it was made before that was kept.
+    /// The user that created it; missing for projects of older versions.
     pub owner: Option<String>,
-    /// How many of its jobs run at once.
+    /// The maximum number of its jobs that run at once.
     pub limit: u32,
-    /// When it was made.
+    /// When it was created.
     pub created_ms: i64,
 }
 
-/// A table's or model's definition.
+/// The definition of a table or model.
 #[derive(Clone, Debug)]
 pub struct Doc {
-    /// What it defines.
+    /// The kind of object that it defines.
     pub kind: DocKind,
     /// Its name.
     pub name: String,
@@ -188,74 +190,74 @@ pub struct SegmentInfo {
     pub id: Uuid,
     /// Its model.
     pub model: String,
-    /// The job that reserved it or published it last.
+    /// The job that reserved it or last published it.
     pub job: Uuid,
-    /// Where it begins.
+    /// The start of its range.
     pub start_ms: i64,
-    /// Where it ends, exclusive.
+    /// The end of its range, exclusive.
     pub end_ms: i64,
     /// When it was reserved.
     pub created_ms: i64,
-    /// When it was published last.
+    /// When it was last published.
     pub changed_ms: i64,
-    /// Whether it can be read.
+    /// Whether it is readable.
     pub state: SegmentState,
-    /// Under which epoch it was published.
+    /// The epoch under which it was published.
     pub epoch: Epoch,
-    /// What is in it.
+    /// Its manifest.
     pub manifest: Option<Value>,
 }
 
-/// Something that happened.
+/// A line of the history.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryLine {
-    /// When, by the metastore's clock ([`wall_ms`]).
+    /// The time, by the metastore's clock ([`wall_ms`]).
     pub at_ms: i64,
-    /// What.
+    /// The kind.
     pub kind: String,
-    /// To whom.
+    /// The member concerned.
     pub member: Option<Member>,
-    /// To which job.
+    /// The job concerned.
     pub job: Option<JobId>,
-    /// Its public id.
+    /// The job's public id.
     pub job_uuid: Option<Uuid>,
-    /// Who did it or says so.
+    /// The member that did or reported it.
     pub by: Option<Member>,
-    /// How it is known.
+    /// The evidence.
     pub evidence: Option<String>,
-    /// More.
+    /// Details.
     pub detail: Value,
 }
 
-/// The kinds of line in the history.
+/// The kinds of history lines.
 pub mod kinds {
     /// A member joined.
     pub const JOINED: &str = "join";
-    /// A member said good-bye.
+    /// A member left.
     pub const LEFT: &str = "leave";
     /// A member was declared dead.
     pub const FENCED: &str = "fence";
-    /// A job changed hands because its holder was dead.
+    /// A job was taken over because its holder was dead.
     pub const TOOK_OVER: &str = "takeover";
-    /// A job was handed back.
+    /// A job was released.
     pub const HANDED_OVER: &str = "handover";
 }
 
-/// What is forgotten after a time.
+/// What retention deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Old {
-    /// Jobs that are over, with their steps and attempts.
+    /// Finished jobs, with their steps and attempts.
     Jobs,
     /// Lines of history.
     History,
-    /// Members that nothing names any more.
+    /// Members without references.
     Members,
 }
 
 type Read<T> = Result<T, StoreError>;
 
 fn json(text: &str) -> Read<Value> {
-    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("no JSON: {e}")))
+    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("not valid JSON: {e}")))
 }
 
 /// The owner in the settings of a project.
@@ -277,17 +279,17 @@ impl Store {
     /// Opens the metastore and brings its schema up to date.
     ///
     /// # Errors
-    /// If it can't be reached or used.
+    /// If it cannot be reached or used.
     pub async fn open(config: &StoreConfig) -> Read<Self> {
         Ok(Self { inner: kirin_store::Store::open(config).await?, names: Arc::default() })
     }
 
-    /// How much was asked of the metastore since it was opened.
+    /// The traffic since the metastore was opened.
     pub fn traffic(&self) -> Traffic {
         self.inner.traffic()
     }
 
-    /// Asks a request of the contract.
+    /// Sends a request of the contract.
     pub async fn ask(&self, ask: &Ask, extra: Extra) -> Answer {
         use kirin_store::Extra as Raw;
         let raw = match extra {
@@ -313,19 +315,19 @@ impl Store {
         self.inner.ask(ask, raw).await
     }
 
-    /// Accepts a job, as [`Store::ask`] does, and says why the metastore refuses it for certain.
+    /// Accepts a job, as [`Store::ask`] does, and returns the reason for a permanent refusal.
     ///
     /// # Errors
-    /// If the metastore will never accept this job; what may succeed later is an answer.
+    /// If the metastore refuses this job permanently. A temporary failure is an answer.
     pub async fn submit(&self, ask: &Ask, info: SubmitInfo) -> Read<Answer> {
         self.inner.ask_or_say_why(ask, submit_extra(info)).await
     }
 
-    /// Accepts several jobs that reserve no ranges, in one commit: all of them or none.
+    /// Accepts several jobs without ranges in one commit: all or none.
     ///
     /// # Errors
-    /// If the metastore can't be written. After a lost reply the jobs may have been accepted: submit them again with the
-    /// same keys.
+    /// If the metastore cannot be written. After a lost reply, the jobs may have been accepted: submit them again with
+    /// the same keys.
     pub async fn submit_all(&self, jobs: Vec<(Ask, SubmitInfo)>) -> Read<Accepted> {
         let mut raw = Vec::new();
         for (ask, info) in jobs {
@@ -360,25 +362,25 @@ impl Store {
     /// The living members.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn directory(&self) -> Read<Vec<MemberInfo>> {
         self.inner.directory(false).await
     }
 
-    /// All members that are remembered.
+    /// All members that are not deleted yet.
     ///
     /// # Errors
-    /// As all reads.
-    pub async fn everybody(&self) -> Read<Vec<MemberInfo>> {
+    /// If the metastore cannot be read.
+    pub async fn all_members(&self) -> Read<Vec<MemberInfo>> {
         self.inner.directory(true).await
     }
 
     // --- jobs ---
 
-    /// Those of the jobs that exist.
+    /// The existing jobs among `ids`.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn jobs_by_id(&self, ids: &[JobId]) -> Read<Vec<JobInfo>> {
         let mut jobs = Vec::new();
         for job in self.inner.jobs_by_id(ids).await? {
@@ -390,7 +392,7 @@ impl Store {
     /// One job by its public id.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn job_by_uuid(&self, uuid: Uuid) -> Read<Option<JobInfo>> {
         match self.inner.job_by_uuid(uuid).await? {
             Some(job) => self.job_info(job).await.map(Some),
@@ -398,26 +400,26 @@ impl Store {
         }
     }
 
-    /// Discards a job whatever its row holds; false if there is none.
+    /// Discards a job whose row no longer parses; false if it does not exist.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn discard_by_force(&self, uuid: Uuid) -> Read<bool> {
         self.inner.discard_by_force(uuid).await
     }
 
-    /// How many jobs each node runs and has on its queue.
+    /// The number of jobs that each node runs and has in its queue.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn loads(&self) -> Read<BTreeMap<NodeId, Load>> {
         self.inner.loads().await
     }
 
-    /// A page of jobs, and how many there are in all.
+    /// A page of jobs, and the number of jobs on all pages.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn jobs(&self, filter: &JobFilter) -> Read<(Vec<JobInfo>, u64)> {
         let page = self
             .inner
@@ -450,7 +452,7 @@ impl Store {
             kind: job.kind,
             subject: job.subject,
             submitter: job.submitter,
-            // A damaged specification must not hide the job: whoever runs it says what is wrong.
+            // A damaged specification must not hide the job. The executor reports the error.
             spec: json(&job.spec).unwrap_or_default(),
             progress: job.progress.and_then(|text| text.parse().ok()).unwrap_or(0),
             failure: job.failure,
@@ -458,13 +460,14 @@ impl Store {
             changed_ms: job.changed_ms,
             started_ms: job.started_ms,
             ended_ms: job.ended_ms,
+            last_node: job.last_node,
         })
     }
 
     /// The committed steps of a job.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn steps(&self, id: JobId) -> Read<Vec<StepInfo>> {
         let steps = self.inner.steps(id).await?;
         let info = |step: kirin_store::StepInfo| {
@@ -481,12 +484,21 @@ impl Store {
         steps.into_iter().map(info).collect()
     }
 
-    /// Writes down how far an attempt is; refused under a stale fence.
+    /// Stores the progress of an attempt. Refused under a stale fence.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn progress(&self, fence: Fence, by: Member, per_mille: u32) -> Read<bool> {
         self.inner.progress(fence, by, &per_mille.to_string()).await
+    }
+
+    /// Stores a member's token in the working directory and the problem with that directory. `false` if the member is not
+    /// alive.
+    ///
+    /// # Errors
+    /// If the metastore cannot be written.
+    pub async fn member_proof(&self, member: Member, token: Option<&str>, trouble: Option<&str>) -> Read<bool> {
+        self.inner.member_proof(member, token, trouble).await
     }
 
     // --- projects ---
@@ -503,12 +515,12 @@ impl Store {
     /// All projects.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn projects(&self) -> Read<Vec<ProjectInfo>> {
         let projects = self.inner.projects().await?;
         let names = projects.iter().map(|project| (project.id, project.name.clone()));
         let mut known = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        // Those of dropped projects are kept for people, as long as they are few.
+        // Names of dropped projects are kept for users while they are few.
         if known.len() > 4096 {
             known.clear();
         }
@@ -525,18 +537,18 @@ impl Store {
         Ok(projects.into_iter().map(info).collect())
     }
 
-    /// The project of that name, in any case.
+    /// The project with this name, ignoring case.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn project(&self, name: &str) -> Read<Option<ProjectInfo>> {
         Ok(self.projects().await?.into_iter().find(|project| project.name.eq_ignore_ascii_case(name)))
     }
 
-    /// Makes a project; nothing if there is one by that name.
+    /// Creates a project. `None` if the name exists.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn create_project(
         &self,
         name: &str,
@@ -551,10 +563,10 @@ impl Store {
         Ok(made.map(|id| ProjectInfo { id, name, description, owner, limit, created_ms: wall_ms() }))
     }
 
-    /// Drops a project; false if it has documents or jobs that are not over, or is not there.
+    /// Drops a project; false if it has documents or open jobs, or does not exist.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn drop_project(&self, id: ProjectId) -> Read<bool> {
         self.inner.project_drop(id).await
     }
@@ -564,7 +576,7 @@ impl Store {
     /// The definitions in a project.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn docs(&self, project: ProjectId) -> Read<Vec<Doc>> {
         let mut docs = Vec::new();
         for kind in [DocKind::Table, DocKind::Model] {
@@ -576,10 +588,10 @@ impl Store {
         Ok(docs)
     }
 
-    /// Writes a new definition; false if there is one by that name, or the catalog is not at that revision any more.
+    /// Adds a definition; false if the name exists, or the catalog has another revision.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn add_doc(
         &self,
         project: ProjectId,
@@ -592,23 +604,23 @@ impl Store {
         Ok(self.inner.doc_put(project, kind, name, &value.to_string(), seen).await?.is_some())
     }
 
-    /// Drops a definition; false if it changed meanwhile, or the catalog is not at that revision any more.
+    /// Drops a definition; false if it has changed, or the catalog has another revision.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn drop_doc(&self, project: ProjectId, doc: &Doc, catalog: u64) -> Read<bool> {
         let seen = Seen { revision: doc.revision, catalog: Some(catalog) };
         self.inner.doc_drop(project, doc.kind, &doc.name, seen).await
     }
 
-    /// The project's number, and a number that changes with everything that queries see.
+    /// The project's id and the revision of its catalog, which changes with everything that queries see.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn catalog_revision(&self, project: &str) -> Read<Option<(ProjectId, u64)>> {
         let known = {
             let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-            // A name may have been another project's before: the newest has the greatest number.
+            // A dropped project may have had the same name. The newest project has the greatest id.
             names.iter().rev().find(|(_, name)| name.eq_ignore_ascii_case(project)).map(|(id, _)| *id)
         };
         if let Some(id) = known
@@ -616,15 +628,15 @@ impl Store {
         {
             return Ok(Some((id, revision)));
         }
-        // Not known here, or dropped since; there may be another one of that name.
+        // The project is not cached or was dropped. Another project may have the name.
         let Some(found) = self.project(project).await? else { return Ok(None) };
         Ok(self.inner.catalog_revision(found.id).await?.map(|revision| (found.id, revision)))
     }
 
-    /// The segments of a project, of one model or of all.
+    /// The segments of a project, of one model or all models.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn segments(&self, project: ProjectId, model: Option<&str>) -> Read<Vec<SegmentInfo>> {
         let info = |segment: kirin_store::Segment| SegmentInfo {
             id: segment.id,
@@ -641,18 +653,18 @@ impl Store {
         Ok(self.inner.segments(project, model).await?.into_iter().map(info).collect())
     }
 
-    /// Replaces the manifest of a segment; false if it was dropped or published again since it was read.
+    /// Replaces the manifest of a segment; false if it was dropped or published again after it was read.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn annotate_segment(&self, read: &SegmentInfo, manifest: &Value) -> Read<bool> {
         self.inner.segment_annotate(read.id, read.job, read.epoch, &manifest.to_string()).await
     }
 
-    /// Drops a segment that can be read; false if it can't be dropped.
+    /// Drops a readable segment; false if it cannot be dropped.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn drop_segment(&self, id: Uuid) -> Read<bool> {
         self.inner.segment_drop(id).await
     }
@@ -662,15 +674,15 @@ impl Store {
     /// A setting of the cluster.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn setting(&self, name: &str) -> Read<Option<String>> {
         self.inner.setting(name).await
     }
 
-    /// Writes a setting if there is none; returns the one that holds.
+    /// Writes a setting if it does not exist. Returns the current value.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn put_setting_if_absent(&self, name: &str, value: &str) -> Read<String> {
         Ok(self.inner.setting_or(name, value).await?.0)
     }
@@ -678,15 +690,15 @@ impl Store {
     /// Writes a setting.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn put_setting(&self, name: &str, value: &str) -> Read<()> {
         self.inner.setting_put(name, value).await
     }
 
-    /// Appends a line to the history.
+    /// Adds a line to the history.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn append_history(&self, line: HistoryLine) -> Read<()> {
         let row = HistoryRow {
             at_ms: line.at_ms,
@@ -701,18 +713,18 @@ impl Store {
         self.inner.history_add(&row).await
     }
 
-    /// Keeps the counting of what is over quick.
+    /// Replaces the rows of the finished counts by their sums, so that reading them stays fast.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn sum_up(&self) -> Read<()> {
         self.inner.sum_up().await
     }
 
-    /// Deletes some of what ended before that moment; tells how many.
+    /// Deletes some rows that ended before this time. Returns the number.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn forget(&self, what: Old, before_ms: i64) -> Read<u64> {
         match what {
             Old::Jobs => self.inner.retain_jobs(before_ms).await,
@@ -721,13 +733,13 @@ impl Store {
         }
     }
 
-    /// The last `limit` things that happened, the latest first.
+    /// The last `limit` lines of the history, latest first.
     ///
-    /// Joins and ends are read off the members' own rows, so none is missing; what was measured about them, and the
-    /// takeovers, off the lines that their actors wrote.
+    /// Joins and ends are read from the members' rows, so none is missing. Measurements of them, and takeovers, are
+    /// read from the lines that the acting members wrote.
     ///
     /// # Errors
-    /// As all reads.
+    /// If the metastore cannot be read.
     pub async fn history(&self, limit: u32) -> Read<Vec<HistoryLine>> {
         let filter = HistoryFilter { limit: limit.saturating_mul(2), ..HistoryFilter::default() };
         let mut written = Vec::new();
@@ -744,12 +756,12 @@ impl Store {
             });
         }
         let (measured, mut lines): (Vec<_>, Vec<_>) = written.into_iter().partition(|line| line.kind == kinds::FENCED);
-        let everybody = self.everybody().await?;
+        let members = self.all_members().await?;
         for line in lines.iter_mut().filter(|line| line.kind == kinds::TOOK_OVER && line.evidence.is_none()) {
-            let of = everybody.iter().find(|info| Some(info.member) == line.member);
+            let of = members.iter().find(|info| Some(info.member) == line.member);
             line.evidence = of.and_then(|info| info.evidence.clone());
         }
-        for info in everybody {
+        for info in members {
             lines.push(HistoryLine {
                 at_ms: info.joined_ms,
                 kind: kinds::JOINED.to_owned(),

@@ -1,26 +1,28 @@
-//! What may be read as a source: local files below known directories, and buckets with credentials that were configured.
+//! What may be read as a source: local files below configured directories, and buckets with configured credentials.
 //!
-//! A table names its files, and whoever may add tables may name any. So a local source lies below one of the roots that
-//! the administrator of the machine named, or below the place that was granted to this one table. A path is compared
-//! twice: as it is written, before the file system is asked about it (a refusal does not tell what exists), and with all
-//! symbolic links followed. A link that leads out of the roots is an error, not a file that is skipped.
+//! A table names its files, and a user with the right to add tables can name any file. A local source must therefore be
+//! below one of the roots that the administrator of the machine configured, or below the path granted to this table. A
+//! path is compared twice:
 //!
-//! Not here: a user of the machine who can exchange files below a root between the check and the opening. Roots are
-//! directories that such users can't write.
+//! - as written, before the file system is asked (a refusal does not reveal what exists),
+//! - with all symbolic links followed. A link that leads out of the roots is an error, not a skipped file.
+//!
+//! Not covered: a user of the machine who replaces files below a root between the check and the opening. Roots must be
+//! directories that such users cannot write.
 
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-/// What may be read as a source. Nothing on this machine, and no bucket without credentials, unless it says so.
+/// What may be read as a source. The default allows no local file, and no bucket without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// Which local files.
     pub local: Local,
-    /// Whether the machine's identity is asked for credentials, at the link-local address of a cloud or of its container
-    /// service. Everybody who may add tables then acts with them.
+    /// Whether credentials are requested for the machine's identity, from the link-local address of a cloud or of its
+    /// container service. Every user with the right to add tables then acts with them.
     pub s3_instance_role: bool,
-    /// How long listing a source, and opening one of its files, may take.
+    /// Timeout for listing a source and for opening one of its files.
     pub open_within: Duration,
 }
 
@@ -28,13 +30,13 @@ pub struct Access {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Local {
-    /// All that the process can read: for programs that choose the sources themselves.
+    /// Every file that the process can read, for programs that choose the sources themselves.
     Anywhere,
-    /// These files, and what lies below these directories.
+    /// These files, and everything below these directories.
     Below(Vec<PathBuf>),
 }
 
-/// A file system or a store that is slower than this does not answer at all.
+/// A file system or store that takes longer is treated as unavailable.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 impl Default for Access {
@@ -49,7 +51,7 @@ impl Access {
         Access { local: Local::Anywhere, ..Access::default() }
     }
 
-    /// Refuses a path that lies outside, as it is written. Does not touch the file system below it.
+    /// Refuses a path that is outside the roots as written. Does not access the file system below it.
     pub(crate) fn check_written(&self, path: &Path, granted: Option<&str>) -> Result<(), String> {
         let Local::Below(roots) = &self.local else { return Ok(()) };
         let written = normal(path);
@@ -66,7 +68,7 @@ impl Access {
         ))
     }
 
-    /// Refuses a path that leads outside when symbolic links are followed. The path exists.
+    /// Refuses a path that is outside the roots once symbolic links are followed. The path must exist.
     pub(crate) fn check_followed(&self, path: &Path, granted: Option<&str>) -> Result<(), String> {
         let Local::Below(roots) = &self.local else { return Ok(()) };
         let real = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
@@ -82,7 +84,7 @@ impl Access {
     }
 }
 
-/// The path without `.` and `..`, as text: links are followed elsewhere.
+/// The path without `.` and `..`. Links are not followed.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -97,7 +99,7 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// Gives up what takes too long.
+/// Fails if the future takes longer than `most`.
 pub(crate) async fn within<T>(most: Duration, what: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let late = |_| format!("it did not answer within {most:?}; check that its file system or store is available");
     tokio::time::timeout(most, what).await.map_err(late)?
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_compared_by_components_and_without_dots() {
+    fn paths_are_compared_by_components_after_dots_are_resolved() {
         let access = Access { local: Local::Below(vec!["/srv/data".into()]), ..Access::default() };
         let is_in = |path: &str| access.check_written(Path::new(path), None).is_ok();
         assert!(is_in("/srv/data") && is_in("/srv/data/a/b.csv") && is_in("/srv/./data/x/../b.csv"));

@@ -1,37 +1,41 @@
 //! Runs the steps of a build.
 //!
-//! A step knows nothing but the job, the results of the steps before it and its attempt's directory, so any node can
-//! run the next one after any other wrote the last, under whatever path. It writes only below its attempt's
-//! directory, makes its files durable before it reports, and trusts no file it did not check: the source files are
-//! pinned by *Detect Source* (a changed one fails the build rather than mixing two states), and index files carry
-//! checksums.
+//! The input of a step is the job, the results of the steps before it, and the directory of its attempt. Any node can
+//! therefore run the next step, whichever node ran the last one and wherever that wrote its files. A step writes only
+//! below the directory of its attempt, and makes its files durable before it reports. It checks every file that it reads:
 //!
-//! Partial aggregates merge exactly: COUNT, MIN, MAX, SUM of integers (of BIGINT as a wide DECIMAL) and of
-//! decimals; a sum that does not fit is an error. A SUM of floats depends on the order of summation, so two builds may differ in the last digits.
+//! - *Detect Source* pins the source files. A file that changed fails the build, so a build never mixes two states.
+//! - Index files have checksums.
+//!
+//! Partial aggregates merge exactly: COUNT, MIN, MAX, and SUM of integers (of BIGINT as a wide DECIMAL) and of decimals. A
+//! sum that does not fit is an error. A SUM of floats depends on the order of summation, so two builds may differ in the
+//! last digits.
 
 use crate::conservation::{Broken, Tally, Totals};
+use crate::effort::{Effort, Efforts};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
-use crate::index_files::{self, IndexTable, Owner};
+use crate::index_files::{self, Owner};
+use crate::index_table::IndexTable;
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
-use crate::segment::{DataFile, LayoutData, MANIFEST_MAX, Manifest, SegmentRange};
+use crate::relation::{column, scan};
+use crate::segment::{DataFile, LayoutData, MANIFEST_MAX, MAX_FILES, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
-use crate::sql_type::SqlType;
-use crate::star::{LookupKey, Partial, PartialKind, Star, StarColumn};
+use crate::star::{LookupKey, Star};
+use crate::star_plan::{Input, aggregate, count, join_star};
 use crate::stopwatch::Stopwatch;
-use crate::table::{Column, Table};
-use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use crate::table::Table;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column as ExprColumn, ScalarValue, TableReference};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::Column as ExprColumn;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     EmptyRecordBatchStream, SendableRecordBatchStream, collect, execute_stream_partitioned,
@@ -46,19 +50,19 @@ use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How far a step is. Called often and from several threads; keep it cheap.
+/// Receives the progress of a step. Called often and from several threads, so it must be cheap.
 pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// How far a step is.
+/// The progress of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Rows written (or files checked) so far.
     pub done: u64,
-    /// Rows or files in all, where that is known.
+    /// Total number of rows or files, if known.
     pub total: Option<u64>,
 }
 
-/// Asks running work to stop. Clones ask together.
+/// Asks running work to stop. Clones share the request.
 #[derive(Debug, Clone)]
 pub struct Cancel(Arc<watch::Sender<bool>>);
 
@@ -69,23 +73,23 @@ impl Default for Cancel {
 }
 
 impl Cancel {
-    /// Asks; cannot be taken back.
+    /// Asks the work to stop. Cannot be undone.
     pub fn cancel(&self) {
         self.0.send_replace(true);
     }
 
-    /// Whether it was asked.
+    /// Whether the work was asked to stop.
     pub fn is_cancelled(&self) -> bool {
         *self.0.borrow()
     }
 
     async fn cancelled(&self) {
-        // The sender lives as long as `self`, so waiting can only end by the value.
+        // The sender lives as long as `self`, so the wait ends only with the value.
         let _ = self.0.subscribe().wait_for(|asked| *asked).await;
     }
 }
 
-/// What a finished step leaves behind: all that a later step, on any node, needs to know of it.
+/// The result of a finished step: everything that a later step, on any node, needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {
     /// Position in the plan.
@@ -94,15 +98,15 @@ pub struct StepResult {
     pub name: String,
     /// Files that it wrote.
     pub files: Vec<DataFile>,
-    /// Rows that it found or wrote.
+    /// Rows found or written.
     pub rows: u64,
-    /// Bytes that it found or wrote.
+    /// Bytes found or written.
     pub bytes: u64,
     /// How long it took.
     pub millis: u64,
-    /// What the next steps build on.
+    /// The part that depends on the kind of step.
     pub outcome: StepOutcome,
-    /// Of the *Flat Table* step: what every index must have in common with the flat table. Absent in results of older
+    /// Totals that every index must share with the flat table, from the *Flat Table* step. Absent in results of older
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
@@ -140,7 +144,7 @@ pub enum StepOutcome {
     Published(Manifest),
 }
 
-/// A build under way. It reads the results of earlier steps and the model once, so the time for each index does not grow
+/// A build in progress. It reads the results of earlier steps and the model once, so the time for each index does not grow
 /// with the number of indexes.
 #[derive(Clone, Debug)]
 pub struct Building {
@@ -151,26 +155,8 @@ pub struct Building {
     prior: Arc<Prior>,
 }
 
-/// What builds have done so far, in numbers that depend on the work alone and not on the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Effort {
-    /// Results of earlier steps that were parsed.
-    pub results_read: u64,
-    /// Models whose indexes were enumerated and whose columns were resolved.
-    pub models_resolved: u64,
-    /// Indexes whose columns were compared to find out whether another index can be made from them.
-    pub layouts_compared: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Efforts {
-    results_read: AtomicU64,
-    models_resolved: AtomicU64,
-    layouts_compared: AtomicU64,
-}
-
 impl Engine {
-    /// Begins a build, or goes on with one after the steps whose results are given, in any order.
+    /// Begins a build, or continues one after the steps whose results are given, in any order.
     ///
     /// # Errors
     /// If the job is not well defined, or a result does not belong to it.
@@ -180,17 +166,11 @@ impl Engine {
 
     /// What this engine's builds have done so far.
     pub fn effort(&self) -> Effort {
-        let Efforts { results_read, models_resolved, layouts_compared } = &self.inner.efforts;
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Effort {
-            results_read: read(results_read),
-            models_resolved: read(models_resolved),
-            layouts_compared: read(layouts_compared),
-        }
+        self.inner.efforts.so_far()
     }
 
-    /// Runs one step of a build alone. `prior` holds the results of the finished steps, in any order; `attempt_dir` is
-    /// made if it is not there. It reads all of them, so a build of many indexes is a [`Building`].
+    /// Runs one step of a build. `prior` holds the results of the finished steps, in any order. `attempt_dir` is created if
+    /// it does not exist. Each call reads all of `prior`, so use [`Engine::building`] for a build of many indexes.
     pub fn run_step(
         &self,
         job: &BuildJob,
@@ -214,24 +194,23 @@ impl Engine {
 }
 
 impl Building {
-    fn new(engine: &Arc<EngineInner>, job: &BuildJob, prior: &[serde_json::Value]) -> Result<Building> {
+    fn new(engine: &Arc<EngineInner>, job: &BuildJob, values: &[serde_json::Value]) -> Result<Building> {
         let star = Star::resolve(&job.model, &job.tables)?;
-        engine.efforts.models_resolved.fetch_add(1, Ordering::Relaxed);
         job.range.validate()?;
         if star.partition.is_none() && job.range != SegmentRange::Full {
             return Err(job.model.invalid("partition", "is missing, so the model can only be built in full"));
         }
         let steps = plan(&job.model)?.steps;
-        let prior = Prior::parse(prior, &steps)?;
-        engine.efforts.results_read.fetch_add(prior.results, Ordering::Relaxed);
+        let prior = Prior::parse(values, &steps)?;
+        engine.efforts.began(values.len());
         let engine = Arc::downgrade(engine);
         Ok(Building { engine, range: job.range, star: Arc::new(star), steps: Arc::new(steps), prior: Arc::new(prior) })
     }
 
-    /// Runs one step and keeps its result for the next ones. `attempt_dir` is made if it is not there.
+    /// Runs one step and keeps its result for the next ones. `attempt_dir` is created if it does not exist.
     ///
     /// # Errors
-    /// If the step fails, or was cancelled. The build can go on from the steps before it.
+    /// If the step fails or was cancelled. The build can continue from the steps before it.
     pub async fn step(
         &mut self,
         step: usize,
@@ -293,7 +272,7 @@ impl Building {
     }
 }
 
-/// What a step has done.
+/// The result of a step, before it is timed.
 struct Done {
     files: Vec<DataFile>,
     rows: u64,
@@ -332,7 +311,7 @@ impl Build<'_> {
         Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Detected(found), totals: None })
     }
 
-    /// A lookup row that is found twice would count fact rows twice.
+    /// Refuses duplicate lookup keys, which would count fact rows more than once.
     async fn check_unique(
         &self,
         state: &SessionState,
@@ -361,7 +340,7 @@ impl Build<'_> {
         Err(Error::source(
             &table.name,
             format!(
-                "the lookup key ({}) must be unique, but ({key}) is there {copies} times, so rows of \"{}\" would \
+                "the lookup key ({}) must be unique, but ({key}) occurs {copies} times, so rows of \"{}\" would \
                  count more than once; remove the duplicates or join by more columns",
                 names.join(", "),
                 self.star.fact.name
@@ -397,7 +376,7 @@ impl Build<'_> {
         let (files, totals) =
             self.write(&state, plan, schema, "flat", prior.source_rows(self.range), tally, false).await?;
         let (rows, bytes) = totals_of(&files);
-        // Unique keys were checked, so a LEFT JOIN keeps the number of rows, and only INNER JOINs need to be counted.
+        // The keys are unique, so a LEFT JOIN keeps the number of rows. Only INNER JOINs need to be counted.
         let inner = self.star.lookups.iter().filter(|l| l.join == JoinKind::Inner).map(|l| l.alias.as_str());
         let inner: Vec<&str> = inner.collect();
         let expected = match prior.source_rows(self.range).filter(|_| inner.is_empty()) {
@@ -406,13 +385,13 @@ impl Build<'_> {
         };
         for (alias, files) in sources {
             if let Some(table) = self.star.table(alias) {
-                // A source replaced while it was read would be half old and half new.
+                // A source that was replaced while it was read would be a mix of two states.
                 source::verify(&state, table, files).await?;
             }
         }
         if rows != expected {
             let broken = Broken { quantity: "rows".into(), expected: expected.to_string(), found: rows.to_string() };
-            return Err(Error::not_conserved("the flat table", broken));
+            return Err(broken.error("the flat table"));
         }
         let outcome = StepOutcome::Joined(self.star.signature());
         Ok(Done { files, rows, bytes, outcome, totals: Some(totals) })
@@ -458,7 +437,7 @@ impl Build<'_> {
         };
         let most = parent.map_or(flat_rows, |p| p.rows);
         check_groups(&data, most)?;
-        // Where an older version made the flat table, *Publish* takes its totals.
+        // If an older version made the flat table, *Publish* computes its totals.
         let conserved = prior.totals.as_ref().map(|totals| check_totals(&data, totals, &found)).transpose()?.is_some();
         let outcome = StepOutcome::Indexed { data, parent: parent.map(|p| p.layout), conserved };
         Ok(Done { files: written, rows, bytes, outcome, totals: None })
@@ -502,8 +481,8 @@ impl Build<'_> {
         Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Published(manifest), totals: None })
     }
 
-    /// Runs a plan into files below the attempt's directory. Their number is bounded: [`MAX_FILES`] for all indexes
-    /// together, and at most one of them has fewer than [`FEW_ROWS`] rows.
+    /// Writes the result of a plan to files below the attempt's directory. Their number is bounded: [`MAX_FILES`] for all
+    /// indexes together, and at most one file of an index has fewer than [`FEW_ROWS`] rows.
     #[expect(clippy::too_many_arguments, reason = "one caller for the flat table and one for indexes")]
     async fn write(
         &self,
@@ -517,11 +496,10 @@ impl Build<'_> {
     ) -> Result<(Vec<DataFile>, Totals)> {
         let dir = self.dir.join(name);
         let unwritable =
-            |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot make it: {e}"));
+            |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot create it: {e}"));
         std::fs::create_dir_all(&dir).map_err(unwritable)?;
         let physical = state.create_physical_plan(&exact(plan)?).await?;
-        let written = Arc::new(AtomicU64::new(0));
-        let (done, on_progress) = (written.clone(), self.on_progress.clone());
+        let (done, on_progress) = (AtomicU64::new(0), self.on_progress.clone());
         let on_rows = Arc::new(move |rows: u64| {
             let done = done.fetch_add(rows, Ordering::Relaxed) + rows;
             on_progress(Progress { done, total });
@@ -573,13 +551,13 @@ impl Build<'_> {
     }
 }
 
-/// Batches, then a stream.
+/// A stream of these batches, then of the rest.
 fn chained(first: Vec<RecordBatch>, rest: SendableRecordBatchStream) -> SendableRecordBatchStream {
     let schema = rest.schema();
     Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(first.into_iter().map(Ok)).chain(rest)))
 }
 
-/// The streams as at most so many; which rows share one does not matter.
+/// The streams, joined to at most so many. Which rows share a stream does not matter.
 fn shared_out(streams: Vec<SendableRecordBatchStream>, most: usize) -> Vec<SendableRecordBatchStream> {
     if streams.len() <= most.max(1) {
         return streams;
@@ -590,28 +568,28 @@ fn shared_out(streams: Vec<SendableRecordBatchStream>, most: usize) -> Vec<Senda
         shares[share].push(stream);
     }
     let joined = |share: Vec<SendableRecordBatchStream>| -> SendableRecordBatchStream {
-        // All of a share are read at the same time: an exchange waits until each of its outputs is read.
+        // All streams of a share are read at the same time: an exchange waits until each of its outputs is read.
         let schema = share[0].schema();
         Box::pin(RecordBatchStreamAdapter::new(schema, stream::select_all(share)))
     };
     shares.into_iter().map(joined).collect()
 }
 
-/// An index has no more groups than what it was made from has rows.
+/// Checks that an index has no more groups than its input has rows.
 fn check_groups(data: &LayoutData, most: u64) -> Result<()> {
     if data.rows <= most {
         return Ok(());
     }
     let (expected, found) = (format!("at most {most}"), data.rows.to_string());
     let broken = Broken { quantity: "groups".into(), expected, found };
-    Err(Error::not_conserved(format!("index {}", data.layout), broken))
+    Err(broken.error(format!("index {}", data.layout)))
 }
 
-/// An index has the totals of its flat table.
+/// Checks that an index has the totals of its flat table.
 fn check_totals(data: &LayoutData, flat: &Totals, index: &Totals) -> Result<()> {
     match flat.broken_by(index) {
         None => Ok(()),
-        Some(broken) => Err(Error::not_conserved(format!("index {}", data.layout), broken)),
+        Some(broken) => Err(broken.error(format!("index {}", data.layout))),
     }
 }
 
@@ -621,26 +599,15 @@ pub(crate) async fn tallied(files: &[DataFile], schema: &SchemaRef, mut tally: T
         for batch in index_files::batches(file).map_err(|problem| owner.error(file, problem))? {
             let batch = batch.map_err(|problem| owner.error(file, problem))?;
             tally.add(&index_files::conform(&batch, schema)?)?;
-            // Reading blocks; others get their turn between two batches.
+            // Reading blocks the thread, so other tasks run between two batches.
             tokio::task::yield_now().await;
         }
     }
     tally.totals()
 }
 
-/// The number of rows of a plan.
-pub(crate) async fn count(state: &SessionState, plan: LogicalPlanBuilder) -> Result<u64> {
-    let plan = plan.aggregate(Vec::<Expr>::new(), [expr_fn::count(lit(1i64))])?.build()?;
-    let batches = collect(state.create_physical_plan(&plan).await?, state.task_ctx()).await?;
-    let counts = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec());
-    Ok(counts.sum::<i64>() as u64)
-}
-
-/// Input rows that are worth one more thread.
+/// Input rows for each thread.
 const ROWS_PER_THREAD: u64 = 32_768;
-
-/// Files that the indexes of one segment may have together, so that its manifest fits in one row of the metastore.
-pub(crate) const MAX_FILES: usize = 8_192;
 
 /// A part of an index with fewer rows gets no file of its own.
 const FEW_ROWS: usize = 16_384;
@@ -650,147 +617,25 @@ fn totals_of(files: &[DataFile]) -> (u64, u64) {
     (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum())
 }
 
-/// What an aggregation reads.
-pub(crate) enum Input<'a> {
-    /// Rows of the star, by column.
-    Rows(&'a dyn Fn(&StarColumn) -> Expr),
-    /// Groups of an index, by the name of the partial.
-    Partials(&'a dyn Fn(&str) -> Expr),
-}
-
-/// Groups rows, or merges groups. The output has the groups under their names, then the partials under theirs.
-pub(crate) fn aggregate(
-    plan: LogicalPlanBuilder,
-    groups: Vec<(Expr, String)>,
-    partials: &[Partial],
-    input: Input<'_>,
-) -> Result<LogicalPlanBuilder> {
-    let mut aggregates = vec![];
-    let mut output: Vec<Expr> = groups.iter().map(|(e, name)| e.clone().alias(name)).collect();
-    for partial in partials {
-        let stored = partial.name();
-        let aggregate = match (&input, partial.kind, &partial.column) {
-            (Input::Rows(_), PartialKind::Rows, _) | (Input::Rows(_), _, None) => expr_fn::count(lit(1i64)),
-            (Input::Rows(of), PartialKind::Count, Some(c)) => expr_fn::count(of(c)),
-            // In the type that is stored: the sum of many BIGINTs does not fit in one.
-            (Input::Rows(of), PartialKind::Sum, Some(c)) => expr_fn::sum(cast(of(c), partial.sql_type.arrow())),
-            (Input::Rows(of), PartialKind::Min, Some(c)) => expr_fn::min(of(c)),
-            (Input::Rows(of), PartialKind::Max, Some(c)) => expr_fn::max(of(c)),
-            (Input::Partials(of), PartialKind::Rows | PartialKind::Count | PartialKind::Sum, _) => {
-                expr_fn::sum(of(&stored))
-            }
-            (Input::Partials(of), PartialKind::Min, _) => expr_fn::min(of(&stored)),
-            (Input::Partials(of), PartialKind::Max, _) => expr_fn::max(of(&stored)),
-        };
-        let merged = format!("{stored}'");
-        aggregates.push(aggregate.alias(&merged));
-        output.push(Expr::Column(ExprColumn::new_unqualified(merged)).alias(stored));
-    }
-    Ok(plan.aggregate(groups.into_iter().map(|(e, _)| e).collect::<Vec<_>>(), aggregates)?.project(output)?)
-}
-
-pub(crate) fn column(alias: &str, name: &str) -> Expr {
-    Expr::Column(ExprColumn::new(Some(TableReference::bare(alias)), name))
-}
-
-pub(crate) fn scan(alias: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder> {
-    Ok(LogicalPlanBuilder::scan(TableReference::bare(alias), provider_as_source(provider), None)?)
-}
-
-/// The fact table joined with the named lookups, under the star's aliases.
-pub(crate) fn join_star(
-    star: &Star,
-    lookups: &[&str],
-    fact_filter: Option<Expr>,
-    provider: impl Fn(&str) -> Result<Arc<dyn TableProvider>>,
-) -> Result<LogicalPlanBuilder> {
-    let mut plan = scan(&star.alias, provider(&star.alias)?)?;
-    if let Some(filter) = fact_filter {
-        plan = plan.filter(filter)?;
-    }
-    for lookup in star.lookups.iter().filter(|l| lookups.contains(&l.alias.as_str())) {
-        let right = scan(&lookup.alias, provider(&lookup.alias)?)?.build()?;
-        let keys = lookup.keys.iter().map(|k| column(&star.alias, &k.fact).eq(column(&lookup.alias, &k.lookup)));
-        let kind = match lookup.join {
-            JoinKind::Inner => JoinType::Inner,
-            JoinKind::Left => JoinType::Left,
-        };
-        plan = plan.join_on(right, kind, keys)?;
-    }
-    Ok(plan)
-}
-
-impl crate::star::StarPartition {
-    /// The partition column as something that bounds compare with.
-    fn comparable(&self) -> Expr {
-        let column = column(&self.column.alias, &self.column.column);
-        if self.kind.compares_as_bigint() { cast(column, SqlType::BigInt.arrow()) } else { column }
-    }
-
-    /// Rows of a range of time.
-    pub(crate) fn in_range(&self, start_ms: i64, end_ms: i64) -> Expr {
-        let literal = |ms| -> Expr {
-            let value: ScalarValue = self.kind.literal(&self.kind.tick(ms));
-            Expr::Literal(value, None)
-        };
-        self.comparable().gt_eq(literal(start_ms)).and(self.comparable().lt(literal(end_ms)))
-    }
-
-    /// The column as a star column.
-    pub(crate) fn is(&self, column: &StarColumn) -> bool {
-        self.column == *column
-    }
-}
-
 impl Star {
-    /// Columns of the flat table.
-    pub(crate) fn flat_schema(&self) -> SchemaRef {
-        let fields = self.flat_columns().into_iter().map(|c| {
-            let sql_type = self.column_type(&c).unwrap_or(SqlType::Varchar);
-            Field::new(c.to_string(), sql_type.arrow(), true)
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
-
-    /// Counts what the flat table holds of every dimension and partial.
+    /// A tally of the flat table.
     pub(crate) fn flat_tally(&self) -> Result<Tally> {
         Tally::of_flat(self.dimensions.iter().map(|(c, _)| c.to_string()), &self.partials)
     }
 
-    /// Counts what an index holds.
+    /// A tally of an index.
     pub(crate) fn index_tally(&self, cuboid: Cuboid) -> Result<Tally> {
         Tally::of_index(cuboid.dimensions().map(|i| self.dimensions[i].0.to_string()), &self.partials)
     }
-
-    /// The condition of a range's rows; none if it is every row.
-    pub(crate) fn in_range(&self, range: SegmentRange) -> Option<Expr> {
-        match range {
-            SegmentRange::Full => None,
-            SegmentRange::Time { start_ms, end_ms } => {
-                self.partition.as_ref().map(|partition| partition.in_range(start_ms, end_ms))
-            }
-        }
-    }
-
-    /// The columns of a layout's files as a manifest records them.
-    pub(crate) fn layout_columns(&self, cuboid: Cuboid) -> Vec<Column> {
-        let dimensions = cuboid.dimensions().map(|i| &self.dimensions[i]);
-        dimensions
-            .map(|(c, t)| Column { name: c.to_string(), type_name: t.full_name() })
-            .chain(self.partials.iter().map(|p| Column { name: p.name(), type_name: p.sql_type.full_name() }))
-            .collect()
-    }
 }
 
-/// The results of the finished steps, sorted out.
+/// The results of the finished steps, by kind.
 #[derive(Clone, Debug, Default)]
 struct Prior {
-    /// Their number when the build began.
-    results: u64,
     detected: Option<BTreeMap<String, Vec<SourceFile>>>,
     detected_rows: u64,
     flat: Option<(Vec<DataFile>, u64, String)>,
-    /// Of the flat table.
+    /// Totals of the flat table.
     totals: Option<Totals>,
     indexes: BTreeMap<u64, Index>,
     /// Rows and id of each index: the smallest first.
@@ -805,7 +650,7 @@ struct Index {
 
 impl Prior {
     fn parse(values: &[serde_json::Value], steps: &[StepPlan]) -> Result<Prior> {
-        let mut prior = Prior { results: values.len() as u64, ..Prior::default() };
+        let mut prior = Prior::default();
         for value in values {
             let result = StepResult::deserialize(value).map_err(|e| {
                 Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job"))
@@ -846,7 +691,7 @@ impl Prior {
             .ok_or_else(|| Error::invalid("prior", "has no result of \"Detect Source\"; run that step first"))
     }
 
-    /// Rows that a full build will read, if the sources tell.
+    /// Rows that a full build will read, if the sources record it.
     fn source_rows(&self, range: SegmentRange) -> Option<u64> {
         (range == SegmentRange::Full && self.detected_rows > 0).then_some(self.detected_rows)
     }
@@ -863,12 +708,12 @@ impl Prior {
         self.indexes.get(&layout).is_some_and(|index| index.conserved)
     }
 
-    /// The built cuboid with the fewest rows that this one can be made from; `None` means the flat table.
+    /// The built cuboid with the fewest rows that covers this one; `None` means the flat table.
     fn smallest_parent(&self, cuboid: Cuboid, star: &Star, efforts: &Efforts) -> Option<&LayoutData> {
         let others = self.by_rows.iter().map(|(_, layout)| Cuboid(*layout));
         let covering = others.filter(|other| *other != cuboid && other.covers(cuboid));
         covering.filter_map(|other| self.indexes.get(&other.0)).map(|index| &index.data).find(|data| {
-            efforts.layouts_compared.fetch_add(1, Ordering::Relaxed);
+            efforts.compared();
             star.layout_columns(Cuboid(data.layout)) == data.columns
         })
     }

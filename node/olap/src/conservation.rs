@@ -1,39 +1,36 @@
-//! Conservation laws: what an aggregation must not change.
+//! Conservation laws: quantities that an aggregation must not change.
 //!
-//! An index is an aggregation of the flat table. Whatever the dimensions of the index are, some quantities must be the
-//! same in both:
+//! An index is an aggregation of the flat table. For any dimensions of the index, these quantities must be the same in
+//! both:
 //!
 //! - the sum of its row counts is the number of rows of the flat table,
 //! - each COUNT and each SUM adds up to that of the flat table (exactly for integers and decimals),
 //! - the least MIN and the greatest MAX are those of the flat table.
 //!
-//! These totals notice rows that are lost or counted twice. They do not notice values that moved from one group to
-//! another. For that there is a *fingerprint* for each dimension: the sum over all groups of
-//! `hash(value of the dimension) × weight(group)`, modulo 2^64, where the weight is a fixed linear combination of the
-//! group's counts and sums. The fingerprint is linear in the counts and sums, so it is the same for the flat table and
-//! for every index that has the dimension. Two groups that swap their values change the fingerprint of every dimension
-//! in which they differ. What moves between groups so that the distribution over each single dimension stays as it is
-//! goes unnoticed; a comparison group by group ([`Engine::verify_segment`](crate::Engine::verify_segment), deep) finds
-//! that, too.
+//! These totals detect rows that are lost or counted twice. They do not detect values that moved from one group to another.
+//! For that there is a *fingerprint* for each dimension: the sum over all groups of
+//! `hash(value of the dimension) × weight(group)`, modulo 2^64. The weight is a fixed linear combination of the group's
+//! counts and sums. The fingerprint is linear in the counts and sums, so it is the same for the flat table and for every
+//! index that has the dimension. Two groups that swap their values change the fingerprint of every dimension in which they
+//! differ. A change that keeps the distribution over each single dimension goes undetected. A comparison group by group
+//! ([`Engine::verify_segment`](crate::Engine::verify_segment), deep) detects that, too.
 //!
-//! The flat table's [`Totals`] are taken while it is written, and stay in the segment's manifest. Each index is tallied
-//! while it is written, and compared before its step ends. A tally reads every value once and keeps a few numbers, so it
-//! costs a small part of the aggregation.
+//! The [`Totals`] of the flat table are computed while it is written, and are kept in the segment's manifest. The totals of
+//! each index are computed while it is written, and compared before its step ends. A tally reads every value once and keeps
+//! a few numbers, so it costs a small part of the aggregation.
 //!
-//! A total that a NaN or an infinity takes part in is not compared, since arithmetic on them is not exact.
+//! Totals with a NaN or an infinity are not compared, since arithmetic on them is not exact.
 
 use crate::error::{Error, Result};
-use crate::star::{Partial, PartialKind};
+use crate::measure::{Partial, Reads, Running, Total, each};
 use datafusion::arrow::array::types::ByteViewType;
 use datafusion::arrow::array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
 };
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, PrimitiveArray, RecordBatch};
+use datafusion::arrow::array::{Array, AsArray, GenericByteViewArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
-use datafusion::logical_expr::Accumulator;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,56 +48,10 @@ pub struct Totals {
 // No float in a total is NaN.
 impl Eq for Totals {}
 
-/// One partial aggregate over everything.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Total {
-    /// A count, or a sum of integers or unscaled decimals, in decimal digits.
-    Exact(String),
-    /// A sum of floats.
-    Float {
-        /// The sum.
-        sum: f64,
-        /// The sum of the magnitudes of what was added up; rounding is proportional to it.
-        magnitude: f64,
-    },
-    /// The least or greatest value as text; nothing, if every value is NULL.
-    Extreme(Option<String>),
-    /// Not finite, so not compared.
-    NotFinite,
-}
-
-impl fmt::Display for Total {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Total::Exact(digits) => f.write_str(digits),
-            Total::Float { sum, .. } => write!(f, "{sum}"),
-            Total::Extreme(Some(text)) => f.write_str(text),
-            Total::Extreme(None) => f.write_str("NULL"),
-            Total::NotFinite => f.write_str("not finite"),
-        }
-    }
-}
-
-impl Total {
-    fn agrees(&self, other: &Total) -> bool {
-        match (self, other) {
-            (Total::NotFinite, _) | (_, Total::NotFinite) => true,
-            (Total::Float { sum: a, magnitude }, Total::Float { sum: b, magnitude: other }) => {
-                (a - b).abs() <= ROUNDING * magnitude.max(*other)
-            }
-            (a, b) => a == b,
-        }
-    }
-}
-
-/// Floats are added up in another order: the sums of a billion values differ by far less than this part of them.
-const ROUNDING: f64 = 1e-6;
-
 /// A quantity that was not conserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
-    /// Which, for people.
+    /// The name of the quantity, for display.
     pub(crate) quantity: String,
     pub(crate) expected: String,
     pub(crate) found: String,
@@ -112,8 +63,16 @@ impl fmt::Display for Broken {
     }
 }
 
+impl Broken {
+    /// The error of a build whose `what` is wrong.
+    pub(crate) fn error(self, what: impl Into<String>) -> Error {
+        let Broken { quantity, expected, found } = self;
+        Error::NotConserved { what: what.into(), quantity, expected, found }
+    }
+}
+
 impl Totals {
-    /// What an index must have in common with its flat table and does not; `self` are the flat table's totals.
+    /// The first quantity in which an index differs from its flat table; `self` are the totals of the flat table.
     pub(crate) fn broken_by(&self, index: &Totals) -> Option<Broken> {
         for (name, found) in &index.partials {
             let Some(expected) = self.partials.get(name) else { continue };
@@ -133,27 +92,16 @@ impl Totals {
         None
     }
 
-    /// The rows of the flat table, as counted.
+    /// The number of rows, as counted.
     pub(crate) fn rows(&self) -> Option<u64> {
-        match self.partials.get(&crate::star::partial_name(PartialKind::Rows, None))? {
+        match self.partials.get(&Partial::rows().name())? {
             Total::Exact(digits) => digits.parse().ok(),
             _ => None,
         }
     }
 }
 
-/// Where a partial's values come from.
-#[derive(Debug, Clone)]
-enum From {
-    /// One for each row.
-    EachRow,
-    /// One for each value that is not NULL, of this column.
-    EachValue(String),
-    /// The values of this column, cast to a type.
-    Values(String, DataType),
-}
-
-/// Takes the totals of batches.
+/// Computes the totals of batches.
 #[derive(Debug)]
 pub(crate) struct Tally {
     dimensions: Vec<(String, u64)>,
@@ -163,72 +111,32 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 struct Tallied {
     name: String,
-    from: From,
-    /// By which the value takes part in a group's weight.
+    from: Reads,
+    /// The factor of the value in the weight of its group.
     factor: u64,
-    sum: Sum,
-}
-
-#[derive(Debug)]
-enum Sum {
-    /// Modulo 2^128, so that the order does not matter where sums of wide decimals are larger.
-    Exact(i128),
-    Float {
-        sum: f64,
-        magnitude: f64,
-    },
-    Extreme(Box<dyn Accumulator>),
-    Integer {
-        least: bool,
-        value: Option<i64>,
-    },
-    /// In the total order of IEEE 754, where NaN is beyond the infinities.
-    FloatExtreme {
-        least: bool,
-        value: Option<f64>,
-    },
+    sum: Running,
 }
 
 impl Tally {
-    /// For a flat table, whose columns are dimensions and measured columns.
+    /// A tally of a flat table, whose columns are dimensions and measured columns.
     pub(crate) fn of_flat(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
-        Tally::new(dimensions, partials, |partial| match (partial.kind, &partial.column) {
-            (PartialKind::Rows, _) | (_, None) => From::EachRow,
-            (PartialKind::Count, Some(column)) => From::EachValue(column.to_string()),
-            (PartialKind::Sum | PartialKind::Min | PartialKind::Max, Some(column)) => {
-                From::Values(column.to_string(), partial.sql_type.arrow())
-            }
-        })
+        Tally::new(dimensions, partials, Partial::reads_of_flat)
     }
 
-    /// For an index, whose columns are dimensions and partial aggregates.
+    /// A tally of an index, whose columns are dimensions and partial aggregates.
     pub(crate) fn of_index(dimensions: impl Iterator<Item = String>, partials: &[Partial]) -> Result<Tally> {
-        Tally::new(dimensions, partials, |partial| From::Values(partial.name(), partial.sql_type.arrow()))
+        Tally::new(dimensions, partials, Partial::reads_of_index)
     }
 
     fn new(
         dimensions: impl Iterator<Item = String>,
         partials: &[Partial],
-        from: impl Fn(&Partial) -> From,
+        from: impl Fn(&Partial) -> Reads,
     ) -> Result<Tally> {
         let tallied = partials.iter().map(|partial| {
-            let data_type = partial.sql_type.arrow();
-            let sum = match (partial.kind, &data_type) {
-                (PartialKind::Rows | PartialKind::Count, _) => Sum::Exact(0),
-                (PartialKind::Sum, DataType::Float32 | DataType::Float64) => Sum::Float { sum: 0.0, magnitude: 0.0 },
-                (PartialKind::Sum, _) => Sum::Exact(0),
-                (PartialKind::Min | PartialKind::Max, DataType::Float32 | DataType::Float64) => {
-                    Sum::FloatExtreme { least: partial.kind == PartialKind::Min, value: None }
-                }
-                (
-                    PartialKind::Min | PartialKind::Max,
-                    DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64,
-                ) => Sum::Integer { least: partial.kind == PartialKind::Min, value: None },
-                (PartialKind::Min, _) => Sum::Extreme(Box::new(MinAccumulator::try_new(&data_type)?)),
-                (PartialKind::Max, _) => Sum::Extreme(Box::new(MaxAccumulator::try_new(&data_type)?)),
-            };
             let name = partial.name();
-            Ok(Tallied { factor: XxHash64::oneshot(1, name.as_bytes()) | 1, from: from(partial), name, sum })
+            let factor = XxHash64::oneshot(1, name.as_bytes()) | 1;
+            Ok(Tallied { factor, from: from(partial), name, sum: partial.total()? })
         });
         let partials = tallied.collect::<Result<_>>()?;
         Ok(Tally { dimensions: dimensions.map(|name| (name, 0)).collect(), partials })
@@ -240,16 +148,16 @@ impl Tally {
             batch.column_by_name(name).ok_or_else(|| Error::Execution(format!("a batch has no column \"{name}\"")))
         };
         let mut weights = vec![0u64; batch.num_rows()];
-        // What takes part in the weight of every row.
+        // The part of the weight that is the same for every row.
         let mut of_each = 0u64;
         for partial in &mut self.partials {
             let factor = partial.factor;
             match (&partial.from, &mut partial.sum) {
-                (From::EachRow, Sum::Exact(sum)) => {
+                (Reads::EachRow, Running::Exact(sum)) => {
                     *sum = sum.wrapping_add(batch.num_rows() as i128);
                     of_each = of_each.wrapping_add(factor);
                 }
-                (From::EachValue(name), Sum::Exact(sum)) => {
+                (Reads::EachValue(name), Running::Exact(sum)) => {
                     let values = column(name)?;
                     of_each = of_each.wrapping_add(factor);
                     *sum = sum.wrapping_add(values.len() as i128);
@@ -260,7 +168,7 @@ impl Tally {
                         }
                     }
                 }
-                (From::Values(name, data_type), sum) => {
+                (Reads::Values(name, data_type), sum) => {
                     let values = column(name)?;
                     let values = match values.data_type() == data_type || sum.reads(values.data_type()) {
                         true => values.clone(),
@@ -268,7 +176,7 @@ impl Tally {
                     };
                     sum.add(&values, |i, value| weights[i] = weights[i].wrapping_add(factor.wrapping_mul(value)))?;
                 }
-                (From::EachRow | From::EachValue(_), _) => {
+                (Reads::EachRow | Reads::EachValue(_), _) => {
                     return Err(Error::Execution(format!("{} is not a count", partial.name)));
                 }
             }
@@ -283,145 +191,23 @@ impl Tally {
         Ok(())
     }
 
-    /// Adds what another tally of the same columns has counted.
+    /// Adds another tally of the same columns.
     pub(crate) fn merge(&mut self, other: Tally) -> Result<()> {
         for ((_, fingerprint), (_, more)) in self.dimensions.iter_mut().zip(other.dimensions) {
             *fingerprint = fingerprint.wrapping_add(more);
         }
         for (mine, theirs) in self.partials.iter_mut().zip(other.partials) {
-            match (&mut mine.sum, theirs.sum) {
-                (Sum::Exact(sum), Sum::Exact(more)) => *sum = sum.wrapping_add(more),
-                (Sum::Float { sum, magnitude }, Sum::Float { sum: more, magnitude: size }) => {
-                    *sum += more;
-                    *magnitude += size;
-                }
-                (sum @ Sum::FloatExtreme { .. }, Sum::FloatExtreme { value, .. }) => {
-                    if let Some(value) = value {
-                        sum.see(value);
-                    }
-                }
-                (sum @ Sum::Integer { .. }, Sum::Integer { value, .. }) => {
-                    if let Some(value) = value {
-                        sum.see_integer(value);
-                    }
-                }
-                (Sum::Extreme(value), Sum::Extreme(mut more)) => {
-                    value.update_batch(&[more.evaluate()?.to_array()?])?;
-                }
-                _ => return Err(Error::Execution("tallies of different columns cannot be merged".into())),
-            }
+            mine.sum.merge(theirs.sum)?;
         }
         Ok(())
     }
 
-    /// The totals of all that was added.
+    /// The totals of all batches.
     pub(crate) fn totals(self) -> Result<Totals> {
         let fingerprints = self.dimensions.into_iter().map(|(name, sum)| (name, format!("{sum:016x}"))).collect();
-        let partials = self.partials.into_iter().map(|partial| {
-            let total = match partial.sum {
-                Sum::Exact(sum) => Total::Exact(sum.to_string()),
-                Sum::Float { sum, magnitude } if sum.is_finite() && magnitude.is_finite() => {
-                    Total::Float { sum, magnitude }
-                }
-                Sum::FloatExtreme { value: None, .. } => Total::Extreme(None),
-                // One zero: the sign of a group's zero depends on its first row.
-                Sum::FloatExtreme { value: Some(value), .. } if value.is_finite() => {
-                    Total::Extreme(Some((value + 0.0).to_string()))
-                }
-                Sum::Float { .. } | Sum::FloatExtreme { .. } => Total::NotFinite,
-                Sum::Integer { value, .. } => Total::Extreme(value.map(|value| value.to_string())),
-                Sum::Extreme(mut value) => {
-                    let value = value.evaluate()?;
-                    Total::Extreme((!value.is_null()).then(|| value.to_string()))
-                }
-            };
-            Ok((partial.name, total))
-        });
+        let partials = self.partials.into_iter().map(|partial| Ok((partial.name, partial.sum.total()?)));
         Ok(Totals { partials: partials.collect::<Result<_>>()?, fingerprints })
     }
-}
-
-impl Sum {
-    /// Whether it reads this type as it is, so that a cast would only cost time.
-    fn reads(&self, data_type: &DataType) -> bool {
-        matches!(self, Sum::Exact(_) | Sum::Integer { .. }) && data_type.is_signed_integer()
-    }
-
-    /// Adds values; `weigh` gets the position and the low 64 bits of each that takes part in weights.
-    fn add(&mut self, values: &ArrayRef, mut weigh: impl FnMut(usize, u64)) -> Result<()> {
-        match self {
-            Sum::Exact(sum) => {
-                let mut put = |i: usize, value: i128| {
-                    *sum = sum.wrapping_add(value);
-                    weigh(i, value as u64);
-                };
-                match values.data_type() {
-                    DataType::Int8 => each::<Int8Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Int16 => each::<Int16Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Int32 => each::<Int32Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Int64 => each::<Int64Type>(values, |i, v| put(i, i128::from(v))),
-                    DataType::Decimal128(..) => each::<Decimal128Type>(values, put),
-                    other => return Err(Error::Execution(format!("cannot tally a sum of {other}"))),
-                }
-            }
-            Sum::Float { sum, magnitude } => each_float(values, |v| {
-                *sum += v;
-                *magnitude += v.abs();
-            })?,
-            Sum::FloatExtreme { .. } => each_float(values, |v| self.see(v))?,
-            Sum::Integer { .. } => match values.data_type() {
-                DataType::Int8 => each::<Int8Type>(values, |_, v| self.see_integer(v.into())),
-                DataType::Int16 => each::<Int16Type>(values, |_, v| self.see_integer(v.into())),
-                DataType::Int32 => each::<Int32Type>(values, |_, v| self.see_integer(v.into())),
-                DataType::Int64 => each::<Int64Type>(values, |_, v| self.see_integer(v)),
-                other => return Err(Error::Execution(format!("{other} is not an integer"))),
-            },
-            Sum::Extreme(value) => value.update_batch(std::slice::from_ref(values))?,
-        }
-        Ok(())
-    }
-
-    /// Takes an integer into account.
-    fn see_integer(&mut self, found: i64) {
-        if let Sum::Integer { least, value } = self {
-            *value = Some(match (*value, *least) {
-                (None, _) => found,
-                (Some(value), true) => value.min(found),
-                (Some(value), false) => value.max(found),
-            });
-        }
-    }
-
-    /// Takes a float into account.
-    fn see(&mut self, found: f64) {
-        if let Sum::FloatExtreme { least, value } = self {
-            let further = value.is_none_or(|value| match least {
-                true => found.total_cmp(&value).is_lt(),
-                false => found.total_cmp(&value).is_gt(),
-            });
-            if further {
-                *value = Some(found);
-            }
-        }
-    }
-}
-
-/// Calls `f` with the position and value of each that is not NULL.
-fn each<T: ArrowPrimitiveType>(values: &dyn Array, mut f: impl FnMut(usize, T::Native)) {
-    let array: &PrimitiveArray<T> = values.as_primitive();
-    match array.nulls() {
-        None => array.values().iter().enumerate().for_each(|(i, v)| f(i, *v)),
-        Some(nulls) => nulls.valid_indices().for_each(|i| f(i, array.value(i))),
-    }
-}
-
-fn each_float(values: &dyn Array, mut f: impl FnMut(f64)) -> Result<()> {
-    match values.data_type() {
-        DataType::Float32 => each::<Float32Type>(values, |_, v| f(f64::from(v))),
-        DataType::Float64 => each::<Float64Type>(values, |_, v| f(v)),
-        other => return Err(Error::Execution(format!("{other} is not a float"))),
-    }
-    Ok(())
 }
 
 /// Calls `f` with the position and hash of each value, NULL included. Equal values have equal hashes in every process
@@ -456,13 +242,13 @@ fn each_hash(values: &dyn Array, mut f: impl FnMut(usize, u64)) -> Result<()> {
     Ok(())
 }
 
-/// A short value lies in its view, zero-padded, so the view stands for it.
+/// A short value is stored in its view, zero-padded, so the view is hashed.
 fn each_view_hash<T: ByteViewType + ?Sized>(
     array: &GenericByteViewArray<T>,
     bytes: impl Fn(&T::Native) -> &[u8],
     mut f: impl FnMut(usize, u64),
 ) {
-    // As Arrow's format has it; the low 32 bits of a view are the length.
+    // By the format of Arrow. The low 32 bits of a view are the length.
     const INLINE_LENGTH: u32 = 12;
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     for (i, view) in array.views().iter().enumerate() {
@@ -476,7 +262,7 @@ fn each_view_hash<T: ByteViewType + ?Sized>(
     }
 }
 
-/// The texts of dimensions are short, and a chain of mixed words is quicker for them than a hash for long input.
+/// Texts of dimensions are short. For them, a chain of mixed words is faster than a hash for long input.
 fn hash_of(bytes: &[u8]) -> u64 {
     const SHORT: usize = 64;
     if bytes.len() > SHORT {
@@ -490,7 +276,7 @@ fn hash_of(bytes: &[u8]) -> u64 {
     }
 }
 
-/// One pattern for both zeros and one for all NaNs, as they are one group each.
+/// One pattern for both zeros, and one for all NaNs, since each is one group.
 fn float_bits(v: f64) -> u64 {
     if v.is_nan() { f64::NAN.to_bits() } else { (v + 0.0).to_bits() }
 }
@@ -506,20 +292,28 @@ fn mix(mut v: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::MeasureFunction;
+    use crate::relation::StarColumn;
     use crate::sql_type::SqlType;
-    use crate::star::StarColumn;
-    use datafusion::arrow::array::{Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray};
+    use datafusion::arrow::array::{
+        ArrayRef, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray,
+    };
     use std::sync::Arc;
 
+    fn stored(function: MeasureFunction, column: &str, sql_type: SqlType) -> Partial {
+        let column = StarColumn { alias: "f".into(), column: column.into() };
+        let (kind, sql_type) = function.kind().partials("", sql_type).unwrap()[0];
+        Partial { kind, column: Some(column), sql_type }
+    }
+
     fn partials() -> Vec<Partial> {
-        let column = |name: &str| Some(StarColumn { alias: "f".into(), column: name.into() });
         vec![
-            Partial { kind: PartialKind::Rows, column: None, sql_type: SqlType::BigInt },
-            Partial { kind: PartialKind::Count, column: column("n"), sql_type: SqlType::BigInt },
-            Partial { kind: PartialKind::Sum, column: column("n"), sql_type: SqlType::BigInt },
-            Partial { kind: PartialKind::Max, column: column("n"), sql_type: SqlType::Integer },
-            Partial { kind: PartialKind::Sum, column: column("x"), sql_type: SqlType::Double },
-            Partial { kind: PartialKind::Min, column: column("x"), sql_type: SqlType::Double },
+            Partial::rows(),
+            stored(MeasureFunction::Count, "n", SqlType::Integer),
+            stored(MeasureFunction::Sum, "n", SqlType::Integer),
+            stored(MeasureFunction::Max, "n", SqlType::Integer),
+            stored(MeasureFunction::Sum, "x", SqlType::Double),
+            stored(MeasureFunction::Min, "x", SqlType::Double),
         ]
     }
 
@@ -576,7 +370,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_right_index_has_the_totals_of_its_flat_table_in_any_order() {
+    fn a_correct_index_has_the_totals_of_its_flat_table_in_any_order() {
         let mut groups = GROUPS;
         assert_eq!(flat(&ROWS).broken_by(&index(&groups)), None);
         groups.reverse();
@@ -585,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_group_and_a_doubled_one_are_told_by_the_row_count() {
+    fn the_row_count_detects_a_lost_group_and_a_doubled_one() {
         let broken = flat(&ROWS).broken_by(&index(&GROUPS[..2])).unwrap();
         assert_eq!(broken.to_string(), "total of count(*): expected 4, found 3");
         let doubled = [GROUPS[0], GROUPS[1], GROUPS[2], GROUPS[2]];
@@ -593,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_sum_or_maximum_is_told_by_name() {
+    fn a_wrong_sum_or_maximum_is_named() {
         let mut groups = GROUPS;
         groups[0].3 = Some(8);
         let broken = flat(&ROWS).broken_by(&index(&groups)).unwrap();
@@ -605,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn swapped_groups_change_a_fingerprint_though_every_total_is_right() {
+    fn swapped_groups_change_a_fingerprint_although_every_total_is_correct() {
         let mut groups = GROUPS;
         (groups[0].3, groups[2].3) = (groups[2].3, groups[0].3);
         let broken = flat(&ROWS).broken_by(&index(&groups)).unwrap();
@@ -630,12 +424,10 @@ mod tests {
 
     #[test]
     fn integers_of_every_width_are_summed_and_compared_without_a_cast() {
-        let column = StarColumn { alias: "f".into(), column: "n".into() };
-        let partial = |kind, sql_type| Partial { kind, column: Some(column.clone()), sql_type };
         let partials = [
-            partial(PartialKind::Sum, SqlType::BigInt),
-            partial(PartialKind::Min, SqlType::Integer),
-            partial(PartialKind::Max, SqlType::Integer),
+            stored(MeasureFunction::Sum, "n", SqlType::Integer),
+            stored(MeasureFunction::Min, "n", SqlType::Integer),
+            stored(MeasureFunction::Max, "n", SqlType::Integer),
         ];
         let arrays: [ArrayRef; 4] = [
             Arc::new(Int8Array::from(vec![Some(-3), None, Some(100)])),
@@ -679,7 +471,7 @@ mod tests {
         for _ in 0..BATCHES {
             tally.add(&batch).unwrap();
         }
-        // For people who measure: eight dimensions and the partials of an integer column.
+        // The cost of eight dimensions and the partials of an integer column, for measurements.
         println!("{} ns a row", watch.millis() * 1_000_000 / (BATCHES * ROWS as u64));
         let totals = tally.totals().unwrap();
         assert_eq!(totals.rows(), Some(BATCHES * ROWS as u64));
@@ -688,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_survive_json() {
+    fn totals_round_trip_through_json() {
         let totals = flat(&ROWS);
         let json = serde_json::to_value(&totals).unwrap();
         assert_eq!(json["partials"]["count(*)"], serde_json::json!({"exact": "4"}));

@@ -1,44 +1,40 @@
-//! Delimited text: reading the head of a file, and the leaf of a plan that reads whole files.
+//! Delimited text: reading the header of a file, and scanning whole files.
 //!
-//! A file is read from its beginning to its end by one task, because only that tells whether a newline ends a record
-//! or stands between quotes. Fields are text until the declared type of their column parses them, so the same value
-//! means the same in a query, a build and a comparison, and an error names file, record and column. An empty field is
-//! NULL, and so is the word that the table declares for it. A byte order mark is dropped, CR LF ends a record like LF.
+//! One task reads a file from beginning to end: in the middle of a file, a newline between quotes cannot be told from the
+//! end of a record. Fields are text until the declared type of their column parses them. A value therefore means the same
+//! in a query, a build and a comparison, and an error names file, record and column. An empty field is NULL, and so is the
+//! null value that the table declares. A byte order mark is dropped. CR LF ends a record as LF does.
 
 use crate::error::{Error, Result};
 use crate::floats;
 use crate::listing::{Opened, SourceFile};
+use crate::operators::{self, Leaf};
 use crate::table::{CsvOptions, fold};
 use bytes::{Buf, Bytes};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DfResult, ScalarValue, project_schema};
 use datafusion::execution::TaskContext;
 use datafusion::object_store::{GetResultPayload, ObjectStoreExt};
-use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::execution_plan::SchedulingType;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
-};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-/// Bytes that are read at once.
+/// Bytes of one read.
 const CHUNK: usize = 256 << 10;
 /// The longest header, in bytes.
 const HEAD: usize = 1 << 20;
 const BATCH_ROWS: usize = 8192;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// How one file is written: the table's options and what its name says.
+/// How one file is written, by the table's options and the file's name.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialect {
     pub(crate) header: bool,
@@ -66,7 +62,7 @@ impl Dialect {
     }
 }
 
-/// Reads at most `most` bytes of content from `from` on (compressed files: from their beginning).
+/// Reads at most `most` bytes of content, starting at `from` (compressed files: at their beginning).
 pub(crate) async fn content(opened: &Opened, dialect: &Dialect, from: u64, most: usize) -> Result<Vec<u8>, String> {
     let until = opened.meta.size.min(from.saturating_add(most as u64));
     if from >= until {
@@ -79,13 +75,13 @@ pub(crate) async fn content(opened: &Opened, dialect: &Dialect, from: u64, most:
     let mut content = vec![];
     let result = flate2::read::MultiGzDecoder::new(bytes.as_ref()).take(most as u64).read_to_end(&mut content);
     match result {
-        // The range may end inside the compressed stream.
+        // The range may end in the middle of the compressed stream.
         Err(e) if content.is_empty() || until == opened.meta.size => Err(format!("cannot be decompressed: {e}")),
         _ => Ok(content.strip_prefix(BOM).map(<[u8]>::to_vec).unwrap_or(content)),
     }
 }
 
-/// The names of a file's columns in their order; `column_1` and so on where it has no header. None if it is empty.
+/// The names of a file's columns in order; `column_1`, `column_2` and so on if it has no header. No names if it is empty.
 pub(crate) async fn names(opened: &Opened, dialect: &Dialect) -> Result<Vec<String>, String> {
     let head = content(opened, dialect, 0, HEAD).await?;
     let mut record = csv::ByteRecord::new();
@@ -129,13 +125,13 @@ pub(crate) fn twins(one: &str, other: &str) -> String {
 pub(crate) enum Origin {
     /// A field of the file, by its position.
     Field(usize),
-    /// A partition directory.
+    /// The key of a partition directory.
     Key(ScalarValue),
-    /// The file is older than the column.
+    /// The file lacks the column.
     Missing,
 }
 
-/// A file with the meaning of its fields.
+/// A file, and which of its fields each declared column reads.
 #[derive(Debug, Clone)]
 pub(crate) struct CsvFile {
     pub(crate) file: SourceFile,
@@ -148,117 +144,71 @@ pub(crate) struct CsvFile {
 
 /// Reads delimited files.
 #[derive(Debug)]
-pub(crate) struct CsvScan {
+struct CsvFiles {
     table: Arc<str>,
-    /// The declared columns.
-    declared: SchemaRef,
+    /// The columns of the output.
+    schema: SchemaRef,
     projection: Vec<usize>,
-    groups: Arc<Vec<Vec<CsvFile>>>,
-    /// Rows that are enough.
+    groups: Vec<Vec<CsvFile>>,
+    /// The most rows that are needed.
     limit: Option<usize>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
-impl CsvScan {
-    pub(crate) fn new(
-        table: &str,
-        declared: SchemaRef,
-        projection: Option<&Vec<usize>>,
-        files: Vec<CsvFile>,
-        partitions: usize,
-        limit: Option<usize>,
-    ) -> DfResult<Self> {
-        let partitions = partitions.clamp(1, files.len().max(1));
-        let mut groups = vec![vec![]; partitions];
-        let mut files = files;
-        // The longest first, each to the group with the least to do.
-        files.sort_by_key(|f| std::cmp::Reverse(f.file.bytes));
-        let mut bytes = vec![0; partitions];
-        for file in files {
-            let least = (0..partitions).min_by_key(|i| bytes[*i]).unwrap_or(0);
-            bytes[least] += file.file.bytes.max(1);
-            groups[least].push(file);
-        }
-        let projection = projection.cloned().unwrap_or_else(|| (0..declared.fields().len()).collect());
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(project_schema(&declared, Some(&projection))?),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Ok(CsvScan {
-            table: table.into(),
-            declared,
-            projection,
-            groups: Arc::new(groups),
-            limit,
-            properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        })
+/// A scan of delimited files.
+pub(crate) fn scan(
+    table: &str,
+    declared: &SchemaRef,
+    projection: Option<&Vec<usize>>,
+    mut files: Vec<CsvFile>,
+    partitions: usize,
+    limit: Option<usize>,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let partitions = partitions.clamp(1, files.len().max(1));
+    let mut groups = vec![vec![]; partitions];
+    // The largest file first, each to the group with the fewest bytes.
+    files.sort_by_key(|f| std::cmp::Reverse(f.file.bytes));
+    let mut bytes = vec![0; partitions];
+    for file in files {
+        let least = (0..partitions).min_by_key(|i| bytes[*i]).unwrap_or(0);
+        bytes[least] += file.file.bytes.max(1);
+        groups[least].push(file);
     }
+    let projection = projection.cloned().unwrap_or_else(|| (0..declared.fields().len()).collect());
+    let schema = project_schema(declared, Some(&projection))?;
+    let files = CsvFiles { table: table.into(), schema: schema.clone(), projection, groups, limit };
+    Ok(Arc::new(Leaf::new(files, schema, partitions)))
 }
 
-impl DisplayAs for CsvScan {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CsvScan: {} files", self.groups.iter().map(Vec::len).sum::<usize>())
-    }
-}
+impl operators::Read for CsvFiles {
+    const NAME: &'static str = "CsvScan";
+    const SCHEDULING: SchedulingType = SchedulingType::NonCooperative;
 
-impl ExecutionPlan for CsvScan {
-    fn name(&self) -> &'static str {
-        "CsvScan"
+    fn files(&self) -> usize {
+        self.groups.iter().map(Vec::len).sum()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
+    fn open(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let schema = project_schema(&self.declared, Some(&self.projection))?;
+        partition: usize,
+        metrics: &ExecutionPlanMetricsSet,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         let reading = Reading {
             table: self.table.clone(),
-            schema: schema.clone(),
+            schema: self.schema.clone(),
             projection: self.projection.clone(),
             context,
             waiting: self.groups[partition].iter().cloned().collect(),
             open: None,
             left: self.limit.unwrap_or(usize::MAX),
-            rows: MetricBuilder::new(&self.metrics).output_rows(partition),
-            bytes: MetricBuilder::new(&self.metrics).counter("bytes_scanned", partition),
+            rows: MetricBuilder::new(metrics).output_rows(partition),
+            bytes: MetricBuilder::new(metrics).counter("bytes_scanned", partition),
         };
         let stream = futures::stream::try_unfold(reading, |mut reading| async move {
             let batch = reading.next().await.map_err(Error::through)?;
             Ok(batch.map(|batch| (batch, reading)))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream)))
     }
 }
 
@@ -279,12 +229,14 @@ struct OpenFile {
     file: CsvFile,
     chunks: Chunks,
     decoder: arrow_csv::reader::Decoder,
-    /// Whether the next record is the header. (The decoder's own skipping fails on one that lies in two pieces.)
+    /// Whether the next record is the header. The decoder's own skipping fails on a header that spans two pieces.
     header: bool,
     pending: Bytes,
+    /// Whether a newline was added after the last chunk.
+    ended: bool,
     /// For each output column: a column of the decoder's batches, or a constant.
     columns: Vec<Result<usize, ScalarValue>>,
-    /// Records that were read, without the header.
+    /// Records read so far, without the header.
     records: usize,
 }
 
@@ -352,7 +304,7 @@ impl OpenFile {
             .build_decoder();
         let chunks = Chunks::open(&opened, file.dialect.gzip).await?;
         let header = file.dialect.header;
-        Ok(OpenFile { file, chunks, decoder, header, pending: Bytes::new(), columns, records: 0 })
+        Ok(OpenFile { file, chunks, decoder, header, pending: Bytes::new(), ended: false, columns, records: 0 })
     }
 
     /// The next records as text.
@@ -362,13 +314,25 @@ impl OpenFile {
             return Ok(None);
         }
         loop {
-            if self.pending.is_empty()
-                && let Some(chunk) = self.chunks.next(bytes).await?
-            {
-                self.pending = chunk;
-                continue;
+            if self.pending.is_empty() {
+                if let Some(chunk) = self.chunks.next(bytes).await? {
+                    self.pending = chunk;
+                    continue;
+                }
+                if !std::mem::replace(&mut self.ended, true) {
+                    // Ends the last record, unless a quote is open.
+                    self.pending = Bytes::from_static(b"\n");
+                    continue;
+                }
             }
+            let is_end = self.pending.is_empty();
+            let room = self.decoder.capacity();
             let read = self.decoder.decode(&self.pending).map_err(|e| plain(&e))?;
+            if is_end && self.decoder.capacity() < room {
+                let before = usize::from(self.file.dialect.header && !self.header) + self.records;
+                let record = before + BATCH_ROWS - self.decoder.capacity();
+                return Err(format!("record {record} has a quote that is not closed before the end of the file"));
+            }
             self.pending.advance(read);
             if read == 0 || self.decoder.capacity() == 0 {
                 let batch = self.decoder.flush().map_err(|e| plain(&e))?;
@@ -380,7 +344,7 @@ impl OpenFile {
         }
     }
 
-    /// Text as the declared types.
+    /// Converts text to the declared types.
     fn convert(&self, texts: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
         let rows = texts.num_rows();
         let mut columns = vec![];
@@ -431,7 +395,7 @@ impl OpenFile {
     }
 }
 
-/// Digits after the point that are not zeros at the end; those of an exponent count as none.
+/// Digits after the point, without trailing zeros; 0 for a number with an exponent.
 fn digits(number: &str) -> i8 {
     let fraction = number.split_once('.').map_or("", |(_, fraction)| fraction);
     i8::try_from(fraction.trim_end_matches('0').len()).unwrap_or(i8::MAX)
@@ -446,7 +410,7 @@ fn plain(e: &datafusion::arrow::error::ArrowError) -> String {
 struct Chunks {
     input: Input,
     gzip: Option<flate2::write::MultiGzDecoder<Vec<u8>>>,
-    /// What was read before it was known whether a byte order mark begins the file.
+    /// The first bytes, kept until it is known whether they are a byte order mark.
     start: Option<Vec<u8>>,
     ended: bool,
 }
@@ -513,7 +477,7 @@ impl Chunks {
         let read = match &mut self.input {
             Input::Stream(stream) => stream.next().await.transpose().map_err(|e| e.to_string())?,
             Input::File(file) => {
-                // A compressed piece may become a thousand times as long.
+                // Decompression may make a piece a thousand times as long.
                 let mut piece = vec![0; if self.gzip.is_some() { CHUNK / 16 } else { CHUNK }];
                 let n = file.read(&mut piece).map_err(|e| e.to_string())?;
                 piece.truncate(n);

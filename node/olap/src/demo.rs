@@ -1,10 +1,11 @@
-//! The demo: real flight data, carried in the binary, with tables and a model over them.
+//! The demo: flight data, embedded in the binary, with tables and a model over them.
 //!
 //! nycflights13: all 336,776 flights that left New York City in 2013, with airlines, airports, planes and hourly
 //! weather. From the US DOT and NOAA, licence CC0; see `data/nycflights13/README.md`.
 
 use crate::error::{Error, Result};
-use crate::model::{AggregationGroup, Dimension, JoinKind, Lookup, Measure, MeasureFunction, Model, Partition};
+use crate::measure::MeasureFunction;
+use crate::model::{AggregationGroup, Dimension, JoinKind, Lookup, Measure, Model, Partition};
 use crate::segment::SegmentRange;
 use crate::table::{Column, Format, Source, Table};
 use std::path::Path;
@@ -17,7 +18,7 @@ const FILES: [(&str, &[u8]); 5] = [
     ("weather.parquet", include_bytes!("../data/nycflights13/weather.parquet")),
 ];
 
-/// Writes the demo's files into a directory (made if missing); a file that is there with the right length is left.
+/// Writes the demo's files into a directory, which is created if missing. Existing files of the right length are kept.
 pub fn write_files(dir: &Path) -> Result<()> {
     let failed =
         |path: &Path, e: std::io::Error| Error::build_file(path.display().to_string(), format!("cannot write it: {e}"));
@@ -27,7 +28,7 @@ pub fn write_files(dir: &Path) -> Result<()> {
         if std::fs::metadata(&path).is_ok_and(|m| m.len() == content.len() as u64) {
             continue;
         }
-        // Written aside and renamed, so that nobody reads half a file.
+        // Written under another name and renamed, so that a partial file is never read.
         let aside = dir.join(format!(".{name}.{}", std::process::id()));
         std::fs::write(&aside, content).and_then(|()| std::fs::rename(&aside, &path)).map_err(|e| failed(&path, e))?;
     }
@@ -143,7 +144,7 @@ pub fn model() -> Model {
         name: "flights".into(),
         fact: "flights".into(),
         lookups: vec![
-            // Every flight has an airline of the list, so this join drops nothing.
+            // Every flight has an airline in the table, so this join drops no row.
             lookup("airlines", "airlines", JoinKind::Left, &["carrier"], &["carrier"]),
             lookup("airports", "airports", JoinKind::Left, &["dest"], &["faa"]),
             lookup("planes", "planes", JoinKind::Left, &["tailnum"], &["tailnum"]),
@@ -195,7 +196,8 @@ pub fn model() -> Model {
     }
 }
 
-/// The months of the demo's data, one segment each. The data's clock is UTC: the year ends five hours late.
+/// The months of the demo's data, one segment each. Times are UTC, so the year in New York ends five hours into the
+/// thirteenth month.
 pub fn months() -> Vec<SegmentRange> {
     let first = |month: u32| {
         let (year, month) = if month > 12 { (2014, month - 12) } else { (2013, month) };

@@ -1,19 +1,18 @@
 //! The engine: DataFusion behind a narrow, boxed surface.
 //!
-//! It owns a thread pool of its own, so that a heavy query or build never keeps the caller's event loop from its
-//! beats, a memory pool, a spill directory and the cache of decoded index files. Every future it hands out is boxed
-//! and runs on that pool; dropping the future stops the work. Dropping the last handle stops the pool.
+//! It owns a memory pool, a spill directory, the cache of decoded index files and a thread pool. Because of the thread pool,
+//! a heavy query or build never blocks the caller's event loop. Every future that it returns is boxed and runs on that
+//! pool. Dropping the future stops the work. Dropping the last handle stops the pool.
 
 use crate::access::Access;
-use crate::build::Efforts;
+use crate::effort::Efforts;
 use crate::error::{Error, Result};
+use crate::grouping::ForgetEqualities;
 use crate::index_files::IndexCache;
 use crate::plant::Plant;
-use crate::segment::Catalog;
-use crate::snapshot::Snapshot;
-use crate::source::RawTable;
+use crate::source::{self, Described, RawTable};
 use crate::stores::Stores;
-use crate::table::{Column, DEFAULT_SCHEMA, Source, Table};
+use crate::table::{DEFAULT_SCHEMA, Source, Table};
 use crate::texts::{Limit, bound_functions};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
@@ -23,33 +22,34 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use futures::future::BoxFuture;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The name of the one catalog; queries need not and should not use it.
+/// The name of the only catalog. Queries do not need it.
 pub(crate) const CATALOG: &str = "kirin";
 
-/// Bytes of stack for each thread: planning recurses as deep as a query is, up to [`crate::sql::MAX_DEPTH`]. Only what
-/// is used takes memory.
+/// Bytes of stack for each thread. Planning recurses as deep as a query is nested, up to [`crate::sql::MAX_DEPTH`]. Only
+/// used pages take memory.
 const STACK: usize = 128 << 20;
 
-/// How much of the machine the engine may use.
+/// The resources of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Bytes that running queries and builds may hold together; beyond it they spill, then fail.
+    /// Bytes that running queries and builds may hold together. Beyond it they spill, then fail.
     pub memory_limit: usize,
-    /// Threads of the pool, and the width of parallel plans.
+    /// Threads of the pool, and partitions of parallel plans.
     pub threads: usize,
     /// Bytes of decoded index files kept for the next query.
     pub cache_bytes: usize,
-    /// Where to spill; the system's temporary directory if missing.
+    /// The spill directory; the system's temporary directory if missing.
     pub spill_dir: Option<PathBuf>,
     /// What may be read as a source.
     pub access: Access,
-    /// A fault planted in builds of indexes; [`Plant::None`] unless a test proves that it is noticed.
+    /// A fault planted in builds of indexes. [`Plant::None`] except in tests that prove its detection.
     pub plant: Plant,
 }
 
@@ -67,27 +67,10 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
-    /// The default, and every local file may be a source: for programs that choose the sources themselves.
+    /// The default, with every local file allowed as a source, for programs that choose the sources themselves.
     pub fn anywhere() -> Self {
         EngineConfig { access: Access::anywhere(), ..EngineConfig::default() }
     }
-}
-
-/// What a source holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
-    /// Columns that a table can have.
-    pub columns: Vec<Column>,
-    /// Columns whose type no table can hold, with that type.
-    pub skipped: Vec<(String, String)>,
-    /// Number of files.
-    pub files: usize,
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// Rows, where the format tells without reading them.
-    pub rows: Option<u64>,
-    /// What was decided and what was passed over, for people; one sentence each.
-    pub notes: Vec<String>,
 }
 
 /// Runs builds and queries. Cheap to clone; clones share everything.
@@ -140,9 +123,9 @@ impl Engine {
             .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_limit)))
             .with_object_store_registry(Arc::new(Stores::new(config.access.s3_instance_role)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
-            // A cached listing would hide files that were added to a source since.
+            // A cached listing would hide files that were added to a source later.
             .with_object_list_cache_limit(0)
-            // A cached footer would describe a file that was replaced by another of the same length and time.
+            // A cached footer could describe a replaced file of the same length and time.
             .with_metadata_cache_limit(0)
             .build_arc()?;
         let mut session = SessionConfig::new()
@@ -152,10 +135,15 @@ impl Engine {
             .with_information_schema(false)
             .with_extension(Arc::new(config.access.clone()));
         session.options_mut().execution.parquet.schema_force_view_types = true;
-        // Nanoseconds would not reach beyond the year 2262.
+        // Nanoseconds end in the year 2262.
         session.options_mut().execution.parquet.coerce_int96 = Some("us".into());
-        let mut base =
-            SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(environment).build();
+        let mut rules = PhysicalOptimizer::new().rules;
+        rules.insert(0, Arc::new(ForgetEqualities));
+        let mut base = SessionStateBuilder::new_with_default_features()
+            .with_config(session)
+            .with_runtime_env(environment)
+            .with_physical_optimizer_rules(rules)
+            .build();
         let texts = Limit::new(config.memory_limit, base.runtime_env().memory_pool.clone());
         bound_functions(&mut base, &texts)?;
         let cache = Arc::new(IndexCache::new(config.cache_bytes));
@@ -166,33 +154,28 @@ impl Engine {
         })
     }
 
-    /// Whether the location of a source may be read, so far as that can be told without asking what is there.
+    /// Whether the location of a source may be read, as far as that is known without accessing it.
     pub fn may_read(&self, source: &Source) -> Result<(), String> {
         let access = self.inner.base.config().get_extension::<Access>().unwrap_or_default();
         source.check_place(&access)
     }
 
-    /// Lists what a source holds: the columns for a table definition.
+    /// Describes a source: the columns for a table definition.
     pub fn describe(&self, source: &Source) -> BoxFuture<'static, Result<Described>> {
         let source = source.clone();
         let state = self.inner.session(&[]);
-        self.inner.run(async move { crate::source::describe(&state?, &source).await })
+        self.inner.run(async move { source::describe(&state?, &source).await })
     }
 
-    /// Checks a table definition against its files: they exist, and have the declared columns with types that can be
+    /// Checks a table definition against its files. They must exist and have the declared columns, with types that can be
     /// cast to the declared ones.
     pub fn check(&self, table: &Table) -> BoxFuture<'static, Result<()>> {
         let table = table.clone();
         let state = self.inner.session(&[]);
         self.inner.run(async move {
             table.validate()?;
-            crate::source::check(&state?, &table).await.map(|_| ())
+            source::check(&state?, &table).await.map(|_| ())
         })
-    }
-
-    /// Prepares a catalog revision for queries. Reads no file; cheap enough to be done for every revision.
-    pub fn open(&self, catalog: Catalog) -> Result<Arc<Snapshot>> {
-        Snapshot::open(self.inner.clone(), catalog)
     }
 }
 

@@ -1,16 +1,17 @@
-//! The one error of this crate's surface: what went wrong, where, and what to do about it.
+//! The error type of this crate: what went wrong, where, and what to do.
 //!
-//! DataFusion's errors are turned into text here, so that no other crate ever names its types. An error that
-//! travels *through* DataFusion (a damaged index file found while a plan runs) is put back together by
-//! [`Error::from`], so the caller sees the original.
+//! Errors of DataFusion are converted to text here, so that no other crate names its types. [`Error::from`] restores an
+//! error of this crate that passed *through* DataFusion, for example for a damaged index file that a running plan found.
 
-use crate::conservation::Broken;
 use datafusion::error::DataFusionError;
 
-/// Short form used everywhere in this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong between a definition and an answer.
+/// The reason why something cannot be done, as text for the user.
+pub(crate) type Reason = String;
+
+/// An error of a definition, a build or a query.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// A table, model, segment range or job is not well defined. `field` names the place.
@@ -21,7 +22,7 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// The source of a table cannot be read, or is not what its definition says.
+    /// The source of a table cannot be read, or differs from its definition.
     #[error("source of table \"{table}\": {problem}")]
     Source {
         /// Name of the table.
@@ -37,14 +38,14 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// A build broke a conservation law, so what it made is wrong; nothing of it may be published.
+    /// A build broke a conservation law. Its result is wrong and must not be published.
     #[error(
         "{what} is wrong: {quantity}: expected {expected}, found {found}; this is a fault of the build, not of the data: restart the job, and report it if it happens again"
     )]
     NotConserved {
         /// The flat table, or the index.
         what: String,
-        /// What must not change and did.
+        /// The quantity that changed.
         quantity: String,
         /// Its value before.
         expected: String,
@@ -60,7 +61,7 @@ pub enum Error {
         segment: String,
         /// The layout whose file it is.
         layout: u64,
-        /// Path and what is wrong with it.
+        /// The path, and what is wrong with the file.
         problem: String,
     },
     /// The SQL text cannot be parsed or planned.
@@ -72,16 +73,16 @@ pub enum Error {
         /// One line per index that was considered.
         reasons: Vec<String>,
     },
-    /// The query or the build ran and failed.
+    /// A running query or build failed.
     #[error("{0}")]
     Execution(String),
-    /// The query or the build needs more memory than it may take.
-    #[error("not enough memory: {0}")]
+    /// The query or the build needs more memory than allowed.
+    #[error("not enough memory (kirin.query.memory-limit): {0}")]
     Memory(String),
-    /// A query took longer than it may.
+    /// A query exceeded its timeout.
     #[error("the query took longer than {} s and was ended; narrow it, build an index for it, or raise kylin.query.timeout-seconds", *millis as f64 / 1000.0)]
     Timeout {
-        /// How long it may take.
+        /// The timeout.
         millis: u64,
     },
     /// The caller cancelled.
@@ -102,12 +103,7 @@ impl Error {
         Error::BuildFile { path: path.into(), problem: problem.into() }
     }
 
-    pub(crate) fn not_conserved(what: impl Into<String>, broken: Broken) -> Self {
-        let Broken { quantity, expected, found } = broken;
-        Error::NotConserved { what: what.into(), quantity, expected, found }
-    }
-
-    /// Wraps this error so that it survives the way through DataFusion.
+    /// Wraps this error so that it can pass through DataFusion.
     pub(crate) fn through(self) -> DataFusionError {
         DataFusionError::External(Box::new(self))
     }

@@ -1,27 +1,19 @@
 //! One zero and one NaN.
 //!
-//! Arrow compares floats by their bits: −0.0 and 0.0 are two groups, and so are two NaNs of different bits. So every
-//! float that enters from a source is made canonical, and statistics of Parquet files, which do not count NaN, choose
-//! no rows by a float. NaN equals itself and is the largest value, as in PostgreSQL.
+//! Arrow compares floats by their bits: −0.0 and 0.0 are two groups, and so are two NaNs with different bits. Every float
+//! of a source is therefore made canonical when it is read. The statistics of Parquet files ignore NaN, so they do not
+//! select rows by a float. NaN equals itself and is the largest value, as in PostgreSQL.
 
+use crate::operators::{Pass, Through};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result as DfResult, Statistics};
-use datafusion::execution::TaskContext;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::execution_plan::{CardinalityEffect, ReplaceChildrenOptions};
-use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
+use datafusion::common::Result as DfResult;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream, StatisticsArgs,
-};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
-use std::fmt;
 use std::sync::Arc;
 
-/// The array with one zero and one NaN; others are returned as they are.
+/// The array with one zero and one NaN. Arrays of other types are returned unchanged.
 pub(crate) fn canonical(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => Arc::new(
@@ -40,106 +32,29 @@ pub(crate) fn canonical(array: &ArrayRef) -> ArrayRef {
 
 /// Makes the floats of its input canonical, and lets no filter on them reach the files' statistics.
 #[derive(Debug)]
-pub(crate) struct CanonicalFloats {
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+struct CanonicalFloats;
 
-impl CanonicalFloats {
-    /// Wraps a scan if it has floats.
-    pub(crate) fn over(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        if input.schema().fields().iter().any(|f| f.data_type().is_floating()) {
-            Arc::new(CanonicalFloats { properties: input.properties().clone(), input })
-        } else {
-            input
-        }
+/// The scan, with canonical floats.
+pub(crate) fn canonical_floats(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    match scan.schema().fields().iter().any(|f| f.data_type().is_floating()) {
+        true => Arc::new(Through::<CanonicalFloats>::new(scan)),
+        false => scan,
     }
 }
 
-impl CanonicalFloats {
-    fn over_child(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Arc<dyn ExecutionPlan> {
-        let input = children.pop().unwrap_or_else(|| self.input.clone());
-        Arc::new(CanonicalFloats { properties: input.properties().clone(), input })
-    }
-}
+impl Pass for CanonicalFloats {
+    const NAME: &'static str = "CanonicalFloats";
+    const LIMITS_PASS: bool = true;
 
-impl DisplayAs for CanonicalFloats {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CanonicalFloats")
-    }
-}
-
-impl ExecutionPlan for CanonicalFloats {
-    fn name(&self) -> &'static str {
-        "CanonicalFloats"
+    fn filters_pass(data_type: &DataType) -> bool {
+        !data_type.is_floating()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self.over_child(children))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self.over_child(children))
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> DfResult<Arc<Statistics>> {
-        Ok(inputs.first().map_or_else(|| Arc::new(Statistics::new_unknown(&self.schema())), Arc::clone))
-    }
-
-    fn supports_limit_pushdown(&self) -> bool {
-        true
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
-    }
-
-    fn gather_filters_for_pushdown(
-        &self,
-        _: FilterPushdownPhase,
-        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
-        _: &ConfigOptions,
-    ) -> DfResult<FilterDescription> {
-        let schema = self.input.schema();
-        let exact = schema.fields().iter().enumerate().filter(|(_, f)| !f.data_type().is_floating());
-        let allowed = exact.map(|(i, _)| i).collect();
-        let child = ChildFilterDescription::from_child_with_allowed_indices(&parent_filters, allowed, &self.input)?;
-        Ok(FilterDescription::new().with_child(child))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let schema = self.input.schema();
+    fn stream(input: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = input.schema();
         let named = schema.clone();
-        let batches =
-            self.input.execute(partition, context)?.map(move |batch| batch.and_then(|b| one_batch(&b, &named)));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+        let batches = input.map(move |batch| batch.and_then(|b| one_batch(&b, &named)));
+        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 }
 

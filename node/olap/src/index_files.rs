@@ -1,30 +1,23 @@
 //! Files of index data: written with a checksum and fsync, read through a cache of decoded batches.
 //!
-//! A step's files must be on disk before the step is reported, so the file and its directory are fsynced. Small files
-//! are read whole: the checksum is compared before anything is decoded, so damage can never become a wrong answer;
-//! the decoded batches stay in a cache bounded by bytes, keyed by path *and* checksum, so a path that is written again
-//! is another entry. Files too large for that are scanned in place, after their length was compared.
+//! A step's files must be on disk before the step is reported, so the file and its directory are fsynced. Small files are
+//! read whole. Their checksum is compared before anything is decoded, so damage cannot become a wrong answer. The decoded
+//! batches stay in a cache of bounded size. Its key is path *and* checksum, so a path that is written again is another
+//! entry. Files too large for the cache are scanned in place ([`crate::index_table`]).
 
 use crate::conservation::Tally;
 use crate::error::{Error, Result};
-use crate::index_scan::IndexScan;
 use crate::segment::DataFile;
-use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
-use datafusion::datasource::TableType;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use std::collections::HashMap;
 use std::fs::File;
@@ -34,9 +27,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use twox_hash::XxHash64;
 
-const BATCH_ROWS: usize = 16_384;
+/// Rows of a decoded batch.
+pub(crate) const BATCH_ROWS: usize = 16_384;
 
-/// A writer that knows the length and checksum of what went through it.
+/// A writer that computes the length and checksum of what it writes.
 struct Hashed<W> {
     inner: W,
     hash: XxHash64,
@@ -62,7 +56,7 @@ fn checksum(content: &[u8]) -> String {
     format!("{:016x}", hash.finish())
 }
 
-/// Writes one stream to one file and fsyncs it, tallying every row. There is no file if the stream has no rows.
+/// Writes one stream to one file, fsyncs it, and tallies every row. A stream without rows makes no file.
 pub(crate) async fn write(
     path: &Path,
     schema: &SchemaRef,
@@ -120,7 +114,7 @@ pub(crate) async fn write(
     Ok(Some(file))
 }
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|d| d.sync_all())
@@ -138,7 +132,8 @@ pub(crate) fn verify(file: &DataFile) -> Result<(), String> {
     Ok(())
 }
 
-fn check_length(file: &DataFile) -> Result<(), String> {
+/// Checks the length of a file against the recorded one.
+pub(crate) fn check_length(file: &DataFile) -> Result<(), String> {
     let meta = std::fs::metadata(&file.path).map_err(|e| format!("{} cannot be read: {e}", file.path))?;
     if meta.len() != file.bytes {
         return Err(format!("{} has {} bytes where {} were written", file.path, meta.len(), file.bytes));
@@ -150,7 +145,7 @@ impl DataFile {
     /// Checks that the file is as it was written.
     ///
     /// # Errors
-    /// In what it differs.
+    /// If it differs; the text says how.
     pub fn verify(&self) -> Result<(), String> {
         read_verified(self).map(drop)
     }
@@ -169,7 +164,7 @@ fn decode(file: &DataFile) -> Result<Vec<RecordBatch>, String> {
     batches(file)?.map(|batch| batch.map(compact)).collect()
 }
 
-/// The batches of a file whose checksum is right.
+/// The batches of a file. Fails if its checksum differs.
 pub(crate) fn batches(file: &DataFile) -> Result<impl Iterator<Item = Result<RecordBatch, String>>, String> {
     let content = read_verified(file)?;
     let path = file.path.clone();
@@ -180,7 +175,7 @@ pub(crate) fn batches(file: &DataFile) -> Result<impl Iterator<Item = Result<Rec
     Ok(reader.map(move |batch| batch.map_err(|e| damaged(&e))))
 }
 
-/// Gives string views buffers of their own; a filtered or decoded view otherwise keeps whole pages alive.
+/// Gives string views buffers of their own. A filtered or decoded view would otherwise keep whole pages alive.
 fn compact(batch: RecordBatch) -> RecordBatch {
     let columns: Vec<ArrayRef> = batch
         .columns()
@@ -194,7 +189,7 @@ fn compact(batch: RecordBatch) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns).unwrap_or(batch)
 }
 
-/// The batch with exactly the schema's columns and types, found by name.
+/// The batch with exactly the columns and types of the schema, matched by name.
 pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
@@ -215,12 +210,12 @@ type Batches = Arc<Vec<RecordBatch>>;
 /// Path and checksum.
 type Key = (String, String);
 
-/// Decoded files, least recently used out first, bounded by bytes.
+/// Decoded files, bounded by bytes. The least recently used is evicted first.
 #[derive(Debug)]
 pub(crate) struct IndexCache {
     limit: usize,
     entries: Mutex<Entries>,
-    /// Held while a file is decoded, so that the partitions of a plan do not decode it each.
+    /// Held while a file is decoded, so that the partitions of a plan decode it once.
     decoding: Mutex<HashMap<Key, Arc<Mutex<()>>>>,
 }
 
@@ -243,8 +238,8 @@ impl IndexCache {
         IndexCache { limit, entries: Mutex::default(), decoding: Mutex::default() }
     }
 
-    /// Whether files of this many bytes together are read whole. Decoded data is several times larger.
-    fn takes(&self, bytes: u64) -> bool {
+    /// Whether files of this total size are read whole. Decoded data is several times larger.
+    pub(crate) fn takes(&self, bytes: u64) -> bool {
         bytes <= (self.limit / 8) as u64
     }
 
@@ -281,7 +276,7 @@ impl IndexCache {
 
     pub(crate) fn load(&self, file: &DataFile) -> Result<Batches, String> {
         if let Some(batches) = self.get(file) {
-            // Cached or not, a file that is gone is an error: the answer must not depend on the cache.
+            // A deleted file is an error even if it is cached: the answer must not depend on the cache.
             check_length(file)?;
             return Ok(batches);
         }
@@ -297,12 +292,12 @@ impl IndexCache {
     }
 }
 
-/// A poisoned lock guards nothing that could be half done here.
+/// A poisoned lock is safe to use here: no guarded change can be left half done.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Whose files a scan reads; decides which error a damaged file is.
+/// The owner of the files of a scan, which decides the error for a damaged file.
 #[derive(Debug, Clone)]
 pub(crate) enum Owner {
     Build,
@@ -317,68 +312,5 @@ impl Owner {
                 Error::SegmentData { model: model.clone(), segment: segment.clone(), layout: *layout, problem }
             }
         }
-    }
-}
-
-/// Index files as one table.
-#[derive(Debug)]
-pub(crate) struct IndexTable {
-    pub(crate) schema: SchemaRef,
-    pub(crate) files: Vec<(Owner, DataFile)>,
-    pub(crate) cache: Arc<IndexCache>,
-}
-
-impl IndexTable {
-    fn in_memory(&self) -> bool {
-        self.cache.takes(self.files.iter().map(|(_, f)| f.bytes).sum())
-    }
-}
-
-#[async_trait]
-impl TableProvider for IndexTable {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let answer = match self.in_memory() {
-            true => TableProviderFilterPushDown::Unsupported,
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(vec![answer; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        if self.in_memory() {
-            let rows: u64 = self.files.iter().map(|(_, f)| f.rows).sum();
-            let wide = (rows / BATCH_ROWS as u64).clamp(1, state.config().target_partitions().max(1) as u64);
-            let files = Arc::new(self.files.clone());
-            let scan =
-                IndexScan::new(self.schema.clone(), projection.cloned(), files, self.cache.clone(), wide as usize)?;
-            return Ok(Arc::new(scan));
-        }
-        let mut urls = vec![];
-        for (owner, file) in &self.files {
-            check_length(file).map_err(|problem| owner.error(file, problem).through())?;
-            let absolute = std::path::absolute(&file.path)?;
-            let url = url::Url::from_file_path(&absolute)
-                .map_err(|()| owner.error(file, "has no absolute path".into()).through())?;
-            urls.push(ListingTableUrl::try_new(url, None)?);
-        }
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-        let config = ListingTableConfig::new_with_multi_paths(urls)
-            .with_listing_options(options)
-            .with_schema(self.schema.clone());
-        ListingTable::try_new(config)?.scan(state, projection, filters, limit).await
     }
 }

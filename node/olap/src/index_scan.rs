@@ -1,28 +1,24 @@
-//! The leaf of an index plan: hands out the decoded rows of index files.
+//! The leaf of an index plan: the decoded rows of index files.
 //!
-//! The scan holds file names, not data: batches come from the cache when the plan *runs*. A plan can therefore be kept
-//! and run again without pinning memory, and a file that was damaged or deleted since is noticed each time.
+//! The scan holds file names, not data. Batches come from the cache when the plan *runs*. A plan can therefore be kept and
+//! run again without pinning memory, and each run notices a file that was damaged or deleted.
 //!
-//! **Invariant `each-row-once`.** The partitions share the rows by row number, in ranges that are fixed when the plan
-//! is made. They must not share by batch: each partition asks the cache on its own, and the cache may evict a file
-//! between two of them. The batches kept by the writer and those decoded from the file have different sizes, so two
-//! partitions that count batches can disagree on which rows a batch number means.
+//! **Invariant `each-row-once`.** The partitions divide the rows by row number, in ranges that are fixed when the plan is
+//! made. They must not divide by batch: each partition reads the cache on its own, and the cache may evict a file between
+//! two of them. The batches kept by the writer and those decoded from the file differ in size, so partitions that count
+//! batches can disagree on the rows of a batch number.
 
 use crate::index_files::{IndexCache, Owner, conform};
+use crate::operators::{Leaf, Read};
 use crate::segment::DataFile;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DfResult, project_schema};
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType};
+use datafusion::physical_plan::execution_plan::SchedulingType;
 use datafusion::physical_plan::memory::MemoryStream;
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
-};
-use std::fmt;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -35,8 +31,6 @@ pub(crate) struct IndexScan {
     files: Arc<Vec<(Owner, DataFile)>>,
     cache: Arc<IndexCache>,
     partitions: usize,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 /// The rows of one partition, numbered over all files in order.
@@ -46,77 +40,33 @@ fn share(partition: usize, partitions: usize, rows: u64) -> Range<u64> {
 }
 
 impl IndexScan {
-    pub(crate) fn new(
+    /// A scan of index files.
+    pub(crate) fn plan(
         schema: SchemaRef,
         projection: Option<Vec<usize>>,
         files: Arc<Vec<(Owner, DataFile)>>,
         cache: Arc<IndexCache>,
         partitions: usize,
-    ) -> DfResult<Self> {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(project_schema(&schema, projection.as_ref())?),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        )
-        .with_scheduling_type(SchedulingType::Cooperative);
-        let metrics = ExecutionPlanMetricsSet::new();
-        Ok(IndexScan { schema, projection, files, cache, partitions, properties: Arc::new(properties), metrics })
-    }
-}
-
-impl DisplayAs for IndexScan {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IndexScan: {} files", self.files.len())
-    }
-}
-
-impl ExecutionPlan for IndexScan {
-    fn name(&self) -> &'static str {
-        "IndexScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    /// There are no children to replace; what comes back is a scan that has read nothing yet.
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(IndexScan {
-            schema: self.schema.clone(),
-            projection: self.projection.clone(),
-            files: self.files.clone(),
-            cache: self.cache.clone(),
-            partitions: self.partitions,
-            properties: self.properties.clone(),
-            metrics: ExecutionPlanMetricsSet::new(),
-        }))
+        let output = project_schema(&schema, projection.as_ref())?;
+        Ok(Arc::new(Leaf::new(IndexScan { schema, projection, files, cache, partitions }, output, partitions)))
+    }
+}
+
+impl Read for IndexScan {
+    const NAME: &'static str = "IndexScan";
+    const SCHEDULING: SchedulingType = SchedulingType::Cooperative;
+
+    fn files(&self) -> usize {
+        self.files.len()
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+    fn open(
+        &self,
+        partition: usize,
+        metrics: &ExecutionPlanMetricsSet,
+        _: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         let mine = share(partition, self.partitions, self.files.iter().map(|(_, file)| file.rows).sum());
         let mut batches: Vec<RecordBatch> = vec![];
         let mut first = 0;
@@ -125,7 +75,7 @@ impl ExecutionPlan for IndexScan {
             let loaded = self.cache.load(file).map_err(damaged)?;
             let found: u64 = loaded.iter().map(|batch| batch.num_rows() as u64).sum();
             if found != file.rows {
-                // The shares rest on the recorded number: with another one, rows would be left out.
+                // The shares are computed from the recorded number. With another one, rows would be lost.
                 return Err(damaged(format!("{} has {found} rows where {} were written", file.path, file.rows)));
             }
             for batch in loaded.iter() {
@@ -138,7 +88,7 @@ impl ExecutionPlan for IndexScan {
                 first = end;
             }
         }
-        let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
+        let rows = MetricBuilder::new(metrics).output_rows(partition);
         rows.add(batches.iter().map(RecordBatch::num_rows).sum());
         let schema = project_schema(&self.schema, self.projection.as_ref())?;
         Ok(Box::pin(MemoryStream::try_new(batches, schema, self.projection.clone())?))
@@ -159,13 +109,13 @@ mod tests {
         RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from_iter_values(rows))]).unwrap()
     }
 
-    async fn read(scan: &IndexScan, partition: usize) -> Vec<i64> {
+    async fn read(scan: &Arc<dyn ExecutionPlan>, partition: usize) -> Vec<i64> {
         let batches: Vec<_> =
             scan.execute(partition, Arc::default()).unwrap().try_collect::<Vec<RecordBatch>>().await.unwrap();
         batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
     }
 
-    /// The writer keeps batches of 5,000 rows; decoded again they have 16,384.
+    /// The writer keeps batches of 5,000 rows. Decoded batches have 16,384.
     async fn written(dir: &Path, cache: &IndexCache) -> (SchemaRef, DataFile) {
         let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true)]));
         let batches = (0..14).map(|i| batch(&schema, i * 5000..(i + 1) * 5000)).collect();
@@ -185,9 +135,9 @@ mod tests {
                 let (schema, file) = written(dir.path(), &kept).await;
                 let files = Arc::new(vec![(Owner::Build, file)]);
                 let scan = |cache: Arc<IndexCache>| {
-                    IndexScan::new(schema.clone(), None, files.clone(), cache, partitions).unwrap()
+                    IndexScan::plan(schema.clone(), None, files.clone(), cache, partitions).unwrap()
                 };
-                // Partitions from `kept_until` on find nothing in their cache, and decode the file.
+                // Partitions from `kept_until` on have an empty cache and decode the file.
                 let (before, after) = (scan(kept), scan(Arc::new(IndexCache::new(0))));
                 let mut rows = vec![];
                 for p in 0..partitions {
@@ -199,12 +149,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_with_another_number_of_rows_than_recorded_is_refused() {
+    async fn a_file_whose_row_count_differs_from_the_recorded_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Arc::new(IndexCache::new(64 << 20));
         let (schema, file) = written(dir.path(), &cache).await;
         let files = Arc::new(vec![(Owner::Build, DataFile { rows: 69_999, ..file })]);
-        let scan = IndexScan::new(schema, None, files, cache, 2).unwrap();
+        let scan = IndexScan::plan(schema, None, files, cache, 2).unwrap();
         let error = scan.execute(0, Arc::default()).err().unwrap().to_string();
         assert!(error.contains("has 70000 rows where 69999 were written"), "{error}");
     }

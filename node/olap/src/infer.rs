@@ -1,29 +1,29 @@
 //! The types of delimited text, from samples of every file.
 //!
-//! Files are read whole up to a bound; beyond it, a sample is taken at the beginning, in the middle and at the end of
-//! each file. A type is chosen only if it keeps every value that was seen as it is written: numbers with leading
-//! zeros stay text, numbers with more digits than a DOUBLE keeps become DECIMAL, and a column without any value is text.
-//! Types can always be declared instead.
+//! A source up to a certain size is read whole. Of a larger one, samples are taken at the beginning, in the middle and at
+//! the end of each file. A type is chosen only if it preserves every sampled value as written: numbers with leading zeros
+//! stay text, numbers with more digits than a DOUBLE holds become DECIMAL, and a column without values is text. Users can
+//! declare types instead.
 
 use crate::csv::{Dialect, content};
 use crate::listing::Opened;
 use crate::sql_type::SqlType;
 use chrono::{NaiveDate, NaiveDateTime};
 
-/// Bytes of a source up to which everything is read.
+/// The largest source that is read whole, in bytes.
 const WHOLE: u64 = 64 << 20;
-/// Bytes of one sample of a larger one.
+/// Bytes of one sample of a larger source.
 const SAMPLE: usize = 2 << 20;
-/// Digits that a DOUBLE always keeps.
+/// Digits that a DOUBLE always preserves.
 const DOUBLE_DIGITS: usize = 15;
-/// Digits that a DECIMAL keeps.
+/// Digits that a DECIMAL holds.
 const DECIMAL_DIGITS: usize = 38;
 
-/// What was seen in a column.
+/// The values of a column, counted by what they could be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Guess {
     values: u64,
-    /// Values that are nothing but text.
+    /// Values that can only be text.
     texts: u64,
     zeros: bool,
     booleans: u64,
@@ -90,7 +90,7 @@ impl Guess {
         }
     }
 
-    /// The type, and why if it may surprise.
+    /// The type, and the reason if the choice may surprise.
     pub(crate) fn decide(&self) -> (SqlType, Option<&'static str>) {
         let all = |n: u64| n == self.values;
         let digits = self.whole_digits + self.fraction_digits;
@@ -129,7 +129,7 @@ impl Guess {
 fn is_time(value: &str) -> bool {
     let value = value.strip_suffix('Z').unwrap_or(value);
     let fraction = value.split_once('.').map_or("", |(_, fraction)| fraction);
-    // More digits than microseconds would be lost.
+    // Digits beyond microseconds would be lost.
     fraction.len() <= 6
         && value.len() >= 16
         && ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
@@ -137,7 +137,7 @@ fn is_time(value: &str) -> bool {
             .any(|format| NaiveDateTime::parse_from_str(value, format).is_ok())
 }
 
-/// Looks at a file's records; `guesses` has one entry per field. Returns whether all of it was read.
+/// Samples a file's records; `guesses` has one entry per field. Returns whether the whole file was read.
 pub(crate) async fn look(
     opened: &Opened,
     dialect: &Dialect,
@@ -174,8 +174,8 @@ impl Sample<'_> {
         if self.is_start {
             return self.records(content, guesses);
         }
-        // Where a record begins is unknown: a newline may stand between quotes. The first beginning from which every
-        // record has the right number of fields is taken; without one, the sample says nothing.
+        // The start of a record is unknown, since a newline may be between quotes. The first start from which every record
+        // has the right number of fields is taken. If there is none, the sample is ignored.
         let newlines = content.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1);
         for from in newlines.take(20) {
             let mut tried = guesses.to_vec();
@@ -188,7 +188,7 @@ impl Sample<'_> {
     }
 
     fn records(&self, content: &[u8], guesses: &mut [Guess]) -> Result<(), String> {
-        // The last record may be cut off.
+        // The last record may be incomplete.
         let content = match content.iter().rposition(|b| *b == b'\n') {
             Some(end) if !self.is_end => &content[..=end],
             _ => content,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_keeps_every_value_as_it_is_written() {
+    fn an_inferred_type_preserves_every_value_as_written() {
         assert_eq!(of(&[]), "VARCHAR");
         assert_eq!(of(&["1", "-2", "0"]), "BIGINT");
         assert_eq!(of(&["01234", "5"]), "VARCHAR");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn partition_keys_are_dates_numbers_or_text() {
+    fn partition_keys_are_inferred_as_dates_numbers_or_text() {
         assert_eq!(of_keys(["2024-02-28", "2024-02-29"].into_iter()), SqlType::Date);
         assert_eq!(of_keys(["1", "12"].into_iter()), SqlType::BigInt);
         assert_eq!(of_keys(["01", "12"].into_iter()), SqlType::Varchar);

@@ -1,14 +1,17 @@
 //! The files of a source: where a location points, and which files count.
 //!
-//! The same rules hold for every store. A location names a file, a directory or a pattern; what exists under the
-//! literal name wins over the pattern, so a file called `[1].parquet` can be named. In directories and patterns,
-//! names with a leading `_` or `.` are skipped, and only names of the format count (`.parquet`; `.csv`, `.tsv`, each
-//! also `.gz`; in any case). Directories are not searched below, except those that are named `key=value`: they are
-//! partitions, and the key is a column. A source without files is an error that names the location: an empty listing
-//! usually means that a file system is not mounted.
+//! The same rules apply to every store:
 //!
-//! Local files lie within what may be read ([`crate::access`]), also when links are followed, and are regular files: a
-//! pipe or a device is never opened.
+//! - A location names a file, a directory or a pattern. An existing file or directory with the literal name takes
+//!   precedence over the pattern, so a file called `[1].parquet` can be named.
+//! - In directories and patterns, names with a leading `_` or `.` are skipped, as are names without an extension of the
+//!   format: `.parquet`, or `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz`, in any case.
+//! - Subdirectories are not searched, except partition directories, which are named `key=value`. The key is a column.
+//! - A source without files is an error that names the location. An empty listing usually means that a file system is
+//!   not mounted.
+//!
+//! Local files must be allowed by [`crate::access`], also after links are followed, and must be regular files. A pipe or a
+//! device is never opened.
 
 use crate::access::{Access, within};
 use crate::error::{Error, Result};
@@ -23,17 +26,17 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
-/// A file of a source as it was found.
+/// A file of a source, as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// URL of the file; special characters of its name are percent-encoded.
     pub url: String,
     /// Its length.
     pub bytes: u64,
-    /// Its last change, milliseconds since 1970; for equality only.
+    /// Time of its last change, in milliseconds since 1970. Compared for equality only.
     pub modified_ms: i64,
-    /// What changes with every replacement, even by a file of the same length and time: the ETag of an object, the
-    /// time of the last status change of a local file. For equality only.
+    /// Changes with every replacement, even by a file of the same length and time: the ETag of an object, or the time of
+    /// the last status change of a local file. Compared for equality only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Partition keys from `key=value` directories, outermost first; no value means NULL.
@@ -46,15 +49,15 @@ pub struct SourceFile {
 pub(crate) struct Listing {
     /// In the order of their names; never empty.
     pub(crate) files: Vec<SourceFile>,
-    /// Names that were passed over, for people.
+    /// Skipped names, for display.
     pub(crate) skipped: Vec<String>,
 }
 
 /// What Hive writes for NULL.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
-/// What may stand in a URL's path as it is.
+/// Characters that a URL's path can hold unencoded.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'=').remove(b'~');
-/// Names of skipped files that are kept for people.
+/// The most names of skipped files that are kept for display.
 const MOST_SKIPPED: usize = 20;
 
 /// Where a location points.
@@ -94,7 +97,7 @@ pub(crate) async fn list(state: &SessionState, table: &str, source: &Source) -> 
     let mut found = Found { source: source.clone(), access, files: vec![], skipped: vec![] };
     match place {
         Place::Local(path) => {
-            // On a thread that may wait: a file system may not answer.
+            // On a thread that may block, since a file system may hang.
             let listed = tokio::task::spawn_blocking(move || found.local(&path).map(|()| found));
             let listed = async { listed.await.map_err(|e| e.to_string())? };
             found = within(open_within, listed).await.map_err(|e| failed(format!("cannot list {location}: {e}")))?;
@@ -130,7 +133,7 @@ pub(crate) fn access(state: &SessionState) -> Arc<Access> {
 }
 
 impl Source {
-    /// Refuses a location that may not be read, without asking what is there.
+    /// Refuses a location that may not be read, without accessing it.
     pub(crate) fn check_place(&self, access: &Access) -> Result<(), String> {
         match Place::of(&self.location)? {
             Place::Local(path) => {
@@ -148,8 +151,7 @@ impl Source {
         }
     }
 
-    /// The file, or the directory, that the location names: what is to be granted, so that it may be read. None for what
-    /// is not on this machine.
+    /// The file or directory that must be granted so that this location may be read; `None` if it is not local.
     pub fn local_root(&self) -> Option<PathBuf> {
         let Ok(Place::Local(path)) = Place::of(&self.location) else { return None };
         if let Ok(real) = path.canonicalize() {
@@ -176,7 +178,7 @@ impl Found {
         }
     }
 
-    /// Refuses what leads outside when links are followed.
+    /// Refuses a path that is outside the roots once links are followed.
     fn check(&self, path: &FsPath) -> Result<(), String> {
         self.access.check_followed(path, self.source.granted.as_deref())
     }
@@ -295,7 +297,7 @@ impl Found {
     }
 }
 
-/// Which files below a directory are meant.
+/// Which files below a directory belong to the source.
 enum Pattern {
     Directory,
     Glob(glob::Pattern),
@@ -330,7 +332,7 @@ impl Pattern {
             Pattern::Directory => Format::of_file_name(name) == Some(format),
             Pattern::Glob(pattern) => {
                 let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-                // A pattern that ends in a name says which files it means.
+                // A pattern whose last part has an extension selects files by itself.
                 let names_files = pattern.as_str().rsplit('/').next().is_some_and(|last| last.contains('.'));
                 // `dir/*.parquet` also means partitions below `dir`.
                 let own: Vec<&str> = below.iter().map(String::as_str).filter(|p| !is_partition(p)).collect();
@@ -377,8 +379,8 @@ fn local_file(
 fn stamps(meta: &std::fs::Metadata) -> (i64, Option<String>) {
     use std::os::unix::fs::MetadataExt;
     let modified_ms = meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000;
-    // Unlike the time of modification, it cannot be set; unlike the inode, it is the same on every machine that
-    // mounts the file system.
+    // Unlike the time of modification, it cannot be set. Unlike the inode, it is the same on every machine that mounts the
+    // file system.
     (modified_ms, Some(format!("{}.{:09}", meta.ctime(), meta.ctime_nsec())))
 }
 
@@ -392,7 +394,7 @@ fn remote_file(url: &ObjectStoreUrl, meta: &ObjectMeta, keys: Vec<(String, Optio
     }
 }
 
-/// A file that can be opened: its store and what a store knows it by.
+/// A file ready to be read: its store, and its location there.
 pub(crate) struct Opened {
     pub(crate) url: ObjectStoreUrl,
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -407,13 +409,13 @@ impl SourceFile {
         Ok((url, Path::from_url_path(path).map_err(|e| e.to_string())?))
     }
 
-    /// The name for people: a path for local files.
+    /// The name for display: a path for local files.
     pub(crate) fn shown(&self) -> String {
         let text = self.url.strip_prefix("file://").unwrap_or(&self.url);
         percent_decode_str(text).decode_utf8_lossy().into_owned()
     }
 
-    /// Looks at a local file once more before it is opened: it may have been replaced since it was listed.
+    /// Checks a local file again before it is opened, since it may have been replaced since it was listed.
     pub(crate) async fn check_again(&self, access: Arc<Access>, granted: Option<String>) -> Result<(), String> {
         if !self.url.starts_with("file://") {
             return Ok(());
@@ -438,7 +440,7 @@ impl SourceFile {
         Ok(Opened { url, store, meta })
     }
 
-    /// How the file is different from what was found; `None` if it is not.
+    /// How the file differs from the listed one; `None` if it does not.
     pub(crate) async fn changed(&self, state: &SessionState) -> Option<String> {
         let opened = match self.open(state.runtime_env()) {
             Ok(opened) => opened,

@@ -1,13 +1,13 @@
-//! Models: a star of tables, its dimensions and measures, and which indexes (cuboids) to build.
+//! Models: a star of tables, its dimensions and measures, and the indexes (cuboids) to build.
 //!
-//! A **cuboid** is a set of dimensions; its **layout id** is the bit set of the dimensions' positions in the model,
-//! so it is the same on every node and stays the same when dimensions are appended. The base cuboid (all dimensions)
-//! is always there. An aggregation group adds every subset of `include` that has all of `mandatory`; `indexes` adds
-//! single cuboids by name. What a definition means for real tables is resolved by `Star`.
+//! A **cuboid** is a set of dimensions. Its **layout id** is the bit set of the dimensions' positions in the model, so it is
+//! the same on every node and stays the same when dimensions are appended. The base cuboid (all dimensions) is always
+//! built. An aggregation group adds every subset of `include` that contains all of `mandatory`. `indexes` adds single
+//! cuboids by name. `Star` resolves a definition against its tables.
 
 use crate::error::{Error, Result};
-use crate::star::Star;
-use crate::table::{Table, fold};
+use crate::measure::MeasureFunction;
+use crate::table::fold;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -22,17 +22,17 @@ pub const MAX_CUBOIDS: usize = 1024;
 pub struct Model {
     /// Name of the model.
     pub name: String,
-    /// The fact table; its alias in column names is the table's own name without schema.
+    /// The fact table. Its alias in column names is the table's name without the schema.
     pub fact: String,
     /// Joined lookup tables.
     #[serde(default)]
     pub lookups: Vec<Lookup>,
-    /// What can be grouped and filtered by. The order is part of the layout ids: append, don't insert.
+    /// Columns to group and filter by. Their order is part of the layout ids: append new ones.
     pub dimensions: Vec<Dimension>,
-    /// What can be aggregated. COUNT(*) is always there.
+    /// Aggregates that indexes store. COUNT(*) is always stored.
     #[serde(default)]
     pub measures: Vec<Measure>,
-    /// The time column that divides the model into segments; without it every build is a full one.
+    /// The time column that divides the model into segments. Without it, every build is a full build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
     /// Families of cuboids.
@@ -49,14 +49,14 @@ pub struct Model {
 pub struct Lookup {
     /// Name of the table.
     pub table: String,
-    /// Alias in column names; the table's own name if missing.
+    /// Alias in column names. The table's name without the schema if missing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub alias: String,
     /// INNER drops fact rows without a match, LEFT keeps them.
     pub join: JoinKind,
     /// Columns of the fact table.
     pub fact_key: Vec<String>,
-    /// Columns of the lookup table, in the same order; unique together (checked when a segment is built).
+    /// Columns of the lookup table, in the same order. Together they must be unique, which each build checks.
     pub lookup_key: Vec<String>,
 }
 
@@ -91,30 +91,13 @@ pub struct Dimension {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
-    /// Name, for people.
+    /// Name, for display.
     pub name: String,
     /// The aggregate.
     pub function: MeasureFunction,
-    /// `alias.column`; may be missing or `*` for COUNT.
+    /// `alias.column`. May be missing or `*` for COUNT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-}
-
-/// Aggregates that can be stored and merged. (Distinct counts and top-N will be further variants.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[non_exhaustive]
-pub enum MeasureFunction {
-    /// Number of rows, or of rows where the column is not NULL.
-    Count,
-    /// Sum; exact for integers (as BIGINT) and decimals, dependent on the order of summation for floats.
-    Sum,
-    /// Smallest value.
-    Min,
-    /// Largest value.
-    Max,
-    /// Average; stored as SUM and COUNT.
-    Avg,
 }
 
 /// The time column of the fact table.
@@ -123,24 +106,24 @@ pub enum MeasureFunction {
 pub struct Partition {
     /// Column of the fact table, with or without its alias.
     pub column: String,
-    /// How the column means time. Not needed for DATE and TIMESTAMP. Integers: `epoch_millis`, `epoch_seconds`,
+    /// The format of the column's values. Not needed for DATE and TIMESTAMP. Integers: `epoch_millis`, `epoch_seconds`,
     /// `epoch_days` or `yyyyMMdd`. Text: `yyyy-MM-dd`, `yyyyMMdd` or `yyyy-MM-dd HH:mm:ss`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
 }
 
-/// A family of cuboids: every subset of `include` that has all of `mandatory`.
+/// A family of cuboids: every subset of `include` that contains all of `mandatory`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregationGroup {
     /// Dimension names.
     pub include: Vec<String>,
-    /// Dimension names that are in every cuboid of the group; a subset of `include`.
+    /// Dimension names that every cuboid of the group contains; a subset of `include`.
     #[serde(default)]
     pub mandatory: Vec<String>,
 }
 
-/// A set of dimensions that is built as one index.
+/// A set of dimensions, built as one index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Cuboid(pub(crate) u64);
 
@@ -160,11 +143,6 @@ impl Cuboid {
 }
 
 impl Model {
-    /// Checks the definition against the tables it names.
-    pub fn validate(&self, tables: &[Table]) -> Result<()> {
-        Star::resolve(self, tables)?.check_manifest()
-    }
-
     /// The alias of the fact table in column names.
     pub fn fact_alias(&self) -> &str {
         self.fact.rsplit('.').next().unwrap_or(&self.fact)
@@ -175,12 +153,12 @@ impl Model {
         Cuboid(layout).dimensions().filter_map(|i| self.dimensions.get(i)).map(|d| d.name.clone()).collect()
     }
 
-    /// Ids of all layouts, in the order in which they are built.
+    /// Ids of all layouts, in build order.
     pub fn layouts(&self) -> Result<Vec<u64>> {
         Ok(self.cuboids()?.into_iter().map(|c| c.0).collect())
     }
 
-    /// All cuboids, layer by layer: most dimensions first, then by id. The base cuboid is the first.
+    /// All cuboids, those with most dimensions first, then by id. The base cuboid is the first.
     pub(crate) fn cuboids(&self) -> Result<Vec<Cuboid>> {
         if self.dimensions.is_empty() {
             return Err(self.invalid("dimensions", "is empty; name at least one dimension"));
@@ -190,7 +168,7 @@ impl Model {
         }
         for (i, d) in self.dimensions.iter().enumerate() {
             if self.dimensions[..i].iter().any(|other| fold(&other.name) == fold(&d.name)) {
-                return Err(self.invalid(format!("dimensions[{i}].name"), format!("\"{}\" is there twice", d.name)));
+                return Err(self.invalid(format!("dimensions[{i}].name"), format!("\"{}\" is defined twice", d.name)));
             }
         }
         let mut set = BTreeSet::from([Cuboid((1 << self.dimensions.len()) - 1)]);
@@ -273,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn the_base_cuboid_is_always_there() {
+    fn the_base_cuboid_is_always_built() {
         assert_eq!(model(&["a", "b", "c"]).layouts().unwrap(), [0b111]);
     }
 
     #[test]
-    fn a_group_makes_every_subset_with_its_mandatory_dimensions() {
+    fn a_group_makes_every_subset_that_contains_its_mandatory_dimensions() {
         let mut m = model(&["a", "b", "c", "d"]);
         m.aggregation_groups = vec![AggregationGroup { include: names(&["A", "b", "c"]), mandatory: names(&["a"]) }];
         m.indexes = vec![names(&["d"]), names(&["a", "b"])];
@@ -296,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_groups_name_their_field() {
+    fn errors_of_groups_and_indexes_name_the_field() {
         let mut m = model(&["a", "b"]);
         m.aggregation_groups = vec![AggregationGroup { include: names(&["a"]), mandatory: names(&["b"]) }];
         assert!(m.layouts().unwrap_err().to_string().contains("aggregation_groups[0].mandatory"));

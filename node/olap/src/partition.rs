@@ -1,9 +1,9 @@
-//! How a fact table's partition column means time.
+//! How the values of a fact table's partition column stand for time.
 //!
-//! A segment is a half-open range of milliseconds since 1970 (UTC). The column has an order of its own (days,
-//! microseconds, `yyyyMMdd` numbers, text). [`PartitionKind::tick`] maps a millisecond to the *smallest column value
-//! that is not earlier*; it is monotone, so a range of time becomes a half-open range of column values and adjacent
-//! segments never share or lose a row. Rows whose partition column is NULL belong to no time range.
+//! A segment is a half-open range of milliseconds since 1970 (UTC). The column has an order of its own: days,
+//! microseconds, `yyyyMMdd` numbers or text. [`PartitionKind::tick`] maps a millisecond to the *smallest column value that
+//! is not earlier*. The map is monotone. A range of time therefore becomes a half-open range of column values, and
+//! adjacent segments neither share nor lose a row. Rows whose partition column is NULL belong to no time range.
 
 use crate::sql_type::SqlType;
 use chrono::{DateTime, Datelike, NaiveDate};
@@ -59,7 +59,7 @@ impl TickRange {
         self.from.as_ref().is_some_and(|f| f >= until) || self.until.as_ref().is_some_and(|u| u <= from)
     }
 
-    /// Whether no value can be in it.
+    /// Whether it contains no value.
     pub(crate) fn is_empty(&self) -> bool {
         matches!((&self.from, &self.until), (Some(f), Some(u)) if f >= u)
     }
@@ -80,7 +80,7 @@ pub(crate) enum PartitionKind {
 }
 
 impl PartitionKind {
-    /// Finds the meaning of a column; the error says what the format may be.
+    /// Finds the kind for a type and format. The error lists the possible formats.
     pub(crate) fn of(sql_type: SqlType, format: Option<&str>) -> Result<Self, String> {
         match (sql_type, format) {
             (SqlType::Date, None) => Ok(PartitionKind::Date),
@@ -149,7 +149,7 @@ impl PartitionKind {
         )
     }
 
-    /// The tick of a literal that a query compares the column with; `None` if it is no plain value.
+    /// The tick of a literal that a query compares the column with; `None` if it has none.
     pub(crate) fn tick_of(self, value: &ScalarValue) -> Option<Tick> {
         Some(match value {
             ScalarValue::Date32(Some(v)) if self == PartitionKind::Date => Tick::Int((*v).into()),
@@ -213,7 +213,7 @@ mod tests {
     const NOON: i64 = 1_357_041_600_000; // 2013-01-01T12:00Z
 
     #[test]
-    fn a_bound_inside_a_day_excludes_that_day() {
+    fn a_start_inside_a_day_excludes_that_day() {
         let midnight = NOON - 43_200_000;
         assert_eq!(PartitionKind::Date.tick(midnight), Tick::Int(15_706));
         assert_eq!(PartitionKind::Date.tick(NOON), Tick::Int(15_707));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_of_a_wrong_type_is_refused_with_the_choices() {
+    fn an_unsuitable_column_is_refused_with_the_possible_formats() {
         assert!(PartitionKind::of(SqlType::Varchar, None).unwrap_err().contains("yyyy-MM-dd"));
         assert!(PartitionKind::of(SqlType::BigInt, Some("yyyy")).unwrap_err().contains("epoch_millis"));
         assert!(PartitionKind::of(SqlType::Double, None).unwrap_err().contains("DOUBLE"));

@@ -1,8 +1,11 @@
-//! The steps of a build, known from the model alone, so that a job's length is known when it is submitted.
+//! The steps of a build. They follow from the model alone, so the number of steps is known when a job is submitted.
 //!
-//! *Detect Source* finds and checks the files. *Flat Table* joins the star once, for the range. One *Index* step per
-//! cuboid, layer by layer, so that a step's parents were built before it. *Publish* checks every file and makes the
-//! manifest; the fenced commit of that manifest belongs to the caller.
+//! | step | what it does |
+//! |---|---|
+//! | *Detect Source* | finds and checks the source files |
+//! | *Flat Table* | joins the star once, for the range |
+//! | *Index* | builds one cuboid; cuboids with more dimensions first, so that parents are built before their children |
+//! | *Publish* | checks every file and makes the manifest; the caller commits it, with its fence |
 
 use crate::error::Result;
 use crate::model::{Cuboid, Model};
@@ -35,16 +38,16 @@ impl BuildJob {
 /// The steps of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildPlan {
-    /// In the order in which they run.
+    /// The steps, in order.
     pub steps: Vec<StepPlan>,
 }
 
-/// One step: the smallest part that is not done twice.
+/// One step: the smallest part that is not repeated after it has finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepPlan {
     /// Position in the plan, from 0.
     pub index: usize,
-    /// The name shown to people.
+    /// The name for display.
     pub name: String,
     /// What it does.
     pub kind: StepKind,
@@ -89,7 +92,7 @@ mod tests {
     use crate::model::Dimension;
 
     #[test]
-    fn there_is_one_step_per_cuboid_between_the_fixed_ones() {
+    fn a_plan_has_one_index_step_per_cuboid_between_the_fixed_steps() {
         let model = Model {
             name: "m".into(),
             fact: "f".into(),

@@ -1,13 +1,13 @@
-//! Plans that were made before, to be run again.
+//! A cache of physical plans.
 //!
-//! Planning takes ten times as long as reading a small index, and dashboards ask the same questions again and again.
-//! A plan is kept only if nothing but index files (immutable, checked when read) can change its answer: it reads no
-//! raw table, calls no function of the moment, and consists of operators that are known to start afresh. The cache
-//! belongs to a snapshot, so a new revision of the catalog begins with an empty one.
+//! Planning takes ten times as long as reading a small index, and dashboards repeat their queries. A plan is kept only if
+//! its answer depends on nothing but index files, which are immutable and checked when they are read: it reads no raw
+//! table, calls no volatile function, and consists of operators that can be reset. The cache belongs to a snapshot, so a
+//! new revision of the catalog starts with an empty one.
 
 use crate::answer::ColumnMeta;
 use crate::error::Result;
-use crate::snapshot::{QueryOptions, Realization};
+use crate::query::{QueryOptions, Realization};
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::TaskContext;
@@ -17,7 +17,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A plan with what else the answer needs.
+/// A plan, and what else the answer needs.
 #[derive(Clone)]
 pub(crate) struct Ready {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
@@ -30,7 +30,7 @@ pub(crate) struct Ready {
 
 type Key = (String, QueryOptions);
 
-/// The plans of a snapshot, least recently used out first.
+/// The plans of a snapshot. The least recently used is evicted first.
 #[derive(Default)]
 pub(crate) struct PlanCache {
     entries: Mutex<Entries>,
@@ -42,10 +42,10 @@ struct Entries {
     uses: u64,
 }
 
-/// Plans hold no data, a few kilobytes each.
+/// The most plans. A plan holds no data, only a few kilobytes.
 const MOST_PLANS: usize = 256;
 
-/// Operators that hold nothing from an earlier run after their state was reset.
+/// Operators that keep nothing from an earlier run once their state is reset.
 const REPEATABLE: [&str; 15] = [
     "IndexScan",
     "AggregateExec",
@@ -65,7 +65,7 @@ const REPEATABLE: [&str; 15] = [
 ];
 
 impl PlanCache {
-    /// A plan that is ready to run, independent of every other run.
+    /// A plan that is ready to run, independently of other runs.
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Ready>> {
         let found = {
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
     REPEATABLE.contains(&plan.name()) && plan.children().into_iter().all(is_repeatable)
 }
 
-/// Whether a plan means the same at any moment: no now(), no random().
+/// Whether a plan calls no volatile function such as now() or random().
 pub(crate) fn is_timeless(plan: &LogicalPlan) -> DfResult<bool> {
     let mut timeless = true;
     plan.apply_with_subqueries(|node| {

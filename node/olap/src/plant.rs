@@ -1,4 +1,4 @@
-//! Faults that can be planted in the build of an index, to prove that the conservation laws notice them.
+//! Faults planted in the build of an index, to prove that the conservation laws detect them.
 //!
 //! Only tests can plant them, through the feature `plants`. Without it, [`Plant::None`] is the only value.
 
@@ -44,7 +44,7 @@ impl Plant {
     }
 }
 
-/// Swaps the aggregates of the first group with those of the first group that has others.
+/// Swaps the aggregates of the first group with those of the first group that has different ones.
 #[cfg(feature = "plants")]
 fn swapped(batch: &RecordBatch) -> DfResult<RecordBatch> {
     use datafusion::arrow::array::UInt64Array;

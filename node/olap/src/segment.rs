@@ -1,10 +1,9 @@
-//! Segments: a range of a model that was built, and the manifest of its files.
+//! Segments: built ranges of a model, and the manifests of their files.
 //!
-//! A manifest describes itself: each layout lists its columns with their types, and the signature of the star it was
-//! built from, so a model that changed since can only lose an index, never read it wrongly. Files may come from
-//! several attempts; the manifest, published by one fenced commit, is what makes them one segment.
+//! A manifest describes itself: it holds the signature of the star that it was built from, and each layout lists its
+//! columns with their types. A model that changed since can lose an index, but never reads it wrongly. Files may come from
+//! several attempts. The manifest, published by one fenced commit, makes them one segment.
 
-use crate::build::MAX_FILES;
 use crate::conservation::Totals;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -77,7 +76,7 @@ impl SegmentRange {
 /// A file that a build step wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFile {
-    /// Where it lies.
+    /// Path.
     pub path: String,
     /// Rows in it.
     pub rows: u64,
@@ -115,21 +114,30 @@ pub struct Manifest {
     pub source_rows: u64,
     /// Bytes of all index files.
     pub bytes: u64,
-    /// What every index has in common with the flat table. Absent in segments that older versions built.
+    /// Totals that every index shares with the flat table. Absent in segments of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
-    /// Why no query may use the segment, if verification found it wrong. A refresh publishes a new manifest.
+    /// The fault that verification found; no query uses such a segment. A refresh publishes a new manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong: Option<String>,
 }
 
-/// Bytes that a manifest may have as JSON. It is one value of one row of the metastore, and travels in one statement.
+/// The most bytes of a manifest as JSON. It is one value in one row of the metastore, and is sent in one statement.
 pub const MANIFEST_MAX: usize = 8 << 20;
+/// The most files of all indexes of one segment, so that its manifest fits in one row of the metastore.
+pub(crate) const MAX_FILES: usize = 8_192;
 
 /// Bytes of one file in a manifest, with a path of 256 bytes.
 const FILE_BYTES: usize = 384;
 /// Bytes of an index or a column in a manifest, beside names, types and files.
 const ENTRY_BYTES: usize = 256;
+
+impl Model {
+    /// Checks the definition against the tables it names, and that the manifests of its segments cannot be too large.
+    pub fn validate(&self, tables: &[Table]) -> Result<()> {
+        Star::resolve(self, tables)?.check_manifest()
+    }
+}
 
 impl Star {
     /// Refuses a model whose segments could have a manifest above [`MANIFEST_MAX`].
@@ -172,14 +180,14 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The name shown to people.
+    /// The name for display.
     pub fn name(&self) -> String {
         self.range.segment_name()
     }
 }
 
 impl LayoutData {
-    /// The columns as they lie in the files.
+    /// The schema of the files.
     pub(crate) fn schema(&self) -> Result<SchemaRef> {
         let fields = self.columns.iter().map(|c| {
             let sql_type = SqlType::parse(&c.type_name).ok_or_else(|| {
@@ -191,7 +199,7 @@ impl LayoutData {
     }
 }
 
-/// Everything that a query needs to know, at one revision.
+/// Everything that a query needs, at one revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     /// Tables of the project.
@@ -219,20 +227,20 @@ mod tests {
     }
 
     #[test]
-    fn names_are_kylins() {
+    fn segment_names_are_those_of_kylin() {
         assert_eq!(SegmentRange::Full.segment_name(), "FULL_BUILD");
         assert_eq!(time(1_356_998_400_000, 1_359_676_800_000).segment_name(), "20130101000000_20130201000000");
     }
 
     #[test]
-    fn an_inverted_or_endless_range_is_refused() {
+    fn an_empty_inverted_or_unrepresentable_range_is_refused() {
         assert!(time(5, 5).validate().is_err());
         assert!(time(0, i64::MAX).validate().is_err());
         assert!(time(0, 1).validate().is_ok());
     }
 
     #[test]
-    fn a_range_reads_well_in_json() {
+    fn ranges_have_a_short_json_form() {
         assert_eq!(serde_json::to_string(&SegmentRange::Full).unwrap(), "\"full\"");
         assert_eq!(serde_json::to_string(&time(1, 2)).unwrap(), r#"{"time":{"start_ms":1,"end_ms":2}}"#);
     }

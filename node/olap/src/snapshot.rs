@@ -1,15 +1,18 @@
 //! Queries against one revision of the catalog.
 //!
-//! SQL is parsed and planned by DataFusion; the rewrite then answers what it can from indexes. What is left on raw
-//! tables is push-down: allowed, or an error that says why no index fits. Names are matched in any case: quoted
-//! identifiers are folded like unquoted ones before planning, and the labels of the answer are what the user wrote.
+//! DataFusion parses and plans the SQL. The rewrite then replaces aggregations with reads of indexes. What still reads raw
+//! tables is push-down, which is either allowed or an error that says why no index fits. Names match in any case: quoted
+//! identifiers are folded like unquoted ones before planning. The labels of the answer are as written in the query.
 
-use crate::answer::{self, ColumnMeta, QueryAnswer};
+use crate::answer::{self, AHEAD, Answer, ColumnMeta, Cost, Done, Head};
 use crate::arithmetic::checked;
-use crate::engine::EngineInner;
+use crate::correlated;
+use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
+use crate::nulls::kept;
 use crate::plan_cache::{PlanCache, Ready, is_timeless};
+use crate::query::{AggregationExplain, Explain, QueryOptions, Realization, RejectedIndex};
 use crate::rewrite::{Chosen, Realizable, Rejected, Rewriter, Verdict, raw_tables};
 use crate::segment::Catalog;
 use crate::source::RawTable;
@@ -17,112 +20,35 @@ use crate::sql;
 use crate::star::Star;
 use crate::stopwatch::Stopwatch;
 use crate::table::{DEFAULT_SCHEMA, Table, fold, table_key};
-use crate::texts::{bound_operators, check_constants, collected};
+use crate::texts::{batch_bytes, bound_operators, check_constants};
 use crate::times;
 use crate::turns::in_turns;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
-/// How a query is to be answered.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default)]
-pub struct QueryOptions {
-    /// At most this many rows.
-    pub limit: Option<usize>,
-    /// Skip this many rows.
-    pub offset: usize,
-    /// Whether raw tables may be read: for ranges that are not built, and for what no index covers. Off, answers
-    /// reflect READY segments only.
-    pub push_down: bool,
-    /// Whether indexes may be used.
-    pub use_index: bool,
-    /// Whether an answer may lack rows of ranges that are not built; [`Realization::missing`] tells which. Off, such a
-    /// query is refused.
-    pub partial: bool,
-    /// The query ends with an error after this time, in milliseconds; none means that it may take for ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-}
-
-impl Default for QueryOptions {
-    fn default() -> Self {
-        QueryOptions { limit: None, offset: 0, push_down: false, use_index: true, partial: true, timeout_ms: None }
-    }
-}
-
-/// An index that took part in an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Realization {
-    /// Name of the model.
-    pub model: String,
-    /// Layout id.
-    pub layout: u64,
-    /// Names of the segments that were read.
-    pub segments: Vec<String>,
-    /// Whether raw rows of ranges that are not built were added.
-    pub mixed: bool,
-    /// What the query wants and no segment has, for people. If there is any, the answer is partial.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<String>,
-}
-
-/// How a query is (or would be) answered, and why not otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explain {
-    /// The indexes that answer.
-    pub realizations: Vec<Realization>,
-    /// Raw tables that are read.
-    pub raw_tables: Vec<String>,
-    /// One entry per aggregation of the query, innermost first.
-    pub aggregations: Vec<AggregationExplain>,
-    /// The optimised logical plan, one operator a line.
-    pub plan: String,
-}
-
-/// What became of one aggregation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AggregationExplain {
-    /// Its groups and aggregates.
-    pub aggregation: String,
-    /// The index that answers it; none means raw tables.
-    pub chosen: Option<Realization>,
-    /// Every other index and model, with the reason why not.
-    pub rejected: Vec<RejectedIndex>,
-}
-
-/// An index (or a whole model) that does not answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RejectedIndex {
-    /// Name of the model.
-    pub model: String,
-    /// Layout id; none means every index of the model.
-    pub layout: Option<u64>,
-    /// Names of the layout's dimensions.
-    pub dimensions: Vec<String>,
-    /// Why not.
-    pub reason: String,
-}
-
-/// A table or model that is stored and cannot be used.
+/// A stored table or model that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broken {
     /// `table` or `model`.
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Why not.
+    /// The reason.
     pub problem: String,
 }
 
 /// One revision of the catalog, ready for queries. Share it between queries; it is immutable.
 ///
-/// A definition that does not open is left out and kept as [`Broken`]: it disturbs no other.
+/// A definition that does not open is left out and reported as [`Broken`]. It does not affect others.
 pub struct Snapshot {
     engine: Arc<EngineInner>,
     broken: Vec<Broken>,
@@ -146,8 +72,15 @@ struct Planned {
     columns: Vec<ColumnMeta>,
 }
 
+impl Engine {
+    /// Prepares a revision of the catalog for queries. Reads no file, so it is cheap enough for every revision.
+    pub fn open(&self, catalog: Catalog) -> Result<Arc<Snapshot>> {
+        Snapshot::open(self.inner.clone(), catalog)
+    }
+}
+
 impl Snapshot {
-    pub(crate) fn open(engine: Arc<EngineInner>, catalog: Catalog) -> Result<Arc<Snapshot>> {
+    fn open(engine: Arc<EngineInner>, catalog: Catalog) -> Result<Arc<Snapshot>> {
         let mut tables: BTreeMap<String, Arc<RawTable>> = BTreeMap::new();
         let mut broken = vec![];
         let mut leave_out = |kind: &str, name: &str, error: Error| {
@@ -204,22 +137,26 @@ impl Snapshot {
         &self.broken
     }
 
-    /// Answers a query.
-    pub fn query(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<QueryAnswer>> {
+    /// Answers a query. The future ends when the first batch is made.
+    pub fn query(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Answer>> {
         let (snapshot, sql) = (self.clone(), sql.to_string());
-        self.engine.run(async move {
-            let answer = snapshot.answer(&sql, &options);
-            match options.timeout_ms {
+        let (head, opened) = oneshot::channel();
+        let (batches, made) = mpsc::channel(AHEAD);
+        let work = self.engine.run(async move {
+            let timeout = options.timeout_ms;
+            let answer = snapshot.answer((sql, options), head, batches);
+            match timeout {
                 None => answer.await,
                 Some(most) => match tokio::time::timeout(Duration::from_millis(most), answer).await {
-                    Ok(answer) => answer,
+                    Ok(done) => done,
                     Err(_) => Err(Error::Timeout { millis: most }),
                 },
             }
-        })
+        });
+        Box::pin(Answer::open(opened, made, work))
     }
 
-    /// Says how a query would be answered; runs nothing.
+    /// Explains how a query would be answered, without running it.
     pub fn explain(self: &Arc<Self>, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Explain>> {
         let (snapshot, sql) = (self.clone(), sql.to_string());
         self.engine.run(async move {
@@ -234,25 +171,41 @@ impl Snapshot {
         })
     }
 
-    async fn answer(&self, sql: &str, options: &QueryOptions) -> Result<QueryAnswer> {
+    /// Runs a query: sends the head, then the batches. Ends if the answer is dropped.
+    async fn answer(
+        &self,
+        query: (String, QueryOptions),
+        head: oneshot::Sender<Head>,
+        batches: mpsc::Sender<RecordBatch>,
+    ) -> Result<Done> {
         let began = Stopwatch::start();
-        let key = (sql.to_string(), options.clone());
-        let ready = match self.plans.get(&key)? {
+        let ready = match self.plans.get(&query)? {
             Some(ready) => ready,
-            None => self.prepare(key).await?,
+            None => self.prepare(query).await?,
         };
-        let (batches, _taken) = collected(ready.plan.clone(), ready.context.clone(), &self.engine.texts).await?;
+        let taken = self.engine.texts.answer();
+        let mut stream = execute_stream(ready.plan.clone(), ready.context.clone())?;
+        let mut next = stream.try_next().await?;
+        let opened = head.send(Head {
+            columns: ready.columns,
+            schema: stream.schema(),
+            realizations: ready.realizations,
+            push_down: ready.push_down,
+        });
+        opened.map_err(|_| Error::Cancelled)?;
+        while let Some(batch) = next {
+            taken.try_grow(batch_bytes(&batch))?;
+            batches.send(batch).await.map_err(|_| Error::Cancelled)?;
+            next = stream.try_next().await?;
+        }
         let mut scanned = Scanned::default();
         scanned.add(&ready.plan);
-        Ok(QueryAnswer {
-            rows: answer::rows(&batches, ready.columns.len())?,
-            columns: ready.columns.clone(),
+        let cost = Cost {
             scanned_rows: scanned.rows,
             scanned_bytes: scanned.bytes + ready.index_bytes,
-            realizations: ready.realizations.clone(),
-            push_down: ready.push_down,
             millis: began.millis(),
-        })
+        };
+        Ok(Done { cost, _taken: taken })
     }
 
     async fn prepare(&self, (sql, options): (String, QueryOptions)) -> Result<Ready> {
@@ -260,7 +213,7 @@ impl Snapshot {
         if !raw.is_empty() && !options.push_down {
             return Err(Error::NoRealization { reasons: self.reasons(&verdicts, &options) });
         }
-        // Before the optimiser replaces what depends on the moment (now()) by its value.
+        // Before the optimiser replaces volatile calls such as now() with their values.
         let keep = raw.is_empty() && is_timeless(&plan)?;
         let plan = state.optimizer().optimize(plan, &state, |_, _| {})?;
         check_constants(&plan, &state, &self.engine.texts)?;
@@ -292,8 +245,9 @@ impl Snapshot {
         }
         let plan = state.statement_to_plan(statement).await?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
+        correlated::check(&plan)?;
         let plan = times::mended(plan, &state)?;
-        // Taken here, so that the answer looks the same whoever gives it.
+        // Taken before the rewrite, so that the columns do not depend on what answers.
         let columns = answer::columns(plan.schema(), labels);
         let rewriter = Rewriter {
             models: if options.use_index { &self.models } else { &[] },
@@ -304,7 +258,7 @@ impl Snapshot {
             partial: options.partial,
         };
         let (plan, verdicts) = rewriter.rewrite(plan)?;
-        let mut plan = checked(bound_operators(exact(plan)?, &self.engine.texts)?)?;
+        let mut plan = bound_operators(kept(checked(exact(plan)?)?)?, &self.engine.texts)?;
         if options.offset > 0 || options.limit.is_some() {
             plan = LogicalPlanBuilder::from(plan).limit(options.offset, options.limit)?.build()?;
         }
@@ -313,11 +267,11 @@ impl Snapshot {
         raw.dedup();
         let indexed: u64 = verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(|c| c.rows).sum();
         if raw.is_empty() && indexed < FEW_ROWS {
-            // Handing a few rows to another thread costs more than it saves.
+            // For few rows, a second thread costs more than it saves.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         if raw.is_empty() {
-            // Index scans have no use for them, and a plan without them can be run again.
+            // Index scans do not use dynamic filters, and a plan without them can be cached.
             state.config_mut().options_mut().optimizer.enable_dynamic_filter_pushdown = false;
         }
         Ok(Planned { state, plan, verdicts, raw, columns })
@@ -348,7 +302,7 @@ impl Snapshot {
         }
     }
 
-    /// Reasons for people, at most a screenful.
+    /// Reasons for display, at most [`MOST_REASONS`].
     fn reasons(&self, verdicts: &[Verdict], options: &QueryOptions) -> Vec<String> {
         if !options.use_index {
             return vec!["indexes are switched off for this query".into()];
@@ -362,21 +316,40 @@ impl Snapshot {
                 "the query reads rows of a table; indexes answer aggregations (GROUP BY, COUNT, SUM …) only".into(),
             ];
         }
-        let mut reasons: Vec<String> = vec![];
+        // One line for all indexes of a model with the same reason.
+        let mut grouped: Vec<(&Rejected, Vec<u64>)> = vec![];
         for rejected in unanswered.iter().flat_map(|v| &v.rejected) {
-            let reason = match rejected.layout {
-                None => format!("model \"{}\": {}", rejected.model, rejected.reason),
-                Some(layout) => format!(
+            let alike = |(first, _): &&mut (&Rejected, Vec<u64>)| {
+                (&first.model, &first.reason) == (&rejected.model, &rejected.reason)
+            };
+            match grouped.iter_mut().find(alike) {
+                Some((_, layouts)) => layouts.extend(rejected.layout.filter(|layout| !layouts.contains(layout))),
+                None => grouped.push((rejected, rejected.layout.into_iter().collect())),
+            }
+        }
+        let mut reasons: Vec<String> = grouped
+            .into_iter()
+            .map(|(rejected, layouts)| match layouts.as_slice() {
+                [] => format!("model \"{}\": {}", rejected.model, rejected.reason),
+                [layout] => format!(
                     "model \"{}\", index {layout} ({}): {}",
                     rejected.model,
                     self.dimensions(rejected).join(", "),
                     rejected.reason
                 ),
-            };
-            if !reasons.contains(&reason) {
-                reasons.push(reason);
-            }
-        }
+                layouts => {
+                    let shown: Vec<_> = layouts.iter().take(5).map(u64::to_string).collect();
+                    let more = if layouts.len() > 5 { ", …" } else { "" };
+                    format!(
+                        "model \"{}\", {} indexes ({}{more}): {}",
+                        rejected.model,
+                        layouts.len(),
+                        shown.join(", "),
+                        rejected.reason
+                    )
+                }
+            })
+            .collect();
         let more = reasons.len().saturating_sub(MOST_REASONS);
         reasons.truncate(MOST_REASONS);
         if more > 0 {
@@ -386,9 +359,9 @@ impl Snapshot {
     }
 }
 
-/// Index rows up to which one thread is faster than several.
+/// Index rows below which one thread is faster than several.
 const FEW_ROWS: u64 = 100_000;
-/// Lines of reasons in an error.
+/// The most reasons in an error.
 const MOST_REASONS: usize = 20;
 
 fn realization(chosen: &Chosen) -> Realization {
@@ -405,7 +378,7 @@ fn realizations(verdicts: &[Verdict]) -> Vec<Realization> {
     verdicts.iter().filter_map(|v| v.chosen.as_ref()).map(realization).collect()
 }
 
-/// What the leaves of a finished plan read.
+/// Rows and bytes that the leaves of a finished plan read.
 #[derive(Default)]
 struct Scanned {
     rows: u64,
@@ -424,15 +397,5 @@ impl Scanned {
         for child in children {
             self.add(child);
         }
-    }
-}
-
-/// The columns of an answer under the labels that the user wrote, if those are known.
-pub(crate) fn labelled(columns: Vec<ColumnMeta>, labels: Option<Vec<String>>) -> Vec<ColumnMeta> {
-    match labels {
-        Some(labels) if labels.len() == columns.len() => {
-            columns.into_iter().zip(labels).map(|(c, name)| ColumnMeta { name, ..c }).collect()
-        }
-        _ => columns,
     }
 }

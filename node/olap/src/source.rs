@@ -1,16 +1,19 @@
 //! Raw tables: describing, checking and scanning the files of a source.
 //!
-//! There is one way to the files, for queries and builds alike: list them, look at the header or footer of each, map
-//! every declared column to what the file has, and read by that mapping. Columns are found by name, in any order and
-//! any case. A file that is older than a column lacks it, and its rows are NULL there; a column that no file has is an
-//! error. The declared types are the truth: values are widened to them, never rounded or cut. What fails says which
-//! file it is.
+//! Queries and builds read files in the same way:
+//!
+//! 1. List the files.
+//! 2. Read the header or footer of each.
+//! 3. Map every declared column to a column of the file, by name, in any order and any case.
+//! 4. Read by that mapping.
+//!
+//! A file that lacks a column has NULL there. A column that no file has is an error. The declared types are
+//! authoritative: values are widened to them, never rounded or truncated. Errors name the file.
 
 use crate::access::within;
-use crate::csv::{self, CsvFile, CsvScan, Dialect, Origin};
-use crate::engine::Described;
+use crate::csv::{self, CsvFile, Dialect, Origin};
 use crate::error::{Error, Result};
-use crate::floats::CanonicalFloats;
+use crate::floats::canonical_floats;
 use crate::infer::{self, Guess};
 use crate::listing::{Opened, access, list};
 use crate::sql_type::SqlType;
@@ -45,7 +48,24 @@ use std::sync::Arc;
 
 pub use crate::listing::SourceFile;
 
-/// Files whose headers or footers are read at once.
+/// What a source holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Columns that a table can have.
+    pub columns: Vec<Column>,
+    /// Columns of types that tables do not support, with the type.
+    pub skipped: Vec<(String, String)>,
+    /// Number of files.
+    pub files: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Number of rows, if the format records it.
+    pub rows: Option<u64>,
+    /// Decisions and skipped files, for display; one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Files whose headers or footers are read concurrently.
 const HEADS_AT_ONCE: usize = 16;
 
 /// A source table as DataFusion sees it: folded names, declared types.
@@ -53,7 +73,7 @@ const HEADS_AT_ONCE: usize = 16;
 pub(crate) struct RawTable {
     table: Arc<Table>,
     schema: SchemaRef,
-    /// The files to read; without it, whatever is there when a scan begins.
+    /// The files to read; `None` means the files that exist when a scan starts.
     pinned: Option<Vec<SourceFile>>,
 }
 
@@ -82,7 +102,7 @@ impl TableProvider for RawTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        // Filters stay above the scan; Parquet files are offered them once more by the physical optimiser.
+        // Filters stay above the scan. The physical optimiser pushes them into Parquet scans.
         Ok(vec![TableProviderFilterPushDown::Unsupported; filters.len()])
     }
 
@@ -96,7 +116,7 @@ impl TableProvider for RawTable {
         let session = state
             .as_any()
             .downcast_ref::<SessionState>()
-            .ok_or_else(|| Error::Execution("a foreign session".into()).through())?;
+            .ok_or_else(|| Error::Execution("a session of another type".into()).through())?;
         let files = match &self.pinned {
             Some(files) => files.clone(),
             None => list(session, &self.table.name, &self.table.source).await.map_err(Error::through)?.files,
@@ -107,7 +127,7 @@ impl TableProvider for RawTable {
                 let files = mapped.into_iter().map(Mapped::csv).collect();
                 let wide = session.config().target_partitions();
                 let name = &self.table.name;
-                Ok(Arc::new(CsvScan::new(name, self.schema.clone(), projection, files, wide, limit)?))
+                csv::scan(name, &self.schema, projection, files, wide, limit)
             }
             Format::Parquet => self.parquet(session, projection, limit, mapped),
         }
@@ -115,7 +135,7 @@ impl TableProvider for RawTable {
 }
 
 impl RawTable {
-    /// One scan for each spelling of the columns in the files.
+    /// One scan for each spelling of the column names in the files.
     fn parquet(
         &self,
         state: &SessionState,
@@ -152,7 +172,7 @@ impl RawTable {
         names: &[Option<String>],
         files: Vec<Mapped>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        // Files first, partition keys last, as a scan wants it.
+        // Columns of the files first, then partition keys, as a scan requires.
         let mut in_file: Vec<FieldRef> = vec![];
         let mut keys: Vec<FieldRef> = vec![];
         let mut places = vec![];
@@ -188,7 +208,7 @@ impl RawTable {
         let schema = TableSchema::builder(Arc::new(Schema::new(in_file))).with_table_partition_cols(keys).build();
         let mut statistics = Statistics::new_unknown(schema.table_schema());
         statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
-        // No factory that caches footers: a file may be replaced by another of the same length and time.
+        // No cache of footers: a file may be replaced by one of the same length and time.
         let source = ParquetSource::new(schema).with_table_parquet_options(options);
         let wide = state.config().target_partitions().max(1);
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
@@ -197,7 +217,7 @@ impl RawTable {
             .with_projection_indices(Some(columns))?
             .with_limit(limit)
             .build();
-        let scan = CanonicalFloats::over(DataSourceExec::from_data_source(config));
+        let scan = canonical_floats(DataSourceExec::from_data_source(config));
         if scan.schema().fields().iter().all(|f| fold(f.name()) == *f.name()) {
             return Ok(scan);
         }
@@ -214,7 +234,7 @@ impl RawTable {
     }
 }
 
-/// A file whose columns were mapped to the declared ones.
+/// A file whose columns are mapped to the declared ones.
 struct Mapped {
     file: SourceFile,
     opened: Opened,
@@ -233,8 +253,8 @@ impl Mapped {
         CsvFile { file: self.file, dialect: self.dialect, width: self.columns.len(), origins: self.origins }
     }
 
-    /// For each declared column its name in the file; a column that the file lacks has one that is not there; a
-    /// partition key has none.
+    /// For each declared column its name in the file. A column that the file lacks has a name that the file does not have.
+    /// A partition key has none.
     fn names(&self) -> Vec<Option<String>> {
         let names = self.origins.iter().zip(&self.declared).map(|(origin, declared)| match origin {
             Origin::Field(i) => Some(self.columns[*i].0.clone()),
@@ -245,7 +265,7 @@ impl Mapped {
     }
 }
 
-/// What the header or footer of a file tells.
+/// The header or footer of a file.
 struct Head {
     file: SourceFile,
     opened: Opened,
@@ -254,7 +274,7 @@ struct Head {
     rows: Option<u64>,
 }
 
-/// Reads the heads of files, in their order.
+/// Reads the headers or footers of files, in order.
 async fn heads(state: &SessionState, table: &str, source: &Source, files: Vec<SourceFile>) -> Result<Vec<Head>> {
     let access = access(state);
     let heads = files.into_iter().map(|file| {
@@ -349,7 +369,7 @@ async fn mapped(state: &SessionState, table: &Table, files: Vec<SourceFile>) -> 
         mapped.push(Mapped { file, opened, dialect, columns, rows, origins, declared });
     }
     for (i, column) in table.columns.iter().enumerate() {
-        // Files without a header and without a record have no columns at all.
+        // A file without header and records has no columns.
         if mapped.iter().all(|m| m.origins[i] == Origin::Missing) && mapped.iter().any(|m| !m.columns.is_empty()) {
             let first = &mapped[0];
             let has: Vec<_> = first.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
@@ -364,7 +384,7 @@ async fn mapped(state: &SessionState, table: &Table, files: Vec<SourceFile>) -> 
     Ok(mapped)
 }
 
-/// Whether the fields of a delimited file are what the definition says.
+/// Checks the fields of a delimited file against the definition.
 fn check_fields(
     table: &Table,
     dialect: &Dialect,
@@ -374,7 +394,7 @@ fn check_fields(
     if !dialect.header {
         let declared = table.columns.len() - keys.len();
         if !columns.is_empty() && columns.len() != declared {
-            return Err(format!("has {} columns, the definition {declared}", columns.len()));
+            return Err(format!("has {} columns, but the definition has {declared}", columns.len()));
         }
         return Ok(());
     }
@@ -388,7 +408,7 @@ fn check_fields(
     }
 }
 
-/// Whether values of a Parquet column become the declared type without loss, or with an error.
+/// Whether values of a Parquet column convert to the declared type without loss, or else fail.
 fn check_type(found: &DataType, column: &Column) -> Result<(), String> {
     let declared = SqlType::parse(&column.type_name);
     let keeps = match (SqlType::of_arrow(found), declared) {
@@ -403,7 +423,7 @@ fn check_type(found: &DataType, column: &Column) -> Result<(), String> {
 
 /// Lists what a source holds.
 pub(crate) async fn describe(state: &SessionState, source: &Source) -> Result<Described> {
-    // There is no table yet; the location says what is meant.
+    // There is no table yet. Errors name the location instead.
     let name = source.location.as_str();
     source.validate(&format!("source {name}"))?;
     let listing = list(state, name, source).await?;
@@ -420,7 +440,7 @@ pub(crate) async fn describe(state: &SessionState, source: &Source) -> Result<De
     }
     add_keys(name, &heads, &mut described)?;
     if described.columns.is_empty() {
-        return Err(Error::source(name, "has no column that a table can hold"));
+        return Err(Error::source(name, "has no column of a supported type"));
     }
     Ok(described)
 }
@@ -519,13 +539,14 @@ async fn csv_columns(name: &str, source: &Source, heads: &[Head], described: &mu
     Ok(())
 }
 
-/// Partition keys become columns; one that the files have, too, is taken from the directories.
+/// Adds partition keys as columns. If files have a column of the same name, the directory takes precedence.
 fn add_keys(name: &str, heads: &[Head], described: &mut Described) -> Result<()> {
     let Some(first) = heads.first() else { return Ok(()) };
     let keys = |head: &Head| head.file.keys.iter().map(|(key, _)| fold(key)).collect::<Vec<_>>();
     let wanted = keys(first);
     if let Some(other) = heads.iter().find(|h| keys(h) != wanted) {
-        let problem = format!("{} and {} lie in directories of different keys", first.file.shown(), other.file.shown());
+        let problem =
+            format!("{} and {} are in directories with different keys", first.file.shown(), other.file.shown());
         return Err(Error::source(name, problem));
     }
     for (i, (key, _)) in first.file.keys.iter().enumerate() {
@@ -552,7 +573,7 @@ pub(crate) async fn check(state: &SessionState, table: &Table) -> Result<Checked
     Ok(Checked { files: mapped.into_iter().map(|m| m.file).collect(), rows })
 }
 
-/// Fails if a file that a build relies on is gone or was changed since.
+/// Fails if a file that a build relies on was deleted or changed since it was listed.
 pub(crate) async fn verify(state: &SessionState, table: &Table, files: &[SourceFile]) -> Result<()> {
     for file in files {
         if let Some(what) = file.changed(state).await {

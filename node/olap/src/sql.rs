@@ -1,10 +1,9 @@
-//! The text of a query becomes a statement: folded, bounded in depth, and without what the engine below gets wrong.
+//! Parses the text of a query: folds names, bounds the depth, and works around faults of DataFusion and its parser.
 //!
-//! What DataFusion or its parser would answer wrongly is written in another way here (`IS DISTINCT FROM`, `LIKE …
-//! ESCAPE`, `DATE_FORMAT`, an output column that is there twice) or refused with the reason (`SIMILAR TO`,
-//! `TABLESAMPLE`). Identifiers are folded as the names of tables are, quoted or not. Parsing, planning and dropping a
-//! statement recurse as deep as the statement is; so the depth that a text can have is bounded before it is parsed,
-//! for every kind of nesting and chain alike.
+//! Constructs that DataFusion or its parser would answer wrongly are rewritten (`IS DISTINCT FROM`, `LIKE … ESCAPE`,
+//! `DATE_FORMAT`, duplicate output columns) or refused with the reason (`SIMILAR TO`, `TABLESAMPLE`, `EXCEPT ALL`).
+//! Identifiers are folded like the names of tables, quoted or not. Parsing, planning and dropping a statement recurse as
+//! deep as the statement is nested. The depth is therefore bounded before parsing, for every kind of nesting and chain.
 
 use crate::error::{Error, Result};
 use crate::table::fold;
@@ -20,12 +19,12 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-/// How deep a statement may be: operators in a chain, nested calls and subqueries, joined tables, united queries.
+/// The greatest depth of a statement: operators in a chain, nested calls and subqueries, joined tables, united queries.
 pub(crate) const MAX_DEPTH: usize = 1000;
 /// Tokens of a statement.
 const MAX_TOKENS: usize = 2_000_000;
 
-/// Parses one query; the labels are those of the outermost SELECT as written, where it names all its columns.
+/// Parses one query. The labels are those of the outermost SELECT as written, if it names all its columns.
 pub(crate) fn parse(sql: &str) -> Result<(Statement, Option<Vec<String>>)> {
     let wrong = |e: &dyn std::fmt::Display| Error::Sql(format!("cannot parse the query: {e}"));
     let dialect = GenericDialect {};
@@ -91,15 +90,14 @@ fn labels(body: &SetExpr) -> Option<Vec<String>> {
     }
 }
 
-/// Bounds the depth that a statement can have by its tokens: in each pair of parentheses (or CASE … END), what stands
-/// between two commas is at most as deep as it has operators and keywords; joins, united queries and WITH make chains
-/// that go over commas.
+/// Bounds the depth of a statement by its tokens. In each pair of parentheses (or CASE … END), the part between two commas
+/// is at most as deep as it has operators and keywords. Joins, united queries and WITH make chains that span commas.
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
     #[derive(Default)]
     struct Level {
         /// Operators since the last comma.
         chain: usize,
-        /// Joined tables, united queries, common table expressions, and items that commas chain.
+        /// Joined tables, united queries, common table expressions, and items chained by commas.
         fixed: usize,
         in_from: bool,
         in_with: bool,
@@ -118,7 +116,7 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
         let depth = levels.len();
         let Some(level) = levels.last_mut() else { break };
         if opens {
-            // What stands before it is above it, too: a chain of calls or subscripts.
+            // A chain of calls or subscripts nests the part before it, too.
             level.chain += 1;
             outer += level.chain + level.fixed;
             levels.push(Level::default());
@@ -171,8 +169,8 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
     Ok(())
 }
 
-/// Operators that stand for `IS DISTINCT FROM` and `IS NOT DISTINCT FROM` while a statement is parsed. The parser
-/// gives these two no precedence on the right (`a IS DISTINCT FROM b AND c` would end after `c`).
+/// Operators that replace `IS DISTINCT FROM` and `IS NOT DISTINCT FROM` while a statement is parsed. The parser gives these
+/// two no precedence on the right: it reads `a IS DISTINCT FROM b AND c` as `a IS DISTINCT FROM (b AND c)`.
 const DISTINCT: (Token, BinaryOperator) = (Token::ExclamationMarkTildeAsterisk, BinaryOperator::PGRegexNotIMatch);
 const NOT_DISTINCT: (Token, BinaryOperator) =
     (Token::ExclamationMarkDoubleTildeAsterisk, BinaryOperator::PGNotILikeMatch);
@@ -202,7 +200,7 @@ fn distinct_from(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     Ok(result)
 }
 
-/// Puts `IS DISTINCT FROM` back.
+/// Restores `IS DISTINCT FROM`.
 fn distinct_expr(expr: &mut Expr) -> Result<()> {
     let Expr::BinaryOp { left, op, right } = expr else { return Ok(()) };
     if *op == DISTINCT.1 || *op == NOT_DISTINCT.1 {
@@ -227,6 +225,13 @@ struct Mender;
 
 impl VisitorMut for Mender {
     type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
+        match multisets(&query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<Error> {
         match factor {
@@ -254,15 +259,16 @@ impl VisitorMut for Mender {
     }
 }
 
-/// Where `IN (SELECT …)` stands. The engine knows that it may be NULL only where NULL and FALSE mean the same.
+/// Finds `IN (SELECT …)` in places where the engine answers wrongly. The engine treats its NULL as FALSE, which is right
+/// only where both mean the same.
 #[derive(Default)]
 struct Subqueries {
-    /// Addresses of those that may stand where they are.
+    /// Addresses of those in places where NULL means FALSE.
     fine: HashSet<usize>,
 }
 
 impl Subqueries {
-    /// A condition whose NULL means FALSE. `top` as long as only AND is above it.
+    /// Visits a condition whose NULL means FALSE. `top` is true as long as only AND is above it.
     fn condition(&mut self, expr: &Expr, top: bool) {
         match expr {
             Expr::Nested(inner) => self.condition(inner, top),
@@ -329,7 +335,8 @@ impl Visitor for Subqueries {
     }
 }
 
-/// Whether an expression is a value, maybe cast. The engine takes NULL for a value that is not in a subquery.
+/// Whether an expression is a constant, maybe cast. For a constant that is not in a subquery, the engine returns NULL
+/// instead of FALSE.
 fn is_constant(expr: &Expr) -> bool {
     match expr {
         Expr::Value(_) | Expr::TypedString(_) => true,
@@ -360,7 +367,7 @@ impl VisitorMut for Written {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        // What is wrong with it was said before.
+        // Its errors were reported before.
         let _ = distinct_expr(expr);
         ControlFlow::Continue(())
     }
@@ -370,7 +377,20 @@ fn named_as_written(statement: &mut ast::Statement) {
     let _ = VisitMut::visit(statement, &mut Written);
 }
 
-/// `LIKE … ESCAPE c` with the escape character that the engine knows.
+/// Refuses `EXCEPT ALL` and `INTERSECT ALL`: the engine does not count equal rows.
+fn multisets(body: &SetExpr) -> Result<()> {
+    use ast::{SetOperator, SetQuantifier};
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
+    if *op != SetOperator::Union && matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName) {
+        return Err(Error::Sql(format!(
+            "{op} ALL is not supported; use {op}, or number equal rows with ROW_NUMBER() and include the number"
+        )));
+    }
+    multisets(left)?;
+    multisets(right)
+}
+
+/// Rewrites `LIKE … ESCAPE c` to the escape character of the engine.
 fn escaped(pattern: &mut Expr, escape_char: &mut Option<ast::ValueWithSpan>) -> Result<()> {
     let Some(escape) = escape_char.take() else { return Ok(()) };
     let escape = escape.into_string().unwrap_or_default();
@@ -402,7 +422,8 @@ fn escaped(pattern: &mut Expr, escape_char: &mut Option<ast::ValueWithSpan>) -> 
     Ok(())
 }
 
-/// An integer that no BIGINT holds is a DECIMAL, as in PostgreSQL; the engine makes a DOUBLE of it, which has 15 digits.
+/// Makes a DECIMAL of an integer that no BIGINT holds, as PostgreSQL does. The engine makes a DOUBLE of it, which has 15
+/// digits.
 fn large_integer(expr: &mut Expr) -> Result<()> {
     let Expr::Value(value) = expr else { return Ok(()) };
     let Value::Number(text, _) = &value.value else { return Ok(()) };
@@ -416,7 +437,7 @@ fn large_integer(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
-/// `DATE_FORMAT` and `TO_CHAR` with a pattern of Java as one of the engine.
+/// Translates the Java pattern of `DATE_FORMAT` and `TO_CHAR` to a pattern of the engine.
 fn date_format(function: &mut ast::Function) -> Result<()> {
     let name = function.name.to_string();
     if !name.eq_ignore_ascii_case("date_format") && !name.eq_ignore_ascii_case("to_char") {
@@ -491,11 +512,11 @@ fn java_pattern(text: &str) -> Result<String, String> {
     Ok(result)
 }
 
-/// Gives output columns that the engine would take for one another names of their own; labels are set later.
+/// Gives names of their own to output columns that the engine would confuse. Labels are set later.
 fn tell_apart(body: &mut SetExpr) {
     match body {
         SetExpr::Select(select) => {
-            // The names of these are sought by ORDER BY.
+            // ORDER BY refers to these names.
             let mut seen: HashSet<String> = HashSet::new();
             for (i, item) in select.projection.iter_mut().enumerate() {
                 let (expr, name) = match item {
@@ -515,7 +536,7 @@ fn tell_apart(body: &mut SetExpr) {
     }
 }
 
-/// The name that the engine gives an expression: it sees through casts and does not tell cases apart.
+/// The name that the engine gives an expression: without casts, in lower case.
 fn bare_name(expr: &Expr) -> String {
     match expr {
         Expr::Cast { expr, .. } => bare_name(expr),
@@ -533,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn distinct_from_binds_as_a_comparison_does() {
+    fn is_distinct_from_has_the_precedence_of_a_comparison() {
         let same = |a: &str, b: &str| assert_eq!(parsed(a), parsed(b).replace(['(', ')'], ""), "{a}");
         same("SELECT a IS DISTINCT FROM b AND c", "SELECT (a IS DISTINCT FROM b) AND c");
         let (statement, _) = parse("SELECT 1 WHERE x AND a IS NOT DISTINCT FROM b OR c").unwrap();
@@ -549,14 +570,14 @@ mod tests {
     }
 
     #[test]
-    fn escapes_become_the_engines() {
+    fn like_patterns_use_the_escape_character_of_the_engine() {
         assert_eq!(parsed("SELECT a LIKE '10!%!!\\' ESCAPE '!'"), "SELECT a LIKE '10\\%\\!\\\\'");
         assert!(parsed("SELECT a LIKE b ESCAPE '!'").contains("must be a text"));
         assert!(parsed("SELECT a LIKE 'x!' ESCAPE '!'").contains("ends with its escape character"));
     }
 
     #[test]
-    fn patterns_of_java_are_understood() {
+    fn java_date_patterns_are_translated() {
         assert_eq!(java_pattern("yyyy-MM-dd'T'HH:mm:ss.SSS").unwrap(), "%Y-%m-%dT%H:%M:%S.%3f");
         assert_eq!(java_pattern("EEE, d MMM yy hh a''").unwrap(), "%a, %-d %b %y %I %p'");
         assert!(java_pattern("qq").unwrap_err().contains("'qq' is not known"));
@@ -595,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_are_there_twice_are_told_apart() {
+    fn duplicate_output_columns_get_distinct_names() {
         let (_, labels) = parse("SELECT k, K, COUNT(*), count(*), CAST(k AS DOUBLE) FROM t").unwrap();
         assert_eq!(labels.unwrap(), ["k", "K", "COUNT(*)", "count(*)", "CAST(k AS DOUBLE)"]);
         assert!(parsed("SELECT k, K FROM t").contains("AS \"column 2\""));

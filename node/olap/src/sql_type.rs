@@ -1,7 +1,7 @@
-//! SQL types: the names that definitions and answers use, and what Arrow calls them.
+//! SQL types: the names in definitions and answers, and the Arrow types behind them.
 //!
-//! A table's declared types are the truth: a file's physical types are cast to them when it is read, for a build
-//! and for a raw query alike, so both always see the same values. Timestamps are wall clock in UTC, microseconds.
+//! A table's declared types are authoritative. A file's physical types are cast to them when it is read, for builds and
+//! raw queries alike, so both see the same values. Timestamps are UTC, in microseconds.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
@@ -23,7 +23,7 @@ pub(crate) enum SqlType {
 }
 
 impl SqlType {
-    /// Parses a type name as it stands in a table definition; `None` if there is no such type.
+    /// Parses a type name of a table definition; `None` if there is no such type.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let upper = name.trim().to_ascii_uppercase();
         let (base, args) = match upper.split_once('(') {
@@ -61,7 +61,7 @@ impl SqlType {
         })
     }
 
-    /// The type that stands for an Arrow type in a table definition; `None` if a table cannot hold it.
+    /// The SQL type for an Arrow type; `None` if tables do not support it.
     pub(crate) fn of_arrow(data_type: &DataType) -> Option<Self> {
         Some(match data_type {
             DataType::Boolean => SqlType::Boolean,
@@ -86,7 +86,7 @@ impl SqlType {
         })
     }
 
-    /// How values of this type lie in memory.
+    /// The Arrow type of its values.
     pub(crate) fn arrow(self) -> DataType {
         match self {
             SqlType::Boolean => DataType::Boolean,
@@ -200,8 +200,8 @@ impl SqlType {
         })
     }
 
-    /// Whether a value of this type becomes one of the declared type without a silent loss: exactly, or with an error
-    /// where it does not fit. To declare DOUBLE for another number is taken as the wish to have it so.
+    /// Whether values of this type convert to the declared type exactly, or fail where they do not fit. A declared DOUBLE
+    /// accepts every number: the user asked for it.
     pub(crate) fn widens_to(self, declared: SqlType) -> bool {
         match (self, declared) {
             (a, b) if a == b => true,
@@ -218,7 +218,7 @@ impl SqlType {
         }
     }
 
-    /// The type in which an index stores the SUM of such a column: no sum of what a table can hold overflows it.
+    /// The type of a stored SUM of such a column. No sum of a table's values overflows it.
     pub(crate) fn sum(self) -> Option<Self> {
         Some(match self {
             SqlType::Decimal(p, s) => SqlType::Decimal((p + 10).min(38), s),
@@ -230,7 +230,7 @@ impl SqlType {
     }
 }
 
-/// The `java.sql.Types` code of a SQL type name as [`crate::ColumnMeta`] and [`crate::Column`] carry it.
+/// The `java.sql.Types` code of a SQL type name, as in [`crate::ColumnMeta`] and [`crate::Column`].
 /// Unknown names are `OTHER` (1111).
 pub fn java_sql_type(type_name: &str) -> i32 {
     match SqlType::parse(type_name) {
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_survives_its_name_and_its_arrow_type() {
+    fn every_type_round_trips_through_its_name_and_its_arrow_type() {
         for t in [
             SqlType::Boolean,
             SqlType::TinyInt,
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_aliases_are_understood() {
+    fn lengths_and_aliases_are_parsed() {
         assert_eq!(SqlType::parse("varchar(256)"), Some(SqlType::Varchar));
         assert_eq!(SqlType::parse("decimal(10, 2)"), Some(SqlType::Decimal(10, 2)));
         assert_eq!(SqlType::parse("decimal(10,12)"), None);

@@ -1,69 +1,18 @@
-//! A model resolved against its tables: every name folded, every column found, every type known.
+//! Models resolved against their tables: names are folded, columns are found, types are known.
 //!
-//! Builds and queries work on this and never look at the definition's strings again, so a definition that resolves
-//! cannot fail later for a misspelt name.
+//! Builds and queries use the resolved model instead of the strings of the definition. A definition that resolves cannot
+//! fail later because of a misspelt name.
 
 use crate::error::Result;
-use crate::model::{Cuboid, JoinKind, MeasureFunction, Model};
+use crate::measure::{MeasureFunction, Partial};
+use crate::model::{Cuboid, JoinKind, Model};
 use crate::partition::PartitionKind;
+use crate::relation::StarColumn;
 use crate::sql_type::SqlType;
-use crate::table::{Table, fold, table_key};
+use crate::table::{Column, Table, fold, table_key};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
-
-/// A column of the star: `alias.column`, folded.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct StarColumn {
-    pub(crate) alias: String,
-    pub(crate) column: String,
-}
-
-impl fmt::Display for StarColumn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.alias, self.column)
-    }
-}
-
-/// What an index stores beside its dimensions: something that can be merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum PartialKind {
-    /// COUNT(*).
-    Rows,
-    /// COUNT of non-NULL values.
-    Count,
-    Sum,
-    Min,
-    Max,
-}
-
-/// One stored partial aggregate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Partial {
-    pub(crate) kind: PartialKind,
-    /// `None` for [`PartialKind::Rows`] only.
-    pub(crate) column: Option<StarColumn>,
-    pub(crate) sql_type: SqlType,
-}
-
-impl Partial {
-    /// The column's name in index files.
-    pub(crate) fn name(&self) -> String {
-        partial_name(self.kind, self.column.as_ref())
-    }
-}
-
-pub(crate) fn partial_name(kind: PartialKind, column: Option<&StarColumn>) -> String {
-    let function = match kind {
-        PartialKind::Rows => return "count(*)".into(),
-        PartialKind::Count => "count",
-        PartialKind::Sum => "sum",
-        PartialKind::Min => "min",
-        PartialKind::Max => "max",
-    };
-    format!("{function}({})", column.map(ToString::to_string).unwrap_or_default())
-}
 
 #[derive(Debug, Clone)]
 pub(crate) struct StarLookup {
@@ -78,9 +27,9 @@ pub(crate) struct StarLookup {
 pub(crate) struct LookupKey {
     pub(crate) fact: String,
     pub(crate) lookup: String,
-    /// Whether both are integers, maybe of different width.
+    /// Whether both are integers, possibly of different width.
     pub(crate) integers: bool,
-    /// Whether both have the same type, so that equal values are the same value.
+    /// Whether both have the same type, so that equal values are identical.
     pub(crate) same_type: bool,
 }
 
@@ -124,7 +73,7 @@ impl Star {
             fact,
             lookups: vec![],
             dimensions: vec![],
-            partials: vec![Partial { kind: PartialKind::Rows, column: None, sql_type: SqlType::BigInt }],
+            partials: vec![Partial::rows()],
             partition: None,
             cuboids: model.cuboids()?,
         };
@@ -181,7 +130,7 @@ impl Star {
             let field = format!("dimensions[{i}].column");
             let (column, sql_type) = star.column(&field, &dimension.column)?;
             if star.dimensions.iter().any(|(other, _)| *other == column) {
-                return Err(model.invalid(field, format!("\"{column}\" is a dimension already")));
+                return Err(model.invalid(field, format!("\"{column}\" is already a dimension")));
             }
             star.dimensions.push((column, sql_type));
         }
@@ -210,26 +159,18 @@ impl Star {
 
     fn add_measure(&mut self, i: usize, function: MeasureFunction, column: Option<&str>) -> Result<()> {
         let field = format!("measures[{i}].column");
+        let measure = function.kind();
         let Some(text) = column.filter(|c| !matches!(*c, "*" | "1" | "")) else {
-            return match function {
-                MeasureFunction::Count => Ok(()),
-                other => Err(self.model.invalid(field, format!("{other:?} needs a column").to_uppercase())),
+            return match measure.needs_column() {
+                false => Ok(()),
+                true => {
+                    let name = measure.aggregate().to_uppercase();
+                    Err(self.model.invalid(field, format!("is missing; {name} needs one, as \"alias.column\"")))
+                }
             };
         };
         let (column, sql_type) = self.column(&field, text)?;
-        let sum = || {
-            sql_type.sum().ok_or_else(|| {
-                self.model
-                    .invalid(&field, format!("cannot sum \"{text}\": it is {}, not a number", sql_type.full_name()))
-            })
-        };
-        let stored = match function {
-            MeasureFunction::Count => vec![(PartialKind::Count, SqlType::BigInt)],
-            MeasureFunction::Sum => vec![(PartialKind::Sum, sum()?)],
-            MeasureFunction::Avg => vec![(PartialKind::Sum, sum()?), (PartialKind::Count, SqlType::BigInt)],
-            MeasureFunction::Min => vec![(PartialKind::Min, sql_type)],
-            MeasureFunction::Max => vec![(PartialKind::Max, sql_type)],
-        };
+        let stored = measure.partials(text, sql_type).map_err(|problem| self.model.invalid(&field, problem))?;
         for (kind, sql_type) in stored {
             let partial = Partial { kind, column: Some(column.clone()), sql_type };
             if !self.partials.contains(&partial) {
@@ -277,7 +218,25 @@ impl Star {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// Columns that the flat table carries: dimensions and measured columns, each once.
+    /// Columns of the flat table.
+    pub(crate) fn flat_schema(&self) -> SchemaRef {
+        let fields = self.flat_columns().into_iter().map(|c| {
+            let sql_type = self.column_type(&c).unwrap_or(SqlType::Varchar);
+            Field::new(c.to_string(), sql_type.arrow(), true)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The columns of a layout's files as a manifest records them.
+    pub(crate) fn layout_columns(&self, cuboid: Cuboid) -> Vec<Column> {
+        let dimensions = cuboid.dimensions().map(|i| &self.dimensions[i]);
+        dimensions
+            .map(|(c, t)| Column { name: c.to_string(), type_name: t.full_name() })
+            .chain(self.partials.iter().map(|p| Column { name: p.name(), type_name: p.sql_type.full_name() }))
+            .collect()
+    }
+
+    /// Columns of the flat table: dimensions and measured columns, each once.
     pub(crate) fn flat_columns(&self) -> Vec<StarColumn> {
         let mut columns: Vec<StarColumn> = self.dimensions.iter().map(|(c, _)| c.clone()).collect();
         for column in self.partials.iter().filter_map(|p| p.column.as_ref()) {
@@ -288,8 +247,8 @@ impl Star {
         columns
     }
 
-    /// Changes whenever the definition of the joined rows does: tables, joins, partition column. A segment that was
-    /// built under another signature cannot answer for this model.
+    /// A hash of the definition of the joined rows: tables, joins, partition column. A segment with another signature cannot
+    /// answer for this model.
     pub(crate) fn signature(&self) -> String {
         let mut hash = twox_hash::XxHash64::with_seed(0);
         let mut put = |text: &str| {
@@ -318,7 +277,7 @@ fn last_part(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Column, Format, Source};
+    use crate::table::{Format, Source};
     use serde_json::json;
 
     fn table(name: &str, columns: &[(&str, &str)]) -> Table {

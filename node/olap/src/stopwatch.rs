@@ -1,8 +1,8 @@
-//! How long something took. No answer depends on it: it is shown, and it says when a query lets others run.
+//! Measures durations, for display and to decide when a query yields. No answer depends on it.
 
 use std::time::Instant;
 
-/// Measures from its creation.
+/// Measures the time since its creation.
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {

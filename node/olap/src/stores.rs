@@ -1,9 +1,9 @@
-//! Where files are: the local file system, and S3 buckets that are opened when a table first names them.
+//! Stores of files: the local file system, and S3 buckets, which are opened when a table first names them.
 //!
-//! Credentials, region and endpoint come from the environment of the process, with the names that every S3 client knows
-//! (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP` …). So no secret ever
-//! stands in a table's definition. The machine's own identity, which a cloud tells at a link-local address, is asked for
-//! only if that is switched on: otherwise everybody who may add tables could act with it.
+//! Credentials, region and endpoint come from the environment of the process, under the usual names of S3 clients
+//! (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP` …). The definition of a
+//! table therefore holds no secret. The machine's own identity, which a cloud serves at a link-local address, is used only
+//! if that is enabled. Otherwise every user with the right to add tables could act with it.
 
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// Long enough for a hiccup; after it, whoever waits is told.
+/// How long a request is retried before it fails.
 const RETRY_FOR: Duration = Duration::from_secs(20);
 
 /// The stores that were opened.
@@ -62,8 +62,8 @@ fn bucket(url: &Url, instance_role: bool) -> DfResult<Arc<dyn ObjectStore>> {
     Ok(Arc::new(builder.build()?))
 }
 
-/// Whether the store gets along without the identity of the machine or of its container: with keys, without any, or with
-/// a token that it exchanges at the cloud's public service.
+/// Whether the store needs no identity of the machine or of its container: it has keys, sends unsigned requests, or
+/// exchanges a token at the cloud's public service.
 fn has_credentials(builder: &AmazonS3Builder) -> bool {
     let has = |key: AmazonS3ConfigKey| builder.get_config_value(&key).is_some_and(|value| !value.is_empty());
     let unsigned = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature).is_some_and(|v| v == "true");
@@ -72,7 +72,7 @@ fn has_credentials(builder: &AmazonS3Builder) -> bool {
         || has(AmazonS3ConfigKey::WebIdentityTokenFile) && has(AmazonS3ConfigKey::RoleArn)
 }
 
-/// What to do if a store does not answer as wished.
+/// A hint for errors of a store.
 pub(crate) fn hint(url: &str) -> &'static str {
     let keyless = std::env::var_os("AWS_ACCESS_KEY_ID").is_none();
     if url.starts_with("s3") && keyless { "; the node's environment has no AWS_ACCESS_KEY_ID" } else { "" }

@@ -1,11 +1,10 @@
-//! Tables: a name, where the rows lie, and the declared columns.
+//! Tables: a name, a source, and the declared columns.
 //!
-//! Names are compared without regard to case, as SQL clients of this family send them in any case; two columns of
-//! a table must therefore differ in more than case. What the files really hold is checked by
-//! [`crate::Engine::check`], not here.
+//! Names are compared without regard to case, since SQL clients of this family send them in any case. The columns of a
+//! table must therefore differ in more than case. [`crate::Engine::check`] checks a definition against its files.
 
 use crate::error::{Error, Result};
-use crate::sql_type::SqlType;
+use crate::sql_type::{SqlType, java_sql_type};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -13,11 +12,11 @@ use std::sync::Arc;
 /// A source table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// `table` or `schema.table`; without a schema it lives in the schema `default`.
+    /// `table` or `schema.table`. The schema is `default` if it is missing.
     pub name: String,
     /// Where the rows are.
     pub source: Source,
-    /// Declared columns; the declared types are the truth, files are cast to them.
+    /// Declared columns. Files are cast to the declared types.
     pub columns: Vec<Column>,
 }
 
@@ -27,14 +26,14 @@ pub struct Table {
 pub struct Source {
     /// Format of the files.
     pub format: Format,
-    /// A file, a directory (with a slash at its end, if it is an object store's URL) or a pattern: a path, a `file://`
-    /// or an `s3://` URL. Directories named `key=value` below it are partitions.
+    /// A file, a directory or a pattern, as a path, a `file://` URL or an `s3://` URL. The URL of a directory in an object
+    /// store ends with a slash. Directories named `key=value` below it are partitions.
     pub location: String,
     /// How CSV files are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<CsvOptions>,
-    /// A file or directory outside of the roots ([`crate::Access`]) that the administrator of a machine granted to this
-    /// table. Requests can't set it.
+    /// A file or directory outside the roots ([`crate::Access`]) that the administrator of a machine granted to this table.
+    /// Requests cannot set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<String>,
 }
@@ -57,7 +56,7 @@ impl Format {
         }
     }
 
-    /// The format that a file's name tells: `.parquet`, `.csv` and `.tsv`, the latter two also with `.gz`, in any case.
+    /// The format of a file, by its extension: `.parquet`, `.csv`, `.tsv`, `.csv.gz` or `.tsv.gz`, in any case.
     pub fn of_file_name(name: &str) -> Option<Format> {
         let lower = name.to_ascii_lowercase();
         match lower.strip_suffix(".gz").unwrap_or(&lower).rsplit_once('.')?.1 {
@@ -75,10 +74,10 @@ pub struct CsvOptions {
     /// Whether the first line names the columns.
     #[serde(default = "yes")]
     pub header: bool,
-    /// The field separator, one ASCII character; without it a tab in `.tsv` files and a comma in others.
+    /// The field separator, one ASCII character. The default is a tab for `.tsv` files and a comma for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
-    /// A word that also means NULL, e.g. `NA`.
+    /// A value that means NULL besides the empty field, e.g. `NA`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_value: Option<String>,
 }
@@ -96,7 +95,7 @@ fn yes() -> bool {
 /// A declared column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Name, spelled as in the files.
+    /// Name, as in the files.
     pub name: String,
     /// SQL type: BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), VARCHAR, DATE,
     /// TIMESTAMP or BINARY.
@@ -106,7 +105,7 @@ pub struct Column {
 impl Column {
     /// The `java.sql.Types` code of the column's type.
     pub fn type_code(&self) -> i32 {
-        crate::java_sql_type(&self.type_name)
+        java_sql_type(&self.type_name)
     }
 
     /// Precision (for text: a nominal length) as JDBC reports it.
@@ -183,7 +182,7 @@ impl Table {
         fold(self.name.rsplit('.').next().unwrap_or(&self.name))
     }
 
-    /// `schema.table`, folded: what tells tables apart.
+    /// `schema.table`, folded. Unique among tables.
     pub(crate) fn key(&self) -> String {
         table_key(&self.name)
     }
@@ -232,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn names_fold_and_get_a_schema() {
+    fn names_are_folded_and_get_the_default_schema() {
         assert_eq!(table().key(), "default.sales");
         assert_eq!(table_key("SSB.LineOrder"), "ssb.lineorder");
         assert_eq!(table().folded_schema().field(0).name(), "id");
     }
 
     #[test]
-    fn a_wrong_definition_names_the_field() {
+    fn errors_of_a_definition_name_the_field() {
         let mut t = table();
         t.columns[1].type_name = "money".into();
         assert!(t.validate().unwrap_err().to_string().starts_with("table \"Sales\", columns[1].type_name:"));
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_short() {
+    fn optional_fields_can_be_left_out_of_json() {
         let json = serde_json::json!({
             "name": "t", "source": {"format": "csv", "location": "/d/*.csv", "csv": {"delimiter": ";"}},
             "columns": [{"name": "a", "type_name": "INTEGER"}]

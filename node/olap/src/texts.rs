@@ -1,21 +1,22 @@
-//! Texts that a query makes: bounded before they are made.
+//! Bounds the texts that a query makes before they are allocated.
 //!
-//! DataFusion counts what operators hold, not what a function allocates: `repeat('x', 1000000000)` needs a few bytes of
-//! SQL. So each function whose result may be much larger than its arguments is wrapped: it computes the size of its result
-//! for a whole batch first, refuses one above the limit, and takes the rest from the memory that queries share, as long as
-//! it works. `||` becomes such a function, too. A large constant would be copied to each row of a batch, so it may stand
-//! where it is only compared. What an answer collects is taken from the same memory.
+//! DataFusion accounts for the memory of operators, but not for what a function allocates: `repeat('x', 1000000000)` is a
+//! few bytes of SQL. Each function whose result can be much larger than its arguments is therefore wrapped. The wrapper
+//! computes the size of the result for a whole batch first and refuses a size above the limit. While the function runs, it
+//! reserves that size in the memory that queries share. `||` is replaced by such a function. A large constant would be
+//! copied to each row of a batch, so it is allowed only where it is compared. The batches of an answer are reserved in the
+//! same memory.
 //!
-//! Not bounded here: functions whose result is about as large as their arguments, and aggregates, which tell their size.
+//! Not bounded here: functions whose result is about as large as their arguments, and aggregates, which account for
+//! their memory.
 
-use crate::arithmetic::each_expression;
 use crate::error::Result;
+use crate::expressions::each_expression;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::kernels::concat_elements::concat_elements_dyn;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
-use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -23,19 +24,17 @@ use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::TryStreamExt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// The functions whose results may be much larger than their arguments.
+/// The functions whose results can be much larger than their arguments.
 const FUNCTIONS: [&str; 6] = ["repeat", "lpad", "rpad", "replace", "concat", "concat_ws"];
-/// Of the memory that queries share, what the results of one call for one batch may take: one in so many.
+/// The result of one call for one batch may take this part of the memory that queries share: one eighth.
 const SHARE: usize = 8;
-/// The most, however much memory there is: an array of texts has offsets of 31 bits.
+/// The most bytes of one result, however much memory there is. An array of texts has offsets of 31 bits.
 const MOST: usize = 1 << 30;
 
-/// How large texts may become.
+/// The limit for texts, and the memory that they are reserved in.
 #[derive(Debug, Clone)]
 pub(crate) struct Limit {
     most: usize,
@@ -47,14 +46,18 @@ impl Limit {
         Limit { most: (memory_limit / SHARE).min(MOST), pool }
     }
 
-    /// Takes as much memory as the result of a function needs.
+    /// A reservation for the batches of an answer, empty at first.
+    pub(crate) fn answer(&self) -> MemoryReservation {
+        MemoryConsumer::new("the answer").register(&self.pool)
+    }
+
+    /// Reserves memory for the result of a function.
     fn take(&self, function: &str, bytes: u64) -> DfResult<MemoryReservation> {
         let most = self.most;
         let needed = usize::try_from(bytes).unwrap_or(usize::MAX);
         if needed > most {
             return Err(DataFusionError::ResourcesExhausted(format!(
-                "{function} would make {bytes} bytes for one batch of rows, at most {most} are allowed \
-                 (kirin.query.memory-limit)"
+                "{function} would make {bytes} bytes for one batch of rows, at most {most} are allowed"
             )));
         }
         let reservation = MemoryConsumer::new(function).register(&self.pool);
@@ -62,13 +65,13 @@ impl Limit {
         Ok(reservation)
     }
 
-    /// Bytes of a constant that may be copied to each row of a batch.
+    /// The largest constant that may be copied to each row of a batch, in bytes.
     fn constant(&self, state: &SessionState) -> usize {
         self.most / state.config().batch_size().max(1)
     }
 }
 
-/// Puts the wrapped functions in the places of the plain ones.
+/// Replaces the functions of a session with the wrapped ones.
 pub(crate) fn bound_functions(state: &mut SessionState, limit: &Limit) -> Result<()> {
     use datafusion::execution::FunctionRegistry;
     for name in FUNCTIONS {
@@ -78,7 +81,7 @@ pub(crate) fn bound_functions(state: &mut SessionState, limit: &Limit) -> Result
     Ok(())
 }
 
-/// A function that refuses to make a result that is too large.
+/// A function that refuses to make a result above the limit.
 #[derive(Debug)]
 struct Bounded {
     inner: Arc<ScalarUDF>,
@@ -128,7 +131,7 @@ impl ScalarUDFImpl for Bounded {
         self.inner.inner().coerce_types(types)
     }
 
-    // Its simplified forms would not be bounded.
+    // `simplify` is not forwarded: simplified forms would not be bounded.
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let bytes = size(self.name(), &args.args, args.number_rows, self.limit.most as u64)?;
         let _taken = self.limit.take(self.name(), bytes)?;
@@ -136,9 +139,9 @@ impl ScalarUDFImpl for Bounded {
     }
 }
 
-/// Bytes of the results for all rows; an upper bound, exact above `most`.
+/// Bytes of the results for all rows: an upper bound, which is exact above `most`.
 fn size(function: &str, args: &[ColumnarValue], rows: usize, most: u64) -> DfResult<u64> {
-    // Constants make one result, which is copied to the rows where it is used.
+    // Constant arguments make one result, which is copied to each row only where it is used.
     let rows = if args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { rows };
     let texts: Vec<Texts> = args.iter().map(Texts::of).collect::<DfResult<_>>()?;
     let length = |arg: usize, row: usize| texts.get(arg).map_or(0, |t| t.length(row));
@@ -168,7 +171,7 @@ fn size(function: &str, args: &[ColumnarValue], rows: usize, most: u64) -> DfRes
 /// An argument: texts, or numbers.
 struct Texts {
     array: ArrayRef,
-    /// Whether its only value is that of each row.
+    /// Whether its only value is the value of each row.
     constant: bool,
 }
 
@@ -199,39 +202,49 @@ impl Texts {
         self.text(row).map_or(0, |text| text.len() as u64)
     }
 
-    /// A number of times; one that is not a number is told by the function itself.
+    /// A count argument. The function itself reports an argument that is not a number.
     fn count(&self, row: usize) -> u64 {
         let (Some(place), DataType::Int64) = (self.place(row), self.array.data_type()) else { return 0 };
         u64::try_from(self.array.as_primitive::<Int64Type>().value(place)).unwrap_or(0)
     }
 }
 
-/// The analysed plan with a bounded function for each `||`.
+/// Replaces each `||` of an analysed plan with a bounded function.
 pub(crate) fn bound_operators(plan: LogicalPlan, limit: &Limit) -> DfResult<LogicalPlan> {
     let operator = Arc::new(ScalarUDF::new_from_impl(Concatenation {
-        signature: Signature::any(2, Volatility::Immutable),
+        signature: Signature::variadic_any(Volatility::Immutable),
         limit: limit.clone(),
     }));
-    each_expression(plan, &|expr, schema| concatenation(expr, schema, &operator))
+    each_expression(plan, &|expr, schema| Ok(concatenation(expr, schema, &operator)))
 }
 
 fn concatenation(expr: Expr, schema: &DFSchema, operator: &Arc<ScalarUDF>) -> Transformed<Expr> {
-    let is_text = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_text(&t));
-    match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
-            if is_text(&left) && left.get_type(schema).ok() == right.get_type(schema).ok() =>
-        {
-            Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(operator.clone(), vec![*left, *right])))
-        }
-        other => Transformed::no(other),
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) = expr else {
+        return Transformed::no(expr);
+    };
+    // A chain becomes one call. Calls inside calls would derive their types again at each level, and copy all texts before.
+    let mut parts = match *left {
+        Expr::ScalarFunction(call) if call.func == *operator => call.args,
+        left => vec![left],
+    };
+    let data_type = parts[0].get_type(schema).ok();
+    if data_type.as_ref().is_some_and(is_text) && data_type == right.get_type(schema).ok() {
+        parts.push(*right);
+        return Transformed::yes(call(operator, parts));
     }
+    let left = if parts.len() == 1 { parts.remove(0) } else { call(operator, parts) };
+    Transformed::no(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::StringConcat, right)))
+}
+
+fn call(operator: &Arc<ScalarUDF>, parts: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(operator.clone(), parts))
 }
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// `||` of two texts of one type.
+/// `||` of texts of one type: NULL if one of them is.
 #[derive(Debug)]
 struct Concatenation {
     signature: Signature,
@@ -265,7 +278,7 @@ impl ScalarUDFImpl for Concatenation {
         Ok(types.first().cloned().unwrap_or(DataType::Utf8))
     }
 
-    // As the operator's, so that no schema changes.
+    // The same as the field of the operator, so that no schema changes.
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
         let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
@@ -278,10 +291,7 @@ impl ScalarUDFImpl for Concatenation {
         let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_constant { 1 } else { args.number_rows };
         let parts = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
-        let [left, right] = parts.as_slice() else {
-            return Err(DataFusionError::Execution("|| has two sides".into()));
-        };
-        let joined = concat_elements_dyn(left, right)?;
+        let joined = joined(parts)?;
         Ok(if is_constant {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?)
         } else {
@@ -290,13 +300,26 @@ impl ScalarUDFImpl for Concatenation {
     }
 }
 
-/// Refuses large constants that would be copied to each row; the plan is optimised, so constant calls were made.
+/// The texts of each row, one after the other. Neighbours are joined first, so that no text is copied once for each other.
+fn joined(mut parts: Vec<ArrayRef>) -> DfResult<ArrayRef> {
+    while parts.len() > 1 {
+        let join = |pair: &[ArrayRef]| match pair {
+            [left, right] => concat_elements_dyn(left, right),
+            alone => Ok(alone[0].clone()),
+        };
+        parts = parts.chunks(2).map(join).collect::<Result<_, _>>()?;
+    }
+    parts.pop().ok_or_else(|| DataFusionError::Execution("|| has at least two sides".into()))
+}
+
+/// Refuses large constants that would be copied to each row. The plan must be optimised, so that constant calls are
+/// evaluated.
 pub(crate) fn check_constants(plan: &LogicalPlan, state: &SessionState, limit: &Limit) -> DfResult<()> {
     let most = limit.constant(state);
     plan.apply_with_subqueries(|node| {
         let is_copied = match node {
             LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) | LogicalPlan::Join(_) => false,
-            // One row, made of constants.
+            // A single row of constants.
             _ => !node.inputs().iter().all(|input| matches!(input, LogicalPlan::EmptyRelation(_))),
         };
         if !is_copied {
@@ -309,8 +332,7 @@ pub(crate) fn check_constants(plan: &LogicalPlan, state: &SessionState, limit: &
                     && text.len() > most
                 {
                     return Err(DataFusionError::ResourcesExhausted(format!(
-                        "a constant text of {} bytes would be copied to each row, at most {most} are allowed \
-                         (kirin.query.memory-limit)",
+                        "a constant text of {} bytes would be copied to each row, at most {most} are allowed",
                         text.len()
                     )));
                 }
@@ -321,23 +343,12 @@ pub(crate) fn check_constants(plan: &LogicalPlan, state: &SessionState, limit: &
     Ok(())
 }
 
-/// The rows of an answer; what they take is held as long as the reservation.
-pub(crate) async fn collected(
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    limit: &Limit,
-) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
-    let reservation = MemoryConsumer::new("the answer").register(&limit.pool);
-    let mut stream = execute_stream(plan, context)?;
-    let mut batches = vec![];
-    while let Some(batch) = stream.try_next().await? {
-        reservation.try_grow(batch.columns().iter().map(|column| bytes(column)).sum())?;
-        batches.push(batch);
-    }
-    Ok((batches, reservation))
+/// Bytes of a batch's own rows.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(bytes).sum()
 }
 
-/// Bytes of a column's own rows: a batch may be a part of a larger one.
+/// Bytes of a column's own rows. Its buffers may belong to a larger batch.
 fn bytes(column: &ArrayRef) -> usize {
     match column.data_type() {
         DataType::Utf8View => {

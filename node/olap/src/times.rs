@@ -1,8 +1,8 @@
-//! Timestamps as this family knows them: microseconds, and text with a space.
+//! Timestamps of this family: microseconds, and text with a space.
 //!
-//! DataFusion compares timestamps with text, and with the results of its functions, in nanoseconds, which end in the
-//! year 2262; and it writes a timestamp as text with a `T`. So everything is brought to microseconds after the
-//! analysis of a plan, and a cast of a timestamp to text writes what an answer shows.
+//! DataFusion compares timestamps with text, and with the results of its functions, in nanoseconds, which end in the year
+//! 2262. It writes a timestamp as text with a `T`. After the analysis of a plan, all timestamps are therefore converted to
+//! microseconds, and a cast of a timestamp to text writes the same text as an answer.
 
 use datafusion::arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock};
 
 const MICROSECONDS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
-/// How a timestamp is written.
+/// The text form of a timestamp.
 pub(crate) const TIMESTAMP: &str = "%Y-%m-%d %H:%M:%S%.f";
 
 /// The analysed plan without nanoseconds.
@@ -35,7 +35,7 @@ pub(crate) fn mended(plan: LogicalPlan, state: &SessionState) -> DfResult<Logica
         if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
     })?;
     match mended.transformed {
-        // What was made alike has to be compared alike.
+        // The types have changed, so comparisons need new casts.
         true => state.analyzer().execute_and_check(mended.data, state.config_options(), |_, _| {}),
         false => Ok(mended.data),
     }

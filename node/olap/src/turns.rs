@@ -1,27 +1,24 @@
-//! Queries take turns.
+//! Long operators yield to other queries.
 //!
-//! A task that never waits keeps its thread: other queries starve, and neither a timeout nor a client that hung up can
-//! end it. The engine below lets others run between batches that it reads, but a join makes very many pairs from one
-//! batch. So the pairs are bounded: the batches that a nested loop join probes are cut into portions, whose size
-//! follows the time that the last one took, and a task gives its thread back after each long one. What other joins
-//! hand out counts as if it had been read.
+//! A task that never waits keeps its thread. Other queries starve, and neither a timeout nor a dropped answer can stop it.
+//! DataFusion yields between the batches that it reads, but a join can make very many pairs from one batch. Two measures
+//! bound that:
+//!
+//! - The batches that a nested loop join probes are cut into portions. The size of a portion follows the time that the
+//!   last one took, and the task yields after each long one.
+//! - The output of other joins counts against the task's budget as if it had been read.
 
+use crate::operators::{Pass, Through};
 use crate::stopwatch::Stopwatch;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result as DfResult, Statistics};
-use datafusion::execution::TaskContext;
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
-use datafusion::physical_plan::{
-    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, RecordBatchStream,
-    SendableRecordBatchStream, StatisticsArgs,
-};
+use datafusion::physical_plan::{ExecutionPlan, RecordBatchStream, SendableRecordBatchStream};
 use futures::{Stream, StreamExt, ready};
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,19 +27,19 @@ use std::task::{Context, Poll};
 const FIRST: usize = 64;
 /// Rows of the largest portion.
 const MOST: usize = 8192;
-/// A portion that took longer is followed by a smaller one, after others had their turn.
+/// After a portion that took longer, the task yields and the next portion is smaller.
 const LONG_MS: u64 = 20;
 
-/// Portions have the properties of what they portion.
+/// The inserted operator has the properties of its input.
 const SAME: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
 
-/// The plan, with joins that let others run.
+/// The plan, with joins that yield.
 pub(crate) fn in_turns(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
     let plan = plan.transform_up(|node| {
         if node.is::<NestedLoopJoinExec>() {
             let mut children: Vec<_> = node.children().into_iter().cloned().collect();
             if let Some(probed) = children.pop() {
-                children.push(Arc::new(Portions { properties: probed.properties().clone(), input: probed }));
+                children.push(Arc::new(Through::<Portions>::new(probed)));
             }
             return Ok(Transformed::yes(cooperative(node.replace_children(children, SAME)?)));
         }
@@ -56,87 +53,30 @@ fn cooperative(node: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::new(CooperativeExec::new(node))
 }
 
-/// Hands on the batches of its input in portions.
+/// Passes the batches of its input on in portions.
 #[derive(Debug)]
-struct Portions {
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+struct Portions;
 
-impl Portions {
-    fn over_child(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Arc<dyn ExecutionPlan> {
-        let input = children.pop().unwrap_or_else(|| self.input.clone());
-        Arc::new(Portions { properties: input.properties().clone(), input })
-    }
-}
+impl Pass for Portions {
+    const NAME: &'static str = "Portions";
+    const LIMITS_PASS: bool = false;
 
-impl DisplayAs for Portions {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Portions")
-    }
-}
-
-impl ExecutionPlan for Portions {
-    fn name(&self) -> &'static str {
-        "Portions"
+    fn filters_pass(_: &DataType) -> bool {
+        false
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self.over_child(children))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self.over_child(children))
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> DfResult<Arc<Statistics>> {
-        Ok(inputs.first().map_or_else(|| Arc::new(Statistics::new_unknown(&self.schema())), Arc::clone))
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        Ok(Box::pin(Portioned { input, rest: None, rows: FIRST, since: None }))
+    fn stream(input: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        Box::pin(Portioned { input, rest: None, rows: FIRST, since: None })
     }
 }
 
 struct Portioned {
     input: SendableRecordBatchStream,
-    /// What is left of a batch.
+    /// The rest of a batch.
     rest: Option<RecordBatch>,
     /// Rows of the next portion.
     rows: usize,
-    /// When the last portion was handed out.
+    /// When the last portion was passed on.
     since: Option<Stopwatch>,
 }
 

@@ -1,26 +1,29 @@
 //! Verification of published segments.
 //!
-//! A build checks itself before it publishes (see [`crate::conservation`]). Verification does the same for what is
-//! published already, also by versions that did not check. There are two depths:
+//! A build checks itself before it publishes (see [`crate::conservation`]). Verification checks published segments in the
+//! same way, including those of versions without these checks. There are two depths:
 //!
-//! - *Totals*: every file is read and its checksum compared. The totals and fingerprints of each index are compared with
-//!   those of the flat table, which the manifest holds. A manifest of an older version has no totals; there, the indexes
-//!   are compared with each other and with the number of source rows.
+//! - *Totals*: every file is read and its checksum is compared. The totals and fingerprints of each index are compared with
+//!   those of the flat table in the manifest. A manifest of an older version has no totals. Then the indexes are compared
+//!   with each other and with the number of source rows.
 //! - *Deep*, in addition: the base index is compared group by group with the same aggregation of the source tables, and
 //!   every other index group by group with the base index. A source whose row count differs from the recorded one has
-//!   changed since the build; then the base index has nothing to be compared with, which is reported but is no fault of
-//!   the segment.
+//!   changed since the build. Then the base index cannot be compared, which is reported but is not a fault of the segment.
 
-use crate::build::{Input, aggregate, column, count, join_star, scan, tallied};
+use crate::build::tallied;
 use crate::conservation::{Broken, Tally, Totals};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
-use crate::index_files::{IndexTable, Owner};
+use crate::index_files::Owner;
+use crate::index_table::IndexTable;
+use crate::measure::Partial;
 use crate::model::{JoinKind, Model};
+use crate::relation::{column, scan};
 use crate::segment::{LayoutData, Segment};
 use crate::source::RawTable;
-use crate::star::{Partial, Star};
+use crate::star::Star;
+use crate::star_plan::{Input, aggregate, count, join_star};
 use crate::table::Table;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
@@ -37,41 +40,42 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What verification found.
+/// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
     /// Number of indexes that were checked.
     pub indexes: usize,
     /// Groups in them.
     pub groups: u64,
-    /// What is wrong with the segment; nothing if it is right.
+    /// Faults of the segment; empty if it is correct.
     pub problems: Vec<Problem>,
-    /// Files that cannot be read at all.
+    /// Files that cannot be opened.
     pub unreadable: Vec<String>,
-    /// What could not be compared, and why.
+    /// Comparisons that were not possible, and why.
     pub unchecked: Vec<String>,
 }
 
-/// Something wrong in a segment.
+/// A fault of a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Layout id of the index.
     pub layout: u64,
-    /// What is wrong, with the expected value and the one found.
+    /// The fault, with the expected and the found value.
     pub problem: String,
 }
 
-/// Differing groups that are shown.
+/// The most differing groups that are shown.
 const SHOWN_GROUPS: usize = 3;
-/// Floats that differ by a smaller part than this are equal: sums are added up in another order. What is not finite is
-/// not compared.
+/// Floats with a smaller relative difference are equal, since sums are added in another order. Values that are not finite
+/// are not compared.
 const ROUNDING: f64 = 1e-9;
 
 impl Engine {
     /// Verifies a published segment.
     ///
     /// # Errors
-    /// If the model does not resolve, or if a source cannot be read (deep). A damaged index file is a [`Problem`]; one that cannot be opened is not.
+    /// If the model does not resolve, or a source cannot be read (deep). A damaged index file is a [`Problem`] instead. A file
+    /// that cannot be opened is listed in [`Verification::unreadable`].
     pub fn verify_segment(
         &self,
         model: &Model,
@@ -105,7 +109,7 @@ impl Verifier<'_> {
         let mut right = vec![];
         let mut reference = manifest.totals.clone();
         let mut layouts: Vec<&LayoutData> = manifest.layouts.iter().collect();
-        // The base index first: without recorded totals, the others are compared with it.
+        // The base index first. Without recorded totals, the others are compared with it.
         layouts.sort_by_key(|data| std::cmp::Reverse(data.dimensions));
         for data in layouts {
             found.indexes += 1;
@@ -200,7 +204,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// The groups of an index as the source tables give them, or why there is nothing to compare with.
+    /// The groups of an index, computed from the source tables, or the reason why they cannot be compared.
     async fn source_groups(&self, data: &LayoutData) -> Result<Result<LogicalPlanBuilder, String>> {
         if self.segment.manifest.signature != self.star.signature() {
             return Ok(Err("the tables or joins of the model were changed since".into()));
@@ -210,7 +214,7 @@ impl Verifier<'_> {
         for name in self.dimensions(data) {
             match columns.iter().find(|c| c.to_string() == name) {
                 Some(c) => groups.push((column(&c.alias, &c.column), name.to_string())),
-                None => return Ok(Err(format!("the model has no dimension {name} any longer"))),
+                None => return Ok(Err(format!("the model no longer has the dimension {name}"))),
             }
         }
         let provider = |alias: &str| -> Result<Arc<dyn TableProvider>> {
@@ -236,8 +240,8 @@ impl Verifier<'_> {
         scan(alias, Arc::new(IndexTable { schema: data.schema()?, files, cache: self.engine.cache.clone() }))
     }
 
-    /// Compares an index, group by group, with groups that were made otherwise. Each group must be in both, once, with
-    /// the same values.
+    /// Compares an index group by group with groups that were computed in another way. Each group must be in both, once,
+    /// with the same values.
     async fn difference(
         &self,
         data: &LayoutData,
@@ -291,7 +295,7 @@ impl Verifier<'_> {
     }
 }
 
-/// A group that differs: its values, then what was found of it.
+/// A differing group as text: its dimensions, then its values.
 fn described(batch: &RecordBatch, row: usize, dimensions: usize) -> String {
     let schema = batch.schema();
     let cell = |i: usize| {

@@ -1,4 +1,4 @@
-//! A node from its start to its end: configuration in, a member of the cluster until it is told to stop.
+//! The life of a node: it starts from a configuration, and is a member of the cluster until it is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::chores::Chores;
+use crate::housekeeping::Housekeeping;
 use kirin_api as api;
 use kirin_api::auth::gate::Gate;
 use kirin_api::auth::password;
@@ -26,7 +26,7 @@ use kirin_api::http::{self, Http};
 use kirin_config::{self as config, Config, QueueOrder, Scheduler, Secret};
 use kirin_executor::probe::Probe;
 use kirin_executor::worker::Worker;
-use kirin_executor::{Attempts, Executor, Retry, build, command};
+use kirin_executor::{Attempts, Executor, Retry, WorkingDir, build, command};
 use kirin_home::pid_file::PidFile;
 use kirin_home::{credentials, private};
 use kirin_metastore::{JoinInfo, Store, StoreError};
@@ -41,24 +41,27 @@ use kirin_shell::handshake::Cluster;
 use kirin_shell::{CoreHandle, Shell, send_discovery_hints};
 use kirin_wire::ADMIN;
 
-pub mod chores;
+pub mod effects;
+pub mod housekeeping;
 mod namesake;
-pub mod outside;
+mod working_dir;
 
-/// Pauses between attempts to reach a metastore that isn't there yet.
+/// The pause between attempts to reach a metastore that is not available yet.
 const REOPEN: Duration = Duration::from_secs(2);
-/// How long the process waits for its member to leave, beyond the drain's own deadline.
+/// The timeout for the lookup of the node's own name.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(10);
+/// How long the process waits for its member to leave, in addition to the drain's own deadline.
 const FAREWELL: Duration = Duration::from_secs(15);
-/// Connections to the API, if the configuration does not say.
+/// The maximum number of connections to the API, unless configured.
 const CONNECTIONS_MAX: usize = 4096;
-/// How soon the members are read again for those who ask for servers, if the metastore did not answer.
+/// The pause before the list of servers is read again if the metastore did not respond.
 const FEED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Runs a node until it is told to stop. What strangers send is served on the threads of `api`; beats, links and the loop
-/// around the core keep those of the caller.
+/// Runs a node until it is stopped. Requests from the network are served on the threads of `api`. Beats, links and the
+/// core's loop run on the caller's threads.
 ///
 /// # Errors
-/// What keeps it from starting, with what to do.
+/// Why it cannot start, and what to do.
 pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
     log_to_stderr(&config.log_level)?;
     for line in config.notices.to_string().lines().filter(|line| !line.is_empty()) {
@@ -69,11 +72,11 @@ pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
         config::Backend::Postgres(_) | config::Backend::MySql(_) => None,
     };
     for path in private::close(&private::files(&config.data_dir, file))? {
-        tracing::warn!("'{}' could be read by other users; its mode was changed", path.display());
+        tracing::warn!("'{}' was readable by other users; its mode was changed", path.display());
     }
     let mut pid_file = PidFile::claim(&config.data_dir)?;
     let mut stop = Stop::listen()?;
-    let Running { name, address, mind, me, discovery, http, mut shell } = tokio::select! {
+    let Running { name, address, core, me, discovery, http, mut shell } = tokio::select! {
         running = start(&config, stop.asked.clone(), api) => running?,
         () = stop.wished() => return Ok(()),
     };
@@ -84,54 +87,54 @@ pub async fn run(config: Config, api: Handle) -> anyhow::Result<()> {
         () = stop.wished() => {}
         _ = &mut shell => anyhow::bail!("the node's loop has ended unexpectedly"),
     }
-    tracing::info!("stopping: handing over what runs");
+    tracing::info!("stopping: handing over running jobs");
     http.keep_no_connections();
-    // Off the list before the first job moves, so that nobody is sent here any more.
+    // Withdrawn before the first job moves, so that clients are not sent here.
     if let Err(error) = discovery.withdraw().await {
-        tracing::debug!(%error, "could not be withdrawn from discovery");
+        tracing::debug!(%error, "cannot withdraw from discovery");
     }
     let within = config.jobs.drain_timeout;
-    mind.tell(Event::DrainWished { within: span(within), leave: true });
+    core.tell(Event::DrainWished { within: span(within), leave: true });
     let ended = async {
         tokio::select! {
             _ = &mut shell => {}
-            () = tokio::time::sleep(within + FAREWELL) => tracing::warn!("the metastore did not hear the farewell"),
+            () = tokio::time::sleep(within + FAREWELL) => tracing::warn!("timed out recording the departure in the metastore"),
         }
-        // It answers to the last: others may be gone, too.
+        // The API serves requests until the end, because no other node may be left.
         http.end().await;
     };
     tokio::select! {
         () = ended => {}
-        () = stop.wished() => tracing::warn!("told to stop once more: ending at once"),
+        () = stop.wished() => tracing::warn!("second stop request: exiting at once"),
     }
     discovery.stop().await;
     Ok(())
 }
 
-/// A node that runs: it listens, and joins as soon as the metastore lets it.
+/// A running node: it listens, and joins as soon as the metastore allows.
 pub struct Running {
     name: String,
     address: String,
-    mind: CoreHandle,
+    core: CoreHandle,
     me: watch::Receiver<Option<Member>>,
     discovery: Arc<dyn Discovery>,
     http: Http,
-    /// Its loop, which ends when the member has left.
+    /// The core's loop, which ends when the member has left.
     pub shell: JoinHandle<()>,
 }
 
 impl Running {
-    /// Where its API is, as `host:port`.
+    /// The address of its API, as `host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
 }
 
-/// Starts a node, and nothing that a process has once: no signals, no log, no pid file. `stop` hears when a user
-/// of the API wants it to end. `api` is the runtime that serves the API.
+/// Starts a node without process-wide parts: signals, log and pid file. `stop` receives a message when a user of the API
+/// stops the node. `api` is the runtime of the API.
 ///
 /// # Errors
-/// What keeps it from starting, with what to do.
+/// Why it cannot start, and what to do.
 pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle) -> anyhow::Result<Running> {
     let store = open_store(config).await?;
     let cluster = found_cluster(config, &store).await?;
@@ -158,43 +161,56 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
     }
 
     let clock = Clock::start();
-    let (mind, inputs) = CoreHandle::new();
+    let (core, inputs) = CoreHandle::new();
     let directory = Directory::new(store.clone());
     let (discovery, feeder) = discover(config, &cluster.id)?;
-    // Clusters that share a directory must not sweep one another's files.
+    // Clusters that share a directory must not delete each other's files.
     let working_dir = config.working_dir.join(&cluster.id);
-    let links = Links::new(cluster, &name, Arc::new(directory.clone()), mind.clone());
+    let settings = settings(config);
+    let (dir, checks) = WorkingDir::new();
+    let checked = working_dir::What {
+        name: &name,
+        cluster: &cluster.id,
+        dir: &config.working_dir,
+        runs_jobs: config.role.runs_jobs(),
+        all: settings.can,
+        checks: config.working_dir_checks,
+    };
+    let mut keeper = working_dir::Keeper::new(&checked, store.clone(), directory.clone(), checks);
+    let settings = Settings { can: keeper.first().await, ..settings };
+    let links = Links::new(cluster, &name, Arc::new(directory.clone()), core.clone());
     let retry = Retry { times: config.jobs.retry, after: config.jobs.retry_after };
-    let attempts = Attempts::new(store.clone(), clock, &working_dir, executors(config), retry);
+    let attempts = Attempts::new(store.clone(), clock, &working_dir, executors(config), retry).checking(dir.clone());
     let engine = engine(config)?;
-    let outside = outside::Parts {
+    let effects = effects::Parts {
         store: store.clone(),
         join,
         timing: config.timing,
         attempts: attempts.clone(),
-        chores: Chores::new(store.clone(), &working_dir, config.retention)
+        housekeeping: Housekeeping::new(store.clone(), &working_dir, config.retention)
             .verifying(engine.clone(), config.verification),
         history: History::new(store.clone()),
         directory: directory.clone(),
         recorder: recorder(config, &name),
     };
-    let (shell, me) = Shell::new(settings(config), rand::random(), clock, outside, links.clone(), mind.clone(), inputs);
+    let (shell, me) = Shell::new(settings, rand::random(), clock, effects, links.clone(), core.clone(), inputs);
     tokio::spawn(links.clone().serve(links_at));
     if let Some(feeder) = feeder {
-        // What comes from the lists tells the core nothing that it does not know.
-        tokio::spawn(feed(feeder, directory.clone(), mind.clone()));
+        // The lists come from the metastore, so they contain no news for the core.
+        tokio::spawn(feed(feeder, directory.clone(), core.clone()));
     } else {
-        tokio::spawn(send_discovery_hints(discovery.peers(), Arc::new(directory.clone()), mind.clone()));
+        tokio::spawn(send_discovery_hints(discovery.peers(), Arc::new(directory.clone()), core.clone()));
     }
     let parts = kirin_service::Parts {
         name: name.clone(),
         store: store.clone(),
-        core: mind.clone(),
+        core: core.clone(),
         links,
         directory,
         attempts,
         catalogs: Catalogs::new(engine),
         discovery: discovery.clone(),
+        working_dir: dir,
         stop,
     };
     let router = api::router(api::Parts {
@@ -209,11 +225,12 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
         Http::serve(http_at, router, limits(config))
     };
     announce(config, port, &discovery, me.clone()).await;
+    tokio::spawn(keeper.run(core.clone(), me.clone()));
     let shell = tokio::spawn(shell.run());
-    Ok(Running { name, address: address.to_string(), mind, me, discovery, http, shell })
+    Ok(Running { name, address: address.to_string(), core, me, discovery, http, shell })
 }
 
-/// What connections to the API may take.
+/// The limits of connections to the API.
 fn limits(config: &Config) -> http::Limits {
     let given = config.connections;
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -223,12 +240,12 @@ fn limits(config: &Config) -> http::Limits {
     http::Limits { connections, per_address, header: given.header, body: given.body, idle: given.idle }
 }
 
-/// Without it, commands of this machine can do no more than others. They say so.
+/// The proof for commands on this machine. Without it, they have no special permissions.
 fn local_proof(config: &Config) -> Option<Secret> {
     match kirin_home::local::write(&config.data_dir) {
         Ok(proof) => Some(Secret::new(proof)),
         Err(error) => {
-            tracing::warn!(%error, dir = %config.data_dir.display(), "commands of this machine can't be told from others");
+            tracing::warn!(%error, dir = %config.data_dir.display(), "cannot write the proof for commands on this machine");
             None
         }
     }
@@ -263,15 +280,15 @@ fn log_to_stderr(level: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the metastore; waits for one that does not answer yet, fails at once for one that says no.
+/// Opens the metastore. Waits if it does not respond yet, and fails at once if it refuses.
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let store_config = store_config(config);
     let opened = patiently(config, async || Store::open(&store_config).await).await;
-    opened.with_context(|| format!("the metastore {} can't be used", config.metastore))
+    opened.with_context(|| format!("cannot use the metastore {}", config.metastore))
 }
 
-/// Asks the metastore until it answers. Only for what does no harm when it is done twice: without an answer it may have
-/// been done.
+/// Repeats a request until the metastore answers. Only for idempotent requests, because a request without an answer may
+/// have been executed.
 async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let mut said = false;
     loop {
@@ -288,7 +305,7 @@ async fn patiently<T>(config: &Config, ask: impl AsyncFn() -> Result<T, StoreErr
     }
 }
 
-/// How the configuration wants the metastore opened.
+/// The store's configuration.
 pub fn store_config(config: &Config) -> StoreConfig {
     use kirin_store::Backend;
     let url = |scheme: &str, server: &config::Server| format!("{scheme}://{}/{}", server.places(), server.database);
@@ -319,7 +336,7 @@ pub fn store_config(config: &Config) -> StoreConfig {
     store
 }
 
-/// What only the first start of a cluster does: its id, its secret, its administrator, its first project.
+/// Creates the cluster's id, secret, administrator and first project at the first start of the cluster.
 async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster> {
     let first = async |key: &str, value: String| {
         patiently(config, async || store.put_setting_if_absent(key, &value).await).await
@@ -337,34 +354,34 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
             greet_admin(config, admin)?;
         }
     }
-    let (about, limit) = ("The project that is there from the start", config.jobs.per_project);
+    let (about, limit) = ("The default project", config.jobs.per_project);
     patiently(config, async || store.create_project("default", about, ADMIN, limit).await).await?;
     Ok(Cluster { secret: kirin_shell::Secret::new(secret), id })
 }
 
-#[expect(clippy::print_stdout, reason = "the password is shown once, to the person who starts the cluster")]
+#[expect(clippy::print_stdout, reason = "the password is shown once, to the user that starts the cluster")]
 fn greet_admin(config: &Config, password: Secret) -> anyhow::Result<()> {
     println!("The cluster is new. Log in as {ADMIN} with the password {}", password.reveal());
-    println!("It is shown this once; only its hash is kept in the metastore.");
+    println!("The password is not shown again; the metastore contains only its hash.");
     let login = kirin_client::Login::new(ADMIN, password.reveal());
     let path = credentials::write(&config.data_dir, &login).context("cannot write the credentials file")?;
-    println!("Commands on this machine find it in {}.", path.display());
+    println!("Commands on this machine read it from {}.", path.display());
     Ok(())
 }
 
-/// With `kylin.server.leader-race.enabled=false` a node is alone.
+/// With `kylin.server.leader-race.enabled=false`, refuses to start if the cluster has another node.
 async fn refuse_company(config: &Config, store: &Store, name: &str) -> anyhow::Result<()> {
     if config.leader_race {
         return Ok(());
     }
     let others = patiently(config, async || store.directory().await).await?;
     for other in others.into_iter().filter(|other| other.name != name && other.state.is_alive()) {
-        // One that crashed is still in the list, but refuses the connection.
+        // A crashed node is still in the list, but refuses connections.
         let connect = tokio::net::TcpStream::connect(other.link.as_str());
         if !matches!(tokio::time::timeout(REOPEN, connect).await, Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused)
         {
             anyhow::bail!(
-                "kylin.server.leader-race.enabled=false lets one node run alone, but {} is in the cluster already: stop it, or \
+                "kylin.server.leader-race.enabled=false allows only one node, but {} is in the cluster: stop it, or \
                  set the key to true on every node",
                 other.name
             );
@@ -373,14 +390,14 @@ async fn refuse_company(config: &Config, store: &Store, name: &str) -> anyhow::R
     Ok(())
 }
 
-/// The host under which other nodes reach this node's links.
+/// The host name that other nodes use to reach this node's links.
 fn link_host(config: &Config) -> String {
     let is_wildcard = matches!(config.bind.as_str(), "0.0.0.0" | "::" | "[::]");
     let host = if is_wildcard { config.advertised.0.as_str() } else { config.bind.as_str() };
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// How the core of a node with this configuration behaves.
+/// The settings of the core for this configuration.
 pub fn settings(config: &Config) -> Settings {
     Settings {
         slots: if config.role.runs_jobs() { config.jobs.per_node } else { 0 },
@@ -392,7 +409,7 @@ pub fn settings(config: &Config) -> Settings {
     }
 }
 
-/// The flight recorder. A node that can't record works all the same.
+/// The flight recorder. A node also works if it cannot record.
 fn recorder(config: &Config, name: &str) -> Option<Recorder> {
     let dir = config.recorder.dir.as_ref()?;
     let kept = config.recorder.limit.of(physical_memory().unwrap_or(1 << 30));
@@ -401,7 +418,7 @@ fn recorder(config: &Config, name: &str) -> Option<Recorder> {
     match Recorder::begin(dir, name, &run, env!("CARGO_PKG_VERSION"), limits) {
         Ok(recorder) => Some(recorder),
         Err(error) => {
-            tracing::warn!(%error, dir = %dir.display(), "nothing is recorded (kirin.recorder.dir)");
+            tracing::warn!(%error, dir = %dir.display(), "cannot record (kirin.recorder.dir)");
             None
         }
     }
@@ -411,15 +428,19 @@ fn memory(config: &Config) -> u64 {
     config.query.memory.of(physical_memory().unwrap_or(1 << 30))
 }
 
-/// Bytes of this machine's memory.
+/// The memory that this process may use, in bytes: the machine's, or less if a control group limits it.
 fn physical_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 =
-        info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
+    use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
+    let (mut system, own) = (System::new().ok()?, get_current_pid().ok()?);
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), true, ProcessRefreshKind::nothing());
+    let limit = system.process(own).and_then(|process| process.cgroup_limits()).map(|limits| limits.total_memory);
+    let of_machine = Some(system.total_memory()).filter(|bytes| *bytes > 0);
+    // A group without a limit reports the machine's memory, or nothing.
+    [of_machine, limit.filter(|bytes| *bytes > 0)].into_iter().flatten().min()
 }
 
-/// What no worker may find in its environment.
+/// The secrets that are removed from the environment of workers.
 fn secrets(config: &Config) -> Vec<Secret> {
     match &config.metastore.backend {
         config::Backend::Sqlite { .. } => Vec::new(),
@@ -433,7 +454,7 @@ fn executors(config: &Config) -> Vec<Arc<dyn Executor>> {
     vec![worker(&build::KIND), worker(&command::KIND), Arc::new(Probe)]
 }
 
-/// What tables may read.
+/// The sources that tables may read.
 fn access(config: &Config) -> kirin_olap::Access {
     kirin_olap::Access {
         local: kirin_olap::Local::Below(config.sources.roots.clone()),
@@ -459,7 +480,7 @@ type Discovered = (Arc<dyn Discovery>, Option<Feeder>);
 
 fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
     if let Some(zookeeper) = &config.zookeeper {
-        // A file of one host has no address that is the same for all: the cluster's own id tells it from others.
+        // A local file has no unique address, so the cluster's id is used instead.
         let database = match config.metastore.is_embedded() {
             true => format!("sqlite:{cluster_id}"),
             false => config.metastore.jdbc_url_base().to_owned(),
@@ -496,6 +517,7 @@ fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
 
 async fn announce(config: &Config, port: u16, discovery: &Arc<dyn Discovery>, mut me: watch::Receiver<Option<Member>>) {
     let address = config.advertised_address(port);
+    tokio::spawn(warn_if_unknown(address.host.clone(), address.port.unwrap_or(port)));
     let announcement = Announcement {
         role: discovery_role(config.role),
         id: uuid::Uuid::new_v4(),
@@ -505,13 +527,29 @@ async fn announce(config: &Config, port: u16, discovery: &Arc<dyn Discovery>, mu
     };
     let discovery = discovery.clone();
     tokio::spawn(async move {
-        // Who is not a member yet can't serve yet.
+        // A node that is not a member yet cannot serve.
         if me.wait_for(Option::is_some).await.is_ok()
             && let Err(error) = discovery.announce(announcement).await
         {
-            tracing::error!(%error, "this node can't be announced");
+            tracing::error!(%error, "cannot announce this node");
         }
     });
+}
+
+/// Logs a warning if this machine cannot resolve the advertised name, which other nodes and clients use.
+async fn warn_if_unknown(host: String, port: u16) {
+    let problem = match tokio::time::timeout(RESOLVED_WITHIN, tokio::net::lookup_host((host.as_str(), port))).await {
+        Ok(Ok(mut found)) => match found.next() {
+            Some(_) => return,
+            None => "it has no address".to_owned(),
+        },
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", RESOLVED_WITHIN.as_secs()),
+    };
+    tracing::warn!(
+        "the advertised name '{host}' cannot be resolved on this machine: {problem}; other nodes and clients may not reach \
+         this node; set spring.cloud.zookeeper.discovery.instance-host to its address"
+    );
 }
 
 fn discovery_role(role: Role) -> kirin_discovery::Role {
@@ -522,10 +560,10 @@ fn discovery_role(role: Role) -> kirin_discovery::Role {
     }
 }
 
-/// Hands the members in the metastore to those who ask for servers. Their names are read when there are others than before:
-/// who is alive, the core knows from its beats.
-async fn feed(feeder: Feeder, directory: Directory, mind: CoreHandle) {
-    let mut seen = mind.seen();
+/// Passes the members in the metastore to clients that list servers. Names are read only when the members change. The
+/// core's beats tell which members are alive.
+async fn feed(feeder: Feeder, directory: Directory, core: CoreHandle) {
+    let mut seen = core.seen();
     loop {
         match directory.refresh().await {
             Ok(members) => feeder.feed(members.iter().filter(|info| info.state.is_alive()).filter_map(|info| {
@@ -552,12 +590,12 @@ async fn feed(feeder: Feeder, directory: Directory, mind: CoreHandle) {
     }
 }
 
-/// Tells the person at the terminal when the node is ready.
+/// Prints a message when the node is ready.
 fn welcome(config: &Config, name: &str, address: &str, mut me: watch::Receiver<Option<Member>>) {
     let line = format!("node {name} ({:?}) is up at http://{address}", config.role);
     tokio::spawn(async move {
         if let Ok(joined) = me.wait_for(Option::is_some).await.map(|me| *me) {
-            #[expect(clippy::print_stdout, reason = "what a person who starts a node waits for")]
+            #[expect(clippy::print_stdout, reason = "the user who starts a node waits for this message")]
             {
                 println!("{line}");
             }

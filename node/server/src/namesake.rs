@@ -1,11 +1,12 @@
 //! Two nodes with one name, as after a machine was cloned.
 //!
-//! A name belongs to one node. If the name is in the cluster under another address, the newcomer waits to see whether that
-//! node lives. If its beat grows, the newcomer does not join. If its port refuses connections, or its beat does not change
-//! for the heart-beat timeout, the newcomer takes the name over. Without this rule each node fences the other for ever.
+//! A name belongs to one node. If a member with the name has another address, the new node checks whether that member
+//! is alive. If its beat increases, the new node does not join. If its port refuses connections, or its beat does not
+//! change for the heart-beat timeout, the new node takes the name over. Without this rule, the two nodes would fence
+//! each other forever.
 //!
-//! This is advice, not a promise: two newcomers may join at the same moment. Then one of them fences the other, which
-//! finds the first one alive when it wants to join again, and stays out.
+//! The check is not a guarantee: two new nodes may join at the same time. Then one of them fences the other, which
+//! finds the first one alive when it tries to join again, and does not join.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use kirin_shell::clock::instant_tokio;
 
 use kirin_metastore::{Extra, JoinInfo, Store};
 
-/// How long a connection may take.
+/// The timeout for connecting.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// How often the other node's beat is read: between these bounds, and several times per beat.
+/// The interval between reads of the other node's beat: several per beat, within these bounds.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// A living node of the same name.
@@ -34,14 +35,14 @@ impl std::fmt::Display for Namesake {
         let Self { name, here, there } = self;
         write!(
             f,
-            "the name {name} belongs to a node that runs at {there}; this node at {here} does not join: give it another \
+            "the name {name} belongs to the node at {there}; this node at {here} does not join: give it another \
              kirin.node.name, or stop the other node"
         )
     }
 }
 
-/// The living node that has the same name and another address, if there is one. Takes up to the heart-beat timeout if there may be one.
-/// A metastore that does not answer is no evidence.
+/// The living node with the same name and another address, if any. The check may take up to the heart-beat timeout. A
+/// metastore that does not respond is not evidence.
 pub(crate) async fn alive(store: &Store, join: &JoinInfo, timing: Timing) -> Option<Namesake> {
     let [timeout, interval] = [timing.timeout(), timing.interval()].map(|span| Duration::from_micros(span.micros()));
     let members = store.directory().await.ok()?;

@@ -1,8 +1,8 @@
-//! What queries see: tables, models and published segments of a project, opened once per revision.
+//! Catalogs: the tables, models and published segments of a project that queries see.
 //!
-//! The metastore counts a revision for each project's catalog; it is read before each query, so that every node answers
-//! from what was committed before the question, whoever committed it. Only when the revision has moved is the catalog read
-//! and opened anew.
+//! The metastore maintains a revision of each project's catalog. A node reads the revision before each query, so that
+//! every node answers from the state that was committed before the query. A catalog is read and opened again only when
+//! its revision has changed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 pub struct Catalogs {
     engine: Engine,
     open: Arc<Mutex<BTreeMap<ProjectId, Opened>>>,
-    /// Whoever has it locked opens one.
+    /// Serializes the opening of a catalog.
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -28,12 +28,12 @@ struct Opened {
     revision: u64,
     catalog: Arc<Catalog>,
     snapshot: Arc<Snapshot>,
-    /// Stored definitions that cannot be used, and why.
+    /// Unusable stored definitions with reasons.
     broken: Arc<Vec<Broken>>,
 }
 
 impl Catalogs {
-    /// Catalogs whose queries that engine answers.
+    /// Catalogs for this engine.
     pub fn new(engine: Engine) -> Self {
         Self { engine, open: Arc::default(), opening: Arc::default() }
     }
@@ -43,35 +43,35 @@ impl Catalogs {
         &self.engine
     }
 
-    /// The project's catalog as it is committed at this moment.
+    /// The project's current catalog.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn catalog(&self, store: &Store, project: &str) -> Result<Arc<Catalog>> {
         Ok(self.opened(store, project).await?.catalog)
     }
 
-    /// The same, and a revision that changes before anything else in it does: for whoever writes because of what it says.
+    /// The same, with its revision, for writes that are conditional on the catalog.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn at_revision(&self, store: &Store, project: &str) -> Result<(Arc<Catalog>, u64)> {
         let opened = self.opened(store, project).await?;
         Ok((opened.catalog, opened.revision))
     }
 
-    /// The same, ready to be queried.
+    /// The same, opened for queries.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn snapshot(&self, store: &Store, project: &str) -> Result<Arc<Snapshot>> {
         Ok(self.opened(store, project).await?.snapshot)
     }
 
-    /// Stored definitions that cannot be used, and why. They disturb no others and can be dropped.
+    /// Unusable stored definitions with reasons. They do not affect others and can be dropped.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn broken(&self, store: &Store, project: &str) -> Result<Arc<Vec<Broken>>> {
         Ok(self.opened(store, project).await?.broken)
     }
@@ -85,18 +85,18 @@ impl Catalogs {
         }
         let turn = self.opening.try_lock();
         if turn.is_err() {
-            // A node that has just started is asked by everybody at once: one opens it for all, if it can.
+            // A node that has just started receives many queries at once. One of them opens the catalog for all.
             drop(self.opening.lock().await);
             if let Some(opened) = self.cached(id).filter(|opened| opened.revision == revision) {
                 return Ok(opened);
             }
         }
-        // Read after the revision: what is read may be newer than its number, and is then read once more.
+        // Read after the revision. If the content is newer than the revision, it is read once more later.
         let (catalog, mut broken) = read(store, id).await?;
         let snapshot = self.engine.open(catalog.clone())?;
         broken.extend_from_slice(snapshot.broken());
         let opened = Opened { revision, catalog: Arc::new(catalog), snapshot, broken: Arc::new(broken) };
-        // A new one comes seldom: a moment to forget those whose projects are gone.
+        // Revisions change rarely, so dropped projects are removed here.
         let living = if self.cached(id).is_none() { Some(store.projects().await?) } else { None };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(living) = living {
@@ -111,10 +111,10 @@ impl Catalogs {
     }
 }
 
-/// Reads a catalog. A damaged document or manifest is left out, with a warning: the others can be used.
+/// Reads a catalog. A damaged document or manifest is skipped with a log message, and the others are usable.
 ///
 /// # Errors
-/// If the metastore does not answer.
+/// If the metastore does not respond.
 pub async fn read(store: &Store, project: ProjectId) -> std::result::Result<(Catalog, Vec<Broken>), StoreError> {
     let mut catalog = Catalog::default();
     let mut broken = Vec::new();
@@ -137,7 +137,7 @@ pub async fn read(store: &Store, project: ProjectId) -> std::result::Result<(Cat
     Ok((catalog, broken))
 }
 
-/// The range that a segment's row stands for.
+/// The range of a segment's row.
 pub fn range(start_ms: i64, end_ms: i64) -> SegmentRange {
     if (start_ms, end_ms) == FULL { SegmentRange::Full } else { SegmentRange::Time { start_ms, end_ms } }
 }
@@ -155,7 +155,7 @@ pub const FULL: (i64, i64) = kirin_wire::FULL_RANGE;
 
 fn parsed<T: serde::de::DeserializeOwned>(what: &str, name: &str, value: Value) -> std::result::Result<T, String> {
     serde_json::from_value(value).map_err(|error| {
-        tracing::error!(%error, "{what} '{name}' is damaged in the metastore and left out");
+        tracing::error!(%error, "skipped {what} '{name}', which is damaged in the metastore");
         error.to_string()
     })
 }

@@ -1,13 +1,16 @@
-//! The cluster: members, who holds what, history, health; drains, slots and claims.
+//! The cluster: members, claims, history and health; drains, slots and takeovers of claims.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kirin_core::ask::{Epoch, Target};
 use kirin_core::view::{PeerView, View};
-use kirin_core::{Event, Member, NodeId, Span};
+use kirin_core::{Event, Member, MemberState, NodeId, Role, Span};
 use kirin_discovery::{Discovery, Health, Peers};
-use kirin_metastore::{HistoryLine, MemberInfo, Store, Traffic};
+use kirin_executor::WorkingDir;
+use kirin_executor::working_dir::Condition as DirCondition;
+use kirin_metastore::{HistoryLine, MemberInfo, Store, Traffic, wall_ms};
 use kirin_shell::CoreHandle;
 use kirin_shell::Links;
 use tokio::sync::mpsc;
@@ -17,10 +20,12 @@ use crate::error::{Error, Result};
 use crate::principal::Principal;
 use crate::ready::Ready;
 
-/// The core is taken to hang if it does not answer within this time.
+/// The core counts as stuck if it does not respond within this time.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a fenced member is still shown.
+const FENCED_SHOWN_MS: i64 = 600_000;
 
-/// The cluster, from the point of view of one node.
+/// The cluster, as seen by one node.
 #[derive(Clone)]
 pub struct Cluster {
     pub(crate) name: Arc<str>,
@@ -29,13 +34,15 @@ pub struct Cluster {
     pub(crate) links: Links,
     pub(crate) directory: Directory,
     pub(crate) discovery: Arc<dyn Discovery>,
+    pub(crate) working_dir: WorkingDir,
+    pub(crate) role: Role,
     pub(crate) ready: Arc<Ready>,
-    /// How long the jobs of a draining node may go on, if the request says nothing of it.
+    /// The default time limit for the jobs of a draining node.
     pub(crate) drain_timeout: Duration,
     pub(crate) stop: mpsc::UnboundedSender<()>,
 }
 
-/// The cluster as the metastore has it, with what this node adds.
+/// The cluster's state in the metastore, with this node's own observations.
 #[derive(Clone, Debug)]
 pub struct Overview {
     /// The name of the leader.
@@ -44,79 +51,83 @@ pub struct Overview {
     pub members: Vec<MemberOverview>,
     /// The claims with their holders.
     pub claims: Vec<Claim>,
-    /// How many jobs wait.
+    /// The number of waiting jobs.
     pub waiting: u64,
-    /// How long this node will trust itself without another successful beat.
+    /// The remaining time of this node's trust without another successful beat.
     pub trust_left: Option<Span>,
 }
 
 /// A member.
 #[derive(Clone, Debug)]
 pub struct MemberOverview {
-    /// The member as the metastore has it.
+    /// The member's data in the metastore.
     pub info: Arc<MemberInfo>,
     /// Its beat, if this node sees it.
     pub beat: Option<u64>,
-    /// For how long its beat has not changed, if this node watches it.
+    /// The time since its beat changed, if this node watches it.
     pub silent_for: Option<Span>,
     /// Jobs that it runs.
     pub running: u64,
-    /// Jobs that wait on its queue.
+    /// Jobs that wait in its queue.
     pub waiting: u64,
-    /// The names of the nodes that take over from it.
+    /// The names of the nodes that would take over its jobs.
     pub heirs: Vec<String>,
 }
 
 /// A claim and its holder.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// What is claimed.
+    /// The target.
     pub target: Target,
-    /// The name of the project that is claimed, if there is one.
+    /// The name of the claimed project, if any.
     pub project: Option<String>,
     /// The name of the node that holds it.
     pub holder: Option<String>,
-    /// The number of the holding.
+    /// The epoch.
     pub epoch: u64,
 }
 
-/// What this node itself believes at this moment.
+/// This node's own current knowledge.
 #[derive(Clone, Debug)]
 pub struct Own {
     /// Its identity, if it is a member.
     pub me: Option<Member>,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: &'static str,
     /// The name of the leader.
     pub leader: Option<String>,
     /// The living members and their names.
     pub members: Vec<(PeerView, String)>,
-    /// For how long this has been unchanged.
+    /// The time since the members last changed.
     pub unchanged_for: Span,
-    /// How long it will trust itself without another successful beat.
+    /// The remaining time of its trust without another successful beat.
     pub trust_left: Option<Span>,
-    /// What it asked of the metastore so far.
+    /// Its traffic with the metastore.
     pub traffic: Traffic,
 }
 
-/// Something that happened, with names.
+/// A line of the history with names.
 #[derive(Clone, Debug)]
 pub struct Happened {
     /// The line of the history.
     pub line: HistoryLine,
-    /// The name of the node that it happened to.
+    /// The name of the node concerned.
     pub node: Option<String>,
-    /// The name of the node that did it or says so.
+    /// The name of the node that did or reported it.
     pub by: Option<String>,
 }
 
-/// Whether this node can answer queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether this node can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Where it is in its life; none if its core does not answer.
+    /// Its phase; none if its core does not respond.
     pub phase: Option<&'static str>,
-    /// Whether the metastore answers.
+    /// Whether the metastore responds.
     pub metastore: bool,
+    /// The condition of the working directory.
+    pub working_dir: DirCondition,
+    /// The node's role.
+    pub role: Role,
 }
 
 impl Cluster {
@@ -130,21 +141,21 @@ impl Cluster {
         self.discovery.health().borrow().clone()
     }
 
-    /// Whether this node can answer queries. For load balancers, which do not log in.
+    /// Whether this node can do its work, for load balancers, which do not log in.
     pub async fn condition(&self) -> Condition {
         let (phase, metastore) = tokio::join!(self.phase(), self.ready.metastore(&self.store));
-        Condition { phase, metastore }
+        Condition { phase, metastore, working_dir: self.working_dir.condition(), role: self.role }
     }
 
-    /// Where this node is in its life, unless its core does not answer. For supervisors, which do not log in.
+    /// The phase of this node, for supervisors, which do not log in. `None` if its core does not respond.
     pub async fn phase(&self) -> Option<&'static str> {
         tokio::time::timeout(PATIENCE, self.core.look(|node, _| node.phase_name())).await.ok().flatten()
     }
 
-    /// The members, who holds what, and what waits.
+    /// The members, the claims and the number of waiting jobs.
     ///
     /// # Errors
-    /// If the metastore does not answer, or this node is stopping.
+    /// If the metastore does not respond, or this node is stopping.
     pub async fn overview(&self, _who: &Principal) -> Result<Overview> {
         let members = self.directory.refresh().await?;
         let view = self.core.look(|node, now| node.view(now)).await.ok_or(Error::Stopping)?;
@@ -162,6 +173,17 @@ impl Cluster {
                 waiting: load.waiting,
                 heirs: heirs.into_iter().map(|heir| self.name_of(heir)).collect(),
                 info,
+            });
+        }
+        for info in self.lately_fenced(&overviews).await? {
+            let load = loads.get(&info.member.node).copied().unwrap_or_default();
+            overviews.push(MemberOverview {
+                beat: None,
+                silent_for: None,
+                running: load.running,
+                waiting: load.waiting,
+                heirs: Vec::new(),
+                info: Arc::new(info),
             });
         }
         let projects = self.store.projects().await?;
@@ -183,7 +205,23 @@ impl Cluster {
         })
     }
 
-    /// What this node itself believes, and what it asked of the metastore so far. No other node is asked.
+    /// Members that were fenced recently and have not come back, so that an operator finds a node that died.
+    async fn lately_fenced(&self, living: &[MemberOverview]) -> Result<Vec<MemberInfo>> {
+        // Compares the wall clocks of several machines, only for display.
+        let since = wall_ms() - FENCED_SHOWN_MS;
+        let mut gone: BTreeMap<NodeId, MemberInfo> = BTreeMap::new();
+        for info in self.store.all_members().await? {
+            let node = info.member.node;
+            let is_recent = info.state == MemberState::Fenced && info.ended_ms.is_some_and(|ended| ended >= since);
+            if is_recent && living.iter().all(|other| other.info.member.node != node) {
+                // In the order of incarnations, so the last one stays.
+                gone.insert(node, info);
+            }
+        }
+        Ok(gone.into_values().collect())
+    }
+
+    /// This node's own knowledge and its traffic with the metastore, without requests to other nodes.
     ///
     /// # Errors
     /// If this node is stopping.
@@ -206,10 +244,10 @@ impl Cluster {
         })
     }
 
-    /// What happened, the latest first: at most so many lines.
+    /// The last `limit` lines of the history, latest first.
     ///
     /// # Errors
-    /// If the metastore does not answer.
+    /// If the metastore does not respond.
     pub async fn history(&self, _who: &Principal, limit: u32) -> Result<Vec<Happened>> {
         let lines = self.store.history(limit).await?;
         let members = lines.iter().flat_map(|line| [line.member, line.by]).flatten();
@@ -219,33 +257,33 @@ impl Cluster {
         Ok(lines.into_iter().map(|line| Happened { node: name(line.member), by: name(line.by), line }).collect())
     }
 
-    /// Lets a node take no more jobs, and end or hand over those that it runs.
+    /// Drains a node: it takes no more jobs, and ends or hands over those that it runs.
     ///
     /// # Errors
-    /// If there is no such node.
+    /// If the node does not exist.
     pub async fn drain(&self, who: &Principal, node: &str, within: Option<Duration>, leave: bool) -> Result<()> {
         let within = within.unwrap_or(self.drain_timeout);
         let within = Span::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         self.wish(who, node, Event::DrainWished { within, leave }).await
     }
 
-    /// Lets a node take jobs again, under a new incarnation.
+    /// Ends a drain: the node takes jobs again, under a new incarnation.
     ///
     /// # Errors
-    /// If there is no such node.
+    /// If the node does not exist.
     pub async fn undrain(&self, who: &Principal, node: &str) -> Result<()> {
         self.wish(who, node, Event::DrainUndone).await
     }
 
-    /// Changes how many jobs a node runs at once.
+    /// Changes the maximum number of jobs that a node runs at once.
     ///
     /// # Errors
-    /// If there is no such node.
+    /// If the node does not exist.
     pub async fn set_slots(&self, who: &Principal, node: &str, slots: u32) -> Result<()> {
         self.wish(who, node, Event::SlotsWished(slots)).await
     }
 
-    /// Tells the node, wherever it is, what is wanted of it.
+    /// Sends an event to the core of this or another node.
     async fn wish(&self, _who: &Principal, name: &str, event: Event) -> Result<()> {
         if name == &*self.name {
             self.core.tell(event);
@@ -258,10 +296,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Lets this node take the claims of these projects; of all and the leader's too if none is named.
+    /// Makes this node take the claims of these projects; without names, all claims including leadership.
     ///
     /// # Errors
-    /// If there is no such project; no claim is taken then.
+    /// If a project does not exist. Then no claim is taken.
     pub async fn claim(&self, _who: &Principal, names: &[String], force: bool) -> Result<()> {
         let projects = self.store.projects().await?;
         let mut targets = Vec::new();
@@ -286,7 +324,7 @@ impl Cluster {
 
     /// Drains this node and ends its process.
     pub fn stop(&self, _who: &Principal) {
-        // The receiver lives as long as the process.
+        // The receiver exists as long as the process.
         let _ = self.stop.send(());
     }
 

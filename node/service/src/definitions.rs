@@ -1,5 +1,5 @@
-//! What tables and models have in common: a definition is a document in the metastore, added or dropped under the
-//! condition that the project's catalog is still the one that was looked at.
+//! Definitions of tables and models: documents in the metastore. Adding and dropping them is conditional on the
+//! revision of the project's catalog that was read.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result, Thing};
 use crate::principal::Principal;
 use crate::projects::Projects;
 
-/// A write that depends on the whole catalog is tried again when another write came first. Each time one of them succeeds.
+/// The maximum number of tries of a write that depends on the whole catalog. A try fails only if another write succeeds.
 const TRIES_MAX: usize = 16;
 
 /// The definitions of all projects.
@@ -36,7 +36,7 @@ impl Definitions {
         self.catalogs.broken(&self.store, project).await
     }
 
-    /// Writes a new definition, if the catalog is so that it may be.
+    /// Adds a definition, if the catalog allows it.
     pub(crate) async fn add(
         &self,
         project: &ProjectInfo,
@@ -48,7 +48,7 @@ impl Definitions {
         for _ in 0..TRIES_MAX {
             let (catalog, revision) = self.catalogs.at_revision(&self.store, &project.name).await?;
             may_be(&catalog)?;
-            // Damaged ones are not in the catalog.
+            // Damaged definitions are not in the catalog.
             let docs = self.store.docs(project.id).await?;
             if docs.iter().any(|doc| doc.kind == kind && doc.name.eq_ignore_ascii_case(name)) {
                 return Err(Error::DefinitionExists { what: thing(kind), name: name.to_owned() });
@@ -60,7 +60,7 @@ impl Definitions {
         Err(Error::Changed)
     }
 
-    /// Drops a definition, if the catalog is so that nothing needs it.
+    /// Drops a definition, if nothing in the catalog depends on it.
     pub(crate) async fn drop(
         &self,
         project: &ProjectInfo,
@@ -79,7 +79,7 @@ impl Definitions {
         Err(Error::Changed)
     }
 
-    /// The document of a definition, also of one that cannot be used.
+    /// The document of a definition, including unusable ones.
     pub(crate) async fn doc(&self, project: &ProjectInfo, kind: DocKind, name: &str) -> Result<Doc> {
         let docs = self.store.docs(project.id).await?;
         let found = docs.into_iter().find(|doc| doc.kind == kind && doc.name.eq_ignore_ascii_case(name));

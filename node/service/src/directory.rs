@@ -1,4 +1,4 @@
-//! Who is where: names and addresses of members, as the metastore has them. A cache; what it lacks is read again.
+//! Names and addresses of members: a cache of the metastore. Missing entries are read on demand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,28 +21,28 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// An empty directory over that metastore.
+    /// An empty directory of this metastore.
     pub fn new(store: Store) -> Self {
         Self { store, members: Arc::default(), reading: Arc::default() }
     }
 
-    /// What is known of the member, without asking anybody.
+    /// The cached data of the member.
     pub fn known(&self, member: Member) -> Option<Arc<MemberInfo>> {
         self.members.read().unwrap_or_else(PoisonError::into_inner).get(&member).cloned()
     }
 
-    /// What the metastore knows of the member; `None` if it isn't alive or the metastore doesn't answer.
+    /// The member's data, from the cache or the metastore; `None` if it is not alive or the metastore does not respond.
     pub async fn find(&self, member: Member) -> Option<Arc<MemberInfo>> {
         if let Some(known) = self.known(member) {
             return Some(known);
         }
-        // Whoever joins wants to know everybody at once: one reads for all.
+        // A joining node looks up all members at once, so one request reads for all.
         let _reading = self.reading.lock().await;
         if let Some(known) = self.known(member) {
             return Some(known);
         }
         if let Err(error) = self.refresh().await {
-            tracing::debug!(%error, "the directory could not be read");
+            tracing::debug!(%error, "cannot read the directory of members");
         }
         self.known(member)
     }
@@ -50,13 +50,13 @@ impl Directory {
     /// Reads the directory again and returns the living members.
     ///
     /// # Errors
-    /// If the metastore does not answer; nothing is forgotten then.
+    /// If the metastore does not respond. Then the cache is unchanged.
     pub async fn refresh(&self) -> Result<Vec<Arc<MemberInfo>>, StoreError> {
         let rows = self.store.directory().await?;
         let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.member, Arc::new(row))).collect();
         let living = rows.values().cloned().collect();
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-        // Names of the dead are kept for people, as long as they are few.
+        // Names of dead members are kept for users while they are few.
         if members.len() > 4096 {
             members.clear();
         }
@@ -64,13 +64,13 @@ impl Directory {
         Ok(living)
     }
 
-    /// Makes sure that the names of these nodes are known, if the metastore knows them.
+    /// Caches the names of these nodes, as far as the metastore has them.
     pub async fn learn(&self, nodes: &[NodeId]) {
         let missing = {
             let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
             nodes.iter().any(|node| !members.keys().any(|member| member.node == *node))
         };
-        if missing && let Ok(rows) = self.store.everybody().await {
+        if missing && let Ok(rows) = self.store.all_members().await {
             let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
             for row in rows {
                 members.entry(row.member).or_insert_with(|| Arc::new(row));
@@ -78,7 +78,7 @@ impl Directory {
         }
     }
 
-    /// The name of a node, or its number if that is not known.
+    /// The name of a node, or its id if the name is unknown.
     pub fn name(&self, node: NodeId) -> String {
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
         members

@@ -1,7 +1,7 @@
-//! What can go wrong in a use case: the facts, and a text for people.
+//! Errors of use cases: the facts, and a message for users.
 //!
-//! Not here: HTTP statuses, Kylin's error codes, and advice to the user of one interface or another. The API adds them, in
-//! one place.
+//! HTTP statuses, Kylin's error codes and advice for the users of an interface are not part of this module. The API
+//! adds them in one place.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use crate::jobs::Status;
 
-/// The answer of a use case.
+/// The result of a use case.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a name belongs to.
+/// The kind of a named object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thing {
     /// A project.
@@ -37,16 +37,16 @@ impl fmt::Display for Thing {
     }
 }
 
-/// Why a use case did not do what was asked.
+/// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // --- projects, tables, models ---
-    /// The name cannot stand in a path, a table and a query.
+    /// The name is not usable in paths, tables and queries.
     #[error(
-        "the {of}'s name is '{name}'; allowed are 1 to 100 letters, digits, '_' and '-', beginning with a letter or digit"
+        "the {of}'s name is '{name}'; allowed are 1 to 100 letters, digits, '_' and '-', starting with a letter or digit"
     )]
     Name {
-        /// What is named.
+        /// The kind of object.
         of: Thing,
         /// The name.
         name: String,
@@ -54,13 +54,13 @@ pub enum Error {
     /// The project does not exist.
     #[error("there is no project '{0}'")]
     NoProject(String),
-    /// A project of that name exists.
-    #[error("there is a project '{0}' already")]
+    /// A project with this name exists.
+    #[error("project '{0}' already exists")]
     ProjectExists(String),
-    /// Something is left in the project.
+    /// The project is not empty.
     #[error("project '{0}' still has tables, models or open jobs")]
     ProjectInUse(String),
-    /// The project has no such table or model.
+    /// The project does not have this table or model.
     #[error("there is no {what} '{name}' in project '{project}'")]
     NoDefinition {
         /// A table or a model.
@@ -70,11 +70,11 @@ pub enum Error {
         /// The project.
         project: String,
     },
-    /// The project has no such model that can be used.
+    /// The project does not have this model, or the model is not usable.
     #[error("there is no model '{0}'")]
     NoModel(String),
-    /// A table or model of that name exists.
-    #[error("there is a {what} '{name}' already")]
+    /// A table or model with this name exists.
+    #[error("{what} '{name}' already exists")]
     DefinitionExists {
         /// A table or a model.
         what: Thing,
@@ -89,45 +89,45 @@ pub enum Error {
         /// The model.
         model: String,
     },
-    /// A local source lies outside the configured roots.
+    /// A local source is outside the configured roots.
     #[error("{0}")]
     OutsideRoots(String),
-    /// The location does not tell in which format its files are.
-    #[error("{0} does not say what its files are")]
+    /// The location does not determine the format of its files.
+    #[error("the file names of {0} do not determine their format")]
     UnknownFormat(String),
-    /// The location holds files of several formats.
-    #[error("{0} holds both Parquet and CSV files")]
+    /// The location contains files of several formats.
+    #[error("{0} contains both Parquet and CSV files")]
     SeveralFormats(String),
-    /// The location holds no file that a table can be over.
-    #[error("{0} is not a .parquet, .csv or .tsv file, nor a directory with any")]
+    /// The location contains no file of a supported format.
+    #[error("{0} is neither a .parquet, .csv or .tsv file nor a directory that contains one")]
     NoFiles(String),
     /// A type is declared for a column that the source does not have.
     #[error("there is no column '{0}' in the source")]
     NoColumn(String),
-    /// A table, model or range is not well defined, or its source cannot be read.
+    /// A table, model or range is invalid, or its source cannot be read.
     #[error("{0}")]
     Invalid(#[source] kirin_olap::Error),
-    /// It changed between being read and being written.
-    #[error("it changed meanwhile; try again")]
+    /// The object changed between read and write.
+    #[error("another request changed it at the same time; try again")]
     Changed,
 
     // --- segments ---
-    /// One end of a range is given without the other.
-    #[error("give both start and end, or neither for everything")]
+    /// The range has only a start or only an end.
+    #[error("give both start and end, or neither to build everything")]
     HalfRange,
-    /// A part of a model is to be built that has no partition column.
-    #[error("model '{0}' has no partition column, so it is built as a whole")]
+    /// A range was given for a model without a partition column.
+    #[error("model '{0}' has no partition column, so only everything can be built")]
     NoPartition(String),
-    /// Neither an id nor a name of a segment is given.
-    #[error("no segment is named")]
+    /// No id or name of a segment is given.
+    #[error("no segments are given")]
     NoSegmentNamed,
-    /// The model lacks one of the segments that are named.
-    #[error("model '{model}' has no such segment")]
+    /// The model lacks one of the given segments.
+    #[error("model '{model}' does not have this segment")]
     NoSegment {
         /// The model.
         model: String,
     },
-    /// The segment is being built.
+    /// A job builds the segment.
     #[error("segment {0} is being built")]
     SegmentBusy(Uuid),
     /// The range overlaps another segment of the model.
@@ -138,19 +138,19 @@ pub enum Error {
     DamagedSegment {
         /// The segment.
         segment: Uuid,
-        /// Where it does not parse.
+        /// The parser's error.
         why: serde_json::Error,
     },
 
     // --- jobs ---
-    /// The kind or the specification of a job is refused, with this text of its executor.
+    /// The kind or specification of a job is refused, with the executor's message.
     #[error("{0}")]
     Spec(String),
-    /// Jobs of this kind are submitted elsewhere.
+    /// Jobs of this kind have another endpoint.
     #[error("{}", .0.what)]
     SubmittedElsewhere(OwnEndpoint),
-    /// There is no such priority.
-    #[error("priority is {0}, allowed is 0 (first) to {LAST_PRIORITY} (last)")]
+    /// The priority is out of range.
+    #[error("priority is {0}; allowed are 0 (first) to {LAST_PRIORITY} (last)")]
     Priority(u8),
     /// The job does not exist.
     #[error("there is no job '{0}'")]
@@ -160,24 +160,24 @@ pub enum Error {
     NoStep {
         /// The job.
         job: Uuid,
-        /// The step that was asked for.
+        /// The requested step.
         step: String,
-        /// How many steps it has.
+        /// The number of its steps.
         steps: u32,
     },
-    /// Force is for discarding jobs that are named, and for nothing else.
-    #[error("force goes with DISCARD of the jobs in job_ids")]
+    /// `force` applies only to DISCARD of named jobs.
+    #[error("force is allowed only with DISCARD of the jobs in job_ids")]
     Force,
-    /// The action is not possible for some jobs. The others are done.
-    #[error("can't {} job {job}, {why}{}", .action.name(), and_more(*.more))]
+    /// The action is not possible for some jobs. It was applied to the others.
+    #[error("cannot {} job {job}: {why}{}", .action.name(), and_more(*.more))]
     WrongState {
         /// The action.
         action: Action,
         /// The first of the jobs.
         job: Uuid,
-        /// Why it is not possible for that job.
+        /// Why it is not possible for this job.
         why: Refusal,
-        /// How many other jobs it is not possible for.
+        /// The number of other jobs for which it is not possible.
         more: usize,
     },
 
@@ -195,18 +195,18 @@ pub enum Error {
     Stopping,
 
     // --- the metastore and this node ---
-    /// The metastore did not answer, or refused.
+    /// The metastore did not respond, or refused the request.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The metastore's reply did not come, so it is not known whether that took place.
+    /// The metastore's reply was lost, so it is unknown whether the request was executed.
     #[error("{0}")]
     Unconfirmed(Unconfirmed),
-    /// This node failed in a way that no request can do anything about.
+    /// An internal failure of this node.
     #[error("{0}")]
     Internal(String),
 }
 
-/// What the metastore did not confirm.
+/// The request that the metastore did not confirm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unconfirmed {
     /// The reply to a submit was lost.
@@ -224,11 +224,11 @@ pub enum Unconfirmed {
 impl fmt::Display for Unconfirmed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Submit => "the metastore's reply was lost: the job may or may not be accepted",
+            Self::Submit => "the metastore's reply was lost; the job may have been accepted",
             Self::Accepted => "the job was not accepted",
-            Self::Change => "the change may or may not have taken place",
-            Self::Action => "the action may or may not have taken place",
-            Self::Read => "the job can't be read",
+            Self::Change => "the metastore's reply was lost; the change may have been made",
+            Self::Action => "the metastore's reply was lost; the action may have been executed",
+            Self::Read => "cannot read the job",
         })
     }
 }
@@ -240,9 +240,9 @@ pub enum Refusal {
     Broken(String),
     /// Its state does not allow it.
     State(JobState),
-    /// It does not exist any more.
+    /// It no longer exists.
     Gone,
-    /// It changed whenever it was tried.
+    /// It changed during every try.
     Unsteady,
 }
 
@@ -250,11 +250,11 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(why) => {
-                write!(f, "as its row in the metastore is broken ({why}); only `discard --force` is possible")
+                write!(f, "its row in the metastore is damaged ({why}); only `discard --force` is possible")
             }
-            Self::State(state) => write!(f, "as it is in {} status", Status::of(*state, false).as_str()),
-            Self::Gone => f.write_str("as it is gone"),
-            Self::Unsteady => f.write_str("as it changes all the time; try again"),
+            Self::State(state) => write!(f, "it is in {} status", Status::of(*state, false).as_str()),
+            Self::Gone => f.write_str("it no longer exists"),
+            Self::Unsteady => f.write_str("it changed repeatedly during the request; try again"),
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct History {
 }
 
 impl History {
-    /// The history in this metastore.
+    /// A history in this metastore.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
@@ -71,12 +71,12 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
         }
         Note::TrustEnded => {
             tracing::warn!(
-                "trust ended: no contact with the metastore for too long; starting nothing until it answers"
+                "trust ended: no contact with the metastore for too long; starting nothing until it responds"
             );
             return None;
         }
         Note::TrustRestored => {
-            tracing::info!("trust restored: the metastore answers");
+            tracing::info!("trust restored: the metastore responds");
             return None;
         }
         Note::Refused(fence) => {
@@ -103,7 +103,7 @@ fn of_finding(found: &Found) -> Vec<PhaseView> {
 
 fn phase(name: &str, span: Span) -> PhaseView {
     // Milliseconds with three decimals; an f64 holds a span of 285 years to the microsecond.
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    #[expect(clippy::cast_precision_loss, reason = "for users")]
     let ms = span.micros() as f64 / 1000.0;
     PhaseView { name: name.to_owned(), ms }
 }

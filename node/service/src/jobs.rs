@@ -1,4 +1,4 @@
-//! Jobs: submit, list, look into, act upon.
+//! Jobs: submit, list, show, act.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +20,10 @@ use crate::error::{Error, Refusal, Result, Unconfirmed};
 use crate::principal::Principal;
 use crate::projects::Projects;
 
-/// How often an action is tried again when the job changes under it.
+/// The maximum number of tries of an action on a job that changes concurrently.
 const ACT_TRIES: u32 = 5;
 
-/// The most jobs that one action is for, and the longest list.
+/// The maximum number of jobs of an action, and of a page.
 pub const JOBS_MAX: u64 = 10_000;
 
 /// The jobs of a cluster.
@@ -37,57 +37,57 @@ pub struct Jobs {
     pub(crate) attempts: Attempts,
 }
 
-/// A job of any kind but those that are submitted elsewhere.
+/// A job to submit, of any kind without its own endpoint.
 #[derive(Clone, Debug)]
 pub struct Submit {
     /// The project.
     pub project: String,
-    /// What kind of executor runs it.
+    /// The kind of executor that runs it.
     pub kind: String,
-    /// What it is about; the kind if absent.
+    /// The subject; the kind if absent.
     pub subject: Option<String>,
-    /// What to do; its shape belongs to the kind.
+    /// The specification, whose structure depends on the kind.
     pub spec: Value,
     /// 0 is the most urgent.
     pub priority: u8,
-    /// The same key again makes no other job.
+    /// The idempotency key: submits with the same key create one job.
     pub key: Option<String>,
 }
 
-/// A job to be accepted.
+/// A checked job, before acceptance.
 pub(crate) struct NewJob {
     pub(crate) kind: &'static str,
     pub(crate) subject: String,
     pub(crate) spec: Value,
     pub(crate) priority: u8,
     pub(crate) key: Option<String>,
-    /// The segments whose range it reserves.
+    /// The segments whose ranges it reserves.
     pub(crate) reserve: Vec<NewSegment>,
 }
 
-/// A job that was accepted.
+/// An accepted job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted {
     /// Its public id.
     pub id: Uuid,
-    /// Kylin's name for its type.
+    /// Kylin's type name.
     pub job_type: String,
 }
 
-/// A job, with what only this layer knows of it.
+/// A job with the details that this layer adds.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The job as the metastore has it.
+    /// The job's data in the metastore.
     pub info: JobInfo,
-    /// Kylin's name for its type.
+    /// Kylin's type name.
     pub job_type: String,
-    /// How many steps it has.
+    /// The number of its steps.
     pub steps: usize,
-    /// The segment that it builds, if it builds one.
+    /// The segment that it builds, if any.
     pub covers: Option<Covers>,
-    /// The name of the node that holds it.
+    /// The name of the node that holds it. For a job that does not wait, the node of its last attempt.
     pub node: Option<String>,
-    /// The name of the node on whose queue it waits.
+    /// The name of the node in whose queue it waits.
     pub placed: Option<String>,
 }
 
@@ -96,11 +96,11 @@ pub struct Job {
 pub struct Step {
     /// Its number, from 0.
     pub number: usize,
-    /// What it does.
+    /// Its name.
     pub name: String,
-    /// How far it is.
+    /// Its status.
     pub status: Status,
-    /// What was committed, and the name of the node that did it.
+    /// The committed result, and the name of the node that committed it.
     pub done: Option<(StepInfo, String)>,
     /// Why it failed.
     pub failure: Option<String>,
@@ -120,29 +120,31 @@ pub struct StepLog {
 pub struct Why {
     /// The job.
     pub job: JobInfo,
-    /// The rule that keeps it from starting; none if it is about to start.
+    /// The rule that prevents its start; none if it is about to start.
     pub rule: Option<Blocked>,
-    /// The name of the node that the rule is about.
+    /// The name of the node that the rule concerns.
     pub rule_node: String,
     /// The name of the node that holds the job.
     pub holder: Option<String>,
-    /// The name of the node on whose queue it waits.
+    /// The name of the node in whose queue it waits.
     pub home: Option<String>,
-    /// Jobs that wait before it; none if it does not wait.
+    /// The number of waiting jobs ahead of it; none if it does not wait.
     pub ahead: Option<u64>,
+    /// If no node can run it: the names of job nodes with the problems of their working directories.
+    pub troubles: Vec<(String, String)>,
 }
 
-/// The jobs that an action is for.
+/// The jobs of an action.
 #[derive(Clone, Debug)]
 pub enum Which {
-    /// Those with these ids.
+    /// The jobs with these ids.
     Named {
         /// The ids.
         ids: Vec<String>,
-        /// Whether jobs are discarded whose row in the metastore cannot be read, too.
+        /// Whether to discard jobs whose row in the metastore cannot be read, too.
         force: bool,
     },
-    /// Those of a project for which the action is possible.
+    /// The jobs of a project for which the action is possible.
     OfProject {
         /// The project.
         project: String,
@@ -160,11 +162,11 @@ pub enum Status {
     Running,
     /// It failed.
     Error,
-    /// It was told to stop and has not stopped.
+    /// It is stopping.
     Stopping,
     /// It is paused.
     Stopped,
-    /// It is given up.
+    /// It is discarded.
     Discarded,
     /// It succeeded.
     Finished,
@@ -185,7 +187,7 @@ impl Status {
         }
     }
 
-    /// Kylin's word.
+    /// Kylin's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -198,7 +200,7 @@ impl Status {
         }
     }
 
-    /// The states of jobs with this status. Whether a job stops or has stopped is not a matter of its state.
+    /// The states of jobs with this status. The state does not distinguish stopping from stopped jobs.
     pub const fn states(self) -> &'static [JobState] {
         use JobState::{Discarded, Error, Paused, Pending, Ready, Running, Succeed, Suicidal};
         match self {
@@ -218,7 +220,7 @@ impl Jobs {
     /// Submits a job.
     ///
     /// # Errors
-    /// If its kind or specification is refused, or its acceptance is not confirmed.
+    /// If its kind or specification is refused, or the acceptance is not confirmed.
     pub async fn submit(&self, who: &Principal, submit: Submit) -> Result<Submitted> {
         let project = self.projects.find(who, &submit.project).await?;
         let executor = self.attempts.executor(&submit.kind).map_err(Error::Spec)?;
@@ -236,7 +238,7 @@ impl Jobs {
         self.accept(who, &project, job).await
     }
 
-    /// Accepts a job: checks it, has it committed, tells whom it concerns.
+    /// Checks a job, commits it, and nudges the node on which it is placed.
     pub(crate) async fn accept(&self, who: &Principal, project: &ProjectInfo, job: NewJob) -> Result<Submitted> {
         let (ask, info, submitted) = self.prepare(who, project, job).await?;
         match self.store.submit(&ask, info).await? {
@@ -252,7 +254,7 @@ impl Jobs {
         }
     }
 
-    /// Accepts several jobs that reserve no ranges: all of them in one commit, or none.
+    /// Accepts several jobs without ranges in one commit, all or none.
     pub(crate) async fn accept_all(
         &self,
         who: &Principal,
@@ -277,7 +279,7 @@ impl Jobs {
         }
     }
 
-    /// Checks a job and places it on a queue: the job as the metastore takes it.
+    /// Checks a job and places it in a queue. Returns the job for the metastore.
     async fn prepare(
         &self,
         who: &Principal,
@@ -312,9 +314,9 @@ impl Jobs {
     }
 }
 
-/// The job's public id: made from the key, if there is one, so that the same key names the same job on every node.
+/// The job's public id. It is derived from the key, if any, so that the same key gives the same job on every node.
 fn job_id(project: &ProjectInfo, key: Option<&str>) -> Uuid {
-    /// Names idempotency keys of Kirin's jobs.
+    /// The UUID namespace of idempotency keys.
     const KEYS: Uuid = Uuid::from_u128(0x6b69_7269_6e2d_6a6f_622d_6b65_7973_0001);
     key.map_or_else(Uuid::now_v7, |key| Uuid::new_v5(&KEYS, format!("{}/{key}", project.id.0).as_bytes()))
 }
@@ -322,10 +324,10 @@ fn job_id(project: &ProjectInfo, key: Option<&str>) -> Uuid {
 // --- show ---
 
 impl Jobs {
-    /// Jobs that pass the filter, and how many do on all pages. The filter's own project is not used.
+    /// The jobs that match the filter, and their number on all pages. The filter's own project is ignored.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn list(&self, who: &Principal, project: Option<&str>, filter: JobFilter) -> Result<(Vec<Job>, u64)> {
         let project = match project {
             Some(name) => Some(self.projects.find(who, name).await?.id),
@@ -340,7 +342,7 @@ impl Jobs {
     /// A job and its steps.
     ///
     /// # Errors
-    /// If there is no such job, or the metastore does not answer.
+    /// If the job does not exist, or the metastore does not respond.
     pub async fn show(&self, who: &Principal, id: &str) -> Result<(Job, Vec<Step>)> {
         let job = self.find(who, id).await?;
         self.learn(std::slice::from_ref(&job)).await;
@@ -351,7 +353,7 @@ impl Jobs {
     /// The log of a step.
     ///
     /// # Errors
-    /// If there is no such job or step, or the log cannot be read.
+    /// If the job or step does not exist, or the log cannot be read.
     pub async fn log(&self, who: &Principal, id: &str, step: &str) -> Result<StepLog> {
         let job = self.find(who, id).await?;
         // Kylin's step ids are `<job>_<number>`.
@@ -362,7 +364,7 @@ impl Jobs {
         let text = tokio::task::spawn_blocking(move || kirin_executor::log::read(&dir, number))
             .await
             .map_err(Error::internal)?
-            .map_err(|e| Error::Internal(format!("the log can't be read: {e}")))?;
+            .map_err(|e| Error::Internal(format!("cannot read the log: {e}")))?;
         Ok(StepLog { job: job.uuid, text })
     }
 
@@ -374,10 +376,11 @@ impl Jobs {
         job.ok_or_else(|| Error::NoJob(id.to_owned()))
     }
 
-    /// Makes sure that the nodes of these jobs can be named.
+    /// Caches the names of the nodes of these jobs.
     async fn learn(&self, jobs: &[JobInfo]) {
-        let rows = jobs.iter().map(|job| job.row);
-        let nodes: Vec<_> = rows.flat_map(|row| [row.holder.map(|holder| holder.node), row.placed]).flatten().collect();
+        let nodes =
+            jobs.iter().flat_map(|job| [job.row.holder.map(|holder| holder.node), job.row.placed, job.last_node]);
+        let nodes: Vec<_> = nodes.flatten().collect();
         self.directory.learn(&nodes).await;
     }
 
@@ -387,13 +390,13 @@ impl Jobs {
             job_type: self.attempts.job_type(&info.kind, &info.spec),
             steps: self.plan(&info).len(),
             covers: self.attempts.executor(&info.kind).ok().and_then(|executor| executor.covers(&info.spec)),
-            node: info.row.holder.map(|holder| name(holder.node)),
+            node: info.row.holder.map(|holder| holder.node).or(last_node(&info)).map(name),
             placed: info.row.placed.map(name),
             info,
         }
     }
 
-    /// The names of the steps that the job has, also of a kind that this node is not able to run.
+    /// The names of the job's steps, also for a kind that this node cannot run.
     fn plan(&self, job: &JobInfo) -> Vec<String> {
         self.attempts.executor(&job.kind).and_then(|executor| executor.steps(&job.spec)).unwrap_or_default()
     }
@@ -428,11 +431,16 @@ impl Jobs {
 
 // --- why ---
 
+/// The node of the last attempt, if the job does not wait for another attempt.
+fn last_node(job: &JobInfo) -> Option<NodeId> {
+    job.last_node.filter(|_| !job.row.state.is_waiting())
+}
+
 impl Jobs {
-    /// The rule that keeps a job from starting.
+    /// The rule that prevents the start of a job.
     ///
     /// # Errors
-    /// If there is no such job, or the metastore does not answer.
+    /// If the job does not exist, or the metastore does not respond.
     pub async fn why(&self, who: &Principal, id: &str) -> Result<Why> {
         let job = self.find(who, id).await?;
         let number = job.row.id;
@@ -449,8 +457,15 @@ impl Jobs {
             rule = answer;
         }
         self.learn(std::slice::from_ref(&job)).await;
+        let mut troubles = Vec::new();
+        if let Some(Blocked::NoNodeCan { .. }) = rule {
+            let members = self.directory.refresh().await?;
+            let job_nodes = members.iter().filter(|info| info.state.is_alive() && info.role.runs_jobs());
+            troubles.extend(job_nodes.filter_map(|info| Some((info.name.clone(), info.trouble.clone()?))));
+        }
         let name = |node: NodeId| self.directory.name(node);
         Ok(Why {
+            troubles,
             rule_node: rule.and_then(node_of).map(name).unwrap_or_default(),
             holder: job.row.holder.map(|holder| name(holder.node)),
             home: home.map(name),
@@ -460,7 +475,7 @@ impl Jobs {
         })
     }
 
-    /// The word of the node on whose queue the job stands.
+    /// The rule according to the node in whose queue the job waits.
     async fn ask_home(&self, node: NodeId, job: JobId) -> Option<Option<Blocked>> {
         let home: Member = self.core.look(move |core, _| core.roster().member_of(node)).await.flatten()?;
         if self.core.look(|core, _| core.me()).await.flatten() == Some(home) {
@@ -488,17 +503,22 @@ const fn node_of(rule: Blocked) -> Option<NodeId> {
 // --- act ---
 
 impl Jobs {
-    /// Does something to each of these jobs for which it is possible.
+    /// Applies an action to each of these jobs for which it is possible.
     ///
     /// # Errors
-    /// If one is not there, before anything is done. If it is not possible for some, after it was done to the others.
+    /// If a job does not exist; then nothing is changed. If the action is not possible for a job; then it was applied
+    /// to the others.
     pub async fn act(&self, who: &Principal, action: Action, which: Which) -> Result<()> {
         let (jobs, force) = match which {
             Which::Named { force: true, .. } if action != Action::Discard => return Err(Error::Force),
             Which::Named { ids, force } => {
-                let mut jobs = Vec::new();
+                let mut jobs: Vec<JobInfo> = Vec::new();
                 for id in &ids {
-                    jobs.push(self.find(who, id).await?);
+                    let job = self.find(who, id).await?;
+                    // A job may be named twice.
+                    if jobs.iter().all(|other| other.uuid != job.uuid) {
+                        jobs.push(job);
+                    }
                 }
                 (jobs, force)
             }
@@ -517,7 +537,7 @@ impl Jobs {
                 if !force {
                     refused.insert(job.uuid, Refusal::Broken(broken));
                 } else if self.store.discard_by_force(job.uuid).await? {
-                    tracing::warn!(job = %job.uuid, by = %who, broken, "broken job discarded by force");
+                    tracing::warn!(job = %job.uuid, by = %who, broken, "damaged job discarded by force");
                 }
                 continue;
             }
@@ -536,7 +556,7 @@ impl Jobs {
         }
     }
 
-    /// Changes one job, or says why that isn't possible. Tries again if the job changes meanwhile.
+    /// Applies the action to one job, or returns why it is not possible. Retries if the job changes concurrently.
     async fn act_on(&self, mut row: JobRow, action: Action) -> Result<std::result::Result<JobRow, Refusal>> {
         for _ in 0..ACT_TRIES {
             let Ok(state) = row.state.after(JobEvent::Act(action)) else {

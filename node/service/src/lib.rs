@@ -1,28 +1,28 @@
-//! What a node does for its clients and its operators, without HTTP and without a command line.
+//! The use cases of a node, for clients and operators, independent of HTTP and the command line.
 //!
-//! A use case takes the [`Principal`] that asks, and facts; it returns facts, or a typed [`Error`]. Each interface reads its
-//! own requests and writes its own answers.
+//! A use case takes a [`Principal`] and facts, and returns facts or a typed [`Error`]. Each interface parses its own
+//! requests and formats its own answers.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`projects`], [`tables`], [`models`], [`segments`] | what is defined and built |
-//! | [`jobs`] | what runs, and what waits |
-//! | [`queries`] | what is asked of tables and models |
+//! | [`projects`], [`tables`], [`models`], [`segments`] | definitions and built data |
+//! | [`jobs`] | running and waiting jobs |
+//! | [`queries`] | queries of tables and models |
 //! | [`cluster`] | members, claims, history, health |
-//! | [`principal`] | who asks, and with what rights |
-//! | [`error`] | what can go wrong |
-//! | [`catalog`] | what queries see: tables, models, published segments |
-//! | [`verification`] | published segments checked |
+//! | [`principal`] | the user of a request, and the user's permissions |
+//! | [`error`] | errors |
+//! | [`catalog`] | the tables, models and published segments that queries see |
+//! | [`verification`] | verification of published segments |
 //! | [`directory`] | names and addresses of members |
-//! | [`history`] | the events of the cluster |
+//! | [`history`] | the history of the cluster |
 //!
-//! Not here: HTTP, Kylin's error codes and field names, passwords.
+//! HTTP, Kylin's error codes and field names, and passwords are not part of this crate.
 
 use std::sync::Arc;
 
 use kirin_config::Config;
 use kirin_discovery::Discovery;
-use kirin_executor::Attempts;
+use kirin_executor::{Attempts, WorkingDir};
 use kirin_metastore::Store;
 use kirin_shell::{CoreHandle, Links};
 use tokio::sync::mpsc;
@@ -62,13 +62,15 @@ pub struct Parts {
     pub links: Links,
     /// Names and addresses.
     pub directory: Directory,
-    /// The executors, to check what is submitted.
+    /// The executors, for checking submits.
     pub attempts: Attempts,
-    /// Tables, models, segments, and queries over them.
+    /// The catalogs, for tables, models, segments and queries.
     pub catalogs: Catalogs,
-    /// The nodes that are found, and whether that works.
+    /// Discovery of nodes.
     pub discovery: Arc<dyn Discovery>,
-    /// Asks the process to stop.
+    /// The condition of the working directory.
+    pub working_dir: WorkingDir,
+    /// Requests the process to stop.
     pub stop: mpsc::UnboundedSender<()>,
 }
 
@@ -92,9 +94,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// The use cases of a node with this configuration, made of these parts.
+    /// The use cases of a node with this configuration and these parts.
     pub fn new(config: &Config, parts: Parts) -> Self {
-        let Parts { name, store, core, links, directory, attempts, catalogs, discovery, stop } = parts;
+        let Parts { name, store, core, links, directory, attempts, catalogs, discovery, working_dir, stop } = parts;
         let projects = projects::Projects { store: store.clone(), core: core.clone(), limit: config.jobs.per_project };
         let definitions = Definitions { projects: projects.clone(), store: store.clone(), catalogs: catalogs.clone() };
         let jobs = jobs::Jobs {
@@ -118,6 +120,8 @@ impl Service {
             links,
             directory,
             discovery,
+            working_dir,
+            role: config.role,
             ready: Arc::default(),
             drain_timeout: config.jobs.drain_timeout,
             stop,
@@ -156,13 +160,13 @@ mod tests {
     use principal::Rights;
     use projects::NewProject;
 
-    /// The use cases over an empty metastore, for a node whose core is not there.
+    /// The use cases on an empty metastore, for a node without a core.
     async fn service() -> (Service, TempDir) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let home = dir.path().to_owned();
         std::fs::create_dir_all(home.join("conf")).expect("made");
         let sources = Sources { home, conf: None, set: vec![], env: BTreeMap::new(), host_name: "n1".to_owned() };
-        let config = Config::load(&sources).expect("the defaults are good");
+        let config = Config::load(&sources).expect("the defaults are valid");
         let url = format!("sqlite:{}", dir.path().join("metastore.db").display());
         let store = Store::open(&StoreConfig::new(url.parse().expect("a URL"))).await.expect("it opens");
         let (core, _) = CoreHandle::new();
@@ -180,6 +184,7 @@ mod tests {
             attempts,
             catalogs: Catalogs::new(Engine::new(EngineConfig::default()).expect("an engine")),
             discovery: Arc::new(StaticDiscovery::new([])),
+            working_dir: WorkingDir::new().0,
             stop: mpsc::unbounded_channel().0,
         };
         (Service::new(&config, parts), dir)
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_project_and_a_job_bear_the_name_of_the_principal_that_made_them() {
+    async fn projects_and_jobs_record_the_principal_that_created_them() {
         let (service, _dir) = service().await;
         let made = service.projects.create(&alice(), new_project("p")).await.expect("made");
         assert_eq!(made.owner.as_deref(), Some("ALICE"));
@@ -223,11 +228,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_key_names_the_same_job_in_one_project_and_another_in_another() {
+    async fn an_idempotency_key_identifies_one_job_per_project() {
         let (service, _dir) = service().await;
         let mut ids = Vec::new();
         for (project, key) in [("p", "k"), ("q", "k"), ("p", "k"), ("p", "l")] {
-            // It is there already the second time.
+            // The second submit finds the job.
             drop(service.projects.create(&alice(), new_project(project)).await);
             let submit = Submit { project: project.to_owned(), ..probe(key) };
             ids.push(service.jobs.submit(&alice(), submit).await.expect("accepted").id);
@@ -237,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_wrong_is_told_as_facts() {
+    async fn errors_contain_the_facts() {
         let (service, _dir) = service().await;
         let missing = service.jobs.submit(&alice(), probe("k")).await;
         assert!(matches!(&missing, Err(Error::NoProject(name)) if name == "p"), "{missing:?}");
@@ -260,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn force_is_for_discarding_alone() {
+    async fn force_applies_to_discard_only() {
         let (service, _dir) = service().await;
         service.projects.create(&alice(), new_project("p")).await.expect("made");
         let id = service.jobs.submit(&alice(), probe("k")).await.expect("accepted").id;

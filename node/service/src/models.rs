@@ -16,26 +16,26 @@ use crate::segments::{all_ready, being_built};
 pub struct Models(pub(crate) Definitions);
 
 impl Models {
-    /// The catalog with the project's models, all that can be used.
+    /// The catalog with the usable models of the project.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn list(&self, _who: &Principal, project: &str) -> Result<Arc<Catalog>> {
         self.0.catalog(project).await
     }
 
-    /// The model of that name.
+    /// The model with this name.
     ///
     /// # Errors
-    /// If there is none that can be used.
+    /// If it does not exist or is not usable.
     pub async fn find(&self, _who: &Principal, project: &str, name: &str) -> Result<Model> {
         Ok(model_of(&*self.0.catalog(project).await?, name)?.clone())
     }
 
-    /// Adds a model over tables that are there. Returns it as it is stored.
+    /// Adds a model of existing tables. Returns the stored model.
     ///
     /// # Errors
-    /// If there is one of that name, or it is not well defined.
+    /// If the name exists, or the model is invalid.
     pub async fn add(&self, who: &Principal, project: &str, model: Model) -> Result<Model> {
         named(Thing::Model, &model.name)?;
         let project = self.0.project(who, project).await?;
@@ -45,14 +45,14 @@ impl Models {
         Ok(model)
     }
 
-    /// Drops a model and its segments, unless one of them is being built.
+    /// Drops a model and its segments, unless a job builds one of them.
     ///
     /// # Errors
-    /// If there is no such model, or one of its segments is being built.
+    /// If the model does not exist, or a job builds one of its segments.
     pub async fn drop(&self, who: &Principal, project: &str, name: &str) -> Result<()> {
         let project = self.0.project(who, project).await?;
         let model = self.0.doc(&project, DocKind::Model, name).await?;
-        // Nothing is dropped if a segment is being built.
+        // Nothing is dropped while a job builds a segment.
         let segments = self.0.store.segments(project.id, Some(&model.name)).await?;
         all_ready(&segments)?;
         for segment in &segments {
@@ -60,14 +60,14 @@ impl Models {
                 return Err(being_built(segment));
             }
         }
-        // A build may have reserved a range since.
+        // A build may have reserved a range in the meantime.
         let may_go =
             |_: &Catalog, segments: &[SegmentInfo]| segments.first().map_or(Ok(()), |busy| Err(being_built(busy)));
         self.0.drop(&project, DocKind::Model, name, may_go).await
     }
 }
 
-/// The catalog's model of that name.
+/// The catalog's model with this name.
 pub(crate) fn model_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Model> {
     let found = catalog.models.iter().find(|model| model.name.eq_ignore_ascii_case(name));
     found.ok_or_else(|| Error::NoModel(name.to_owned()))

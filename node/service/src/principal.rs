@@ -1,19 +1,19 @@
-//! Who asks for something, and with what rights.
+//! The user of a request, with permissions.
 //!
-//! The API makes a principal of a login, and every use case takes one. What is kept under a name, such as the submitter of
-//! a job, is kept under the principal's.
+//! The API creates a principal from a login, and every use case takes one. Records such as the submitter of a job
+//! contain the principal's name.
 //!
-//! Not here: passwords and how they are verified.
+//! Passwords and their verification are not part of this module.
 
 use std::fmt;
 use std::sync::Arc;
 
 use kirin_wire::ADMIN;
 
-/// The setting under which the administrator's password is kept, as a PHC string.
+/// The setting that contains the hash of the administrator's password, as a PHC string.
 pub const ADMIN_HASH: &str = "admin_password";
 
-/// Who asks.
+/// The user of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     name: Arc<str>,
@@ -21,7 +21,7 @@ pub struct Principal {
     on_machine: bool,
 }
 
-/// What a principal may do.
+/// The permissions of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
     /// Everything.
@@ -29,24 +29,24 @@ pub enum Rights {
 }
 
 impl Principal {
-    /// The user of that name, with these rights.
+    /// The user with this name and these permissions.
     pub fn new(name: &str, rights: Rights) -> Self {
         Self { name: name.into(), rights, on_machine: false }
     }
 
-    /// The administrator: the one user that exists from the start.
+    /// The administrator, the only predefined user.
     pub fn admin() -> Self {
         Self::new(ADMIN, Rights::Admin)
     }
 
-    /// The same user, who has proved to be the user that the node runs as, on the node's machine.
+    /// The same user, with the proof of running as the node's own user on the node's machine.
     #[must_use]
     pub fn on_machine(mut self) -> Self {
         self.on_machine = true;
         self
     }
 
-    /// Whether it may open local files to tables: it can read them without the node, too.
+    /// Whether it may use local files as sources of tables, because it can read them without the node, too.
     pub const fn is_on_machine(&self) -> bool {
         self.on_machine
     }
@@ -56,7 +56,7 @@ impl Principal {
         &self.name
     }
 
-    /// What it may do.
+    /// Its permissions.
     pub const fn rights(&self) -> Rights {
         self.rights
     }

@@ -12,18 +12,18 @@ use crate::principal::Principal;
 pub struct Projects {
     pub(crate) store: Store,
     pub(crate) core: CoreHandle,
-    /// How many jobs of a project run at once, if it says nothing of it.
+    /// The default of the maximum number of jobs of a project that run at once.
     pub(crate) limit: u32,
 }
 
-/// A project to be made.
+/// A project to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewProject {
     /// Its name.
     pub name: String,
-    /// A line about it.
+    /// Its description.
     pub description: String,
-    /// How many of its jobs run at once; the node's default if absent.
+    /// The maximum number of its jobs that run at once; the node's default if absent.
     pub limit: Option<u32>,
 }
 
@@ -31,26 +31,26 @@ impl Projects {
     /// All projects.
     ///
     /// # Errors
-    /// If the metastore does not answer.
+    /// If the metastore does not respond.
     pub async fn list(&self, _who: &Principal) -> Result<Vec<ProjectInfo>> {
         Ok(self.store.projects().await?)
     }
 
-    /// The project of that name.
+    /// The project with this name.
     ///
     /// # Errors
-    /// If there is none, or the metastore does not answer.
+    /// If it does not exist, or the metastore does not respond.
     pub async fn find(&self, _who: &Principal, name: &str) -> Result<ProjectInfo> {
         self.store.project(name).await?.ok_or_else(|| Error::NoProject(name.to_owned()))
     }
 
-    /// Makes a project, which that principal owns.
+    /// Creates a project, owned by the principal.
     ///
     /// # Errors
-    /// If there is one of that name, or none can have it.
+    /// If the name exists or is not allowed.
     pub async fn create(&self, who: &Principal, new: NewProject) -> Result<ProjectInfo> {
         named(Thing::Project, &new.name)?;
-        // The metastore tells upper from lower case; users do not.
+        // Names in the metastore are case-sensitive, but users expect them not to be.
         if let Some(other) = self.store.project(&new.name).await? {
             return Err(Error::ProjectExists(other.name));
         }
@@ -62,10 +62,10 @@ impl Projects {
         Ok(made)
     }
 
-    /// Drops a project in which nothing is left.
+    /// Drops an empty project.
     ///
     /// # Errors
-    /// If something is left in it.
+    /// If it is not empty.
     pub async fn drop(&self, who: &Principal, name: &str) -> Result<()> {
         let project = self.find(who, name).await?;
         let is_empty = self.store.docs(project.id).await?.is_empty();
@@ -75,10 +75,10 @@ impl Projects {
         Ok(())
     }
 
-    /// Changes how many of its jobs run at once.
+    /// Changes the maximum number of its jobs that run at once.
     ///
     /// # Errors
-    /// If there is no such project, or the change is not confirmed.
+    /// If the project does not exist, or the change is not confirmed.
     pub async fn set_limit(&self, who: &Principal, name: &str, limit: u32) -> Result<()> {
         let project = self.find(who, name).await?;
         match self.store.ask(&Ask::SetLimit { project: project.id, limit }, Extra::None).await {
@@ -91,7 +91,7 @@ impl Projects {
     }
 }
 
-/// Checks a name that has to stand in a path, a table and a query.
+/// Checks that a name is usable in paths, tables and queries.
 pub(crate) fn named(of: Thing, name: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if name.is_empty() || name.len() > 100 || !name.chars().all(fits) || !name.starts_with(char::is_alphanumeric) {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_at_most_100_letters_and_digits_and_begins_with_one() {
+    fn a_name_has_at_most_100_characters_and_starts_with_a_letter_or_digit() {
         for name in ["p", "2025", "sales-eu_1", &"a".repeat(100)] {
             assert!(named(Thing::Project, name).is_ok(), "{name}");
         }

@@ -1,23 +1,23 @@
-//! Queries, and what can be queried.
+//! Queries, and the tables that can be queried.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kirin_metastore::Store;
-use kirin_olap::{Catalog, Explain, QueryAnswer, QueryOptions};
+use kirin_olap::{Answer, Catalog, Explain, QueryOptions};
 
 use crate::catalog::Catalogs;
 use crate::error::Result;
 use crate::principal::Principal;
 
-/// Queries over the tables and models of all projects.
+/// Queries of the tables and models of all projects.
 #[derive(Clone)]
 pub struct Queries {
     pub(crate) store: Store,
     pub(crate) catalogs: Catalogs,
-    /// Whether queries that no index answers read the raw tables, if they say nothing of it.
+    /// The default for reading raw tables if no index can answer.
     pub(crate) push_down: bool,
-    /// Queries that take longer fail.
+    /// The timeout of a query.
     pub(crate) timeout: Duration,
 }
 
@@ -28,32 +28,32 @@ pub struct Query {
     pub project: String,
     /// The text.
     pub sql: String,
-    /// The most rows of the answer.
+    /// The maximum number of rows in the answer.
     pub limit: usize,
-    /// Rows that are left out before.
+    /// The number of rows to skip.
     pub offset: usize,
-    /// Whether the raw tables are read if no index answers; as the node is configured if absent.
+    /// Whether to read raw tables if no index can answer; the node's default if absent.
     pub push_down: Option<bool>,
-    /// Whether indexes are used.
+    /// Whether to use indexes.
     pub use_index: bool,
-    /// Whether an answer is good enough that a limit cut.
+    /// Whether a limit may truncate the answer.
     pub partial: bool,
 }
 
 impl Queries {
-    /// Answers a query.
+    /// Answers a query with a stream of record batches.
     ///
     /// # Errors
-    /// If it fails, or there is no such project.
-    pub async fn answer(&self, _who: &Principal, query: &Query) -> Result<QueryAnswer> {
+    /// If it fails before its first batch, or the project does not exist. A later failure is an error of the stream.
+    pub async fn answer(&self, _who: &Principal, query: &Query) -> Result<Answer> {
         let snapshot = self.catalogs.snapshot(&self.store, &query.project).await?;
         Ok(snapshot.query(&query.sql, self.options(query)).await?)
     }
 
-    /// Says which index answers a query, and why others do not.
+    /// Returns which index answers a query, and why others do not.
     ///
     /// # Errors
-    /// If it cannot be planned, or there is no such project.
+    /// If it cannot be planned, or the project does not exist.
     pub async fn explain(&self, _who: &Principal, query: &Query) -> Result<Explain> {
         let snapshot = self.catalogs.snapshot(&self.store, &query.project).await?;
         Ok(snapshot.explain(&query.sql, self.options(query)).await?)
@@ -62,7 +62,7 @@ impl Queries {
     /// The catalog with the tables that can be queried.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn catalog(&self, _who: &Principal, project: &str) -> Result<Arc<Catalog>> {
         self.catalogs.catalog(&self.store, project).await
     }

@@ -1,7 +1,7 @@
-//! Whether the metastore answers, for `/health`.
+//! The availability of the metastore, for `/health`.
 //!
-//! `/health` needs no login. However many clients ask, the metastore is asked at most once per second, and by one request
-//! at a time.
+//! `/health` needs no login. For any number of clients, this module sends at most one request per second to the
+//! metastore, and one at a time.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use tokio::time::Instant;
 
 use kirin_metastore::Store;
 
-/// How long an answer holds.
+/// How long an answer is reused.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The metastore is down if it takes longer to answer. Load balancers expect an answer within half a second.
+/// The metastore counts as down after this time. Load balancers expect an answer within half a second.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// The last answer, and when it came.
+/// The last answer, with its time.
 #[derive(Debug, Default)]
 pub(crate) struct Ready(Mutex<Option<(Instant, bool)>>);
 
 impl Ready {
-    /// Whether the metastore answers, as it was at most a second ago.
+    /// Whether the metastore responded, at most a second ago.
     pub(crate) async fn metastore(&self, store: &Store) -> bool {
         let mut last = self.0.lock().await;
         let now = kirin_shell::clock::instant_tokio();

@@ -20,12 +20,12 @@ pub struct Segments {
     pub(crate) jobs: Jobs,
 }
 
-/// Some segments of a model.
+/// A selection of a model's segments.
 #[derive(Clone, Copy, Debug)]
 pub enum Selection<'a> {
     /// All.
     All,
-    /// Those with these ids and those with these names; at least one is named.
+    /// The segments with these ids or names; at least one.
     Named {
         /// Ids.
         ids: &'a [String],
@@ -34,43 +34,43 @@ pub enum Selection<'a> {
     },
 }
 
-/// A segment to be built.
+/// A segment to build.
 #[derive(Clone, Debug)]
 pub struct Build {
     /// The project.
     pub project: String,
     /// The model.
     pub model: String,
-    /// Where it begins, in milliseconds. Without both ends, everything is built.
+    /// The start of its range, in milliseconds. Without start and end, everything is built.
     pub start_ms: Option<i64>,
-    /// Where it ends, exclusive.
+    /// The end of its range, exclusive.
     pub end_ms: Option<i64>,
     /// 0 is the most urgent.
     pub priority: u8,
-    /// The same key again makes no other segment and no other job.
+    /// The idempotency key: requests with the same key create one segment and one job.
     pub key: Option<String>,
 }
 
-/// Segments to be built again.
+/// Segments to refresh.
 #[derive(Clone, Debug)]
 pub struct Refresh<'a> {
     /// The project.
     pub project: &'a str,
     /// The model.
     pub model: &'a str,
-    /// Which of its segments.
+    /// The selected segments.
     pub which: Selection<'a>,
     /// 0 is the most urgent.
     pub priority: u8,
-    /// The same key again makes no other jobs.
+    /// The idempotency key: requests with the same key create no further jobs.
     pub key: Option<&'a str>,
 }
 
 impl Segments {
-    /// The segments of a model, also of one that cannot be used.
+    /// The segments of a model, including unusable models.
     ///
     /// # Errors
-    /// If there is no such model, or the metastore does not answer.
+    /// If the model does not exist, or the metastore does not respond.
     pub async fn list(&self, who: &Principal, project: &str, model: &str) -> Result<Vec<SegmentInfo>> {
         let project = self.definitions.project(who, project).await?;
         let model = self.definitions.doc(&project, DocKind::Model, model).await?;
@@ -80,14 +80,14 @@ impl Segments {
     /// Submits the build of a new segment. Returns the segment and the job.
     ///
     /// # Errors
-    /// If the range is not possible for the model, or overlaps another segment.
+    /// If the model does not allow the range, or the range overlaps another segment.
     pub async fn build(&self, who: &Principal, build: Build) -> Result<(Uuid, Submitted)> {
         let project = self.definitions.project(who, &build.project).await?;
         let catalog = self.definitions.catalog(&project.name).await?;
         let model = model_of(&catalog, &build.model)?;
         let range = wished_range(model, build.start_ms, build.end_ms)?;
         let (start_ms, end_ms) = ends(&range);
-        // The same key has to reserve the same segment.
+        // The same key must reserve the same segment.
         let segment = build.key.as_ref().map_or_else(Uuid::now_v7, |key| {
             Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}/{}/{key}", project.id.0, model.name).as_bytes())
         });
@@ -98,11 +98,11 @@ impl Segments {
         Ok((segment, job))
     }
 
-    /// Submits jobs that build segments again: one for each segment, all of them or none. Each segment keeps answering
-    /// from what it has until the new one is published.
+    /// Submits jobs that rebuild segments: one per segment, all or none. Queries use the old content of a segment until
+    /// the new one is published.
     ///
     /// # Errors
-    /// If there is no such segment, or one is being built.
+    /// If a segment does not exist, or a job builds it.
     pub async fn refresh(&self, who: &Principal, refresh: Refresh<'_>) -> Result<Vec<Submitted>> {
         let project = self.definitions.project(who, refresh.project).await?;
         let catalog = self.definitions.catalog(&project.name).await?;
@@ -111,7 +111,7 @@ impl Segments {
         all_ready(&rows)?;
         let job = |row: SegmentInfo| {
             let spec = spec(&catalog, model, row.id, range_of(&row), true)?;
-            // Each job has a key of its own, made from the one of the request.
+            // Each job has its own key, derived from the key of the request.
             let key = refresh.key.map(|key| format!("{key}/{}", row.id));
             Ok(build_job(model, spec, refresh.priority, key))
         };
@@ -119,10 +119,10 @@ impl Segments {
         self.jobs.accept_all(who, &project, jobs).await
     }
 
-    /// Checks what is published, and keeps queries from what is wrong.
+    /// Verifies published segments, and marks wrong ones so that queries do not use them.
     ///
     /// # Errors
-    /// If there is no such segment, or one cannot be verified.
+    /// If a segment does not exist or cannot be verified.
     pub async fn verify(
         &self,
         who: &Principal,
@@ -142,10 +142,10 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Drops segments. Queries do not see them from here on; their files are swept later.
+    /// Drops segments. Queries no longer see them, and housekeeping deletes their files later.
     ///
     /// # Errors
-    /// If there is no such segment, or one is being built.
+    /// If a segment does not exist, or a job builds it.
     pub async fn drop(&self, who: &Principal, project: &str, model: &str, which: Selection<'_>) -> Result<()> {
         let project = self.definitions.project(who, project).await?;
         let catalog = self.definitions.catalog(&project.name).await?;
@@ -181,7 +181,7 @@ pub fn range_of(segment: &SegmentInfo) -> SegmentRange {
     range(segment.start_ms, segment.end_ms)
 }
 
-/// Kylin's clients write a full range as its ends, exactly or nearly.
+/// The requested range. Kylin's clients send a full range as its exact or approximate ends.
 fn wished_range(model: &Model, start_ms: Option<i64>, end_ms: Option<i64>) -> Result<SegmentRange> {
     let range = match (start_ms, end_ms) {
         (None, None) => SegmentRange::Full,
@@ -196,7 +196,7 @@ fn wished_range(model: &Model, start_ms: Option<i64>, end_ms: Option<i64>) -> Re
     Ok(range)
 }
 
-/// The specification of a build: the model and its tables as they are now. A build that cannot end well is refused.
+/// The specification of a build, with the current model and its tables. A build that cannot succeed is refused.
 fn spec(
     catalog: &Catalog,
     model: &Model,
@@ -214,7 +214,7 @@ fn build_job(model: &Model, spec: serde_json::Value, priority: u8, key: Option<S
     NewJob { kind: build::KIND.name, subject: model.name.clone(), spec, priority, key, reserve: Vec::new() }
 }
 
-/// Refuses a request before it does anything, if one of its segments is being built.
+/// Refuses a request before any change if a job builds one of its segments.
 pub(crate) fn all_ready(rows: &[SegmentInfo]) -> Result<()> {
     rows.iter().find(|row| row.state != SegmentState::Ready).map_or(Ok(()), |row| Err(being_built(row)))
 }
@@ -237,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_full_without_its_ends_and_with_nearly_the_ends_of_everything() {
+    fn a_range_without_ends_or_with_approximate_ends_is_full() {
         for (start, end) in [(None, None), (Some(0), Some(i64::MAX)), (Some(1), Some(i64::MAX - 1))] {
             assert_eq!(wished_range(&model(false), start, end).unwrap(), SegmentRange::Full, "{start:?} {end:?}");
         }
     }
 
     #[test]
-    fn a_part_needs_both_ends_and_a_partition_column() {
+    fn a_partial_range_needs_both_ends_and_a_partition_column() {
         let part = wished_range(&model(true), Some(5), Some(9)).unwrap();
         assert_eq!(part, SegmentRange::Time { start_ms: 5, end_ms: 9 });
         assert!(matches!(wished_range(&model(true), Some(5), None), Err(Error::HalfRange)));

@@ -1,4 +1,4 @@
-//! Tables: files under a name, with columns.
+//! Tables: named files with columns.
 
 use std::path::Path;
 
@@ -16,65 +16,65 @@ use crate::projects::named;
 #[derive(Clone)]
 pub struct Tables(pub(crate) Definitions);
 
-/// A table to be added.
+/// A table to add.
 #[derive(Clone, Debug)]
 pub struct NewTable {
     /// The project.
     pub project: String,
     /// Its name.
     pub name: String,
-    /// Its files.
+    /// The source of its files.
     pub source: NewSource,
-    /// Types that differ from those in the files, by the column's name.
+    /// Declared types by column name, which override those of the files.
     pub types: Vec<(String, String)>,
 }
 
 /// The files of a new table.
 #[derive(Clone, Debug)]
 pub enum NewSource {
-    /// A location whose names tell the format.
+    /// A location whose file names determine the format.
     Location(String),
-    /// A source in full.
+    /// A complete source.
     Full(Source),
 }
 
-/// A table that was added.
+/// An added table.
 #[derive(Clone, Debug)]
 pub struct Added {
     /// Its definition.
     pub table: Table,
-    /// Rows of all files, where the format tells without reading them.
+    /// Rows of all files, if the format stores the number.
     pub rows: Option<u64>,
     /// The number of files.
     pub files: usize,
-    /// Columns whose type no table can hold, with that type.
+    /// Columns of unsupported types, with their types.
     pub skipped: Vec<(String, String)>,
-    /// What was decided and what was passed over, for people.
+    /// Notes about decisions and skipped files, for users.
     pub notes: Vec<String>,
 }
 
 /// A table of a project.
 #[derive(Clone, Debug)]
 pub enum Listed {
-    /// Its definition can be read.
+    /// A table with a readable definition.
     Known {
         /// The definition.
         table: Table,
-        /// Rows of all files when it was added, where the format tells without reading them.
+        /// Rows of all files when it was added, if the format stores the number.
         rows: Option<u64>,
-        /// Why it cannot be used, if it cannot.
+        /// Why it is unusable, if so.
         broken: Option<String>,
     },
-    /// Its definition cannot be read.
+    /// A table with an unreadable definition.
     Damaged {
         /// Its name.
         name: String,
-        /// Why not.
+        /// Why it cannot be read.
         why: String,
     },
 }
 
-/// A table's document: its definition, and what was found out when it was added.
+/// A table's document: its definition, and facts from when it was added.
 #[derive(Serialize, Deserialize)]
 struct TableDoc {
     #[serde(flatten)]
@@ -87,7 +87,7 @@ impl Tables {
     /// The tables of the project.
     ///
     /// # Errors
-    /// If there is no such project, or the metastore does not answer.
+    /// If the project does not exist, or the metastore does not respond.
     pub async fn list(&self, who: &Principal, project: &str) -> Result<Vec<Listed>> {
         let found = self.0.project(who, project).await?;
         let broken = self.0.broken(project).await?;
@@ -102,10 +102,10 @@ impl Tables {
         Ok(tables.collect())
     }
 
-    /// Adds a table over files that are there.
+    /// Adds a table of existing files.
     ///
     /// # Errors
-    /// If there is one of that name, or its files are not such that a table can be over them.
+    /// If the name exists, or the files are not usable.
     pub async fn add(&self, who: &Principal, new: NewTable) -> Result<Added> {
         named(Thing::Table, &new.name)?;
         let project = self.0.project(who, &new.project).await?;
@@ -121,7 +121,7 @@ impl Tables {
             let column = table.columns.iter_mut().find(|c| c.name.to_lowercase() == name.to_lowercase());
             column.ok_or(Error::NoColumn(name))?.type_name = type_name;
         }
-        // What is accepted can be opened.
+        // An accepted table can be opened.
         engine.check(&table).await.map_err(Error::Invalid)?;
         let doc = TableDoc { table, rows: described.rows };
         let value = serde_json::to_value(&doc).map_err(Error::internal)?;
@@ -130,8 +130,8 @@ impl Tables {
         Ok(Added { table, rows, files: described.files, skipped: described.skipped, notes: described.notes })
     }
 
-    /// The place outside the configured roots that the table may read because the administrator of the machine names it.
-    /// Checked before anything else, so that a refusal tells nothing about the files of others.
+    /// The location outside the configured roots that the table may read, because the machine's administrator names it.
+    /// Checked first, so that a refusal reveals nothing about files of other users.
     fn granted(&self, who: &Principal, new: &NewSource) -> Result<Option<String>> {
         let (NewSource::Full(Source { location, .. }) | NewSource::Location(location)) = new;
         // The check does not depend on the format.
@@ -147,7 +147,7 @@ impl Tables {
     /// Drops a table that no model uses.
     ///
     /// # Errors
-    /// If there is no such table, or a model uses it.
+    /// If the table does not exist, or a model uses it.
     pub async fn drop(&self, who: &Principal, project: &str, name: &str) -> Result<()> {
         let project = self.0.project(who, project).await?;
         let may_go = |catalog: &Catalog, _: &[SegmentInfo]| match catalog.models.iter().find(|model| uses(model, name))
@@ -159,7 +159,7 @@ impl Tables {
     }
 }
 
-/// The format that the names of the files tell.
+/// The format according to the file names.
 fn format_of(location: &str) -> Result<Format> {
     if !location.starts_with("file://") && location.contains("://") {
         return Format::of_file_name(location).ok_or_else(|| Error::UnknownFormat(location.to_owned()));

@@ -1,11 +1,11 @@
-//! Verification of published segments: for an operator who asks, and as a chore of the leader.
+//! Verification of published segments, on request and in the leader's housekeeping.
 //!
-//! A segment that is found wrong is marked in its manifest, under the condition that the manifest is still the one that
-//! was verified. Queries don't use a marked segment. A refresh publishes a new manifest, without a mark; so does a deep
-//! verification that finds nothing wrong any longer.
+//! A wrong segment is marked in its manifest, if the manifest is still the one that was verified. Queries do not use a
+//! marked segment. A refresh publishes a new manifest without a mark. A deep verification without problems removes the
+//! mark.
 //!
-//! A file that cannot be read is reported and not marked: a share that is not mounted is no fault of the segment, and
-//! a query that needs the file fails with the reason.
+//! An unreadable file is reported but not marked. The cause may be a share that is not mounted. A query that needs the
+//! file fails with the reason.
 
 use kirin_config::Schedule;
 use kirin_core::ask::ProjectId;
@@ -19,22 +19,22 @@ use crate::error::{Error, Result};
 /// One verified segment.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// The segment as it was read.
+    /// The segment that was read.
     pub segment: SegmentInfo,
-    /// What was found.
+    /// The result.
     pub found: Verification,
-    /// Why queries don't use it from here on, if they don't.
+    /// Why queries no longer use it, if so.
     pub wrong: Option<String>,
 }
 
-/// The cluster setting that holds when everything was verified last, by the metastore's clock, in milliseconds.
+/// The cluster setting with the time of the last complete verification, by the metastore's clock, in milliseconds.
 const LAST: &str = "segments verified";
 
-/// Verifies one READY segment, and marks it or takes its mark away. `None` if it is not READY any longer or its model is
-/// gone.
+/// Verifies one READY segment, and sets or removes its mark. `None` if it is no longer READY or its model no longer
+/// exists.
 ///
 /// # Errors
-/// If the metastore does not answer, or a source cannot be read (deep).
+/// If the metastore does not respond, or a source cannot be read (deep).
 pub async fn verify(
     store: &Store,
     engine: &Engine,
@@ -71,21 +71,23 @@ pub async fn verify(
             };
         }
         if !store.annotate_segment(&segment, &manifest).await? {
-            // Dropped or published again meanwhile: what was found is about files that are history.
+            // The segment was dropped or published again, so the result applies to old files.
             return Ok(None);
         }
         match &wrong {
             Some(why) => tracing::error!(segment = %segment.id, model = segment.model, why, "the segment is wrong"),
-            None => tracing::info!(segment = %segment.id, model = segment.model, "the segment is right after all"),
+            None => {
+                tracing::info!(segment = %segment.id, model = segment.model, "the segment is correct; its mark is removed")
+            }
         }
     }
     Ok(Some(Verified { segment, found, wrong }))
 }
 
-/// Verifies every READY segment of every project, if it is time. Returns how many are wrong; `None` if it is not time yet.
+/// Verifies every READY segment of every project, if due. Returns the number of wrong segments; `None` if it is not due.
 ///
 /// # Errors
-/// If the metastore does not answer. A segment that cannot be verified is logged, and the next one is verified.
+/// If the metastore does not respond. A segment that cannot be verified is logged and skipped.
 pub async fn verify_all(store: &Store, engine: &Engine, schedule: Schedule) -> Result<Option<usize>> {
     let every = i64::try_from(schedule.every.as_millis()).unwrap_or(i64::MAX);
     let last = store.setting(LAST).await?.and_then(|text| text.parse::<i64>().ok());
@@ -100,7 +102,7 @@ pub async fn verify_all(store: &Store, engine: &Engine, schedule: Schedule) -> R
             match verify(store, engine, &catalog, segment, schedule.deep).await {
                 Ok(Some(verified)) => wrong += usize::from(verified.wrong.is_some()),
                 Ok(None) => {}
-                Err(error) => tracing::warn!(%error, segment = %id, "the segment could not be verified"),
+                Err(error) => tracing::warn!(%error, segment = %id, "cannot verify the segment"),
             }
         }
     }

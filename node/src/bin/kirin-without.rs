@@ -1,4 +1,4 @@
-//! `kirin` without one of its defences (see [`kirin_plant`]), for `chaos --without`. Not for anything else.
+//! `kirin` without one of its defences (see [`kirin_plant`]), for `chaos --without` only.
 
 use std::process::ExitCode;
 

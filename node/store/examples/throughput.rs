@@ -1,10 +1,11 @@
-//! How many trivial jobs a metastore carries: submitted, taken under an epoch, finished, all of it committed.
+//! Measures the throughput of a metastore for jobs without work: submitted, taken under an epoch, finished, all
+//! committed.
 //!
 //! `cargo run --release -p kirin-store --example throughput -- URL [JOBS] [WAITING]`
 //!
-//! Phases: submits 1000 to a statement; takes and finishes batched (each of many workers waits for its own answers, so that
-//! only group commit makes transactions larger); the same unbatched, ten workers, one commit per submit, take and finish;
-//! and how long a take and the list of open jobs last while 10,000 jobs wait and 100,000 are over.
+//! Phases: submits with 1000 jobs per statement; takes and finishes with group commit, from many workers that each wait
+//! for their own answers; the same without group commit, with ten workers and one commit per submit, take and finish;
+//! the duration of a take and of the list of open jobs while 10,000 jobs wait and 100,000 are finished.
 
 #![expect(clippy::disallowed_methods, reason = "it measures")]
 
@@ -64,7 +65,7 @@ async fn prepare(store: &Store) -> Result<(ProjectId, Member), Failure> {
         Extra::Join { node: "bench".to_owned(), link: String::new(), http: String::new(), version: String::new() };
     match store.ask(&Ask::Join { role: Role::All, slots: 1000, can: kirin_core::Capabilities::ALL }, extra).await {
         Answer::Joined(me) => Ok((project, me)),
-        other => Err(format!("the join was answered by {other:?}").into()),
+        other => Err(format!("unexpected answer to a join: {other:?}").into()),
     }
 }
 
@@ -86,7 +87,7 @@ async fn submit(store: &Store, project: ProjectId, jobs: usize) -> Result<Vec<Jo
                 for answer in store.submit_many(&batch).await? {
                     match answer {
                         Submitted::Accepted { row, .. } => ids.push(row.id),
-                        other => return Err(format!("a submit was answered by {other:?}").into()),
+                        other => return Err(format!("unexpected answer to a submit: {other:?}").into()),
                     }
                 }
             }
@@ -117,7 +118,7 @@ async fn submit_singly(store: &Store, project: ProjectId, jobs: usize, workers: 
     Ok(())
 }
 
-/// Workers that take one job and finish it, then the next, until none is left.
+/// Workers that each take a job, finish it, and continue until no job is left.
 async fn work(store: &Store, me: Member, mut ids: Vec<JobId>, workers: usize) -> Result<(), Failure> {
     ids.reverse();
     let ids = Arc::new(Mutex::new(ids));
@@ -141,12 +142,12 @@ async fn take_and_finish(store: &Store, me: Member, job: JobId) -> Result<(), Fa
     let fence = Fence { job, epoch: Epoch(0) };
     let epoch = match store.ask(&Ask::Take { fence, by: me, in_order: false }, Extra::None).await {
         Answer::Granted { epoch, .. } => epoch,
-        other => return Err(format!("a take was answered by {other:?}").into()),
+        other => return Err(format!("unexpected answer to a take: {other:?}").into()),
     };
     let finish = Ask::Finish { fence: Fence { job, epoch }, by: me, outcome: Outcome::Succeeded };
     match store.ask(&finish, Extra::None).await {
         Answer::Done => Ok(()),
-        other => Err(format!("a finish was answered by {other:?}").into()),
+        other => Err(format!("unexpected answer to a finish: {other:?}").into()),
     }
 }
 
@@ -157,7 +158,7 @@ async fn crowd(store: &Store, project: ProjectId, me: Member, over: usize) -> Re
         take_and_finish(store, me, *job).await?;
     }
     let each = begun.elapsed() / 200;
-    println!("take and finish of one job, 10,000 wait, {over} are over: {each:?}");
+    println!("take and finish of one job, 10,000 wait, {over} are finished: {each:?}");
     let begun = Instant::now();
     let Answer::Jobs(open) = store.ask(&Ask::ListJobs, Extra::None).await else {
         return Err("no list".into());

@@ -1,4 +1,4 @@
--- $4 the state to come, $5 whether the steps are forgotten, $7 whether the holder is not alive any more.
+-- $4 the new state, $5 whether to delete the steps, $7 whether the holder is dead.
 UPDATE {p}_job
 SET state = $4,
   placed = CASE WHEN $4 = 0 THEN NULL ELSE placed END,

@@ -1,4 +1,4 @@
--- What the lists sum up to (members, claims, projects), and the beats of some members: told apart by the first column.
+-- Checksums of the lists (members, claims, projects), and the beats of some members, distinguished by the first column.
 SELECT 0 AS kind, COUNT(*) AS a, CAST(COALESCE(SUM(m.node * m.incarnation), 0) AS {whole}) AS b,
   CAST(COALESCE(SUM(m.node * (m.state + 2 * m.role + 8 * m.slots)), 0) AS {whole}) AS c,
   CAST(COALESCE(SUM(m.node * m.can), 0) AS {whole}) AS d

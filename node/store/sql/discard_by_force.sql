@@ -1,4 +1,4 @@
--- Whatever the row holds: the epoch grows, so that nobody's fence fits any more, and what does not parse is put right.
+-- For any content of the row: the epoch increases, so that every fence is stale, and columns that do not parse are repaired.
 UPDATE {p}_job
 SET state = 5,
   epoch = CASE WHEN epoch < 0 THEN 1 ELSE epoch + 1 END,

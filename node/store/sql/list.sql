@@ -1,4 +1,4 @@
--- Members that are alive, claims, projects: three lists in one reply, told apart by the first column.
+-- Living members, claims, projects: three lists in one reply, distinguished by the first column.
 SELECT 0 AS kind, m.node AS a, m.incarnation AS b, m.state AS c, m.role AS d, m.slots AS e, b.beat AS f, '' AS t, m.can AS g
 FROM {p}_beat AS b JOIN {p}_member AS m ON m.node = b.node AND m.incarnation = b.incarnation
 UNION ALL

@@ -1,4 +1,4 @@
--- How many jobs each node runs, and how many wait on its queue. What is over is neither.
+-- The number of jobs that each node runs and has in its queue, without finished jobs.
 SELECT COALESCE(holder_node, placed),
   COUNT(CASE WHEN holder_node IS NOT NULL AND state = 2 THEN 1 END),
   COUNT(CASE WHEN holder_node IS NULL AND state IN (0, 1) THEN 1 END)

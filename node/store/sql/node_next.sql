@@ -1,2 +1,2 @@
--- Issues the next incarnation; the row stays locked until the join commits.
+-- Issues the next incarnation. The row stays locked until the join commits.
 UPDATE {p}_node SET incarnation = incarnation + 1 WHERE name = $1

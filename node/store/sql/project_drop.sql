@@ -1,2 +1,2 @@
--- Waits for the submits that hold the row in share mode.
+-- Waits for submits that lock the row in share mode.
 DELETE FROM {p}_project WHERE id = $1

@@ -1,4 +1,4 @@
--- Members that are not alive and that no job or claim names any more.
+-- Dead members without a job or claim that refers to them.
 SELECT m.node, m.incarnation FROM {p}_member AS m
 WHERE m.state > 1 AND m.ended_ms < $1
   AND NOT EXISTS (SELECT 1 FROM {p}_job AS j WHERE j.holder_node = m.node AND j.holder_incarnation = m.incarnation)

@@ -1,2 +1,2 @@
--- Job and epoch name one publication: a manifest that was published since is another one, and stays as it is.
+-- Job and epoch identify one publication. A manifest that was published later is unchanged.
 UPDATE {p}_segment SET manifest = $4 WHERE id = {uuid $1} AND state = 1 AND job = {uuid $2} AND epoch = $3

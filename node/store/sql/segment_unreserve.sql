@@ -1,2 +1,2 @@
--- A job that will never publish gives its ranges back.
+-- A job that will not publish releases its ranges.
 DELETE FROM {p}_segment WHERE job = {uuid $1} AND state = 0

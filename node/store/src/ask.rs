@@ -1,4 +1,4 @@
-//! The contract's front door: a request, what travels along with it, and its answer.
+//! Requests of the contract: each comes with extra data and has one answer.
 
 use kirin_core::ask::{Fence, JobId, JobRow};
 use kirin_core::{Answer, Ask, Member, NodeId, Outcome};
@@ -7,55 +7,55 @@ use uuid::Uuid;
 use crate::beat::{Beat, Drain, FenceMember, Join, Leave, List, SetCan, SetSlots, done_if};
 use crate::claim::{Claim, Yield};
 use crate::commit::{Act, Finish, Place, Release, Step};
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
 use crate::job::job_row;
-use crate::line::{Line, Work};
 use crate::segment::NewSegment;
 use crate::store::Store;
 use crate::submit::{NewJob, Submitted};
 use crate::take::Take;
 use crate::wire::{Row, Table, args};
 
-/// A longer reason for a failure is cut: it is for people, and a program's whole output is in its log.
+/// The longest reason for a failure. Longer ones are truncated; the program's complete output is in its log.
 const FAILURE_MAX: usize = 16_000;
 
-/// What travels along with a request: texts, addresses and wall time, for people and for executors.
+/// Extra data of a request, for users and executors: texts, addresses and wall-clock times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Extra {
     /// Nothing.
     #[default]
     None,
-    /// With [`Ask::Join`], which needs it.
+    /// Required with [`Ask::Join`].
     Join {
-        /// The node's name, which is its identity: the same name is the same node.
+        /// The node's name, which is its identity.
         node: String,
-        /// Where its peers reach it.
+        /// The address for links from other nodes.
         link: String,
-        /// Where clients reach it.
+        /// The address for clients.
         http: String,
-        /// Its program's version.
+        /// The version of its program.
         version: String,
     },
     /// With [`Ask::Submit`].
     Submit {
-        /// What kind of job.
+        /// The kind of job.
         kind: String,
-        /// What it is about.
+        /// The job's subject.
         subject: String,
-        /// Who asked for it.
+        /// The user that submitted it.
         submitter: String,
-        /// What to do, as JSON for the executor.
+        /// The specification, as JSON for the executor.
         spec: String,
-        /// Ranges to reserve in the same transaction; refused if one overlaps with a segment of its model.
+        /// Ranges to reserve in the same transaction. The submit is refused if one overlaps with a segment of its model.
         segments: Vec<NewSegment>,
     },
     /// With [`Ask::CommitStep`].
     CommitStep {
         /// The step's name.
         name: String,
-        /// What it brought, as JSON.
+        /// Its result, as JSON.
         result: Option<String>,
-        /// When it began.
+        /// When it started.
         started_ms: Option<i64>,
         /// When it ended.
         ended_ms: Option<i64>,
@@ -64,39 +64,40 @@ pub enum Extra {
     Finish {
         /// Why the attempt failed.
         failure: Option<String>,
-        /// What the job brought, as JSON.
+        /// The job's result, as JSON.
         result: Option<String>,
-        /// What becomes visible with it, if the attempt succeeded.
+        /// The segments to publish if the attempt succeeded.
         publish: Vec<Publish>,
     },
 }
 
-/// A segment that becomes READY with this manifest, or whose manifest is replaced.
+/// A segment that becomes READY with this manifest, or receives this manifest as a replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
-    /// Which.
+    /// The segment.
     pub segment: Uuid,
-    /// Where its files are and what is in them, as JSON.
+    /// The location and content of its files, as JSON.
     pub manifest: String,
 }
 
 impl Store {
-    /// Asks the metastore: one transaction, one answer, never later than the configured timeout. `extra` is what travels
-    /// along; it must fit the request.
+    /// Sends a request to the metastore: one transaction, one answer, within the configured timeout. `extra` must match
+    /// the
+    /// request.
     ///
     /// # Panics
-    /// If an [`Ask::Join`] comes without [`Extra::Join`]: a member without a name is a bug.
+    /// If an [`Ask::Join`] comes without [`Extra::Join`].
     pub async fn ask(&self, ask: &Ask, extra: Extra) -> Answer {
         self.ask_or_say_why(ask, extra).await.unwrap_or(Answer::Failed)
     }
 
-    /// The same, for a request of a person, who is told what is wrong with it.
+    /// The same, for a request of a user, who needs the reason for a refusal.
     ///
     /// # Errors
-    /// If the metastore refuses what the request brings, for certain ([`StoreError::is_final`]).
+    /// If the metastore refuses the request's data permanently ([`StoreError::is_final`]).
     ///
     /// # Panics
-    /// As [`Store::ask`].
+    /// Those of [`Store::ask`].
     pub async fn ask_or_say_why(&self, ask: &Ask, extra: Extra) -> Result<Answer, StoreError> {
         let fault = match self.answer(ask, extra).await {
             Ok(answer) => return Ok(answer),
@@ -104,7 +105,7 @@ impl Store {
         };
         match fault {
             Fault::Certain(error) if error.is_final() => {
-                tracing::warn!(?ask, %error, "metastore request refused for certain");
+                tracing::warn!(?ask, %error, "metastore request refused permanently");
                 Err(error)
             }
             Fault::Again(_) | Fault::Certain(_) => {
@@ -122,7 +123,7 @@ impl Store {
         let begun = crate::clock::now();
         match ask {
             Ask::Join { role, slots, can } => {
-                let Extra::Join { node, link, http, version } = &extra else { panic!("a join needs its node's name") };
+                let Extra::Join { node, link, http, version } = &extra else { panic!("a join needs the node's name") };
                 let (role, slots, can) = (*role, *slots, *can);
                 self.members(&Join { role, slots, can, name: node, link, http, version }).await
             }
@@ -201,9 +202,10 @@ impl Store {
 }
 
 impl Store {
-    /// What an attempt brings and the metastore refuses for certain is refused again however often it is asked: the job
-    /// ends in ERROR with the reason, under the same fence. To the attempt this is a job that was changed from outside, so
-    /// the answer is [`Answer::Refused`], and the row tells the rest.
+    /// If the metastore refuses an attempt's data permanently, retrying cannot succeed: the job ends in ERROR with the
+    /// reason,
+    /// under the same fence. For the attempt, this is the same as a change of the job by another client. The answer is
+    /// [`Answer::Refused`], and the row shows the reason.
     async fn or_end(
         &self,
         fence: Fence,
@@ -215,8 +217,8 @@ impl Store {
             Err(Fault::Certain(error)) if error.is_final() => error,
             answer => return answer,
         };
-        tracing::warn!(job = fence.job.0, epoch = fence.epoch.0, %error, "job fails: its result is refused");
-        let failure = format!("the metastore can't store what the job brought: {error}");
+        tracing::warn!(job = fence.job.0, epoch = fence.epoch.0, %error, "the metastore refused the job's result; the job fails");
+        let failure = format!("the metastore cannot store the job's result: {error}");
         let finish = Finish {
             fence,
             by,
@@ -245,7 +247,7 @@ fn parsed(row: &Row) -> Option<JobRow> {
     job_row(row)
         .inspect_err(|error| {
             let id = row.int(0).ok().flatten();
-            tracing::debug!(id, %error, "broken job row passed over: it can be discarded by force");
+            tracing::debug!(id, %error, "skipped a damaged job row; discard the job by force");
         })
         .ok()
 }
@@ -254,16 +256,16 @@ impl Work for Jobs<'_> {
     type Out = Answer;
     const WRITES: bool = false;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
         let rows = match self {
-            Self::Open => line.rows(|sql| &sql.jobs_open, &[]).await?,
+            Self::Open => connection.rows(|sql| &sql.jobs_open, &[]).await?,
             Self::These(ids) => {
                 let ids = Table::default().ints(ids.iter().map(|id| id.0.cast_signed()));
-                line.rows(|sql| &sql.jobs_by_id, args![ids]).await?
+                connection.rows(|sql| &sql.jobs_by_id, args![ids]).await?
             }
-            Self::OfNode(node) => line.rows(|sql| &sql.jobs_of_node, args![node.0]).await?,
+            Self::OfNode(node) => connection.rows(|sql| &sql.jobs_of_node, args![node.0]).await?,
         };
-        // One row that does not parse must not keep the others from being seen.
+        // A row that does not parse must not hide the others.
         let mut jobs: Vec<JobRow> = rows.iter().filter_map(parsed).collect();
         jobs.sort_unstable_by_key(|job| job.id);
         jobs.dedup_by_key(|job| job.id);
@@ -279,7 +281,7 @@ struct SetLimit {
 impl Work for SetLimit {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        Ok(done_if(line.alone(|sql| &sql.project_limit, args![self.project, self.limit]).await? > 0))
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
+        Ok(done_if(connection.alone(|sql| &sql.project_limit, args![self.project, self.limit]).await? > 0))
     }
 }

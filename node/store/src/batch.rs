@@ -1,12 +1,17 @@
-//! Group commit: requests of one kind that come while a transaction is under way share the next one.
+//! Group commit: requests of one kind that arrive during a transaction share the next one.
 //!
-//! There is a lane for each kind. A lane carries out one transaction at a time; a lone request starts at once. Two requests
-//! for the same job never share a transaction, so that each meets what the other left. Every request has an answer of its
-//! own and a deadline of its own: one that still waits for its turn when its time is up certainly did not happen, and
-//! neither did one that had waited for so long that its transaction would have been cut short.
+//! Each kind has a lane. A lane runs one transaction at a time. A single request starts at once. Two requests for the
+//! same job
+//! never share a transaction, so that each sees the effect of the other. Every request has its own answer and its own
+//! deadline.
+//! A request that is still queued at its deadline certainly did not happen. The same holds for a request that was
+//! queued so
+//! long that too little time was left for its transaction.
 //!
-//! A transaction that the metastore refuses because of what one of its requests brings is split in two, and so on until
-//! that request is alone: it is told why, and the others do not notice. A batch stays below what the server takes in one
+//! If the metastore refuses a transaction because of the data of one request, the transaction is split in two, and so
+//! on until
+//! that request is alone. It gets the reason, and the others are not affected. A batch stays below the server's limit
+//! for one
 //! statement.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,16 +29,16 @@ use crate::store::Inner;
 use crate::submit::{NewJob, Submits, Submitted};
 use crate::take::{Take, Takes};
 
-/// More do not make a transaction cheaper per request, only longer.
+/// The most requests of a batch. More would only make the transaction longer, not cheaper per request.
 const BATCH_MAX: usize = 1000;
 
-/// Nor do more bytes, and a server takes only so many at once.
+/// The most bytes of a batch. The server limits the size of a statement.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// About how many bytes the numbers of a request are in a statement.
+/// The approximate size of a request's numbers in a statement, in bytes.
 const ROW: usize = 200;
 
-/// How long after its deadline a transaction may take to say how it ended.
+/// How long a transaction may take after its deadline to report its outcome.
 const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// The lanes, once they are started.
@@ -61,13 +66,13 @@ pub(crate) trait Request: Clone + Send + Sync + 'static {
     /// Requests with equal subjects never share a transaction.
     fn subject(&self) -> u128;
 
-    /// Whether it needs a transaction for itself.
+    /// Whether the request needs its own transaction.
     fn alone(&self) -> bool;
 
-    /// About how many bytes it adds to a statement.
+    /// The approximate number of bytes that it adds to a statement.
     fn size(&self) -> usize;
 
-    /// One transaction for all of them.
+    /// Runs one transaction for all requests.
     fn carry(
         inner: &Inner,
         requests: &[Self],
@@ -75,7 +80,7 @@ pub(crate) trait Request: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Out>, Fault>> + Send;
 }
 
-/// Whose move it is: a request can be given up only before it is under way.
+/// The stage of a request. It can be cancelled only while it is queued.
 const QUEUED: u8 = 0;
 const UNDER_WAY: u8 = 1;
 const GIVEN_UP: u8 = 2;
@@ -88,7 +93,7 @@ struct Waiting<R: Request> {
 }
 
 impl Batches {
-    /// Starts the lanes; they end with the store.
+    /// Starts the lanes, which end with the store.
     pub(crate) fn start(&self, inner: &Arc<Inner>) {
         self.takes.start(inner);
         self.steps.start(inner);
@@ -118,7 +123,7 @@ impl Batches {
     }
 }
 
-/// Through the lane if there is one, else as a transaction of its own.
+/// Sends the request through its lane, if there is one, else as its own transaction.
 async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request: R) -> Result<R::Out, Fault> {
     let sender = inner.batches().and_then(|batches| lane(batches).0.get());
     let patience = inner.ask_timeout();
@@ -135,7 +140,7 @@ async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request:
     if sender.send(Waiting { request, deadline, stage: stage.clone(), reply }).is_err() {
         return Err(Fault::Certain(closed()));
     }
-    // The transaction ends by the same deadline and knows best whether it is certain: its word is waited for.
+    // The transaction has the same deadline and knows the outcome, so its report is awaited.
     match tokio::time::timeout_at(deadline + LAST_WORD, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(unsure(&stage, closed())),
@@ -143,7 +148,7 @@ async fn ask<R: Request>(inner: &Inner, lane: fn(&Batches) -> &Lane<R>, request:
     }
 }
 
-/// Certain if the request was still waiting and is hereby given up.
+/// Cancels a queued request, whose outcome is then certain.
 fn unsure(stage: &AtomicU8, error: StoreError) -> Fault {
     match stage.compare_exchange(QUEUED, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst) {
         Ok(_) => Fault::Certain(error),
@@ -180,7 +185,7 @@ async fn drive<R: Request>(inner: Weak<Inner>, mut receiver: mpsc::UnboundedRece
     }
 }
 
-/// Carries the requests out and answers them.
+/// Runs the requests and answers them.
 async fn carry<R: Request>(inner: &Inner, batch: Vec<Waiting<R>>) {
     let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
@@ -191,11 +196,11 @@ async fn carry<R: Request>(inner: &Inner, batch: Vec<Waiting<R>>) {
         match answers {
             Ok(answers) => {
                 for (waiting, answer) in part.into_iter().zip(answers) {
-                    // Whoever gave up waiting has dropped its end.
+                    // A caller that timed out has dropped its end.
                     let _ = waiting.reply.send(Ok(answer));
                 }
             }
-            // Nothing of it happened, and one of them is to blame.
+            // The transaction was rolled back because of one of its requests.
             Err(Fault::Certain(error)) if error.is_final() && part.len() > 1 => {
                 tracing::debug!(requests = part.len(), %error, "metastore batch is split");
                 let rest = part.split_off(part.len() / 2);
@@ -211,8 +216,9 @@ async fn carry<R: Request>(inner: &Inner, batch: Vec<Waiting<R>>) {
     }
 }
 
-/// The requests of the next transaction, in order of arrival. What can't be part of it stays in the queue; what must end
-/// before `soonest` is given up.
+/// The requests of the next transaction, in order of arrival. Requests that cannot be part of it stay in the queue.
+/// Requests
+/// with a deadline before `soonest` are cancelled.
 fn next<R: Request>(
     queue: &mut VecDeque<Waiting<R>>,
     soonest: Instant,
@@ -357,7 +363,7 @@ impl Request for NewJob {
 }
 
 impl Fault {
-    /// The same for another request of the batch.
+    /// A copy for another request of the batch.
     fn again(&self) -> Self {
         let told = |error: &StoreError| match error {
             StoreError::Late(patience) => StoreError::Late(*patience),

@@ -1,16 +1,16 @@
 //! Members: join, beat, list, drain, leave, fence.
 //!
-//! Whatever ends a member does the same three things in one transaction: its `beat` row goes, its `member` row says why,
-//! and what it held in another state than RUNNING is let go.
+//! Every end of a member does the same in one transaction: it deletes the `beat` row, records the reason in the `member` row,
+//! and clears the holder of jobs that the member held in a state other than RUNNING.
 
 use kirin_core::ask::{Brief, Census, Epoch, ProjectId};
 use kirin_core::member::Evidence;
 use kirin_core::{Answer, Capabilities, ClaimRow, Member, MemberRow, MemberState, NodeId, ProjectRow, Role, Target};
 
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
 use crate::job::AttemptEnd;
-use crate::line::{Line, Work};
 use crate::wire::{Row, Table, args};
 
 /// [`kirin_core::Ask::Join`].
@@ -27,39 +27,41 @@ pub(crate) struct Join<'a> {
 impl Work for Join<'_> {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        line.begin().await?;
-        if line.run(|sql| &sql.node_next, args![self.name]).await? == 0 {
-            line.run(|sql| &sql.node_add, args![self.name]).await?;
-            line.run(|sql| &sql.node_next, args![self.name]).await?;
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
+        connection.begin().await?;
+        if connection.run(|sql| &sql.node_next, args![self.name]).await? == 0 {
+            connection.run(|sql| &sql.node_add, args![self.name]).await?;
+            connection.run(|sql| &sql.node_next, args![self.name]).await?;
         }
-        let rows = line.rows(|sql| &sql.node_find, args![self.name]).await?;
-        let row = rows.first().ok_or_else(|| StoreError::Corrupt("a node vanished while it joined".to_owned()))?;
+        let rows = connection.rows(|sql| &sql.node_find, args![self.name]).await?;
+        let row =
+            rows.first().ok_or_else(|| StoreError::Corrupt("a node's row vanished during its join".to_owned()))?;
         let (node, incarnation) = (row.num::<u32>(0)?, row.num::<u32>(1)?);
         let me =
             Member::new(node, incarnation).ok_or_else(|| StoreError::Corrupt("incarnation 0 was issued".to_owned()))?;
-        for row in line.rows(|sql| &sql.member_alive_of_node, args![node]).await? {
+        for row in connection.rows(|sql| &sql.member_alive_of_node, args![node]).await? {
             let old = member(node, row.num(0)?)?;
-            end(line, old, MemberState::Fenced, Evidence::Replaced, me).await?;
+            end(connection, old, MemberState::Fenced, Evidence::Replaced, me).await?;
         }
         let now = wall_ms();
-        line.run(
-            |sql| &sql.member_add,
-            args![
-                node,
-                incarnation,
-                role_number(self.role),
-                self.slots,
-                self.link,
-                self.http,
-                self.version,
-                now,
-                self.can.0
-            ],
-        )
-        .await?;
-        line.run(|sql| &sql.beat_add, args![node, incarnation]).await?;
-        line.commit().await?;
+        connection
+            .run(
+                |sql| &sql.member_add,
+                args![
+                    node,
+                    incarnation,
+                    role_number(self.role),
+                    self.slots,
+                    self.link,
+                    self.http,
+                    self.version,
+                    now,
+                    self.can.0
+                ],
+            )
+            .await?;
+        connection.run(|sql| &sql.beat_add, args![node, incarnation]).await?;
+        connection.commit().await?;
         Ok(Answer::Joined(me))
     }
 }
@@ -73,8 +75,8 @@ pub(crate) struct Beat<'a> {
 impl Work for Beat<'_> {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        let beaten = line.alone(|sql| &sql.beat, args![self.by.node.0, self.by.incarnation.get()]).await?;
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
+        let beaten = connection.alone(|sql| &sql.beat, args![self.by.node.0, self.by.incarnation.get()]).await?;
         if beaten == 0 {
             return Ok(Answer::Refused);
         }
@@ -82,12 +84,12 @@ impl Work for Beat<'_> {
             let of = Table::default()
                 .ints(brief.of.iter().map(|member| i64::from(member.node.0)))
                 .ints(brief.of.iter().map(|member| i64::from(member.incarnation.get())));
-            let rows = line.rows(|sql| &sql.beat_brief, args![of]).await?;
+            let rows = connection.rows(|sql| &sql.beat_brief, args![of]).await?;
             if let Some(beats) = beats(&rows, &brief.census)? {
                 return Ok(beats);
             }
         }
-        Ok(listed(&line.rows(|sql| &sql.list, &[]).await?)?)
+        Ok(listed(&connection.rows(|sql| &sql.list, &[]).await?)?)
     }
 }
 
@@ -98,12 +100,12 @@ impl Work for List {
     type Out = Answer;
     const WRITES: bool = false;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        Ok(listed(&line.rows(|sql| &sql.list, &[]).await?)?)
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
+        Ok(listed(&connection.rows(|sql| &sql.list, &[]).await?)?)
     }
 }
 
-/// The beats, if the lists still sum up to that.
+/// The beats, if the checksums of the lists still match.
 fn beats(rows: &[Row], census: &Census) -> Result<Option<Answer>, StoreError> {
     let (mut now, mut beats) = (Census::default(), Vec::new());
     for row in rows {
@@ -154,8 +156,8 @@ pub(crate) struct Drain(pub(crate) Member);
 impl Work for Drain {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        let hit = line.alone(|sql| &sql.member_drain, args![self.0.node.0, self.0.incarnation.get()]).await?;
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
+        let hit = connection.alone(|sql| &sql.member_drain, args![self.0.node.0, self.0.incarnation.get()]).await?;
         Ok(done_if(hit > 0))
     }
 }
@@ -166,12 +168,12 @@ pub(crate) struct Leave(pub(crate) Member);
 impl Work for Leave {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
-        line.begin().await?;
-        if !end(line, self.0, MemberState::Left, Evidence::Left, self.0).await? {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
+        connection.begin().await?;
+        if !end(connection, self.0, MemberState::Left, Evidence::Left, self.0).await? {
             return Ok(Answer::Refused);
         }
-        line.commit().await?;
+        connection.commit().await?;
         Ok(Answer::Done)
     }
 }
@@ -187,10 +189,10 @@ pub(crate) struct FenceMember {
 impl Work for FenceMember {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
         let Self { member, by, .. } = *self;
-        line.begin().await?;
-        let rows = line
+        connection.begin().await?;
+        let rows = connection
             .rows(
                 |sql| &sql.member_lock,
                 args![member.node.0, member.incarnation.get(), by.node.0, by.incarnation.get()],
@@ -211,17 +213,17 @@ impl Work for FenceMember {
         }
         if self.evidence == Evidence::Silent {
             let Some(seen) = self.beat else { return Ok(Answer::Refused) };
-            // A beat that is being made meets us on this row: either it comes first, and the count has changed, or it
-            // comes second and finds no row.
-            let stopped = line
+            // A concurrent beat uses this row too. If it comes first, the count has changed. If it comes second, it
+            // finds no row.
+            let stopped = connection
                 .run(|sql| &sql.beat_end_if, args![member.node.0, member.incarnation.get(), seen.cast_signed()])
                 .await?;
             if stopped == 0 {
                 return Ok(Answer::Refused);
             }
         }
-        end(line, member, MemberState::Fenced, self.evidence, by).await?;
-        line.commit().await?;
+        end(connection, member, MemberState::Fenced, self.evidence, by).await?;
+        connection.commit().await?;
         Ok(Answer::Done)
     }
 }
@@ -235,9 +237,9 @@ pub(crate) struct SetSlots {
 impl Work for SetSlots {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
         let (node, incarnation) = (self.member.node.0, self.member.incarnation.get());
-        let hit = line.alone(|sql| &sql.member_slots, args![node, incarnation, self.slots]).await?;
+        let hit = connection.alone(|sql| &sql.member_slots, args![node, incarnation, self.slots]).await?;
         Ok(done_if(hit > 0))
     }
 }
@@ -251,18 +253,24 @@ pub(crate) struct SetCan {
 impl Work for SetCan {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
         let (node, incarnation) = (self.member.node.0, self.member.incarnation.get());
-        let hit = line.alone(|sql| &sql.member_can, args![node, incarnation, self.can.0]).await?;
+        let hit = connection.alone(|sql| &sql.member_can, args![node, incarnation, self.can.0]).await?;
         Ok(done_if(hit > 0))
     }
 }
 
-/// Ends a member inside the caller's transaction; `false` if it isn't alive.
-async fn end(line: &mut Line, who: Member, state: MemberState, evidence: Evidence, by: Member) -> Result<bool, Fault> {
+/// Ends a member inside the caller's transaction; `false` if it is not alive.
+async fn end(
+    connection: &mut Connection,
+    who: Member,
+    state: MemberState,
+    evidence: Evidence,
+    by: Member,
+) -> Result<bool, Fault> {
     let (node, incarnation, now) = (who.node.0, who.incarnation.get(), wall_ms());
     let number = if state == MemberState::Left { 2_i64 } else { 3 };
-    let died = line
+    let died = connection
         .run(
             |sql| &sql.member_die,
             args![node, incarnation, number, now, by.node.0, by.incarnation.get(), evidence.name()],
@@ -271,8 +279,8 @@ async fn end(line: &mut Line, who: Member, state: MemberState, evidence: Evidenc
     if died == 0 {
         return Ok(false);
     }
-    line.run(|sql| &sql.beat_end, args![node, incarnation]).await?;
-    let held = line.rows(|sql| &sql.orphan_lock, args![node, incarnation]).await?;
+    connection.run(|sql| &sql.beat_end, args![node, incarnation]).await?;
+    let held = connection.rows(|sql| &sql.orphan_lock, args![node, incarnation]).await?;
     if !held.is_empty() {
         let jobs: Vec<i64> = held.iter().map(|row| row.num(0)).collect::<Result<_, _>>()?;
         let attempts = Table::default()
@@ -284,14 +292,14 @@ async fn end(line: &mut Line, who: Member, state: MemberState, evidence: Evidenc
             .ints(held.iter().map(|row| row.int(3)).collect::<Result<Vec<_>, _>>()?)
             .ints(jobs.iter().map(|_| now))
             .ints(jobs.iter().map(|_| AttemptEnd::Lost.number()));
-        line.run(|sql| &sql.attempt_add, args![attempts]).await?;
+        connection.run(|sql| &sql.attempt_add, args![attempts]).await?;
         let clear = Table::default().ints(jobs.iter().copied()).ints(jobs.iter().map(|_| now));
-        line.run(|sql| &sql.orphan_clear, args![clear]).await?;
+        connection.run(|sql| &sql.orphan_clear, args![clear]).await?;
     }
     Ok(true)
 }
 
-/// The member in two columns, if there is one.
+/// The member in two columns, unless they are null.
 pub(crate) fn holder(row: &Row, at: usize) -> Result<Option<Member>, StoreError> {
     match (row.opt(at)?, row.opt(at + 1)?) {
         (Some(node), Some(incarnation)) => Ok(Some(member(node, incarnation)?)),
@@ -330,7 +338,7 @@ const fn role_number(role: Role) -> i64 {
     }
 }
 
-/// A claim's target as its row names it.
+/// The name of a claim's target in its row.
 pub(crate) fn target_name(target: Target) -> String {
     match target {
         Target::Leader => "leader".to_owned(),

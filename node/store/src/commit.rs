@@ -1,5 +1,5 @@
-//! What an attempt writes under its fence: a step, its end, the job handed back. And what changes a job from outside: a
-//! place on a queue, a user's action.
+//! Writes of an attempt under its fence: a step, the end, the release of the job. Writes by others: a place in a queue, a
+//! user's action.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::ask::Publish;
 use crate::beat::{done_if, holder};
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
+use crate::finished_counts::FinishedCounts;
 use crate::job::{AttemptEnd, state_number};
-use crate::line::{Line, Work};
-use crate::over::Over;
 use crate::wire::{Dialect, Row, Table, args};
 
 /// One [`kirin_core::Ask::CommitStep`].
@@ -48,11 +48,11 @@ pub(crate) struct Release {
     pub(crate) placed: Option<NodeId>,
 }
 
-/// Several of them, for different jobs.
+/// A batch of these, for different jobs.
 pub(crate) struct Steps<'a>(pub(crate) &'a [Step]);
-/// Several of them, for different jobs.
+/// A batch of these, for different jobs.
 pub(crate) struct Finishes<'a>(pub(crate) &'a [Finish]);
-/// Several of them, for different jobs.
+/// A batch of these, for different jobs.
 pub(crate) struct Releases<'a>(pub(crate) &'a [Release]);
 
 /// The four columns of a fence: job, epoch, holder.
@@ -76,24 +76,24 @@ fn answers(asked: impl Iterator<Item = Fence>, hit: &BTreeSet<i64>) -> Vec<Answe
 impl Work for Steps<'_> {
     type Out = Vec<Answer>;
 
-    async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Answer>, Fault> {
         let now = wall_ms();
         let fences = fenced(self.0.iter().map(|step| (step.fence, step.by)))
             .ints(self.0.iter().map(|step| i64::from(step.step)));
-        let hit = if line.dialect() == Dialect::Postgres {
+        let hit = if connection.dialect() == Dialect::Postgres {
             let table = fences
                 .ints(self.0.iter().map(|step| step.started_ms))
                 .ints(self.0.iter().map(|step| step.ended_ms))
                 .ints(self.0.iter().map(|_| now))
                 .texts(self.0.iter().map(|step| step.name.clone()))
                 .texts(self.0.iter().map(|step| step.result.clone()));
-            jobs(&line.alone_rows(|sql| &sql.step, args![table]).await?)?
+            jobs(&connection.alone_rows(|sql| &sql.step, args![table]).await?)?
         } else {
-            line.begin().await?;
-            let hit = jobs(&line.rows(|sql| &sql.step_lock, args![fences]).await?)?;
+            connection.begin().await?;
+            let hit = jobs(&connection.rows(|sql| &sql.step_lock, args![fences]).await?)?;
             if !hit.is_empty() {
                 let write = Table::default().ints(hit.iter().copied()).ints(hit.iter().map(|_| now));
-                line.run(|sql| &sql.step_write, args![write]).await?;
+                connection.run(|sql| &sql.step_write, args![write]).await?;
                 let done: Vec<&Step> =
                     self.0.iter().filter(|step| hit.contains(&step.fence.job.0.cast_signed())).collect();
                 let add = Table::default()
@@ -105,8 +105,8 @@ impl Work for Steps<'_> {
                     .ints(done.iter().map(|step| step.ended_ms))
                     .texts(done.iter().map(|step| step.name.clone()))
                     .texts(done.iter().map(|step| step.result.clone()));
-                line.run(|sql| &sql.step_add, args![add]).await?;
-                line.commit().await?;
+                connection.run(|sql| &sql.step_add, args![add]).await?;
+                connection.commit().await?;
             }
             hit
         };
@@ -131,7 +131,7 @@ impl Finish {
         }
     }
 
-    /// Whether segments change with it.
+    /// Whether it changes segments.
     pub(crate) fn touches_segments(&self) -> bool {
         self.outcome == Outcome::Vanished || self.outcome == Outcome::Succeeded && !self.publish.is_empty()
     }
@@ -140,11 +140,11 @@ impl Finish {
 impl Work for Finishes<'_> {
     type Out = Vec<Answer>;
 
-    async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Answer>, Fault> {
         let now = wall_ms();
         let fences = fenced(self.0.iter().map(|finish| (finish.fence, finish.by)));
         let touching = self.0.iter().any(Finish::touches_segments);
-        let hit = if line.dialect() == Dialect::Postgres {
+        let hit = if connection.dialect() == Dialect::Postgres {
             let table = fences
                 .ints(self.0.iter().map(Finish::state))
                 .ints(self.0.iter().map(|finish| finish.end().number()))
@@ -152,15 +152,15 @@ impl Work for Finishes<'_> {
                 .texts(self.0.iter().map(|finish| finish.failure.clone()))
                 .texts(self.0.iter().map(|finish| finish.result.clone()));
             let rows = if touching {
-                line.begin().await?;
-                line.rows(|sql| &sql.finish, args![table]).await?
+                connection.begin().await?;
+                connection.rows(|sql| &sql.finish, args![table]).await?
             } else {
-                line.alone_rows(|sql| &sql.finish, args![table]).await?
+                connection.alone_rows(|sql| &sql.finish, args![table]).await?
             };
             jobs(&rows)?
         } else {
-            line.begin().await?;
-            let rows = line.rows(|sql| &sql.finish_lock, args![fences]).await?;
+            connection.begin().await?;
+            let rows = connection.rows(|sql| &sql.finish_lock, args![fences]).await?;
             let hit = jobs(&rows)?;
             if hit.is_empty() {
                 return Ok(answers(self.0.iter().map(|finish| finish.fence), &hit));
@@ -173,39 +173,40 @@ impl Work for Finishes<'_> {
                 .ints(done.iter().map(|_| now))
                 .texts(done.iter().map(|finish| finish.failure.clone()))
                 .texts(done.iter().map(|finish| finish.result.clone()));
-            line.run(|sql| &sql.finish_write, args![write]).await?;
+            connection.run(|sql| &sql.finish_write, args![write]).await?;
             let ended = done.iter().map(|finish| (finish.fence, finish.by, finish.end()));
-            add_attempts(line, &rows, ended, now).await?;
+            add_attempts(connection, &rows, ended, now).await?;
             let projects: BTreeMap<u64, i64> =
                 rows.iter().map(|row| Ok((row.num(0)?, row.num(3)?))).collect::<Result<_, StoreError>>()?;
-            let mut over = Over::default();
+            let mut counts = FinishedCounts::default();
             for finish in done.iter().filter(|finish| finish.outcome != Outcome::Failed) {
-                over.add(projects[&finish.fence.job.0], finish.state(), 1);
+                counts.add(projects[&finish.fence.job.0], finish.state(), 1);
             }
-            over.write(line).await?;
+            counts.write(connection).await?;
             hit
         };
         if touching {
             for finish in self.0 {
                 if finish.touches_segments() && hit.contains(&finish.fence.job.0.cast_signed()) {
-                    segments_follow(line, finish, now).await?;
+                    segments_follow(connection, finish, now).await?;
                 }
             }
         }
-        if touching || line.dialect() != Dialect::Postgres {
-            line.commit().await?;
+        if touching || connection.dialect() != Dialect::Postgres {
+            connection.commit().await?;
         }
         Ok(answers(self.0.iter().map(|finish| finish.fence), &hit))
     }
 }
 
-/// Publishes what a finished job built, or gives back what a vanished one reserved. The job's row is locked.
-async fn segments_follow(line: &mut Line, finish: &Finish, now: i64) -> Result<(), Fault> {
-    let rows = line.rows(|sql| &sql.project_of_job, args![finish.fence.job.0.cast_signed()]).await?;
-    let row = rows.first().ok_or_else(|| StoreError::Corrupt("a job vanished while it was held".to_owned()))?;
+/// Publishes the segments of a successful job, or releases the ranges of a job whose target vanished. The job's row is locked.
+async fn segments_follow(connection: &mut Connection, finish: &Finish, now: i64) -> Result<(), Fault> {
+    let rows = connection.rows(|sql| &sql.project_of_job, args![finish.fence.job.0.cast_signed()]).await?;
+    let row =
+        rows.first().ok_or_else(|| StoreError::Corrupt("a job's row vanished while the job was held".to_owned()))?;
     let (project, owner) = (row.num::<i64>(0)?, row.string(1)?);
     if finish.outcome == Outcome::Vanished {
-        line.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
+        connection.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
         return Ok(());
     }
     let table = Table::default()
@@ -214,24 +215,24 @@ async fn segments_follow(line: &mut Line, finish: &Finish, now: i64) -> Result<(
         .ints(finish.publish.iter().map(|_| finish.fence.epoch.0.cast_signed()))
         .texts(finish.publish.iter().map(|_| owner.clone()))
         .ints(finish.publish.iter().map(|_| now));
-    line.run(|sql| &sql.segment_publish, args![table]).await?;
-    line.run(|sql| &sql.catalog_bump, args![project]).await?;
+    connection.run(|sql| &sql.segment_publish, args![table]).await?;
+    connection.run(|sql| &sql.catalog_bump, args![project]).await?;
     Ok(())
 }
 
 impl Work for Releases<'_> {
     type Out = Vec<Answer>;
 
-    async fn run(&self, line: &mut Line) -> Result<Vec<Answer>, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Answer>, Fault> {
         let now = wall_ms();
         let fences = fenced(self.0.iter().map(|release| (release.fence, release.by)));
         let place = |release: &Release| release.placed.map(|node| i64::from(node.0));
-        let hit = if line.dialect() == Dialect::Postgres {
+        let hit = if connection.dialect() == Dialect::Postgres {
             let table = fences.ints(self.0.iter().map(place)).ints(self.0.iter().map(|_| now));
-            jobs(&line.alone_rows(|sql| &sql.release, args![table]).await?)?
+            jobs(&connection.alone_rows(|sql| &sql.release, args![table]).await?)?
         } else {
-            line.begin().await?;
-            let rows = line.rows(|sql| &sql.release_lock, args![fences]).await?;
+            connection.begin().await?;
+            let rows = connection.rows(|sql| &sql.release_lock, args![fences]).await?;
             let hit = jobs(&rows)?;
             if !hit.is_empty() {
                 let done: Vec<&Release> =
@@ -240,10 +241,10 @@ impl Work for Releases<'_> {
                     .ints(done.iter().map(|release| release.fence.job.0.cast_signed()))
                     .ints(done.iter().map(|release| place(release)))
                     .ints(done.iter().map(|_| now));
-                line.run(|sql| &sql.release_write, args![write]).await?;
+                connection.run(|sql| &sql.release_write, args![write]).await?;
                 let ended = done.iter().map(|release| (release.fence, release.by, AttemptEnd::Released));
-                add_attempts(line, &rows, ended, now).await?;
-                line.commit().await?;
+                add_attempts(connection, &rows, ended, now).await?;
+                connection.commit().await?;
             }
             hit
         };
@@ -251,9 +252,9 @@ impl Work for Releases<'_> {
     }
 }
 
-/// Writes down attempts that ended; `locked` has each job's id, first step and begin.
+/// Records ended attempts; `locked` contains each job's id, first step and start time.
 async fn add_attempts(
-    line: &mut Line,
+    connection: &mut Connection,
     locked: &[Row],
     ended: impl Iterator<Item = (Fence, Member, AttemptEnd)>,
     now: i64,
@@ -271,7 +272,7 @@ async fn add_attempts(
         .ints(rows.iter().map(|(.., taken_ms)| *taken_ms))
         .ints(rows.iter().map(|_| now))
         .ints(rows.iter().map(|(_, _, end, ..)| end.number()));
-    line.run(|sql| &sql.attempt_add, args![table]).await?;
+    connection.run(|sql| &sql.attempt_add, args![table]).await?;
     Ok(())
 }
 
@@ -284,9 +285,9 @@ pub(crate) struct Place {
 impl Work for Place {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
         let (job, epoch) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed());
-        Ok(done_if(line.alone(|sql| &sql.place, args![job, epoch, self.node.0, wall_ms()]).await? > 0))
+        Ok(done_if(connection.alone(|sql| &sql.place, args![job, epoch, self.node.0, wall_ms()]).await? > 0))
     }
 }
 
@@ -300,19 +301,19 @@ pub(crate) struct Act {
 impl Work for Act {
     type Out = Answer;
 
-    async fn run(&self, line: &mut Line) -> Result<Answer, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Answer, Fault> {
         let Ok(next) = self.state.after(JobEvent::Act(self.action)) else {
             return Ok(Answer::Refused);
         };
         let (job, epoch, now) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed(), wall_ms());
-        line.begin().await?;
-        let rows = line.rows(|sql| &sql.act_read, args![job]).await?;
+        connection.begin().await?;
+        let rows = connection.rows(|sql| &sql.act_read, args![job]).await?;
         let Some(row) = rows.first() else { return Ok(Answer::Refused) };
-        // The holder stays, unless it is not alive any more: then nobody is left to clear it later. Its row is locked, so
-        // that its death either is seen here or sees the job's state as it becomes here.
+        // The holder is kept unless it is dead, because a dead holder cannot clear it later. The lock on its member row
+        // orders this transaction and the holder's end: one of them sees the other's effect.
         let mut dead = None;
         if let Some(held) = holder(row, 0)? {
-            let rows = line.rows(|sql| &sql.member_shared, args![held.node.0, held.incarnation.get()]).await?;
+            let rows = connection.rows(|sql| &sql.member_shared, args![held.node.0, held.incarnation.get()]).await?;
             if rows.first().map(|row| row.num::<u8>(0)).transpose()?.is_none_or(|state| state > 1) {
                 dead = Some(held);
             }
@@ -320,7 +321,7 @@ impl Work for Act {
         let (owner, project) = (row.string(4)?, row.num(5)?);
         let restart = i64::from(self.action == Action::Restart);
         let cleared = i64::from(dead.is_some());
-        let hit = line
+        let hit = connection
             .run(|sql| &sql.act, args![job, epoch, state_number(self.state), state_number(next), restart, now, cleared])
             .await?;
         if hit == 0 {
@@ -332,23 +333,23 @@ impl Work for Act {
                 .ints([row.int(3)?])
                 .ints([now])
                 .ints([AttemptEnd::Lost.number()]);
-            line.run(|sql| &sql.attempt_add, args![table]).await?;
+            connection.run(|sql| &sql.attempt_add, args![table]).await?;
         }
         match self.action {
             Action::Restart => {
-                line.run(|sql| &sql.act_steps, args![job]).await?;
+                connection.run(|sql| &sql.act_steps, args![job]).await?;
             }
             Action::Discard => {
-                line.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
+                connection.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
             }
             Action::Resume | Action::Pause => {}
         }
         if next.is_final() {
-            let mut over = Over::default();
-            over.add(project, state_number(next), 1);
-            over.write(line).await?;
+            let mut counts = FinishedCounts::default();
+            counts.add(project, state_number(next), 1);
+            counts.write(connection).await?;
         }
-        line.commit().await?;
+        connection.commit().await?;
         Ok(Answer::Done)
     }
 }
@@ -359,28 +360,28 @@ pub(crate) struct DiscardByForce(pub(crate) Uuid);
 impl Work for DiscardByForce {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let (owner, now) = (self.0.to_string(), wall_ms());
-        line.begin().await?;
-        let rows = line.rows(|sql| &sql.force_read, args![&owner]).await?;
+        connection.begin().await?;
+        let rows = connection.rows(|sql| &sql.force_read, args![&owner]).await?;
         let Some(row) = rows.first() else { return Ok(false) };
         let (job, state, project) = (row.num::<i64>(0)?, row.num::<i64>(1)?, row.num::<i64>(2)?);
         let was_over = (5..=7).contains(&state) && row.int(3)?.is_some();
-        line.run(|sql| &sql.discard_by_force, args![job, now]).await?;
-        line.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
-        let mut over = Over::default();
+        connection.run(|sql| &sql.discard_by_force, args![job, now]).await?;
+        connection.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
+        let mut counts = FinishedCounts::default();
         let known = if (0..=i64::from(u32::MAX)).contains(&project) { project } else { 0 };
         if was_over {
-            over.add(project, state, -1);
+            counts.add(project, state, -1);
         }
-        over.add(known, state_number(JobState::Discarded), 1);
-        over.write(line).await?;
-        line.commit().await?;
+        counts.add(known, state_number(JobState::Discarded), 1);
+        counts.write(connection).await?;
+        connection.commit().await?;
         Ok(true)
     }
 }
 
-/// A job's public name as the database spells it.
+/// A job's public name in the database's format.
 pub(crate) fn spelled(uuid: u128) -> String {
     Uuid::from_u128(uuid).to_string()
 }

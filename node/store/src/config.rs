@@ -1,4 +1,4 @@
-//! Where the metastore is and how patient we are with it.
+//! The address of the metastore, and timeouts.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ use crate::error::StoreError;
 use crate::sql::Planted;
 use crate::tls::Tls;
 
-/// Which database, and where.
+/// The database and its address.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Backend {
-    /// A file of this host.
+    /// A file on this host.
     Sqlite {
-        /// The file; made if missing.
+        /// The file, which is created if it does not exist.
         path: PathBuf,
     },
     /// PostgreSQL.
@@ -32,33 +32,34 @@ pub enum Backend {
 /// How to open the metastore.
 #[derive(Clone)]
 pub struct StoreConfig {
-    /// Which database, and where.
+    /// The database and its address.
     pub backend: Backend,
     /// The prefix of every table: several clusters can share a database (`kylin_metadata@…`).
     pub identifier: String,
     /// The database user, if the URL has none.
     pub user: Option<String>,
-    /// Its password, if the URL has none. Never printed.
+    /// The password, if the URL has none. It is never printed.
     pub password: Option<String>,
-    /// Whether connections to a server are encrypted; if it is missing, the URL says so.
+    /// Encryption of connections to a server. If missing, the URL decides.
     pub tls: Option<Tls>,
-    /// The schema that holds the tables, on PostgreSQL; the user's own search path if it is missing.
+    /// The schema of the tables, on PostgreSQL. If missing, the user's search path applies.
     pub schema: Option<String>,
-    /// Whether statements have names on the server. Without them each is parsed again, and a pooler may move a session
-    /// between transactions.
+    /// Whether statements are named on the server. Without names, each statement is parsed again, and a pooler may
+    /// change the
+    /// session between transactions.
     pub named_statements: bool,
-    /// How many connections at most, besides those for beats.
+    /// The maximum number of connections, not counting those for beats.
     pub connections: u32,
-    /// The deadline of every request; must be shorter than the trust window.
+    /// The timeout of every request. It must be shorter than the trust window.
     pub ask_timeout: Duration,
-    /// How long opening may take, migrations by another node included.
+    /// How long opening may take, including migrations by another node.
     pub open_timeout: Duration,
     /// Whether concurrent requests of this process share transactions.
     pub batch: bool,
-    /// For tests of the tests alone.
+    /// Only for tests of the tests: a planted fault.
     #[doc(hidden)]
     pub planted: Option<Planted>,
-    /// Also for tests of the tests: beats wait for a connection like everything else.
+    /// Only for tests of the tests: beats wait for a connection like other requests.
     #[doc(hidden)]
     pub one_pool: bool,
 }
@@ -83,7 +84,7 @@ impl StoreConfig {
         }
     }
 
-    /// Refuses what can't work.
+    /// Refuses values that cannot work.
     pub(crate) fn checked(&self) -> Result<(), StoreError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if self.identifier.is_empty() || self.identifier.len() > 40 || !self.identifier.chars().all(fits) {
@@ -93,7 +94,7 @@ impl StoreConfig {
             )));
         }
         if self.connections == 0 {
-            return Err(StoreError::Config("the metastore needs at least one connection".to_owned()));
+            return Err(StoreError::Config("the number of metastore connections must be at least 1".to_owned()));
         }
         if self.ask_timeout.is_zero() {
             return Err(StoreError::Config("the timeout of metastore requests must not be zero".to_owned()));
@@ -103,7 +104,7 @@ impl StoreConfig {
 }
 
 impl Backend {
-    /// The word for people.
+    /// The name for users.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
@@ -116,7 +117,7 @@ impl Backend {
 impl FromStr for Backend {
     type Err = StoreError;
 
-    /// Reads `sqlite:PATH`, `postgres://…`, `postgresql://…`, `mysql://…`, `mariadb://…`, each also with `jdbc:` before it.
+    /// Parses `sqlite:PATH`, `postgres://…`, `postgresql://…`, `mysql://…`, `mariadb://…`, each with an optional `jdbc:` prefix.
     fn from_str(text: &str) -> Result<Self, StoreError> {
         let url = text.strip_prefix("jdbc:").unwrap_or(text);
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
@@ -138,7 +139,7 @@ impl FromStr for Backend {
     }
 }
 
-// By hand: a URL may carry a password.
+// Written by hand, because a URL may contain a password.
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,17 +1,17 @@
-//! Documents: table and model definitions, each with a revision that a writer must have seen.
+//! Documents: definitions of tables and models. An update is conditional on the document's revision.
 
 use kirin_core::ask::ProjectId;
 
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::store::Store;
 use crate::wire::{Row, args};
 
-/// What a document defines.
+/// The kind of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DocKind {
-    /// A table: where its data is and what it looks like.
+    /// A table: the location and columns of its data.
     Table,
     /// A model.
     Model,
@@ -22,20 +22,20 @@ pub enum DocKind {
 pub struct Doc {
     /// Its name, unique within project and kind.
     pub name: String,
-    /// What it says, as JSON.
+    /// The definition, as JSON.
     pub body: String,
-    /// Grows by one with each change; 1 is the first.
+    /// Starts at 1 and increases by one with each change.
     pub revision: u64,
-    /// When it was changed last.
+    /// When it last changed.
     pub changed_ms: i64,
 }
 
-/// What a writer has seen, and what must still be so.
+/// The revisions that a writer has read. A write is refused if they have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The document's revision; 0: there was none.
+    /// The document's revision; 0 if it did not exist.
     pub revision: u64,
-    /// The revision of the project's catalog ([`Store::catalog_revision`]), for whoever decides by other documents, too.
+    /// The revision of the project's catalog ([`Store::catalog_revision`]), if the decision also depends on other documents.
     pub catalog: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ impl From<u64> for Seen {
 }
 
 impl DocKind {
-    /// The word in the metastore.
+    /// The name in the metastore.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -59,7 +59,7 @@ impl Store {
     /// One document.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn doc(&self, project: ProjectId, kind: DocKind, name: &str) -> Result<Option<Doc>, StoreError> {
         let rows = self.read(|sql| &sql.doc_get, args![project.0, kind.name(), name]).await?;
         rows.first().map(doc).transpose()
@@ -68,17 +68,18 @@ impl Store {
     /// The documents of a project, sorted by name.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn docs(&self, project: ProjectId, kind: DocKind) -> Result<Vec<Doc>, StoreError> {
         let rows = self.read(|sql| &sql.doc_list, args![project.0, kind.name()]).await?;
         rows.iter().map(doc).collect()
     }
 
-    /// Writes a document where all is as `seen`. The new revision, or `None` if somebody else was faster or the project does
-    /// not exist.
+    /// Writes a document if the revisions are as `seen`. Returns the new revision, or `None` if another writer was
+    /// faster or
+    /// the project does not exist.
     ///
     /// # Errors
-    /// If the metastore can't be written, or the name is too long.
+    /// If the metastore cannot be written, or the name is too long.
     pub async fn doc_put(
         &self,
         project: ProjectId,
@@ -95,10 +96,10 @@ impl Store {
         Ok(hit.then_some(seen.revision + 1))
     }
 
-    /// Drops a document where all is as `seen`.
+    /// Drops a document if the revisions are as `seen`.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn doc_drop(
         &self,
         project: ProjectId,
@@ -109,11 +110,11 @@ impl Store {
         self.write(&Put { project, kind, name, body: None, seen: seen.into() }).await
     }
 
-    /// A number that changes whenever a document or a built segment of the project changes: one indexed read. `None` if there
-    /// is no such project.
+    /// The catalog's revision, which changes whenever a document or a built segment of the project changes. One indexed
+    /// read. `None` if the project does not exist.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn catalog_revision(&self, project: ProjectId) -> Result<Option<u64>, StoreError> {
         revision(&self.read(|sql| &sql.catalog_read, args![project.0]).await?)
     }
@@ -130,29 +131,29 @@ struct Put<'a> {
 impl Work for Put<'_> {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let (project, kind, seen) = (self.project.0, self.kind.name(), self.seen.revision.cast_signed());
-        line.begin().await?;
+        connection.begin().await?;
         let hit = match self.body {
-            None => line.run(|sql| &sql.doc_drop, args![project, kind, self.name, seen]).await?,
+            None => connection.run(|sql| &sql.doc_drop, args![project, kind, self.name, seen]).await?,
             Some(body) if seen == 0 => {
-                line.run(|sql| &sql.doc_add, args![project, kind, self.name, body, wall_ms()]).await?
+                connection.run(|sql| &sql.doc_add, args![project, kind, self.name, body, wall_ms()]).await?
             }
             Some(body) => {
-                line.run(|sql| &sql.doc_replace, args![project, kind, self.name, body, wall_ms(), seen]).await?
+                connection.run(|sql| &sql.doc_replace, args![project, kind, self.name, body, wall_ms(), seen]).await?
             }
         };
         if hit == 0 {
             return Ok(false);
         }
-        // All who change the catalog wait for each other here: what is read next is ours, or nobody's any more.
-        line.run(|sql| &sql.catalog_bump, args![project]).await?;
+        // Writers of the catalog wait for each other here, so the reads that follow see every committed change.
+        connection.run(|sql| &sql.catalog_bump, args![project]).await?;
         if let Some(before) = self.seen.catalog
-            && revision(&line.rows(|sql| &sql.catalog_read, args![project]).await?)? != Some(before + 1)
+            && revision(&connection.rows(|sql| &sql.catalog_read, args![project]).await?)? != Some(before + 1)
         {
             return Ok(false);
         }
-        line.commit().await?;
+        connection.commit().await?;
         Ok(true)
     }
 }

@@ -1,66 +1,68 @@
-//! What can go wrong, and the one distinction that matters: whether a failed request certainly did not happen.
+//! Errors, and the essential distinction: whether a failed request certainly did not happen.
 
 use std::time::Duration;
 
 /// Why the metastore could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("{0}")]
     Config(String),
-    /// The server can't be reached, or the connection broke.
-    #[error("the metastore can't be reached: {0}")]
+    /// The server cannot be reached, or the connection broke.
+    #[error("cannot reach the metastore: {0}")]
     Unreachable(String),
-    /// The request was in the way of others until its time was up: it may succeed later.
+    /// The request conflicted with others until its timeout. It may succeed later.
     #[error("the metastore is busy: {0}")]
     Busy(String),
-    /// The server refused what this request brings, for certain: the same request never succeeds.
+    /// The server refused the request's data. The same request never succeeds.
     #[error("the metastore refused the request: {0}")]
     Refused(String),
-    /// The request is larger than what the metastore takes, for certain.
-    #[error("the request needs {bytes} bytes, but the metastore takes at most {limit} in one statement")]
+    /// The request is larger than the metastore accepts.
+    #[error("the request needs {bytes} bytes, but the metastore accepts at most {limit} per statement")]
     TooLarge {
         /// Bytes of the statement's arguments.
         bytes: usize,
-        /// The most that the server takes.
+        /// The server's limit.
         limit: usize,
     },
-    /// The server answered and can't do its work, whatever the request brings: a missing table or privilege.
-    #[error("the metastore can't be used: {0}")]
+    /// The server cannot execute the statement for any data, for example because a table or a privilege is missing.
+    #[error("cannot use the metastore: {0}")]
     Unusable(String),
-    /// No reply within the deadline.
-    #[error("the metastore did not answer within {0:?}")]
+    /// No reply before the deadline.
+    #[error("the metastore did not respond within {0:?}")]
     Late(Duration),
     /// The schema was written by a newer version of this program.
     #[error(
-        "the metastore has schema version {found}, this program knows versions up to {known}: start a newer version of it"
+        "the metastore has schema version {found}, but this program supports at most version {known}: install a newer version"
     )]
     Newer {
-        /// The version that was found.
+        /// The version of the schema.
         found: i64,
-        /// The newest version that is known here.
+        /// The newest version that this program supports.
         known: i64,
     },
-    /// The server is a standby or read-only: who holds what is read from the primary only.
+    /// The server is a standby or read-only. Holders are read only from the primary.
     #[error("the metastore server is a standby or read-only; connect to the primary")]
     Standby,
-    /// A server of the past: another one has taken its place, and this one does not know.
-    #[error("the metastore server is on timeline {found}, but one on timeline {seen} has taken its place")]
+    /// The server is a former primary that does not know that another server replaced it.
+    #[error(
+        "the metastore server is on timeline {found}, but a server on timeline {seen} has replaced it; connect to the primary"
+    )]
     Outdated {
-        /// The timeline that was found.
+        /// The server's timeline.
         found: i64,
-        /// The newest that was seen.
+        /// The newest known timeline.
         seen: i64,
     },
-    /// A row holds what no version of this program writes.
+    /// A row contains data that no version of this program writes.
     #[error("unreadable metastore row: {0}")]
     Corrupt(String),
 }
 
-/// Why a request failed, seen from the transaction that it was.
+/// Why a transaction failed, and whether it happened.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// It certainly did not happen, and the same request may succeed at once: a deadlock victim, a busy file.
+    /// It certainly did not happen, and may succeed at once if repeated: a deadlock victim, a busy file.
     Again(StoreError),
     /// It certainly did not happen.
     Certain(StoreError),
@@ -84,7 +86,7 @@ impl From<StoreError> for Fault {
 }
 
 impl StoreError {
-    /// Whether it is the metastore that can't be used at the moment: the same request may succeed later.
+    /// Whether the metastore is currently unusable. The same request may succeed later.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Busy(_) | Self::Late(_) | Self::Standby | Self::Outdated { .. } => true,
@@ -97,35 +99,35 @@ impl StoreError {
         }
     }
 
-    /// Whether the cause is what this request brings: the same request never succeeds, another one may.
+    /// Whether the request's data is the cause. The same request never succeeds, but another may.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::TooLarge { .. })
     }
 }
 
-/// What a driver's error says about the statement.
+/// The meaning of a driver's error for the statement.
 pub(crate) enum Nature {
     /// The statement was rolled back because of a conflict.
     Conflict,
-    /// The server answered and did not do it, because of what the request brings.
+    /// The server refused the statement because of its data.
     Denied,
-    /// The server answered and can't do it, whatever the request brings.
+    /// The server cannot execute the statement for any data.
     Unusable,
-    /// The server answered that it has no room: no connection is left, or it does not take any yet.
+    /// The server is out of resources: no connection is free, or it does not accept connections yet.
     Full,
-    /// The server answered that it does not write: it is a standby, or has become one.
+    /// The server does not write, because it is or became a standby.
     ReadOnly,
-    /// The connection is gone or going: nobody knows.
+    /// The connection broke or is closing. The outcome is unknown.
     Broken,
 }
 
-/// Reads a driver's error.
+/// Classifies a driver's error.
 pub(crate) fn nature(error: &sqlx::Error) -> Nature {
     let Some(db) = error.as_database_error() else {
         return match error {
-            // Raised on this side, after or before the server did its part: the values do not fit the statement.
+            // Raised by the driver, before or after the server executed: the values do not fit the statement.
             sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Nature::Denied,
-            // The server does not encrypt, or its certificate is refused: waiting does not help.
+            // The server does not encrypt, or its certificate is refused. A retry does not help.
             sqlx::Error::Tls(_) => Nature::Unusable,
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Nature::Unusable,
             _ => Nature::Broken,
@@ -134,27 +136,27 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
     if let Some(pg) = db.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         return match pg.code() {
             "40001" | "40P01" | "55P03" => Nature::Conflict,
-            // Whether the statement was carried out is not known.
+            // It is unknown whether the statement was executed.
             "40003" => Nature::Broken,
-            // A duplicate key is no fault of the request: another one was quicker.
+            // A duplicate key means that another request was faster, not that the request is invalid.
             "23505" => Nature::Unusable,
-            // Too many connections, no memory, no room on its disk.
+            // Too many connections, out of memory, disk full.
             code if code.starts_with("53") => Nature::Full,
-            // `statement_timeout`, or an administrator: it was rolled back.
+            // `statement_timeout`, or cancelled by an administrator: rolled back.
             "57014" => Nature::Full,
             "25006" => Nature::ReadOnly,
-            // The server is shutting down or the session is being ended, perhaps after the commit.
+            // The server is shutting down or ending the session, possibly after the commit.
             code if code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25P04" => {
                 Nature::Broken
             }
-            // What a value does: cardinality, data, constraints, triggers, limits of the program.
+            // Caused by values: cardinality, data, constraints, triggers, program limits.
             code if ["21", "22", "23", "27", "38", "39", "44", "54", "P0"]
                 .iter()
                 .any(|class| code.starts_with(class)) =>
             {
                 Nature::Denied
             }
-            // Privileges, missing tables, an aborted transaction, prepared statements that are gone, damage.
+            // Privileges, missing tables, an aborted transaction, lost prepared statements, damage.
             _ => Nature::Unusable,
         };
     }
@@ -168,10 +170,10 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             1290 | 1792 | 1836 => Nature::ReadOnly,
             // Shutdown, interrupted, connection killed, gone, lost, idle transaction ended.
             1053 | 1317 | 1927 | 2006 | 2013 | 4031 | 1152 | 1184 | 1158..=1161 => Nature::Broken,
-            // `max_statement_time` and `max_execution_time`: it was rolled back. No room on its disk.
+            // `max_statement_time` and `max_execution_time`: rolled back. Disk full.
             1969 | 3024 | 1021 | 1114 => Nature::Full,
-            // What a value does: nulls, foreign keys, checks, signals of triggers, ranges, lengths, characters, JSON.
-            // And a table, column or index that exists, of which migrations know what it means.
+            // Caused by values: nulls, foreign keys, checks, trigger signals, ranges, lengths, characters, JSON.
+            // Also an existing table, column or index, which migrations handle.
             1048
             | 1050
             | 1060
@@ -203,7 +205,7 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
             | 4025
             | 4037
             | 4038 => Nature::Denied,
-            // Duplicate keys, as another request was quicker; files and memory; privileges; missing tables and columns; prepared
+            // Duplicate keys (another request was faster); files and memory; privileges; missing tables and columns; prepared
             // statements; a cluster that is not ready.
             _ => Nature::Unusable,
         };
@@ -211,9 +213,9 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
     match db.code().and_then(|code| code.parse::<i64>().ok()) {
         // The low byte is the primary code: SQLITE_BUSY, SQLITE_LOCKED.
         Some(code) if matches!(code & 0xff, 5 | 6) => Nature::Conflict,
-        // I/O errors leave open whether the commit reached the disk.
+        // After an I/O error it is unknown whether the commit reached the disk.
         Some(code) if code & 0xff == 10 => Nature::Broken,
-        // SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE: another request was quicker.
+        // SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE: another request was faster.
         Some(1555 | 2067) => Nature::Unusable,
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE.
         Some(code) if matches!(code & 0xff, 18 | 19 | 20 | 25) => Nature::Denied,
@@ -223,15 +225,15 @@ pub(crate) fn nature(error: &sqlx::Error) -> Nature {
     }
 }
 
-/// A statement that was not sent, because the server would not take it.
+/// A statement that was not sent because it exceeds the server's limit.
 #[derive(Debug, thiserror::Error)]
-#[error("{bytes} bytes are more than the {limit} that the server takes")]
+#[error("{bytes} bytes exceed the server's limit of {limit}")]
 pub(crate) struct Oversize {
     pub(crate) bytes: usize,
     pub(crate) limit: usize,
 }
 
-/// The driver's error as ours. Driver errors never carry the password: it is not part of any message.
+/// Converts the driver's error. Driver errors never contain the password.
 pub(crate) fn told(error: &sqlx::Error) -> StoreError {
     if let sqlx::Error::Encode(why) = error
         && let Some(Oversize { bytes, limit }) = why.downcast_ref()

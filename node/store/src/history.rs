@@ -1,4 +1,4 @@
-//! What happened in the cluster, for people: joins, ends, takeovers, changes of leader.
+//! The cluster's history, for users: joins, ends, takeovers, changes of leader.
 
 use kirin_core::Member;
 use kirin_core::ask::JobId;
@@ -6,45 +6,45 @@ use uuid::Uuid;
 
 use crate::beat::holder;
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::store::Store;
 use crate::submit::uuid;
 use crate::wire::{Arg, Row, args};
 
-/// Something that happened.
+/// An entry of the history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryRow {
-    /// Its number, in the order of writing; ignored when it is written.
+    /// Its number, in the order of writing. Ignored on write.
     pub id: u64,
-    /// When; 0 means the moment of writing.
+    /// The time; 0 means the time of writing.
     pub at_ms: i64,
-    /// What: join, leave, fence, takeover, handover, leader …
+    /// The kind: join, leave, fence, takeover, handover, leader …
     pub kind: String,
-    /// Whom it concerns.
+    /// The member concerned.
     pub member: Option<Member>,
-    /// Which job it concerns.
+    /// The job concerned.
     pub job: Option<JobId>,
-    /// Its public name, if it is not forgotten; ignored when the row is written.
+    /// The job's public name, unless the job was deleted. Ignored on write.
     pub uuid: Option<Uuid>,
-    /// Who did it or says so.
+    /// The member that did or reported it.
     pub by: Option<Member>,
-    /// How it is known.
+    /// The evidence.
     pub evidence: Option<String>,
-    /// More, as JSON: how long each phase took.
+    /// Details as JSON, such as the duration of each phase.
     pub detail: Option<String>,
 }
 
-/// What a page of history is about: the latest first.
+/// A filter for a page of history, latest first.
 #[derive(Clone, Debug)]
 pub struct HistoryFilter {
-    /// Only of these kinds; empty for all.
+    /// Only these kinds; empty for all.
     pub kinds: Vec<String>,
     /// Only of this job.
     pub job: Option<JobId>,
-    /// Only before this number, to page on.
+    /// Only entries before this number, for paging.
     pub before: Option<u64>,
-    /// How many.
+    /// The maximum number of entries.
     pub limit: u32,
 }
 
@@ -55,18 +55,18 @@ impl Default for HistoryFilter {
 }
 
 impl Store {
-    /// Writes down what happened.
+    /// Adds an entry.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn history_add(&self, row: &HistoryRow) -> Result<(), StoreError> {
         self.write(&Add(row)).await
     }
 
-    /// What happened, the latest first.
+    /// A page of entries, latest first.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn history(&self, filter: &HistoryFilter) -> Result<Vec<HistoryRow>, StoreError> {
         let mut wheres = "1 = 1".to_owned();
         let mut args: Vec<Arg> = Vec::new();
@@ -102,26 +102,27 @@ struct Add<'a>(&'a HistoryRow);
 impl Work for Add<'_> {
     type Out = ();
 
-    async fn run(&self, line: &mut Line) -> Result<(), Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), Fault> {
         let row = self.0;
         let node = |member: Option<Member>| member.map(|member| member.node.0);
         let incarnation = |member: Option<Member>| member.map(|member| member.incarnation.get());
         let at_ms = if row.at_ms == 0 { wall_ms() } else { row.at_ms };
-        line.alone(
-            |sql| &sql.history_add,
-            args![
-                at_ms,
-                &row.kind,
-                node(row.member),
-                incarnation(row.member),
-                row.job.map(|job| job.0.cast_signed()),
-                node(row.by),
-                incarnation(row.by),
-                row.evidence.as_deref(),
-                row.detail.as_deref(),
-            ],
-        )
-        .await?;
+        connection
+            .alone(
+                |sql| &sql.history_add,
+                args![
+                    at_ms,
+                    &row.kind,
+                    node(row.member),
+                    incarnation(row.member),
+                    row.job.map(|job| job.0.cast_signed()),
+                    node(row.by),
+                    incarnation(row.by),
+                    row.evidence.as_deref(),
+                    row.detail.as_deref(),
+                ],
+            )
+            .await?;
         Ok(())
     }
 }

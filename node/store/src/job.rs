@@ -1,4 +1,4 @@
-//! Jobs as people see them: pages, one job with its steps and attempts, progress; and how a job's row is read.
+//! Jobs for users: pages, one job with its steps and attempts, progress. Also the parsing of a job's row.
 
 use std::collections::BTreeMap;
 
@@ -9,74 +9,76 @@ use uuid::Uuid;
 use crate::beat::{holder, member, member_state, role};
 use crate::clock::wall_ms;
 use crate::commit::DiscardByForce;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::store::Store;
 use crate::submit::uuid;
 use crate::wire::{Arg, Dialect, Row, Table, args};
 
-/// A job with what people want to know of it.
+/// A job with the details that users see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobInfo {
-    /// The contract's part.
+    /// The part that the contract uses.
     pub row: JobRow,
-    /// What is wrong with its row, if it does not parse: then the contract's part is not its own, and no node sees the job.
-    /// It can be [discarded by force](Store::discard_by_force).
+    /// The error, if the row does not parse. Then `row` is a placeholder, and no node sees the job. It can be
+    /// [discarded by force](Store::discard_by_force).
     pub broken: Option<String>,
     /// Its public name.
     pub uuid: Uuid,
-    /// What kind of job.
+    /// The kind of job.
     pub kind: String,
-    /// What it is about.
+    /// The job's subject.
     pub subject: String,
-    /// Who asked for it.
+    /// The user that submitted it.
     pub submitter: String,
-    /// What to do, as JSON for the executor.
+    /// The specification, as JSON for the executor.
     pub spec: String,
-    /// How far the current attempt is, as its executor tells it.
+    /// The progress of the current attempt, as reported by its executor.
     pub progress: Option<String>,
     /// Why the last attempt failed.
     pub failure: Option<String>,
-    /// What the job brought, as JSON.
+    /// The job's result, as JSON.
     pub result: Option<String>,
     /// When it was accepted.
     pub created_ms: i64,
-    /// When its first attempt began.
+    /// When its first attempt started.
     pub started_ms: Option<i64>,
-    /// When its last attempt ended for good or with an error.
+    /// When its last attempt ended, finally or with an error.
     pub ended_ms: Option<i64>,
-    /// When anything of it changed last.
+    /// When the job last changed.
     pub changed_ms: i64,
+    /// The node of its last attempt, if that has ended.
+    pub last_node: Option<NodeId>,
 }
 
-/// What a page of jobs is about. The default is: everything, the oldest first, ten of them.
+/// A filter for a page of jobs. The default is the ten oldest of all jobs.
 #[derive(Clone, Debug)]
 pub struct JobFilter {
-    /// Only of this project.
+    /// Only jobs of this project.
     pub project: Option<ProjectId>,
-    /// Only in these states; empty for all.
+    /// Only jobs in these states; empty for all.
     pub states: Vec<JobState>,
-    /// Only of these kinds; empty for all.
+    /// Only jobs of these kinds; empty for all.
     pub kinds: Vec<String>,
-    /// Only about exactly this.
+    /// Only jobs with exactly this subject.
     pub subject: Option<String>,
-    /// Only with this public name, or with this text somewhere in the subject.
+    /// Only jobs with this public name, or with this text in the subject.
     pub key: Option<String>,
-    /// Only accepted at or after this moment.
+    /// Only jobs accepted at or after this time.
     pub created_from_ms: Option<i64>,
-    /// Only accepted before this moment.
+    /// Only jobs accepted before this time.
     pub created_until_ms: Option<i64>,
     /// The order.
     pub sort: JobSort,
-    /// Whether the order is turned around.
+    /// Whether the order is reversed.
     pub reverse: bool,
-    /// How many to skip.
+    /// The number of jobs to skip.
     pub offset: u64,
-    /// How many to return.
+    /// The maximum number of jobs to return.
     pub limit: u64,
 }
 
-/// By what a page of jobs is sorted. Equal ones are sorted by acceptance.
+/// The sort key of a page of jobs. Jobs with equal keys are sorted by acceptance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum JobSort {
     /// By acceptance.
@@ -90,18 +92,18 @@ pub enum JobSort {
     Subject,
     /// By project.
     Project,
-    /// By state, in the order of a job's life.
+    /// By state, in the order of a job's life cycle.
     State,
-    /// By the time from the first attempt's begin to the last change or end.
+    /// By the time from the start of the first attempt to the last change or end.
     Duration,
 }
 
-/// What one node has to do.
+/// The load of one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Jobs that it runs.
     pub running: u64,
-    /// Jobs that wait on its queue.
+    /// Jobs that wait in its queue.
     pub waiting: u64,
 }
 
@@ -110,7 +112,7 @@ pub struct Load {
 pub struct JobPage {
     /// The jobs of this page.
     pub jobs: Vec<JobInfo>,
-    /// How many there are on all pages.
+    /// The number of jobs on all pages.
     pub total: u64,
 }
 
@@ -119,82 +121,86 @@ pub struct JobPage {
 pub struct StepInfo {
     /// Its number, from 0.
     pub index: u32,
-    /// Under which holding it was committed.
+    /// The epoch under which it was committed.
     pub epoch: Epoch,
-    /// By which node.
+    /// The node that committed it.
     pub node: NodeId,
-    /// When it began.
+    /// When it started.
     pub started_ms: Option<i64>,
     /// When it ended.
     pub ended_ms: Option<i64>,
     /// Its name.
     pub name: String,
-    /// What it brought, as JSON.
+    /// Its result, as JSON.
     pub result: Option<String>,
 }
 
 /// An attempt at a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptInfo {
-    /// Under which holding.
+    /// Its epoch.
     pub epoch: Epoch,
-    /// By whom.
+    /// The member that made it.
     pub by: Member,
-    /// How many steps were committed when it began.
+    /// The number of steps that were committed before it.
     pub from_step: u32,
-    /// When it began.
+    /// When it started.
     pub started_ms: Option<i64>,
     /// When it ended.
     pub ended_ms: Option<i64>,
-    /// How it ended; `None` if it goes on.
+    /// How it ended; `None` while it runs.
     pub end: Option<AttemptEnd>,
 }
 
-/// How an attempt ended, as the metastore saw it.
+/// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
     /// All steps are committed and the result is published.
     Succeeded,
     /// A step failed.
     Failed,
-    /// What the job was for does not exist any more.
+    /// The job's target no longer exists.
     Vanished,
-    /// Its holder handed the job back.
+    /// Its holder released the job.
     Released,
     /// Its holder died, and an heir took the job over.
     TakenOver,
-    /// Its holder died after a user had stopped the job.
+    /// Its holder died after a user stopped the job.
     Lost,
 }
 
-/// A member with what people and peers want to know of it.
+/// A member with the details that users and other nodes see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
-    /// Who.
+    /// The member.
     pub member: Member,
     /// The node's name.
     pub name: String,
-    /// What the metastore says about it.
+    /// Its state in the metastore.
     pub state: MemberState,
-    /// What it does.
+    /// Its role.
     pub role: Role,
-    /// How many attempts it runs at once.
+    /// The number of attempts that it can run at once.
     pub slots: u32,
-    /// What it is able to run.
+    /// The kinds of jobs that it can run.
     pub can: Capabilities,
-    /// Where its peers reach it.
+    /// The token that it wrote into the working directory, where the other nodes look for it.
+    pub token: Option<String>,
+    /// The problem with its working directory.
+    pub trouble: Option<String>,
+    /// The address for links from other nodes.
     pub link: String,
-    /// Where clients reach it.
+    /// The address for clients.
     pub http: String,
-    /// Its program's version.
+    /// The version of its program.
     pub version: String,
     /// When it joined.
     pub joined_ms: i64,
     /// When it ended.
     pub ended_ms: Option<i64>,
-    /// Who ended it: itself, its next incarnation, or who fenced it.
+    /// The member that ended it: itself, its next incarnation, or the member that fenced it.
     pub ended_by: Option<Member>,
-    /// How its end was known.
+    /// The evidence of its end.
     pub evidence: Option<String>,
 }
 
@@ -217,7 +223,7 @@ impl Default for JobFilter {
 }
 
 impl JobFilter {
-    /// Whether it asks for nothing but what [`crate::over`] keeps counts of.
+    /// Whether [`crate::finished_counts`] can answer it.
     fn is_kept_count(&self) -> bool {
         let Self { kinds, subject, key, created_from_ms, created_until_ms, .. } = self;
         kinds.is_empty()
@@ -229,7 +235,7 @@ impl JobFilter {
 }
 
 impl AttemptEnd {
-    /// As its row says it.
+    /// The number in its row.
     pub(crate) const fn number(self) -> i64 {
         match self {
             Self::Succeeded => 0,
@@ -241,7 +247,7 @@ impl AttemptEnd {
         }
     }
 
-    /// The word for people.
+    /// The name for users.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -271,10 +277,10 @@ impl Store {
     /// A page of jobs.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn jobs(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
         let (wheres, mut args) = conditions(filter, self.dialect());
-        // Jobs that are over and those that are not are in indexes of their own.
+        // Finished and open jobs have separate indexes.
         let parts: Vec<&str> = [(OVER, true), (OPEN, false)]
             .into_iter()
             .filter(|(_, over)| filter.states.is_empty() || filter.states.iter().any(|s| s.is_final() == *over))
@@ -316,14 +322,14 @@ impl Store {
         Ok(JobPage { jobs, total })
     }
 
-    /// How many jobs each node runs and has on its queue.
+    /// The number of jobs that each node runs and has in its queue.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn loads(&self) -> Result<BTreeMap<NodeId, Load>, StoreError> {
-        // It reads an index alone.
+        // An index-only read.
         let rows = self.read_afresh(|sql| &sql.loads, &[]).await?;
-        // A queue of no node belongs to jobs whose row does not parse.
+        // A queue without a node belongs to jobs whose row does not parse.
         let rows = rows.iter().filter(|row| row.num::<u32>(0).is_ok());
         rows.map(|row| Ok((NodeId(row.num(0)?), Load { running: row.num(1)?, waiting: row.num(2)? }))).collect()
     }
@@ -331,16 +337,16 @@ impl Store {
     /// One job by its number.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn job(&self, id: JobId) -> Result<Option<JobInfo>, StoreError> {
         let one = self.once(&format!("{JOB_INFO} WHERE j.id = $1"));
         self.read_of(&one, args![id.0.cast_signed()]).await?.first().map(job_info).transpose()
     }
 
-    /// Those of the jobs that exist, in no particular order: one question for all of them.
+    /// The existing jobs among `ids`, in no particular order, with one query.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobInfo>, StoreError> {
         let these = self.once(&format!("{JOB_INFO} WHERE j.id IN (SELECT q.job FROM {{rows $1 q(job int)}})"));
         let ids = Table::default().ints(ids.iter().map(|id| id.0.cast_signed()));
@@ -350,17 +356,18 @@ impl Store {
     /// One job by its public name.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn job_by_uuid(&self, uuid: Uuid) -> Result<Option<JobInfo>, StoreError> {
         let one = self.once(&format!("{JOB_INFO} WHERE j.uuid = {{uuid $1}}"));
         self.read_of(&one, args![uuid.to_string()]).await?.first().map(job_info).transpose()
     }
 
-    /// Discards a job whatever its row holds, and gives back what it reserved; whoever holds it finds its fence stale.
-    /// `false` if there is no such job. For rows that no longer parse: what runs is discarded with [`kirin_core::Ask::Act`].
+    /// Discards a job whose row no longer parses, and releases its ranges. The fence of a holder becomes stale. `false`
+    /// if
+    /// there is no such job. A job with a valid row is discarded with [`kirin_core::Ask::Act`].
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn discard_by_force(&self, uuid: Uuid) -> Result<bool, StoreError> {
         self.write(&DiscardByForce(uuid)).await
     }
@@ -368,7 +375,7 @@ impl Store {
     /// The committed steps of a job, in order.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn steps(&self, id: JobId) -> Result<Vec<StepInfo>, StoreError> {
         let rows = self.read(|sql| &sql.steps, args![id.0.cast_signed()]).await?;
         let step = |row: &Row| {
@@ -385,10 +392,10 @@ impl Store {
         rows.iter().map(step).collect()
     }
 
-    /// The attempts at a job, the current one included, in order.
+    /// The attempts at a job, including the current one, in order.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<AttemptInfo>, StoreError> {
         let rows = self.read(|sql| &sql.attempts, args![id.0.cast_signed()]).await?;
         let attempt = |row: &Row| {
@@ -404,10 +411,10 @@ impl Store {
         rows.iter().map(attempt).collect()
     }
 
-    /// Members with names and addresses: those that are alive, or all that ever were and are still remembered.
+    /// Members with names and addresses: the living ones, or all that are not deleted yet.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn directory(&self, all: bool) -> Result<Vec<MemberInfo>, StoreError> {
         let rows = self.read(|sql| &sql.directory, args![if all { 3 } else { 1_i64 }]).await?;
         let info = |row: &Row| {
@@ -425,17 +432,49 @@ impl Store {
                 ended_by: holder(row, 11)?,
                 evidence: row.text(13)?,
                 can: Capabilities(row.num(14)?),
+                token: row.text(15)?,
+                trouble: row.text(16)?,
             })
         };
         rows.iter().map(info).collect()
     }
 
-    /// Writes down how far an attempt is. `false` if its fence isn't the current one. Callers coalesce.
+    /// Stores a member's token in the working directory and the problem with that directory. `false` if the member is not
+    /// alive.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
+    pub async fn member_proof(
+        &self,
+        member: Member,
+        token: Option<&str>,
+        trouble: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        self.write(&Proof { member, token, trouble }).await
+    }
+
+    /// Stores the progress of an attempt. `false` if its fence is not current. Callers coalesce updates.
+    ///
+    /// # Errors
+    /// If the metastore cannot be written.
     pub async fn progress(&self, fence: Fence, by: Member, text: &str) -> Result<bool, StoreError> {
         self.write(&Progress { fence, by, text }).await
+    }
+}
+
+struct Proof<'a> {
+    member: Member,
+    token: Option<&'a str>,
+    trouble: Option<&'a str>,
+}
+
+impl Work for Proof<'_> {
+    type Out = bool;
+
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        let (node, incarnation) = (self.member.node.0, self.member.incarnation.get());
+        let hit = connection.alone(|sql| &sql.member_proof, args![node, incarnation, self.token, self.trouble]).await?;
+        Ok(hit > 0)
     }
 }
 
@@ -448,25 +487,27 @@ struct Progress<'a> {
 impl Work for Progress<'_> {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let (job, epoch) = (self.fence.job.0.cast_signed(), self.fence.epoch.0.cast_signed());
         let (node, incarnation) = (self.by.node.0, self.by.incarnation.get());
-        let hit = line.alone(|sql| &sql.progress, args![job, epoch, node, incarnation, self.text, wall_ms()]).await?;
+        let hit =
+            connection.alone(|sql| &sql.progress, args![job, epoch, node, incarnation, self.text, wall_ms()]).await?;
         Ok(hit > 0)
     }
 }
 
-/// Jobs that never change again, but for their holder who has to let go.
+/// Finished jobs. They never change again, except that their holder is cleared.
 const OVER: &str = "j.state > 4 AND j.ended_ms IS NOT NULL";
-/// All others.
+/// Open jobs: all others.
 const OPEN: &str = "j.state <= 4";
 
-/// A page in the order of acceptance or of the last change, which is the end of what is over: each part gives as many as the
-/// page may need, in the order of its index or, where there are few, sorted.
+/// A page in order of acceptance or of the last change, which is the end for finished jobs. Each part returns as many
+/// rows as
+/// the page may need, in the order of its index, or sorted if it has few rows.
 fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, window: &str, reach: usize) -> String {
     let part = |part: &&str| {
         let at = match (sort, *part == OVER) {
-            // A sum, so that nobody looks for the few that are open along the index of all ids.
+            // An expression, so that the planner does not search the index of all ids for the few open jobs.
             (JobSort::Created, false) => "j.id + 0",
             (JobSort::Created, true) => "j.id",
             (_, false) => "j.changed_ms",
@@ -485,7 +526,8 @@ fn merged(parts: &[&str], wheres: &str, sort: JobSort, turn: &str, window: &str,
 
 const JOB_INFO: &str = "SELECT j.id, j.project, j.priority, j.state, j.epoch, j.holder_node, j.holder_incarnation, j.placed, \
      j.steps, j.external, j.needs, {text j.uuid}, j.kind, j.subject, j.submitter, j.spec, j.progress, j.failure, j.result, \
-     j.created_ms, j.started_ms, j.ended_ms, j.changed_ms FROM {p}_job AS j";
+     j.created_ms, j.started_ms, j.ended_ms, j.changed_ms, \
+     (SELECT a.node FROM {p}_attempt AS a WHERE a.job = j.id AND a.epoch = j.epoch) FROM {p}_job AS j";
 
 fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
     let (contract, broken) = match job_row(row) {
@@ -507,10 +549,11 @@ fn job_info(row: &Row) -> Result<JobInfo, StoreError> {
         started_ms: row.int(20)?,
         ended_ms: row.int(21)?,
         changed_ms: row.int(22)?.unwrap_or(0),
+        last_node: row.opt(23)?.map(NodeId),
     })
 }
 
-/// What stands for the contract's part of a row that does not parse: as much of it as does.
+/// A placeholder for a row that does not parse, with the columns that do.
 fn placeholder(row: &Row) -> Result<JobRow, StoreError> {
     Ok(JobRow {
         id: JobId(row.int(0)?.unwrap_or(0).cast_unsigned()),
@@ -526,7 +569,7 @@ fn placeholder(row: &Row) -> Result<JobRow, StoreError> {
     })
 }
 
-/// The contract's part of a job, in the first eleven columns.
+/// The part of a job that the contract uses, in the first eleven columns.
 pub(crate) fn job_row(row: &Row) -> Result<JobRow, StoreError> {
     let state: usize = row.num(3)?;
     Ok(JobRow {
@@ -543,7 +586,7 @@ pub(crate) fn job_row(row: &Row) -> Result<JobRow, StoreError> {
     })
 }
 
-/// A state as its column says it: its place in a job's life.
+/// The number of a state in its column, in the order of a job's life cycle.
 pub(crate) const fn state_number(state: JobState) -> i64 {
     match state {
         JobState::Ready => 0,
@@ -557,7 +600,7 @@ pub(crate) const fn state_number(state: JobState) -> i64 {
     }
 }
 
-/// The filter as SQL, and its arguments.
+/// The filter as SQL with arguments.
 fn conditions(filter: &JobFilter, dialect: Dialect) -> (String, Vec<Arg>) {
     let mut wheres = vec!["1 = 1".to_owned()];
     let mut args: Vec<Arg> = Vec::new();

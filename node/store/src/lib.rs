@@ -1,9 +1,9 @@
 //! The metastore contract of Kirin on SQLite, PostgreSQL and MySQL/MariaDB.
 //!
-//! [`kirin_core::ask`] says what each request means; this crate says it in SQL. A request is one transaction with one
-//! answer, and its deadline is never later than [`StoreConfig::ask_timeout`]; questions of people may take longer. The
-//! statements are files under `sql/`, one each, named by purpose; a dialect has a file of its own only where the dialects
-//! differ.
+//! [`kirin_core::ask`] defines the requests, and this crate implements them in SQL. A request is one transaction with
+//! one answer, and its deadline is never later than [`StoreConfig::ask_timeout`]. Interactive queries may take longer.
+//! The statements are files under `sql/`, one each, named by purpose. A dialect has its own file only where the
+//! dialects differ.
 //!
 //! # How a write is fenced
 //!
@@ -15,27 +15,28 @@
 //! | MySQL/MariaDB | READ COMMITTED; first `SELECT … FOR UPDATE` with the fence in its `WHERE` (a locking read sees the latest commit, never a snapshot), then the writes. The session bounds how long a frozen client may hold a transaction |
 //! | SQLite | `BEGIN IMMEDIATE`: one writer at a time in all processes |
 //!
-//! # Why aliveness can't be raced
+//! # Why aliveness is free of races
 //!
-//! A member is alive while its row in `beat` exists; joining inserts it, dying deletes it, and it never comes back. So
-//! "the holder is not alive" can be read from any snapshot: if the row is missing, it stays missing. (A snapshot from
-//! before the holder *joined* does no harm: the job's epoch has grown since, and the epoch is checked under the row lock.)
+//! A member is alive while its row in `beat` exists. A join inserts the row, the member's end deletes it, and the row
+//! never returns. So any snapshot can show that a holder is not alive: a missing row stays missing. (A snapshot from
+//! before the holder joined does no harm. The job's epoch has increased since, and the epoch is checked under the row
+//! lock.)
 //!
-//! "`by` is up" is not monotone in that direction, so whoever takes something locks its own `member` row in share mode and
-//! reads it under the lock; drain, leave, fence and join take that row exclusively. A take therefore commits before the
-//! fence or sees it. The beat counter lives in a table of its own so that a beat never waits for a take: a beat and a
-//! fence that names a beat meet on the `beat` row, and whoever comes second sees what the first did.
+//! The state "up" can change at any time. So a transaction that takes something for a member locks that member's row in
+//! share mode and reads it under the lock. Drain, leave, fence and join lock the row exclusively. A take therefore
+//! commits before the fence or sees it. The beat counter is in its own table, so that a beat never waits for a take. A
+//! beat and a fence that names a beat use the same `beat` row, and the second one sees the effect of the first.
 //!
 //! # Why limits are exact
 //!
-//! The RUNNING jobs of a project are counted in the transaction that adds to them. Where the count plus everything that
-//! living members could be adding just then stays below the limit, no lock is needed and takes of one project run side by
-//! side. Otherwise the project's row is locked first and the count is taken after the lock was granted.
+//! A transaction that starts jobs counts the RUNNING jobs of the project. If the count plus everything that living
+//! members could be adding stays below the limit, no lock is needed, and takes of one project run in parallel.
+//! Otherwise the project's row is locked first, and the count is read after the lock is granted.
 //!
-//! Locks are always taken in the order node, project, member, job, segment, catalog, and by id within each. A victim of a
-//! deadlock is certainly rolled back and is tried again within the deadline.
+//! Locks are always taken in the order node, project, member, job, segment, catalog, and by id within each. A deadlock
+//! victim is certainly rolled back and is retried within the deadline.
 //!
-//! What this crate does not do: decide. It never reads a clock to judge anything; wall time is stored for people.
+//! This crate makes no decisions. It reads no clock to judge anything. Wall-clock times are stored for users.
 
 mod ask;
 mod batch;
@@ -44,13 +45,13 @@ mod claim;
 mod clock;
 mod commit;
 mod config;
+mod connection;
 mod doc;
 mod error;
+mod finished_counts;
 mod history;
 mod job;
-mod line;
 mod migrate;
-mod over;
 mod project;
 mod retention;
 mod segment;

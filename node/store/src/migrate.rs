@@ -1,12 +1,12 @@
 //! The schema, migrated forward when the metastore is opened.
 //!
-//! Any number of nodes may start at once on an empty database: one of them holds a lock while it migrates, the others wait
-//! for it and find nothing left to do. SQLite and PostgreSQL migrate in one transaction; MySQL commits after each statement
-//! by itself, so there every statement can be run again and the version is written last.
+//! Any number of nodes may start at once on an empty database. One of them holds a lock while it migrates. The others
+//! wait and find nothing left to do. SQLite and PostgreSQL migrate in one transaction. MySQL commits after each
+//! statement, so every statement there is repeatable, and the version is written last.
 
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::sql::Statement;
 use crate::wire::{Dialect, args};
 
@@ -61,6 +61,7 @@ const VERSIONS: &[Version] = &[
         postgres: &[],
         mysql: &[],
     },
+    Version { common: files!["3/member_token", "3/member_trouble"], sqlite: &[], postgres: &[], mysql: &[] },
 ];
 
 /// Brings the schema up to date.
@@ -69,49 +70,49 @@ pub(crate) struct Migrate;
 impl Work for Migrate {
     type Out = ();
 
-    async fn run(&self, line: &mut Line) -> Result<(), Fault> {
-        let dialect = line.dialect();
-        let name = format!("kirin_schema_{}", line.sql.prefix);
+    async fn run(&self, connection: &mut Connection) -> Result<(), Fault> {
+        let dialect = connection.dialect();
+        let name = format!("kirin_schema_{}", connection.sql.prefix);
         match dialect {
-            Dialect::Sqlite => line.begin().await?,
+            Dialect::Sqlite => connection.begin().await?,
             Dialect::Postgres => {
-                line.begin().await?;
+                connection.begin().await?;
                 let wait =
                     Statement::once("SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held", dialect, "");
                 // Waiting for another node's migration is not a failure of this statement.
-                line.raw("SET LOCAL statement_timeout = 0").await?;
-                line.rows_of(&wait, args![&name]).await?;
+                connection.raw("SET LOCAL statement_timeout = 0").await?;
+                connection.rows_of(&wait, args![&name]).await?;
             }
             Dialect::MySql => {
                 let wait = Statement::once("SELECT CAST(GET_LOCK($1, 1) AS SIGNED)", dialect, "");
-                let rows = line.rows_of(&wait, args![&name]).await?;
+                let rows = connection.rows_of(&wait, args![&name]).await?;
                 if rows.first().map(|row| row.int(0)).transpose()?.flatten() != Some(1) {
-                    return Err(Fault::Again(StoreError::Busy("another node is migrating the schema".to_owned())));
+                    return Err(Fault::Again(StoreError::Busy("another node migrates the schema".to_owned())));
                 }
             }
         }
-        let done = migrate(line).await;
+        let done = migrate(connection).await;
         match dialect {
             Dialect::Sqlite | Dialect::Postgres => {
                 done?;
-                line.commit().await
+                connection.commit().await
             }
             Dialect::MySql => {
                 let release = Statement::once("SELECT CAST(RELEASE_LOCK($1) AS SIGNED)", dialect, "");
-                line.rows_of(&release, args![&name]).await?;
+                connection.rows_of(&release, args![&name]).await?;
                 done
             }
         }
     }
 }
 
-async fn migrate(line: &mut Line) -> Result<(), Fault> {
-    let (dialect, prefix) = (line.dialect(), line.sql.prefix.clone());
+async fn migrate(connection: &mut Connection) -> Result<(), Fault> {
+    let (dialect, prefix) = (connection.dialect(), connection.sql.prefix.clone());
     let known = i64::try_from(VERSIONS.len()).expect("few versions");
     let text = |source: &str| Statement::once(source, dialect, &prefix).text;
-    line.raw(&text(VERSION_TABLE)).await?;
+    connection.raw(&text(VERSION_TABLE)).await?;
     let read = Statement::once("SELECT COALESCE(MAX(version), 0) FROM {p}_schema", dialect, &prefix);
-    let rows = line.rows_of(&read, &[]).await?;
+    let rows = connection.rows_of(&read, &[]).await?;
     let found = rows.first().map(|row| row.num::<i64>(0)).transpose()?.unwrap_or(0);
     if found > known {
         return Err(Fault::Certain(StoreError::Newer { found, known }));
@@ -123,16 +124,16 @@ async fn migrate(line: &mut Line) -> Result<(), Fault> {
             Dialect::MySql => statements.mysql,
         };
         for source in statements.common.iter().chain(own) {
-            match line.raw(&text(source)).await {
+            match connection.raw(&text(source)).await {
                 Ok(()) => {}
-                // An earlier try of this version got as far as this index or column before it was cut off.
+                // An earlier, interrupted migration to this version has created this index or column.
                 Err(Fault::Certain(StoreError::Refused(why)))
                     if dialect == Dialect::MySql && (why.contains("1061") || why.contains("1060")) => {}
                 Err(fault) => return Err(fault),
             }
         }
         let note = format!("INSERT INTO {{p}}_schema (version, at_ms) VALUES ({version}, {})", wall_ms());
-        line.raw(&text(&note)).await?;
+        connection.raw(&text(&note)).await?;
         tracing::info!(version, "metastore schema migrated");
     }
     Ok(())

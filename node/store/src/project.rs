@@ -5,8 +5,8 @@ use kirin_core::ask::ProjectId;
 
 use crate::beat::target_name;
 use crate::clock::wall_ms;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{Line, Work};
 use crate::sql::{Sql, Statement};
 use crate::store::Store;
 use crate::wire::{Row, args};
@@ -14,25 +14,25 @@ use crate::wire::{Row, args};
 /// A project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// Its number.
+    /// Its id.
     pub id: ProjectId,
     /// Its name.
     pub name: String,
-    /// How many of its jobs may run at once.
+    /// The maximum number of its jobs that run at once.
     pub limit: u32,
-    /// For people.
+    /// A description for users.
     pub description: String,
     /// Its settings, as JSON.
     pub settings: String,
-    /// When it was made.
+    /// When it was created.
     pub created_ms: i64,
 }
 
 impl Store {
-    /// Makes a project. `None` if there is one by that name.
+    /// Creates a project. `None` if the name exists.
     ///
     /// # Errors
-    /// If the metastore can't be written, or the name is too long.
+    /// If the metastore cannot be written, or the name is too long.
     pub async fn project_add(
         &self,
         name: &str,
@@ -49,7 +49,7 @@ impl Store {
     /// All projects, sorted by name.
     ///
     /// # Errors
-    /// If the metastore can't be read.
+    /// If the metastore cannot be read.
     pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         let rows = self.read(|sql| &sql.project_list, &[]).await?;
         let project = |row: &Row| {
@@ -65,20 +65,20 @@ impl Store {
         rows.iter().map(project).collect()
     }
 
-    /// Changes what a project says of itself (its limit is changed by `Ask::SetLimit`). `false` if there is no such
-    /// project.
+    /// Changes a project's description and settings; `Ask::SetLimit` changes its limit. `false` if the project does not
+    /// exist.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn project_update(&self, id: ProjectId, description: &str, settings: &str) -> Result<bool, StoreError> {
         self.write(&Update { id, description, settings }).await
     }
 
-    /// Drops a project; its finished jobs stay until retention. `false` if there is no such project, or if it has documents
-    /// or jobs that are not over.
+    /// Drops a project. Its finished jobs stay until retention deletes them. `false` if the project does not exist, or
+    /// if it has documents or open jobs.
     ///
     /// # Errors
-    /// If the metastore can't be written.
+    /// If the metastore cannot be written.
     pub async fn project_drop(&self, id: ProjectId) -> Result<bool, StoreError> {
         self.write(&Drop(id)).await
     }
@@ -94,25 +94,25 @@ struct Add<'a> {
 impl Work for Add<'_> {
     type Out = Option<ProjectId>;
 
-    async fn run(&self, line: &mut Line) -> Result<Option<ProjectId>, Fault> {
-        line.begin().await?;
-        // Looked for first: a refused insert would use up a number.
-        if find(line, self.name).await?.is_some() {
+    async fn run(&self, connection: &mut Connection) -> Result<Option<ProjectId>, Fault> {
+        connection.begin().await?;
+        // Checked first, because a refused insert would consume an id.
+        if find(connection, self.name).await?.is_some() {
             return Ok(None);
         }
         let args = args![self.name, self.limit, self.description, self.settings, wall_ms()];
-        if line.run(|sql| &sql.project_add, args).await? == 0 {
-            // Somebody else makes it at the same time, and was faster.
+        if connection.run(|sql| &sql.project_add, args).await? == 0 {
+            // A concurrent request has created it.
             return Ok(None);
         }
-        let id = find(line, self.name).await?;
-        line.commit().await?;
+        let id = find(connection, self.name).await?;
+        connection.commit().await?;
         Ok(id)
     }
 }
 
-async fn find(line: &mut Line, name: &str) -> Result<Option<ProjectId>, Fault> {
-    let rows = line.rows(|sql| &sql.project_find, args![name]).await?;
+async fn find(connection: &mut Connection, name: &str) -> Result<Option<ProjectId>, Fault> {
+    let rows = connection.rows(|sql| &sql.project_find, args![name]).await?;
     Ok(rows.first().map(|row| row.num(0)).transpose()?.map(ProjectId))
 }
 
@@ -125,8 +125,8 @@ struct Update<'a> {
 impl Work for Update<'_> {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
-        Ok(line.alone(|sql| &sql.project_update, args![self.id.0, self.description, self.settings]).await? > 0)
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        Ok(connection.alone(|sql| &sql.project_update, args![self.id.0, self.description, self.settings]).await? > 0)
     }
 }
 
@@ -135,24 +135,24 @@ struct Drop(ProjectId);
 impl Work for Drop {
     type Out = bool;
 
-    async fn run(&self, line: &mut Line) -> Result<bool, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<bool, Fault> {
         let id = self.0.0;
-        line.begin().await?;
-        // Waits for submits and documents under way, and later ones wait for us.
-        if line.run(|sql| &sql.project_drop, args![id]).await? == 0 {
+        connection.begin().await?;
+        // Waits for concurrent submits and documents. Later ones wait for this transaction.
+        if connection.run(|sql| &sql.project_drop, args![id]).await? == 0 {
             return Ok(false);
         }
         let left: [fn(&Sql) -> &Statement; 2] = [|sql| &sql.project_open_jobs, |sql| &sql.project_docs];
         for left in left {
-            let count = line.rows(left, args![id]).await?;
+            let count = connection.rows(left, args![id]).await?;
             if count.first().map(|row| row.num::<i64>(0)).transpose()? != Some(0) {
                 return Ok(false);
             }
         }
-        line.run(|sql| &sql.project_drop_segments, args![id]).await?;
-        line.run(|sql| &sql.project_drop_catalog, args![id]).await?;
-        line.run(|sql| &sql.project_drop_claim, args![target_name(Target::Project(self.0))]).await?;
-        line.commit().await?;
+        connection.run(|sql| &sql.project_drop_segments, args![id]).await?;
+        connection.run(|sql| &sql.project_drop_catalog, args![id]).await?;
+        connection.run(|sql| &sql.project_drop_claim, args![target_name(Target::Project(self.0))]).await?;
+        connection.commit().await?;
         Ok(true)
     }
 }

@@ -1,6 +1,6 @@
-//! The statements: files under `sql/`, one each, read for one dialect and one table prefix.
+//! The statements: files under `sql/`, one each, expanded for one dialect and one table prefix.
 //!
-//! A file is SQL with a few placeholders in braces, for what the dialects spell differently:
+//! A file is SQL with placeholders in braces, where the dialects differ:
 //!
 //! | placeholder | means |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `UPDATE {join job $1 q(…)} SET … {from} WHERE …` | an update of `job AS j` joined with such a table |
 //! | `{for_update}`, `{for_share}` | the lock clause of a read; nothing on SQLite, whose writers exclude each other |
 //! | `{uuid …}`, `{text …}` | from text to the type of uuid columns, and back |
-//! | `{or_skip column}` | an insert that meets its key does nothing; `column` is part of that key |
+//! | `{or_skip column}` | an insert with an existing key does nothing; `column` is part of the key |
 //! | `{whole}` | the type to which a sum is cast |
 //! | `{serial}`, `{long}`, `{int}`, `{small}`, `{name}`, `{body}`, `{guid}`, `{end}` | column types and table options |
 
@@ -19,19 +19,19 @@ use std::sync::Arc;
 
 use crate::wire::Dialect;
 
-/// A statement in the words of one dialect.
+/// A statement in one dialect.
 #[derive(Debug)]
 pub(crate) struct Statement {
     /// The text.
     pub(crate) text: Arc<str>,
-    /// Which argument each placeholder stands for, where the dialect can't say it itself.
+    /// The argument of each placeholder, for dialects with positional placeholders.
     pub(crate) order: Option<Vec<u8>>,
-    /// Whether the connection keeps it prepared.
+    /// Whether the connection keeps it as a prepared statement.
     pub(crate) keep: bool,
 }
 
 impl Statement {
-    /// Reads a file's text.
+    /// Expands a file's text.
     pub(crate) fn read(source: &str, dialect: Dialect, prefix: &str) -> Self {
         let source: String = source.lines().filter(|line| !line.trim_start().starts_with("--")).fold(
             String::with_capacity(source.len()),
@@ -48,18 +48,18 @@ impl Statement {
         Self { text: text.into(), order, keep: true }
     }
 
-    /// A statement that is put together at run time, not kept prepared.
+    /// A statement that is composed at run time and not kept as a prepared statement.
     pub(crate) fn once(source: &str, dialect: Dialect, prefix: &str) -> Self {
         Self { keep: false, ..Self::read(source, dialect, prefix) }
     }
 
-    /// The same, not kept prepared.
+    /// The same, but not kept as a prepared statement.
     pub(crate) fn unkept(&self) -> Self {
         Self { text: self.text.clone(), order: self.order.clone(), keep: false }
     }
 }
 
-/// How many parameters each table argument takes on PostgreSQL: one per column.
+/// The number of parameters of each table argument on PostgreSQL: one per column.
 fn widths(source: &str, dialect: Dialect) -> BTreeMap<usize, usize> {
     let mut widths = BTreeMap::new();
     if dialect != Dialect::Postgres {
@@ -154,7 +154,7 @@ impl Reader<'_> {
             ),
             "long" => by_dialect("INTEGER", "bigint", "BIGINT"),
             "int" => by_dialect("INTEGER", "integer", "INT"),
-            // What a sum is cast to: the databases make it wider, one with decimals.
+            // The type to which sums are cast. The databases widen sums, one of them to a decimal type.
             "whole" => by_dialect("INTEGER", "bigint", "SIGNED"),
             "small" => by_dialect("INTEGER", "smallint", "SMALLINT"),
             "name" => by_dialect("TEXT", "text", "VARCHAR(190)"),
@@ -243,21 +243,21 @@ impl Reader<'_> {
     }
 }
 
-/// A bug that a test plants in a statement, to prove that the conformance suite would find it.
+/// A bug that a test plants in a statement, to prove that the conformance suite finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planted {
     /// The statement's name.
     pub statement: &'static str,
     /// A part of its text.
     pub part: &'static str,
-    /// What stands there instead, everywhere.
+    /// The replacement, at every occurrence.
     pub instead: &'static str,
 }
 
 fn plant<'a>(planted: Option<&Planted>, name: &str, source: &'a str) -> std::borrow::Cow<'a, str> {
     match planted {
         Some(planted) if planted.statement == name => {
-            assert!(source.contains(planted.part), "there is nothing to plant a bug in: {planted:?}");
+            assert!(source.contains(planted.part), "the statement does not contain the part to replace: {planted:?}");
             source.replace(planted.part, planted.instead).into()
         }
         _ => source.into(),
@@ -268,7 +268,7 @@ fn plant<'a>(planted: Option<&Planted>, name: &str, source: &'a str) -> std::bor
 /// MySQL, `postgres` one for PostgreSQL alone.
 macro_rules! statements {
     ($($kind:ident $name:ident;)*) => {
-        /// Every statement, in the words of one dialect.
+        /// Every statement in one dialect.
         #[derive(Debug)]
         pub(crate) struct Sql {
             pub(crate) dialect: Dialect,
@@ -277,7 +277,7 @@ macro_rules! statements {
         }
 
         impl Sql {
-            /// Reads all statements for one dialect and prefix, with the bug that a test has planted.
+            /// Expands all statements for one dialect and prefix, with the planted bug, if any.
             pub(crate) fn new(dialect: Dialect, prefix: &str, planted: Option<&Planted>) -> Self {
                 Self {
                     dialect,
@@ -328,6 +328,7 @@ statements! {
     all member_shared;
     all member_slots;
     all member_can;
+    all member_proof;
     all beat_add;
     all beat;
     all beat_brief;
@@ -443,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn every_statement_can_be_read_in_every_dialect_and_none_is_forgotten() {
+    fn every_statement_expands_in_every_dialect_and_every_file_is_used() {
         for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
             let _ = Sql::new(dialect, "kylin_metadata", None);
         }
@@ -452,7 +453,7 @@ mod tests {
             for file in std::fs::read_dir(folder).expect("the folder is there").flatten() {
                 let name = file.file_name().to_string_lossy().into_owned();
                 if let Some(name) = name.strip_suffix(".sql") {
-                    assert!(NAMES.contains(&name), "{name}.sql is used by nobody");
+                    assert!(NAMES.contains(&name), "{name}.sql is not used");
                 }
             }
         }

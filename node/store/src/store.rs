@@ -1,7 +1,8 @@
-//! The open metastore: which connections there are, and who uses which.
+//! The open metastore: its connection pools and their uses.
 //!
-//! Beats have a connection of their own, and what changes members may always have one; neither housekeeping nor people's
-//! questions nor a full pool can make them wait. What idles for long is closed, but for the beats': an idle node holds two.
+//! Beats have their own connection, and changes of members always can get one. Neither housekeeping nor interactive
+//! queries nor a full pool can delay them. Idle connections close after a while, except that of beats. An idle node
+//! holds two connections.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,8 +12,8 @@ use kirin_core::Answer;
 use crate::batch::Batches;
 use crate::commit::{Finish, Release, Step};
 use crate::config::StoreConfig;
+use crate::connection::{INTERACTIVE_TIMEOUT, KEPT, Opener, Pool, Purpose, Work};
 use crate::error::{Fault, StoreError};
-use crate::line::{KEPT, Lines, Opener, PEOPLE_TIMEOUT, Purpose, Work};
 use crate::migrate::Migrate;
 use crate::sql::{Sql, Statement};
 use crate::submit::{NewJob, Submits, Submitted};
@@ -20,7 +21,7 @@ use crate::take::Take;
 use crate::traffic::{Meters, Traffic};
 use crate::wire::{Arg, Dialect, Row};
 
-/// The metastore. Cheap to clone; all clones share the connections.
+/// The metastore. Clones are cheap and share the connections.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -30,14 +31,14 @@ pub(crate) struct Inner {
     sql: Arc<Sql>,
     meters: Arc<Meters>,
     ask_timeout: Duration,
-    /// For [`kirin_core::Ask::Beat`] alone.
-    beat: Arc<Lines>,
-    /// For what changes members.
-    members: Arc<Lines>,
+    /// Only for [`kirin_core::Ask::Beat`].
+    beat: Arc<Pool>,
+    /// For changes of members.
+    members: Arc<Pool>,
     /// For the contract's other requests.
-    pub(crate) work: Arc<Lines>,
-    /// For people's questions.
-    people: Arc<Lines>,
+    pub(crate) work: Arc<Pool>,
+    /// For interactive queries.
+    people: Arc<Pool>,
     batches: Option<Batches>,
 }
 
@@ -45,8 +46,8 @@ impl Store {
     /// Opens the metastore and brings its schema up to date.
     ///
     /// # Errors
-    /// If the configuration makes no sense, the server can't be reached in time or is no primary, or the schema is newer
-    /// than this program.
+    /// If the configuration is invalid, the server cannot be reached in time or is not a primary, or the schema is
+    /// newer than this program.
     pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         config.checked()?;
         let dialect = match config.backend {
@@ -56,13 +57,13 @@ impl Store {
         };
         let sql = Arc::new(Sql::new(dialect, &config.identifier, config.planted.as_ref()));
         let opener = Arc::new(Opener::new(config, sql.clone())?);
-        let lines = |count, purpose| Arc::new(Lines::new(opener.clone(), count, purpose));
-        let people = lines(config.connections.div_ceil(2), Purpose::People);
+        let pool = |count, purpose| Arc::new(Pool::new(opener.clone(), count, purpose));
+        let people = pool(config.connections.div_ceil(2), Purpose::Interactive);
         let (beat, members, work) = if config.one_pool {
             (people.clone(), people.clone(), people.clone())
         } else {
-            let work = lines(config.connections, Purpose::Contract);
-            (lines(1, Purpose::Contract), Arc::new(work.beside(1)), work)
+            let work = pool(config.connections, Purpose::Contract);
+            (pool(1, Purpose::Contract), Arc::new(work.beside(1)), work)
         };
         let inner = Arc::new(Inner {
             sql,
@@ -86,26 +87,26 @@ impl Store {
         Ok(Self { inner })
     }
 
-    /// How much was asked of the metastore since it was opened.
+    /// The traffic since the metastore was opened.
     pub fn traffic(&self) -> Traffic {
         self.inner.meters.read()
     }
 
-    /// Closes the connections that idle; those in use close when they are done.
+    /// Closes idle connections. Those in use close after their request.
     pub async fn close(&self) {
-        for lines in [&self.inner.beat, &self.inner.work, &self.inner.people] {
-            lines.close(Duration::ZERO).await;
+        for pool in [&self.inner.beat, &self.inner.work, &self.inner.people] {
+            pool.close(Duration::ZERO).await;
         }
     }
 
-    /// Accepts many jobs at once, none of which may reserve ranges: one statement for all of them.
+    /// Accepts many jobs with one statement. None of them may reserve ranges.
     ///
     /// # Errors
-    /// If the metastore can't be written. After a lost reply the jobs may have been accepted: submit them again with the
-    /// same keys.
+    /// If the metastore cannot be written. After a lost reply, the jobs may have been accepted: submit them again with
+    /// the same keys.
     pub async fn submit_many(&self, jobs: &[NewJob]) -> Result<Vec<Submitted>, StoreError> {
         if jobs.iter().any(|job| !job.segments.is_empty()) {
-            return Err(StoreError::Config("a job that reserves ranges is submitted alone".to_owned()));
+            return Err(StoreError::Config("a job that reserves ranges must be submitted alone".to_owned()));
         }
         if jobs.is_empty() {
             return Ok(Vec::new());
@@ -114,11 +115,11 @@ impl Store {
         self.inner.work.carry(&Submits(jobs), self.inner.ask_timeout).await.map_err(Fault::into_error)
     }
 
-    /// Accepts a job; unlike [`Store::ask`] it says why it refuses.
+    /// Accepts a job. Unlike [`Store::ask`], it returns the reason for a refusal.
     ///
     /// # Errors
-    /// If the metastore can't be written. After a lost reply the job may have been accepted: submit it again with the same
-    /// key.
+    /// If the metastore cannot be written. After a lost reply, the job may have been accepted: submit it again with the
+    /// same key.
     pub async fn submit(&self, job: NewJob) -> Result<Submitted, StoreError> {
         self.submits(job).await.map_err(Fault::into_error)
     }
@@ -164,17 +165,17 @@ impl Store {
         self.inner.ask_timeout
     }
 
-    /// One transaction beside the contract.
+    /// Runs a transaction outside the contract.
     pub(crate) async fn write<W: Work>(&self, work: &W) -> Result<W::Out, StoreError> {
-        self.inner.people.carry(work, self.inner.ask_timeout.max(PEOPLE_TIMEOUT)).await.map_err(Fault::into_error)
+        self.inner.people.carry(work, self.inner.ask_timeout.max(INTERACTIVE_TIMEOUT)).await.map_err(Fault::into_error)
     }
 
-    /// One question beside the contract.
+    /// Runs a query outside the contract.
     pub(crate) async fn read(&self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, StoreError> {
         self.read_of(statement(&self.inner.sql), args).await
     }
 
-    /// The same, not kept prepared: planned for what is there now.
+    /// The same, planned for the current data: not kept as a prepared statement.
     pub(crate) async fn read_afresh(
         &self,
         statement: fn(&Sql) -> &Statement,
@@ -183,11 +184,11 @@ impl Store {
         self.read_of(&statement(&self.inner.sql).unkept(), args).await
     }
 
-    /// One question whose statement was put together at run time.
+    /// Runs a query that was composed at run time.
     pub(crate) async fn read_of(&self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, StoreError> {
         self.inner
             .people
-            .carry(&Question { statement, args }, self.inner.ask_timeout.max(PEOPLE_TIMEOUT))
+            .carry(&Question { statement, args }, self.inner.ask_timeout.max(INTERACTIVE_TIMEOUT))
             .await
             .map_err(Fault::into_error)
     }
@@ -211,7 +212,7 @@ impl Inner {
     }
 }
 
-/// Closes connections that nobody used for long, as long as the metastore is open. Those of beats stay.
+/// Closes connections after long idleness while the metastore is open, except those of beats.
 async fn close_idle(inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(KEPT / 4).await;
@@ -230,7 +231,7 @@ impl Work for Question<'_> {
     type Out = Vec<Row>;
     const WRITES: bool = false;
 
-    async fn run(&self, line: &mut crate::line::Line) -> Result<Vec<Row>, Fault> {
-        line.rows_of(self.statement, self.args).await
+    async fn run(&self, connection: &mut crate::connection::Connection) -> Result<Vec<Row>, Fault> {
+        connection.rows_of(self.statement, self.args).await
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting jobs, and the ranges that they reserve.
+//! Submits: accepting jobs and reserving their ranges.
 
 use std::collections::BTreeMap;
 
@@ -8,63 +8,63 @@ use uuid::Uuid;
 
 use crate::clock::wall_ms;
 use crate::commit::spelled;
+use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
 use crate::job::{job_row, state_number};
-use crate::line::{Line, Work};
 use crate::segment::NewSegment;
 use crate::wire::{Dialect, Table, args};
 
-/// The most characters of a name.
+/// The maximum length of a name in characters.
 const NAME_MAX: usize = 180;
 
-/// The most bytes of a specification: what MySQL's MEDIUMTEXT holds.
+/// The maximum size of a specification in bytes: that of MySQL's MEDIUMTEXT.
 const BODY_MAX: usize = (1 << 24) - 1;
 
-/// A job to be accepted: the contract's part and what travels along for people.
+/// A job to submit: the part that the contract uses, and details for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
     /// The idempotency key, and the job's public name as a UUID.
     pub key: u128,
-    /// For which project.
+    /// The project.
     pub project: ProjectId,
-    /// How urgent.
+    /// The priority.
     pub priority: Priority,
-    /// On whose queue it goes.
+    /// The node on whose queue it is placed.
     pub placed: Option<NodeId>,
-    /// Whether its attempts have side effects that the metastore can't refuse.
+    /// Whether its attempts have side effects that the metastore cannot refuse.
     pub external: bool,
-    /// What a node must be able to run to take it.
+    /// The capabilities that a node needs to take it.
     pub needs: Capabilities,
-    /// What kind of job, for example `INDEX_BUILD`.
+    /// The kind of job, for example `INDEX_BUILD`.
     pub kind: String,
-    /// What it is about, for example the model's name.
+    /// The subject, for example the model's name.
     pub subject: String,
-    /// Who asked for it.
+    /// The user that submits it.
     pub submitter: String,
-    /// What to do, as JSON for the executor.
+    /// The specification, as JSON for the executor.
     pub spec: String,
-    /// Ranges to reserve with it.
+    /// The ranges to reserve.
     pub segments: Vec<NewSegment>,
 }
 
-/// What became of a submit.
+/// The result of a submit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Submitted {
     /// The job is accepted; `fresh` is false if the key was known.
     Accepted {
         /// The job.
         row: JobRow,
-        /// Whether this request made it.
+        /// Whether this request created it.
         fresh: bool,
     },
-    /// There is no such project.
+    /// The project does not exist.
     NoProject,
     /// A range overlaps with this segment.
     Overlaps(Uuid),
 }
 
 impl NewJob {
-    /// A job that brings nothing but the contract's part.
+    /// A job with only the part that the contract uses.
     pub fn new(project: ProjectId, key: u128) -> Self {
         Self {
             key,
@@ -81,15 +81,18 @@ impl NewJob {
         }
     }
 
-    /// Refuses what does not fit its columns, alike on every database: MySQL would cut it, PostgreSQL can't store a NUL.
+    /// Refuses texts that do not fit their columns, equally on every database. MySQL would truncate, PostgreSQL cannot
+    /// store NUL.
     pub(crate) fn checked(&self) -> Result<(), StoreError> {
         for (name, text) in [("kind", &self.kind), ("subject", &self.subject), ("submitter", &self.submitter)] {
             let chars = text.chars().count();
             if chars > NAME_MAX {
-                return Err(StoreError::Refused(format!("its {name} has {chars} characters, at most {NAME_MAX} fit")));
+                return Err(StoreError::Refused(format!(
+                    "the {name} has {chars} characters; the maximum is {NAME_MAX}"
+                )));
             }
             if text.contains('\0') {
-                return Err(StoreError::Refused(format!("its {name} holds a NUL character")));
+                return Err(StoreError::Refused(format!("the {name} contains a NUL character")));
             }
         }
         if self.spec.len() > BODY_MAX {
@@ -118,33 +121,33 @@ impl NewJob {
     }
 }
 
-/// Several submits; one that reserves ranges comes alone.
+/// A batch of submits. A submit that reserves ranges is alone.
 pub(crate) struct Submits<'a>(pub(crate) &'a [NewJob]);
 
 impl Work for Submits<'_> {
     type Out = Vec<Submitted>;
 
-    async fn run(&self, line: &mut Line) -> Result<Vec<Submitted>, Fault> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Submitted>, Fault> {
         let reserves = self.0.iter().any(|job| !job.segments.is_empty());
-        let mut made = if reserves || line.dialect() != Dialect::Postgres {
-            line.begin().await?;
-            if let Some(overlap) = self.lock_ranges(line).await? {
-                // Unless the very same submit reserved them the first time.
-                let known = known(line, self.0).await?;
+        let mut made = if reserves || connection.dialect() != Dialect::Postgres {
+            connection.begin().await?;
+            if let Some(overlap) = self.lock_ranges(connection).await? {
+                // Unless the same submit reserved the ranges before.
+                let known = known(connection, self.0).await?;
                 return Ok(self
                     .0
                     .iter()
                     .map(|job| first_time(&known, job).unwrap_or(Submitted::Overlaps(overlap)))
                     .collect());
             }
-            let made = insert(line, self.0).await?;
+            let made = insert(connection, self.0).await?;
             for job in self.0.iter().filter(|job| made.contains_key(&job.key)) {
-                reserve(line, job).await?;
+                reserve(connection, job).await?;
             }
-            line.commit().await?;
+            connection.commit().await?;
             made
         } else {
-            let rows = line.alone_rows(|sql| &sql.submit, args![table(self.0)]).await?;
+            let rows = connection.alone_rows(|sql| &sql.submit, args![table(self.0)]).await?;
             let mut made = BTreeMap::new();
             for row in rows {
                 made.insert(key(&row.string(1)?)?, JobId(row.num(0)?));
@@ -154,11 +157,11 @@ impl Work for Submits<'_> {
         if made.len() == self.0.len() {
             return Ok(self.0.iter().map(|job| accepted(job, made[&job.key])).collect());
         }
-        // The rest was known before, or its project does not exist.
+        // The other jobs existed before, or their project does not exist.
         if made.is_empty() {
-            line.nothing_committed();
+            connection.nothing_committed();
         }
-        let known = known(line, self.0).await?;
+        let known = known(connection, self.0).await?;
         let answers = self.0.iter().map(|job| match made.remove(&job.key) {
             Some(id) => accepted(job, id),
             None => first_time(&known, job).unwrap_or(Submitted::NoProject),
@@ -168,21 +171,20 @@ impl Work for Submits<'_> {
 }
 
 impl Submits<'_> {
-    /// Keeps the projects from being dropped meanwhile; with ranges, keeps other reservations out and looks for an
-    /// overlap.
-    async fn lock_ranges(&self, line: &mut Line) -> Result<Option<Uuid>, Fault> {
+    /// Keeps the projects from being dropped. With ranges, also excludes other reservations and searches for an overlap.
+    async fn lock_ranges(&self, connection: &mut Connection) -> Result<Option<Uuid>, Fault> {
         let mut projects: Vec<i64> = self.0.iter().map(|job| i64::from(job.project.0)).collect();
         projects.sort_unstable();
         projects.dedup();
         let [NewJob { segments, .. }] = self.0 else {
-            if line.dialect() == Dialect::MySql {
-                line.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
+            if connection.dialect() == Dialect::MySql {
+                connection.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
             }
             return Ok(None);
         };
         if segments.is_empty() {
-            if line.dialect() == Dialect::MySql {
-                line.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
+            if connection.dialect() == Dialect::MySql {
+                connection.rows(|sql| &sql.project_share, args![Table::default().ints(projects)]).await?;
             }
             return Ok(None);
         }
@@ -191,12 +193,12 @@ impl Submits<'_> {
                 return Ok(Some(segment.id));
             }
         }
-        line.rows(|sql| &sql.project_lock, args![Table::default().ints(projects.iter().copied())]).await?;
+        connection.rows(|sql| &sql.project_lock, args![Table::default().ints(projects.iter().copied())]).await?;
         let ranges = Table::default()
             .texts(segments.iter().map(|segment| segment.model.clone()))
             .ints(segments.iter().map(|segment| segment.start_ms))
             .ints(segments.iter().map(|segment| segment.end_ms));
-        let rows = line.rows(|sql| &sql.segment_overlap, args![ranges, projects[0]]).await?;
+        let rows = connection.rows(|sql| &sql.segment_overlap, args![ranges, projects[0]]).await?;
         rows.first().map(|row| Ok(uuid(&row.string(0)?)?)).transpose()
     }
 }
@@ -218,33 +220,34 @@ fn table(jobs: &[NewJob]) -> Table {
         .texts(jobs.iter().map(|job| job.spec.clone()))
 }
 
-/// Inserts what is not known yet, inside the caller's transaction; returns what was made.
-async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId>, Fault> {
+/// Inserts the jobs that do not exist, inside the caller's transaction. Returns the inserted jobs.
+async fn insert(connection: &mut Connection, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId>, Fault> {
     let mut made = BTreeMap::new();
-    if line.dialect() != Dialect::MySql {
-        for row in line.rows(|sql| &sql.submit, args![table(jobs)]).await? {
+    if connection.dialect() != Dialect::MySql {
+        for row in connection.rows(|sql| &sql.submit, args![table(jobs)]).await? {
             made.insert(key(&row.string(1)?)?, JobId(row.num(0)?));
         }
         return Ok(made);
     }
-    // MySQL does not say which rows it made. All of them, most of the time; else one by one.
+    // MySQL does not report which rows it inserted. Usually it inserts all; otherwise they are inserted one by one.
     let mut rest = jobs;
-    let mut count = line.run(|sql| &sql.submit, args![table(jobs)]).await?;
+    let mut count = connection.run(|sql| &sql.submit, args![table(jobs)]).await?;
     if count != jobs.len() as u64 && jobs.len() > 1 {
-        line.rollback().await?;
-        line.begin().await?;
-        line.rows(
-            |sql| &sql.project_share,
-            args![Table::default().ints(jobs.iter().map(|job| i64::from(job.project.0)))],
-        )
-        .await?;
+        connection.rollback().await?;
+        connection.begin().await?;
+        connection
+            .rows(
+                |sql| &sql.project_share,
+                args![Table::default().ints(jobs.iter().map(|job| i64::from(job.project.0)))],
+            )
+            .await?;
         let mut fresh = Vec::new();
         for job in jobs {
-            if line.run(|sql| &sql.submit, args![table(std::slice::from_ref(job))]).await? > 0 {
+            if connection.run(|sql| &sql.submit, args![table(std::slice::from_ref(job))]).await? > 0 {
                 fresh.push(job.clone());
             }
         }
-        for (key, row) in known(line, &fresh).await? {
+        for (key, row) in known(connection, &fresh).await? {
             made.insert(key, row.id);
         }
         return Ok(made);
@@ -253,7 +256,7 @@ async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId
         rest = &[];
         count = 0;
     }
-    let known = known(line, rest).await?;
+    let known = known(connection, rest).await?;
     debug_assert_eq!(known.len() as u64, count);
     for (key, row) in known {
         made.insert(key, row.id);
@@ -261,7 +264,7 @@ async fn insert(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobId
     Ok(made)
 }
 
-async fn reserve(line: &mut Line, job: &NewJob) -> Result<(), Fault> {
+async fn reserve(connection: &mut Connection, job: &NewJob) -> Result<(), Fault> {
     if job.segments.is_empty() {
         return Ok(());
     }
@@ -274,18 +277,18 @@ async fn reserve(line: &mut Line, job: &NewJob) -> Result<(), Fault> {
         .ints(job.segments.iter().map(|segment| segment.end_ms))
         .texts(job.segments.iter().map(|_| spelled(job.key)))
         .ints(job.segments.iter().map(|_| now));
-    line.run(|sql| &sql.segment_add, args![table]).await?;
+    connection.run(|sql| &sql.segment_add, args![table]).await?;
     Ok(())
 }
 
-/// The jobs with these keys that exist.
-async fn known(line: &mut Line, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobRow>, Fault> {
+/// The existing jobs with these keys.
+async fn known(connection: &mut Connection, jobs: &[NewJob]) -> Result<BTreeMap<u128, JobRow>, Fault> {
     let mut known = BTreeMap::new();
     if jobs.is_empty() {
         return Ok(known);
     }
     let keys = Table::default().texts(jobs.iter().map(|job| spelled(job.key)));
-    for row in line.rows(|sql| &sql.jobs_by_uuid, args![keys]).await? {
+    for row in connection.rows(|sql| &sql.jobs_by_uuid, args![keys]).await? {
         known.insert(key(&row.string(11)?)?, job_row(&row)?);
     }
     Ok(known)
@@ -304,15 +307,15 @@ fn key(text: &str) -> Result<u128, StoreError> {
 }
 
 pub(crate) fn uuid(text: &str) -> Result<Uuid, StoreError> {
-    Uuid::parse_str(text).map_err(|_| StoreError::Corrupt(format!("{text:?} is no UUID")))
+    Uuid::parse_str(text).map_err(|_| StoreError::Corrupt(format!("not a UUID: {text:?}")))
 }
 
-/// Names fit their columns on every dialect.
+/// Truncates a name to the size of its column.
 pub(crate) fn short(text: &str) -> String {
     printable(text, NAME_MAX)
 }
 
-/// The first so many characters of a text for people. PostgreSQL stores every character but one.
+/// Truncates a text for users and replaces NUL, which PostgreSQL cannot store.
 pub(crate) fn printable(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -1,32 +1,32 @@
-//! Whether and how connections to a server are encrypted.
+//! Encryption of connections to a server.
 
 use std::path::PathBuf;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-/// What is demanded of a connection, from nothing to everything.
+/// The security that a connection requires, in increasing order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsMode {
     /// Not encrypted.
     Disable,
-    /// Encrypted if the server can; nothing is verified.
+    /// Encrypted if the server supports it; not verified.
     #[default]
     Prefer,
-    /// Encrypted, or there is no connection; nothing is verified.
+    /// Always encrypted; not verified.
     Require,
-    /// The server's certificate comes from an authority that is trusted.
+    /// The server's certificate is from a trusted authority.
     VerifyCa,
-    /// The same, and it names the host that was asked for.
+    /// The same, and the certificate is for the requested host.
     VerifyFull,
 }
 
 /// Encryption of the connections to a server. All files are PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// What is demanded.
+    /// The required security.
     pub mode: TlsMode,
-    /// Authorities that are trusted besides those of the system.
+    /// Trusted authorities in addition to those of the system.
     pub root: Option<PathBuf>,
     /// The client's certificate.
     pub certificate: Option<PathBuf>,

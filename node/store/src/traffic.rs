@@ -1,37 +1,38 @@
-//! How much a node asks of the metastore: statements, and bytes of arguments and values. For people; nothing is decided by it.
+//! The traffic between a node and the metastore: statements, and bytes of arguments and values. It is for users only; no
+//! decision depends on it.
 //!
-//! Bytes are those of the values, without what the protocol puts around them, and the texts of statements that are not
-//! prepared. A file (SQLite) sends nothing: there only the arguments count.
+//! Bytes count the values and the texts of statements that are not prepared, without the protocol's overhead. With a file
+//! (SQLite), only arguments count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::line::Purpose;
+use crate::connection::Purpose;
 use crate::wire::Row;
 
-/// What was asked of the metastore by this process since it opened it.
+/// The traffic of this process since it opened the metastore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// For the contract: beats, lists, claims, commits.
     pub contract: Counts,
-    /// For people, and for the chores of the leader.
+    /// For users, and for the leader's housekeeping.
     pub people: Counts,
-    /// Connections that are open.
+    /// Open connections.
     pub connections: u64,
 }
 
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Statements, those that open and check connections included.
+    /// Statements, including those that open and check connections.
     pub statements: u64,
-    /// Bytes that were sent.
+    /// Bytes sent.
     pub sent: u64,
-    /// Bytes that were received.
+    /// Bytes received.
     pub received: u64,
 }
 
-/// Where all connections of a process count.
+/// The counters of all connections of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
     contract: Counters,
@@ -46,7 +47,7 @@ struct Counters {
     received: AtomicU64,
 }
 
-/// What one connection counts with; while it is there, the connection is open.
+/// The counter of one connection. The connection is open while its meter exists.
 #[derive(Debug)]
 pub(crate) struct Meter {
     meters: Arc<Meters>,
@@ -54,13 +55,13 @@ pub(crate) struct Meter {
 }
 
 impl Meters {
-    /// A connection is opened.
+    /// Counts a new connection.
     pub(crate) fn meter(self: &Arc<Self>, purpose: Purpose) -> Meter {
         self.connections.fetch_add(1, Ordering::Relaxed);
         Meter { meters: self.clone(), purpose }
     }
 
-    /// What was counted so far.
+    /// The current counts.
     pub(crate) fn read(&self) -> Traffic {
         Traffic {
             contract: self.contract.read(),
@@ -72,7 +73,7 @@ impl Meters {
     fn of(&self, purpose: Purpose) -> &Counters {
         match purpose {
             Purpose::Contract => &self.contract,
-            Purpose::People => &self.people,
+            Purpose::Interactive => &self.people,
         }
     }
 }
@@ -86,14 +87,14 @@ impl Counters {
 }
 
 impl Meter {
-    /// A statement with so many bytes of arguments goes out.
+    /// Counts a statement with this number of bytes of arguments.
     pub(crate) fn asks(&self, bytes: usize) {
         let counters = self.meters.of(self.purpose);
         counters.statements.fetch_add(1, Ordering::Relaxed);
         counters.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Rows came back.
+    /// Counts received rows.
     pub(crate) fn hears(&self, rows: &[Row]) {
         let bytes: usize = rows.iter().map(Row::size).sum();
         self.meters.of(self.purpose).received.fetch_add(bytes as u64, Ordering::Relaxed);

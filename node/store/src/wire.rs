@@ -1,7 +1,7 @@
-//! One connection to one of three databases: text and arguments in, rows out.
+//! A driver's connection to one of three databases: takes text and arguments, and returns rows.
 //!
-//! All values are integers or texts, perhaps missing. A *table* argument carries many rows at once: as one array per
-//! column on PostgreSQL, as one JSON text elsewhere (see [`crate::sql`] for how a statement reads it).
+//! All values are nullable integers or texts. A *table* argument contains many rows: one array per column on
+//! PostgreSQL, one JSON text elsewhere (see [`crate::sql`] for how a statement reads it).
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::error::{Oversize, StoreError};
 use crate::sql::Statement;
 use crate::traffic::Meter;
 
-/// Which SQL is spoken.
+/// The SQL dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
@@ -22,13 +22,13 @@ pub(crate) enum Dialect {
     MySql,
 }
 
-/// An open connection, and what counts what goes over it.
-pub(crate) struct Conn {
+/// An open connection with its traffic counter.
+pub(crate) struct RawConnection {
     session: Session,
     meter: Meter,
-    /// The most bytes of a statement.
+    /// The maximum size of a statement in bytes.
     limit: usize,
-    /// With a pooler that may give it another session after each transaction: how a transaction begins.
+    /// The text that begins a transaction, behind a pooler that may change the session after each transaction.
     pooled: Option<std::sync::Arc<str>>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum Arg {
     Table(Table),
 }
 
-/// Many rows to bind at once, by column.
+/// Many rows to bind as one argument, by column.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table(Vec<Column>);
 
@@ -57,14 +57,14 @@ enum Column {
     Text(Vec<Option<String>>),
 }
 
-/// A row that was read.
+/// A row of a result.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
     MySql(MySqlRow),
 }
 
-/// A query of one database with its arguments bound, in the order in which its placeholders stand.
+/// A query of one database with its arguments bound in the order of its placeholders.
 macro_rules! bound {
     ($database:ty, $statement:ident, $args:ident, $table:ident) => {{
         let mut query = sqlx::query::<$database>(AssertSqlSafe($statement.text.clone())).persistent($statement.keep);
@@ -85,9 +85,10 @@ macro_rules! bound {
 
 /// The statement with its arguments as literals.
 ///
-/// A statement that is prepared for once must be closed, and MySQL does not answer to that: the socket (sqlx sets no
-/// TCP_NODELAY) would keep the next request until the other side acknowledges the packet, which it puts off by 40 ms. One that
-/// is kept prepared gets worse plans from MariaDB (10.11) when it is executed again: no index is taken for a covering one.
+/// A statement that is prepared for a single use must be closed, and MySQL does not reply to a close. The socket (sqlx
+/// does not set TCP_NODELAY) would delay the next request until the packet is acknowledged, which takes 40 ms. A
+/// statement that is kept prepared gets worse plans from MariaDB (10.11) on repeated execution, without covering
+/// indexes.
 fn spelled_out(statement: &Statement, args: &[Arg]) -> String {
     let mut text = String::with_capacity(2 * statement.text.len());
     let mut places = statement.order.iter().flatten().map(|place| usize::from(*place) - 1);
@@ -110,44 +111,44 @@ fn spelled_out(statement: &Statement, args: &[Arg]) -> String {
     text
 }
 
-/// In hexadecimal digits: nothing in it can end it.
+/// Writes a text in hexadecimal digits, so that no character can end the literal.
 fn push_literal(text: &mut String, value: &str) {
     text.push_str("_utf8mb4 X'");
     for byte in value.bytes() {
-        // Writing to a text never fails.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text.push('\'');
 }
 
-impl Conn {
-    /// A connection that was just opened.
+impl RawConnection {
+    /// Wraps a new connection.
     pub(crate) fn new(session: Session, meter: Meter, limit: usize) -> Self {
         Self { session, meter, limit, pooled: None }
     }
 
-    /// From here on, statements of more bytes are refused before they are sent.
+    /// Sets the limit above which statements are refused before they are sent.
     pub(crate) fn limit(&mut self, bytes: usize) {
         self.limit = bytes;
     }
 
-    /// From here on, no statement is kept prepared, and transactions begin with this text.
+    /// Disables prepared statements and sets the text that begins transactions.
     pub(crate) fn is_pooled_with(&mut self, begin: &str) {
         self.pooled = Some(begin.into());
     }
 
-    /// With a pooler: how a transaction begins.
+    /// The text that begins a transaction behind a pooler.
     pub(crate) fn begin_when_pooled(&self) -> Option<std::sync::Arc<str>> {
         self.pooled.clone()
     }
 
-    /// Whether a pooler may give it another session after each transaction.
+    /// Whether a pooler may change the session after each transaction.
     pub(crate) const fn is_pooled(&self) -> bool {
         self.pooled.is_some()
     }
 
     fn fits(&self, statement: &Statement, args: &[Arg]) -> Result<(), sqlx::Error> {
-        // No value grows more than sixfold on its way, and few are so large that they have to be written to be measured.
+        // Encoding grows a value at most sixfold. Only values near the limit must be encoded to be measured.
         if statement.text.len() + args.iter().map(|arg| 64 + 8 * arg.size()).sum::<usize>() <= self.limit {
             return Ok(());
         }
@@ -189,7 +190,7 @@ impl Conn {
         Ok(rows)
     }
 
-    /// Runs a statement and returns how many rows it matched.
+    /// Runs a statement and returns the number of matched rows.
     pub(crate) async fn run(&mut self, statement: &Statement, args: &[Arg]) -> Result<u64, sqlx::Error> {
         self.fits(statement, args)?;
         self.meter.asks(args.iter().map(Arg::size).sum());
@@ -204,7 +205,7 @@ impl Conn {
         })
     }
 
-    /// Runs a text without arguments and without preparing it: transaction control, session settings, schema.
+    /// Runs a text without arguments and without preparation: transaction control, session settings, schema.
     pub(crate) async fn raw(&mut self, text: &str) -> Result<(), sqlx::Error> {
         self.meter.asks(text.len());
         let text = AssertSqlSafe(text.to_owned());
@@ -215,7 +216,7 @@ impl Conn {
         }
     }
 
-    /// Whether the other side still answers.
+    /// Checks that the server responds.
     pub(crate) async fn ping(&mut self) -> Result<(), sqlx::Error> {
         self.meter.asks(0);
         match &mut self.session {
@@ -225,9 +226,9 @@ impl Conn {
         }
     }
 
-    /// Says good-bye.
+    /// Closes the connection in an orderly way.
     pub(crate) async fn close(self) {
-        // Best effort: the other side notices a closed socket too.
+        // Best effort: the server notices a closed socket too.
         let _ = match self.session {
             Session::Sqlite(conn) => conn.close().await,
             Session::Postgres(conn) => conn.close().await,
@@ -237,7 +238,7 @@ impl Conn {
 }
 
 impl Arg {
-    /// Bytes of its value.
+    /// The size of its value in bytes.
     fn size(&self) -> usize {
         match self {
             Self::Int(_) => 8,
@@ -246,7 +247,7 @@ impl Arg {
         }
     }
 
-    /// Bytes of its value where a table is a JSON text.
+    /// The size of its value in bytes, with tables as JSON text.
     fn written(&self) -> usize {
         match self {
             Self::Int(_) | Self::Text(_) => self.size(),
@@ -324,7 +325,7 @@ impl Table {
 }
 
 impl Row {
-    /// Bytes of its values as the server sent them; 0 for a file, from which nothing is sent.
+    /// The size of its values in bytes as sent by the server; 0 for a file.
     pub(crate) fn size(&self) -> usize {
         let of = |value: Result<Option<&[u8]>, sqlx::Error>| value.ok().flatten().map_or(0, <[u8]>::len);
         match self {
@@ -334,7 +335,7 @@ impl Row {
         }
     }
 
-    /// The integer in that column, if there is one.
+    /// The integer in this column, if not null.
     pub(crate) fn int(&self, at: usize) -> Result<Option<i64>, StoreError> {
         match self {
             Self::Sqlite(row) => row.try_get_unchecked(at),
@@ -344,7 +345,7 @@ impl Row {
         .map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
-    /// The text in that column, if there is one.
+    /// The text in this column, if not null.
     pub(crate) fn text(&self, at: usize) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(row) => row.try_get_unchecked(at),
@@ -354,25 +355,26 @@ impl Row {
         .map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
-    /// The integer in that column, which must be there and fit.
+    /// The integer in this column, which must not be null and must fit.
     pub(crate) fn num<T: TryFrom<i64>>(&self, at: usize) -> Result<T, StoreError> {
         self.int(at)?
             .and_then(|value| T::try_from(value).ok())
-            .ok_or_else(|| StoreError::Corrupt(format!("no fitting number in column {at}")))
+            .ok_or_else(|| StoreError::Corrupt(format!("column {at} has no integer of the expected range")))
     }
 
-    /// The integer in that column, which must fit if it is there.
+    /// The integer in this column, which must fit if it is not null.
     pub(crate) fn opt<T: TryFrom<i64>>(&self, at: usize) -> Result<Option<T>, StoreError> {
         self.int(at)?
             .map(|value| {
-                T::try_from(value).map_err(|_| StoreError::Corrupt(format!("no fitting number in column {at}")))
+                T::try_from(value)
+                    .map_err(|_| StoreError::Corrupt(format!("column {at} has no integer of the expected range")))
             })
             .transpose()
     }
 
-    /// The text in that column, which must be there.
+    /// The text in this column, which must not be null.
     pub(crate) fn string(&self, at: usize) -> Result<String, StoreError> {
-        self.text(at)?.ok_or_else(|| StoreError::Corrupt(format!("no text in column {at}")))
+        self.text(at)?.ok_or_else(|| StoreError::Corrupt(format!("column {at} has no text")))
     }
 }
 

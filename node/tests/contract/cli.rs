@@ -1,4 +1,4 @@
-//! A case for every command: what it prints, on which stream, and its exit code.
+//! A case for every command: its output, the stream, and its exit code.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use crate::suite::{Printed, Suite, all_commands, model};
 
-/// Help texts, and the commands that need no node or bring their own.
+/// Help texts, and the commands that need no node or start their own.
 pub(crate) async fn commands_beside_a_node(suite: &mut Suite) -> anyhow::Result<()> {
     for (command, _) in all_commands() {
         let words: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
         suite.cli_help(&words).await?;
     }
-    suite.cli_alone("nothing to do", &[]).await?;
+    suite.cli_alone("no arguments", &[]).await?;
     suite.cli_alone("an unknown command", &["jobs"]).await?;
-    suite.cli_alone("a command without what it does", &["job"]).await?;
+    suite.cli_alone("a command without its subcommand", &["job"]).await?;
     for shell in ["bash", "zsh", "fish"] {
         suite.cli_begins("completions", &["completions", shell], 3).await?;
     }
     suite.cli_alone("an unknown shell", &["completions", "tcl"]).await?;
     properties(suite).await?;
-    suite.cli_alone("a metastore that is not one", &["demo", "--metastore", "nonsense"]).await?;
+    suite.cli_alone("an invalid metastore URL", &["demo", "--metastore", "nonsense"]).await?;
     for bench in ["takeover", "latency", "throughput", "load", "cluster"] {
-        suite.cli_alone("a metastore that is not one", &["bench", bench, "--metastore", "nonsense"]).await?;
+        suite.cli_alone("an invalid metastore URL", &["bench", bench, "--metastore", "nonsense"]).await?;
     }
     suite.cli_measures("one job, as JSON", &["bench", "latency", "--runs", "1", "--output", "json"]).await?;
     suite.cli_measures("a few jobs", &["bench", "throughput", "--jobs", "10"]).await?;
-    suite.cli_alone("nothing to do", &["worker"]).await?;
+    suite.cli_alone("no arguments", &["worker"]).await?;
     from_start_to_stop(suite).await
 }
 
@@ -40,15 +40,15 @@ async fn properties(suite: &mut Suite) -> anyhow::Result<()> {
     let get = ["get-properties", "--home", "configured"];
     let with = |words: &[&'static str]| get.iter().copied().chain(words.iter().copied()).collect::<Vec<_>>();
     suite.cli_alone("a secret", &with(&["kylin.metadata.url"])).await?;
-    suite.cli_alone("a secret in the clear", &with(&["kylin.metadata.url", "--show-secrets"])).await?;
+    suite.cli_alone("a secret in clear text", &with(&["kylin.metadata.url", "--show-secrets"])).await?;
     suite.cli_alone("a value from the command line", &with(&["server.port", "--set", "server.port=1"])).await?;
-    suite.cli_alone("a misspelt key", &with(&["server.prot"])).await?;
+    suite.cli_alone("a misspelled key", &with(&["server.prot"])).await?;
     suite.cli_alone("a value that is not allowed", &with(&["--set", "server.port=high"])).await?;
     suite.cli_begins("every key", &with(&["--set", "server.address=127.0.0.1"]), 5).await?;
     Ok(())
 }
 
-/// A node of its own process: its start, its recording, its end.
+/// A node in its own process: start, recording, stop.
 async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
     let conf = suite.dir().join("home/conf");
     std::fs::create_dir_all(&conf)?;
@@ -81,13 +81,13 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
         anyhow::bail!("a node ended before it was up: {out}")
     };
     let address = tokio::time::timeout(Duration::from_secs(60), up).await.context("a node is not up")??;
-    // The password is in the node's data directory, which a command finds by itself.
+    // Commands read the password from the node's data directory.
     suite.names.add(&child.id().context("a node has a process")?.to_string(), "pid");
-    suite.cli_alone("a node runs there", &words).await?;
+    suite.cli_alone("a node already runs in the directory", &words).await?;
     let own =
         suite.cli_alone_at(&address, "home", "the credentials of this machine are used", &["cluster", "list"]).await?;
     ensure!(own.exit == 0, "{}", own.err);
-    suite.cli_alone("a node stops", &["stop", "--home", "home"]).await?;
+    suite.cli_alone("a node is stopped", &["stop", "--home", "home"]).await?;
     let exit = child.wait().await?.code().context("a node was killed")?;
     let log = log.await??;
     ensure!(exit == 0, "a node ended with {exit}: {log}");
@@ -95,40 +95,40 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
         names.text(text)
     });
     let recordings = "home/data/recorder";
-    suite.cli_measures("only what concerns one job", &["replay", recordings, "--why", "job=999"]).await?;
-    suite.cli_measures("as a page", &["replay", recordings, "--explain", "run.html"]).await?;
+    suite.cli_measures("only one job", &["replay", recordings, "--why", "job=999"]).await?;
+    suite.cli_measures("as an HTML page", &["replay", recordings, "--explain", "run.html"]).await?;
     suite.cli_alone("no recording", &["replay", "configured"]).await?;
     suite.cli_alone("neither a job nor a node", &["replay", recordings, "--why", "x"]).await?;
     Ok(())
 }
 
-/// The commands that talk to a node.
+/// The commands that send requests to a node.
 pub(crate) async fn commands(suite: &mut Suite) -> anyhow::Result<()> {
     connections(suite).await?;
     definitions(suite).await?;
     segments(suite).await?;
     jobs(suite).await?;
     cluster(suite).await?;
-    suite.cli("the node is told to stop", &["stop", "--remote"]).await?;
+    suite.cli("the node is stopped", &["stop", "--remote"]).await?;
     suite.until_asked_to_stop().await
 }
 
 async fn connections(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a wrong password", &["job", "list", "--password", "KYLIN"]).await?;
-    suite.cli("no node there", &["job", "list", "--url", "http://127.0.0.1:1"]).await?;
+    suite.cli("no node at the address", &["job", "list", "--url", "http://127.0.0.1:1"]).await?;
     suite
         .cli(
-            "the second of two nodes answers",
+            "the second of two nodes responds",
             &["project", "list", "--url", &format!("127.0.0.1:1,{}", suite.address())],
         )
         .await?;
-    suite.cli("an address that is not one", &["job", "list", "--url", "ftp://127.0.0.1"]).await?;
+    suite.cli("an invalid address", &["job", "list", "--url", "ftp://127.0.0.1"]).await?;
     Ok(())
 }
 
 async fn definitions(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a project is created", &["project", "create", "cli", "--description", "Typed by hand"]).await?;
-    suite.cli("a project of that name exists", &["project", "create", "cli"]).await?;
+    suite.cli("a project with this name exists", &["project", "create", "cli"]).await?;
     suite.cli("a name that is not allowed", &["project", "create", "a b"]).await?;
     suite.cli("all projects", &["project", "list"]).await?;
     suite.cli("as JSON", &["project", "list", "-o", "json"]).await?;
@@ -136,8 +136,8 @@ async fn definitions(suite: &mut Suite) -> anyhow::Result<()> {
     let of = |words: &[&'static str]| words.iter().copied().chain(["--project", "cli"]).collect::<Vec<_>>();
     suite.cli("no table", &of(&["table", "list"])).await?;
     suite.cli("a file", &of(&["table", "add", "sales", "sales.csv"])).await?;
-    suite.cli("a second one, as JSON", &of(&["table", "add", "shops", "shops.csv", "-o", "json"])).await?;
-    suite.cli("a table of that name exists", &of(&["table", "add", "sales", "sales.csv"])).await?;
+    suite.cli("a second table, as JSON", &of(&["table", "add", "shops", "shops.csv", "-o", "json"])).await?;
+    suite.cli("a table with this name exists", &of(&["table", "add", "sales", "sales.csv"])).await?;
     suite.cli("no such file", &of(&["table", "add", "t", "t.csv"])).await?;
     suite.cli("an unknown project", &["table", "add", "t", "sales.csv", "--project", "nowhere"]).await?;
     suite.cli("the tables", &of(&["table", "list"])).await?;
@@ -152,7 +152,7 @@ async fn definitions(suite: &mut Suite) -> anyhow::Result<()> {
     std::fs::write(suite.dir().join("broken.json"), broken.to_string())?;
     suite.cli("no model", &of(&["model", "list"])).await?;
     suite.cli("from a file", &of(&["model", "add", "model.json"])).await?;
-    suite.cli("a model of that name exists", &of(&["model", "add", "model.json"])).await?;
+    suite.cli("a model with this name exists", &of(&["model", "add", "model.json"])).await?;
     suite.cli_reads("from standard input", &of(&["model", "add", "-"]), &model("piped").to_string()).await?;
     suite.cli_reads("not JSON", &of(&["model", "add", "-"]), "name: piped").await?;
     suite.cli("an unknown table in it", &of(&["model", "add", "broken.json"])).await?;
@@ -240,8 +240,7 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
         "--wait",
         "--",
     ];
-    let made =
-        suite.cli("a command, until it is over", &[&echo[..], &["/bin/sh", "-c", "echo $WHAT"]].concat()).await?;
+    let made = suite.cli("a command, until it ends", &[&echo[..], &["/bin/sh", "-c", "echo $WHAT"]].concat()).await?;
     let done = first_word(&made)?;
     suite.names.add(&done, "job:echo");
     suite.cli("nothing to run", &of(&["job", "submit"])).await?;
@@ -255,7 +254,7 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("an unknown kind", &of(&["job", "submit", "--kind", "spark", "--spec", "{}"])).await?;
     suite.cli("an unknown project", &["job", "submit", "--project", "nowhere", "--", "true"]).await?;
     let fails = ["job", "submit", "--kind", "probe", "--spec", r#"{"steps":2,"fails_at":1}"#, "--wait"];
-    let made = suite.cli("a job that fails, until it is over", &of(&fails)).await?;
+    let made = suite.cli("a job that fails, until it ends", &of(&fails)).await?;
     let failed = first_word(&made)?;
     suite.names.add(&failed, "job:failed");
     let endless =
@@ -281,10 +280,10 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a job that failed", &["job", "show", &failed]).await?;
     suite.cli("as JSON", &["job", "show", &failed, "-o", "json"]).await?;
     suite.cli("an unknown job", &["job", "show", "nothing"]).await?;
-    suite.cli("the step begun last", &["job", "log", &done]).await?;
+    suite.cli("the step started last", &["job", "log", &done]).await?;
     suite.cli("a step by its number", &["job", "log", &done, "0"]).await?;
     let breaks = ["job", "submit", "--project", "jobs", "--wait", "--", "/bin/sh", "-c", "echo boom; exit 3"];
-    let made = suite.cli("a command that fails, until it is over", &breaks).await?;
+    let made = suite.cli("a command that fails, until it ends", &breaks).await?;
     let broken = first_word(&made)?;
     suite.names.add(&broken, "job:broken");
     suite.cli("the step that failed", &["job", "log", &broken]).await?;
@@ -293,15 +292,15 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a job that runs", &["job", "why", &endless]).await?;
     suite.cli("a job that failed", &["job", "why", &failed]).await?;
     suite.cli("an unknown job", &["job", "why", "nothing"]).await?;
-    suite.cli("one that is over", &["job", "wait", &done]).await?;
-    suite.cli("one that succeeded and one that failed", &["job", "wait", &done, &failed]).await?;
-    suite.cli("one that does not end in time", &["job", "wait", &endless, "--timeout", "100ms"]).await?;
+    suite.cli("a finished job", &["job", "wait", &done]).await?;
+    suite.cli("a successful job and a failed job", &["job", "wait", &done, &failed]).await?;
+    suite.cli("a job that does not end in time", &["job", "wait", &endless, "--timeout", "100ms"]).await?;
     suite.cli("an unknown job", &["job", "wait", "nothing"]).await?;
 
     suite.cli("a job that runs", &["job", "pause", &endless]).await?;
     suite.until_job(&endless, "STOPPED").await?;
-    suite.cli("one that is paused", &["job", "wait", &endless]).await?;
-    suite.cli("a job that is over", &["job", "pause", &done]).await?;
+    suite.cli("a paused job", &["job", "wait", &endless]).await?;
+    suite.cli("a finished job", &["job", "pause", &done]).await?;
     suite.cli("a paused job", &["job", "resume", &endless]).await?;
     suite.until_job(&endless, "RUNNING").await?;
     suite.cli("a job that runs", &["job", "resume", &endless]).await?;
@@ -309,28 +308,28 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("an unknown job", &["job", "restart", "nothing"]).await?;
     suite.cli("without a terminal and without --yes", &["job", "discard", "nothing"]).await?;
     suite.cli("two jobs", &["job", "discard", &endless, &failed, "--yes"]).await?;
-    suite.cli("a job that is over", &["job", "discard", &done, "--yes"]).await?;
+    suite.cli("a finished job", &["job", "discard", &done, "--yes"]).await?;
     suite.until_job(&endless, "DISCARDED").await?;
     Ok(())
 }
 
 async fn cluster(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("the nodes", &["cluster", "list"]).await?;
-    suite.cli("for a program", &["cluster", "list", "-o", "json"]).await?;
+    suite.cli("as JSON", &["cluster", "list", "-o", "json"]).await?;
     suite.cli("nginx", &["lb", "nginx", "--listen", "127.0.0.1:8081", "--method", "ip-hash"]).await?;
     suite.cli("httpd", &["lb", "httpd"]).await?;
     let file = ["lb", "nginx", "--out", "kirin.conf", "--reload", "echo reloaded >> reloads"];
-    suite.cli("a file, and what to run when it is written", &file).await?;
-    suite.cli("the file is as it should be", &file).await?;
+    suite.cli("a file and a command to run after a change", &file).await?;
+    suite.cli("the file is up to date", &file).await?;
     let reloads = std::fs::read_to_string(suite.dir().join("reloads"))?;
-    ensure!(reloads == "reloaded\n", "what was to run ran once: {reloads:?}");
+    ensure!(reloads == "reloaded\n", "the command ran once: {reloads:?}");
     ensure!(std::fs::read_to_string(suite.dir().join("kirin.conf"))?.contains(suite.address()));
-    suite.cli("a port that is not one", &["lb", "nginx", "--listen", "80;"]).await?;
-    suite.cli("what to run fails", &["lb", "httpd", "--out", "kirin.conf", "--reload", "exit 3"]).await?;
-    suite.cli("an unknown node", &["cluster", "drain", "nobody"]).await?;
+    suite.cli("an invalid port", &["lb", "nginx", "--listen", "80;"]).await?;
+    suite.cli("the command fails", &["lb", "httpd", "--out", "kirin.conf", "--reload", "exit 3"]).await?;
+    suite.cli("an unknown node", &["cluster", "drain", "nowhere"]).await?;
     suite.cli("a node drains", &["cluster", "drain", "node-1"]).await?;
     suite.until_node("draining", |node| node["state"] == "draining").await?;
-    suite.cli("a node that drains", &["cluster", "list"]).await?;
+    suite.cli("a draining node", &["cluster", "list"]).await?;
     suite.cli("a node takes jobs again", &["cluster", "drain", "node-1", "--undo"]).await?;
     suite.until_node("up", |node| node["state"] == "up").await?;
     Ok(())

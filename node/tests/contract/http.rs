@@ -1,4 +1,4 @@
-//! A case for every endpoint: what succeeds, and what is commonly refused.
+//! A case for every endpoint: successes and common refusals.
 
 use anyhow::{Context as _, ensure};
 use serde_json::json;
@@ -8,9 +8,9 @@ use crate::suite::{Answer, Login, Suite, model};
 /// A job that runs until it is stopped.
 const ENDLESS: u64 = 3_600_000;
 
-/// Everything but what ends the node.
+/// Everything except stopping the node.
 pub(crate) async fn endpoints(suite: &mut Suite) -> anyhow::Result<()> {
-    doors(suite).await?;
+    access(suite).await?;
     projects(suite).await?;
     tables(suite).await?;
     models(suite).await?;
@@ -21,16 +21,16 @@ pub(crate) async fn endpoints(suite: &mut Suite) -> anyhow::Result<()> {
     drops(suite).await
 }
 
-/// Who is let in, and what is not there.
-async fn doors(suite: &mut Suite) -> anyhow::Result<()> {
+/// Logins and unknown endpoints.
+async fn access(suite: &mut Suite) -> anyhow::Result<()> {
     for (method, path) in kirin_api::endpoints() {
         let path: Vec<_> = path.split('/').map(|part| part.trim_matches(['{', '}'])).collect();
         let request = format!("{method} {}", path.join("/"));
-        suite.http_as(Login::Nobody, "without a login", &request, None).await?;
+        suite.http_as(Login::Missing, "without a login", &request, None).await?;
     }
     suite.http_as(Login::WrongPassword, "with a wrong password", "GET /user/authentication", None).await?;
-    suite.http("the login is right", "GET /user/authentication").await?;
-    suite.http("the login is right", "POST /user/authentication").await?;
+    suite.http("a correct login", "GET /user/authentication").await?;
+    suite.http("a correct login", "POST /user/authentication").await?;
     suite.http_astray("an unknown endpoint", "GET /nothing").await?;
     suite.http_astray("a known path, another method", "DELETE /jobs").await?;
     suite.http_astray("outside the API", "GET /kylin").await?;
@@ -40,17 +40,17 @@ async fn doors(suite: &mut Suite) -> anyhow::Result<()> {
 async fn projects(suite: &mut Suite) -> anyhow::Result<()> {
     let shop = json!({ "name": "shop", "description": "What is sold" });
     suite.http_with("a project is created", "POST /projects", shop.clone()).await?;
-    suite.http_with("a project of that name exists", "POST /projects", shop).await?;
+    suite.http_with("a project with this name exists", "POST /projects", shop).await?;
     suite.http_with("in another case, too", "POST /projects", json!({ "name": "SHOP" })).await?;
     suite.http_with("a name that is not allowed", "POST /projects", json!({ "name": "a shop" })).await?;
     let limited = json!({ "name": "typo", "override_kylin_properties": { "kylin.job.max-concurrent-jobs": "5" } });
     suite.http_with("with a limit", "POST /projects", limited).await?;
     suite.ask("DELETE /projects/typo", None, Login::Admin).await?;
     let other = json!({ "name": "typo", "override_kylin_properties": { "kylin.query.timeout": "5" } });
-    suite.http_with("a setting that a project does not have", "POST /projects", other).await?;
+    suite.http_with("an unknown setting", "POST /projects", other).await?;
     suite.http_with("no name", "POST /projects", json!({ "description": "" })).await?;
-    suite.http_with("a misspelt field", "POST /projects", json!({ "name": "typo", "descripton": "" })).await?;
-    // Nothing is left of it, whether it was accepted or not.
+    suite.http_with("a misspelled field", "POST /projects", json!({ "name": "typo", "descripton": "" })).await?;
+    // Removes it if it was accepted.
     suite.ask("DELETE /projects/typo", None, Login::Admin).await?;
     suite.http_as(Login::Admin, "a body that is not JSON", "POST /projects", Some("{".to_owned())).await?;
     suite.http("all projects", "GET /projects").await?;
@@ -69,8 +69,8 @@ async fn tables(suite: &mut Suite) -> anyhow::Result<()> {
     let body = json!({ "project": "shop", "name": "sales", "source": sales });
     suite.http_with("a CSV file by its path", add, body.clone()).await?;
     let full = json!({ "format": "csv", "location": shops });
-    suite.http_with("a source in full", add, json!({ "project": "shop", "name": "shops", "source": full })).await?;
-    suite.http_with("a table of that name exists", add, body).await?;
+    suite.http_with("a complete source", add, json!({ "project": "shop", "name": "shops", "source": full })).await?;
+    suite.http_with("a table with this name exists", add, body).await?;
     suite
         .http_with("no such file", add, json!({ "project": "shop", "name": "t", "source": suite.path("t.csv") }))
         .await?;
@@ -78,7 +78,7 @@ async fn tables(suite: &mut Suite) -> anyhow::Result<()> {
     suite.http_with("a file outside of the roots", add, secret).await?;
     let granted = json!({ "format": "csv", "location": "/etc/passwd", "granted": "/etc" });
     let granted = json!({ "project": "shop", "name": "t", "source": granted });
-    suite.http_with("a source that grants itself a root", add, granted).await?;
+    suite.http_with("a source with a root of its own", add, granted).await?;
     let vague = json!({ "project": "shop", "name": "t", "source": "s3://bucket/t" });
     suite.http_with("a bucket without a format", add, vague).await?;
     suite
@@ -103,7 +103,7 @@ async fn models(suite: &mut Suite) -> anyhow::Result<()> {
     by_shop["project"] = "shop".into();
     let add = "POST /models";
     suite.http_with("a model is created", add, by_shop.clone()).await?;
-    suite.http_with("a model of that name exists", add, by_shop.clone()).await?;
+    suite.http_with("a model with this name exists", add, by_shop.clone()).await?;
     let mut other = by_shop.clone();
     other["name"] = "other".into();
     other["project"] = "nowhere".into();
@@ -115,11 +115,11 @@ async fn models(suite: &mut Suite) -> anyhow::Result<()> {
     suite.http_with("a field of another type", add, other.clone()).await?;
     other["dimensions"] = json!([{ "name": "city", "column": "shops.city" }]);
     other["indices"] = json!([]);
-    suite.http_with("a misspelt field", add, other).await?;
-    // Nothing is left of it, whether it was accepted or not.
+    suite.http_with("a misspelled field", add, other).await?;
+    // Removes it if it was accepted.
     suite.ask("DELETE /models/other?project=shop", None, Login::Admin).await?;
     suite.http("the models of a project", "GET /models?project=shop").await?;
-    suite.http("one by its name", "GET /models?project=shop&model_name=BY_SHOP").await?;
+    suite.http("one model by its name", "GET /models?project=shop&model_name=BY_SHOP").await?;
     suite.http("a name that no model has", "GET /models?project=shop&model_name=nothing").await?;
     suite.http("of an unknown project", "GET /models?project=nowhere").await?;
     suite.http("a model", "GET /models/by_shop?project=shop").await?;
@@ -135,7 +135,7 @@ fn id(answer: &Answer, pointer: &str) -> anyhow::Result<String> {
 
 async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
     let all = "GET /models/by_shop/segments?project=shop";
-    suite.http("nothing is built", all).await?;
+    suite.http("no segments", all).await?;
     let (january, february, march) = ("1356998400000", "1359676800000", "1362096000000");
     let build = "POST /models/by_shop/segments";
     let body = json!({ "project": "shop", "start": january, "end": february, "idempotency_key": "january" });
@@ -143,7 +143,7 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
     let (job, segment) = (id(&built, "/jobs/0/job_id")?, id(&built, "/segment_id")?);
     suite.names.add(&job, "job:january");
     suite.names.add(&segment, "segment:january");
-    suite.http_with("the same key again is the same job", build, body).await?;
+    suite.http_with("the same key returns the same job", build, body).await?;
     suite.until_job(&job, "FINISHED").await?;
     let overlap = json!({ "project": "shop", "start": january, "end": march });
     suite.http_with("the range overlaps", build, overlap).await?;
@@ -162,7 +162,7 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
 
     let refresh = "PUT /models/by_shop/segments";
     let body = json!({ "project": "shop", "type": "REFRESH", "ids": [segment] });
-    let refreshed = suite.http_with("a segment is built again", refresh, body).await?;
+    let refreshed = suite.http_with("a segment is refreshed", refresh, body).await?;
     let again = id(&refreshed, "/jobs/0/job_id")?;
     suite.names.add(&again, "job:january again");
     suite.until_job(&again, "FINISHED").await?;
@@ -201,17 +201,17 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
         suite.names.add(&job, name);
         suite.until_job(&job, "FINISHED").await?;
     }
-    suite.http_with("the same key again is the same two jobs", refresh, both).await?;
+    suite.http_with("the same key returns the same two jobs", refresh, both).await?;
     let verify = "POST /models/by_shop/segments/verification";
     suite.http_with("all segments", verify, json!({ "project": "shop" })).await?;
     let one = json!({ "project": "shop", "ids": [segment], "deep": true });
     suite.http_with("one segment, against the source", verify, one).await?;
     suite.http_with("an unknown segment", verify, json!({ "project": "shop", "ids": ["nothing"] })).await?;
-    suite.http_with("a misspelt field", verify, json!({ "project": "shop", "dep": true })).await?;
+    suite.http_with("a misspelled field", verify, json!({ "project": "shop", "dep": true })).await?;
     suite.http_with("an unknown project", verify, json!({ "project": "nowhere" })).await?;
     let unknown = "POST /models/nothing/segments/verification";
     suite.http_with("an unknown model", unknown, json!({ "project": "shop" })).await?;
-    suite.http("a build that is over", &format!("GET /jobs/{job}")).await?;
+    suite.http("a finished build", &format!("GET /jobs/{job}")).await?;
     suite.http("the steps of a build", &format!("GET /jobs/{job}/detail")).await?;
     Ok(())
 }
@@ -248,8 +248,10 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     let made = suite.http_with("a job is submitted", submit, body.clone()).await?;
     let job = id(&made, "/job_id")?;
     suite.names.add(&job, "job:probe");
-    suite.http_with("the same key again is the same job", submit, body).await?;
-    suite.http_with("a build goes through its model", submit, json!({ "project": "shop", "kind": "build" })).await?;
+    suite.http_with("the same key returns the same job", submit, body).await?;
+    suite
+        .http_with("a build must be submitted through its model", submit, json!({ "project": "shop", "kind": "build" }))
+        .await?;
     suite.http_with("an unknown kind", submit, json!({ "project": "shop", "kind": "spark" })).await?;
     suite.http_with("a wrong specification", submit, probe(json!({ "stesp": 2 }))).await?;
     let mut urgent = probe(json!({}));
@@ -264,9 +266,9 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
         suite.http_with(what, submit, body).await?;
     }
     suite.until_job(&job, "FINISHED").await?;
-    suite.http("a job that is over", &format!("GET /jobs/{job}")).await?;
+    suite.http("a finished job", &format!("GET /jobs/{job}")).await?;
     suite.http("its steps", &format!("GET /jobs/{job}/detail")).await?;
-    suite.http("a job that is over", &format!("GET /jobs/{job}/why")).await?;
+    suite.http("a finished job", &format!("GET /jobs/{job}/why")).await?;
 
     let shell = json!({ "argv": ["/bin/sh", "-c", "echo one; echo two"] });
     let command = json!({ "project": "shop", "kind": "command", "spec": shell });
@@ -274,16 +276,25 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     let command = id(&made, "/job_id")?;
     suite.names.add(&command, "job:command");
     suite.until_job(&command, "FINISHED").await?;
-    suite.http("a command that is over", &format!("GET /jobs/{command}")).await?;
+    suite.http("a finished command", &format!("GET /jobs/{command}")).await?;
     for (what, kind) in [("log", "the log of a step"), ("output", "the output of a step")] {
         suite.http(kind, &format!("GET /jobs/{command}/steps/{command}_00/{what}")).await?;
         suite.http("a step by its number", &format!("GET /jobs/{command}/steps/0/{what}")).await?;
         suite.http("an unknown step", &format!("GET /jobs/{command}/steps/7/{what}")).await?;
         suite.http("an unknown job", &format!("GET /jobs/nothing/steps/0/{what}")).await?;
     }
+    let print = |text: &str| json!({ "argv": ["/bin/sh", "-c", text] });
+    let steps = json!({ "steps": [print("printf one"), print("echo two")] });
+    let command = json!({ "project": "shop", "kind": "command", "spec": steps }).to_string();
+    let made = suite.ask(submit, Some(&command), Login::Admin).await?.1;
+    let steps = id(&made, "/job_id")?;
+    suite.names.add(&steps, "job:steps");
+    suite.until_job(&steps, "FINISHED").await?;
+    suite.http("output without a newline", &format!("GET /jobs/{steps}/steps/0/log")).await?;
+    suite.http("the step after it", &format!("GET /jobs/{steps}/steps/1/log")).await?;
     for path in ["", "/detail", "/why"] {
         suite.http("an unknown job", &format!("GET /jobs/00000000-0000-0000-0000-000000000000{path}")).await?;
-        suite.http("an id that is not one", &format!("GET /jobs/nothing{path}")).await?;
+        suite.http("an invalid id", &format!("GET /jobs/nothing{path}")).await?;
     }
 
     let made = suite.ask(submit, Some(&probe(json!({ "steps": 3, "fails_at": 1 })).to_string()), Login::Admin).await?.1;
@@ -318,7 +329,7 @@ async fn jobs(suite: &mut Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every action, on a job that it is meant for and on one that it is not.
+/// Every action, on a job in an allowed state and in a forbidden state.
 async fn acts(suite: &mut Suite, failed: &str) -> anyhow::Result<()> {
     let act = "PUT /jobs/status";
     let endless = json!({ "project": "shop", "kind": "probe", "spec": { "steps": 2, "step_ms": ENDLESS } }).to_string();
@@ -334,13 +345,16 @@ async fn acts(suite: &mut Suite, failed: &str) -> anyhow::Result<()> {
     suite.http("a job that is paused", &format!("GET /jobs/{job}/why")).await?;
     suite.http_with("a paused job is resumed, in lower case", act, of(&job, "resume")).await?;
     suite.until_job(&job, "RUNNING").await?;
+    let twice = json!({ "job_ids": [job, job], "action": "PAUSE" });
+    suite.http_with("a job that is named twice is paused", act, twice).await?;
+    suite.until_job(&job, "STOPPED").await?;
     suite.http_with("a job is restarted", act, of(&job, "RESTART")).await?;
     suite.until_job(&job, "RUNNING").await?;
     suite.http_with("a job is discarded", act, of(&job, "DISCARD")).await?;
     suite.until_job(&job, "DISCARDED").await?;
     suite.http_with("a discarded job is resumed", act, of(&job, "RESUME")).await?;
     suite
-        .http_with("two jobs, of which one can't", act, json!({ "job_ids": [failed, job], "action": "PAUSE" }))
+        .http_with("two jobs, one in a forbidden state", act, json!({ "job_ids": [failed, job], "action": "PAUSE" }))
         .await?;
     suite.http_with("an unknown action", act, of(&job, "STOP")).await?;
     suite.http_with("an unknown job", act, of("nothing", "PAUSE")).await?;
@@ -348,7 +362,7 @@ async fn acts(suite: &mut Suite, failed: &str) -> anyhow::Result<()> {
     forced["force"] = true.into();
     suite.http_with("a discarded job is discarded by force", act, forced.clone()).await?;
     forced["action"] = "PAUSE".into();
-    suite.http_with("force goes with nothing but DISCARD", act, forced).await?;
+    suite.http_with("force without DISCARD", act, forced).await?;
     suite.http_with("no job and no project", act, json!({ "action": "PAUSE" })).await?;
     suite.http_with("an unknown project", act, json!({ "project": "nowhere", "action": "PAUSE" })).await?;
     suite
@@ -373,7 +387,7 @@ async fn cluster(suite: &mut Suite) -> anyhow::Result<()> {
             Ok(suite.data("GET /system/servers").await?["servers"].as_array().is_some_and(|all| !all.is_empty()))
         })
         .await?;
-    suite.http("the nodes that are found", "GET /system/servers").await?;
+    suite.http("the discovered nodes", "GET /system/servers").await?;
     suite.http("with their roles", "GET /system/servers?ext=true").await?;
     suite.http_with("claims are taken", "POST /epoch", json!({ "projects": ["shop"], "force": true })).await?;
     suite.http_with("an unknown project", "POST /epoch", json!({ "projects": ["nowhere"] })).await?;
@@ -386,25 +400,25 @@ async fn cluster(suite: &mut Suite) -> anyhow::Result<()> {
         })
         .await?;
     suite.http("the cluster", "GET /cluster").await?;
-    suite.http("what this node believes", "GET /cluster?own=true").await?;
-    suite.http("a flag that is not one", "GET /cluster?own=perhaps").await?;
-    // Before the node joins again: the order of what is written at the same moment is not fixed.
+    suite.http("the node's own knowledge", "GET /cluster?own=true").await?;
+    suite.http("an invalid flag", "GET /cluster?own=perhaps").await?;
+    // Before the node joins again, because the order of lines with equal times is not fixed.
     suite
         .until("the history begins", async |suite| {
             Ok(suite.data("GET /cluster/history").await?["total_size"].as_u64() > Some(0))
         })
         .await?;
-    suite.http("what happened", "GET /cluster/history").await?;
+    suite.http("the history", "GET /cluster/history").await?;
     suite.http("the second page of one", "GET /cluster/history?page_size=1&page_offset=1").await?;
-    suite.cli("what happened", &["cluster", "history"]).await?;
-    suite.cli("what happened last, as JSON", &["cluster", "history", "--limit", "1", "-o", "json"]).await?;
+    suite.cli("the history", &["cluster", "history"]).await?;
+    suite.cli("the last line of the history, as JSON", &["cluster", "history", "--limit", "1", "-o", "json"]).await?;
     let slots = json!({ "slots": 7 });
-    suite.http_with("a node may run other many jobs", "PUT /cluster/nodes/node-1/slots", slots.clone()).await?;
-    suite.http_with("an unknown node", "PUT /cluster/nodes/nobody/slots", slots).await?;
+    suite.http_with("the number of slots is changed", "PUT /cluster/nodes/node-1/slots", slots.clone()).await?;
+    suite.http_with("an unknown node", "PUT /cluster/nodes/nowhere/slots", slots).await?;
     suite.http_with("no number", "PUT /cluster/nodes/node-1/slots", json!({})).await?;
     suite.until_node("7 slots", |node| node["slots"] == 7).await?;
     suite.http_with("a node drains", "POST /cluster/nodes/node-1/drain", json!({ "within_ms": 1000 })).await?;
-    suite.http_with("an unknown node", "POST /cluster/nodes/nobody/drain", json!({})).await?;
+    suite.http_with("an unknown node", "POST /cluster/nodes/nowhere/drain", json!({})).await?;
     suite
         .http_with("a time that is not a number", "POST /cluster/nodes/node-1/drain", json!({ "within_ms": "soon" }))
         .await?;
@@ -412,7 +426,7 @@ async fn cluster(suite: &mut Suite) -> anyhow::Result<()> {
     suite.http("a node that drains", "GET /health").await?;
     suite.http("a node that drains", "GET /health/live").await?;
     suite.http("a node takes jobs again", "DELETE /cluster/nodes/node-1/drain").await?;
-    suite.http("an unknown node", "DELETE /cluster/nodes/nobody/drain").await?;
+    suite.http("an unknown node", "DELETE /cluster/nodes/nowhere/drain").await?;
     suite.until_node("up", |node| node["state"] == "up").await?;
     Ok(())
 }

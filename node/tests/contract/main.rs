@@ -1,4 +1,4 @@
-//! The contract suite: every endpoint and every command against a real node, compared with the golden files beside it.
+//! The contract suite: every endpoint and every command against a real node, compared with golden files.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The names among the words that `cargo test` passes on; the rest are options of the harness and their values.
+/// The filter names among the arguments of `cargo test`, without options of the harness and their values.
 fn filters(words: &[String]) -> Vec<&str> {
     let takes_a_value =
         |word: &str| matches!(word, "--skip" | "--test-threads" | "--format" | "--color" | "--logfile" | "-Z");

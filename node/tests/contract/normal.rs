@@ -1,10 +1,10 @@
-//! What differs from run to run gets a name: in JSON by the field's name, in text by its form.
+//! Replaces values that differ between runs: in JSON by the field's name, in text by their form.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// Fields that hold a moment; 0 means "not yet" and stays.
+/// Fields with a time. 0 means "not yet" and is kept.
 const MOMENTS: [&str; 13] = [
     "at",
     "create_time",
@@ -21,7 +21,7 @@ const MOMENTS: [&str; 13] = [
     "started_us",
 ];
 
-/// Fields that hold a measured number.
+/// Fields with a measured number.
 const MEASURED: [&str; 25] = [
     "beat",
     "build_ms",
@@ -50,22 +50,22 @@ const MEASURED: [&str; 25] = [
     "took_ms",
 ];
 
-/// Letters that the name of a temporary directory ends with.
+/// The number of random letters at the end of a temporary directory's name.
 const RANDOM: usize = 6;
 
-/// Values that are known to differ, and what stands for them.
+/// Known varying values with their replacements.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Vec<(String, String)>);
 
 impl Names {
-    /// From here on `<name>` stands for the value.
+    /// Replaces the value by `<name>` from now on.
     pub(crate) fn add(&mut self, value: &str, name: &str) {
         if !value.is_empty() {
             self.0.push((value.to_owned(), format!("<{name}>")));
         }
     }
 
-    /// JSON without what differs.
+    /// JSON without varying values.
     pub(crate) fn json(&self, value: &Value) -> Value {
         self.field("", value)
     }
@@ -74,21 +74,21 @@ impl Names {
         match value {
             Value::Object(fields) => {
                 let named = |(key, value): (&String, &Value)| (self.words(key), self.field(key, value));
-                // Sorted, whatever features serde_json is built with.
+                // Sorted, independent of the features of serde_json.
                 Value::Object(fields.iter().map(named).collect::<BTreeMap<_, _>>().into_iter().collect::<Map<_, _>>())
             }
             Value::Array(all) => all.iter().map(|one| self.field(name, one)).collect(),
             Value::Number(number) if MOMENTS.contains(&name) && number.as_i64() != Some(0) => "<time>".into(),
             Value::Number(_) if MEASURED.contains(&name) => "<number>".into(),
             Value::String(_) if name == "version" => "<version>".into(),
-            // How the engine fingerprints what it wrote is its own business.
+            // Fingerprints are internal to the engine.
             Value::String(text) if text.len() == 16 && fits(text, "xxxxxxxxxxxxxxxx") => "<fingerprint>".into(),
             Value::String(text) => self.words(text).into(),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
 
-    /// Text without what differs. Where a span of time stood, columns have no fixed width: runs of blanks become two.
+    /// Text without varying values. Durations vary in width, so runs of blanks become two blanks.
     pub(crate) fn text(&self, text: &str) -> String {
         let (plain, has_spans) = scan(&self.known(text));
         if !has_spans {
@@ -106,7 +106,7 @@ impl Names {
     }
 }
 
-/// Replaces ids, moments and spans; tells whether there was a span.
+/// Replaces ids, times and durations. Returns whether there was a duration.
 fn scan(text: &str) -> (String, bool) {
     let (mut out, mut has_spans) = (String::new(), false);
     let mut rest = text;
@@ -124,7 +124,7 @@ fn scan(text: &str) -> (String, bool) {
     (out, has_spans)
 }
 
-/// What begins here and differs from run to run: its length in bytes, and what stands for it.
+/// The varying value at the start of the text: its length in bytes and its replacement.
 fn volatile(text: &str) -> Option<(usize, &'static str)> {
     if fits(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx") {
         return Some((36, "<uuid>"));
@@ -135,7 +135,7 @@ fn volatile(text: &str) -> Option<(usize, &'static str)> {
     if fits(text, "run xxxxxxxx part") {
         return Some((12, "run <run>"));
     }
-    // The flights and sales that are built lie long ago.
+    // Flights and sales have earlier dates, which are kept.
     if fits(text, "20dd-dd-dd dd:dd:dd") && text.get(2..4)? >= "24" {
         return Some((19, "<time>"));
     }
@@ -149,7 +149,7 @@ fn volatile(text: &str) -> Option<(usize, &'static str)> {
     ends.then_some((end, "<span>"))
 }
 
-/// Whether the text begins in this form: x is a hexadecimal digit, d a digit, anything else itself.
+/// Whether the text starts with this form: x is a hexadecimal digit, d a digit, and any other character itself.
 fn fits(text: &str, form: &str) -> bool {
     let is = |(c, form): (u8, u8)| match form {
         b'x' => c.is_ascii_hexdigit(),
@@ -170,7 +170,7 @@ fn squeeze(line: &str) -> String {
     out
 }
 
-/// JSON of which every number is measured.
+/// JSON in which every number is measured.
 pub(crate) fn measured(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), measured(value))).collect(),
@@ -180,7 +180,7 @@ pub(crate) fn measured(value: &Value) -> Value {
     }
 }
 
-/// Every number becomes `#`: for figures that are measured.
+/// Replaces every number by `#`, for measured figures.
 pub(crate) fn without_numbers(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

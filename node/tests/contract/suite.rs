@@ -1,4 +1,4 @@
-//! The node under test, what is recorded of it, and the comparison with the golden files.
+//! The node under test, its recorded answers, and the comparison with the golden files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,31 +14,31 @@ use tokio::sync::mpsc;
 
 use crate::normal::{self, Names};
 
-/// How long the node may take for what is waited for. Ample, as machines of tests are busy.
+/// The timeout of every wait, sufficient for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The prefix of all paths of the API.
 const BASE: &str = "/kylin/api";
 
-/// Commands whose success is not a matter of this suite, and why.
+/// Commands without a successful case in this suite, with the reason.
 const NEED_NO_SUCCESS: [(&str, &str); 5] = [
-    ("demo", "takes a minute; tests/run runs it as a check of its own"),
-    ("bench takeover", "kills nodes for a minute; needs no node of ours"),
+    ("demo", "takes a minute; tests/run runs it separately"),
+    ("bench takeover", "kills nodes for a minute; starts its own nodes"),
     ("bench load", "measures for a minute"),
     ("bench cluster", "tests/tests/it/bench.rs runs it"),
-    ("worker", "speaks with its node only; every build and command of this suite runs one"),
+    ("worker", "communicates only with its node; every build and command of this suite runs one"),
 ];
 
-/// A node, and what it answered so far.
+/// A node, and its recorded answers.
 pub(crate) struct Suite {
     dir: tempfile::TempDir,
-    /// It listens as long as this lives.
+    /// Keeps the node running.
     _node: kirin_server::Running,
     /// `host:port` of the node.
     address: String,
     password: String,
     http: reqwest::Client,
-    /// Hears when the API asks the process to stop.
+    /// Receives a message when the API stops the process.
     stop: mpsc::UnboundedReceiver<()>,
     pub(crate) names: Names,
     /// Cases by file.
@@ -49,7 +49,7 @@ pub(crate) struct Suite {
     cases: usize,
 }
 
-/// What a node answered.
+/// An answer of a node.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The whole body, if it is JSON.
@@ -63,19 +63,19 @@ impl Answer {
     }
 }
 
-/// What a command printed.
+/// The output of a command.
 pub(crate) struct Printed {
     pub(crate) out: String,
     pub(crate) err: String,
     pub(crate) exit: i32,
 }
 
-/// With whose name and password a request is sent.
+/// The login of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Login {
     Admin,
     WrongPassword,
-    Nobody,
+    Missing,
 }
 
 impl Suite {
@@ -93,7 +93,7 @@ impl Suite {
             "spring.cloud.zookeeper.discovery.instance-host=127.0.0.1",
             "kirin.node.name=node-1",
             "kirin.command.enabled=true",
-            // Lists show how often a node has beaten: once, as long as the suite runs.
+            // Lists show the beat of a node: it stays 1 while the suite runs.
             "kylin.server.leader-race.heart-beat-interval=3600",
             "kylin.server.leader-race.heart-beat-timeout=7200",
         ];
@@ -108,7 +108,7 @@ impl Suite {
         let (asked, stop) = mpsc::unbounded_channel();
         let running = Box::pin(kirin_server::start(&config, asked, tokio::runtime::Handle::current())).await?;
         let address = running.address().to_owned();
-        let login = kirin_home::credentials::read(&home.join("data"))?.context("the node left no credentials")?;
+        let login = kirin_home::credentials::read(&home.join("data"))?.context("the node wrote no credentials")?;
         let mut names = Names::default();
         names.add(&address, "address");
         names.add(&root.display().to_string(), "dir");
@@ -128,14 +128,14 @@ impl Suite {
         };
         suite
             .until("the node joins", async |suite| {
-                let health = suite.ask("GET /health", None, Login::Nobody).await?.1;
+                let health = suite.ask("GET /health", None, Login::Missing).await?.1;
                 Ok(health.body["components"]["member"]["details"]["phase"] == "up")
             })
             .await?;
         Ok(suite)
     }
 
-    /// The directory of this run: `sales.csv`, `shops.csv`, and whatever a case writes.
+    /// The directory of this run, with `sales.csv`, `shops.csv`, and files of the cases.
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.path().canonicalize().unwrap_or_else(|_| self.dir.path().to_owned())
     }
@@ -162,7 +162,7 @@ impl Suite {
         self.http_as(Login::Admin, case, request, Some(body.to_string())).await
     }
 
-    /// Sends a request with that text as its body and records the answer.
+    /// Sends a request with this text as its body and records the answer.
     pub(crate) async fn http_as(
         &mut self,
         login: Login,
@@ -186,7 +186,7 @@ impl Suite {
         Ok(answer)
     }
 
-    /// Sends a request that no route takes and records the answer.
+    /// Sends a request without a route and records the answer.
     pub(crate) async fn http_astray(&mut self, case: &str, request: &str) -> anyhow::Result<()> {
         ensure!(route_of(request).is_none(), "{case}: the router has a route for {request}");
         let (text, answer) = self.ask(request, None, Login::Admin).await?;
@@ -202,7 +202,7 @@ impl Suite {
         [("status", answer.status.into()), ("answer", shown)]
     }
 
-    /// Sends a request that is no case.
+    /// Sends a request that is not a case.
     pub(crate) async fn ask(
         &self,
         request: &str,
@@ -215,7 +215,7 @@ impl Suite {
         builder = match login {
             Login::Admin => builder.basic_auth("ADMIN", Some(&self.password)),
             Login::WrongPassword => builder.basic_auth("ADMIN", Some("KYLIN")),
-            Login::Nobody => builder,
+            Login::Missing => builder,
         };
         if let Some(body) = body {
             builder = builder.header("Content-Type", "application/json").body(body.to_owned());
@@ -227,14 +227,14 @@ impl Suite {
         Ok((text, Answer { status, body }))
     }
 
-    /// `data` of a request that is no case and succeeds.
+    /// `data` of a successful request that is not a case.
     pub(crate) async fn data(&self, request: &str) -> anyhow::Result<Value> {
         let (text, mut answer) = self.ask(request, None, Login::Admin).await?;
         ensure!(answer.status == 200, "{request}: {} {text}", answer.status);
         Ok(answer.body["data"].take())
     }
 
-    /// Waits until the job has that public status.
+    /// Waits until the job has this public status.
     pub(crate) async fn until_job(&self, job: &str, status: &str) -> anyhow::Result<()> {
         let request = format!("GET /jobs/{job}");
         let is_so = async |suite: &Self| {
@@ -246,7 +246,7 @@ impl Suite {
         self.until(&format!("job {job} is {status}"), is_so).await
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition is true.
     pub(crate) async fn until(
         &self,
         what: &str,
@@ -261,7 +261,7 @@ impl Suite {
         looked.await.with_context(|| format!("timed out: {what}"))?
     }
 
-    /// Waits until the node is so in the list of members.
+    /// Waits until the node's entry in the list of members satisfies a condition.
     pub(crate) async fn until_node(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
         let looks = async |suite: &Self| {
             let view = suite.data("GET /cluster").await?;
@@ -272,7 +272,7 @@ impl Suite {
 
     /// Waits until the API has asked this process to stop.
     pub(crate) async fn until_asked_to_stop(&mut self) -> anyhow::Result<()> {
-        tokio::time::timeout(PATIENCE, self.stop.recv()).await?.context("the node is gone")
+        tokio::time::timeout(PATIENCE, self.stop.recv()).await?.context("the node has ended")
     }
 
     // --- commands ---
@@ -284,14 +284,14 @@ impl Suite {
         Ok(printed)
     }
 
-    /// Runs a command that is no case; it has to succeed.
+    /// Runs a command that is not a case. It must succeed.
     pub(crate) async fn ignored(&self, words: &[&str]) -> anyhow::Result<()> {
         let printed = self.kirin(words, "", true).await?;
         ensure!(printed.exit == 0, "kirin {}: {}", words.join(" "), printed.err);
         Ok(())
     }
 
-    /// Runs a command in another directory, against another node, without being told a password.
+    /// Runs a command in another directory against another node, without a password.
     pub(crate) async fn cli_alone_at(
         &mut self,
         address: &str,
@@ -306,21 +306,21 @@ impl Suite {
         Ok(printed)
     }
 
-    /// Runs a command with that standard input.
+    /// Runs a command with this standard input.
     pub(crate) async fn cli_reads(&mut self, case: &str, words: &[&str], input: &str) -> anyhow::Result<Printed> {
         let printed = self.kirin(words, input, true).await?;
         self.record(case, words, &printed, |names, text| names.text(text));
         Ok(printed)
     }
 
-    /// Runs a command that talks to no node.
+    /// Runs a command without a node.
     pub(crate) async fn cli_alone(&mut self, case: &str, words: &[&str]) -> anyhow::Result<Printed> {
         let printed = self.kirin(words, "", false).await?;
         self.record(case, words, &printed, |names, text| names.text(text));
         Ok(printed)
     }
 
-    /// Prints a command's help, up to the options that all commands have.
+    /// Prints a command's help, up to the global options.
     pub(crate) async fn cli_help(&mut self, words: &[&str]) -> anyhow::Result<()> {
         let printed = self.kirin(words, "", false).await?;
         let is_root = words.len() == 1;

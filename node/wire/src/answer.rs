@@ -1,8 +1,8 @@
-//! How answers are decoded: a missing field or `null` is the default, an unknown field is ignored.
+//! Decoding of answers: a missing field or `null` is the default, and an unknown field is ignored.
 
 use serde::{Deserialize, Deserializer};
 
-/// Declares answers: each field is decoded leniently and always encoded.
+/// Declares answers. Each field is decoded leniently and always encoded.
 macro_rules! answers {
     ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$meta])*
@@ -18,7 +18,7 @@ macro_rules! answers {
 
 pub(crate) use answers;
 
-/// `null` is the default, as a missing field is.
+/// Decodes `null` as the default.
 pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {

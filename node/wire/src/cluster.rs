@@ -9,7 +9,7 @@ use crate::text;
 /// The query string of `GET /cluster`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterQuery {
-    /// Whether only what the node itself knows is wanted; the answer is then an [`OwnView`].
+    /// Whether to return only the node's own knowledge, as an [`OwnView`].
     #[serde(default, deserialize_with = "text::flag", skip_serializing_if = "Option::is_none")]
     pub own: Option<bool>,
 }
@@ -18,10 +18,10 @@ pub struct ClusterQuery {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
-    /// Attempts that reach no step boundary within so many milliseconds are stopped; `kirin.drain.timeout` if absent.
+    /// Attempts that reach no step boundary within this time in milliseconds are stopped; `kirin.job.drain-timeout` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within_ms: Option<u64>,
-    /// Whether the node leaves when nothing runs any more.
+    /// Whether the node leaves when its last attempt has ended.
     #[serde(default)]
     pub leave: bool,
 }
@@ -30,18 +30,18 @@ pub struct Drain {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slots {
-    /// How many jobs the node runs at once.
+    /// The maximum number of jobs that the node runs at once.
     pub slots: u32,
 }
 
-/// `POST /epoch`: the node that is asked takes the claims of these projects; without any, all claims.
+/// `POST /epoch`: the node that receives the request takes the claims of these projects; without any, all claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRequest {
     /// Names of projects.
     #[serde(default)]
     pub projects: Vec<String>,
-    /// Whether claims are taken from nodes that live.
+    /// Whether claims are also taken from living nodes.
     #[serde(default)]
     pub force: bool,
 }
@@ -49,28 +49,28 @@ pub struct ClaimRequest {
 /// The query string of `GET /system/servers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServersQuery {
-    /// Whether the servers' modes are wanted too.
+    /// Whether to include the modes of the servers.
     #[serde(default, deserialize_with = "text::flag", skip_serializing_if = "Option::is_none")]
     pub ext: Option<bool>,
 }
 
-/// A member by its numbers: the node's and the incarnation's.
+/// A member as numbers: the node's id and the incarnation.
 pub type MemberNumbers = (u32, u32);
 
 answers! {
     /// `GET /cluster`.
     ClusterView {
-        /// The node that answered.
+        /// The node that served the request.
         answered_by: String,
         /// The leader; empty if there is none.
         leader: String,
         /// The members.
         members: Vec<MemberView>,
-        /// Who holds which claim.
+        /// The claims and their holders.
         claims: Vec<ClaimView>,
-        /// Jobs that wait on all queues.
+        /// Jobs that wait in all queues.
         waiting: u64,
-        /// How long the answering node may still trust what it holds; none if it may not.
+        /// The remaining time of the serving node's trust; none if it has ended.
         trust_left_ms: Option<u64>,
         /// The state of discovery.
         discovery: DiscoveryView,
@@ -79,26 +79,31 @@ answers! {
     MemberView {
         /// The node's name.
         node: String,
-        /// The count of the node's starts.
+        /// The number of the node's starts.
         incarnation: u32,
         /// `up`, `draining`, `left` or `fenced`.
         state: String,
         /// `all`, `job` or `query`.
         role: String,
-        /// Where its HTTP API listens.
+        /// The address of its HTTP API.
         address: String,
         /// The version of its program.
         version: String,
-        /// Its latest beat; none if the answering node has not seen one.
+        /// Its latest beat; none if the serving node has not seen one.
         beat: Option<u64>,
-        /// For how long the answering node has seen no beat.
+        /// The time since the serving node saw a new beat.
         silent_ms: Option<u64>,
         /// Jobs that it runs.
         running: u64,
-        /// Jobs that wait on its queue.
+        /// Jobs that wait in its queue.
         waiting: u64,
-        /// Jobs that it runs at once.
+        /// The maximum number of jobs that it runs at once.
         slots: u32,
+        /// The kinds of job that it can run, of those that require a capability; empty for a node that runs no jobs.
+        able_to_run: Vec<String>,
+        /// The problem with its working directory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
         /// The nodes that would take over its jobs.
         heirs: Vec<String>,
         /// When it joined.
@@ -121,34 +126,34 @@ answers! {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     }
-    /// `GET /cluster?own=true`: what the node itself knows at this moment. No other node and no metastore is asked.
+    /// `GET /cluster?own=true`: the node's own current knowledge, without requests to other nodes or the metastore.
     OwnView {
-        /// The node that answered.
+        /// The node that served the request.
         answered_by: String,
-        /// Its member; none before it has joined.
+        /// Its member; none before the join.
         member: Option<MemberNumbers>,
-        /// What it is about: `joining`, `up`, `draining` …
+        /// Its phase: `joining`, `up`, `draining` …
         phase: String,
         /// The leader; empty if there is none.
         leader: String,
         /// The members.
         members: Vec<OwnMember>,
-        /// For how long its list of members is unchanged, in microseconds.
+        /// The time since its list of members changed, in microseconds.
         unchanged_us: u64,
         /// As in [`ClusterView`].
         trust_left_ms: Option<u64>,
         /// The state of discovery.
         discovery: DiscoveryView,
-        /// What it asked of the metastore.
+        /// Its traffic with the metastore.
         metastore: TrafficView,
     }
-    /// A member, as one node knows it.
+    /// A member, as known by one node.
     OwnMember {
         /// The node's name.
         node: String,
         /// The member's numbers.
         member: MemberNumbers,
-        /// The count of the node's starts.
+        /// The number of the node's starts.
         incarnation: u32,
         /// As in [`MemberView`].
         state: String,
@@ -156,14 +161,14 @@ answers! {
         role: String,
         /// Its latest beat.
         beat: u64,
-        /// For how long no beat was seen.
+        /// The time since a new beat was seen.
         silent_ms: Option<u64>,
-        /// Jobs that it runs at once.
+        /// The maximum number of jobs that it runs at once.
         slots: u32,
     }
-    /// What a node asked of the metastore since its start.
+    /// The traffic between a node and the metastore since the node's start.
     TrafficView {
-        /// Connections that are open.
+        /// Open connections.
         connections: u64,
         /// For the cluster.
         contract: CountsView,
@@ -181,25 +186,25 @@ answers! {
     }
     /// A line of `GET /cluster/history`.
     HistoryView {
-        /// When, by the wall clock of the node that wrote it.
+        /// The time, by the metastore's clock.
         at: i64,
         /// `join`, `leave`, `fence`, `takeover`, `handover` …
         event: String,
-        /// The node that it is about; may be empty.
+        /// The node concerned; may be empty.
         node: String,
-        /// The count of that node's starts; 0 if it is about none.
+        /// The incarnation of this node; 0 without a node.
         incarnation: u32,
-        /// The node that wrote it or acted; may be empty.
+        /// The node that acted or wrote the line; may be empty.
         by: String,
         /// The evidence as a sentence.
         reason: String,
         /// `left`, `replaced`, `exited` or `silent`.
         evidence: Option<String>,
-        /// The job that changed hands.
+        /// The job whose holder changed.
         job_id: Option<String>,
-        /// How long each phase took.
+        /// The duration of each phase.
         phases: Vec<PhaseView>,
-        /// More, by kind of event.
+        /// Details, by kind of event.
         detail: Value,
     }
     /// A phase of an event.
@@ -216,9 +221,9 @@ answers! {
         /// The servers that discovery knows.
         servers: Vec<ServerView>,
     }
-    /// The state of the cluster, as Kylin has it.
+    /// The state of the cluster, in Kylin's form.
     ServersStatus {
-        /// Always false: there is no maintenance mode.
+        /// Always false; maintenance mode is not supported.
         maintenance_mode: bool,
     }
     /// `GET /health`, without an envelope.
@@ -230,30 +235,37 @@ answers! {
     }
     /// The parts of the health.
     HealthComponents {
-        /// Whether the metastore answers.
+        /// Whether the metastore responds.
         #[serde(rename = "metaStore")]
         metastore: HealthPart,
         /// Whether the node is a member.
         member: HealthPart,
-        /// Whether discovery works. Why it does not is told only after a login.
+        /// Whether discovery works. The reason of a failure requires a login.
         discovery: HealthPart,
+        /// Whether the node can use the working directory. A node with the role `job` is not ready without it.
+        #[serde(rename = "workingDirectory")]
+        working_dir: HealthPart,
     }
     /// One part of the health.
     HealthPart {
-        /// `UP` or `DOWN`; of discovery, as in [`DiscoveryView`].
+        /// `UP` or `DOWN`; for discovery, as in [`DiscoveryView`].
         status: String,
-        /// More.
+        /// Details.
         #[serde(skip_serializing_if = "Option::is_none")]
         details: Option<HealthDetails>,
     }
-    /// More about a part of the health.
+    /// Details of a part of the health.
     HealthDetails {
         /// As in [`OwnView`].
-        phase: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        phase: Option<String>,
+        /// The problem, without file names. `GET /cluster` has the details.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     }
 }
 
-/// A server: its address alone, or with its mode.
+/// A server: its address, or its address and mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ServerView {

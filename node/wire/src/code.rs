@@ -1,4 +1,4 @@
-//! Error codes. The texts are Kylin's where Kylin has the case, and stand nowhere else.
+//! Error codes. They are Kylin's where Kylin has the same case. No other module contains their texts.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$meta:meta])* $name:ident = $text:literal, $status:literal;)*) => {
-        /// What went wrong, for programs.
+        /// The kind of an error, for programs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code { $($(#[$meta])* $name,)* }
 
@@ -19,7 +19,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The HTTP status that it is sent with.
+            /// The HTTP status of the response.
             pub const fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
@@ -30,17 +30,17 @@ macro_rules! codes {
 codes! {
     /// The request is malformed.
     BadRequest = "KE-010000400", 400;
-    /// No login, or a wrong one.
+    /// The login is missing or wrong.
     NotAuthenticated = "KE-010000401", 401;
-    /// The path names no endpoint.
+    /// No endpoint has this path.
     NoEndpoint = "KE-010000404", 404;
-    /// The endpoint does not have the method.
+    /// The endpoint does not support the method.
     NoMethod = "KE-010000405", 405;
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow = "KE-010000408", 408;
-    /// The thing changed between being read and being written.
+    /// The object changed between read and write.
     Changed = "KE-010000409", 409;
-    /// A table or model of that name exists.
+    /// A table or model with this name exists.
     Exists = "KE-010000410", 409;
     /// A model uses the table.
     TableInUse = "KE-010000411", 409;
@@ -53,27 +53,27 @@ codes! {
     WrongSql = "KE-010000422", 400;
     /// A query failed. Kylin's clients expect 500.
     QueryFailed = "KE-010000500", 500;
-    /// A query took longer than it may.
+    /// A query exceeded its timeout.
     QueryTimeout = "KE-010000504", 500;
-    /// A query needs more memory than it may take.
+    /// A query needs more memory than allowed.
     QueryMemory = "KE-010000507", 500;
-    /// The metastore does not answer, or the node is stopping.
+    /// The metastore does not respond, or the node is stopping.
     Unavailable = "KE-010000503", 503;
     /// The project does not exist.
     NoProject = "KE-010001201", 404;
-    /// A project of that name exists.
+    /// A project with this name exists.
     ProjectExists = "KE-010001202", 409;
-    /// The project holds tables, models or open jobs.
+    /// The project has tables, models or open jobs.
     ProjectInUse = "KE-010001203", 409;
     /// The table or model does not exist.
     NoModel = "KE-010002201", 404;
     /// The model has no such segment.
     NoSegment = "KE-010022201", 404;
-    /// The range overlaps a segment that exists or is being built.
+    /// The range overlaps a segment that exists or is under construction.
     Overlap = "KE-010022202", 409;
-    /// The segment is being built.
+    /// A job builds the segment.
     SegmentBusy = "KE-010022203", 409;
-    /// The manifest of the segment can't be read.
+    /// The manifest of the segment cannot be read.
     DamagedSegment = "KE-010022204", 409;
     /// The cluster has no such node.
     NoNode = "KE-010032208", 404;
@@ -86,7 +86,7 @@ codes! {
 }
 
 impl Code {
-    /// The code with that text; none if this version does not know it.
+    /// The code with this text; none if it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_read_back_and_no_two_are_equal() {
+    fn every_code_parses_to_itself_and_codes_are_unique() {
         for code in Code::ALL {
             assert_eq!(Code::parse(code.as_str()), Some(*code));
             assert!((400..600).contains(&code.status()), "{code}");

@@ -1,4 +1,4 @@
-//! Kylin's envelope around every answer, and pages of lists.
+//! Kylin's envelope of every answer, and pages of lists.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::Code;
 use crate::answer::or_default;
 
-/// The envelope of an answer that succeeded.
+/// The envelope of a successful answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Success<T> {
     /// Always `000`.
@@ -18,7 +18,7 @@ pub struct Success<T> {
 }
 
 impl<T> Success<T> {
-    /// The envelope around `data`.
+    /// An envelope with `data`.
     pub const fn new(data: T) -> Self {
         Self { code: "000", data, msg: "" }
     }
@@ -35,7 +35,7 @@ pub struct Problem {
     pub msg: String,
     /// The error's text.
     pub exception: String,
-    /// Always `null`: stack traces stay in the node's log.
+    /// Always `null`. Stack traces are only in the node's log.
     pub stacktrace: (),
     /// What to do.
     pub suggestion: Option<String>,
@@ -55,11 +55,11 @@ impl Problem {
     }
 }
 
-/// An envelope as a client reads it: an answer or an error.
+/// An envelope as decoded by a client: an answer or an error.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub struct Envelope<T> {
-    /// `000`, or something else for an error.
+    /// `000`, or another value for an error.
     #[serde(default, deserialize_with = "or_default")]
     pub code: String,
     /// The answer.
@@ -71,7 +71,7 @@ pub struct Envelope<T> {
     /// The error's text.
     #[serde(default, deserialize_with = "or_default")]
     pub exception: String,
-    /// The error's code, as text: a newer node may send codes that this version does not know.
+    /// The error's code as text, because a newer node may send unknown codes.
     #[serde(default, deserialize_with = "or_default")]
     pub error_code: String,
     /// What to do.
@@ -79,7 +79,7 @@ pub struct Envelope<T> {
     pub suggestion: String,
 }
 
-/// The data of an answer that only says that the request was carried out: an empty text, as Kylin sends it.
+/// The data of an answer without content: an empty text, as in Kylin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done;
 
@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for Done {
     }
 }
 
-/// A page of a list, as Kylin's public API has it.
+/// A page of a list, in the form of Kylin's public API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "T: DeserializeOwned"))]
 pub struct Page<T> {
@@ -114,7 +114,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Cuts page number `offset` of `limit` rows out of a complete list.
+    /// Returns page number `offset`, with `limit` rows, of a complete list.
     pub fn cut(all: Vec<T>, offset: u64, limit: u64) -> Self {
         let total_size = all.len() as u64;
         let skip = usize::try_from(offset.saturating_mul(limit)).unwrap_or(usize::MAX);
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn envelopes_have_kylins_shape() {
+    fn envelopes_have_kylins_form() {
         let good = serde_json::to_string(&Success::new(Done)).unwrap();
         assert_eq!(good, r#"{"code":"000","data":"","msg":""}"#);
         let bad = serde_json::to_string(&Problem::new(Code::NoJob, "no job", None)).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_cut_by_number_and_size() {
+    fn a_page_is_selected_by_number_and_size() {
         let page = Page::cut((0..7).collect(), 2, 3);
         assert_eq!(page, Page { value: vec![6], offset: 2, limit: 3, total_size: 7 });
         assert!(Page::cut(vec![1], u64::MAX, u64::MAX).value.is_empty());

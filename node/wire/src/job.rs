@@ -8,24 +8,24 @@ use serde_json::Value;
 use crate::answer::answers;
 use crate::text;
 
-/// `POST /jobs`: a job of any kind but a build.
+/// `POST /jobs`: a job of any kind except a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
     /// The project.
     pub project: String,
-    /// The kind of job, as in `command`.
+    /// The kind of job, for example `command`.
     pub kind: String,
-    /// What to do; its shape belongs to the kind.
+    /// The specification, whose structure depends on the kind.
     #[serde(default)]
     pub spec: Value,
-    /// What it is about; the kind if absent.
+    /// The subject; the kind if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// 0 (first) to 4 (last); 3 if absent.
     #[serde(default = "crate::normal_priority")]
     pub priority: u8,
-    /// The same key again makes no second job. The header `Idempotency-Key` does the same.
+    /// The idempotency key: requests with the same key create one job. The header `Idempotency-Key` is equivalent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
@@ -43,7 +43,7 @@ impl Submit {
         }
     }
 
-    /// With an idempotency key.
+    /// Sets the idempotency key.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
@@ -51,7 +51,7 @@ impl Submit {
     }
 }
 
-/// The spec of a job of the kind `command` with one program.
+/// The specification of a job of kind `command` with one program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandSpec {
@@ -63,12 +63,12 @@ pub struct CommandSpec {
     /// Variables that are added to the environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// The program is killed after so many milliseconds.
+    /// The time in milliseconds after which the program is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }
 
-/// `PUT /jobs/status`: an action on the jobs that are named, or on all jobs of a project.
+/// `PUT /jobs/status`: an action on the named jobs, or on all jobs of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobAction {
@@ -80,10 +80,10 @@ pub struct JobAction {
     pub job_ids: Vec<String>,
     /// `RESUME`, `PAUSE`, `RESTART` or `DISCARD`.
     pub action: String,
-    /// Of a whole project: only jobs with these statuses.
+    /// For a whole project: only jobs with these statuses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statuses: Vec<String>,
-    /// With `DISCARD` of jobs in `job_ids`: also jobs whose row in the metastore cannot be read.
+    /// With `DISCARD` of `job_ids`: also discards jobs whose row in the metastore cannot be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
 }
@@ -91,7 +91,7 @@ pub struct JobAction {
 /// The query string of `GET /jobs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobsQuery {
-    /// Only jobs of this project; of all projects if absent or empty.
+    /// Only jobs of this project; all projects if absent or empty.
     #[serde(default, alias = "projectName", skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// Jobs accepted within the last day (0), week (1), month (2), year (3), or ever (4, the default).
@@ -100,16 +100,16 @@ pub struct JobsQuery {
     /// Only jobs with these statuses, repeated or separated by commas.
     #[serde(default, deserialize_with = "text::list")]
     pub statuses: Vec<String>,
-    /// Only jobs whose id is this or whose subject contains this.
+    /// Only jobs with this id, or with this text in the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Only jobs about this.
+    /// Only jobs with this subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The column to sort by; `last_modified` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sort_by: Option<String>,
-    /// Whether the greatest come first (the default).
+    /// Whether the order is descending (the default).
     #[serde(default, deserialize_with = "text::flag", skip_serializing_if = "Option::is_none")]
     pub reverse: Option<bool>,
     /// As in [`crate::Paging`].
@@ -132,7 +132,7 @@ answers! {
         /// Its id.
         #[serde(alias = "job_id")]
         id: String,
-        /// Its id again, as Kylin has it.
+        /// Its id again, for Kylin's clients.
         uuid: String,
         /// Its type: `INC_BUILD`, `INDEX_REFRESH`, `COMMAND` or `PROBE`.
         job_name: String,
@@ -146,9 +146,9 @@ answers! {
         project: String,
         /// The user that submitted it.
         submitter: String,
-        /// What it is about, as Kylin names it.
+        /// Its subject, under Kylin's name.
         target_model: String,
-        /// What it is about.
+        /// Its subject.
         target_subject: String,
         /// Always false.
         target_subject_error: bool,
@@ -156,43 +156,45 @@ answers! {
         target_segments: Vec<String>,
         /// When it was accepted.
         create_time: i64,
-        /// When it changed last.
+        /// When it last changed.
         last_modified: i64,
-        /// When its first attempt began; 0 before that.
+        /// When its first attempt started; 0 before that.
         exec_start_time: i64,
-        /// When it was over; 0 before that.
+        /// When it ended; 0 before that.
         exec_end_time: i64,
-        /// Milliseconds from its first attempt to its end, or to this moment.
+        /// Milliseconds from its first attempt to its end, or until now.
         duration: u64,
-        /// Milliseconds from its submit to its end, or to this moment.
+        /// Milliseconds from its submit to its end, or until now.
         total_duration: u64,
-        /// Milliseconds from its submit to its first attempt, or to this moment.
+        /// Milliseconds from its submit to its first attempt, or until now.
         wait_time: u64,
-        /// The part of its steps that is committed, 0 to 1.
+        /// The fraction of its steps that are committed, 0 to 1.
         step_ratio: f64,
-        /// Per cent of the work that its executor reported.
+        /// The percentage of its work, as reported by its executor.
         progress: f64,
-        /// Where the range of its segment begins.
+        /// The start of its segment's range.
         data_range_start: i64,
-        /// Where the range of its segment ends, exclusive.
+        /// The end of its segment's range, exclusive.
         data_range_end: i64,
         /// Its steps; none in lists.
         steps: Option<Vec<StepView>>,
         /// Always true.
         discard_safety: bool,
-        /// Always `CHAIN`: one step after the other.
+        /// Always `CHAIN`: steps run one after the other.
         job_scheduler_mode: String,
         /// 0 (first) to 4 (last).
         priority: u8,
         /// The number of its attempts.
         epoch: u64,
-        /// The node that holds it; empty if none does.
+        /// Its number in the order of acceptance, as in flight recordings.
+        number: u64,
+        /// The node that holds it. For a finished or failed job, the node of its last attempt. Empty without one.
         node: String,
-        /// The node on whose queue it waits.
+        /// The node in whose queue it waits.
         placed: Option<String>,
-        /// Why its last attempt failed, or what is wrong with its row in the metastore.
+        /// Why its last attempt failed, or why its row in the metastore cannot be read.
         failed_msg: Option<String>,
-        /// Whether its row in the metastore cannot be read: only `DISCARD` with `force` is possible.
+        /// Whether its row in the metastore cannot be read. Then only `DISCARD` with `force` is possible.
         broken: bool,
         /// Always 0.
         version: u32,
@@ -205,9 +207,9 @@ answers! {
         name: String,
         /// Its number, from 0.
         sequence_id: u64,
-        /// As of jobs.
+        /// As for jobs.
         step_status: String,
-        /// When it began; 0 before it is committed.
+        /// When it started; 0 before it is committed.
         exec_start_time: i64,
         /// When it ended; 0 before it is committed.
         exec_end_time: i64,
@@ -216,20 +218,20 @@ answers! {
         /// The epoch under which it was committed; absent (0) before that.
         #[serde(skip_serializing_if = "is_zero")]
         epoch: u64,
-        /// The node that did it; empty before it is committed.
+        /// The node that ran it, or on which it failed; empty before that.
         node: String,
-        /// The node again, as Kylin has it; absent before the step is committed.
+        /// The node in Kylin's form; absent before the step is committed.
         #[serde(skip_serializing_if = "Option::is_none")]
         info: Option<StepInfoView>,
-        /// What it brought; its shape belongs to the kind of job. Absent before the step is committed.
+        /// Its result, whose structure depends on the kind of job. Absent before the step is committed.
         #[serde(skip_serializing_if = "Value::is_null")]
         result: Value,
         /// Why it failed.
         failed_msg: Option<String>,
     }
-    /// More about a step, as Kylin has it.
+    /// Details of a step, in Kylin's form.
     StepInfoView {
-        /// The node that did it.
+        /// The node that ran it.
         node_info: String,
     }
     /// `GET /jobs/{job}/steps/{step}/output`.
@@ -243,26 +245,26 @@ answers! {
         /// Its log.
         cmd_output: String,
     }
-    /// `GET /jobs/{job}/why`: the rule that keeps the job from starting.
+    /// `GET /jobs/{job}/why`: the rule that prevents the start of the job.
     WhyView {
         /// The rule, as one word.
         reason: String,
         /// The rule, as a sentence.
         detail: String,
-        /// What lets the job start; may be empty.
+        /// What would let the job start; may be empty.
         next: String,
-        /// The rule with its numbers, as the core knows it.
+        /// The core's rule with its numbers.
         rule: Value,
-        /// The job's state in the scheduler.
+        /// The job's status, like [`JobView::job_status`].
         state: String,
-        /// Jobs that wait before it; none if it does not wait.
+        /// The number of waiting jobs ahead of it; none if it does not wait.
         ahead: Option<u64>,
-        /// The node on whose queue it waits; may be empty.
+        /// The node in whose queue it waits; may be empty.
         node: String,
     }
-    /// A submit or a build that was accepted.
+    /// An accepted submit or build.
     Submitted {
-        /// The job, if it is one.
+        /// The job, if there is exactly one.
         #[serde(skip_serializing_if = "String::is_empty")]
         job_id: String,
         /// The jobs.
@@ -271,7 +273,7 @@ answers! {
         #[serde(skip_serializing_if = "Option::is_none")]
         segment_id: Option<String>,
     }
-    /// A job that was accepted.
+    /// An accepted job.
     SubmittedJob {
         /// Its type, as in [`JobView::job_name`].
         job_name: String,
@@ -292,13 +294,13 @@ impl Submitted {
 }
 
 impl JobView {
-    /// How many of its steps are committed, and how many it has. Both 0 in lists.
+    /// The number of committed steps, and the number of all steps. Both are 0 in lists.
     pub fn steps_done(&self) -> (usize, usize) {
         let steps = self.steps.as_deref().unwrap_or_default();
         (steps.iter().filter(|step| step.step_status == "FINISHED").count(), steps.len())
     }
 
-    /// Whether it is over, successfully or not.
+    /// Whether it has ended, successfully or not.
     pub fn is_over(&self) -> bool {
         matches!(self.job_status.as_str(), "FINISHED" | "ERROR" | "DISCARDED")
     }

@@ -1,7 +1,7 @@
-//! The contract of the HTTP API: every request body, query string, answer and error code, as types.
+//! The contract of the HTTP API, as types: every request body, query string, answer and error code.
 //!
-//! The server builds these types and the clients decode the same ones, so the two cannot drift apart. Field names are
-//! Kylin's where Kylin has the thing.
+//! The server and the clients use the same types, so that they cannot diverge. Field names are Kylin's where Kylin has
+//! the same object.
 //!
 //! | kind | unknown fields | missing fields |
 //! |---|---|---|
@@ -9,9 +9,9 @@
 //! | query string | ignored | an error, unless a default is documented |
 //! | answer | ignored | the default, as is `null`: nodes and clients may differ in version |
 //!
-//! Moments are milliseconds since 1970 (UTC), spans are milliseconds, sizes are bytes, unless a field says otherwise.
+//! Times are milliseconds since 1970 (UTC), durations are milliseconds, and sizes are bytes, unless a field says otherwise.
 //!
-//! Not here: HTTP itself, and any decision about what a request means.
+//! HTTP itself and the meaning of requests are not part of this crate.
 
 mod answer;
 mod cluster;
@@ -38,15 +38,15 @@ pub use table::*;
 pub use text::Moment;
 pub use user::*;
 
-/// The one user that exists from the start, as in Kylin.
+/// The only predefined user, as in Kylin.
 pub const ADMIN: &str = "ADMIN";
-/// The header by which a command proves that the node's own user runs it on the node's own machine.
+/// The header with the proof that a command runs as the node's own user on the node's machine.
 pub const LOCAL_HEADER: &str = "kirin-local";
 
-/// The project of a request that names none.
+/// The project of a request without one.
 pub const DEFAULT_PROJECT: &str = "default";
 
-/// The database (schema) that tables without one belong to, as Kylin names it.
+/// The database (schema) of tables without one, under Kylin's name.
 pub const DEFAULT_DATABASE: &str = "DEFAULT";
 
 /// Kylin's default priority of a job.
@@ -55,7 +55,7 @@ pub const NORMAL_PRIORITY: u8 = 3;
 /// The last priority of a job; 0 is the first.
 pub const LAST_PRIORITY: u8 = 4;
 
-/// The ends of a segment that covers everything, as Kylin writes them.
+/// The range of a segment that covers everything, in Kylin's form.
 pub const FULL_RANGE: (i64, i64) = (0, i64::MAX);
 
 fn default_project() -> String {

@@ -11,19 +11,19 @@ pub struct ModelDefinition {
     /// The project; `default` if absent. Not part of the stored definition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// Its name: 1 to 100 letters, digits, `_` and `-`, beginning with a letter or digit.
+    /// Its name: 1 to 100 letters, digits, `_` and `-`, starting with a letter or digit.
     pub name: String,
     /// The fact table.
     pub fact: String,
-    /// Tables that are joined to it.
+    /// Tables joined to the fact table.
     #[serde(default)]
     pub lookups: Vec<LookupDefinition>,
-    /// What can be grouped and filtered by. The order is part of the layout ids: append, do not insert.
+    /// Columns for grouping and filtering. Layout ids depend on the order: append, do not insert.
     pub dimensions: Vec<DimensionDefinition>,
-    /// What can be aggregated. COUNT(*) always can.
+    /// Aggregations. COUNT(*) is always available.
     #[serde(default)]
     pub measures: Vec<MeasureDefinition>,
-    /// The time column that divides the model into segments; without it every build covers everything.
+    /// The time column that divides the model into segments. Without one, every build covers everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<PartitionDefinition>,
     /// Families of indexes.
@@ -34,7 +34,7 @@ pub struct ModelDefinition {
     pub indexes: Vec<Vec<String>>,
 }
 
-/// A table that is joined to the fact table.
+/// A table joined to the fact table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LookupDefinition {
@@ -47,7 +47,7 @@ pub struct LookupDefinition {
     pub join: String,
     /// Columns of the fact table.
     pub fact_key: Vec<String>,
-    /// Columns of the lookup table, in the same order; unique together.
+    /// Columns of the lookup table, in the same order. Together they must be unique.
     pub lookup_key: Vec<String>,
 }
 
@@ -80,12 +80,12 @@ pub struct MeasureDefinition {
 pub struct PartitionDefinition {
     /// The column, with or without its alias.
     pub column: String,
-    /// How the column encodes time, as in `yyyyMMdd`. Not needed for DATE and TIMESTAMP.
+    /// The time format of the column, for example `yyyyMMdd`. Not required for DATE and TIMESTAMP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
 }
 
-/// A family of indexes: every subset of `include` that has all of `mandatory`.
+/// A family of indexes: every subset of `include` that contains all of `mandatory`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregationGroupDefinition {
@@ -103,13 +103,13 @@ answers! {
         uuid: String,
         /// Its name.
         name: String,
-        /// Its name, as Kylin has it.
+        /// Its name, under Kylin's name.
         alias: String,
         /// Its fact table.
         fact: String,
-        /// Its fact table with the database, as Kylin has it.
+        /// Its fact table with the database, in Kylin's form.
         fact_table: String,
-        /// Tables that are joined to the fact table.
+        /// Tables joined to the fact table.
         lookups: Vec<serde_json::Value>,
         /// Its dimensions.
         dimensions: Vec<serde_json::Value>,
@@ -120,14 +120,14 @@ answers! {
         partition: Option<serde_json::Value>,
         /// Families of indexes.
         aggregation_groups: Vec<serde_json::Value>,
-        /// Its indexes, the base index included.
+        /// Its indexes, including the base index.
         indexes: Vec<IndexView>,
-        /// The definition as it is stored.
+        /// The stored definition.
         definition: serde_json::Value,
     }
     /// An index.
     IndexView {
-        /// Its layout id: the bit set of the positions of its dimensions.
+        /// Its layout id: a bit set of the positions of its dimensions.
         layout: u64,
         /// Names of its dimensions.
         dimensions: Vec<String>,

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::answer::answers;
 use crate::text;
 
-/// The one setting of a project: how many of its jobs run at once.
+/// The only setting of a project: the maximum number of its jobs that run at once.
 pub const PROJECT_LIMIT: &str = "kylin.job.max-concurrent-jobs";
 
 /// `POST /projects`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewProject {
-    /// Its name: 1 to 100 letters, digits, `_` and `-`, beginning with a letter or digit.
+    /// Its name: 1 to 100 letters, digits, `_` and `-`, starting with a letter or digit.
     pub name: String,
-    /// A line about it.
+    /// Its description.
     #[serde(default)]
     pub description: String,
     /// Its settings; [`PROJECT_LIMIT`] is the only one.
@@ -28,7 +28,7 @@ pub struct NewProject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectConfig {
-    /// How many of the project's jobs run at once.
+    /// The maximum number of the project's jobs that run at once.
     #[serde(rename = "kylin.job.max-concurrent-jobs")]
     pub limit: u32,
 }
@@ -56,7 +56,7 @@ pub struct OfProject {
     /// The project; `default` if absent.
     #[serde(default = "crate::default_project", alias = "projectName")]
     pub project: String,
-    /// Of `GET /models`: only the model of this name.
+    /// For `GET /models`: only the model with this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_name: Option<String>,
     /// As in [`Paging`].
@@ -74,7 +74,7 @@ pub struct OfProject {
 }
 
 impl OfProject {
-    /// The first page of a list of that project.
+    /// The first page of a list of this project.
     pub fn new(project: impl Into<String>) -> Self {
         Self { project: project.into(), ..Self::default() }
     }
@@ -96,15 +96,15 @@ answers! {
         owner: String,
         /// Always `ENABLED`.
         status: String,
-        /// A line about it.
+        /// Its description.
         description: String,
-        /// When it was made.
+        /// When it was created.
         create_time: i64,
-        /// The same again, as Kylin has it.
+        /// The same, under Kylin's name.
         create_time_utc: i64,
-        /// When it was made: nothing of it is changed later but its settings.
+        /// When it was created. Later only its settings change.
         last_modified: i64,
-        /// Where tables without a schema belong.
+        /// The database of tables without a schema.
         default_database: String,
         /// Its settings.
         override_kylin_properties: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! `/query` and `/tables_and_columns`. The spelling of the names is what Kylin's clients expect.
+//! `/query` and `/tables_and_columns`. Kylin's clients expect this spelling of the names.
 
 use std::collections::BTreeMap;
 
@@ -16,31 +16,31 @@ pub struct QueryRequest {
     /// The project; `default` if absent.
     #[serde(default = "crate::default_project")]
     pub project: String,
-    /// At most so many rows; 50,000 if absent or 0.
+    /// The maximum number of rows; 50,000 if absent or 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// Rows that are skipped.
+    /// The number of rows to skip.
     #[serde(default)]
     pub offset: u64,
-    /// Whether raw tables are read where no index answers; `kylin.query.pushdown-enabled` decides if absent.
+    /// Whether to read raw tables if no index can answer; `kylin.query.pushdown-enabled` if absent.
     #[serde(default, alias = "push_down", skip_serializing_if = "Option::is_none")]
     pub forced_to_push_down: Option<bool>,
-    /// False ignores the indexes, for comparison.
+    /// Whether to use indexes; true if absent. False is for comparison.
     #[serde(default, alias = "use_index", skip_serializing_if = "Option::is_none")]
     pub use_index: Option<bool>,
-    /// The id of the query in the answer; a random one if absent.
+    /// The id of the query in the answer; random if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
-    /// False refuses an answer that lacks rows of ranges that are not built; true if absent.
+    /// Whether the answer may lack rows of ranges that are not built; true if absent.
     #[serde(default, alias = "accept_partial", skip_serializing_if = "Option::is_none")]
     pub accept_partial: Option<bool>,
-    /// Parameters of a prepared statement. They are not supported: the list must be empty.
+    /// Parameters of a prepared statement. Not supported: the list must be empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Vec<Value>>,
     /// Another user's name. Not supported: it must be absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execute_as: Option<String>,
-    /// Kylin's switches for a single query. Not supported: there must be none.
+    /// Kylin's options for a single query. Not supported: the map must be empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backdoor_toggles: Option<BTreeMap<String, Value>>,
 }
@@ -86,7 +86,7 @@ answers! {
         why: Option<String>,
         /// Milliseconds.
         duration: u64,
-        /// Whether the limit cut the answer, or ranges that are not built are missing.
+        /// Whether the limit truncated the answer, or ranges that are not built are missing.
         partial: bool,
         /// Whether raw tables were read.
         #[serde(rename = "pushDown")]
@@ -94,12 +94,12 @@ answers! {
         /// The id of the query.
         #[serde(rename = "queryId")]
         query_id: String,
-        /// The node that answered.
+        /// The node that ran the query.
         server: String,
-        /// Rows that were read.
+        /// Rows read.
         #[serde(rename = "totalScanRows")]
         total_scan_rows: u64,
-        /// Bytes that were read.
+        /// Bytes read.
         #[serde(rename = "totalScanBytes")]
         total_scan_bytes: u64,
         /// Rows of the answer.
@@ -117,16 +117,16 @@ answers! {
         #[serde(rename = "engineType")]
         engine_type: String,
     }
-    /// A column of an answer, as JDBC describes it.
+    /// A column of an answer, described as in JDBC.
     QueryColumn {
         /// Its label.
         label: String,
-        /// Its name; the label again.
+        /// Its name, which is the label.
         name: String,
-        /// 1 if it may hold NULL, else 0.
+        /// 1 if it may contain NULL, else 0.
         #[serde(rename = "isNullable")]
         is_nullable: i32,
-        /// Its width in characters, nominally.
+        /// Its nominal width in characters.
         #[serde(rename = "displaySize")]
         display_size: u32,
         /// Always `null`.
@@ -145,7 +145,7 @@ answers! {
         /// Its code in `java.sql.Types`.
         #[serde(rename = "columnType")]
         column_type: i32,
-        /// Its SQL type, as in `BIGINT`.
+        /// Its SQL type, for example `BIGINT`.
         #[serde(rename = "columnTypeName")]
         type_name: String,
         /// Always true.
@@ -169,7 +169,7 @@ answers! {
         #[serde(rename = "readOnly")]
         read_only: bool,
     }
-    /// An index that took part in an answer.
+    /// An index that contributed to an answer.
     RealizationView {
         /// The model.
         model: String,
@@ -179,7 +179,7 @@ answers! {
         segments: Vec<String>,
         /// Whether raw rows of ranges that are not built were added.
         mixed: bool,
-        /// What the query wants and no segment has. If there is any, the answer is partial.
+        /// Ranges that the query covers and no segment contains. If there are any, the answer is partial.
         missing: Vec<String>,
     }
     /// `POST /query/explain`.
@@ -190,10 +190,10 @@ answers! {
         raw_tables: Vec<String>,
         /// One entry for each aggregation of the query, the innermost first.
         aggregations: Vec<AggregationView>,
-        /// The optimised logical plan, one operator a line.
+        /// The optimised logical plan, one operator per line.
         plan: String,
     }
-    /// What became of one aggregation.
+    /// The plan of one aggregation.
     AggregationView {
         /// Its groups and aggregates.
         aggregation: String,
@@ -213,7 +213,7 @@ answers! {
         /// Why it does not answer.
         reason: String,
     }
-    /// A table of `GET /tables_and_columns`, as JDBC describes it.
+    /// A table of `GET /tables_and_columns`, described as in JDBC.
     JdbcTable {
         /// Always `defaultCatalog`.
         #[serde(rename = "table_CAT")]
@@ -235,7 +235,7 @@ answers! {
         /// Its columns.
         columns: Vec<JdbcColumn>,
     }
-    /// A column of `GET /tables_and_columns`, as JDBC describes it.
+    /// A column of `GET /tables_and_columns`, described as in JDBC.
     JdbcColumn {
         /// Always `defaultCatalog`.
         #[serde(rename = "table_CAT")]
@@ -267,7 +267,7 @@ answers! {
         /// Always 10.
         #[serde(rename = "num_PREC_RADIX")]
         radix: i32,
-        /// Always 1: it may hold NULL.
+        /// Always 1: it may contain NULL.
         nullable: i32,
         /// Always `null`.
         remarks: Option<String>,

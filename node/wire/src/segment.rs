@@ -12,25 +12,25 @@ pub struct BuildRequest {
     /// The project; `default` if absent.
     #[serde(default = "crate::default_project")]
     pub project: String,
-    /// The beginning of the range. Without both ends, or with Kylin's marks of a full build, everything is built.
+    /// The start of the range. Without start and end, or with Kylin's values for a full build, everything is built.
     #[serde(default, deserialize_with = "text::moment", skip_serializing_if = "Option::is_none")]
     pub start: Option<Moment>,
     /// The end of the range, exclusive.
     #[serde(default, deserialize_with = "text::moment", skip_serializing_if = "Option::is_none")]
     pub end: Option<Moment>,
-    /// Whether every index is built. Only `true` (the default) is possible.
+    /// Whether every index is built. Only `true` (the default) is supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_all_indexes: Option<bool>,
     /// 0 (first) to 4 (last); 3 if absent.
     #[serde(default = "crate::normal_priority")]
     pub priority: u8,
-    /// The same key again makes no second job. The header `Idempotency-Key` does the same.
+    /// The idempotency key: requests with the same key create one job. The header `Idempotency-Key` is equivalent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
 
 impl BuildRequest {
-    /// A build of the range, with the normal priority.
+    /// A build of the range with normal priority.
     pub fn new(project: impl Into<String>, (start, end): (i64, i64)) -> Self {
         Self {
             project: project.into(),
@@ -43,7 +43,7 @@ impl BuildRequest {
     }
 }
 
-/// `PUT /models/{model}/segments`: one job for each segment, all or none of them.
+/// `PUT /models/{model}/segments`: one job per segment, all or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshRequest {
@@ -62,13 +62,13 @@ pub struct RefreshRequest {
     /// 0 (first) to 4 (last); 3 if absent.
     #[serde(default = "crate::normal_priority")]
     pub priority: u8,
-    /// The same key again makes no more jobs. The header `Idempotency-Key` does the same.
+    /// The idempotency key: requests with the same key create no further jobs. The header `Idempotency-Key` is equivalent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
 
 impl RefreshRequest {
-    /// A refresh of the segments with these ids, with the normal priority.
+    /// A refresh of the segments with these ids, with normal priority.
     pub fn new(project: impl Into<String>, ids: Vec<String>) -> Self {
         Self {
             project: project.into(),
@@ -88,13 +88,13 @@ pub struct VerifyRequest {
     /// The project; `default` if absent.
     #[serde(default = "crate::default_project")]
     pub project: String,
-    /// Ids of segments; all that are READY if no id and no name is given.
+    /// Ids of segments; all READY segments if neither ids nor names are given.
     #[serde(default)]
     pub ids: Vec<String>,
     /// Names of segments.
     #[serde(default)]
     pub names: Vec<String>,
-    /// Whether groups are compared with the source tables, too.
+    /// Whether to compare groups with the source tables, too.
     #[serde(default)]
     pub deep: bool,
 }
@@ -111,7 +111,7 @@ pub struct DropSegments {
     /// Names of segments, repeated or separated by commas.
     #[serde(default, deserialize_with = "text::list")]
     pub names: Vec<String>,
-    /// Whether all segments are dropped.
+    /// Whether to drop all segments.
     #[serde(default, deserialize_with = "text::flag", skip_serializing_if = "Option::is_none")]
     pub purge: Option<bool>,
 }
@@ -121,34 +121,34 @@ answers! {
     SegmentView {
         /// Its id.
         id: String,
-        /// Its name, made of its range.
+        /// Its name, derived from its range.
         name: String,
-        /// `NEW` while it is built for the first time, then `READY`; `WARNING` if queries do not use it.
+        /// `NEW` during its first build, then `READY`; `WARNING` if queries do not use it.
         status: String,
-        /// The same again, as Kylin has it.
+        /// The same, under Kylin's name.
         status_to_display: String,
-        /// Where it begins; 0 if it covers everything.
+        /// The start of its range; 0 if it covers everything.
         start: i64,
-        /// Where it ends, exclusive; the largest number if it covers everything.
+        /// The end of its range, exclusive; the largest number if it covers everything.
         end: i64,
         /// When it was reserved.
         create_time_utc: i64,
-        /// When it was published last.
+        /// When it was last published.
         last_build_time: i64,
-        /// Rows that were read from the tables.
+        /// Rows read from the tables.
         source_count: u64,
-        /// Bytes of its files.
+        /// The size of its files in bytes.
         bytes_size: u64,
-        /// The epoch under which it was published last.
+        /// The epoch under which it was last published.
         epoch: u64,
-        /// The job that reserved it or published it last.
+        /// The job that reserved it or last published it.
         job_id: String,
         /// Why queries do not use it.
         wrong: Option<String>,
     }
     /// `POST /models/{model}/segments/verification`.
     VerificationView {
-        /// One for each verified segment.
+        /// One entry per verified segment.
         segments: Vec<VerifiedView>,
     }
     /// A verified segment.
@@ -161,7 +161,7 @@ answers! {
         indexes: u64,
         /// Groups in them.
         groups: u64,
-        /// What is wrong.
+        /// The problems found.
         problems: Vec<ProblemView>,
         /// Files that cannot be read.
         unreadable: Vec<String>,
@@ -170,11 +170,11 @@ answers! {
         /// Why queries do not use it.
         wrong: Option<String>,
     }
-    /// Something wrong in a segment.
+    /// A problem of a segment.
     ProblemView {
         /// The index.
         layout: u64,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     }
 }

@@ -15,16 +15,16 @@ pub struct NewTable {
     /// The project; `default` if absent.
     #[serde(default = "crate::default_project")]
     pub project: String,
-    /// Its name: 1 to 100 letters, digits, `_` and `-`, beginning with a letter or digit.
+    /// Its name: 1 to 100 letters, digits, `_` and `-`, starting with a letter or digit.
     pub name: String,
-    /// Where the rows are.
+    /// The location of the rows.
     pub source: Given,
-    /// Types that are declared instead of inferred.
+    /// Declared types, which are not inferred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<DeclaredColumn>,
 }
 
-/// A column with the type that it shall have.
+/// A column with its declared type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredColumn {
@@ -35,12 +35,12 @@ pub struct DeclaredColumn {
     pub data_type: String,
 }
 
-/// A source in full, or only its location: then the names of the files tell their format.
+/// A complete source, or only its location. Then the file names determine the format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// The location alone.
+    /// Only the location.
     Location(String),
-    /// The whole source.
+    /// The complete source.
     Full(SourceView),
 }
 
@@ -53,7 +53,7 @@ impl Serialize for Given {
     }
 }
 
-/// By hand: an untagged enum would hide what is wrong with a source.
+/// Written by hand, because an untagged enum would hide the errors of a source.
 impl<'de> Deserialize<'de> for Given {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -61,7 +61,7 @@ impl<'de> Deserialize<'de> for Given {
             type Value = Given;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a location, or a source as in {\"format\": \"csv\", \"location\": …}")
+                f.write_str("a location, or a source such as {\"format\": \"csv\", \"location\": …}")
             }
 
             fn visit_str<E: Error>(self, location: &str) -> Result<Given, E> {
@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Given {
     }
 }
 
-/// Where the rows of a table are.
+/// The source of a table's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceView {
@@ -84,22 +84,22 @@ pub struct SourceView {
     pub format: String,
     /// A file, a directory or a pattern: a path, a `file://` or an `s3://` URL.
     pub location: String,
-    /// How CSV files are written; only for CSV.
+    /// The format of CSV files; only for CSV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<CsvView>,
 }
 
-/// How CSV files are written.
+/// The format of CSV files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CsvView {
-    /// Whether the first line names the columns (the default).
+    /// Whether the first line contains the column names (the default).
     #[serde(default = "yes")]
     pub header: bool,
-    /// The field separator; if absent, a tab in `.tsv` files and a comma in others.
+    /// The field separator; if absent, a tab for `.tsv` files and a comma for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
-    /// A word that also means NULL, as in `NA`.
+    /// A word that also means NULL, for example `NA`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_value: Option<String>,
 }
@@ -115,13 +115,13 @@ answers! {
         name: String,
         /// Always `DEFAULT`.
         database: String,
-        /// Where its rows are. Not decoded strictly: newer nodes may know more kinds of source.
+        /// The source of its rows. It is not decoded strictly, because newer nodes may support more kinds of sources.
         source: serde_json::Value,
-        /// Rows of all files when the table was added; none if the format does not tell without reading them.
+        /// Rows of all files when the table was added; none if the format does not store the number.
         rows: Option<u64>,
         /// Its columns.
         columns: Vec<ColumnView>,
-        /// Why the stored definition cannot be used, if so. Such a table can be dropped.
+        /// Why the stored definition cannot be used, if so. The table can be dropped.
         broken: Option<String>,
     }
     /// A column.
@@ -131,25 +131,25 @@ answers! {
         /// Its SQL type.
         #[serde(rename = "type")]
         data_type: String,
-        /// The same again, as Kylin names it.
+        /// The same, under Kylin's name.
         datatype: String,
     }
-    /// `POST /tables`: the table as it was found.
+    /// `POST /tables`: the added table.
     TableAdded {
         /// Its name.
         name: String,
-        /// Rows of all files; none if the format does not tell without reading them.
+        /// Rows of all files; none if the format does not store the number.
         rows: Option<u64>,
-        /// Files.
+        /// The number of files.
         files: u64,
         /// Its columns.
         columns: Vec<ColumnView>,
-        /// Columns that can't be used.
+        /// Columns that cannot be used.
         skipped_columns: Vec<SkippedColumn>,
-        /// What was decided and what was passed over; one sentence each.
+        /// Notes about decisions and skipped files, one sentence each.
         notes: Vec<String>,
     }
-    /// A column that is left out of a table.
+    /// A column that is not part of the table.
     SkippedColumn {
         /// Its name.
         name: String,
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_a_location_or_an_object_and_mistakes_in_it_are_named() {
+    fn a_source_is_a_location_or_an_object_and_its_errors_are_reported() {
         let short: NewTable = serde_json::from_str(r#"{"name":"t","source":"/d"}"#).unwrap();
         assert_eq!((short.project.as_str(), short.source), ("default", Given::Location("/d".into())));
         let full = r#"{"name":"t","source":{"format":"csv","location":"/d","csv":{"delimiter":";"}}}"#;

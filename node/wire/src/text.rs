@@ -1,18 +1,18 @@
-//! Values that clients write in several ways.
+//! Values that clients write in several formats.
 
 use std::fmt;
 
 use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A list of a query string: repeated (`a=1&a=2`), separated by commas (`a=1,2`), or both. Empty items are left out.
+/// A list in a query string: repeated (`a=1&a=2`), separated by commas (`a=1,2`), or both. Empty items are skipped.
 pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let given = Vec::<String>::deserialize(deserializer)?;
     let items = given.iter().flat_map(|text| text.split(',')).map(str::trim);
     Ok(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
-/// A truth value of a query string, in any case: Python's clients write `True`. Empty means absent.
+/// A boolean in a query string, ignoring case, because Python's clients write `True`. Empty means absent.
 pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     let text = String::deserialize(deserializer)?;
     match text.trim() {
@@ -23,16 +23,16 @@ pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     }
 }
 
-/// A number of a query string. Empty means absent.
+/// A number in a query string. Empty means absent.
 pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let text = String::deserialize(deserializer)?;
     match text.trim() {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| Error::custom(format!("'{text}' is not a number from 0"))),
+        text => text.parse().map(Some).map_err(|_| Error::custom(format!("'{text}' is not a non-negative integer"))),
     }
 }
 
-/// A moment in milliseconds since 1970, sent as text, as Kylin's clients do. A JSON number is read too.
+/// A time in milliseconds since 1970, sent as text as by Kylin's clients. A JSON number is accepted too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub i64);
 
@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Moment {
     }
 }
 
-/// A moment that may be absent: `null` and an empty text mean so.
+/// An optional time. `null` and an empty text mean absent.
 pub(crate) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Moment>, D::Error> {
     Ok(deserializer.deserialize_any(Ms)?.map(Moment))
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn truth_values_are_read_in_any_case() {
+    fn booleans_are_parsed_ignoring_case() {
         for (query, value) in
             [("reverse=True", Some(true)), ("reverse=FALSE", Some(false)), ("reverse=", None), ("", None)]
         {
@@ -121,21 +121,21 @@ mod tests {
     }
 
     #[test]
-    fn unknown_parameters_are_ignored_and_kylins_spellings_are_known() {
+    fn unknown_parameters_are_ignored_and_kylins_spellings_are_accepted() {
         let list: OfProject = read("projectName=p&pageSize=3&page_offset=2&exact=true").unwrap();
         assert_eq!((list.project.as_str(), list.page_offset, list.page_size), ("p", Some(2), Some(3)));
         assert_eq!(read::<OfProject>("").unwrap().project, "default");
-        assert!(read::<OfProject>("page_size=-1").unwrap_err().contains("'-1' is not a number"));
+        assert!(read::<OfProject>("page_size=-1").unwrap_err().contains("'-1' is not a non-negative integer"));
     }
 
     #[test]
-    fn a_query_string_is_read_back() {
+    fn an_encoded_query_string_decodes_to_itself() {
         let query = JobsQuery { statuses: vec!["A".into(), "B".into()], reverse: Some(true), ..JobsQuery::default() };
         assert_eq!(read::<JobsQuery>(&serde_html_form::to_string(&query).unwrap()), Ok(query));
     }
 
     #[test]
-    fn a_moment_is_text_or_a_number() {
+    fn a_time_is_text_or_a_number() {
         for (json, ms) in [(r#""1356998400000""#, 1_356_998_400_000), ("17", 17), (r#""-5""#, -5)] {
             assert_eq!(serde_json::from_str::<Moment>(json).unwrap(), Moment(ms), "{json}");
         }

@@ -3,38 +3,38 @@
 use crate::answer::answers;
 
 answers! {
-    /// The user that is logged in.
+    /// The logged-in user.
     Authentication {
         /// Its name.
         username: String,
-        /// Its rights.
+        /// Its permissions.
         authorities: Vec<Authority>,
         /// Whether the user is disabled.
         disabled: bool,
         /// Whether the user is locked.
         locked: bool,
-        /// Whether the password is the one that Kylin ships with. Kirin has no such password.
+        /// Whether the password is Kylin's default password. Kirin has no default password.
         default_password: bool,
-        /// The same again, where clients of Kylin 4 look for it.
+        /// The same, at the location that clients of Kylin 4 expect.
         #[serde(rename = "userDetails")]
         user_details: UserDetails,
     }
-    /// A user, as clients of Kylin 4 know it.
+    /// A user, in the form of Kylin 4.
     UserDetails {
         /// Its name.
         username: String,
-        /// Its rights.
+        /// Its permissions.
         authorities: Vec<Authority>,
     }
-    /// A right.
+    /// A permission.
     Authority {
-        /// The right's name, as in `ROLE_ADMIN`.
+        /// The permission's name, for example `ROLE_ADMIN`.
         authority: String,
     }
 }
 
 impl Authority {
-    /// The right of that name.
+    /// The permission with this name.
     pub fn of(name: &str) -> Self {
         Self { authority: name.to_owned() }
     }

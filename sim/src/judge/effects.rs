@@ -8,7 +8,6 @@ use kirin_core::{Ask, Capabilities, Effect, Evidence, Node, NodeId, Note, Outcom
 
 use super::{Judge, Scene};
 use crate::act::Host;
-use crate::host::Process;
 use crate::store::Store;
 use crate::world::host_of;
 
@@ -23,6 +22,9 @@ impl Judge {
     pub(crate) fn ordered(&mut self, scene: &Scene<'_>, host: Host, effect: &Effect) {
         if let Effect::Note(Note::TrustEnded) = effect {
             self.trust_ended = Some((host, scene.now));
+        }
+        if let Effect::Note(Note::Fenced { member, found }) = effect {
+            self.fence_noted(scene, host, *member, found);
         }
         match effect {
             Effect::Note(note) => self.count(match note {
@@ -84,7 +86,9 @@ impl Judge {
     }
 
     /// Checks a request of a node.
-    pub(crate) fn asks(&mut self, now: u64, host: Host, ask: &Ask, in_a_second: u32, process: Option<&Process>) {
+    pub(crate) fn asks(&mut self, scene: &Scene<'_>, host: Host, ask: &Ask, in_a_second: u32) {
+        let (now, store) = (scene.now, scene.store);
+        let process = scene.machines.get(host.0 as usize - 1).and_then(|machine| machine.process.as_ref());
         if in_a_second > ASKS_MAX {
             let what = format!("{host} asked {in_a_second} times within a second, last {ask:?}");
             self.found(now, "always-goes-on", what);
@@ -102,8 +106,15 @@ impl Judge {
             let what = format!("{host} reports a failure of {fence:?}, which it cannot run any more");
             self.found(now, "only-capable-nodes-run", what);
         }
+        if let (Ask::Fence { member, evidence: Evidence::Exited, .. }, Some(process)) = (ask, process) {
+            self.fences(now, host, *member, process, store);
+        }
         let (Ask::Take { fence, by, .. }, Some(process)) = (ask, process) else { return };
         let node = &process.node;
+        if process.informed != Some(*by) {
+            let what = format!("{by:?} asks for {fence:?} before it has read the list of jobs");
+            self.found(now, "fifo", what);
+        }
         if let Some(row) = node.queue().row(fence.job)
             && !node.settings().can.covers(row.needs)
         {

@@ -226,6 +226,9 @@ impl Judge {
             self.found(now, "stale-fence-refused", format!("{member:?} was fenced by {by:?}, which is dead"));
         }
         let process = scene.process(member);
+        if evidence == Evidence::Silent {
+            self.silenced.insert(member, by);
+        }
         match evidence {
             Evidence::Exited if process.is_some() => {
                 self.found(now, "no-false-takeover", format!("{member:?} was declared exited by {by:?} but runs"));

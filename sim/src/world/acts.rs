@@ -45,6 +45,11 @@ impl World {
                     machine.mute = true;
                 }
             }
+            Act::Reset(host) => {
+                if let Some(machine) = self.machine_mut(*host) {
+                    machine.resets = true;
+                }
+            }
             Act::Slow(host, span) => {
                 if let Some(machine) = self.machine_mut(*host) {
                     machine.slow_us = span.micros();
@@ -53,6 +58,7 @@ impl World {
             Act::HealStore(host) => {
                 if let Some(machine) = self.machine_mut(*host) {
                     (machine.store_cut, machine.mute, machine.slow_us) = (false, false, 0);
+                    machine.resets = false;
                 }
             }
             Act::Cut(a, b) | Act::CutWay(a, b) if a != b => {

@@ -1,13 +1,13 @@
 //! Carries out the core's effects, by the rules of the production shell.
 
-use kirin_core::ask::Fence;
+use kirin_core::ask::{Fence, JobId};
 use kirin_core::effect::Nudge;
 use kirin_core::event::{End, Met};
 use kirin_core::{Answer, Ask, AskId, Effect, Event, Member, Outcome};
 
 use super::{Upcoming, World, host_of};
 use crate::act::{Host, Outage};
-use crate::host::Run;
+use crate::host::{Process, Run};
 use crate::judge::Scene;
 use crate::plant::Plant;
 use crate::world::scene;
@@ -19,6 +19,36 @@ static AMBIENT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::n
 
 /// The pause before a broken link is opened again.
 const RELINK_US: u64 = 1_000_000;
+
+/// A node that sends the same write more often than this within a second does not pause between its attempts.
+const WRITES_MAX: u32 = 20;
+
+/// Whether a connection breaks under this request. Beats have a connection of their own.
+const fn is_reset(ask: &Ask) -> bool {
+    let reads = matches!(ask, Ask::List | Ask::ListJobs | Ask::ReadJobs(_) | Ask::ListNode(_));
+    !reads && !matches!(ask, Ask::Beat { .. } | Ask::Join { .. })
+}
+
+/// How often the process has sent this write within a second; 0 for a read.
+fn repeats(process: &mut Process, now: u64, ask: &Ask) -> u32 {
+    let write = match ask {
+        Ask::Take { fence, .. } => ("take", fence.job),
+        Ask::CommitStep { fence, .. } => ("commit", fence.job),
+        Ask::Finish { fence, .. } => ("finish", fence.job),
+        Ask::Release { fence, .. } => ("release", fence.job),
+        Ask::Drain { .. } => ("drain", JobId(0)),
+        Ask::SetSlots { .. } => ("slots", JobId(0)),
+        Ask::SetCan { .. } => ("can", JobId(0)),
+        Ask::Fence { member, .. } => ("fence", JobId(u64::from(member.node.0))),
+        _ => return 0,
+    };
+    let count = process.writes.entry(write).or_insert((now, 0));
+    if now - count.0 > 1_000_000 {
+        *count = (now, 0);
+    }
+    count.1 += 1;
+    count.1
+}
 
 impl World {
     pub(super) fn carry_out(&mut self, host: Host, boot: u32, effect: Effect) {
@@ -63,14 +93,31 @@ impl World {
             process.reading.retain(|(_, at, _)| now - at < ask_timeout.micros());
             process.reading.push((id, now, ids.clone()));
         }
+        match &ask {
+            Ask::List => {
+                process.lists.retain(|(_, at)| now - at < ask_timeout.micros());
+                process.lists.push((id, now));
+            }
+            Ask::ListJobs => process.all_jobs.push(id),
+            _ => {}
+        }
         let asked = process.asked.1;
-        let process = self.machines[host.0 as usize - 1].process.as_ref();
-        self.judge.asks(now, host, &ask, asked, process);
+        let repeated = repeats(process, now, &ask);
+        if repeated > WRITES_MAX {
+            let what = format!("{host} sent {ask:?} {repeated} times within a second");
+            self.judge.found(now, "always-goes-on", what);
+        }
+        self.judge.asks(&scene!(self), host, &ask, asked);
         if self.outage == Some(Outage::Fails)
             || self.machine(host).is_some_and(|m| m.store_cut && id.0.is_multiple_of(2))
         {
             let at = now + 1_000;
             return self.answer(host, boot, id, Answer::Failed, at);
+        }
+        if self.machine(host).is_some_and(|m| m.resets) && is_reset(&ask) {
+            self.judge.count("connection broke under a write");
+            let at = now + self.weather.store_us.0;
+            return self.answer(host, boot, id, Answer::Unknown, at);
         }
         let weather = &self.weather;
         if self.dice.chance(weather.lose_request_ppm) || self.machine(host).is_some_and(|m| m.store_cut) {

@@ -140,6 +140,7 @@ impl Film {
             Act::Freeze(_) | Act::FreezeAlone(_) | Act::Suspend(_) => Tone::Frozen,
             Act::CutStore(_)
             | Act::Mute(_)
+            | Act::Reset(_)
             | Act::Cut(..)
             | Act::CutWay(..)
             | Act::Break(..)

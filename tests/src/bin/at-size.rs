@@ -5,10 +5,10 @@
 //! cargo run --release -p kirin-tests --bin at-size -- DIR --rows 3000000 --builds 10
 //! ```
 //!
-//! Writes the generated tables to DIR, builds a model of eight dimensions again and again with plans of different widths
-//! and caches of different sizes, and then asks queries with different widths and memory limits.
-//! Prints one JSON object a line: `{"table": …}`, `{"build": …, "layouts": {ID: [FILE…]}}` and
-//! `{"query": SQL, "threads": …, "memory": …, "index": …, "rows": …}` or the error instead of the rows.
+//! Writes the generated tables to DIR. Builds a model of eight dimensions repeatedly, with plans of different widths
+//! and caches of different sizes. Then runs queries with different widths and memory limits. Prints one JSON object per
+//! line: `{"table": …}`, `{"build": …, "layouts": {ID: [FILE…]}}` and `{"query": SQL, "threads": …, "memory": …,
+//! "index": …, "rows": …}`, or the error instead of the rows.
 
 use anyhow::{Context as _, Result, ensure};
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -27,10 +27,10 @@ use std::sync::Arc;
 const DISTINCT: [u64; 7] = [10, 4, 25, 5, 100, 3, 8];
 const MIB: usize = 1 << 20;
 
-/// What is built, and how often.
+/// The size of the tables, and the number of builds.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where tables and indexes are written
+    /// The directory for tables and indexes
     dir: PathBuf,
     /// Rows of the fact table
     #[arg(long, default_value_t = 3_000_000)]
@@ -48,7 +48,7 @@ async fn main() -> Result<()> {
     let model = model()?;
     let mut last = None;
     for build in 0..builds {
-        // Caches that hold everything, a file or two, and nothing.
+        // Caches for all files, for one or two files, and for none.
         let (threads, cache_bytes) = [(2, 256 * MIB), (8, 96 * MIB), (1, 160 * MIB), (2, 8 * MIB)][build % 4];
         let engine = Engine::new(EngineConfig { threads, cache_bytes, ..EngineConfig::anywhere() })?;
         let attempt = dir.join(format!("build-{build}"));
@@ -70,7 +70,7 @@ fn print(value: Value) {
     println!("{value}");
 }
 
-/// A hash that DuckDB need not know: the script reads the files.
+/// A hash for generated values. The script reads them from the files.
 fn hash(row: u64, salt: u64) -> u64 {
     let mut v = (row * 64 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     v = (v ^ (v >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -154,7 +154,7 @@ async fn built(engine: &Engine, model: &Model, tables: &[Table], dir: PathBuf) -
     Ok(last.manifest().context("the last step publishes")?.clone())
 }
 
-/// The inner aggregations have as many groups as there are; the outer ones make a few numbers of them.
+/// The inner aggregations have the maximum number of groups. The outer ones reduce them to a few numbers.
 const QUERIES: [&str; 9] = [
     "select count(*), sum(n), sum(s), min(low), max(high), sum(n * (k1 + 7 * k3 + 1)) from (select k0, k1, k2, k3, k4, k5, k6, count(*) n, sum(v) s, min(v) low, max(v) high from f group by k0, k1, k2, k3, k4, k5, k6) t",
     "select k3, count(*), sum(n), sum(s) from (select k0, k2, k3, k4, k6, count(*) n, sum(v) s from f group by k0, k2, k3, k4, k6) t group by k3 order by k3",
@@ -182,9 +182,14 @@ async fn queries(tables: &[Table], model: &Model, manifest: &Manifest) -> Result
                 let mut line = json!({
                     "query": sql, "threads": threads, "memory": memory_limit / MIB, "index": use_index,
                 });
-                match snapshot.query(sql, options).await {
-                    Ok(answer) => {
-                        line["rows"] = json!(answer.rows);
+                let answer = async {
+                    let mut answer = snapshot.query(sql, options).await?;
+                    let rows = answer.rest_as_text().await?;
+                    Ok::<_, kirin_olap::Error>((answer, rows))
+                };
+                match answer.await {
+                    Ok((answer, rows)) => {
+                        line["rows"] = json!(rows);
                         line["indexes"] = json!(answer.realizations.iter().map(|r| r.layout).collect::<Vec<_>>());
                     }
                     Err(error) => line["error"] = json!(error.to_string()),

@@ -17,7 +17,7 @@ use clap::Parser;
 use kirin_client::Request;
 use kirin_config::Secret;
 use kirin_home::credentials;
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::chaos::check;
 use kirin_tests::chaos::clients::Clients;
 use kirin_tests::chaos::flights::{self, PROJECT};

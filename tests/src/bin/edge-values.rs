@@ -22,8 +22,8 @@ use arrow_array::{
 };
 use clap::Parser;
 use kirin_olap::{
-    BuildJob, Cancel, Catalog, Engine, EngineConfig, Manifest, Model, QueryOptions, Segment, SegmentRange, Source,
-    StepResult, Table, plan,
+    BuildJob, Cancel, Catalog, Engine, EngineConfig, Manifest, Model, QueryOptions, Segment, SegmentRange, Snapshot,
+    Source, StepResult, Table, plan,
 };
 use parquet::arrow::ArrowWriter;
 use rand::rngs::StdRng;
@@ -63,10 +63,10 @@ async fn main() -> Result<()> {
             let options =
                 QueryOptions { push_down: true, use_index, timeout_ms: Some(30_000), ..QueryOptions::default() };
             let mut line = json!({ "seed": seed, "number": number, "query": sql, "index": use_index });
-            match snapshot.query(&sql, options).await {
-                Ok(answer) => {
-                    line["rows"] = json!(answer.rows);
-                    line["indexes"] = json!(answer.realizations.iter().map(|r| r.layout).collect::<Vec<_>>());
+            match asked(&snapshot, &sql, options).await {
+                Ok((rows, indexes)) => {
+                    line["rows"] = json!(rows);
+                    line["indexes"] = json!(indexes);
                 }
                 Err(error) => line["error"] = json!(error.to_string()),
             }
@@ -74,6 +74,17 @@ async fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The rows of an answer, and the indexes that it reads.
+async fn asked(
+    snapshot: &Arc<Snapshot>,
+    sql: &str,
+    options: QueryOptions,
+) -> kirin_olap::Result<(Vec<Vec<Option<String>>>, Vec<u64>)> {
+    let mut answer = snapshot.query(sql, options).await?;
+    let rows = answer.rest_as_text().await?;
+    Ok((rows, answer.realizations.iter().map(|r| r.layout).collect()))
 }
 
 #[expect(clippy::print_stdout, reason = "its output is read by a script")]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use kirin_client::{Client, Login, Request};
 use kirin_home::credentials;
+use kirin_lab::strangers::{Flood, Strangers};
 use kirin_plant::{Defence, WITHOUT};
 use kirin_store::StoreConfig;
 use kirin_wire::Code;
@@ -35,6 +36,8 @@ const FIRST_NODE: usize = 4;
 pub(super) const PREFIX: &str = "chaos";
 /// The number of clients in the crowd at a locked table.
 const CROWD: usize = 40;
+/// The flood of wrong passwords and unfinished requests.
+const FLOOD: Flood = Flood { connections: 50, per_second: 200, unfinished: 200 };
 /// The name of the file with a node's clock offset.
 const CLOCK: &str = "clock";
 
@@ -156,6 +159,8 @@ pub struct Node {
     pub home: PathBuf,
     /// The URL of its API.
     pub url: String,
+    /// Clients with wrong passwords that flood it at present.
+    strangers: Option<Strangers>,
 }
 
 /// A whole cluster.
@@ -264,7 +269,14 @@ impl Deployment {
             {
                 writeln!(conf, "{key}={value}")?;
             }
-            nodes.push(Node { name, host, process: None, home, url: format!("http://{address}:7070") });
+            nodes.push(Node {
+                name,
+                host,
+                process: None,
+                home,
+                url: format!("http://{address}:7070"),
+                strangers: None,
+            });
         }
         let plain = url.split_once('?').map_or(url.as_str(), |(plain, _)| plain);
         let mut metastore = StoreConfig::new(plain.parse()?);
@@ -394,6 +406,29 @@ impl Deployment {
             // The worker of a build has no child; the worker of a command has one.
             Ok(builders.filter_map(|(at, process)| Some((at, process.stop_a_child()?))).next())
         })
+    }
+
+    /// Floods a node with wrong passwords and unfinished requests.
+    ///
+    /// # Errors
+    /// If its URL is not one.
+    pub fn flood(&mut self, node: usize) -> anyhow::Result<()> {
+        let node = &mut self.nodes[node];
+        node.strangers = Some(Strangers::start(&self.runtime, &node.url, FLOOD)?);
+        Ok(())
+    }
+
+    /// Ends the flood.
+    ///
+    /// # Errors
+    /// If the node did not refuse the logins, or refused none of them.
+    pub fn end_flood(&mut self, node: usize) -> anyhow::Result<()> {
+        let node = &mut self.nodes[node];
+        let Some(strangers) = node.strangers.take() else { return Ok(()) };
+        let answers = strangers.answers();
+        ensure!(answers.verified + answers.early > 0, "{} answered no login of the flood", node.name);
+        ensure!(answers.other == 0, "{} answered wrong passwords otherwise: {answers:?}", node.name);
+        Ok(())
     }
 
     /// Limits a node's file descriptors, or resets the limit to the maximum. Open descriptors stay open.

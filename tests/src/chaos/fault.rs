@@ -91,6 +91,8 @@ pub enum Fault {
     ClockFast,
     /// All clocks of a node run half as fast.
     ClockSlow,
+    /// Clients with wrong passwords, and connections that never finish their request, flood a node.
+    Strangers,
     /// Three faults at once, on different nodes.
     Several,
     /// All nodes, one after the other, go to the previous program and back.
@@ -98,7 +100,7 @@ pub enum Fault {
 }
 
 /// All faults without special requirements.
-pub const ALL: [Fault; 34] = [
+pub const ALL: [Fault; 35] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::FreezeAlone,
@@ -132,6 +134,7 @@ pub const ALL: [Fault; 34] = [
     Fault::ClockSteps,
     Fault::ClockFast,
     Fault::ClockSlow,
+    Fault::Strangers,
     Fault::Several,
 ];
 
@@ -148,7 +151,7 @@ pub const fn against(missing: Defence) -> Fault {
 }
 
 /// Faults with a beginning and an end, which can overlap.
-const LASTING: [Fault; 11] = [
+const LASTING: [Fault; 12] = [
     Fault::Freeze,
     Fault::FreezeAlone,
     Fault::Unplug,
@@ -160,6 +163,7 @@ const LASTING: [Fault; 11] = [
     Fault::Kill,
     Fault::Descriptors,
     Fault::DiskFull,
+    Fault::Strangers,
 ];
 
 /// One fault as it was executed.
@@ -239,7 +243,8 @@ impl Fault {
             | Self::StickWorker
             | Self::WorkerOom
             | Self::Descriptors
-            | Self::DiskFull => false,
+            | Self::DiskFull
+            | Self::Strangers => false,
         }
     }
 
@@ -492,6 +497,7 @@ impl Fault {
                 // It ends with an error when the disk is full, which is the purpose.
                 let _ = std::io::copy(&mut std::io::repeat(0), &mut fill);
             }
+            Self::Strangers => cluster.flood(victim)?,
             _ => bail!("{} has no duration", self.name()),
         }
         Ok(())
@@ -509,6 +515,7 @@ impl Fault {
             Self::FreezeAlone => cluster.process(victim)?.signal(libc::SIGCONT),
             Self::Descriptors => cluster.limit_descriptors(victim, None)?,
             Self::DiskFull => std::fs::remove_file(cluster.nodes[victim].home.join(FILL))?,
+            Self::Strangers => cluster.end_flood(victim)?,
             _ => {}
         }
         Ok(())

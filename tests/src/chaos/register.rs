@@ -353,7 +353,7 @@ impl Round {
                 Kind::NotFound => Some(Heard::Missing),
                 Kind::Refused => Some(Heard::Refused),
                 // Nothing was sent.
-                Kind::Unreachable if failure.what.starts_with("no node can be reached") => return true,
+                Kind::Unreachable if failure.what.starts_with("cannot reach any node") => return true,
                 _ => None,
             },
             Err(_) => None,

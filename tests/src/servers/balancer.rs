@@ -1,4 +1,4 @@
-//! A private load balancer, nginx or the Apache HTTP Server, with the file that `kirin lb` makes.
+//! A private load balancer, nginx or the Apache HTTP Server, with the file that `kirin lb` generates.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Balancer {
         };
         let (directory, listen) = (directory(None)?, format!("127.0.0.1:{}", free_ports(1)?[0]));
         let mut balancer = Self { kind, method, asked, directory, program, listen, server: None, watch: None };
-        ensure!(balancer.lb(&[])?.status()?.success(), "kirin lb made no configuration: {}", balancer.said());
+        ensure!(balancer.lb(&[])?.status()?.success(), "kirin lb generated no configuration: {}", balancer.said());
         std::fs::write(balancer.path("main.conf"), balancer.around()?)?;
         let mut server = balancer.command();
         if kind == Kind::Httpd {

@@ -120,7 +120,7 @@ impl MariaDb {
         })
     }
 
-    /// From here on it encrypts connections, with this certificate and key, and takes no others.
+    /// Requires encrypted connections with this certificate and key.
     ///
     /// # Errors
     /// If it does not start again.

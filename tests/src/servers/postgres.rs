@@ -200,7 +200,7 @@ impl Postgres {
         until("PostgreSQL answers", START_MAX, ready).with_context(|| self.log())
     }
 
-    /// From here on it encrypts the connections of who wants that, with this certificate and key.
+    /// Enables encryption with this certificate and key, for clients that request it.
     ///
     /// # Errors
     /// If it does not start again.

@@ -328,7 +328,7 @@ pub fn directory(owner: Option<(u32, u32)>) -> anyhow::Result<tempfile::TempDir>
 /// Copies a file for `owner` alone to read.
 ///
 /// # Errors
-/// If it can't be written.
+/// If it cannot be written.
 pub fn private_copy(from: &std::path::Path, to: &std::path::Path, owner: Option<(u32, u32)>) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::copy(from, to)?;

@@ -1,10 +1,10 @@
-//! Stories on real processes: `kirin` nodes on this machine, one metastore, everything over HTTP.
+//! Tests with real processes: `kirin` nodes on this machine, one metastore, everything over HTTP.
 
 use std::path::PathBuf;
 
 use anyhow::ensure;
 use kirin_client::Request;
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::servers::postgres::Postgres;
 use kirin_wire::{
     BuildRequest, ClusterView, Done, Given, HistoryView, JobAction, JobView, ModelView, NewTable, Page, QueryRequest,
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 
 use crate::s3::S3;
 
-/// The program under test, built beside this one.
+/// The program under test, in the same target directory as this test.
 pub(crate) fn program() -> PathBuf {
     let mut path = std::env::current_exe().expect("this test is a program");
     path.pop();
     path.pop();
     path.push("kirin");
-    assert!(path.exists(), "{} is not there: run `cargo build -p kirin` first", path.display());
+    assert!(path.exists(), "{} does not exist; run `cargo build -p kirin` first", path.display());
     path
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn until_done(cluster: &Cluster, id: &str, steps: usize) -> any
         .await
 }
 
-/// Stops the cluster; then every node's flight recording is replayed, and comes to the recorded states.
+/// Stops the cluster, replays every node's flight recording, and compares the states.
 async fn stop_and_replay(cluster: &mut Cluster) -> anyhow::Result<()> {
     cluster.stop_all().await?;
     for node in &cluster.nodes {
@@ -97,7 +97,7 @@ async fn a_killed_node_loses_no_step_and_the_heir_repeats_none() -> anyhow::Resu
     let view = until(&cluster, &id, "FINISHED").await?;
     let epochs = epochs(&view);
     ensure!(epochs.len() == 30, "every step is committed once: {epochs:?}");
-    ensure!(epochs.is_sorted() && epochs.contains(&1) && epochs.contains(&2), "both attempts did a part: {epochs:?}");
+    ensure!(epochs.is_sorted() && epochs.contains(&1) && epochs.contains(&2), "both attempts commit steps: {epochs:?}");
     cluster.restart(victim).await?;
     cluster.wait_for_members(3).await?;
     stop_and_replay(&mut cluster).await
@@ -116,8 +116,8 @@ async fn a_stopped_node_hands_its_job_over_at_a_step_boundary() -> anyhow::Resul
     let heir = cluster.living().next().expect("a node lives");
     let page: Page<HistoryView> = heir.client()?.call(Request::get(&["cluster", "history"])).await?;
     let lines = page.value;
-    ensure!(lines.iter().any(|line| line.event == "leave"), "the history tells that the node left: {lines:?}");
-    ensure!(!lines.iter().any(|line| line.event == "fence"), "and that nobody had to be declared dead: {lines:?}");
+    ensure!(lines.iter().any(|line| line.event == "leave"), "the history records that the node left: {lines:?}");
+    ensure!(!lines.iter().any(|line| line.event == "fence"), "no member is fenced: {lines:?}");
     cluster.stop_all().await
 }
 
@@ -174,12 +174,12 @@ async fn a_query_node_takes_submits_and_runs_none() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_passwords_and_strangers_are_turned_away() -> anyhow::Result<()> {
+async fn requests_with_a_wrong_password_or_without_login_are_refused() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 1, plan()).await?;
     let url = cluster.nodes[0].url.clone();
-    let nobody = kirin_client::Client::new(std::slice::from_ref(&url), None)?;
-    let refused = nobody.call::<ClusterView>(Request::get(&["cluster"])).await.expect_err("a login is needed");
+    let anonymous = kirin_client::Client::new(std::slice::from_ref(&url), None)?;
+    let refused = anonymous.call::<ClusterView>(Request::get(&["cluster"])).await.expect_err("a login is required");
     ensure!(refused.kind == kirin_client::Kind::Auth, "{refused}");
     let login = kirin_client::Login::new("ADMIN", "KYLIN");
     let guess = kirin_client::Client::new(&[url], Some(login))?;
@@ -190,7 +190,7 @@ async fn wrong_passwords_and_strangers_are_turned_away() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Result<()> {
+async fn a_restart_of_the_metastore_fences_no_member_and_the_job_continues() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::start(true)).await??;
     let metastore = Some(kirin_config::Secret::new(postgres.database()?));
@@ -204,7 +204,7 @@ async fn a_restarted_metastore_fences_nobody_and_the_job_goes_on() -> anyhow::Re
     })
     .await??;
     let view = until(&cluster, &id, "FINISHED").await?;
-    ensure!(view.epoch == 1, "the same attempt went on: {view:?}");
+    ensure!(view.epoch == 1, "the same attempt continues: {view:?}");
     ensure!(epochs(&view).len() == 60, "no step is lost or repeated");
     stop_and_replay(&mut cluster).await?;
     tokio::task::spawn_blocking(move || postgres.stop(kirin_tests::servers::postgres::Stop::Fast)).await??;
@@ -231,10 +231,11 @@ async fn tables_are_read_from_an_s3_bucket_and_built_from_it() -> anyhow::Result
     }
     let vague = table_at("vague", "s3://flights/of/2013");
     let vague =
-        client.call::<TableAdded>(Request::post(&["tables"]).body(&vague)?).await.expect_err("no format is named");
+        client.call::<TableAdded>(Request::post(&["tables"]).body(&vague)?).await.expect_err("the format is unknown");
     ensure!(vague.to_string().contains("s3://flights/of/2013/*.parquet"), "the error says how to write it: {vague}");
     let lost = table_at("lost", "s3://flights/nowhere/*.parquet");
-    let lost = client.call::<TableAdded>(Request::post(&["tables"]).body(&lost)?).await.expect_err("nothing is there");
+    let lost =
+        client.call::<TableAdded>(Request::post(&["tables"]).body(&lost)?).await.expect_err("the location is empty");
     ensure!(lost.to_string().contains("there is no .parquet file"), "{lost}");
 
     let model = kirin_lab::demo::new_model("default")?;
@@ -261,20 +262,20 @@ async fn without_the_leader_race_one_node_runs_alone() -> anyhow::Result<()> {
     let alone = ("kylin.server.leader-race.enabled".to_owned(), "false".to_owned());
     let plan = Plan { settings: vec![alone], ..plan() };
     let Err(refused) = Cluster::start(dir.path(), 2, plan).await else { anyhow::bail!("a second node joined") };
-    ensure!(refused.to_string().contains("node-2 ended at once"), "{refused}");
+    ensure!(refused.to_string().contains("node-2 exited at start"), "{refused}");
     let log = std::fs::read_to_string(dir.path().join("node-2/node.log"))?;
-    ensure!(log.contains("node-1 is in the cluster already"), "the log says what to do: {log}");
+    ensure!(log.contains("node-1 is in the cluster"), "the log says what to do: {log}");
     Ok(())
 }
 
 /// Status and body of a request without a login.
-async fn ask_plainly(url: &str) -> anyhow::Result<(u16, Value)> {
+pub(crate) async fn ask_plainly(url: &str) -> anyhow::Result<(u16, Value)> {
     let reply = reqwest::Client::builder().no_proxy().build()?.get(url).send().await?;
     Ok((reply.status().as_u16(), reply.json().await?))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_tells_readiness_apart_from_liveness() -> anyhow::Result<()> {
+async fn health_distinguishes_readiness_from_liveness() -> anyhow::Result<()> {
     use kirin_tests::servers::postgres::Stop;
     let dir = tempfile::tempdir()?;
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::start(true)).await??;
@@ -293,7 +294,10 @@ async fn health_tells_readiness_apart_from_liveness() -> anyhow::Result<()> {
     until_status(&cluster, 200).await?;
     postgres = tokio::task::spawn_blocking(move || postgres.stop(Stop::Immediate).map(|()| postgres)).await??;
     let down = until_status(&cluster, 503).await?;
-    ensure!(down["components"]["metaStore"]["status"] == "DOWN" && down["status"] == "DOWN", "it says why: {down}");
+    ensure!(
+        down["components"]["metaStore"]["status"] == "DOWN" && down["status"] == "DOWN",
+        "the health names the metastore: {down}"
+    );
     ensure!(ask_plainly(&live).await?.0 == 200, "the process is alive");
     postgres = tokio::task::spawn_blocking(move || postgres.resume().map(|()| postgres)).await??;
     until_status(&cluster, 200).await?;
@@ -314,15 +318,15 @@ async fn the_name_of_a_living_node_is_not_taken_over() -> anyhow::Result<()> {
     std::fs::copy(cluster.nodes[0].home().join("conf/kylin.properties"), clone.join("conf/kylin.properties"))?;
     let start =
         tokio::process::Command::new(program()).args(["start", "--home"]).arg(&clone).kill_on_drop(true).output();
-    let ended = tokio::time::timeout(kirin_lab::launch::PATIENCE, start).await??;
+    let ended = tokio::time::timeout(kirin_lab::local_cluster::PATIENCE, start).await??;
     let words = String::from_utf8_lossy(&ended.stderr);
     ensure!(!ended.status.success(), "the clone runs: {words}");
     let address = cluster.nodes[0].url.trim_start_matches("http://").to_owned();
-    ensure!(words.contains("the name node-1 belongs to a node") && words.contains(&address), "{words}");
+    ensure!(words.contains("the name node-1 belongs to the node at") && words.contains(&address), "{words}");
     let view: ClusterView = cluster.nodes[0].client()?.call(Request::get(&["cluster"])).await?;
     let members: Vec<_> = view.members.iter().map(|it| (it.node.as_str(), it.incarnation)).collect();
-    ensure!(members == [("node-1", 1)], "it was left in peace: {members:?}");
-    // It is gone without a word, and comes back at another address.
+    ensure!(members == [("node-1", 1)], "the living node keeps its member: {members:?}");
+    // The node is killed and restarts at another address.
     cluster.kill(0).await?;
     cluster.restart(0).await?;
     ensure!(cluster.nodes[0].url.trim_start_matches("http://") != address, "the address is another one");
@@ -331,7 +335,7 @@ async fn the_name_of_a_living_node_is_not_taken_over() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submits_that_are_refused_for_certain_disturb_no_others() -> anyhow::Result<()> {
+async fn permanently_refused_submits_do_not_affect_others() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let url = tokio::task::spawn_blocking(|| Postgres::shared().database()).await??;
     let metastore = Some(kirin_config::Secret::new(url));

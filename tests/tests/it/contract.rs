@@ -1,10 +1,10 @@
-//! Promises of the API and of the command line that once were not kept, on a real node.
+//! Regression tests of the API and the command line on a real node.
 
 use std::path::Path;
 
 use anyhow::ensure;
 use kirin_client::{Client, Kind, Request};
-use kirin_lab::launch::{Cluster, NodeProcess};
+use kirin_lab::local_cluster::{Cluster, NodeProcess};
 use kirin_wire::{
     BuildRequest, Code, Done, Given, JobView, JobsQuery, ModelDefinition, ModelView, NewProject, NewTable, Page,
     ProjectView, RefreshRequest, SegmentView, Submitted, TableAdded, TableView,
@@ -61,12 +61,12 @@ async fn a_list_has_pages<T: DeserializeOwned>(client: &Client, path: &[&str], t
         ensure!(seen == (1, page, 1, total), "{path:?}: {seen:?}");
     }
     let none = client.call::<Page<T>>(Request::get(path).with("project", "default").with("page_size", 0)).await;
-    ensure!(none.is_err_and(|error| error.code == Some(Code::BadRequest)), "{path:?}: a page of no rows");
+    ensure!(none.is_err_and(|error| error.code == Some(Code::BadRequest)), "{path:?}: a page without rows is refused");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_refreshes_drops_and_refusals_keep_their_promises() -> anyhow::Result<()> {
+async fn lists_refreshes_drops_and_refusals_behave_as_documented() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut cluster = Cluster::start(dir.path(), 1, plan()).await?;
     let client = cluster.nodes[0].client()?;
@@ -76,13 +76,13 @@ async fn lists_refreshes_drops_and_refusals_keep_their_promises() -> anyhow::Res
     build(&cluster, 0).await?;
     build(&cluster, 1).await?;
 
-    // Pages have the size that was asked for.
+    // Pages have the requested size.
     a_list_has_pages::<ProjectView>(client, &["projects"], 2).await?;
     a_list_has_pages::<TableView>(client, &["tables"], 2).await?;
     a_list_has_pages::<ModelView>(client, &["models"], 2).await?;
     a_list_has_pages::<SegmentView>(client, &SEGMENTS, 2).await?;
 
-    // Statuses are repeated, or separated by commas; other parameters are ignored; truth values are in any case.
+    // Statuses are repeated or separated by commas. Other parameters are ignored. Booleans ignore case.
     let statuses = vec!["FINISHED".to_owned(), "ERROR".to_owned()];
     let repeated = JobsQuery { statuses, ..JobsQuery::default() };
     for request in [
@@ -93,7 +93,7 @@ async fn lists_refreshes_drops_and_refusals_keep_their_promises() -> anyhow::Res
         ensure!(page.total_size == 2, "{page:?}");
     }
 
-    // A refresh of two segments is all or nothing, is not repeated under its key, and is listed as what it is.
+    // A refresh of two segments is all or nothing, is not repeated under its key, and has its own job type.
     let segments: Page<SegmentView> = client.call(Request::get(&SEGMENTS)).await?;
     let ids: Vec<_> = segments.value.iter().map(|segment| segment.id.clone()).collect();
     let mut refresh = RefreshRequest::new("default", vec![ids[0].clone(), uuid::Uuid::new_v4().to_string()]);
@@ -112,12 +112,12 @@ async fn lists_refreshes_drops_and_refusals_keep_their_promises() -> anyhow::Res
     let refreshes = page.value.iter().filter(|job| job.job_name == "INDEX_REFRESH").count();
     ensure!((refreshes, page.total_size) == (2, 4), "{page:?}");
 
-    // A field that does not exist is refused with the one that was meant.
+    // An unknown field is refused with a suggestion.
     let wrong = Request::post(&["query"]).body(&json!({ "sql": "SELECT 1", "pushdown": true }))?;
-    let refused = client.call::<Done>(wrong).await.expect_err("there is no such field");
+    let refused = client.call::<Done>(wrong).await.expect_err("the field is unknown");
     ensure!(refused.kind == Kind::Usage && refused.what.contains("did you mean 'push_down'?"), "{refused}");
 
-    // The command line finds the node of its home, although it listens at a port of its own.
+    // The command line finds the node of its home directory on any port.
     let node = &cluster.nodes[0];
     let (code, text) = kirin(node, &["model", "show", "SALES"])?;
     ensure!(code == Some(0) && text.contains("fact_table: DEFAULT.sales"), "{code:?} {text}");
@@ -126,7 +126,7 @@ async fn lists_refreshes_drops_and_refusals_keep_their_promises() -> anyhow::Res
     let (code, text) = kirin(node, &["table", "show", "sales"])?;
     ensure!(code == Some(0) && !text.contains("NULL"), "{code:?} {text}");
 
-    // Nothing is dropped without a terminal unless --yes is given; a model goes with its segments.
+    // Without a terminal, drops require --yes. A model is dropped with its segments.
     let (code, text) = kirin(node, &["model", "drop", "sales"])?;
     ensure!(code == Some(2) && text.contains("--yes"), "{code:?} {text}");
     let (code, text) = kirin(node, &["segment", "drop", "sales", &ids[0], &ids[1], "--yes"])?;
@@ -135,6 +135,6 @@ async fn lists_refreshes_drops_and_refusals_keep_their_promises() -> anyhow::Res
     let (code, text) = kirin(node, &["model", "drop", "sales", "--yes"])?;
     ensure!(code == Some(0), "{code:?} {text}");
     let gone = client.call::<Page<SegmentView>>(Request::get(&SEGMENTS)).await;
-    ensure!(gone.is_err_and(|error| error.code == Some(Code::NoModel)), "the model is gone");
+    ensure!(gone.is_err_and(|error| error.code == Some(Code::NoModel)), "the model no longer exists");
     cluster.stop_all().await
 }

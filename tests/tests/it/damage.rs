@@ -1,10 +1,10 @@
-//! What is damaged fails alone and says why; everything else flows.
+//! Damaged data fails alone with the reason, and everything else works.
 
 use std::path::Path;
 
 use anyhow::ensure;
 use kirin_client::{Client, Request};
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::chaos::flights::{PROJECT, Quarter, SQL, define, numbers};
 use kirin_wire::{BuildRequest, Code, Page, QueryRequest, QueryView, RefreshRequest, SegmentView, Submit, Submitted};
 use serde_json::json;
@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::cluster::{act, plan, submit, until, until_done};
 
-/// Does something to the metastore behind everybody's back.
+/// Changes the metastore without a node.
 async fn spoil(dir: &Path, sql: &'static str) -> anyhow::Result<()> {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("metastore.db"));
     let mut conn = options.busy_timeout(std::time::Duration::from_secs(20)).connect().await?;
@@ -21,7 +21,7 @@ async fn spoil(dir: &Path, sql: &'static str) -> anyhow::Result<()> {
     Ok(conn.close().await?)
 }
 
-/// Whatever memory a worker gets, it ends, well or not: one that stood still would hold its job for ever.
+/// A worker ends with any amount of memory, successfully or not. A stuck worker would hold its job forever.
 #[test]
 fn a_worker_without_memory_ends() {
     use std::io::Write as _;
@@ -42,11 +42,11 @@ fn a_worker_without_memory_ends() {
             .spawn()
             .expect("prlimit can be started");
         let mut input = worker.stdin.take().expect("it has an input");
-        // One that has ended already reads nothing. The other is told that its step is committed.
+        // Tells the worker that its step is committed. A worker that has already ended does not read it.
         let _ = write!(input, "{work}\n\"proceed\"\n");
         let until = Instant::now() + Duration::from_secs(60);
         while worker.try_wait().expect("it can be waited for").is_none() {
-            assert!(Instant::now() < until, "with {mebibytes} MiB it stands still");
+            assert!(Instant::now() < until, "with {mebibytes} MiB the worker is stuck");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -64,7 +64,7 @@ async fn ask(client: &Client, sql: &str, raw: bool) -> Result<QueryView, kirin_c
     client.call(Request::post(&["query"]).body(&body)?).await
 }
 
-/// The parquet files below.
+/// The Parquet files in a directory tree.
 fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -78,7 +78,7 @@ fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_fails_alone_and_says_why() -> anyhow::Result<()> {
+async fn a_damaged_definition_fails_alone_with_the_reason() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let one_at_a_time = ("kylin.job.max-concurrent-jobs".to_owned(), "1".to_owned());
     let mut cluster = Cluster::start(dir.path(), 1, Plan { settings: vec![one_at_a_time], ..plan() }).await?;
@@ -87,7 +87,7 @@ async fn what_is_damaged_fails_alone_and_says_why() -> anyhow::Result<()> {
     let whole = build(client, quarters[0]).await?;
     until(&cluster, &whole, "FINISHED").await?;
 
-    // The row of a job that had begun.
+    // The row of a job that has started.
     let torn = submit(&cluster, 0, json!({ "steps": 200, "step_ms": 50 })).await?;
     until_done(&cluster, &torn, 1).await?;
     act(&cluster, &torn, "PAUSE").await?;
@@ -96,11 +96,11 @@ async fn what_is_damaged_fails_alone_and_says_why() -> anyhow::Result<()> {
         .await?;
     act(&cluster, &torn, "RESUME").await?;
     let view = until(&cluster, &torn, "ERROR").await?;
-    ensure!(view.failed_msg.as_ref().is_some_and(|text| !text.is_empty()), "it says why: {view:?}");
+    ensure!(view.failed_msg.as_ref().is_some_and(|text| !text.is_empty()), "the reason is shown: {view:?}");
     let beside = submit(&cluster, 0, json!({ "steps": 2, "step_ms": 10 })).await?;
     until(&cluster, &beside, "FINISHED").await?;
 
-    // The model of a build that waits behind another job of its project.
+    // The model of a build that waits for another job of its project.
     let body = Submit::new(PROJECT, "probe", json!({ "steps": 2_000, "step_ms": 50 }));
     let made: Submitted = client.call(Request::post(&["jobs"]).body(&body)?).await?;
     let before = made.job_id;
@@ -109,7 +109,10 @@ async fn what_is_damaged_fails_alone_and_says_why() -> anyhow::Result<()> {
     spoil(dir.path(), "UPDATE kirin_doc SET name = 'gone' WHERE kind = 'model' AND name = 'flights'").await?;
     act(&cluster, &before, "DISCARD").await?;
     let view = until(&cluster, &orphan, "ERROR").await?;
-    ensure!(view.failed_msg.as_ref().is_some_and(|text| text.contains("flights")), "it names the model: {view:?}");
+    ensure!(
+        view.failed_msg.as_ref().is_some_and(|text| text.contains("flights")),
+        "the reason names the model: {view:?}"
+    );
     spoil(dir.path(), "UPDATE kirin_doc SET name = 'flights' WHERE kind = 'model' AND name = 'gone'").await?;
 
     // The files of a segment.
@@ -121,7 +124,7 @@ async fn what_is_damaged_fails_alone_and_says_why() -> anyhow::Result<()> {
     for file in &built {
         std::fs::write(file, b"PAR1 and nothing that makes sense PAR1")?;
     }
-    let failed = ask(client, SQL, false).await.expect_err("its files are garbage");
+    let failed = ask(client, SQL, false).await.expect_err("its files are damaged");
     ensure!(failed.code == Some(Code::QueryFailed), "{failed}");
     let raw = ask(client, "SELECT COUNT(*) FROM flights", true).await?;
     ensure!(
@@ -154,7 +157,7 @@ async fn the_leader_finds_a_wrong_segment_and_queries_do_not_use_it() -> anyhow:
     let answer = ask(client, SQL, false).await?;
     ensure!(numbers(&answer) == Some((quarters[0].flights, quarters[0].miles)), "{:?}", answer.results);
 
-    // Files and totals contradict each other from here on, as after a build that lost rows.
+    // Now files and totals differ, as after a build that lost rows.
     spoil(
         dir.path(),
         r#"UPDATE kirin_segment SET manifest = REPLACE(manifest, '"count(*)":{"exact":"', '"count(*)":{"exact":"1')"#,

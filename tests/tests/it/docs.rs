@@ -1,9 +1,9 @@
-//! The documentation does what it says: commands that a page marks with `<!-- run -->` run as they stand, and what they print is
-//! compared with the block that the page marks with `<!-- prints -->`.
+//! Tests of the documentation: commands in blocks marked `<!-- run -->` are executed, and their output is compared with
+//! the blocks marked `<!-- prints -->`.
 //!
-//! The blocks of a page are one shell session in an empty directory, with the `kirin` program under test. Only the ports 7070 to 7073
-//! are replaced by free ones. In an expected line, `…` stands for any text. Expected lines have to come in this order, in the output of
-//! the block before them; other lines may come in between.
+//! The blocks of a page are one shell session in an empty directory, with the `kirin` program under test. Only the
+//! ports 7070 to 7073 are replaced by free ones. In an expected line, `…` matches any text. Expected lines must appear
+//! in this order in the output of the block before them. Other lines may come between them.
 //!
 //! Links and the table of contents are checked by the crate `kirin-docs`, which needs no build of the program.
 
@@ -18,10 +18,10 @@ use crate::cluster::program;
 
 /// The ports that the pages use. The first is the default of a node.
 const PORTS: [&str; 4] = ["7070", "7071", "7072", "7073"];
-/// Nodes of a debug build on a busy machine need their time.
+/// The timeout, for nodes of a debug build on a busy machine.
 const SECONDS_MAX: u32 = 300;
 
-/// A fenced block under a marker.
+/// A fenced block after a marker.
 #[derive(Debug, PartialEq)]
 struct Block {
     /// The line of its marker, from 1.
@@ -29,7 +29,7 @@ struct Block {
     text: String,
 }
 
-/// A block of commands and the lines that they are said to print.
+/// A block of commands and their expected output.
 #[derive(Debug, PartialEq)]
 struct Session {
     commands: Block,
@@ -46,7 +46,7 @@ fn sessions(page: &str) -> anyhow::Result<Vec<Session>> {
         }
         let line = at + 1;
         let (_, fence) = lines.next().context("a marker at the end of the page")?;
-        ensure!(fence.starts_with("```"), "line {line}: a fenced block has to follow the marker");
+        ensure!(fence.starts_with("```"), "line {line}: a fenced block must follow the marker");
         let mut text = String::new();
         for (_, content) in lines.by_ref().take_while(|(_, content)| *content != "```") {
             text.push_str(content);
@@ -56,13 +56,13 @@ fn sessions(page: &str) -> anyhow::Result<Vec<Session>> {
         match (marker, sessions.last_mut()) {
             ("<!-- run -->", _) => sessions.push(Session { commands: block, prints: Vec::new() }),
             (_, Some(session)) => session.prints.push(block),
-            (_, None) => anyhow::bail!("line {line}: there are no commands that could print this"),
+            (_, None) => anyhow::bail!("line {line}: no commands precede this output"),
         }
     }
     Ok(sessions)
 }
 
-/// A text whose runs of spaces are single spaces, so that the widths of columns don't matter.
+/// Replaces runs of spaces by single spaces, so that column widths do not matter.
 fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -80,7 +80,7 @@ fn matches(expected: &str, line: &str) -> bool {
     })
 }
 
-/// The first expected line that the output does not have.
+/// The first expected line that the output lacks.
 fn missing<'a>(expected: &'a str, output: &str) -> Option<&'a str> {
     let mut lines = output.lines();
     expected.lines().find(|expected| !lines.any(|line| matches(expected, line)))
@@ -119,7 +119,7 @@ fn run(page: &Path, sessions: &[Session]) -> anyhow::Result<()> {
         PORTS.iter().zip(&ports).fold(text.to_owned(), |text, (from, to)| text.replace(from, &to.to_string()))
     };
     let begin = |session: &Session| format!("@@ line {}", session.commands.line);
-    // Nodes that the page leaves running, or that a failure does.
+    // Ends nodes that the page or a failure leaves running.
     let mut script = "trap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
     for session in sessions {
         script.push_str(&format!("echo '{0}'; echo '{0}' >&2\n{1}", begin(session), replaced(&session.commands.text)));
@@ -174,7 +174,7 @@ fn run(page: &Path, sessions: &[Session]) -> anyhow::Result<()> {
 }
 
 #[test]
-fn commands_in_the_documentation_run_and_print_what_the_pages_say() -> anyhow::Result<()> {
+fn commands_in_the_documentation_run_and_print_the_shown_output() -> anyhow::Result<()> {
     let pages = pages()?;
     ensure!(pages.iter().any(|(page, _)| page.ends_with("README.md")), "the README has no commands to run");
     ensure!(pages.len() > 3, "the guide has no commands to run");
@@ -187,7 +187,7 @@ fn commands_in_the_documentation_run_and_print_what_the_pages_say() -> anyhow::R
 }
 
 #[test]
-fn a_page_that_says_too_much_is_found() -> anyhow::Result<()> {
+fn a_page_with_wrong_output_is_detected() -> anyhow::Result<()> {
     let page = |prints: &str| {
         format!("<!-- run -->\n```sh\necho 1   a 2\necho b\n```\n<!-- prints -->\n```text\n{prints}\n```\n")
     };

@@ -1,4 +1,4 @@
-//! What strangers and users of the API can't do to a node.
+//! Protection of a node against unauthenticated clients and users of the API.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use kirin_client::{Client, Request};
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_wire::{ClusterView, Done, Given, NewTable, Page, QueryRequest, QueryView, TableAdded, TableView};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -35,18 +35,18 @@ async fn only_the_administrator_of_the_machine_opens_other_files_to_tables() -> 
     let [first, second] = [cluster.nodes[0].client()?, cluster.nodes[1].client()?];
 
     let add = || Request::post(&["tables"]).body(&table(&file));
-    let refused = first.call::<TableAdded>(add()?).await.expect_err("it is outside of the roots");
+    let refused = first.call::<TableAdded>(add()?).await.expect_err("the file is outside the roots");
     ensure!(refused.to_string().contains("kirin.source.roots"), "{refused}");
     for proof in ["", "00000000000000000000000000000000"] {
         let request = add()?.header(kirin_wire::LOCAL_HEADER, proof);
-        let refused = first.call::<TableAdded>(request).await.expect_err("that proves nothing");
+        let refused = first.call::<TableAdded>(request).await.expect_err("the proof is wrong");
         ensure!(refused.to_string().contains("kirin.source.roots"), "{refused}");
     }
     let path = file.display().to_string();
     let (exit, text) = kirin(&cluster.nodes[0], &["--url", &cluster.nodes[1].url, "table", "add", "sales", &path])?;
     ensure!(
         exit == Some(2) && text.contains("kirin.source.roots"),
-        "another node is not told the proof: {exit:?} {text}"
+        "the proof is not sent to another node: {exit:?} {text}"
     );
 
     let (exit, text) = kirin(&cluster.nodes[0], &["table", "add", "sales", &path])?;
@@ -70,7 +70,7 @@ fn peak_mib(pid: u32) -> anyhow::Result<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_with_wrong_passwords_neither_take_the_memory_nor_starve_beats_and_queries() -> anyhow::Result<()> {
+async fn wrong_passwords_neither_exhaust_memory_nor_delay_beats_and_queries() -> anyhow::Result<()> {
     const STRANGERS: usize = 200;
     const ANSWERS: usize = 4_000;
     let dir = tempfile::tempdir()?;
@@ -113,9 +113,9 @@ async fn strangers_with_wrong_passwords_neither_take_the_memory_nor_starve_beats
         .collect();
     let mut queries = 0;
     while answers.load(Ordering::Relaxed) < ANSWERS {
-        ensure!(count(client).await?.len() == 1, "the one with the right password is answered");
+        ensure!(count(client).await?.len() == 1, "a request with the correct password is answered");
         queries += 1;
-        ensure!(strangers.iter().all(|stranger| !stranger.is_finished()), "each is answered with 401 or 429");
+        ensure!(strangers.iter().all(|stranger| !stranger.is_finished()), "every request is answered with 401 or 429");
     }
     let view: ClusterView = client.call(Request::get(&["cluster"])).await?;
     ensure!(view.members.iter().any(|member| member.state == "up"), "{view:?}");
@@ -128,7 +128,7 @@ async fn strangers_with_wrong_passwords_neither_take_the_memory_nor_starve_beats
     let peak = peak_mib(node.pid().context("it runs")?)?;
     ensure!(peak < 512, "the node took {peak} MiB");
     let log = std::fs::read_to_string(node.log())?;
-    ensure!(!log.contains("was not reached for too long"), "it lost its trust: {log}");
+    ensure!(!log.contains("trust ended"), "the node's trust ended: {log}");
     ensure!(queries > 0);
     cluster.stop_all().await
 }
@@ -144,7 +144,7 @@ async fn connections_that_never_finish_their_request_are_closed() -> anyhow::Res
     let mut open = Vec::new();
     for _ in 0..600 {
         let mut stream = TcpStream::connect(&address).await?;
-        // One that was closed at once may refuse it.
+        // A connection that was closed at once may refuse the data.
         let _ = stream.write_all(b"GET /health HTTP/1.1\r\nhost: n").await;
         open.push(stream);
     }

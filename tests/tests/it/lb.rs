@@ -1,11 +1,11 @@
-//! Real load balancers in front of real nodes, with the configuration that `kirin lb` makes.
+//! Real load balancers in front of real nodes, with the configuration that `kirin lb` generates.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use kirin_home::credentials;
-use kirin_lab::launch::{Cluster, Plan};
+use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::load::{Load, Question, Tally};
 use kirin_tests::servers::balancer::{Asked, Balancer, Kind};
 use kirin_tests::servers::process::free_ports;
@@ -15,39 +15,39 @@ use tokio::sync::Mutex;
 use crate::cluster::{plan, program};
 
 const NODES: usize = 3;
-/// Requests a second.
+/// Requests per second.
 const RATE: u64 = 200;
 
-/// One after the other: each asks as much as a small machine can answer.
+/// Runs the tests one at a time, because each loads a small machine fully.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_a_node_behind_nginx_fails_no_query() -> anyhow::Result<()> {
     let tally = kill_each(Kind::Nginx, "round-robin").await?;
-    ensure!(tally.repeated == 0, "{} requests were for the clients to repeat", tally.repeated);
+    ensure!(tally.repeated == 0, "clients had to repeat {} requests", tally.repeated);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_node_to_which_nginx_sends_a_client_fails_none_of_its_queries() -> anyhow::Result<()> {
     let tally = kill_each(Kind::Nginx, "ip-hash").await?;
-    ensure!(tally.repeated == 0, "{} requests were for the clients to repeat", tally.repeated);
+    ensure!(tally.repeated == 0, "clients had to repeat {} requests", tally.repeated);
     Ok(())
 }
 
-/// httpd tries another node only as long as it has sent nothing, or waits for `100 Continue` and hears nothing. What a node
-/// was about to answer when it died is for the client to repeat: it finds its connection closed, or is told 502 if this was
-/// the first request on it.
+/// httpd tries another node only if it has sent nothing, or waits for `100 Continue` without a reply. If a node dies
+/// before its answer, the client must repeat the request: its connection is closed, or it receives 502 for the first
+/// request of a connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn killing_a_node_behind_httpd_fails_no_query_that_is_sent_again() -> anyhow::Result<()> {
+async fn killing_a_node_behind_httpd_fails_no_repeated_query() -> anyhow::Result<()> {
     let tally = kill_each(Kind::Httpd, "round-robin").await?;
-    // At most those that were under way at one of the kills.
+    // At most the requests that were in flight at one of the kills.
     ensure!(tally.repeated < tally.times.len() / 20, "{} of {} were repeated", tally.repeated, tally.times.len());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> {
+async fn only_members_that_are_down_for_long_are_removed_from_the_file() -> anyhow::Result<()> {
     let _turn = TURN.lock().await;
     let dir = tempfile::tempdir()?;
     let (mut cluster, mut balancer) = behind(Kind::Nginx, "round-robin", dir.path()).await?;
@@ -74,9 +74,9 @@ async fn only_members_that_are_long_away_leave_the_file() -> anyhow::Result<()> 
     cluster.stop_all().await
 }
 
-/// While no node can answer, clients are told so, and when to come again.
+/// While no node can respond, clients receive an error with a retry time.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_no_node_answers_the_balancer_says_when_to_come_again() -> anyhow::Result<()> {
+async fn while_no_node_responds_the_balancer_sends_a_retry_time() -> anyhow::Result<()> {
     let _turn = TURN.lock().await;
     for kind in [Kind::Nginx, Kind::Httpd] {
         let dir = tempfile::tempdir()?;
@@ -84,7 +84,7 @@ async fn while_no_node_answers_the_balancer_says_when_to_come_again() -> anyhow:
         let login = cluster.nodes[0].client()?.login().context("a login")?.clone();
         cluster.stop_all().await?;
         let client = reqwest::Client::new();
-        // The first ones are sent to nodes, and nobody knows what came of them.
+        // The first requests are sent to nodes, and their outcome is unknown.
         let refused = cluster.wait("a refusal", async || {
             let asked = client.post(format!("{}/kylin/api/projects", balancer.url())).json(&json!({ "name": "p" }));
             let answer = asked.basic_auth(login.user(), Some(login.password())).send().await?;
@@ -93,7 +93,7 @@ async fn while_no_node_answers_the_balancer_says_when_to_come_again() -> anyhow:
         });
         let refused = refused.await?;
         let wait = refused.headers().get(reqwest::header::RETRY_AFTER).context("no Retry-After")?.clone();
-        ensure!(wait == "1", "{kind:?}: come again after {wait:?}");
+        ensure!(wait == "1", "{kind:?}: unexpected Retry-After {wait:?}");
         if kind == Kind::Nginx {
             let body: serde_json::Value = refused.json().await?;
             ensure!(body["error_code"] == kirin_wire::Code::Unavailable.as_str(), "{body}");
@@ -102,7 +102,7 @@ async fn while_no_node_answers_the_balancer_says_when_to_come_again() -> anyhow:
     Ok(())
 }
 
-/// Kills each node under load, and starts it again.
+/// Kills each node under load, and restarts it.
 async fn kill_each(kind: Kind, method: &'static str) -> anyhow::Result<Tally> {
     let _turn = TURN.lock().await;
     let dir = tempfile::tempdir()?;
@@ -140,11 +140,11 @@ async fn load(cluster: &Cluster, balancer: &Balancer) -> anyhow::Result<Load> {
     Load::start(&balancer.url(), login, questions, RATE, 1, balancer.lost()).await
 }
 
-/// Waits until so many more were sent.
+/// Waits until this number of further requests were sent.
 async fn ask(load: &Load, more: u64) -> anyhow::Result<()> {
     let (until, from) = (tokio::time::Instant::now() + Duration::from_secs(60), load.sent());
     while load.sent() < from + more {
-        ensure!(tokio::time::Instant::now() < until, "the queries have come to a halt");
+        ensure!(tokio::time::Instant::now() < until, "the queries are stuck");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())

@@ -16,3 +16,4 @@ mod s3;
 mod store;
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod trace;
+mod working_dir;

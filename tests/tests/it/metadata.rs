@@ -1,8 +1,8 @@
-//! Definitions that are written through several nodes at once.
+//! Concurrent writes of definitions through several nodes.
 
 use anyhow::ensure;
 use kirin_client::{Client, Kind, Request};
-use kirin_lab::launch::Cluster;
+use kirin_lab::local_cluster::Cluster;
 use kirin_wire::Page;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ async fn names(client: &Client, what: &str) -> anyhow::Result<Vec<String>> {
     Ok(page.value.into_iter().map(|row| row.name).collect())
 }
 
-/// Whether it was done; a refusal is an answer, anything else is none.
+/// Whether the request succeeded. A refusal is false, and any other error is returned.
 async fn is_done(client: &Client, request: Request) -> anyhow::Result<bool> {
     match client.call::<Value>(request).await {
         Ok(_) => Ok(true),
@@ -30,7 +30,7 @@ async fn is_done(client: &Client, request: Request) -> anyhow::Result<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_is_never_without_its_table_and_names_differ_in_more_than_case() -> anyhow::Result<()> {
+async fn a_model_always_has_its_table_and_names_are_unique_ignoring_case() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut cluster = Cluster::start(dir.path(), NODES, plan()).await?;
     let file = dir.path().join("shops.csv");
@@ -40,7 +40,7 @@ async fn a_model_is_never_without_its_table_and_names_differ_in_more_than_case()
     let shops = |name: &str| json!({ "name": name, "source": source });
     let model = |name: &str| json!({ "name": name, "fact": "shops", "dimensions": [{ "name": "city", "column": "shops.city" }] });
 
-    // Who drops the table and who makes a model of it meet: one of them comes first.
+    // One client drops the table while another adds a model of it. One of them must be first.
     let mut won = [0, 0];
     for round in 0..ROUNDS {
         let one = |shift| clients[(round + shift) % NODES];
@@ -59,9 +59,9 @@ async fn a_model_is_never_without_its_table_and_names_differ_in_more_than_case()
             ensure!(is_done(one(2), Request::delete(&["tables", "shops"]).with("project", "default")).await?);
         }
     }
-    println!("the table went first {} times, the model came first {} times", won[0], won[1]);
+    println!("the drop of the table was first {} times, the model was first {} times", won[0], won[1]);
 
-    // Questions find names in any case.
+    // Lookups ignore case.
     ensure!(is_done(clients[0], Request::post(&["tables"]).body(&shops("shops"))?).await?);
     ensure!(is_done(clients[1], Request::post(&["models"]).body(&model("m"))?).await?);
     ensure!(!is_done(clients[2], Request::post(&["tables"]).body(&shops("SHOPS"))?).await?);

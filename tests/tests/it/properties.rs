@@ -1,7 +1,7 @@
-//! `java.util.Properties` itself says what a file means: generated files are read by both.
+//! Comparison with `java.util.Properties`: both parsers read generated files.
 //!
-//! What differs on purpose is left out: byte order marks, halves of surrogate pairs, and the entry with an empty key that Java
-//! may see in a lone backslash at the end of a file (see [`kirin_config::properties`]).
+//! Deliberate differences are excluded: byte order marks, halves of surrogate pairs, and the entry with an empty key
+//! that Java may return for a single backslash at the end of a file (see [`kirin_config::properties`]).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 const FILES: u64 = 500;
 
-/// What files are made of: whatever means something to either reader, or might.
+/// The pieces of generated files: everything that may be special to either parser.
 const PIECES: &[&str] = &[
     "a",
     "kylin",
@@ -96,12 +96,12 @@ fn file(seed: u64) -> String {
 fn hex(text: &str) -> String {
     let mut out = String::new();
     for unit in text.encode_utf16() {
-        write!(out, "{unit:04x}").expect("a text takes everything");
+        write!(out, "{unit:04x}").expect("writing to a string cannot fail");
     }
     out
 }
 
-/// What Java reads, or `None` where it finds a malformed escape.
+/// The entries that Java reads, or `None` for a malformed escape.
 fn java(files: &[std::path::PathBuf]) -> Vec<Option<BTreeMap<String, String>>> {
     let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/properties/Oracle.java");
     let out = Command::new("java").arg(oracle).args(files).output();
@@ -120,12 +120,12 @@ fn java(files: &[std::path::PathBuf]) -> Vec<Option<BTreeMap<String, String>>> {
 }
 
 #[test]
-fn every_file_means_what_java_says_it_means() {
+fn every_file_is_parsed_as_in_java() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let texts: Vec<String> = (0..FILES).map(file).collect();
     let files: Vec<_> = (0..texts.len()).map(|at| directory.path().join(format!("{at}.properties"))).collect();
     for (text, path) in texts.iter().zip(&files) {
-        // Java is given the file without the mark that is dropped here.
+        // Java gets the file without the byte order mark, which Kirin drops.
         std::fs::write(path, text.strip_prefix('\u{feff}').unwrap_or(text)).expect("it is written");
     }
     let (mut keys, mut refused) = (0, 0);

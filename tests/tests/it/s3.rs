@@ -1,4 +1,4 @@
-//! A private S3 server: buckets are directories.
+//! A private S3 server with directories as buckets.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Who may use it.
+/// The credentials.
 const KEY: (&str, &str) = ("kirin", "a-secret-for-tests");
 
-/// A server in this process, on a loopback port of its own, gone when dropped.
+/// A server in this process, on a private loopback port, stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct S3 {
     url: String,
@@ -21,10 +21,10 @@ pub(crate) struct S3 {
 }
 
 impl S3 {
-    /// Serves the directories below `root` as buckets.
+    /// Serves the directories in `root` as buckets.
     ///
     /// # Errors
-    /// If the directory or the port can't be used.
+    /// If the directory or the port cannot be used.
     pub(crate) async fn serve(root: &Path) -> anyhow::Result<Self> {
         let files = FileSystem::new(root).map_err(|e| anyhow::anyhow!("{e:?}"))?;
         let mut service = S3ServiceBuilder::new(files);
@@ -36,7 +36,7 @@ impl S3 {
             while let Ok((socket, _)) = listener.accept().await {
                 let service = service.clone();
                 tokio::spawn(async move {
-                    // A client that hangs up is no concern of the server's.
+                    // Errors of a client's connection do not affect the server.
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
                 });
             }
@@ -44,7 +44,7 @@ impl S3 {
         Ok(Self { url, task })
     }
 
-    /// What a client's environment has to say.
+    /// The environment variables of a client.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         [
             ("AWS_ENDPOINT_URL", self.url.as_str()),

@@ -1,4 +1,4 @@
-//! Simulated runs as tables: what is written is what happened, and SQL finds it.
+//! Traces of simulated runs as tables, queried with SQL.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use kirin_sim::search::Script;
 
 type Rows = Vec<Vec<Option<String>>>;
 
-/// Carries the acts out, writes the trace, and answers each question from it.
+/// Runs the acts, writes the trace, and runs each query on it.
 async fn asked<const N: usize>(acts: &str, plant: Option<Plant>, questions: [&str; N]) -> [Rows; N] {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.parquet");
@@ -23,7 +23,7 @@ async fn asked<const N: usize>(acts: &str, plant: Option<Plant>, questions: [&st
     let options = QueryOptions { push_down: true, ..QueryOptions::default() };
     let mut answers = [const { Vec::new() }; N];
     for (answer, question) in answers.iter_mut().zip(questions) {
-        *answer = snapshot.query(question, options.clone()).await.unwrap().rows;
+        *answer = snapshot.query(question, options.clone()).await.unwrap().rest_as_text().await.unwrap();
     }
     answers
 }
@@ -48,7 +48,7 @@ async fn a_takeover_is_found_in_the_trace_of_its_run() {
     assert!(kinds["act"] >= 6 && kinds["event"] > 50 && kinds["effect"] > 50, "{kinds:?}");
     assert!(begun.len() >= 2, "the heir begins a second attempt: {begun:?}");
     assert_eq!(begun[0][0].as_deref(), Some("1"));
-    assert_eq!(begun.last().unwrap()[1].as_deref(), Some("n3"), "who is left runs the last one: {begun:?}");
+    assert_eq!(begun.last().unwrap()[1].as_deref(), Some("n3"), "the remaining node runs the last attempt: {begun:?}");
     assert!(commits[0][0].as_deref().unwrap().parse::<u64>().unwrap() >= 3, "{commits:?}");
     assert_eq!(order[0][0].as_deref(), Some("0"), "true time never runs backwards");
     let acts: Vec<_> = acts.into_iter().flatten().flatten().collect();

@@ -1,19 +1,19 @@
-//! Whole nodes on simulated hosts: the production wiring with the real HTTP API, and clients who lose replies.
+//! Complete nodes on simulated hosts, with the production wiring and the real HTTP API, and clients that lose replies.
 //!
-//! Three nodes share an SQLite file, which is behind wires of its own. Clients submit with an idempotency key, read and
-//! discard through any node, give up after a while and go to the next node. Wires are cut (both ways or one way) and held,
-//! processes die, hosts lose their power. After that everything is healed.
+//! Three nodes share an SQLite file, which has its own wires. Clients submit with an idempotency key, read and
+//! discard through any node, time out and try the next node. Wires are cut (in both or one direction) and held,
+//! processes die, and hosts lose power. Then all faults are removed.
 //!
-//! | what is checked | when |
+//! | check | when |
 //! |---|---|
-//! | an acknowledged submit is one job, whoever is asked, however often it was sent | with each reply, and in the end |
-//! | what is read through any node is not older than what was acknowledged or read before | with each reply |
-//! | a request that nothing disturbs is answered in time; what is not done is refused in words | with each request |
-//! | without the password nobody is told anything, nobody changes anything | all the time |
-//! | every node is told by every other what an operator wants of it; every job comes to its end | in the end |
+//! | an acknowledged submit is exactly one job on every node, even if it was repeated | with each reply, and at the end |
+//! | a read through any node is not older than earlier acknowledgements and reads | with each reply |
+//! | a request without faults is answered in time; a refusal has a message | with each request |
+//! | a client without the password reads nothing and changes nothing | all the time |
+//! | every node receives operator requests through every other node; every job ends | at the end |
 //!
-//! Ids and the cores' chance are drawn by the product itself, and SQLite's threads answer in an order of their own: a seed
-//! draws the same faults each time, but its run is not the same to the byte.
+//! The product itself draws ids and the cores' seeds, and the order of SQLite's threads varies. So a seed
+//! gives the same faults each time, but not the same run byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -38,20 +38,20 @@ use crate::wires::{Wires, name};
 const NODES: u32 = 3;
 /// The host of the clients.
 const CLIENTS: u32 = NODES + 1;
-/// The host that stands for the database: [`kirin_store::HOST`].
+/// The host of the database: [`kirin_store::HOST`].
 const METASTORE: u32 = NODES + 2;
 const API_PORT: u16 = 7070;
 const TICK: Duration = Duration::from_millis(10);
-/// Faults begin in this span.
+/// The period in which faults begin.
 const FAULTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(40));
-/// From the healing to the end of everything.
+/// The maximum time from the removal of faults to the end of all jobs.
 const HEALED: Duration = Duration::from_secs(90);
-/// What a node may take for an answer when nothing is between it and the client: a question to another node, and two
+/// The maximum response time of a node without faults between it and the client: a query to another node, and two
 /// requests to the metastore.
 const ANSWER_MAX: Duration = Duration::from_secs(17);
-/// The same for a load balancer's question, which nobody else may delay.
+/// The same for a load balancer's health check, which no other request may delay.
 const HEALTH_MAX: Duration = Duration::from_millis(500);
-/// After so long a client gives up; sooner if it can send the same again.
+/// The timeout of a client; shorter if it can repeat the request.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PATIENCE_TO_SUBMIT: Duration = Duration::from_secs(4);
 const SUBMIT: (&str, &str) = ("POST", "/kylin/api/jobs");
@@ -59,33 +59,33 @@ const HEALTH: &str = "GET /kylin/api/health";
 
 /// ADMIN with the password `turmoil`.
 const LOGIN: &str = "Basic QURNSU46dHVybW9pbA==";
-/// That password, hashed in a way that is cheap to check.
+/// A hash of this password that is cheap to verify.
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2l4dGVlbiBieXRlcyBvZg$BRHbAppJT4r4Eq5+jgUw47S0ofFuSCrlnmrbX5lfcBY";
-/// What strangers try: nothing, another scheme, a guess.
+/// The logins of intruders: none, another scheme, a guess.
 const GUESSES: [&str; 3] = ["", "Bearer QURNSU46dHVybW9pbA==", "Basic QURNSU46Z3Vlc3NlZA=="];
-/// So many slots only strangers wish.
+/// A number of slots that only intruders request.
 const STRANGERS_SLOTS: u64 = 77;
 
-/// What clients were told.
+/// The knowledge of the clients.
 #[derive(Default)]
 struct Told {
     wrong: Vec<String>,
     seen: BTreeMap<&'static str, u32>,
-    /// The job of each key, once somebody said that it is accepted.
+    /// The job of each key, once a node has acknowledged it.
     jobs: BTreeMap<String, String>,
-    /// How each job ended, once somebody said so.
+    /// The final status of each job, once a node has shown it.
     ends: BTreeMap<String, String>,
-    /// Jobs that somebody wanted to be discarded.
+    /// Jobs that a client has requested to discard.
     unwanted: BTreeSet<String>,
     asked: Vec<Asked>,
-    /// Whether clients begin nothing any more.
+    /// Whether clients start no further requests.
     is_ending: bool,
-    /// Clients that still have something to do.
+    /// The number of busy clients.
     busy: u32,
     is_checked: bool,
 }
 
-/// A request that has ended.
+/// An ended request.
 struct Asked {
     node: u32,
     what: String,
@@ -128,7 +128,7 @@ impl Desk {
             "kirin.recorder.enabled=false".to_owned(),
             "kylin.server.leader-race.heart-beat-timeout=20".to_owned(),
             "kylin.server.leader-race.heart-beat-interval=5".to_owned(),
-            // Few, so that jobs wait on queues.
+            // Few slots, so that jobs wait in queues.
             "kylin.job.node-max-concurrent-jobs=2".to_owned(),
         ];
         let home = self.home.join(&name);
@@ -137,7 +137,7 @@ impl Desk {
     }
 }
 
-/// One node: what `kirin start` runs, without what belongs to a process of its own.
+/// A node as run by `kirin start`, without the process-wide parts.
 async fn process(desk: Desk, host: u32) -> turmoil::Result {
     tokio::kernel::boot(turmoil::lookup(name(host)));
     let config = desk.config(host)?;
@@ -149,7 +149,7 @@ async fn process(desk: Desk, host: u32) -> turmoil::Result {
         };
         match started.await {
             Ok(running) => return Ok(running.shell.await?),
-            // As a supervisor does.
+            // Like a supervisor.
             Err(_) => sleep(Duration::from_secs(1)).await,
         }
     }
@@ -157,7 +157,7 @@ async fn process(desk: Desk, host: u32) -> turmoil::Result {
 
 // --- clients ---
 
-/// One HTTP exchange on a connection of its own.
+/// One HTTP exchange on a new connection.
 async fn exchange(node: u32, login: &str, method: &str, path: &str, body: &Value) -> io::Result<(u16, Value)> {
     let mut stream = TcpStream::connect(&format!("{}:{API_PORT}", name(node))).await?;
     let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -183,7 +183,7 @@ async fn exchange(node: u32, login: &str, method: &str, path: &str, body: &Value
 }
 
 impl Desk {
-    /// One request through that node. `None` if no answer came, or a refusal.
+    /// Sends a request through this node. `None` without an answer or if refused.
     async fn call(&self, node: u32, login: &'static str, method: &str, path: &str, body: Value) -> Option<Value> {
         let began = now();
         let patience = if (method, path) == SUBMIT { PATIENCE_TO_SUBMIT } else { PATIENCE };
@@ -199,7 +199,7 @@ impl Desk {
         self.call(node, LOGIN, "GET", path, Value::Null).await
     }
 
-    /// Submits until somebody says that the job is accepted.
+    /// Submits until a node acknowledges the job.
     async fn submit(&self, dice: &mut Dice, key: &str) {
         let spec = json!({ "steps": dice.between(1, 3), "step_ms": dice.between(50, 1500) });
         let body = json!({ "project": "default", "kind": "probe", "spec": spec, "idempotency_key": key });
@@ -233,13 +233,13 @@ impl Desk {
         }
     }
 
-    /// What is known of the jobs that were accepted: whether they are over, and how.
+    /// The known final status of each accepted job.
     fn known(&self) -> BTreeMap<String, Option<String>> {
         let told = self.told();
         told.jobs.values().map(|id| (id.clone(), told.ends.get(id).cloned())).collect()
     }
 
-    /// What a node shows must not be older than what was known when it was asked.
+    /// Checks that a node's answer is not older than the knowledge at the time of the request.
     fn compare(&self, node: u32, known: &BTreeMap<String, Option<String>>, shown: &[Value]) {
         for (id, end) in known {
             let rows: Vec<_> = shown.iter().filter(|job| job["id"] == **id).collect();
@@ -284,7 +284,7 @@ impl Desk {
         }
     }
 
-    /// The members as a node shows them.
+    /// The members according to a node.
     async fn members(&self, node: u32) -> Option<Vec<Value>> {
         let cluster = self.get(node, "/kylin/api/cluster").await?;
         let members = cluster["members"].as_array().cloned().unwrap_or_default();
@@ -292,7 +292,7 @@ impl Desk {
             self.complain(&format!("n{node} shows as cluster {cluster}"));
         }
         if members.iter().any(|member| member["slots"] == STRANGERS_SLOTS) {
-            self.complain("a stranger's wish was heard");
+            self.complain("a request of an intruder was executed");
         }
         Some(members)
     }
@@ -302,7 +302,7 @@ impl Desk {
         self.call(through, LOGIN, "PUT", &path, json!({ "slots": slots })).await;
     }
 
-    /// Somebody without the password.
+    /// A client without the password.
     async fn stranger(self) {
         let mut dice = Dice::new(self.seed, "stranger");
         while !self.told().is_ending {
@@ -330,7 +330,7 @@ impl Desk {
         self.told().busy -= 1;
     }
 
-    /// One client, until there is nothing to begin any more.
+    /// One client, until clients start no further requests.
     async fn client(self, number: u32) {
         let mut dice = Dice::new(self.seed, &format!("client {number}"));
         for n in 0.. {
@@ -344,7 +344,7 @@ impl Desk {
                 (0..3, _) | (_, None) => {
                     let key = format!("key {number}.{n}");
                     self.submit(&mut dice, &key).await;
-                    // Who is not sure asks again, somewhere else.
+                    // After an unknown outcome, the client repeats the request at another node.
                     if dice.chance(300_000) {
                         self.submit(&mut dice, &key).await;
                     }
@@ -359,7 +359,7 @@ impl Desk {
         self.told().busy -= 1;
     }
 
-    /// When all is well again.
+    /// Checks the final state after all faults are removed.
     async fn check(&self) {
         while self.told().busy > 0 {
             sleep(Duration::from_millis(50)).await;
@@ -384,7 +384,7 @@ impl Desk {
                 self.complain(&format!("n{node} shows {} jobs of {keys} keys", jobs.len()));
             }
             if !lost.is_empty() {
-                self.complain(&format!("n{node} shows as discarded, which nobody wanted: {lost:?}"));
+                self.complain(&format!("n{node} shows jobs as discarded without a request: {lost:?}"));
             }
         }
         for (node, slots) in (1..=NODES).zip(10..) {
@@ -450,7 +450,7 @@ fn plan(seed: u64) -> Vec<(Duration, Act)> {
             0 | 1 => &[(a, b), (b, a)],
             2 => &[(a, b)],
             3 => &[(b, a)],
-            // The way to the database is there or not: it holds nothing back.
+            // The wire to the database is either open or cut. It is never held.
             4 if b != METASTORE => {
                 plan.push((at, Act::Hold(a, b)));
                 plan.push((until, Act::Release(a, b)));
@@ -478,25 +478,25 @@ fn plan(seed: u64) -> Vec<(Duration, Act)> {
     plan
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Ran {
-    /// What must not have happened.
+    /// Violations.
     pub wrong: Vec<String>,
-    /// How often each thing was seen that has to be seen over many seeds.
+    /// The number of occurrences of situations that must occur over many seeds.
     pub seen: BTreeMap<&'static str, u32>,
 }
 
 struct World<'a> {
     wires: Wires<'a>,
     desk: Desk,
-    /// When each node's process began or ended.
+    /// The last start or end of each node's process.
     turned: BTreeMap<u32, Duration>,
-    /// Nodes that have answered since then.
+    /// Nodes that have responded since then.
     open: BTreeSet<u32>,
 }
 
-/// Runs a seed; files are kept in that directory.
+/// Runs a seed with its files in this directory.
 pub fn run(seed: u64, home: &Path) -> Ran {
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -528,7 +528,9 @@ pub fn run(seed: u64, home: &Path) -> Ran {
     let mut told = world.desk.told();
     if !told.is_checked {
         let busy = told.busy;
-        told.wrong.push(format!("{HEALED:?} after all was healed, not all was well ({busy} clients are busy)"));
+        told.wrong.push(format!(
+            "{HEALED:?} after the removal of all faults, the cluster has not recovered ({busy} clients are busy)"
+        ));
     }
     Ran { wrong: std::mem::take(&mut told.wrong), seen: std::mem::take(&mut told.seen) }
 }
@@ -571,7 +573,7 @@ impl World<'_> {
         self.desk.told().is_ending = true;
     }
 
-    /// Until then, or until all is done.
+    /// Runs until this time, or until all clients are done.
     fn run_until(&mut self, at: Duration) {
         while self.wires.sim.elapsed() < at && !self.desk.told().is_checked {
             self.wires.step();
@@ -582,7 +584,7 @@ impl World<'_> {
         }
     }
 
-    /// A request has ended.
+    /// Checks an ended request.
     fn judge(&mut self, asked: &Asked) {
         let Asked { node, what, login, began, took, answer } = asked;
         let is_same_process = self.turned.get(node).is_none_or(|at| at < began);
@@ -590,20 +592,22 @@ impl World<'_> {
             is_same_process && self.wires.is_running(*node) && self.wires.is_quiet(*node, CLIENTS, *began);
         let is_guest = *login == LOGIN;
         let seen = match answer {
-            Ok((_, body)) if what == HEALTH && body.to_string().contains("reason") => Err("a stranger learns why"),
+            Ok((_, body)) if what == HEALTH && body.to_string().contains("reason") => {
+                Err("the reason is shown without a login")
+            }
             Ok((200 | 503, _)) if what == HEALTH => Ok("health"),
             Ok((401, _)) if !is_guest => Ok("stranger turned away"),
-            // Whether a guess is right can't be known without the metastore.
-            Ok((503, _)) if login.is_empty() => Err("a stranger was let through"),
+            // A guess cannot be checked without the metastore.
+            Ok((503, _)) if login.is_empty() => Err("a request without login was not refused"),
             Ok((200, _)) if is_guest => Ok("answered"),
-            Ok((_, body)) if body["msg"].as_str().is_none_or(str::is_empty) => Err("refused without a word"),
+            Ok((_, body)) if body["msg"].as_str().is_none_or(str::is_empty) => Err("refused without a message"),
             Ok((503, _)) => Ok("metastore not reached"),
             Ok((409, _)) if is_guest && what.starts_with("PUT /kylin/api/jobs/status") => Ok("refused"),
             Ok((404, _)) if is_guest && what.starts_with("PUT /kylin/api/cluster/nodes/") => Ok("refused"),
-            Ok(_) => Err("what is that?"),
-            // A process that has just begun does not listen yet.
+            Ok(_) => Err("unexpected status"),
+            // A process that has just started does not listen yet.
             Err(e) if e.kind() == io::ErrorKind::TimedOut && *took < ANSWER_MAX => Ok("no answer"),
-            Err(_) if is_undisturbed && self.open.contains(node) => Err("nothing was between them"),
+            Err(_) if is_undisturbed && self.open.contains(node) => Err("no answer although no fault affected it"),
             Err(_) => Ok("no answer"),
         };
         if is_same_process && answer.is_ok() {
@@ -611,7 +615,7 @@ impl World<'_> {
         }
         let soon = if what == HEALTH { HEALTH_MAX } else { ANSWER_MAX };
         let is_late = is_undisturbed && answer.is_ok() && *took > soon;
-        let seen = if is_late { Err("that is late") } else { seen };
+        let seen = if is_late { Err("late answer") } else { seen };
         let mut told = self.desk.told();
         match seen {
             Ok(what) => *told.seen.entry(what).or_insert(0) += 1,

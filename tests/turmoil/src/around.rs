@@ -1,4 +1,4 @@
-//! What is around a simulated node's loop: the shared metastore, behind delays and losses, and attempts that take their time.
+//! The effect handler of a simulated node: the shared metastore with delays and losses, and attempts that take time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,12 +28,12 @@ pub fn now() -> Duration {
     turmoil::sim_elapsed().expect("called by the software of a host")
 }
 
-/// What carries out the orders of one simulated node.
+/// The effect handler of one simulated node.
 pub struct Around {
     truth: Shared,
     node: NodeId,
     seed: u64,
-    /// A request that the metastore doesn't hear is given up after so long.
+    /// The timeout of a request that does not reach the metastore.
     ask_timeout: Duration,
     dice: Mutex<Dice>,
     attempts: Arc<Mutex<BTreeMap<Fence, mpsc::UnboundedSender<Order>>>>,
@@ -44,7 +44,7 @@ enum Order {
     Stop,
 }
 
-/// What happens to a request on its way.
+/// The fate of a request on the network.
 #[derive(Clone, Copy)]
 struct Way {
     there: Duration,
@@ -54,7 +54,7 @@ struct Way {
 }
 
 impl Around {
-    /// For one life of a node.
+    /// A handler for one run of a node.
     pub fn new(truth: Shared, node: NodeId, life: u32, seed: u64, ask_timeout: Duration) -> Self {
         let dice = Mutex::new(Dice::new(seed, &format!("around {node:?} {life}")));
         Self { truth, node, seed, ask_timeout, dice, attempts: Arc::default() }
@@ -72,7 +72,7 @@ impl Around {
     }
 }
 
-/// How long each step of a job takes.
+/// The duration of each step of a job.
 pub fn steps(seed: u64, job: JobId) -> Vec<Duration> {
     let mut dice = Dice::new(seed, &format!("steps {}", job.0));
     (0..dice.between(1, 4)).map(|_| Duration::from_millis(dice.between(100, 2500))).collect()
@@ -98,10 +98,10 @@ impl EffectHandler for Around {
         .boxed()
     }
 
-    fn begin(&self, mind: &CoreHandle, _: Member, fence: Fence, step: u32) {
+    fn begin(&self, core: &CoreHandle, _: Member, fence: Fence, step: u32) {
         let (orders, mut inbox) = mpsc::unbounded_channel();
         self.attempts().insert(fence, orders);
-        let (mind, attempts, spans) = (mind.clone(), self.attempts.clone(), steps(self.seed, fence.job));
+        let (core, attempts, spans) = (core.clone(), self.attempts.clone(), steps(self.seed, fence.job));
         tokio::spawn(async move {
             let mut end = End::Ran(Outcome::Succeeded);
             'steps: for (step, span) in (0..).zip(spans).skip(step as usize) {
@@ -113,7 +113,7 @@ impl EffectHandler for Around {
                     }
                     () = sleep(span) => {}
                 }
-                mind.step_ended(fence, step, StepReport::default());
+                core.step_ended(fence, step, StepReport::default());
                 loop {
                     match inbox.recv().await {
                         Some(Order::Proceed(next)) if next > step => break,
@@ -126,7 +126,7 @@ impl EffectHandler for Around {
                 }
             }
             attempts.lock().unwrap_or_else(PoisonError::into_inner).remove(&fence);
-            mind.attempt_ended(fence, end, EndReport::default());
+            core.attempt_ended(fence, end, EndReport::default());
         });
     }
 
@@ -136,10 +136,10 @@ impl EffectHandler for Around {
         }
     }
 
-    fn cancel(&self, mind: &CoreHandle, fence: Fence, _: Why) {
+    fn cancel(&self, core: &CoreHandle, fence: Fence, _: Why) {
         match self.attempts().get(&fence) {
             Some(orders) => drop(orders.send(Order::Stop)),
-            None => mind.attempt_ended(fence, End::Stopped, EndReport::default()),
+            None => core.attempt_ended(fence, End::Stopped, EndReport::default()),
         }
     }
 
@@ -160,7 +160,7 @@ async fn stopped(inbox: &mut mpsc::UnboundedReceiver<Order>) {
     while let Some(Order::Proceed(_)) = inbox.recv().await {}
 }
 
-/// Where the simulated members are.
+/// The addresses of the simulated members.
 pub struct Directory;
 
 impl Addresses for Directory {

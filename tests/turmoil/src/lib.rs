@@ -1,12 +1,12 @@
 //! Whole shells of nodes and the links between them, and whole nodes with their HTTP API, on a simulated network.
 //!
-//! | module | what is in it |
+//! | module | content |
 //! |---|---|
-//! | [`wires`] | what the operator of a simulation does to hosts and wires |
-//! | [`truth`] | the metastore that simulated nodes share, and what is known about everybody |
-//! | [`around`] | what is around a simulated node's loop |
-//! | [`links`] | real shells and links; faults from a seed |
-//! | [`api`] | whole nodes, and clients who lose replies |
+//! | [`wires`] | faults of hosts and network links |
+//! | [`truth`] | the metastore that simulated nodes share, and the true state of the cluster |
+//! | [`around`] | the effect handler of a simulated node |
+//! | [`links`] | real shells and links with faults from a seed |
+//! | [`api`] | complete nodes, and clients that lose replies |
 //!
 //! The sources under test are compiled here a second time, unchanged, with [`tokio`](../tokio/index.html) as a shim whose
 //! network is turmoil's.
@@ -17,7 +17,7 @@ pub mod links;
 pub mod truth;
 pub mod wires;
 
-/// The seeds that a test runs: `many`, or as many as `KIRIN_TURMOIL_SEEDS` says; only `KIRIN_TURMOIL_SEED`, if it is set.
+/// The seeds of a test: `many`, or the number in `KIRIN_TURMOIL_SEEDS`, or only `KIRIN_TURMOIL_SEED` if set.
 pub fn seeds(many: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("KIRIN_TURMOIL_SEED") {

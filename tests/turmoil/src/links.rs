@@ -1,16 +1,16 @@
-//! Real shells with real links between them, on simulated hosts; faults from a seed; everything checked as it happens.
+//! Real shells with real links on simulated hosts, with faults from a seed and continuous checks.
 //!
-//! Three to five nodes run jobs in a world whose wires are cut (both ways or one way) and held, whose processes die and
-//! whose hosts lose their power. After that everything is healed: the links have to be back, the jobs have to be over.
+//! Three to five nodes run jobs. Wires are cut (in both or one direction) and held, processes die, and hosts lose
+//! power. Then all faults are removed: the links must recover, and the jobs must finish.
 //!
-//! | what is checked | when |
+//! | check | when |
 //! |---|---|
-//! | nobody who lives is fenced as exited; nobody is fenced as silent before the timeout | with each fence |
-//! | no step is committed twice, no job finished twice | with each commit |
-//! | a process that died where a link stood is fenced as exited at once, and its jobs are taken over | after each kill |
-//! | a question is answered or fails within its deadline; it is answered where nothing disturbs it | with each question |
-//! | a stranger who does not know the secret is not heard and hears nothing | all the time |
-//! | every node hears every other; every job is finished | in the end |
+//! | no living member is fenced as exited; no member is fenced as silent before the timeout | with each fence |
+//! | no step is committed twice, and no job is finished twice | with each commit |
+//! | a dead process with an established link is fenced as exited at once, and its jobs are taken over | after each kill |
+//! | a query is answered or fails within its deadline; without faults it is answered | with each query |
+//! | an intruder without the secret has no effect and receives nothing | all the time |
+//! | every node receives messages of every other; every job is finished | at the end |
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,22 +31,22 @@ use crate::around::{Around, Directory, LINK_PORT, now};
 use crate::truth::{PROJECT, Shared, Truth};
 use crate::wires::{Wires, name};
 
-/// So many slots only the stranger wishes.
+/// A number of slots that only the intruder requests.
 pub const INTRUDERS_SLOTS: u32 = 77;
 
 const TICK: Duration = Duration::from_millis(10);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(3);
-/// Faults begin in this span.
+/// The period in which faults begin.
 const FAULTS: (Duration, Duration) = (Duration::from_secs(16), Duration::from_secs(60));
-/// A wire that was quiet for so long carries whatever link has to be on it: it is asked after five seconds at the latest,
-/// given up after two, and made again.
+/// After this time without faults, a wire has all its links: a link is pinged after five seconds at the latest, closed
+/// after two more, and opened again.
 const SETTLED: Duration = Duration::from_secs(9);
-/// From the death of a process to its fencing, and to new holders of its jobs.
+/// The maximum time from the death of a process to its fencing, and to new holders of its jobs.
 const AT_ONCE: Duration = Duration::from_millis(2500);
-/// The longest that a question may take: three times the patience of a link.
+/// The maximum duration of a query: three times the timeout of a link.
 const QUESTION_MAX: Duration = Duration::from_millis(6100);
-/// From the healing to the last job's end.
+/// The maximum time from the removal of faults to the end of the last job.
 const HEALED: Duration = Duration::from_secs(60);
 
 fn timing() -> Timing {
@@ -54,15 +54,15 @@ fn timing() -> Timing {
     Timing::new(span(TIMEOUT), span(INTERVAL)).expect("a safe pair")
 }
 
-/// What the test tells a node's software to do.
+/// A command of the test to a node.
 enum Order {
-    /// A wish that changes nothing, over the link to that member.
+    /// Sends a request without effect over the link to this member.
     Wish(Member),
-    /// A question to that member; whether nothing disturbs it is known when it has ended.
+    /// Sends a query to this member. Whether faults affected it is known when it has ended.
     Ask(Member),
 }
 
-/// A question that has ended.
+/// An ended query.
 struct Asked {
     from: u32,
     to: Member,
@@ -71,47 +71,47 @@ struct Asked {
     answered: bool,
 }
 
-/// The way to a node's core, and to its software.
+/// The handles of a node's core and of its software.
 type Way = (CoreHandle, mpsc::UnboundedSender<Order>);
 
-/// What the hosts share with the test.
+/// The state that hosts and test share.
 #[derive(Clone)]
 struct Desk {
     truth: Shared,
     seed: u64,
-    minds: Arc<Mutex<BTreeMap<u32, Way>>>,
+    cores: Arc<Mutex<BTreeMap<u32, Way>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ran {
-    /// Everything that happened, a line each.
+    /// The log, one line per event.
     pub log: Vec<String>,
-    /// What must not have happened.
+    /// Violations.
     pub wrong: Vec<String>,
-    /// How often each thing was seen that has to be seen over many seeds.
+    /// The number of occurrences of situations that must occur over many seeds.
     pub seen: BTreeMap<&'static str, u32>,
 }
 
-/// One node's process: what [`kirin_shell`] is in production, around it what this test has.
+/// The process of a node: [`kirin_shell`] as in production, with this test's effect handler.
 async fn process(desk: Desk, host: u32) -> turmoil::Result {
     tokio::kernel::boot(turmoil::lookup(name(host)));
     let node = NodeId(host);
     let life = desk.truth.look().began(now(), node);
     let listener = TcpListener::bind(("0.0.0.0", LINK_PORT)).await?;
-    let (clock, (mind, inputs)) = (Clock::start(), CoreHandle::new());
+    let (clock, (core, inputs)) = (Clock::start(), CoreHandle::new());
     let cluster = Cluster { secret: Secret::new("known to the cluster"), id: "c".to_owned() };
     let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, &format!("links {host} {life}")).draw());
-    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind.clone()).with_entropy(keys);
+    let links = Links::new(cluster, &name(host), Arc::new(Directory), core.clone()).with_entropy(keys);
     let ask_timeout = Duration::from_micros(timing().ask_timeout().micros());
     let around = Around::new(desk.truth.clone(), node, life, desk.seed, ask_timeout);
     let settings = Settings { timing: timing(), ..Settings::new(Role::All) };
     let chance = Dice::new(desk.seed, &format!("core {host} {life}")).draw();
-    let (shell, _me) = Shell::new(settings, chance, clock, around, links.clone(), mind.clone(), inputs);
+    let (shell, _me) = Shell::new(settings, chance, clock, around, links.clone(), core.clone(), inputs);
     tokio::spawn(links.clone().serve(listener));
     let (orders, inbox) = mpsc::unbounded_channel();
-    desk.minds.lock().unwrap_or_else(PoisonError::into_inner).insert(host, (mind, orders));
+    desk.cores.lock().unwrap_or_else(PoisonError::into_inner).insert(host, (core, orders));
     tokio::spawn(obey(desk, host, links, inbox));
     shell.run().await;
     Ok(())
@@ -133,13 +133,13 @@ async fn obey(desk: Desk, from: u32, links: Links, mut inbox: mpsc::UnboundedRec
     }
 }
 
-/// Somebody who speaks the protocol and doesn't know the secret.
+/// An intruder that speaks the protocol but does not know the secret.
 async fn stranger(desk: Desk, host: u32) -> turmoil::Result {
     tokio::kernel::boot(turmoil::lookup(name(host)));
-    let (mind, _inputs) = CoreHandle::new();
+    let (core, _inputs) = CoreHandle::new();
     let cluster = Cluster { secret: Secret::new("guessed"), id: "c".to_owned() };
     let keys = Entropy::seeded_for_simulation(Dice::new(desk.seed, "stranger's links").draw());
-    let links = Links::new(cluster, &name(host), Arc::new(Directory), mind).with_entropy(keys);
+    let links = Links::new(cluster, &name(host), Arc::new(Directory), core).with_entropy(keys);
     tokio::spawn(links.clone().serve(TcpListener::bind(("0.0.0.0", LINK_PORT)).await?));
     let mut dice = Dice::new(desk.seed, "stranger");
     loop {
@@ -148,13 +148,13 @@ async fn stranger(desk: Desk, host: u32) -> turmoil::Result {
         let Some(member) = Member::new(node, 1) else { continue };
         links.wish(member, Event::SlotsWished(INTRUDERS_SLOTS));
         if links.question(member, Question::View).await.is_ok() {
-            desk.truth.look().complain(now(), "the stranger was answered");
+            desk.truth.look().complain(now(), "the intruder received an answer");
         }
         *desk.truth.look().heard.entry(NodeId(host)).or_insert(0) += 1;
     }
 }
 
-/// What is done to the world.
+/// An action on the simulated world.
 #[derive(Clone, Debug)]
 enum Act {
     Submit,
@@ -170,7 +170,7 @@ enum Act {
     Ask { from: u32, to: u32 },
 }
 
-/// Everything that will be done, by its time.
+/// All actions by time.
 fn plan(seed: u64, nodes: u32) -> Vec<(Duration, Act)> {
     let mut dice = Dice::new(seed, "plan");
     let ms = Duration::from_millis;
@@ -188,11 +188,11 @@ fn plan(seed: u64, nodes: u32) -> Vec<(Duration, Act)> {
         let (from, to) = two(&mut dice);
         plan.push((ms(dice.between(8_000, 60_000)), Act::Ask { from, to }));
     }
-    // One process dies while all is well.
+    // One process dies without other faults.
     let victim = host(&mut dice);
     plan.push((ms(11_000), Act::Kill(victim)));
     plan.push((ms(15_000), Act::Boot(victim)));
-    // Some worlds are calm for long, in others one fault meets the next.
+    // Some seeds have few faults, and others have overlapping ones.
     let pause = dice.between(1_000, 12_000);
     let mut at = FAULTS.0;
     while at < FAULTS.1 {
@@ -244,16 +244,16 @@ fn plan(seed: u64, nodes: u32) -> Vec<(Duration, Act)> {
         }
         at += ms(dice.between(pause / 2, pause * 2));
     }
-    // Stable: what is planned together is done in the order in which it was planned.
+    // A stable sort, so that actions with equal times keep their order.
     plan.sort_by_key(|(at, _)| *at);
     plan
 }
 
-/// A process that died where its links stood.
+/// A dead process with established links.
 struct Death {
     at: Duration,
     member: Member,
-    /// Those who must have noticed, if nothing happens to them and their wires meanwhile.
+    /// The nodes that must detect the death, unless faults affect them or their wires.
     witnesses: Vec<u32>,
     jobs: Vec<JobId>,
 }
@@ -263,7 +263,7 @@ struct World<'a> {
     desk: Desk,
     nodes: u32,
     deaths: Vec<Death>,
-    /// Since when the metastore answers a node, where it was stranded before.
+    /// Since when the metastore responds to a node again.
     unstranded: BTreeMap<u32, Duration>,
     submitted: u32,
     seen: BTreeMap<&'static str, u32>,
@@ -282,7 +282,7 @@ pub fn run(seed: u64) -> Ran {
         .tcp_capacity(1024)
         .build();
     tokio::kernel::reset();
-    let desk = Desk { truth: Shared::new(TIMEOUT), seed, minds: Arc::default(), asked: Arc::default() };
+    let desk = Desk { truth: Shared::new(TIMEOUT), seed, cores: Arc::default(), asked: Arc::default() };
     for host in 1..=nodes {
         let desk = desk.clone();
         sim.host(name(host), move || process(desk.clone(), host));
@@ -361,7 +361,7 @@ impl World<'_> {
             }
             Act::Boot(host) => {
                 self.wires.boot(host);
-                // It joins again: nobody has to notice any more that it was gone.
+                // It joins again, so its death no longer needs to be detected.
                 self.deaths.retain(|death| death.member.node.0 != host);
             }
             Act::Strand(host) => drop(self.desk.truth.look().stranded.insert(NodeId(host))),
@@ -379,14 +379,14 @@ impl World<'_> {
     }
 
     fn tell(&self, host: u32, order: Order) {
-        let minds = self.desk.minds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, orders)) = minds.get(&host).filter(|_| self.wires.is_running(host)) {
-            // Who is dead does not obey.
+        let cores = self.desk.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, orders)) = cores.get(&host).filter(|_| self.wires.is_running(host)) {
+            // A dead node ignores commands.
             let _ = orders.send(order);
         }
     }
 
-    /// A node accepts a job, as its API does: the commit first, then a word to the core.
+    /// Submits a job through a node, as its API does: first the commit, then an event to the core.
     fn submit(&mut self) {
         self.submitted += 1;
         let host = self.submitted % self.nodes + 1;
@@ -399,9 +399,9 @@ impl World<'_> {
             key: u128::from(self.submitted),
         };
         let answer = self.desk.truth.look().ask(self.now(), NodeId(host), &ask);
-        let minds = self.desk.minds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Answer::Accepted { row, .. }, Some((mind, _))) = (answer, minds.get(&host)) {
-            mind.tell(Event::Told(vec![row]));
+        let cores = self.desk.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Answer::Accepted { row, .. }, Some((core, _))) = (answer, cores.get(&host)) {
+            core.tell(Event::Told(vec![row]));
         }
     }
 
@@ -426,7 +426,7 @@ impl World<'_> {
                     .map(|m| m.node.0)
                     .filter(|other| self.is_well(&truth, *other, settled) && self.wires.is_quiet(host, *other, settled))
                     .collect();
-                // At least one of its three watchers is a witness.
+                // At least one of its three observers is a witness.
                 let is_seen = others.len() - witnesses.len() < others.len().min(3);
                 let jobs =
                     truth.store.jobs().filter(|job| job.state == JobState::Running && job.holder == Some(member));
@@ -440,14 +440,14 @@ impl World<'_> {
         self.see("killed");
     }
 
-    /// Whether the metastore answered the node all the time since then.
+    /// Whether the metastore has responded to the node all the time since then.
     fn is_well(&self, truth: &Truth, host: u32, since: Duration) -> bool {
         !truth.stranded.contains(&NodeId(host)) && self.unstranded.get(&host).is_none_or(|at| *at < since)
     }
 
     // --- what is checked ---
 
-    /// Some time has passed since a process died.
+    /// Checks the consequences of a death after some time.
     fn judge(&mut self, death: &Death) {
         let host = death.member.node.0;
         let truth = self.desk.truth.look();
@@ -464,11 +464,11 @@ impl World<'_> {
         let is_orphan = |job: &&JobId| truth.store.job(**job).is_some_and(|row| row.holder == Some(death.member));
         let orphans: Vec<_> = death.jobs.iter().filter(is_orphan).collect();
         let complaint = match fenced {
-            None => Some(format!("nobody has noticed the death of {:?} since {:?}", death.member, death.at)),
+            None => Some(format!("the death of {:?} was not detected since {:?}", death.member, death.at)),
             Some(fenced) if fenced.evidence != kirin_core::Evidence::Exited => {
-                Some(format!("{:?} died under everybody's eyes and was {fenced:?}", death.member))
+                Some(format!("{:?} died with established links and was {fenced:?}", death.member))
             }
-            Some(_) if !orphans.is_empty() => Some(format!("nobody took over {orphans:?} of {:?}", death.member)),
+            Some(_) if !orphans.is_empty() => Some(format!("no member took over {orphans:?} of {:?}", death.member)),
             Some(_) => None,
         };
         let had_jobs = !death.jobs.is_empty();
@@ -487,7 +487,7 @@ impl World<'_> {
         for asked in ended {
             let took = asked.ended.saturating_sub(asked.began);
             if took > QUESTION_MAX {
-                self.complain(&format!("a question to {:?} took {took:?}", asked.to));
+                self.complain(&format!("a query to {:?} took {took:?}", asked.to));
             }
             let host = asked.to.node.0;
             let is_quiet = self.wires.is_quiet(asked.from, host, asked.began)
@@ -498,13 +498,16 @@ impl World<'_> {
                     .member_since(asked.to.node)
                     .is_some_and(|(is, at)| is == asked.to && at < asked.began);
             if is_quiet && !asked.answered {
-                self.complain(&format!("nothing was in the way from n{} to {:?}, and no answer", asked.from, asked.to));
+                self.complain(&format!(
+                    "no answer from n{} to {:?} although no fault affected it",
+                    asked.from, asked.to
+                ));
             }
             self.see(if asked.answered { "question answered" } else { "question failed" });
         }
     }
 
-    /// Everything is whole again: now everything has to come to its end.
+    /// Removes all faults. Then everything must finish.
     fn heal(&mut self) {
         self.desk.truth.look().say(self.now(), "healed");
         self.wires.heal();
@@ -513,7 +516,7 @@ impl World<'_> {
             self.unstranded.insert(host, self.now());
         }
         self.run_until(self.now() + SETTLED);
-        self.everybody_hears_everybody();
+        self.all_members_are_linked();
         let until = self.now() + HEALED;
         while self.now() < until && self.desk.truth.look().store.open().next().is_some() {
             self.step();
@@ -527,7 +530,7 @@ impl World<'_> {
             self.complain(&format!("these jobs are not finished: {unfinished:?}"));
         }
         if accepted != self.submitted as usize {
-            self.complain(&format!("{} jobs were submitted, {accepted} are there", self.submitted));
+            self.complain(&format!("{} jobs were submitted, but {accepted} exist", self.submitted));
         }
         for _ in 0..strange.unwrap_or(0) {
             self.see("stranger turned away");
@@ -539,12 +542,12 @@ impl World<'_> {
         }
     }
 
-    /// Over the links that are there, whatever became of them: each wish has to arrive.
-    fn everybody_hears_everybody(&mut self) {
+    /// Checks that a request arrives over each link.
+    fn all_members_are_linked(&mut self) {
         for from in 1..=self.nodes {
             for to in (1..=self.nodes).filter(|to| *to != from) {
                 let Some((member, _)) = self.desk.truth.look().member_since(NodeId(to)) else {
-                    self.complain(&format!("n{to} is no member though all is well"));
+                    self.complain(&format!("n{to} is not a member after all faults were removed"));
                     continue;
                 };
                 let heard = |world: &Self| world.desk.truth.look().heard.get(&NodeId(to)).copied().unwrap_or(0);
@@ -553,7 +556,7 @@ impl World<'_> {
                 self.tell(from, Order::Ask(member));
                 self.run_until(self.now() + Duration::from_millis(1500));
                 if heard(self) == before {
-                    self.complain(&format!("n{to} does not hear n{from}"));
+                    self.complain(&format!("n{to} receives nothing from n{from}"));
                 } else {
                     self.see("link back after healing");
                 }

@@ -1,5 +1,5 @@
-//! The metastore that all simulated nodes share, and what is known about everybody: who runs, who was fenced, what was done
-//! how often. It is asked in the process and outlives every host.
+//! The metastore that all simulated nodes share, and the true state of the cluster: running processes, fences,
+//! executions. It is called in the process and outlives every host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,32 +11,32 @@ use kirin_core::ask::{JobId, ProjectId};
 use kirin_core::{Answer, Ask, Event, Evidence, Member, NodeId, ProjectRow};
 use kirin_sim::store::Store;
 
-/// One fence that took effect.
+/// A fence that took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fenced {
-    /// When.
+    /// The time.
     pub at: Duration,
-    /// Who.
+    /// The member.
     pub member: Member,
-    /// By what evidence.
+    /// The evidence.
     pub evidence: Evidence,
 }
 
-/// See the module.
+/// The shared metastore and the true state.
 pub struct Truth {
     /// The model of the metastore.
     pub store: Store,
-    /// Everything that happened, a line each.
+    /// The log, one line per event.
     pub log: Vec<String>,
-    /// What must not have happened.
+    /// Violations.
     pub wrong: Vec<String>,
     /// The fences.
     pub fences: Vec<Fenced>,
-    /// Whose process runs, and which run of it that is.
+    /// The running processes, with the number of the run.
     pub running: BTreeMap<NodeId, u32>,
-    /// Whom the metastore does not answer.
+    /// The nodes without a connection to the metastore.
     pub stranded: BTreeSet<NodeId>,
-    /// How often a node's core was told that its drain is undone: the harmless wish by which links are tried.
+    /// The number of undrain requests that a node's core received. They have no effect and test the links.
     pub heard: BTreeMap<NodeId, u32>,
     timeout: Duration,
     lives: BTreeMap<NodeId, u32>,
@@ -47,15 +47,15 @@ pub struct Truth {
     finished: BTreeSet<JobId>,
 }
 
-/// The one project that there is.
+/// The only project.
 pub const PROJECT: ProjectId = ProjectId(1);
 
-/// The truth, shared by all hosts of a simulation.
+/// The state, shared by all hosts of a simulation.
 #[derive(Clone)]
 pub struct Shared(Arc<Mutex<Truth>>);
 
 impl Shared {
-    /// Nothing has happened; members are silent when they have not beaten for `timeout`.
+    /// The initial state. A member without a beat for `timeout` is silent.
     pub fn new(timeout: Duration) -> Self {
         Self(Arc::new(Mutex::new(Truth {
             store: Store::new([ProjectRow { id: PROJECT, limit: 1000 }]),
@@ -75,20 +75,20 @@ impl Shared {
         })))
     }
 
-    /// The truth, for a moment.
+    /// Locks the state.
     pub fn look(&self) -> MutexGuard<'_, Truth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A short text that is the same for the same value.
+/// A short text that is equal for equal values.
 fn short(value: &impl std::fmt::Debug) -> String {
     let mut text = format!("{value:?}");
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let word = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
     text.truncate(word);
-    // Writing to a string can't fail.
+    // Writing to a string cannot fail.
     let _ = write!(text, " {:08x}", hasher.finish() as u32);
     text
 }
@@ -99,7 +99,7 @@ impl Truth {
         self.log.push(format!("{:9.3} {text}", at.as_secs_f64()));
     }
 
-    /// Something is not as it has to be.
+    /// Records a violation.
     pub fn complain(&mut self, at: Duration, text: &str) {
         self.say(at, &format!("WRONG {text}"));
         self.wrong.push(format!("{:.3} s: {text}", at.as_secs_f64()));
@@ -111,7 +111,7 @@ impl Truth {
         }
     }
 
-    /// A process starts.
+    /// Records the start of a process.
     pub fn began(&mut self, at: Duration, node: NodeId) -> u32 {
         let life = self.lives.entry(node).or_insert(0);
         *life += 1;
@@ -121,34 +121,36 @@ impl Truth {
         life
     }
 
-    /// A process has died.
+    /// Records the death of a process.
     pub fn ended(&mut self, node: NodeId) {
         self.running.remove(&node);
     }
 
-    /// Whether that member's process runs.
+    /// Whether this member's process runs.
     pub fn runs(&self, member: Member) -> bool {
         self.run_of.get(&member).is_some_and(|run| self.running.get(&member.node) == Some(run))
     }
 
-    /// Since when the node is the member that it is; `None` if it isn't.
+    /// The node's current member, and since when; `None` if it is not a member.
     pub fn member_since(&self, node: NodeId) -> Option<(Member, Duration)> {
         let member = self.store.living().map(|row| row.member).find(|member| member.node == node)?;
         self.runs(member).then(|| (member, self.joined_at[&member]))
     }
 
-    /// An event is about to enter a core.
+    /// Records an event before it enters a core.
     pub fn event(&mut self, at: Duration, node: NodeId, event: &Event) {
         self.say(at, &format!("{node:?} {}", short(event)));
         match event {
             Event::DrainUndone => *self.heard.entry(node).or_insert(0) += 1,
-            // Nobody of the cluster ever wishes so many.
-            Event::SlotsWished(crate::links::INTRUDERS_SLOTS) => self.complain(at, "the stranger's wish was heard"),
+            // No node of the cluster requests this number.
+            Event::SlotsWished(crate::links::INTRUDERS_SLOTS) => {
+                self.complain(at, "a request of the intruder was executed")
+            }
             _ => {}
         }
     }
 
-    /// One transaction.
+    /// Executes one transaction.
     pub fn ask(&mut self, at: Duration, node: NodeId, ask: &Ask) -> Answer {
         let was_alive = |truth: &Self, member: &Member| truth.store.is_alive(*member);
         let before = match ask {

@@ -1,4 +1,4 @@
-//! What the operator of a simulation does to hosts and wires: cuts, holds, kills, power cuts; and the truth about them.
+//! Faults of hosts and network links in a simulation (cuts, holds, kills, power failures), and their actual state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -7,21 +7,21 @@ use std::time::Duration;
 use tokio::kernel;
 use turmoil::Sim;
 
-/// The hosts of a simulation, numbered from 1, with what was done to them. Faults of one kind may overlap: a wire is whole
-/// again when the last of them is mended.
+/// The hosts of a simulation, numbered from 1, with the faults applied to them. Faults of one kind may overlap: a wire
+/// works again after the last of them is removed.
 ///
-/// A runtime that is dropped drops its tasks in an order that differs from run to run, and so do the last words of its
-/// sockets. So these are held back and delivered in the order of their ports, those of one connection a tick.
+/// A dropped runtime drops its tasks in an order that varies between runs, and so do the last packets of its sockets.
+/// So these packets are held back and delivered in the order of their ports, one connection per tick.
 pub struct Wires<'a> {
-    /// The simulation itself.
+    /// The simulation.
     pub sim: Sim<'a>,
     hosts: Vec<IpAddr>,
     cuts: BTreeMap<(u32, u32), u32>,
     holds: BTreeMap<(u32, u32), u32>,
     running: Vec<bool>,
-    /// Connections whose held words are still to be delivered, by pair.
+    /// Connections with held packets to deliver, by pair.
     letting_go: BTreeMap<(u32, u32), VecDeque<(SocketAddr, SocketAddr)>>,
-    /// When something was done last to a pair, to the way from it or back.
+    /// The time of the last change to a pair of hosts, in either direction.
     touched: BTreeMap<(u32, u32), Duration>,
 }
 
@@ -35,7 +35,7 @@ const fn pair(a: u32, b: u32) -> (u32, u32) {
 }
 
 impl<'a> Wires<'a> {
-    /// Takes over a simulation with the hosts `n1` to `n<hosts>`, which all run.
+    /// Wraps a simulation with the running hosts `n1` to `n<hosts>`.
     pub fn new(sim: Sim<'a>, hosts: u32) -> Self {
         let ips = (1..=hosts).map(|host| sim.lookup(name(host))).collect();
         let running = vec![true; hosts as usize];
@@ -69,7 +69,7 @@ impl<'a> Wires<'a> {
         self.cuts.get(&(from, to)).is_some_and(|cuts| *cuts > 0)
     }
 
-    /// Whether both hear each other and nothing was done to their wire since then.
+    /// Whether both hosts can communicate and their wire is unchanged since then.
     pub fn is_quiet(&self, a: u32, b: u32, since: Duration) -> bool {
         !self.is_cut(a, b)
             && !self.is_cut(b, a)
@@ -77,14 +77,14 @@ impl<'a> Wires<'a> {
             && self.touched.get(&pair(a, b)).is_none_or(|at| *at < since)
     }
 
-    /// Nothing gets from one to the other.
+    /// Cuts the wire in one direction.
     pub fn cut(&mut self, from: u32, to: u32) {
         *self.cuts.entry((from, to)).or_insert(0) += 1;
         self.touch(from, to);
         self.apply(from, to);
     }
 
-    /// Takes one cut back.
+    /// Removes one cut.
     pub fn mend(&mut self, from: u32, to: u32) {
         let cuts = self.cuts.entry((from, to)).or_insert(0);
         *cuts = cuts.saturating_sub(1);
@@ -92,7 +92,7 @@ impl<'a> Wires<'a> {
         self.apply(from, to);
     }
 
-    /// What two send to each other is held back. Does nothing on a wire that is cut: turmoil does not combine the two.
+    /// Holds packets between two hosts back. Has no effect on a cut wire, because turmoil cannot combine the two.
     pub fn hold(&mut self, a: u32, b: u32) -> bool {
         let is_cut = self.is_cut(a, b) || self.is_cut(b, a);
         if !is_cut {
@@ -103,7 +103,7 @@ impl<'a> Wires<'a> {
         !is_cut
     }
 
-    /// Takes one hold back: what was held arrives at once, unless the wire was cut meanwhile.
+    /// Removes one hold. Held packets arrive at once, unless the wire was cut in the meantime.
     pub fn release(&mut self, a: u32, b: u32) {
         let holds = self.holds.entry(pair(a, b)).or_insert(0);
         *holds = holds.saturating_sub(1);
@@ -114,7 +114,7 @@ impl<'a> Wires<'a> {
         self.apply(a, b);
     }
 
-    /// Begins to deliver what is held between the two.
+    /// Starts to deliver the held packets between two hosts.
     fn let_go(&mut self, a: u32, b: u32) {
         let (ip_a, ip_b) = (self.ip(a), self.ip(b));
         let mut held = BTreeSet::new();
@@ -145,7 +145,7 @@ impl<'a> Wires<'a> {
         }
     }
 
-    /// Brings turmoil and the kernels to what is said of the pair.
+    /// Applies the state of a pair to turmoil and the kernels.
     fn apply(&self, a: u32, b: u32) {
         let cut = |from: u32, to: u32| self.is_cut(from, to);
         let (ip_a, ip_b) = (self.ip(a), self.ip(b));
@@ -153,9 +153,9 @@ impl<'a> Wires<'a> {
             if cut(from, to) { kernel::cut(ip_from, ip_to) } else { kernel::mend(ip_from, ip_to) }
         }
         if self.letting_go.contains_key(&pair(a, b)) {
-            // Applied when that is done.
+            // Applied after the delivery.
         } else if cut(a, b) || cut(b, a) {
-            // What was held is lost with the wire.
+            // Held packets are lost with the wire.
             if cut(a, b) && cut(b, a) {
                 self.sim.partition(ip_a, ip_b);
             } else {
@@ -170,7 +170,7 @@ impl<'a> Wires<'a> {
         }
     }
 
-    /// The process dies (`kill -9`); its host's kernel closes its connections and refuses new ones.
+    /// Kills the process (`kill -9`). The host's kernel closes its connections and refuses new ones.
     pub fn kill(&mut self, host: u32) {
         if std::mem::replace(&mut self.running[host as usize - 1], false) {
             let reached: Vec<_> = self.others(host).filter(|other| !self.is_cut(host, *other)).collect();
@@ -187,11 +187,11 @@ impl<'a> Wires<'a> {
         }
     }
 
-    /// The host loses its power: nobody hears anything of it any more.
+    /// Powers the host off. It becomes silent.
     pub fn power_off(&mut self, host: u32) {
         if std::mem::replace(&mut self.running[host as usize - 1], false) {
             for other in self.others(host) {
-                // What it had to say is lost.
+                // Its packets are lost.
                 self.letting_go.remove(&pair(host, other));
                 self.sim.partition(self.ip(host), self.ip(other));
             }
@@ -202,14 +202,14 @@ impl<'a> Wires<'a> {
         }
     }
 
-    /// The process starts (again).
+    /// Starts or restarts the process.
     pub fn boot(&mut self, host: u32) {
         if !std::mem::replace(&mut self.running[host as usize - 1], true) {
             self.sim.bounce(self.ip(host));
         }
     }
 
-    /// Every wire is whole, every process runs.
+    /// Restores every wire and starts every process.
     pub fn heal(&mut self) {
         self.cuts.clear();
         for ((a, b), _) in std::mem::take(&mut self.holds).into_iter().filter(|(_, holds)| *holds > 0) {
@@ -224,7 +224,7 @@ impl<'a> Wires<'a> {
         }
     }
 
-    /// One tick.
+    /// Advances by one tick.
     ///
     /// # Panics
     /// If the software of a host fails.

@@ -1,10 +1,10 @@
-//! The HTTP API of whole nodes on a bad network: what was acknowledged is there, once, through every node.
+//! The HTTP API of complete nodes on an unreliable network: every acknowledged job exists once and is visible through every node.
 
 use std::collections::BTreeMap;
 
 use kirin_turmoil::{api, seeds};
 
-/// What has to have been seen over the fixed seeds, so that nothing is checked in vain.
+/// Situations that must occur over the fixed seeds.
 const SEEN: [&str; 11] = [
     "accepted",
     "accepted after retries",
@@ -20,7 +20,7 @@ const SEEN: [&str; 11] = [
 ];
 
 #[test]
-fn what_was_acknowledged_is_there_once() {
+fn every_acknowledged_job_exists_once() {
     let mut seen = BTreeMap::new();
     let seeds = seeds(8);
     let many = seeds.end - seeds.start;
@@ -34,6 +34,6 @@ fn what_was_acknowledged_is_there_once() {
     }
     println!("{seen:?}");
     for what in SEEN {
-        assert!(seen.contains_key(what) || many < 8, "'{what}' was never seen: {seen:?}");
+        assert!(seen.contains_key(what) || many < 8, "'{what}' never occurred: {seen:?}");
     }
 }

@@ -1,10 +1,10 @@
-//! Links between nodes on a bad network: every seed another one, every seed twice with equal logs.
+//! Links between nodes on an unreliable network. Each seed runs twice with equal logs.
 
 use std::collections::BTreeMap;
 
 use kirin_turmoil::{links, seeds};
 
-/// What has to have been seen over the fixed seeds, so that nothing is checked in vain.
+/// Situations that must occur over the fixed seeds.
 const SEEN: [&str; 9] = [
     "death noticed at once",
     "jobs taken over at once",
@@ -18,7 +18,7 @@ const SEEN: [&str; 9] = [
 ];
 
 #[test]
-fn links_survive_what_networks_do() {
+fn links_survive_network_faults() {
     let mut seen = BTreeMap::new();
     let seeds = seeds(6);
     let many = seeds.end - seeds.start;
@@ -28,8 +28,8 @@ fn links_survive_what_networks_do() {
             println!("{}", first.log.join("\n"));
         }
         let differs = first.log.iter().zip(&second.log).find(|(a, b)| a != b);
-        assert_eq!(differs, None, "seed {seed} ran otherwise the second time");
-        assert_eq!(first, second, "seed {seed} ran longer one time");
+        assert_eq!(differs, None, "seed {seed} differs in the second run");
+        assert_eq!(first, second, "the runs of seed {seed} differ in length");
         assert!(first.wrong.is_empty(), "seed {seed} (KIRIN_TURMOIL_SEED={seed}):\n{}", first.wrong.join("\n"));
         for (what, often) in first.seen {
             *seen.entry(what).or_insert(0) += often;
@@ -37,6 +37,6 @@ fn links_survive_what_networks_do() {
     }
     println!("{seen:?}");
     for what in SEEN {
-        assert!(seen.contains_key(what) || many < 6, "'{what}' was never seen: {seen:?}");
+        assert!(seen.contains_key(what) || many < 6, "'{what}' never occurred: {seen:?}");
     }
 }

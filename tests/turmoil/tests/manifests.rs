@@ -1,11 +1,11 @@
-//! Turmoil compiles the sources of some crates a second time, with manifests of its own. They must not drift apart.
+//! Turmoil compiles the sources of some crates a second time with separate manifests, which must stay consistent.
 
 use std::fs;
 use std::path::Path;
 
 /// The crates whose sources are compiled a second time.
 const TWINS: [&str; 6] = ["api", "executor", "metastore", "server", "service", "shell"];
-/// What takes the place of a crate in them: [`TWINS`], and these, which have sources of their own.
+/// The replaced dependencies in them: [`TWINS`], and these, which have their own sources.
 const SIMULATED: [&str; 2] = ["store", "tokio"];
 
 #[test]

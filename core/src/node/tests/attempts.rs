@@ -8,7 +8,11 @@ fn read(id: u64) -> Ask {
 }
 
 fn commit(fence: Fence) -> Ask {
-    Ask::CommitStep { fence, by: ME, step: 0 }
+    commit_of(fence, 0)
+}
+
+fn commit_of(fence: Fence, step: u32) -> Ask {
+    Ask::CommitStep { fence, by: ME, step }
 }
 
 fn cancel(fence: Fence, why: Why) -> Effect {
@@ -82,6 +86,18 @@ fn after_two_refusals_a_job_is_read_only_after_a_pause() {
 }
 
 #[test]
+fn after_two_takes_of_unknown_outcome_a_job_is_read_only_after_a_pause() {
+    let mut test = TestNode::of(2);
+    test.step(Event::Heard(vec![pending(1)]));
+    assert_eq!(asks(&test.answer(is_take, Answer::Unknown)), [read(1)]);
+    let take = Ask::Take { fence: fence(1, 0), by: ME, in_order: false };
+    assert_eq!(asks(&test.answer(is_read, Answer::Jobs(vec![pending(1)]))), [take]);
+    assert_eq!(test.answer(is_take, Answer::Unknown), []);
+    assert_eq!(test.wake_after(PAUSE - Span::from_micros(1)), []);
+    assert_eq!(asks(&test.wake_after(Span::from_micros(1))), [read(1)]);
+}
+
+#[test]
 fn an_unusable_grant_is_handed_back_without_starting() {
     let surprise = |test: &mut TestNode, row: JobRow| {
         assert!(asks(&test.step(Event::Heard(vec![row]))).contains(&read(row.id.0)), "a hint is not enough");
@@ -110,7 +126,7 @@ fn an_unusable_grant_is_handed_back_without_starting() {
 }
 
 #[test]
-fn a_step_is_committed_in_order_and_only_while_the_attempt_is_wanted() {
+fn a_step_is_committed_in_order_even_if_the_attempt_was_told_to_stop() {
     let mut test = TestNode::of(2);
     let fence = test.holds(1);
     assert_eq!(test.step(Event::StepEnded { fence, step: 1 }), [], "it is not its turn");
@@ -122,7 +138,9 @@ fn a_step_is_committed_in_order_and_only_while_the_attempt_is_wanted() {
     assert_eq!(test.node.queue.row(JobId(1)).map(|row| row.steps), Some(2));
     let paused = JobRow { state: JobState::Paused, steps: 2, ..running(1, 1, 1) };
     assert_eq!(test.step(Event::Heard(vec![paused])), [cancel(fence, Why::Acted)]);
-    assert_eq!(test.step(Event::StepEnded { fence, step: 2 }), [], "the attempt was told to stop");
+    assert_eq!(asks(&test.step(Event::StepEnded { fence, step: 2 })), [commit_of(fence, 2)], "its work is done");
+    test.answer(is_commit, Answer::Done);
+    assert_eq!(test.step(Event::StepEnded { fence, step: 2 }), [], "it is committed");
     let stale = Fence { epoch: Epoch(0), ..fence };
     assert_eq!(test.step(Event::StepEnded { fence: stale, step: 2 }), [cancel(stale, Why::Lost)]);
 }

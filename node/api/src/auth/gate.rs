@@ -1,13 +1,13 @@
-//! How many passwords are verified: few at a time, and few for each address and user.
+//! Limits on the verification of passwords: few at a time, and few per address and user.
 //!
-//! Verifying a password takes 19 MiB and tens of milliseconds, on purpose. Without a limit, strangers without a login take
-//! the node's memory and processors. Here each address, and each user at an address, has a supply of attempts that refills
-//! slowly; a right password gives its attempt back. Who has none left is refused before anything is computed or asked of
-//! the metastore, with the time after which another attempt is free. The supply is per address: a stranger can't lock a
-//! user out elsewhere. Clients whose password was right not long ago are not asked ([`super::verified`]), so those behind
-//! one load balancer are not disturbed by a stranger behind the same one.
+//! Verifying a password takes 19 MiB and tens of milliseconds, on purpose. Without a limit, unauthenticated clients
+//! could exhaust the node's memory and processors. Each address, and each user at an address, has a supply of attempts
+//! that refills slowly. A correct password returns its attempt. Without an attempt, a request is refused before any
+//! computation or request to the metastore, with the time until the next attempt. The supply is per address, so that an
+//! attacker cannot lock a user out elsewhere. Clients with recently verified credentials are not limited
+//! ([`super::verified`]), so that an attacker behind the same load balancer does not affect them.
 //!
-//! What is admitted waits for one of few places, in the order of arrival; a long queue is refused too.
+//! Admitted verifications wait for one of few slots, in order of arrival. A long queue is refused, too.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,23 +16,23 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Passwords that are verified at once.
+/// The maximum number of concurrent verifications.
 const AT_ONCE: usize = 2;
-/// Those that wait for it.
+/// The maximum number of waiting verifications.
 const WAITING_MAX: usize = 64;
-/// Addresses and users that are remembered.
+/// The maximum number of remembered addresses and users.
 const KEPT_MAX: usize = 10_000;
-/// Of a user's name, what tells it from others.
+/// The length to which user names are truncated.
 const USER_MAX: usize = 64;
 
-/// Attempts that one key has, and the time in which one more becomes free.
+/// The supply of attempts of a key, and the time to refill one attempt.
 const PER_USER: (f64, Duration) = (10.0, Duration::from_secs(2));
 const PER_ADDRESS: (f64, Duration) = (30.0, Duration::from_secs(1));
 
 /// An address, or a user at an address.
 type Key = (IpAddr, Option<String>);
 
-/// Lets few passwords through.
+/// The limiter.
 #[derive(Debug)]
 pub struct Gate {
     supplies: Mutex<BTreeMap<Key, Supply>>,
@@ -46,7 +46,7 @@ struct Supply {
     at: Instant,
 }
 
-/// A place among those that are verified; free when dropped.
+/// A slot for a verification, released when dropped.
 #[derive(Debug)]
 pub struct Place(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
@@ -58,10 +58,10 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Whether an attempt is free; takes none.
+    /// Checks for an attempt without taking it.
     ///
     /// # Errors
-    /// The time after which there is one.
+    /// The time until the next attempt.
     pub fn look(&self, from: IpAddr, user: &str, now: Instant) -> Result<(), Duration> {
         let supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
         keys(from, user).iter().try_for_each(|(key, rule)| match supplies.get(key) {
@@ -73,7 +73,7 @@ impl Gate {
     /// Takes an attempt.
     ///
     /// # Errors
-    /// If there is none: the time after which there is one.
+    /// The time until the next attempt, if there is none.
     pub fn take(&self, from: IpAddr, user: &str, now: Instant) -> Result<(), Duration> {
         self.look(from, user, now)?;
         let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Gives an attempt back: the password was right.
+    /// Returns an attempt after a correct password.
     pub fn give_back(&self, from: IpAddr, user: &str, now: Instant) {
         let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, rule) in keys(from, user) {
@@ -97,7 +97,7 @@ impl Gate {
         }
     }
 
-    /// Waits for a place among those that are verified. None if too many wait.
+    /// Waits for a slot. `None` if too many requests wait.
     pub async fn place(&self) -> Option<Place> {
         let waiting = self.waiting.clone().try_acquire_owned().ok()?;
         let place = self.places.clone().acquire_owned().await.ok()?;
@@ -117,14 +117,14 @@ impl Supply {
     }
 }
 
-/// What an attempt is counted under.
+/// The keys under which an attempt is counted.
 fn keys(from: IpAddr, user: &str) -> [(Key, (f64, Duration)); 2] {
     let from = network(from);
     let user = user.chars().take(USER_MAX).collect::<String>().to_lowercase();
     [((from, None), PER_ADDRESS), ((from, Some(user)), PER_USER)]
 }
 
-/// A host has a whole network of IPv6 addresses.
+/// The network of an address, because a host may have a whole network of IPv6 addresses.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -132,7 +132,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Forgets those that have their whole supply again; if all are in use, the one that has most.
+/// Removes the entries with a full supply. If there are none, removes the entry with the largest supply.
 fn make_room(supplies: &mut BTreeMap<Key, Supply>, key: &Key, now: Instant) {
     if supplies.len() < KEPT_MAX || supplies.contains_key(key) {
         return;
@@ -160,14 +160,14 @@ mod tests {
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     #[test]
-    fn attempts_run_out_per_user_and_address_and_come_back_with_time() {
+    fn attempts_are_limited_per_user_and_address_and_refill_with_time() {
         let (gate, now) = (Gate::default(), start());
         for _ in 0..10 {
             gate.take(HERE, "admin", now).unwrap();
         }
         let wait = gate.take(HERE, "ADMIN", now).unwrap_err();
         assert_eq!(wait, Duration::from_secs(2));
-        assert_eq!(gate.look(HERE, "admin", now).unwrap_err(), wait, "looking tells the same and takes nothing");
+        assert_eq!(gate.look(HERE, "admin", now).unwrap_err(), wait, "a check reports the same and takes no attempt");
         gate.take(THERE, "admin", now).unwrap();
         gate.take(HERE, "another", now).unwrap();
         gate.take(HERE, "admin", now + wait).unwrap();
@@ -182,11 +182,11 @@ mod tests {
         gate.take(THERE, "user1", now).unwrap();
         let host = |n: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | n));
         let same = (0..100).filter(|n| gate.take(host(*n), "u", now).is_ok());
-        assert_eq!(same.count(), 10, "a network of IPv6 is one address");
+        assert_eq!(same.count(), 10, "an IPv6 network counts as one address");
     }
 
     #[test]
-    fn a_right_password_gives_its_attempt_back() {
+    fn a_correct_password_returns_its_attempt() {
         let (gate, now) = (Gate::default(), start());
         for _ in 0..100 {
             gate.take(HERE, "admin", now).unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_remembered_keys_is_bounded() {
         let (gate, now) = (Gate::default(), start());
         for n in 0..u32::try_from(KEPT_MAX).unwrap() / 2 + 100 {
             gate.take(IpAddr::V4(n.into()), "u", now).unwrap();

@@ -1,7 +1,7 @@
-//! Passwords: argon2id hashes as PHC strings, and random passwords a person can copy by hand.
+//! Passwords: argon2id hashes as PHC strings, and random passwords that are easy to copy by hand.
 //!
-//! Hashing and verifying take tens of milliseconds and 19 MiB each, on purpose; call them where blocking is allowed, and
-//! not too many at a time.
+//! Hashing and verifying take tens of milliseconds and 19 MiB each, on purpose. Call them where blocking is allowed,
+//! and with limited concurrency.
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -10,22 +10,22 @@ use rand::seq::IndexedRandom;
 
 use kirin_config::Secret;
 
-/// Digits and lower-case letters without those that look alike (0 o, 1 l i).
+/// Digits and lower-case letters, without similar ones (0 o, 1 l i).
 const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
 const GROUPS: usize = 6;
 const GROUP: usize = 4;
 
-/// The hash could not be made, or the stored one is no PHC string of argon2.
+/// Hashing failed, or the stored hash is not a PHC string of argon2.
 #[derive(Debug, thiserror::Error)]
 #[error("password hash: {0}")]
 pub struct HashError(argon2::password_hash::Error);
 
 fn argon2() -> Argon2<'static> {
-    // OWASP's first choice for argon2id: 19 MiB, two passes, one lane; also the crate's default.
+    // OWASP's first recommendation for argon2id, which is the crate's default: 19 MiB, two passes, one lane.
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
 }
 
-/// Hashes a password under a fresh salt; the PHC string carries all that verifying needs.
+/// Hashes a password with a new salt. The PHC string contains everything for verification.
 ///
 /// # Errors
 /// Only for passwords longer than 4 GiB.
@@ -36,10 +36,10 @@ pub fn hash(password: &Secret) -> Result<String, HashError> {
     Ok(hash.to_string())
 }
 
-/// Whether `password` is the one that `phc` was made of.
+/// Whether `password` matches the hash `phc`.
 ///
 /// # Errors
-/// If `phc` is no PHC string of argon2: a damaged store, not a wrong password.
+/// If `phc` is not a PHC string of argon2, because the stored hash is damaged.
 pub fn verify(password: &Secret, phc: &str) -> Result<bool, HashError> {
     let parsed = PasswordHash::new(phc).map_err(HashError)?;
     match argon2().verify_password(password.reveal().as_bytes(), &parsed) {
@@ -49,15 +49,15 @@ pub fn verify(password: &Secret, phc: &str) -> Result<bool, HashError> {
     }
 }
 
-/// Does the work of verifying without a hash to verify against: the answer for a user who does not exist takes as long as
-/// for one who does.
-pub fn verify_nobody(password: &Secret) -> bool {
+/// Performs the work of a verification without a hash, so that the answer for an unknown user takes as long as for a
+/// known one.
+pub fn verify_unknown_user(password: &Secret) -> bool {
     let mut sink = [0_u8; 32];
     let _ = argon2().hash_password_into(password.reveal().as_bytes(), b"nobody has salt.", &mut sink);
     false
 }
 
-/// A random password of 118 bits, as in `k7mf-2xqd-…`.
+/// A random password of 118 bits, for example `k7mf-2xqd-…`.
 pub fn random() -> Secret {
     let mut rng = rand::rng();
     let mut text = String::with_capacity(GROUPS * (GROUP + 1));
@@ -84,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_hash_is_an_error_and_nobody_never_passes() {
+    fn a_damaged_hash_is_an_error_and_an_unknown_user_never_passes() {
         assert!(verify(&Secret::new("x"), "plain text").is_err());
-        assert!(!verify_nobody(&Secret::new("x")));
+        assert!(!verify_unknown_user(&Secret::new("x")));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Cluster) -> Result<(),
         }
         Cluster::Drain { node, undo: false } => {
             let request = Request::post(&["cluster", "nodes", &node, "drain"]).repeatable();
-            it.done(request, &format!("{node} hands over its jobs and takes no new ones")).await
+            it.done(request, &format!("{node} is draining: it hands over its jobs and takes no new ones")).await
         }
         Cluster::Drain { node, undo: true } => {
             let request = Request::delete(&["cluster", "nodes", &node, "drain"]).repeatable();

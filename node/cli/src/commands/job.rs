@@ -16,10 +16,10 @@ use kirin_client::{Kind, Request, decode};
 use kirin_shell::clock::Clock;
 use kirin_wire::{CommandSpec, JobAction, JobView, JobsQuery, Page, StepView, Submit, Submitted, WhyView};
 
-/// How often a waiting command asks; the wait grows from the first to the second.
+/// The polling interval of a waiting command, which grows from the first value to the second.
 const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
-/// How long a waiting command puts up with a cluster that nobody answers for.
+/// How long a waiting command tolerates a cluster in which no node responds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Job) -> Result<(), Failure> {
@@ -33,7 +33,7 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Job) -> Result<(), Fai
         Job::Resume(jobs) => act(&mut it, &jobs, "RESUME", "resumed", false).await,
         Job::Restart(jobs) => act(&mut it, &jobs, "RESTART", "restarted", false).await,
         Job::Discard { jobs, force } => {
-            it.screen.confirm(&format!("{} will be given up, for good.", jobs.ids.join(", ")), jobs.yes)?;
+            it.screen.confirm(&format!("{} will be discarded permanently.", jobs.ids.join(", ")), jobs.yes)?;
             act(&mut it, &jobs, "DISCARD", "discarded", force).await
         }
         Job::Why { id } => {
@@ -51,7 +51,7 @@ async fn submit(it: &mut Session<'_, '_>, args: &SubmitArgs) -> Result<(), Failu
     submitted(it, &data, &reply, args.wait).await
 }
 
-/// Prints the ids of submitted jobs, a line each, and waits for them if that is wanted.
+/// Prints the ids of submitted jobs, one per line, and optionally waits for the jobs.
 pub(super) async fn submitted(
     it: &mut Session<'_, '_>,
     data: &RawValue,
@@ -74,18 +74,16 @@ fn spec(args: &SubmitArgs) -> Result<Value, Failure> {
                 None if given == "-" => read_argument("-")?,
                 None => given.clone(),
             };
-            serde_json::from_str(&text).map_err(|e| Failure::usage(format!("--spec is no JSON: {e}")))
+            serde_json::from_str(&text).map_err(|e| Failure::usage(format!("--spec is not valid JSON: {e}")))
         }
-        None if args.kind != "command" => Err(Failure::usage(format!("a job of the kind {} needs --spec", args.kind))),
-        None if args.argv.is_empty() => Err(Failure::new(
-            Exit::Usage,
-            "there is nothing to run",
-            "Give the command after --, or --kind and --spec.",
-        )),
+        None if args.kind != "command" => Err(Failure::usage(format!("a job of kind '{}' needs --spec", args.kind))),
+        None if args.argv.is_empty() => {
+            Err(Failure::new(Exit::Usage, "no command to run", "Add the command after --, or use --kind and --spec."))
+        }
         None => {
             let variable = |text: &'_ String| match text.split_once('=') {
                 Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-                _ => Err(Failure::usage(format!("--env {text} is not NAME=VALUE"))),
+                _ => Err(Failure::usage(format!("--env '{text}' is not NAME=VALUE"))),
             };
             let spec = CommandSpec {
                 argv: args.argv.clone(),
@@ -93,7 +91,7 @@ fn spec(args: &SubmitArgs) -> Result<Value, Failure> {
                 env: args.env.iter().map(variable).collect::<Result<BTreeMap<_, _>, _>>()?,
                 timeout_ms: args.timeout.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
             };
-            serde_json::to_value(&spec).map_err(|e| Failure::usage(format!("the command has no JSON form: {e}")))
+            serde_json::to_value(&spec).map_err(|e| Failure::usage(format!("cannot encode the command as JSON: {e}")))
         }
     }
 }
@@ -138,8 +136,8 @@ async fn log(it: &mut Session<'_, '_>, id: &str, step: Option<&str>) -> Result<(
     let Some(step) = chosen(&steps, step) else {
         let there: Vec<_> = steps.iter().map(|s| format!("{} {}", s.sequence_id, s.name)).collect();
         let what = match step {
-            Some(step) => format!("the job {id} has no step {step}"),
-            None => format!("no step of the job {id} has begun"),
+            Some(step) => format!("job {id} has no step '{step}'"),
+            None => format!("no step of job {id} has started"),
         };
         return Err(Failure::new(Exit::NotFound, what, format!("Its steps: {}.", there.join(", "))));
     };
@@ -148,7 +146,7 @@ async fn log(it: &mut Session<'_, '_>, id: &str, step: Option<&str>) -> Result<(
     it.screen.print(&text)
 }
 
-/// The step that is named by number or id; else the one that failed, else the one begun last.
+/// The step with this number or id. Without one, the failed step, else the step started last.
 fn chosen<'a>(steps: &'a [StepView], named: Option<&str>) -> Option<&'a StepView> {
     match named {
         Some(name) => steps.iter().find(|step| step.id == name || step.sequence_id.to_string() == name),
@@ -169,15 +167,15 @@ async fn act(it: &mut Session<'_, '_>, jobs: &JobIds, action: &str, said: &str, 
     it.done(request, &format!("{} {said}", jobs.ids.join(", "))).await
 }
 
-/// One job that is waited for.
+/// A job that the command waits for.
 struct Awaited {
     id: String,
     bar: ProgressBar,
-    /// Its last answer, once it has ended or stopped.
+    /// The last response, once the job has ended or stopped.
     last: Option<(JobView, Box<RawValue>)>,
 }
 
-/// Waits until every job has ended, or has stopped in a way that only a person can change.
+/// Waits until every job has ended, or has stopped until a user resumes it.
 async fn wait(it: &mut Session<'_, '_>, ids: &[String], timeout: Option<Duration>) -> Result<(), Failure> {
     let bars = MultiProgress::new();
     let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} %  {msg}  {elapsed}");
@@ -200,9 +198,9 @@ async fn wait(it: &mut Session<'_, '_>, ids: &[String], timeout: Option<Duration
                     answered = elapsed();
                     job.saw(data)?;
                 }
-                // A node that is being replaced is no reason to give up.
+                // A node may be restarting.
                 Err(e) if e.kind == Kind::Unreachable && elapsed() - answered < PATIENCE => {
-                    job.bar.set_message("no node answers");
+                    job.bar.set_message("no node responds");
                 }
                 Err(e) => return Err(e.into()),
             }
@@ -212,8 +210,8 @@ async fn wait(it: &mut Session<'_, '_>, ids: &[String], timeout: Option<Duration
         }
         if timeout.is_some_and(|timeout| elapsed() >= timeout) {
             let left: Vec<_> = awaited.iter().filter(|job| job.last.is_none()).map(|job| job.id.as_str()).collect();
-            let next = format!("They go on. `kirin job why {}` says what holds one back.", left[0]);
-            return Err(Failure::new(Exit::Failed, format!("not ended in time: {}", left.join(", ")), next));
+            let next = format!("The jobs continue. `kirin job why {}` explains why a job waits.", left[0]);
+            return Err(Failure::new(Exit::Failed, format!("timed out waiting for {}", left.join(", ")), next));
         }
         let left = timeout.map_or(pause, |timeout| pause.min(timeout.saturating_sub(elapsed())));
         tokio::time::sleep(left).await;
@@ -250,11 +248,13 @@ fn ended(it: &mut Session<'_, '_>, awaited: &[Awaited]) -> Result<(), Failure> {
     let bad: Vec<_> = all.iter().filter(|(job, _)| job.job_status != "FINISHED").map(|(job, _)| job).collect();
     let Some(first) = bad.first() else { return Ok(()) };
     let what: Vec<_> = bad.iter().map(|job| format!("{} is {}", job.id, job.job_status)).collect();
-    // The bars are on standard error too: leave the message a line of its own.
+    // The progress bars are on standard error too. The message starts on a new line.
     let _ = std::io::stderr().flush();
     let next = match first.job_status.as_str() {
-        "ERROR" => format!("`kirin job log {0}` shows why; `kirin job resume {0}` goes on where it failed.", first.id),
-        "STOPPED" => format!("`kirin job resume {}` goes on.", first.id),
+        "ERROR" => {
+            format!("`kirin job log {0}` shows why; `kirin job resume {0}` continues at the failed step.", first.id)
+        }
+        "STOPPED" => format!("`kirin job resume {}` continues it.", first.id),
         _ => String::new(),
     };
     Err(Failure::new(Exit::Failed, what.join(", "), next))
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_that_of_the_step_a_person_would_look_at() {
+    fn the_default_log_is_of_the_failed_step_or_the_one_started_last() {
         let id = |steps: &[StepView], named| chosen(steps, named).map(|step| step.id.clone());
         let failed = [step(0, "FINISHED", 1), step(1, "ERROR", 2), step(2, "STOPPED", 3)];
         assert_eq!(id(&failed, None).as_deref(), Some("j_01"));

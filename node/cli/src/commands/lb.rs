@@ -1,13 +1,18 @@
-//! `kirin lb`: the configuration of a load balancer in front of the cluster, made from its members and kept current.
+//! `kirin lb`: generates the configuration of a load balancer from the members of the cluster, and keeps it current.
 //!
-//! Failures are noticed by the balancer itself, with the requests that meet them. What may be tried at another node is said
-//! request by request: reads, and queries, which change nothing although they are POSTs. A submit whose answer was lost is
-//! for the client to repeat, with its idempotency key. httpd tries another node only if it could send nothing, or if a node
-//! does not say `100 Continue`, for which it waits before it sends a body.
+//! The balancer itself detects failed nodes, through the requests that fail. The configuration permits a retry at
+//! another
+//! node for reads and for queries, which are POST requests but change nothing. If the answer to a submit is lost, the
+//! client
+//! repeats the submit with the same idempotency key. httpd tries another node only if it could send nothing, or if the
+//! node
+//! did not respond with `100 Continue`, which httpd awaits before it sends a body.
 //!
-//! The file changes as seldom as it can, because a reload closes clients' connections, and on one of them a request may be
-//! under way. A member that is there for the first time is added at once. One that drains stays: it answers as before. And
-//! one that is away stays for a while: the first request that it refuses goes elsewhere, and a restart is soon over.
+//! The file changes rarely, because a reload closes client connections that may carry requests. A new member is added
+
+//! once. A draining member stays, because it still serves requests. A member that is down stays for `--keep`: the
+//! balancer
+//! sends a refused request to another node, and a restart is short.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,7 +27,7 @@ use kirin_client::Request;
 use kirin_shell::clock;
 use kirin_wire::{ClusterView, Code, Problem};
 
-/// How often the members are looked at.
+/// The interval between reads of the members.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(it: Session<'_, '_>, args: LbArgs) -> Result<(), Failure> {
@@ -44,15 +49,15 @@ pub(super) async fn run(it: Session<'_, '_>, args: LbArgs) -> Result<(), Failure
                 }
             }
             Err(failure) if !args.watch => return Err(failure),
-            // The balancer does without: it goes on with the members that it knows.
-            Err(failure) => tracing::warn!(%failure, "the members can't be looked up; the file stays as it is"),
+            // The balancer continues with the members in the file.
+            Err(failure) => tracing::warn!(%failure, "cannot read the members; the file is unchanged"),
         }
         if is_stale {
             match reload(args.reload.as_deref()).await {
                 Ok(()) => is_stale = false,
                 Err(failure) if !args.watch => return Err(failure),
-                // It may not run yet.
-                Err(failure) => tracing::warn!(%failure, "to be tried again"),
+                // The balancer may not run yet.
+                Err(failure) => tracing::warn!(%failure, "the reload failed and will be retried"),
             }
         }
         if !args.watch {
@@ -62,17 +67,17 @@ pub(super) async fn run(it: Session<'_, '_>, args: LbArgs) -> Result<(), Failure
     }
 }
 
-/// Where the members listen that answer requests, sorted.
+/// The sorted addresses of the members that serve requests.
 async fn members(it: &Session<'_, '_>) -> Result<Vec<String>, Failure> {
     let view: ClusterView = it.client.call(Request::get(&["cluster"])).await?;
     let answer = view.members.into_iter().filter(|member| matches!(member.state.as_str(), "up" | "draining"));
     let mut up: Vec<_> = answer.map(|member| member.address).collect();
     up.sort();
     up.dedup();
-    // They go into a file that a program with rights reads.
+    // A privileged program reads the file, so addresses are checked strictly.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-_[]".contains(c);
     match up.iter().find(|address| address.is_empty() || !address.chars().all(is_plain)) {
-        Some(odd) => Err(Failure::failed(format!("a member's address is {odd:?}, which is no host and port"))),
+        Some(odd) => Err(Failure::failed(format!("a member's address is not HOST:PORT: {odd:?}"))),
         None if up.is_empty() => Err(Failure::failed("no member is up".to_owned())),
         None => Ok(up),
     }
@@ -85,26 +90,26 @@ fn configuration(args: &LbArgs, members: &[String]) -> String {
     }
 }
 
-/// What nginx says for nodes that it does not ask, as they would.
-fn nobody() -> String {
+/// nginx's response if no node can serve a request, in the form of a node's error.
+fn unavailable() -> String {
     let suggestion = Some("try again with the same idempotency key".to_owned());
     let problem = Problem::new(Code::Unavailable, "no node of the cluster answers", suggestion);
-    // Texts and nothing else always have a JSON form.
+    // A structure of texts always serializes.
     serde_json::to_string(&problem).unwrap_or_default()
 }
 
 fn nginx(args: &LbArgs, members: &[String]) -> String {
-    // A node that has refused is left alone for a moment only: in a rolling restart the next one goes when it is back.
+    // The balancer avoids a failed node for one second only. In a rolling restart, the next node stops soon after.
     let servers = members.iter().fold(String::new(), |mut all, member| {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(all, "    server {member} max_fails=1 fail_timeout=1s;");
         all
     });
-    let nobody = nobody();
+    let unavailable = unavailable();
     let method = if args.method == Method::IpHash { "    ip_hash;\n" } else { "" };
     let listen = &args.listen;
     format!(
-        "# Made by `kirin lb nginx`. Belongs into the http block.
+        "# Generated by `kirin lb nginx`. Include this file in the http block.
 map $upstream_addr $kirin_had_none {{
     default 0;
     \"~(^|, )kirin$\" 1;
@@ -129,17 +134,17 @@ server {{
     location / {{
         proxy_pass http://kirin;
     }}
-    # A query changes nothing: it is tried at another node although it is a POST.
+    # A query changes nothing, so it may be retried at another node although it is a POST.
     location = /kylin/api/query {{
         proxy_next_upstream error timeout http_502 http_503 non_idempotent;
         proxy_pass http://kirin;
     }}
-    # Each node has refused a moment ago, and none was asked: that is no answer lost, and soon over.
+    # Every node failed within the last second, so no node received the request. The client may repeat it.
     location @unanswered {{
         default_type application/json;
         if ($kirin_had_none) {{
             add_header Retry-After 1 always;
-            return 503 '{nobody}';
+            return 503 '{unavailable}';
         }}
         return 502;
     }}
@@ -158,7 +163,7 @@ fn httpd(args: &LbArgs, members: &[String]) -> String {
         );
         all
     });
-    // httpd keeps clients apart by a cookie, not by their address.
+    // httpd identifies clients by a cookie, not by their address.
     let (header, stick) = if sticky {
         let cookie = "ROUTE=.%{BALANCER_WORKER_ROUTE}e; path=/; HttpOnly";
         (format!("  Header add Set-Cookie \"{cookie}\" env=BALANCER_ROUTE_CHANGED\n"), " stickysession=ROUTE")
@@ -168,7 +173,7 @@ fn httpd(args: &LbArgs, members: &[String]) -> String {
     let listen = &args.listen;
     let port = listen.rsplit(':').next().unwrap_or(listen);
     format!(
-        "# Made by `kirin lb httpd`. Needs the modules proxy, proxy_http, proxy_balancer, lbmethod_byrequests, slotmem_shm, headers.
+        "# Generated by `kirin lb httpd`. Requires the modules proxy, proxy_http, proxy_balancer, lbmethod_byrequests, slotmem_shm, headers.
 Listen {listen}
 <VirtualHost *:{port}>
 {header}  <Proxy \"balancer://kirin\">
@@ -183,14 +188,14 @@ Listen {listen}
     )
 }
 
-/// Writes the file if it is not so already, whole at any moment; tells whether it was written.
+/// Replaces the file atomically if its content differs. Returns whether it was written.
 fn write(out: &Path, text: &str) -> Result<bool, Failure> {
     if std::fs::read_to_string(out).is_ok_and(|there| there == text) {
         return Ok(false);
     }
     let new = out.with_extension("new");
     let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, out));
-    written.map(|()| true).map_err(|error| Failure::failed(format!("{} can't be written: {error}", out.display())))
+    written.map(|()| true).map_err(|error| Failure::failed(format!("cannot write '{}': {error}", out.display())))
 }
 
 async fn reload(command: Option<&str>) -> Result<(), Failure> {
@@ -199,7 +204,7 @@ async fn reload(command: Option<&str>) -> Result<(), Failure> {
     let ended = shell.arg("-c").arg(command).stdin(Stdio::null()).status().await;
     match ended {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::failed(format!("`{command}` ended with {status}; the file is written"))),
-        Err(error) => Err(Failure::failed(format!("`{command}` can't be started: {error}; the file is written"))),
+        Ok(status) => Err(Failure::failed(format!("`{command}` failed ({status}); the file is written"))),
+        Err(error) => Err(Failure::failed(format!("cannot run `{command}`: {error}; the file is written"))),
     }
 }

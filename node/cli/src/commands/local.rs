@@ -1,4 +1,4 @@
-//! `stop` and `get-properties`: this machine's own files.
+//! `stop` and `get-properties`, which use this machine's files.
 
 use super::super::args::{GetPropertiesArgs, StopArgs};
 use super::super::exit::{Exit, Failure};
@@ -8,17 +8,19 @@ use kirin_client::Request;
 use kirin_config::{Config, Sources};
 use kirin_home::pid_file::{PidError, PidFile};
 
-/// Stops the node that lives in the data directory.
+/// Stops the node that uses the data directory.
 pub(super) async fn stop(args: &StopArgs, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let config = load(&args.config.sources())?;
     let stopped = PidFile::stop(&config.data_dir, args.timeout).await.map_err(|e| match e {
-        PidError::Nobody(_) => {
-            Failure::new(Exit::NotFound, e.to_string(), "Was it started with another --home or --set?")
-        }
+        PidError::NotRunning(_) => Failure::new(
+            Exit::NotFound,
+            e.to_string(),
+            "If the node was started with --home or --set, give the same options.",
+        ),
         PidError::StillRunning(pid) => Failure::new(
             Exit::Failed,
             e.to_string(),
-            format!("Wait longer with --timeout, or end it with `kill -9 {pid}`: its jobs go on elsewhere."),
+            format!("Wait longer with --timeout, or run `kill -9 {pid}`: its jobs continue on other nodes."),
         ),
         PidError::Unclear(_) | PidError::Taken { .. } | PidError::Io(..) => Failure::failed(e.to_string()),
     })?;
@@ -26,7 +28,7 @@ pub(super) async fn stop(args: &StopArgs, screen: &mut Screen<'_>) -> Result<(),
     screen.print(&format!("{name} (process {}) has stopped\n", stopped.pid))
 }
 
-/// Stops the node behind `--url`.
+/// Stops the node at `--url`.
 pub(super) async fn stop_remote(mut session: Session<'_, '_>) -> Result<(), Failure> {
     session.done(Request::post(&["system", "stop"]), "the node is stopping").await
 }

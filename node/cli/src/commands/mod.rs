@@ -1,4 +1,4 @@
-//! The commands that talk to a node, one file a noun.
+//! The commands that send requests to a node, one file per noun.
 
 mod cluster;
 mod job;
@@ -23,7 +23,7 @@ use super::screen::Screen;
 use kirin_client::{Client, Request, decode};
 use kirin_wire::{DEFAULT_PROJECT, Page};
 
-/// What a command works with.
+/// The client, project and output of a command.
 pub(super) struct Session<'a, 'b> {
     client: Client,
     project: &'a str,
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, command: ClientCommand, screen: &mut Sc
 }
 
 impl Session<'_, '_> {
-    /// Reads a list of the project and prints it.
+    /// Fetches a list of the project and prints it.
     async fn list<T: DeserializeOwned>(
         &mut self,
         path: &[&str],
@@ -65,7 +65,7 @@ impl Session<'_, '_> {
         self.screen.show(&data, |color| Ok(render(&decode::<Page<T>>(&data)?.value, color)))
     }
 
-    /// The table of that name, in any case, verbatim.
+    /// The JSON of the table with that name, ignoring case.
     async fn table(&self, name: &str) -> Result<Box<RawValue>, Failure> {
         #[derive(serde::Deserialize)]
         struct Named {
@@ -76,8 +76,8 @@ impl Session<'_, '_> {
         page.value.into_iter().find(|one| is_it(one)).ok_or_else(|| {
             Failure::new(
                 Exit::NotFound,
-                format!("there is no table {name} in the project {}", self.project),
-                "`kirin table list` shows what there is; --project names another project.",
+                format!("no table '{name}' in project '{}'", self.project),
+                "`kirin table list` lists the tables; --project selects another project.",
             )
         })
     }
@@ -86,14 +86,14 @@ impl Session<'_, '_> {
         Request::get(path).with("project", self.project).with("page_offset", 0).with("page_size", i32::MAX)
     }
 
-    /// Sends a request whose answer has nothing to show, and says what was done.
+    /// Sends a request whose response has nothing to show, and reports success with the text `said`.
     async fn done(&mut self, request: Request, said: &str) -> Result<(), Failure> {
         let data = self.client.raw(request).await?;
         self.screen.show(&data, |_| Ok(format!("{said}\n")))
     }
 }
 
-/// The text of an argument that may be `-` for standard input or a file.
+/// The text of a file, or of standard input for `-`.
 fn read_argument(name: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if name == "-" {
@@ -101,7 +101,7 @@ fn read_argument(name: &str) -> Result<String, Failure> {
     } else {
         std::fs::read_to_string(name)
     };
-    read.map_err(|e| Failure::usage(format!("{name} can't be read: {e}")))
+    read.map_err(|e| Failure::usage(format!("cannot read '{name}': {e}")))
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Model) -> Result<(), F
         Model::Add { file } => {
             let text = read_argument(&file)?;
             let mut model: Value =
-                serde_json::from_str(&text).map_err(|e| Failure::usage(format!("{file} is no JSON: {e}")))?;
+                serde_json::from_str(&text).map_err(|e| Failure::usage(format!("'{file}' is not valid JSON: {e}")))?;
             let Some(object) = model.as_object_mut() else {
-                return Err(Failure::usage(format!("{file} holds no JSON object")));
+                return Err(Failure::usage(format!("'{file}' does not contain a JSON object")));
             };
             object.entry("project").or_insert_with(|| it.project.into());
             let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -28,7 +28,7 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Model) -> Result<(), F
             let data = it.client.raw(request).await?;
             it.screen.show(&data, |_| {
                 let mut model: Value = decode(&data)?;
-                // The same again, as it is stored.
+                // The definition repeats the other fields in their stored form.
                 if let Some(fields) = model.as_object_mut() {
                     fields.remove("definition");
                 }
@@ -36,8 +36,10 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Model) -> Result<(), F
             })
         }
         Model::Drop { name, yes } => {
-            it.screen
-                .confirm(&format!("The model {name} of {} will be dropped with all its segments.", it.project), yes)?;
+            it.screen.confirm(
+                &format!("Model '{name}' of project '{}' and all its segments will be dropped.", it.project),
+                yes,
+            )?;
             let request = Request::delete(&["models", &name]).with("project", it.project);
             it.done(request, &format!("model {name} dropped")).await
         }

@@ -19,7 +19,7 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(),
             };
             let key = uuid::Uuid::new_v4().to_string();
             let body = BuildRequest { priority, idempotency_key: Some(key), ..BuildRequest::new(it.project, range) };
-            // The range is reserved with the first one that arrives: a second is refused, never built twice.
+            // The first request reserves the range. A repeated request is refused, so the range is not built twice.
             let request = Request::post(&["models", &model, "segments"]).body(&body)?.repeatable();
             let data = it.client.raw(request).await?;
             let submitted: Submitted = decode(&data)?;
@@ -37,13 +37,13 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(),
                 0 => Ok(()),
                 _ => Err(Failure::new(
                     Exit::Failed,
-                    format!("{bad} segment(s) of {model} are wrong or cannot be read"),
-                    "Queries do not use a wrong segment. Refresh it to build it again.",
+                    format!("{bad} segment(s) of model '{model}' are wrong or cannot be read"),
+                    "Queries do not use wrong segments. Refresh a segment to rebuild it.",
                 )),
             }
         }
         Segment::Drop { model, ids, yes } => {
-            it.screen.confirm(&format!("{} segment(s) of {model} will be dropped.", ids.len()), yes)?;
+            it.screen.confirm(&format!("{} segment(s) of model '{model}' will be dropped.", ids.len()), yes)?;
             let said = format!("{} segment(s) of {model} dropped", ids.len());
             let query = DropSegments { project: it.project.to_owned(), ids, ..DropSegments::default() };
             it.done(Request::delete(&["models", &model, "segments"]).query(&query)?, &said).await

@@ -28,19 +28,22 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Table, proof: Option<S
             it.screen.show(&data, |_| Ok(render::table(&decode(&data)?)))
         }
         Table::Drop { name, yes } => {
-            it.screen.confirm(&format!("The table {name} of {} will be forgotten.", it.project), yes)?;
+            it.screen.confirm(
+                &format!("Table '{name}' of project '{}' will be dropped; its files are kept.", it.project),
+                yes,
+            )?;
             let request = Request::delete(&["tables", &name]).with("project", it.project);
             it.done(request, &format!("table {name} dropped")).await
         }
     }
 }
 
-/// A path of this machine made whole, since the node does not work in our directory; anything else as it is.
+/// Makes a path absolute, because the node runs in another directory. URLs are unchanged.
 fn whole(source: &str) -> String {
     if source.contains("://") {
         return source.to_owned();
     }
-    // What does not exist may be a pattern.
+    // A path that does not exist may be a pattern.
     let path = Path::new(source);
     path.canonicalize()
         .or_else(|_| std::path::absolute(path))

@@ -1,4 +1,4 @@
-//! What no real node answers, but a command has to cope with. What real ones answer is in `tests/contract`.
+//! Responses that no real node sends but a command must handle. Responses of real nodes are tested in `tests/contract`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use clap::Parser;
 use super::super::args::Command;
 use super::*;
 
-/// A node that answers with this data, by path.
+/// A node that responds with this data, by path.
 #[derive(Clone, Default)]
 struct Node(BTreeMap<&'static str, String>);
 
@@ -29,7 +29,7 @@ impl Node {
         let options = ["kirin", "--url", &url, "--user", "u", "--password", "p"];
         let line = options.iter().chain(line);
         let cli = Cli::try_parse_from(line).unwrap();
-        let Command::Client(command) = cli.command else { panic!("{:?} talks to no node", cli.command) };
+        let Command::Client(command) = cli.command else { panic!("{:?} sends no request to a node", cli.command) };
         let mut out = Vec::new();
         let mut screen = Screen::new(&mut out, &cli.global);
         (screen.color, screen.interactive) = (false, false);
@@ -45,21 +45,21 @@ async fn answer(State(node): State<Node>, uri: Uri) -> (StatusCode, String) {
 }
 
 #[tokio::test]
-async fn json_is_the_servers_own_to_the_letter() {
+async fn json_output_is_the_servers_response_unchanged() {
     let data = r#"{"value":[ {"id":"j1","later":1.50} ],"total_size":1}"#;
     let (out, result) = Node::default().on("/jobs", data).run(&["job", "list", "-o", "json"]).await;
     assert_eq!((out, result), (format!("{data}\n"), Ok(())));
 }
 
 #[tokio::test]
-async fn an_exception_inside_an_answer_that_succeeded_is_exit_1() {
+async fn an_exception_in_a_successful_response_is_exit_code_1() {
     let node = Node::default().on("/query", r#"{"isException":true,"exceptionMessage":"no model found"}"#);
     let failure = node.run(&["sql", "select"]).await.1.unwrap_err();
     assert_eq!((failure.exit, failure.what.as_str()), (Exit::Failed, "no model found"));
 }
 
 #[tokio::test]
-async fn a_load_balancer_gets_the_members_that_answer_and_nothing_that_is_not_an_address() {
+async fn a_load_balancer_gets_the_addresses_of_the_members_that_serve_requests_and_nothing_else() {
     let members = r#"{ "members": [
         { "state": "up", "address": "10.0.0.2:7070" },
         { "state": "up", "address": "10.0.0.1:7070" },
@@ -76,7 +76,7 @@ async fn a_load_balancer_gets_the_members_that_answer_and_nothing_that_is_not_an
 }
 
 #[test]
-fn what_a_load_balancer_listens_on_is_a_port_perhaps_with_an_address() {
+fn a_load_balancer_listens_on_a_port_with_an_optional_address() {
     let parse = |listen: &str| Cli::try_parse_from(["kirin", "lb", "nginx", "--listen", listen]).is_ok();
     assert!(["8080", "127.0.0.1:80", "[::]:80", "*:80"].into_iter().all(parse));
     assert!(!["", "0", "80;", "x:y", ":80", "70000", "a b:80"].into_iter().any(parse));

@@ -1,4 +1,4 @@
-//! What the commands print, from answers as a node gives them.
+//! The output of commands for responses of a node.
 
 use super::*;
 
@@ -7,30 +7,31 @@ fn from<T: serde::de::DeserializeOwned>(json: &str) -> T {
 }
 
 #[test]
-fn the_cluster_in_one_table() {
+fn the_cluster_is_one_table() {
     let view: ClusterView = from(
         r#"{"leader":"10.0.0.1:7070","members":[
             {"node":"10.0.0.1:7070","incarnation":3,"state":"up","role":"all","address":"10.0.0.1:7070","beat":812,
-             "silent_ms":1200,"running":2,"waiting":1,"slots":30,"heirs":["10.0.0.2:7070"]},
-            {"node":"10.0.0.2:7070","incarnation":1,"state":"fenced","role":"query","beat":7,"slots":30,"later":true}]}"#,
+             "silent_ms":1200,"running":2,"waiting":1,"slots":30,"able_to_run":["build","command"],"heirs":["10.0.0.2:7070"]},
+            {"node":"10.0.0.2:7070","incarnation":1,"state":"fenced","role":"query","beat":7,"slots":30,"trouble":"the disk is full","later":true}]}"#,
     );
     assert_eq!(
         cluster(&view, false),
         "\
-NODE             ROLE   STATE   INC  BEAT  SEEN       RUNNING  WAITING  HEIRS          ADDRESS
-10.0.0.1:7070 *  all    up        3   812  1.2 s ago     2/30        1  10.0.0.2:7070  10.0.0.1:7070
-10.0.0.2:7070    query  fenced    1     7  -             0/30        0  -              -
+NODE             ROLE   STATE   INC  BEAT  SEEN       ABLE           RUNNING  WAITING  HEIRS          ADDRESS
+10.0.0.1:7070 *  all    up        3   812  1.2 s ago  build,command     2/30        1  10.0.0.2:7070  10.0.0.1:7070
+10.0.0.2:7070    query  fenced    1     7  -          -                 0/30        0  -              -
 1 up, 0 draining, leader 10.0.0.1:7070 *
+10.0.0.2:7070: the disk is full
 "
     );
     let colored = cluster(&view, true);
     assert!(colored.contains("\x1b[32mup\x1b[0m") && colored.contains("\x1b[31mfenced\x1b[0m"), "{colored}");
     let plain = colored.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[0m", "");
-    assert_eq!(plain, cluster(&view, false), "colours change nothing else");
+    assert_eq!(plain, cluster(&view, false), "colors change nothing else");
 }
 
 #[test]
-fn what_happened_with_its_evidence_and_phases() {
+fn history_shows_evidence_and_phases() {
     let lines: Vec<HistoryView> = from(
         r#"[{"at":1735689599000,"event":"fenced","node":"b","incarnation":2,"by":"a","evidence":"exited","reason":"link closed",
              "phases":[{"name":"seen","ms":3.24},{"name":"fenced","ms":12.0}]},
@@ -54,7 +55,7 @@ const JOBS: &str = r#"{"value":[
     "offset":0,"limit":2,"total_size":5}"#;
 
 #[test]
-fn jobs_a_line_each() {
+fn a_list_of_jobs_has_one_line_per_job() {
     assert_eq!(
         jobs(&from(JOBS), 0, false, false),
         "\
@@ -69,7 +70,7 @@ j-22  PENDING   0 %  command    -        -       2013-01-01 00:00:00       -
 }
 
 #[test]
-fn a_job_with_its_steps() {
+fn a_job_is_shown_with_its_steps() {
     let view: JobView = from(
         r#"{"id":"j-1","job_name":"INC_BUILD","job_status":"ERROR","target_subject":"flights","project":"p","priority":3,
             "node":"a:7070","epoch":2,"step_ratio":0.5,"create_time":1356998400000,"wait_time":4}"#,
@@ -105,19 +106,19 @@ Step 1 failed: no such file
 }
 
 #[test]
-fn why_a_job_waits() {
+fn why_shows_the_reason_for_waiting() {
     let waits: WhyView = from(
         r#"{"state":"PENDING","reason":"project-limit","detail":"the project p runs 20 of 20 jobs","ahead":3,"node":"a:7070"}"#,
     );
     assert_eq!(
         why("j", &waits, false),
-        "j is PENDING: the project p runs 20 of 20 jobs\n  placed on a:7070\n  3 before it\n"
+        "j is PENDING: the project p runs 20 of 20 jobs\n  placed on a:7070\n  jobs ahead of it: 3\n"
     );
-    assert_eq!(why("j", &from(r#"{"state":"RUNNING"}"#), false), "j is RUNNING; nothing holds it back\n");
+    assert_eq!(why("j", &from(r#"{"state":"RUNNING"}"#), false), "j is RUNNING; nothing blocks it\n");
 }
 
 #[test]
-fn an_answer_with_numbers_at_the_right() {
+fn numbers_in_query_results_are_right_aligned() {
     let view: QueryView = from(
         r#"{"columnMetas":[{"label":"CARRIER","columnTypeName":"VARCHAR"},{"label":"N","columnTypeName":"BIGINT"}],
             "results":[["UA","58665"],[null,"5"]],"duration":4,"pushDown":false,"server":"a:7070",
@@ -132,7 +133,7 @@ fn an_answer_with_numbers_at_the_right() {
 }
 
 #[test]
-fn tables_models_segments_and_projects() {
+fn tables_models_segments_and_projects_are_listed() {
     let listed: Vec<TableView> =
         from(r#"[{"name":"flights","source":"/d/f.parquet","rows":336776,"columns":[{"name":"year","type":"INT"}]}]"#);
     assert_eq!(tables(&listed), "NAME     COLUMNS    ROWS  SOURCE\nflights        1  336776  /d/f.parquet\n");
@@ -166,7 +167,7 @@ s2  NEW    2013-01-01 00:00:00  2013-02-01 00:00:00     0     0 B  -
 }
 
 #[test]
-fn definitions_as_an_outline() {
+fn definitions_are_shown_as_an_outline() {
     let value = from(
         r#"{"name":"m","dimensions":["a","b"],"joins":[{"table":"t","on":"x"},{"table":"u"}],"none":null,"plan":"one\ntwo"}"#,
     );

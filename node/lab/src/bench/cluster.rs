@@ -23,7 +23,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::{micros, quantile};
-use crate::launch::{Cluster, NodeProcess, PATIENCE, Plan};
+use crate::local_cluster::{Cluster, NodeProcess, PATIENCE, Plan};
 use kirin_cli::args::Format;
 use kirin_client::Request;
 use kirin_shell::clock;

@@ -9,12 +9,12 @@ use kirin_core::ask::ProjectId;
 use serde_json::{Value, json};
 
 use super::{micros, quantile, throughput};
-use crate::launch::{Cluster, Plan};
+use crate::local_cluster::{Cluster, Plan};
 use kirin_cli::args::Format;
 use kirin_client::Request;
 use kirin_config::{Config, Retention, Secret, Sources};
 use kirin_metastore::{HistoryLine, Store, kinds, wall_ms};
-use kirin_server::chores::Chores;
+use kirin_server::housekeeping::Housekeeping;
 use kirin_server::store_config;
 use kirin_shell::clock;
 use kirin_wire::{ClusterView, Done, JobView, Page, ProjectConfig};
@@ -131,7 +131,7 @@ struct Forgetting {
     /// The longest time without a new beat of a node, in milliseconds, before and during the deletion.
     silent_before: u64,
     silent: u64,
-    /// Requests and starts meanwhile.
+    /// Durations of requests and starts during the deletion.
     list: Histogram<u64>,
     start: Histogram<u64>,
 }
@@ -139,7 +139,7 @@ struct Forgetting {
 /// Deletes every ended job, and measures the effect on requests and beats.
 async fn forget(cluster: &Cluster, store: &Store, dir: &std::path::Path) -> anyhow::Result<Forgetting> {
     let now = Retention { jobs: Duration::from_millis(1), history: Duration::from_millis(1) };
-    let chores = Chores::new(store.clone(), dir, now);
+    let housekeeping = Housekeeping::new(store.clone(), dir, now);
     let silence = async || {
         let view: ClusterView = cluster.nodes[0].client()?.call(Request::get(&["cluster"])).await?;
         anyhow::Ok(view.members.iter().filter_map(|member| member.silent_ms).max().unwrap_or(0))
@@ -151,7 +151,7 @@ async fn forget(cluster: &Cluster, store: &Store, dir: &std::path::Path) -> anyh
     }
     let (mut silent, mut list, mut start) = (0, Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     let from = clock::instant();
-    let mut forgetting = std::pin::pin!(chores.forget());
+    let mut forgetting = std::pin::pin!(housekeeping.forget());
     let rows = loop {
         let look = async {
             silent = silence().await?.max(silent);

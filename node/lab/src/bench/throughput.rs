@@ -14,8 +14,8 @@ use kirin_cli::args::Format;
 use kirin_config::{Config, Retention, Secret, Sources};
 use kirin_executor::probe::Probe;
 use kirin_executor::{Attempts, Retry};
-use kirin_server::chores::Chores;
-use kirin_server::outside;
+use kirin_server::effects;
+use kirin_server::housekeeping::Housekeeping;
 use kirin_server::store_config;
 use kirin_service::directory::Directory;
 use kirin_service::history::History;
@@ -107,27 +107,27 @@ pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatch
 
 /// Starts a node and waits until it has finished everything.
 async fn drain(store: &Store, dir: &std::path::Path, slots: u32) -> anyhow::Result<()> {
-    let (clock, (mind, inputs)) = (Clock::start(), CoreHandle::new());
+    let (clock, (core, inputs)) = (Clock::start(), CoreHandle::new());
     let directory = Directory::new(store.clone());
     let cluster = Cluster { secret: password::random(), id: "bench".to_owned() };
-    let links = Links::new(cluster, "bench", Arc::new(directory.clone()), mind.clone());
-    let outside = outside::Parts {
+    let links = Links::new(cluster, "bench", Arc::new(directory.clone()), core.clone());
+    let effects = effects::Parts {
         store: store.clone(),
         join: JoinInfo { name: "bench".to_owned(), link: "127.0.0.1:9".to_owned(), ..JoinInfo::default() },
         timing: Timing::kylin(),
         attempts: Attempts::new(store.clone(), clock, dir, vec![Arc::new(Probe)], Retry::default()),
-        chores: Chores::new(store.clone(), dir, Retention::default()),
+        housekeeping: Housekeeping::new(store.clone(), dir, Retention::default()),
         history: History::new(store.clone()),
         directory,
         recorder: None,
     };
     let settings = Settings { slots, ..Settings::new(Role::All) };
-    let (shell, _) = Shell::new(settings, rand::random(), clock, outside, links, mind.clone(), inputs);
+    let (shell, _) = Shell::new(settings, rand::random(), clock, effects, links, core.clone(), inputs);
     let shell = tokio::spawn(shell.run());
     loop {
         // The view is expensive while many jobs are open, so it is read only when nothing waits.
         let idle =
-            mind.look(|node, now| node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty());
+            core.look(|node, now| node.me().is_some() && node.queue().is_empty() && node.view(now).attempts.is_empty());
         if idle.await.context("the node has ended")? {
             // The node's cache may be stale, so the metastore is asked as well.
             match store.ask(&Ask::ListJobs, Extra::None).await {

@@ -1,23 +1,26 @@
 //! Translates an aggregation over the star into one over the rows of an index.
 //!
-//! Each row of an index stands for `count(*)` rows of the star that agree in its dimensions. So whatever depends on
-//! dimensions only (groups, filters, MIN of a dimension, COUNT DISTINCT of a dimension) reads them directly; a stored
-//! partial aggregate is merged; and an aggregate of an expression over dimensions is weighted with `count(*)`.
-//! Anything that an index cannot know is refused, with the column or function it lacks.
+//! Each row of an index stands for `count(*)` rows of the star with the same dimensions. Therefore
+//!
+//! - expressions over dimensions (groups, filters, MIN or COUNT DISTINCT of a dimension) read them directly,
+//! - a stored partial aggregate is merged,
+//! - an aggregate of an expression over dimensions is weighted with `count(*)`.
+//!
+//! The measures decide between the last two (see [`crate::measure`]). Everything else is refused, and the reason names the
+//! missing column or function.
 
-use super::flatten::Reason;
 use super::matching::{StarQuery, star_column};
-use crate::build::column;
+use crate::error::Reason;
+use crate::measure::{Call, Index, MeasureFunction, Partial, PartialKind};
 use crate::model::Cuboid;
-use crate::star::{PartialKind, Star, StarColumn};
+use crate::relation::{StarColumn, column};
+use crate::star::Star;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference};
-use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, cast, lit, when};
+use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -26,7 +29,7 @@ pub(crate) const INDEX: &str = "index";
 
 /// An aggregation in terms of the star.
 pub(crate) struct Wanted {
-    /// Group expressions; a single grouping set may stand for several.
+    /// Group expressions, or a single grouping set.
     pub(crate) groups: Vec<Expr>,
     pub(crate) aggregates: Vec<Expr>,
     pub(crate) predicates: Vec<Expr>,
@@ -44,7 +47,7 @@ pub(crate) struct Fit {
     pub(crate) partials: Vec<String>,
 }
 
-/// Fits a wanted aggregation to a cuboid. `absorbed` predicates are left to the choice of segments.
+/// Fits a wanted aggregation to a cuboid. The selection of segments covers the `absorbed` predicates.
 pub(crate) fn fit(
     star: &Star,
     query: &StarQuery,
@@ -70,7 +73,7 @@ pub(crate) fn fit(
             Ok(all.into_iter().collect::<HashSet<_>>().len())
         };
         if columns(&groups)? != columns(&wanted.groups)? {
-            // Each set would have to know which of the two names it means.
+            // The sets could not be told apart.
             return Err("two columns of its grouping sets are one column of the index".into());
         }
     }
@@ -111,8 +114,8 @@ impl Fitting<'_> {
         }
     }
 
-    /// The condition that a lookup matched: one of its own keys is there. (The fact's key would not do: it is there
-    /// in rows without a match, too.)
+    /// The condition that a lookup matched: one of its own keys is not NULL. The fact's key is not enough, since rows without
+    /// a match have it, too.
     fn matched(&self, alias: &str) -> Result<Expr, Reason> {
         let lookup = self.star.lookups.iter().find(|l| l.alias == alias);
         let keys = lookup
@@ -139,7 +142,7 @@ impl Fitting<'_> {
         if has(wanted) {
             return Some(wanted.to_string());
         }
-        // In rows where a lookup matched, its key equals the fact's: one stands for the other.
+        // In rows where a lookup matched, its key equals the fact's key, so either can be read.
         for lookup in self.star.lookups.iter().filter(|l| self.query.equated.contains(&l.alias)) {
             for key in lookup.keys.iter().filter(|k| k.same_type) {
                 let fact = StarColumn { alias: self.star.alias.clone(), column: key.fact.clone() };
@@ -155,6 +158,7 @@ impl Fitting<'_> {
         None
     }
 
+    /// An aggregate over the star as one over what the index has merged.
     fn aggregate(&mut self, expr: &Expr) -> Result<Expr, Reason> {
         let expr = expr.clone().unalias_nested().data;
         let Expr::AggregateFunction(AggregateFunction { func, params }) = &expr else {
@@ -165,108 +169,19 @@ impl Fitting<'_> {
             return Err(format!("{shown} depends on the order of rows"));
         }
         let filter = params.filter.as_ref().map(|f| self.resolve(f).map(Box::new)).transpose()?;
-        // Duplicates make no difference to these, so an index row counts once, whatever it stands for.
-        let any_number =
-            matches!(func.name(), "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct");
-        let of_distinct = params.distinct && matches!(func.name(), "count" | "sum" | "avg");
-        if params.distinct && !any_number && !of_distinct {
-            return Err(format!("{shown} cannot be made from stored aggregates"));
+        let call = Call { function: func, args: &params.args, distinct: params.distinct, filter, shown: &shown };
+        match MeasureFunction::of_aggregate(func.name()) {
+            Some(measure) => measure.answer(&call, self),
+            None if COPIES_MAKE_NO_DIFFERENCE.contains(&func.name()) => self.over_dimensions(&call),
+            None => Err(call.refused()),
         }
-        if of_distinct || any_number {
-            let stored = match func.name() {
-                "min" => self.stored(&params.args, PartialKind::Min),
-                "max" => self.stored(&params.args, PartialKind::Max),
-                _ => None,
-            };
-            if let Some(stored) = stored {
-                return Ok(self.merge(func.clone(), vec![stored], false, filter));
-            }
-            let args = params.args.iter().map(|a| self.resolve(a)).collect::<Result<Vec<_>, _>>();
-            let args = args.map_err(|why| format!("{shown}: {why}"))?;
-            return Ok(self.merge(func.clone(), args, params.distinct, filter));
-        }
-        let [arg] = params.args.as_slice() else {
-            return Err(format!("{shown} cannot be made from stored aggregates"));
-        };
-        match func.name() {
-            "count" => Ok(self.count(arg, &filter).ok_or_else(|| self.lacks(&shown, "COUNT", arg))?),
-            "sum" => self.sum(arg, &filter)?.ok_or_else(|| self.lacks(&shown, "SUM", arg)),
-            "avg" => {
-                let target = arg_type(arg, self)?;
-                if !target.is_floating() {
-                    return Err(format!("{shown} of DECIMAL is not answered from indexes; use SUM and COUNT"));
-                }
-                let sum = self.sum(arg, &filter)?.ok_or_else(|| self.lacks(&shown, "AVG", arg))?;
-                let count = self.count(arg, &filter).ok_or_else(|| self.lacks(&shown, "AVG", arg))?;
-                Ok(cast(sum, DataType::Float64) / cast(count, DataType::Float64))
-            }
-            _ => Err(format!("{shown} cannot be made from stored aggregates")),
-        }
-    }
-
-    fn lacks(&self, shown: &str, function: &str, arg: &Expr) -> Reason {
-        match self.measured(arg) {
-            Some((column, _)) => format!(
-                "{shown}: the model has no measure {function} of {column}, and it is not a dimension of the index"
-            ),
-            None => format!("{shown}: it is no measure, and not made of dimensions of the index only"),
-        }
-    }
-
-    /// COUNT of an argument: all rows if it is a value, a stored count, or the weight of rows where it is not NULL.
-    fn count(&mut self, arg: &Expr, filter: &Option<Box<Expr>>) -> Option<Expr> {
-        let counted = match arg {
-            Expr::Literal(value, _) if !value.is_null() => self.partial(PartialKind::Rows, None)?,
-            _ => match self.stored(std::slice::from_ref(arg), PartialKind::Count) {
-                Some(stored) => stored,
-                None => {
-                    let resolved = self.resolve(arg).ok()?;
-                    let rows = self.partial(PartialKind::Rows, None)?;
-                    when(resolved.is_not_null(), rows).otherwise(lit(0i64)).ok()?
-                }
-            },
-        };
-        let sum = self.merge(sum_udaf(), vec![counted], false, filter.clone());
-        // COUNT is never NULL, and whatever stands above may rely on that; a SUM of no rows is.
-        Some(coalesce(vec![sum, lit(0i64)]))
-    }
-
-    /// SUM of an argument: a stored sum, or an expression over dimensions weighted with the number of rows.
-    fn sum(&mut self, arg: &Expr, filter: &Option<Box<Expr>>) -> Result<Option<Expr>, Reason> {
-        if let Some(stored) = self.stored(std::slice::from_ref(arg), PartialKind::Sum) {
-            return Ok(Some(self.merge(sum_udaf(), vec![stored], false, filter.clone())));
-        }
-        let Ok(resolved) = self.resolve(arg) else {
-            return Ok(None);
-        };
-        let data_type = resolved.get_type(&self.index_schema()?).map_err(|e| e.strip_backtrace())?;
-        let wide = match &data_type {
-            // The product of two BIGINTs may not fit in one.
-            t if t.is_integer() => DataType::Decimal128(19, 0),
-            t if t.is_floating() => DataType::Float64,
-            _ => return Ok(None),
-        };
-        let Some(rows) = self.partial(PartialKind::Rows, None) else {
-            return Ok(None);
-        };
-        let weighted = cast(resolved, wide.clone()) * cast(rows, wide);
-        Ok(Some(self.merge(sum_udaf(), vec![weighted], false, filter.clone())))
     }
 
     fn index_schema(&self) -> Result<DFSchema, Reason> {
         DFSchema::try_from_qualified_schema(TableReference::bare(INDEX), &self.schema).map_err(|e| e.strip_backtrace())
     }
 
-    /// The stored partial of a measured column.
-    fn stored(&mut self, args: &[Expr], kind: PartialKind) -> Option<Expr> {
-        let [arg] = args else {
-            return None;
-        };
-        let (column, _) = self.measured(arg)?;
-        self.partial(kind, Some(&column))
-    }
-
-    /// The column that an argument is, seen through casts that lose nothing an aggregate would see.
+    /// The column of an argument, through casts that do not change the result of an aggregate.
     fn measured(&self, arg: &Expr) -> Option<(StarColumn, DataType)> {
         if let Some(column) = star_column(arg) {
             let data_type = self.star.column_type(&column)?.arrow();
@@ -289,9 +204,9 @@ impl Fitting<'_> {
         lossless.then_some((column, to))
     }
 
-    fn partial(&mut self, kind: PartialKind, wanted: Option<&StarColumn>) -> Option<Expr> {
-        let partial = self.star.partials.iter().find(|p| p.kind == kind && p.column.as_ref() == wanted)?;
-        let name = partial.name();
+    /// The index's column of a partial.
+    fn read(&mut self, is_wanted: impl Fn(&Partial) -> bool) -> Option<Expr> {
+        let name = self.star.partials.iter().find(|p| is_wanted(p))?.name();
         let expr = column(INDEX, &name);
         if !self.partials.contains(&name) {
             self.partials.push(name);
@@ -299,8 +214,8 @@ impl Fitting<'_> {
         Some(expr)
     }
 
-    /// Adds an aggregate over the index, once, and refers to it.
-    fn merge(&mut self, func: Arc<AggregateUDF>, args: Vec<Expr>, distinct: bool, filter: Option<Box<Expr>>) -> Expr {
+    /// Adds an aggregate over the index, once, and refers to its result.
+    fn add(&mut self, func: Arc<AggregateUDF>, args: Vec<Expr>, distinct: bool, filter: Option<Box<Expr>>) -> Expr {
         let params = AggregateFunctionParams { args, distinct, filter, order_by: vec![], null_treatment: None };
         let merge = Expr::AggregateFunction(AggregateFunction { func, params });
         let position = self.merges.iter().position(|m| matches!(m, Expr::Alias(a) if *a.expr == merge));
@@ -312,13 +227,55 @@ impl Fitting<'_> {
     }
 }
 
-fn arg_type(arg: &Expr, fitting: &Fitting<'_>) -> Result<DataType, Reason> {
-    if let Expr::Cast(cast) = arg {
-        return Ok(cast.field.data_type().clone());
+/// Aggregates that no measure stores and whose result does not depend on the number of equal rows.
+const COPIES_MAKE_NO_DIFFERENCE: [&str; 5] = ["bool_and", "bool_or", "bit_and", "bit_or", "approx_distinct"];
+
+impl Index for Fitting<'_> {
+    fn stored(&mut self, arg: &Expr, kind: PartialKind) -> Option<Expr> {
+        let (column, _) = self.measured(arg)?;
+        self.read(|p| p.kind == kind && p.column.as_ref() == Some(&column))
     }
-    if let Some(sql_type) = star_column(arg).and_then(|c| fitting.star.column_type(&c)) {
-        return Ok(sql_type.arrow());
+
+    fn rows(&mut self) -> Option<Expr> {
+        let rows = Partial::rows();
+        self.read(|p| *p == rows)
     }
-    let resolved = fitting.resolve(arg)?;
-    resolved.get_type(&fitting.index_schema()?).map_err(|e| e.strip_backtrace())
+
+    fn resolve(&self, expr: &Expr) -> Result<Expr, Reason> {
+        Fitting::resolve(self, expr)
+    }
+
+    fn type_of(&self, resolved: &Expr) -> Result<DataType, Reason> {
+        resolved.get_type(&self.index_schema()?).map_err(|e| e.strip_backtrace())
+    }
+
+    fn type_of_argument(&self, arg: &Expr) -> Result<DataType, Reason> {
+        if let Expr::Cast(cast) = arg {
+            return Ok(cast.field.data_type().clone());
+        }
+        if let Some(sql_type) = star_column(arg).and_then(|c| self.star.column_type(&c)) {
+            return Ok(sql_type.arrow());
+        }
+        self.type_of(&self.resolve(arg)?)
+    }
+
+    fn merge(&mut self, function: Arc<AggregateUDF>, arg: Expr, call: &Call<'_>) -> Expr {
+        self.add(function, vec![arg], false, call.filter.clone())
+    }
+
+    fn over_dimensions(&mut self, call: &Call<'_>) -> Result<Expr, Reason> {
+        let args = call.args.iter().map(|a| self.resolve(a)).collect::<Result<Vec<_>, _>>();
+        let args = args.map_err(|why| format!("{}: {why}", call.shown))?;
+        Ok(self.add(call.function.clone(), args, call.distinct, call.filter.clone()))
+    }
+
+    fn lacks(&self, call: &Call<'_>, measure: &str, arg: &Expr) -> Reason {
+        let shown = call.shown;
+        match self.measured(arg) {
+            Some((column, _)) => format!(
+                "{shown}: the model has no measure {measure} of {column}, and it is not a dimension of the index"
+            ),
+            None => format!("{shown}: it is not a measure, and not an expression over dimensions of the index"),
+        }
+    }
 }

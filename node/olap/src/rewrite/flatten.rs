@@ -1,10 +1,11 @@
-//! Brings the input of an aggregation into one normal form: scans, joins, predicates, output expressions.
+//! Brings the input of an aggregation into a normal form: scans, joins, predicates, output expressions.
 //!
-//! SQL can say the same star in many ways: joins in any order, comma joins with conditions in WHERE, derived tables,
-//! CTEs, views, renamed columns. Inlining every projection and collecting every predicate leaves one form that the
-//! matcher compares with a model. It works on the analysed but not yet optimised plan, whose shape still follows the
-//! SQL; what it does not know (LIMIT, UNION, windows, nested aggregations, correlated subqueries) it refuses.
+//! SQL can express the same star in many ways: joins in any order, comma joins with conditions in WHERE, derived tables,
+//! CTEs, views, renamed columns. Inlining every projection and collecting every predicate leaves one form, which the
+//! matcher compares with a model. The input is the analysed plan before optimisation, which still has the structure of the
+//! SQL. Other operators (LIMIT, UNION, windows, nested aggregations, correlated subqueries) are refused.
 
+use crate::error::Reason;
 use crate::source::RawTable;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, TableReference};
@@ -13,10 +14,7 @@ use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Why something could not be done, in words for the user.
-pub(crate) type Reason = String;
-
-/// A scan of a raw table; two scans of one table are two occurrences.
+/// A scan of a raw table. Two scans of one table are two occurrences.
 #[derive(Debug, Clone)]
 pub(crate) struct Occurrence {
     /// The qualifier of its columns in the expressions of a [`Flat`].
@@ -59,7 +57,7 @@ pub(crate) fn flatten(plan: &LogicalPlan, next: &AtomicUsize) -> Result<Flat, Re
         LogicalPlan::TableScan(scan) => {
             let table = raw_table(plan).ok_or("it reads something that is not a table")?;
             if !scan.filters.is_empty() || scan.fetch.is_some() {
-                return Err("its scan is filtered already".into());
+                return Err("its scan already has a filter".into());
             }
             let name = format!("#{}", next.fetch_add(1, Ordering::Relaxed));
             let output = scan
@@ -83,7 +81,7 @@ pub(crate) fn flatten(plan: &LogicalPlan, next: &AtomicUsize) -> Result<Flat, Re
             flat.predicates.extend(split_conjunction_owned(predicate));
             Ok(flat)
         }
-        // The order of the rows does not matter to an aggregation that can be answered from an index.
+        // The order of rows does not change an aggregation that an index can answer.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => flatten(&sort.input, next),
         LogicalPlan::Join(join) => {
             if join.null_equality != NullEquality::NullEqualsNothing {
@@ -125,7 +123,7 @@ fn left_join(kept: Flat, optional: Flat, on: Vec<Expr>, output: Vec<Expr>) -> Re
         return Err(format!("it LEFT joins a filtered {}", right.table));
     }
     if let Some(computed) = optional.output.iter().find(|e| !matches!(e, Expr::Column(_))) {
-        // Above the join such an expression must be NULL for rows without a match; inlined it might not be.
+        // Above the join, such an expression is NULL for rows without a match. Inlined, it might not be.
         return Err(format!("it LEFT joins a table with a computed column ({})", computed.schema_name()));
     }
     let mut left = kept.left;
@@ -133,10 +131,10 @@ fn left_join(kept: Flat, optional: Flat, on: Vec<Expr>, output: Vec<Expr>) -> Re
     Ok(Flat { inner: kept.inner, left, predicates: kept.predicates, output })
 }
 
-/// The expression over occurrences instead of over a plan's output.
+/// Rewrites an expression over the output of a plan as one over occurrences.
 pub(crate) fn inline(expr: &Expr, schema: &DFSchema, output: &[Expr]) -> Result<Expr, Reason> {
     if expr.is_volatile() {
-        return Err(format!("{} gives another value for each row", expr.schema_name()));
+        return Err(format!("{} is volatile", expr.schema_name()));
     }
     let mut refused = None;
     let inlined = expr

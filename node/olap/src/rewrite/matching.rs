@@ -1,14 +1,17 @@
 //! Decides whether a flattened query is (part of) a model's star, and translates it into the star's columns.
 //!
 //! The joined star of the model and the joined tables of the query must have the same rows, each once:
-//! a lookup that the query leaves out must be a LEFT one (its keys are unique, so it neither drops nor repeats rows);
-//! a lookup that the query joins INNER while the model joins it LEFT leaves a filter behind, `lookup key IS NOT NULL`.
-//! Everything else is refused with the reason.
+//!
+//! - A lookup that the query does not join must be a LEFT join in the model. Its keys are unique, so it neither drops nor
+//!   repeats rows.
+//! - A lookup that the query joins INNER and the model LEFT adds the filter `lookup key IS NOT NULL`.
+//! - Everything else is refused, with the reason.
 
-use super::flatten::{Flat, Occurrence, Reason};
-use crate::build::column;
+use super::flatten::{Flat, Occurrence};
+use crate::error::Reason;
 use crate::model::JoinKind;
-use crate::star::{LookupKey, Star, StarColumn, StarLookup};
+use crate::relation::{StarColumn, column};
+use crate::star::{LookupKey, Star, StarLookup};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, TableReference};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
@@ -17,18 +20,18 @@ use std::collections::BTreeMap;
 /// A query in terms of a star: columns are `alias.column` of the star.
 #[derive(Debug, Clone)]
 pub(crate) struct StarQuery {
-    /// Filters that remain after the join conditions were taken out.
+    /// Filters, without the join conditions.
     pub(crate) predicates: Vec<Expr>,
-    /// Aliases of lookups that the query joins INNER and the model LEFT: rows without a match must be left out.
+    /// Aliases of lookups that the query joins INNER and the model LEFT. Rows without a match must be excluded.
     pub(crate) matched: Vec<String>,
-    /// Aliases of lookups whose key equals the fact key in every row that the query sees.
+    /// Aliases of lookups whose key equals the fact key in every row of the query.
     pub(crate) equated: Vec<String>,
     /// Occurrence name to star alias.
     aliases: BTreeMap<String, String>,
 }
 
 impl StarQuery {
-    /// Finds a way to see the query as the star.
+    /// Maps the tables of the query to the star.
     pub(crate) fn find(flat: &Flat, star: &Star) -> Result<StarQuery, Reason> {
         let facts: Vec<&Occurrence> = flat.inner.iter().filter(|o| o.table == star.fact.key()).collect();
         if facts.is_empty() {
@@ -107,7 +110,7 @@ impl StarQuery {
         Ok(query)
     }
 
-    /// An expression over occurrences as one over the star.
+    /// Translates an expression over occurrences to one over the star.
     pub(crate) fn translate(&self, expr: &Expr) -> Expr {
         let rename = |e: Expr| {
             Ok(match &e {
@@ -130,7 +133,7 @@ fn is_key(predicate: &Expr, fact: &Occurrence, lookup: &Occurrence, key: &Lookup
         return false;
     };
     let is = |e: &Expr, occurrence: &Occurrence, name: &str| {
-        // Stripping is right between integers only: as text, '1' and '01' differ.
+        // Correct between integers only: as text, '1' and '01' differ.
         let e = if key.integers { without_widening(e) } else { e };
         matches!(e, Expr::Column(c)
             if c.relation == Some(TableReference::bare(occurrence.name.as_str())) && c.name == name)
@@ -139,7 +142,7 @@ fn is_key(predicate: &Expr, fact: &Occurrence, lookup: &Occurrence, key: &Lookup
         || (is(right, fact, &key.fact) && is(left, lookup, &key.lookup))
 }
 
-/// Strips the cast to a wider integer that a comparison of integer columns of different width gets.
+/// Removes the cast to a wider integer, which the analyser adds to comparisons of integers of different width.
 fn without_widening(expr: &Expr) -> &Expr {
     match expr {
         Expr::Cast(cast) if cast.field.data_type().is_integer() => cast.expr.as_ref(),
@@ -147,7 +150,7 @@ fn without_widening(expr: &Expr) -> &Expr {
     }
 }
 
-/// The star column that an expression is, if it is one.
+/// The star column, if the expression is one.
 pub(crate) fn star_column(expr: &Expr) -> Option<StarColumn> {
     match expr {
         Expr::Column(Column { relation: Some(relation), name, .. }) => {

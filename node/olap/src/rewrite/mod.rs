@@ -1,27 +1,33 @@
-//! Answers aggregations from indexes: the rewrite of a query's plan.
+//! Rewrites the plan of a query so that indexes answer its aggregations.
 //!
-//! Every aggregation of the analysed plan is looked at on its own, innermost first. Its input is brought into a
-//! normal form (`flatten`), compared with the star of each model (`matching`), and translated to each cuboid
-//! (`fit`). Of all indexes that fit, the one with the fewest rows wins; the aggregation is replaced by one over that
-//! index's files, with the same columns under the same names, so that whatever stands above it (HAVING, ORDER BY,
-//! expressions, joins, outer aggregations) never notices.
+//! Each aggregation of the analysed plan is rewritten on its own, innermost first:
 //!
-//! Segments: an index answers for READY segments only. A condition on the partition column chooses segments; where it
-//! cuts through one, the index must have that column as a dimension. With `mix` on, rows of ranges that are not built
-//! are read from the raw tables as if each were an index row of its own, and united with the index.
+//! 1. Its input is brought into a normal form (`flatten`).
+//! 2. The normal form is compared with the star of each model (`matching`).
+//! 3. The aggregation is translated to each cuboid (`fit`).
+//! 4. Of all indexes that fit, the one with the fewest rows is chosen. The aggregation is replaced by one over the files of
+//!    that index, with the same columns under the same names. The operators above it (HAVING, ORDER BY, expressions, joins,
+//!    outer aggregations) do not change.
+//!
+//! An index answers for READY segments only. A condition on the partition column selects segments. Where it cuts through a
+//! segment, the index must have that column as a dimension. With `mix`, rows of ranges that are not built are read from the
+//! raw tables, each as an index row of its own, and added to the rows of the index.
 
 mod fit;
 mod flatten;
 mod matching;
 mod time;
 
-use crate::build::{column, join_star, scan};
-use crate::index_files::{IndexCache, IndexTable, Owner};
-use crate::model::Cuboid;
+use crate::error::{Error, Reason};
+use crate::index_files::{IndexCache, Owner};
+use crate::index_table::IndexTable;
+use crate::model::{Cuboid, JoinKind};
 use crate::partition::Tick;
+use crate::relation::{StarColumn, column, scan};
 use crate::segment::{LayoutData, Segment, SegmentRange};
 use crate::source::RawTable;
-use crate::star::{PartialKind, Star, StarPartition};
+use crate::star::{Star, StarLookup, StarPartition};
+use crate::star_plan::join_star;
 use crate::table::Column;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -29,11 +35,9 @@ use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::utils::{conjunction, disjunction, grouping_set_to_exprlist};
-use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, lit, not, when,
-};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, not};
 use fit::{Fit, INDEX, Wanted, fit};
-use flatten::{Flat, Reason, flatten, inline};
+use flatten::{Flat, flatten, inline};
 use matching::StarQuery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,20 +46,20 @@ use time::TimeFilter;
 
 pub(crate) use flatten::raw_table;
 
-/// A model with its READY segments, ready to answer.
+/// A model with its READY segments.
 #[derive(Debug)]
 pub(crate) struct Realizable {
     pub(crate) star: Star,
     segments: Vec<Segment>,
-    /// READY segments that verification found wrong; no query may use them.
+    /// READY segments that verification found wrong. No query uses them.
     wrong: Vec<Segment>,
-    /// Why its segments cannot be used at all, if so.
+    /// The reason why none of its segments can be used, if there is one.
     unusable: Option<Reason>,
-    /// For each cuboid of the star, for each segment: what was built.
+    /// What was built, for each cuboid of the star and each segment.
     built: Vec<Vec<Built>>,
 }
 
-/// A cuboid in a segment: where it is in the manifest, and why a partial cannot be read, if so.
+/// A cuboid in a segment: its position in the manifest, and the partials that cannot be read, with the reasons.
 #[derive(Debug)]
 enum Built {
     At { layout: usize, unreadable: Vec<(String, Reason)> },
@@ -72,7 +76,7 @@ impl Realizable {
         Realizable { star, segments, wrong, unusable, built }
     }
 
-    /// The files of a cuboid in a segment, if they hold what is read.
+    /// The files of a cuboid in a segment, if they hold these partials.
     fn files(&self, cuboid: usize, segment: usize, partials: &[String]) -> Result<&LayoutData, Reason> {
         match &self.built[cuboid][segment] {
             Built::Missing(reason) => Err(reason.clone()),
@@ -84,7 +88,7 @@ impl Realizable {
     }
 }
 
-/// What the rewrite may use.
+/// What the rewrite uses.
 pub(crate) struct Rewriter<'a> {
     pub(crate) models: &'a [Realizable],
     pub(crate) tables: &'a BTreeMap<String, Arc<RawTable>>,
@@ -104,13 +108,13 @@ pub(crate) struct Chosen {
     pub(crate) segments: Vec<String>,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-    /// Whether raw rows were mixed in.
+    /// Whether raw rows are added.
     pub(crate) mixed: bool,
-    /// What the query wants and no segment has, for people; nothing if raw rows were mixed in.
+    /// Rows that the query asks for and no segment has, for display; empty if raw rows are added.
     pub(crate) missing: Vec<String>,
 }
 
-/// Why an index, or a whole model, does not answer.
+/// The reason why an index, or a whole model, does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {
     pub(crate) model: String,
@@ -118,7 +122,7 @@ pub(crate) struct Rejected {
     pub(crate) reason: Reason,
 }
 
-/// What became of one aggregation of the query.
+/// How one aggregation of the query is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) aggregation: String,
@@ -130,18 +134,18 @@ struct Candidate<'a> {
     realizable: &'a Realizable,
     cuboid: Cuboid,
     fit: Fit,
-    /// The segments that take part, each with its files of this cuboid.
+    /// The segments that are read, each with its files of this cuboid.
     parts: Vec<(&'a Segment, &'a LayoutData)>,
-    /// Whether the query wants rows that no segment has.
+    /// Whether the query asks for rows that no segment has.
     incomplete: bool,
-    /// Which, unless raw rows are mixed in.
+    /// Those rows, for display; empty if raw rows are added.
     missing: Vec<String>,
-    /// Condition of the raw rows that are mixed in.
+    /// The condition of the raw rows that are added.
     unbuilt: Option<Expr>,
 }
 
 impl Candidate<'_> {
-    /// The least wins: whoever has all rows, then whoever has most, then the smallest index.
+    /// The candidate with the least cost is chosen: one with all rows, else the one with most rows, then the smallest index.
     fn cost(&self) -> impl Ord {
         let source_rows: u64 = self.parts.iter().map(|(s, _)| s.manifest.source_rows).sum();
         let missing = self.incomplete.then_some(std::cmp::Reverse(source_rows));
@@ -154,7 +158,7 @@ impl Candidate<'_> {
 }
 
 impl Rewriter<'_> {
-    /// Replaces what indexes can answer, and says what became of every aggregation over raw tables.
+    /// Replaces aggregations that indexes can answer. Returns a verdict for every aggregation over raw tables.
     pub(crate) fn rewrite(&self, plan: LogicalPlan) -> DfResult<(LogicalPlan, Vec<Verdict>)> {
         let mut verdicts = vec![];
         let plan = plan.transform_up_with_subqueries(|node| {
@@ -262,7 +266,7 @@ impl Rewriter<'_> {
                 }
                 _ => true,
             };
-            // With `mix`, its range is read from the raw tables like one that was never built.
+            // With `mix`, its range is read from the raw tables like a range that is not built.
             if wanted && !(self.mix && time.is_some() && segment.range != SegmentRange::Full) {
                 let why = segment.manifest.wrong.as_deref().unwrap_or_default();
                 return Err(format!("segment {} was found wrong ({why}); refresh it", segment.name()));
@@ -351,7 +355,7 @@ impl Rewriter<'_> {
             files.extend(data.files.iter().map(|f| (owner.clone(), f.clone())));
         }
         let table = IndexTable { schema: schema.clone(), files, cache: self.cache.clone() };
-        let mut input = scan(INDEX, Arc::new(table)).map_err(crate::Error::through)?;
+        let mut input = scan(INDEX, Arc::new(table)).map_err(Error::through)?;
         if let Some(unbuilt) = &winner.unbuilt {
             let raw = self.raw_rows(star, winner.cuboid, &winner.fit.partials, unbuilt)?;
             input = input.union(raw)?.alias(INDEX)?;
@@ -359,7 +363,7 @@ impl Rewriter<'_> {
         if let Some(filter) = conjunction(winner.fit.predicates.clone()) {
             input = input.filter(filter)?;
         }
-        // Two groups may have become one (both sides of an equality); the position of each is kept.
+        // Two groups may have become one (both sides of an equality), so the position of each is recorded.
         let mut groups: Vec<Expr> = vec![];
         let mut positions = vec![];
         for group in &winner.fit.groups {
@@ -394,7 +398,7 @@ impl Rewriter<'_> {
         Ok(LogicalPlan::Projection(Projection::try_new(output, inner)?))
     }
 
-    /// The star's raw rows of ranges that are not built, in the shape of the index: a row is a group of one.
+    /// The raw rows of ranges that are not built, in the form of the index: each row is a group of its own.
     fn raw_rows(&self, star: &Star, cuboid: Cuboid, partials: &[String], unbuilt: &Expr) -> DfResult<LogicalPlan> {
         let mut output = vec![];
         let mut aliases: Vec<&str> = vec![];
@@ -403,36 +407,25 @@ impl Rewriter<'_> {
             output.push(column(&dimension.alias, &dimension.column).alias(dimension.to_string()));
         }
         for partial in star.partials.iter().filter(|p| partials.contains(&p.name())) {
-            let value = partial.column.as_ref().map(|c| {
-                aliases.push(&c.alias);
-                column(&c.alias, &c.column)
-            });
-            let value = match (partial.kind, value) {
-                (PartialKind::Rows, _) | (_, None) => lit(1i64),
-                (PartialKind::Count, Some(v)) => when(v.is_null(), lit(0i64)).otherwise(lit(1i64))?,
-                (PartialKind::Sum, Some(v)) => cast(v, partial.sql_type.arrow()),
-                (PartialKind::Min | PartialKind::Max, Some(v)) => v,
-            };
-            output.push(value.alias(partial.name()));
+            aliases.extend(partial.column.iter().map(|c| c.alias.as_str()));
+            output.push(partial.of_row(StarColumn::expr)?.alias(partial.name()));
         }
-        let needed = |l: &&crate::star::StarLookup| {
-            l.join == crate::model::JoinKind::Inner || aliases.contains(&l.alias.as_str())
-        };
+        let needed = |l: &&StarLookup| l.join == JoinKind::Inner || aliases.contains(&l.alias.as_str());
         let lookups: Vec<&str> = star.lookups.iter().filter(needed).map(|l| l.alias.as_str()).collect();
         let provider = |alias: &str| {
             let key = star.table(alias).map(|t| t.key()).unwrap_or_default();
             let raw = self.tables.get(&key).cloned().map(|t| t as Arc<dyn TableProvider>);
-            raw.ok_or_else(|| crate::Error::Sql(format!("there is no table \"{key}\"")))
+            raw.ok_or_else(|| Error::Sql(format!("there is no table \"{key}\"")))
         };
         let plan: LogicalPlanBuilder =
-            join_star(star, &lookups, Some(unbuilt.clone()), provider).map_err(crate::Error::through)?;
+            join_star(star, &lookups, Some(unbuilt.clone()), provider).map_err(Error::through)?;
         let plan = plan.project(output)?.build()?;
-        // The comparisons made here have not been through the analyser.
+        // The comparisons made here still need the analyser.
         self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
     }
 }
 
-/// An aggregation whose input was flattened.
+/// An aggregation with its flattened input.
 struct Input {
     flat: Flat,
     groups: Vec<Expr>,
@@ -457,7 +450,7 @@ impl Input {
     }
 }
 
-/// Looks for a cuboid in a segment by its columns; ids may mean something else since the model was changed.
+/// Finds a cuboid in a segment by its columns. Layout ids may differ if the model was changed since.
 fn built(star: &Star, segment: &Segment, cuboid: Cuboid) -> Built {
     let expected = star.layout_columns(cuboid);
     let (dimensions, partials) = expected.split_at(cuboid.len() as usize);
@@ -489,7 +482,7 @@ fn built(star: &Star, segment: &Segment, cuboid: Cuboid) -> Built {
     Built::At { layout, unreadable }
 }
 
-/// The columns of a cuboid's files that a plan reads.
+/// The columns of a cuboid's files that are read: its dimensions and these partials.
 fn read_schema(star: &Star, cuboid: Cuboid, partials: &[String]) -> SchemaRef {
     let all = star.layout_schema(cuboid);
     let fields = all.fields().iter().enumerate();
@@ -498,7 +491,7 @@ fn read_schema(star: &Star, cuboid: Cuboid, partials: &[String]) -> SchemaRef {
     Arc::new(Schema::new(read.collect::<Vec<_>>()))
 }
 
-/// The condition of fact rows that the query wants and no segment has; `None` if there are none.
+/// The condition of fact rows that the query asks for and no segment has; `None` if there are none.
 fn unbuilt(segments: &[Segment], partition: &StarPartition, filter: &TimeFilter, predicates: &[Expr]) -> Option<Expr> {
     let mut built: Vec<(Tick, Tick, Expr)> = vec![];
     for segment in segments {
@@ -532,7 +525,7 @@ fn unbuilt(segments: &[Segment], partition: &StarPartition, filter: &TimeFilter,
     conjunction(wanted.chain([missing]))
 }
 
-/// What a query wants and no segment has, for people.
+/// The rows that a query asks for and no segment has, for display.
 fn missing(segments: &[Segment], partition: &StarPartition, filter: &TimeFilter) -> Vec<String> {
     let mut built: Vec<(i64, i64)> = segments
         .iter()
@@ -578,7 +571,7 @@ fn reads_raw(plan: &LogicalPlan) -> DfResult<bool> {
     Ok(found)
 }
 
-/// Keys of the raw tables that a plan still reads, and how often.
+/// Keys of the raw tables that a plan reads, one for each scan.
 pub(crate) fn raw_tables(plan: &LogicalPlan) -> DfResult<Vec<String>> {
     let mut tables = vec![];
     plan.apply_with_subqueries(|node| {

@@ -1,7 +1,7 @@
-//! The part of a query's filter that speaks of the partition column only.
+//! The conditions of a query that use only the partition column.
 //!
-//! Such a condition can choose segments instead of filtering rows, which lets an index without the time dimension
-//! answer when the borders fit. Literals arrive wrapped in casts and arithmetic, so conditions are simplified first.
+//! Such a condition can select segments instead of filtering rows. An index without the time dimension can then answer if
+//! the bounds are those of segments. Literals may be wrapped in casts and arithmetic, so conditions are simplified first.
 
 use super::matching::star_column;
 use crate::partition::{PartitionKind, Tick, TickRange};
@@ -17,12 +17,12 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What the filters of a query say about the partition column.
+/// The conditions of a query on the partition column.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TimeFilter {
-    /// All conditions together.
+    /// The conjunction of all conditions.
     pub(crate) range: TickRange,
-    /// Which predicates of the query they are.
+    /// Their positions among the predicates of the query.
     pub(crate) predicates: Vec<usize>,
 }
 
@@ -40,7 +40,7 @@ impl TimeFilter {
     }
 }
 
-/// Narrows a range by a predicate; `None` if the predicate says anything else.
+/// Narrows a range by a predicate; `None` if the predicate is not such a condition.
 fn narrow(
     predicate: &Expr,
     partition: &StarPartition,

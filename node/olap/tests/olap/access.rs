@@ -1,4 +1,4 @@
-//! What may be read as a source, and what is refused.
+//! Which files and buckets may be sources, and which are refused.
 
 use crate::shop::*;
 use crate::sources::Files;
@@ -30,12 +30,12 @@ async fn refused(engine: &Engine, source: &Source) -> String {
     };
     assert!(engine.check(&table).await.is_err(), "{error}");
     let snapshot = engine.open(Catalog { tables: vec![table], ..Catalog::default() }).unwrap();
-    assert!(snapshot.query("select k from t", raw()).await.is_err(), "a stored table is no way around it: {error}");
+    assert!(snapshot.ask("select k from t", raw()).await.is_err(), "a stored table is no way around it: {error}");
     error
 }
 
 #[tokio::test]
-async fn a_table_may_not_be_any_file_that_the_node_can_read() {
+async fn tables_read_only_files_below_the_configured_roots() {
     let files = Files::new().text("a.csv", "k\n1\n");
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("secret.csv"), "k\n1\n").unwrap();
@@ -61,7 +61,7 @@ async fn a_table_may_not_be_any_file_that_the_node_can_read() {
 }
 
 #[tokio::test]
-async fn what_was_granted_to_one_table_is_not_open_to_others() {
+async fn a_granted_path_is_readable_through_its_table_only() {
     let files = Files::new().text("a.csv", "k\n1\n").text("b.csv", "k\n2\n");
     let (engine, place) = (below(&[]), files.dir.path().join("t"));
     let mut granted = csv_at(&place.join("a.csv"));
@@ -93,7 +93,7 @@ async fn symbolic_links_that_leave_the_roots_are_refused() {
         assert!(error.contains("symbolic link") && error.contains(name), "{error}");
         std::fs::remove_file(&link).unwrap();
     }
-    // The root itself may be one.
+    // The root itself may be a link.
     let alias = outside.path().join("alias");
     symlink(&root, &alias).unwrap();
     assert_eq!(below(&[&alias]).describe(&csv_at(&root)).await.unwrap().files, 2);
@@ -112,10 +112,10 @@ async fn a_file_that_becomes_a_link_after_it_was_pinned_is_not_read() {
     let columns = engine.describe(&source).await.unwrap().columns;
     let table = Table { name: "t".into(), source, columns };
     let snapshot = engine.open(Catalog { tables: vec![table], ..Catalog::default() }).unwrap();
-    assert_eq!(shown(&snapshot.query("select k from t", raw()).await.unwrap()), ["1"]);
+    assert_eq!(shown(&snapshot.ask("select k from t", raw()).await.unwrap()), ["1"]);
     std::fs::remove_file(root.join("a.csv")).unwrap();
     symlink(&secret, root.join("a.csv")).unwrap();
-    let error = snapshot.query("select k from t", raw()).await.unwrap_err().to_string();
+    let error = snapshot.ask("select k from t", raw()).await.unwrap_err().to_string();
     assert!(error.contains("symbolic link"), "{error}");
 }
 
@@ -163,7 +163,7 @@ async fn the_child_opens_a_bucket() {
     println!("refused: {}", engine.describe(&source).await.expect_err("there is no such bucket"));
 }
 
-/// What a process says that opens a bucket.
+/// The output of a process that opens a bucket.
 fn child(role: &str, metadata: &str, endpoint: &str, keys: &[(&str, &str)]) -> String {
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "access::the_child_opens_a_bucket", "--nocapture"]).env("KIRIN_BUCKET_CHILD", role);
@@ -182,7 +182,7 @@ fn child(role: &str, metadata: &str, endpoint: &str, keys: &[(&str, &str)]) -> S
 const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
 
 #[test]
-fn no_bucket_makes_the_node_ask_the_machine_for_credentials() {
+fn opening_a_bucket_never_requests_credentials_of_the_machine() {
     // Stand-ins on the loopback for the cloud's metadata service and its store.
     let ((metadata, asked), (endpoint, stored)) = (counting_server(), counting_server());
     let text = child("none", &metadata, &endpoint, &[]);
@@ -197,7 +197,7 @@ fn no_bucket_makes_the_node_ask_the_machine_for_credentials() {
 
 #[test]
 fn opening_a_source_has_a_deadline() {
-    // The kernel accepts connections; nothing answers them.
+    // The kernel accepts connections, but no process answers them.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let text = child("hasty", &endpoint, &endpoint, &KEYS);

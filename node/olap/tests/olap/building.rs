@@ -1,4 +1,4 @@
-//! Builds: every step stands on its own, and bad luck is an error that says what happened.
+//! Builds: each step is independent, and every failure is an error that says what happened.
 
 use crate::shop::*;
 use kirin_olap::*;
@@ -12,7 +12,7 @@ fn result(value: &serde_json::Value) -> StepResult {
 }
 
 #[tokio::test]
-async fn a_segment_holds_its_range_and_only_that() {
+async fn a_segment_holds_exactly_the_rows_of_its_range() {
     let shop = Shop::open();
     let jan = shop.build(JAN).await.unwrap();
     assert_eq!(jan.manifest.source_rows, 3);
@@ -33,7 +33,7 @@ async fn an_empty_range_builds_an_empty_segment_that_answers() {
     let empty = shop.build(range).await.unwrap();
     assert_eq!((empty.manifest.source_rows, empty.manifest.bytes), (0, 0));
     let sql = "SELECT COUNT(*), SUM(qty) FROM sales JOIN items ON item = name";
-    let answer = shop.snapshot(vec![empty]).query(sql, index_only()).await.unwrap();
+    let answer = shop.snapshot(vec![empty]).ask(sql, index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["0 -"]);
 }
 
@@ -54,11 +54,11 @@ async fn cuboids_are_built_from_their_smallest_parent() {
 }
 
 #[tokio::test]
-async fn a_step_runs_again_from_prior_results_alone() {
+async fn a_step_needs_only_the_prior_results() {
     let shop = Shop::open();
     let job = shop.job(SegmentRange::Full);
     let prior = shop.steps(&job, 4).await.unwrap();
-    // Another engine, as on another node, another directory, results in another order.
+    // Another engine, as on another node, another directory, and results in another order.
     let other = Shop { engine: Engine::new(EngineConfig::anywhere()).unwrap(), ..Shop::open() };
     let mut shuffled = prior.clone();
     shuffled.reverse();
@@ -73,7 +73,7 @@ async fn a_duplicate_lookup_key_is_refused_before_anything_is_built() {
     let shop = Shop::open();
     fs::write(shop.dir.path().join("shops.csv"), format!("{SHOPS}2,Aachen,5\n")).unwrap();
     let error = shop.build(SegmentRange::Full).await.unwrap_err().to_string();
-    assert!(error.contains("the lookup key (id) must be unique, but (2) is there 2 times"), "{error}");
+    assert!(error.contains("the lookup key (id) must be unique, but (2) occurs 2 times"), "{error}");
     // NULL keys match nothing, so they may repeat.
     fs::write(shop.dir.path().join("shops.csv"), format!("{SHOPS},Aachen,5\n,Düren,5\n")).unwrap();
     shop.build(SegmentRange::Full).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_missing_shortened_or_damaged_file_is_named() {
         let base = result(&prior[2]).files[0].path.clone();
         damage(Path::new(&flat));
         damage(Path::new(&base));
-        // A fresh engine has nothing in its cache.
+        // A new engine has an empty cache.
         let heir = Shop { engine: Engine::new(EngineConfig::anywhere()).unwrap(), ..Shop::open() };
         let error = heir.step(&job, 2, &prior[..2], &shop.attempt("x")).await.unwrap_err();
         assert!(matches!(&error, Error::BuildFile { path, .. } if *path == flat), "{error}");
@@ -149,7 +149,7 @@ async fn missing_or_foreign_results_are_refused() {
 }
 
 #[tokio::test]
-async fn a_model_without_time_is_built_in_full_only() {
+async fn a_model_without_partition_allows_only_full_builds() {
     let mut shop = Shop::open();
     shop.model.partition = None;
     let error = shop.build(JAN).await.unwrap_err().to_string();
@@ -165,7 +165,7 @@ async fn an_inner_lookup_drops_rows_without_a_match() {
 }
 
 #[tokio::test]
-async fn cancelled_work_stops_and_progress_is_told() {
+async fn cancelled_work_stops_and_progress_is_reported() {
     let shop = Shop::open();
     let job = shop.job(SegmentRange::Full);
     let cancel = Cancel::default();
@@ -207,9 +207,9 @@ async fn every_partition_format_divides_the_same_rows() {
         let (jan, feb) = (shop.build(JAN).await.unwrap(), shop.build(FEB).await.unwrap());
         assert_eq!((jan.manifest.source_rows, feb.manifest.source_rows), (1, 2), "{type_name} {format:?}");
         let snapshot = shop.snapshot(vec![jan, feb]);
-        let answer = snapshot.query("SELECT SUM(v) FROM t", index_only()).await.unwrap();
+        let answer = snapshot.ask("SELECT SUM(v) FROM t", index_only()).await.unwrap();
         assert_eq!(shown(&answer), ["7"], "{type_name} {format:?}");
-        let answer = snapshot.query("SELECT SUM(v) FROM t", mixed()).await.unwrap();
+        let answer = snapshot.ask("SELECT SUM(v) FROM t", mixed()).await.unwrap();
         assert_eq!(shown(&answer), ["15"], "{type_name} {format:?}: the row without a time is raw only");
     }
 }
@@ -238,7 +238,7 @@ async fn definitions_are_checked_against_the_files() {
 }
 
 #[tokio::test]
-async fn a_parquet_column_that_is_not_there_is_an_error_not_nulls() {
+async fn a_missing_parquet_column_is_an_error_instead_of_nulls() {
     let dir = tempfile::tempdir().unwrap();
     demo::write_files(dir.path()).unwrap();
     let engine = Engine::new(EngineConfig::anywhere()).unwrap();
@@ -269,7 +269,7 @@ async fn a_directory_and_a_glob_are_sources() {
     let catalog = |t: &Table| Catalog { tables: vec![t.clone()], ..Catalog::default() };
     let sum = |t: Table| {
         let snapshot = shop.engine.open(catalog(&t)).unwrap();
-        async move { shown(&snapshot.query("SELECT SUM(v) FROM t", raw()).await.unwrap()) }
+        async move { shown(&snapshot.ask("SELECT SUM(v) FROM t", raw()).await.unwrap()) }
     };
     assert_eq!(sum(t.clone()).await, ["3"]);
     // A file that is added later is seen by the next query.
@@ -407,6 +407,6 @@ async fn the_parts_of_a_small_index_are_one_file() {
         segments: vec![Segment { id: "1".into(), model: "m".into(), range: job.range, manifest }],
     };
     let sql = "SELECT few, SUM(v) FROM t GROUP BY few ORDER BY few LIMIT 2";
-    let answer = engine.open(catalog).unwrap().query(sql, index_only()).await.unwrap();
+    let answer = engine.open(catalog).unwrap().ask(sql, index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["0 499900000", "1 499905000"]);
 }

@@ -1,5 +1,6 @@
-//! The demo model, built month by month and asked the questions that its README asks.
+//! The demo model, built month by month, with the queries of the README.
 
+use crate::shop::Ask;
 use kirin_olap::{
     BuildJob, Cancel, Catalog, Engine, EngineConfig, Manifest, QueryOptions, Segment, SegmentRange, demo, plan,
 };
@@ -22,7 +23,7 @@ async fn build(engine: &Engine, job: &BuildJob, dir: &Path) -> Manifest {
 }
 
 #[tokio::test]
-async fn the_demo_is_answered_from_indexes_like_from_raw_tables() {
+async fn indexes_and_raw_tables_answer_the_demo_alike() {
     let dir = tempfile::tempdir().unwrap();
     demo::write_files(dir.path()).unwrap();
     let engine = Engine::new(EngineConfig::anywhere()).unwrap();
@@ -44,11 +45,11 @@ async fn the_demo_is_answered_from_indexes_like_from_raw_tables() {
     let raw = QueryOptions { push_down: true, use_index: false, ..QueryOptions::default() };
     let mixed = QueryOptions { push_down: true, ..QueryOptions::default() };
 
-    let count = snapshot.query("SELECT COUNT(*) AS N FROM FLIGHTS", index.clone()).await.unwrap();
+    let count = snapshot.ask("SELECT COUNT(*) AS N FROM FLIGHTS", index.clone()).await.unwrap();
     assert_eq!(count.rows, [[Some(rows.to_string())]]);
     assert_eq!(count.columns[0].name, "N");
     assert!(!count.push_down);
-    let count = snapshot.query("SELECT COUNT(*) FROM FLIGHTS", mixed.clone()).await.unwrap();
+    let count = snapshot.ask("SELECT COUNT(*) FROM FLIGHTS", mixed.clone()).await.unwrap();
     assert_eq!(count.rows, [[Some("336776".to_string())]]);
     assert!(count.push_down && count.realizations[0].mixed);
 
@@ -62,9 +63,9 @@ async fn the_demo_is_answered_from_indexes_like_from_raw_tables() {
         "SELECT COUNT(DISTINCT dest) FROM flights WHERE {}",
     ] {
         let sql = sql.replace("{}", built);
-        let from_raw = snapshot.query(&sql, raw.clone()).await.unwrap();
+        let from_raw = snapshot.ask(&sql, raw.clone()).await.unwrap();
         for options in [&index, &mixed] {
-            let answer = snapshot.query(&sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            let answer = snapshot.ask(&sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
             assert!(!answer.realizations.is_empty(), "{sql}");
             assert!(options.push_down || !answer.push_down, "{sql}");
             let near = |a: &Option<String>, b: &Option<String>| match (a, b) {

@@ -1,9 +1,10 @@
-//! Random tables, models, segments and queries: what an index answers must be what the raw tables answer.
+//! Random tables, models, segments and queries: an index must answer like the raw tables.
 //!
-//! A case is drawn from a list of numbers, so that shrinking the list shrinks the case. Floats in the data are
-//! multiples of a quarter, so that sums are exact in any order and rows can be compared as text. The seed is fixed;
-//! `KIRIN_PROPERTY_CASES` sets the number of cases, `KIRIN_PROPERTY_SEED` another seed.
+//! A case is drawn from a list of numbers, so that shrinking the list shrinks the case. Floats in the data are multiples of
+//! 0.25, so that sums are exact in any order and rows can be compared as text. The seed is fixed. `KIRIN_PROPERTY_CASES`
+//! sets the number of cases, `KIRIN_PROPERTY_SEED` another seed.
 
+use crate::shop::Ask;
 use kirin_olap::*;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -44,7 +45,7 @@ fn indexes_answer_like_raw_tables() {
     }
     let seen = seen.into_inner();
     println!("{seen:#?}");
-    // The generators must reach what they are for.
+    // The generators must reach every kind of query.
     let share = |name: &str, least: f64| {
         let count = seen.get(name).copied().unwrap_or(0) as f64 / seen["queries"] as f64;
         assert!(
@@ -235,16 +236,16 @@ impl Case {
                 let base = if push_down { "f".into() } else { format!("(SELECT * FROM f WHERE {built}) f") };
                 let raw_sql = query.sql.replace("{F}", &base);
                 let raw = QueryOptions { push_down: true, use_index: false, ..QueryOptions::default() };
-                let expected = snapshot.query(&raw_sql, raw).await;
+                let expected = snapshot.ask(&raw_sql, raw).await;
                 let options = QueryOptions { push_down, ..QueryOptions::default() };
-                let answer = snapshot.query(&sql, options.clone()).await;
+                let answer = snapshot.ask(&sql, options.clone()).await;
                 let (expected, answer) = match (expected, answer) {
                     (_, Err(Error::NoRealization { .. })) if !push_down => {
                         saw("refused");
                         continue;
                     }
                     (Ok(expected), Ok(answer)) => (expected, answer),
-                    // The planner itself cannot do some shapes (a subquery under OR), indexes or not.
+                    // The planner does not support some forms (a subquery under OR), with or without indexes.
                     (Err(Error::Sql(_)), Err(Error::Sql(_))) => {
                         saw("beyond the planner");
                         continue;
@@ -253,8 +254,8 @@ impl Case {
                         return Err(told(&format!("{sql}\nraw: {expected:?}\nindex: {answer:?}")));
                     }
                 };
-                // Once more: the plan may have been kept.
-                let again = snapshot.query(&sql, options.clone()).await.map_err(|e| told(&e.to_string()))?;
+                // Again, since the plan may have been cached.
+                let again = snapshot.ask(&sql, options.clone()).await.map_err(|e| told(&e.to_string()))?;
                 let (mut first, mut second) = (answer.rows.clone(), again.rows);
                 first.sort();
                 second.sort();
@@ -315,7 +316,7 @@ impl Case {
 async fn build(engine: &Engine, job: &BuildJob, dir: &Path) -> Result<Manifest, String> {
     let mut prior = vec![];
     for step in plan(&job.model).map_err(|e| e.to_string())?.steps {
-        // Each step as if another attempt, on another node, ran it.
+        // Each step runs as if in another attempt, on another node.
         let dir = dir.join(format!("attempt={}", step.index));
         let ran = engine.run_step(job, step.index, &prior, &dir, Arc::new(|_| {}), &Cancel::default()).await;
         let result = ran.map_err(|e| format!("{}: {e}", step.name))?;
@@ -412,7 +413,7 @@ fn draw_ranges(d: &mut Draws<'_>, partitioned: bool) -> Vec<SegmentRange> {
 
 fn draw_query(d: &mut Draws<'_>, model: &Model) -> Query {
     let mut tags = vec![];
-    // Mostly ask about what the model has; sometimes about anything.
+    // Mostly columns of the model, sometimes any column.
     let known = d.chance(85);
     let mut joins = vec![];
     for (alias, fact_key) in [("a", "k1"), ("b", "k2")] {
@@ -506,7 +507,7 @@ fn draw_query(d: &mut Draws<'_>, model: &Model) -> Query {
     Query { sql, ordered, tags }
 }
 
-/// The FROM clause in one of many styles, and the conditions that it leaves to WHERE.
+/// The FROM clause in one of many forms, and the conditions that it leaves to WHERE.
 fn draw_from(d: &mut Draws<'_>, joins: &[(&str, &str, bool)]) -> (String, Vec<String>) {
     let fact = match d.pick(4) {
         0 => "(SELECT * FROM {F} WHERE TRUE) f".to_string(),
@@ -559,7 +560,7 @@ fn draw_predicate(d: &mut Draws<'_>, dimensions: &[Col]) -> String {
     }
 }
 
-/// A condition on the partition column, often on the borders of segments.
+/// A condition on the partition column, often at the bounds of segments.
 fn draw_time(d: &mut Draws<'_>) -> String {
     let day = |d: &mut Draws<'_>| match d.chance(75) {
         true => format!("'2020-0{}-01'", 1 + d.pick(6)),

@@ -9,4 +9,5 @@ mod differential;
 mod faults;
 mod shop;
 mod sources;
+mod streaming;
 mod verifying;

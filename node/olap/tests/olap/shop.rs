@@ -1,5 +1,6 @@
 //! A small shop: sales with two lookups, in a directory of its own.
 
+use futures::future::BoxFuture;
 use kirin_olap::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -137,8 +138,49 @@ pub(crate) fn raw() -> QueryOptions {
     QueryOptions { push_down: true, use_index: false, ..QueryOptions::default() }
 }
 
+/// A whole answer, with its rows as text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answered {
+    pub(crate) columns: Vec<ColumnMeta>,
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+    pub(crate) realizations: Vec<Realization>,
+    pub(crate) push_down: bool,
+    pub(crate) scanned_rows: u64,
+    is_partial: bool,
+}
+
+impl Answered {
+    pub(crate) fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+}
+
+/// Asks a query and reads its answer to the end.
+pub(crate) trait Ask {
+    fn ask(&self, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Answered>>;
+}
+
+impl Ask for Arc<Snapshot> {
+    fn ask(&self, sql: &str, options: QueryOptions) -> BoxFuture<'static, Result<Answered>> {
+        let answer = self.query(sql, options);
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            let mut rows = vec![];
+            while let Some(batch) = answer.next_batch().await? {
+                let types =
+                    |schema: SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
+                assert_eq!(types(batch.schema()), types(answer.schema.clone()));
+                rows.extend(text_rows(&batch)?);
+            }
+            let (cost, is_partial) = (answer.cost().expect("the stream has ended"), answer.is_partial());
+            let Answer { columns, realizations, push_down, .. } = answer;
+            Ok(Answered { columns, rows, realizations, push_down, scanned_rows: cost.scanned_rows, is_partial })
+        })
+    }
+}
+
 /// Rows as text, NULL as `-`.
-pub(crate) fn shown(answer: &QueryAnswer) -> Vec<String> {
+pub(crate) fn shown(answer: &Answered) -> Vec<String> {
     let cell = |c: &Option<String>| c.clone().unwrap_or_else(|| "-".into());
     answer.rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(" ")).collect()
 }

@@ -1,5 +1,4 @@
-//! Sources as they come: odd files, odd names, odd values. Raw tables and indexes give the right answer, or both refuse
-//! with the cause.
+//! Unusual sources: files, names, values. Raw tables and indexes give the right answer, or both refuse with the cause.
 
 use crate::shop::*;
 use arrow_array::*;
@@ -42,7 +41,7 @@ impl Files {
         Source { format, location: self.dir.path().join("t").display().to_string(), csv: None, granted: None }
     }
 
-    /// The table `t` as `table add` makes it.
+    /// The table `t`, as `table add` defines it.
     pub(crate) async fn add(&self, source: Source) -> Result<Table> {
         let described = self.engine.describe(&source).await?;
         let table = Table { name: "t".into(), source, columns: described.columns };
@@ -57,7 +56,7 @@ impl Files {
     /// The answer of the raw table `t`.
     pub(crate) async fn raw(&self, source: Source, sql: &str) -> Vec<String> {
         let snapshot = self.snapshot(self.add(source).await.unwrap());
-        shown(&snapshot.query(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}")))
+        shown(&snapshot.ask(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}")))
     }
 
     /// A snapshot with a model over `t` that was built in full.
@@ -134,7 +133,7 @@ async fn newlines_between_quotes_do_not_end_a_record() {
     assert_eq!(files.raw(files.source(Format::Csv), sql).await, ["60000 1799970000 0 900"]);
     let table = files.add(files.source(Format::Csv)).await.unwrap();
     let snapshot = files.built(table, model(&["address"], &[("SUM", "n")])).await.unwrap();
-    let answer = snapshot.query("SELECT COUNT(*), SUM(n) FROM t", index_only()).await.unwrap();
+    let answer = snapshot.ask("SELECT COUNT(*), SUM(n) FROM t", index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["60000 1799970000"]);
 }
 
@@ -146,11 +145,11 @@ async fn columns_of_delimited_files_are_found_by_name() {
     assert_eq!(files.raw(files.source(Format::Csv), sql).await, ["1 2 x", "10 20 -", "20 10 -"]);
     let table = files.add(files.source(Format::Csv)).await.unwrap();
     let snapshot = files.built(table.clone(), model(&["a", "b", "c"], &[])).await.unwrap();
-    let answer = snapshot.query("SELECT a, b, c FROM t GROUP BY a, b, c ORDER BY a", index_only()).await.unwrap();
+    let answer = snapshot.ask("SELECT a, b, c FROM t GROUP BY a, b, c ORDER BY a", index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["1 2 x", "10 20 -", "20 10 -"]);
     // A later file without a header would lose its first row.
     let files = files.text("4.csv", "7,8,y\n9,9,z\n");
-    let error = files.snapshot(table.clone()).query(sql, raw()).await.unwrap_err().to_string();
+    let error = files.snapshot(table.clone()).ask(sql, raw()).await.unwrap_err().to_string();
     assert!(error.contains("4.csv begins with a field \"7\"") && error.contains("header is missing"), "{error}");
     let error = files.built(table, model(&["a"], &[])).await.unwrap_err().to_string();
     assert!(error.contains("4.csv begins with a field \"7\""), "{error}");
@@ -171,12 +170,12 @@ async fn added_columns_are_null_in_older_files_and_integers_are_widened() {
         ["3000000000"]
     );
     let snapshot = files.built(table, model(&["a", "b"], &[])).await.unwrap();
-    let answer = snapshot.query("SELECT a, b FROM t GROUP BY a, b ORDER BY a", index_only()).await.unwrap();
+    let answer = snapshot.ask("SELECT a, b FROM t GROUP BY a, b ORDER BY a", index_only()).await.unwrap();
     assert_eq!(shown(&answer), right);
 }
 
 #[tokio::test]
-async fn types_that_no_type_holds_are_refused_when_a_table_is_added() {
+async fn unsupported_types_are_refused_when_a_table_is_added() {
     let files = Files::new()
         .parquet("1.parquet", vec![("a", ints(&[1]))])
         .parquet("2.parquet", vec![("a", array(StringArray::from(vec!["x"])))]);
@@ -212,7 +211,7 @@ async fn hidden_files_are_not_data() {
 }
 
 #[tokio::test]
-async fn directories_of_partitions_are_columns() {
+async fn partition_directories_are_columns() {
     let files = Files::new()
         .parquet("dt=2024-02-28/region=a%2Fb/part.parquet", vec![("v", ints(&[1]))])
         .parquet("dt=2024-02-29/region=__HIVE_DEFAULT_PARTITION__/part.parquet", vec![("v", ints(&[2]))]);
@@ -224,9 +223,9 @@ async fn directories_of_partitions_are_columns() {
     assert_eq!(files.raw(files.source(Format::Parquet), sql).await, ["2"]);
     let snapshot = files.built(table.clone(), model(&["dt", "region"], &[("SUM", "v")])).await.unwrap();
     let sql = "SELECT dt, SUM(v) FROM t GROUP BY dt ORDER BY dt";
-    assert_eq!(shown(&snapshot.query(sql, index_only()).await.unwrap()), ["2024-02-28 1", "2024-02-29 2"]);
+    assert_eq!(shown(&snapshot.ask(sql, index_only()).await.unwrap()), ["2024-02-28 1", "2024-02-29 2"]);
     let files = files.parquet("dt=tomorrow/region=c/part.parquet", vec![("v", ints(&[2]))]);
-    let error = files.snapshot(table).query("SELECT SUM(v) FROM t", raw()).await.unwrap_err().to_string();
+    let error = files.snapshot(table).ask("SELECT SUM(v) FROM t", raw()).await.unwrap_err().to_string();
     assert!(error.contains("dt=tomorrow is not a DATE"), "{error}");
     let texts = Files::new().text("y=2024/1.csv", "v\n1\n").text("y=2023/1.csv", "v\n2\n");
     assert_eq!(texts.raw(texts.source(Format::Csv), "SELECT y, v FROM t ORDER BY 1").await, ["2023 2", "2024 1"]);
@@ -251,7 +250,7 @@ async fn file_names_may_have_any_character() {
     assert_eq!(files.raw(files.source(Format::Parquet), "SELECT COUNT(*), SUM(v) FROM t").await, ["8 8"]);
     let table = files.add(files.source(Format::Parquet)).await.unwrap();
     let snapshot = files.built(table, model(&["v"], &[])).await.unwrap();
-    assert_eq!(shown(&snapshot.query("SELECT v, COUNT(*) FROM t GROUP BY v", index_only()).await.unwrap()), ["1 8"]);
+    assert_eq!(shown(&snapshot.ask("SELECT v, COUNT(*) FROM t GROUP BY v", index_only()).await.unwrap()), ["1 8"]);
     for name in names {
         let mut one = files.source(Format::Parquet);
         one.location = format!("{}/{name}", one.location);
@@ -280,7 +279,7 @@ async fn delimited_text_is_read_as_it_is_written() {
     assert_eq!(files.raw(files.source(Format::Csv), "SELECT id, v FROM t ORDER BY 1").await, ["1 2", "3 4"]);
     let table = files.add(files.source(Format::Csv)).await.unwrap();
     let files = files.text("t.csv.gz", &packed[..packed.len() - 9]);
-    let error = files.snapshot(table).query("SELECT COUNT(id) FROM t", raw()).await.unwrap_err().to_string();
+    let error = files.snapshot(table).ask("SELECT COUNT(id) FROM t", raw()).await.unwrap_err().to_string();
     assert!(error.contains("t.csv.gz: cannot be decompressed"), "{error}");
     let files = Files::new().text("1.csv", "1,x\n2,y\n").text("2.csv", "");
     let source = Source { csv: csv(None, false, None), ..files.source(Format::Csv) };
@@ -305,9 +304,9 @@ async fn inferred_types_keep_every_value() {
     assert_eq!(files.raw(files.source(Format::Csv), "SELECT * FROM t ORDER BY id").await, ["1 - 5", "2 - 6"]);
     let table = files.add(files.source(Format::Csv)).await.unwrap();
     let snapshot = files.built(table, model(&["id", "fax"], &[("SUM", "v")])).await.unwrap();
-    let answer = snapshot.query("SELECT id, fax, SUM(v) FROM t GROUP BY 1, 2 ORDER BY 1", index_only()).await.unwrap();
+    let answer = snapshot.ask("SELECT id, fax, SUM(v) FROM t GROUP BY 1, 2 ORDER BY 1", index_only()).await.unwrap();
     assert_eq!(shown(&answer), ["1 - 5", "2 - 6"]);
-    // Larger than what is read whole: the value that decides is in the middle, or at the end.
+    // Larger than the bound for reading whole files: the deciding value is in the middle, or at the end.
     for at in [1_550_000, 2_999_999] {
         let mut content = "id,v,text\n".to_string();
         for i in 0..3_000_000 {
@@ -322,24 +321,24 @@ async fn inferred_types_keep_every_value() {
 }
 
 #[tokio::test]
-async fn declared_types_are_the_truth_and_a_value_that_does_not_fit_is_shown() {
+async fn declared_types_are_authoritative_and_errors_show_the_value() {
     let files = Files::new().text("t.csv", "id,v\n1,2.5\n2,oops\n3,1.239\n");
     let mut table = files.add(files.source(Format::Csv)).await.unwrap();
     for (type_name, value, record) in [("DOUBLE", "oops", 2), ("DECIMAL(9,2)", "1.239", 3), ("INTEGER", "2.5", 1)] {
         table.columns[1].type_name = type_name.into();
-        let error = files.snapshot(table.clone()).query("SELECT SUM(v) FROM t", raw()).await.unwrap_err().to_string();
+        let error = files.snapshot(table.clone()).ask("SELECT SUM(v) FROM t", raw()).await.unwrap_err().to_string();
         let told = format!("t.csv: record {record}, column \"v\": '{value}' is not a {type_name}");
         assert!(error.contains(&told), "{type_name}: {error}");
     }
     table.columns[1].type_name = "VARCHAR".into();
-    assert_eq!(shown(&files.snapshot(table).query("SELECT MAX(v) FROM t", raw()).await.unwrap()), ["oops"]);
+    assert_eq!(shown(&files.snapshot(table).ask("SELECT MAX(v) FROM t", raw()).await.unwrap()), ["oops"]);
     let files = Files::new().text("t.csv", "id,v\n1,2\n3\n");
     let error = files.add(files.source(Format::Csv)).await.unwrap_err().to_string();
     assert!(error.contains("t.csv: record 3 has 1 fields, not 2"), "{error}");
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_refused_when_it_is_added() {
+async fn a_source_that_cannot_be_opened_is_refused_when_it_is_added() {
     let files = Files::new().text("t.csv", "");
     let error = files.add(files.source(Format::Csv)).await.unwrap_err().to_string();
     assert!(error.contains("t.csv: is empty"), "{error}");
@@ -360,30 +359,30 @@ async fn what_cannot_be_opened_is_refused_when_it_is_added() {
     }
     let wrong = serde_json::json!({"format": "csv", "location": "/d", "csv": {"delimiter": "||"}});
     assert!(serde_json::from_value::<Source>(wrong).is_err());
-    // A header alone makes a table without rows.
+    // A file with only a header is a table without rows.
     let files = Files::new().text("t.csv", "id,name\n");
     assert_eq!(files.raw(files.source(Format::Csv), "SELECT COUNT(*) FROM t").await, ["0"]);
     let table = files.add(files.source(Format::Csv)).await.unwrap();
     let snapshot = files.built(table, model(&["id", "name"], &[])).await.unwrap();
-    assert_eq!(shown(&snapshot.query("SELECT COUNT(*) FROM t", index_only()).await.unwrap()), ["0"]);
+    assert_eq!(shown(&snapshot.ask("SELECT COUNT(*) FROM t", index_only()).await.unwrap()), ["0"]);
 }
 
 #[tokio::test]
-async fn a_source_that_is_gone_is_not_an_empty_table() {
+async fn a_missing_source_is_an_error_instead_of_an_empty_table() {
     let files = Files::new().text("t.csv", "id,v\n1,2\n");
     let source = files.source(Format::Csv);
     let table = files.add(source.clone()).await.unwrap();
     let snapshot = files.snapshot(table.clone());
-    assert_eq!(shown(&snapshot.query("SELECT COUNT(*) FROM t", raw()).await.unwrap()), ["1"]);
+    assert_eq!(shown(&snapshot.ask("SELECT COUNT(*) FROM t", raw()).await.unwrap()), ["1"]);
     std::fs::remove_file(files.path("t.csv")).unwrap();
     let gone = |error: Error| {
         let error = error.to_string();
         assert!(error.contains(&source.location), "{error}");
     };
-    gone(snapshot.query("SELECT COUNT(*) FROM t", raw()).await.unwrap_err());
+    gone(snapshot.ask("SELECT COUNT(*) FROM t", raw()).await.unwrap_err());
     gone(files.built(table.clone(), model(&["id"], &[])).await.unwrap_err());
     std::fs::remove_dir_all(&source.location).unwrap();
-    gone(snapshot.query("SELECT COUNT(*) FROM t", raw()).await.unwrap_err());
+    gone(snapshot.ask("SELECT COUNT(*) FROM t", raw()).await.unwrap_err());
     gone(files.add(source.clone()).await.unwrap_err());
 }
 
@@ -392,7 +391,7 @@ async fn a_file_replaced_by_one_of_the_same_length_and_time_is_another_file() {
     let files = Files::new().parquet("t.parquet", vec![("v", ints(&[1, 2, 3]))]);
     let table = files.add(files.source(Format::Parquet)).await.unwrap();
     let snapshot = files.snapshot(table.clone());
-    assert_eq!(shown(&snapshot.query("SELECT SUM(v) FROM t WHERE v < 10", raw()).await.unwrap()), ["6"]);
+    assert_eq!(shown(&snapshot.ask("SELECT SUM(v) FROM t WHERE v < 10", raw()).await.unwrap()), ["6"]);
     let model: Model = serde_json::from_value(model(&["v"], &[])).unwrap();
     let job = BuildJob { model, tables: vec![table], range: SegmentRange::Full };
     let step = async |step: usize, prior: &[serde_json::Value]| {
@@ -408,13 +407,13 @@ async fn a_file_replaced_by_one_of_the_same_length_and_time_is_another_file() {
     std::fs::rename(&other, &path).unwrap();
     let after = std::fs::metadata(&path).unwrap();
     assert_eq!((before.len(), before.modified().unwrap()), (after.len(), after.modified().unwrap()));
-    assert_eq!(shown(&snapshot.query("SELECT SUM(v) FROM t WHERE v < 10", raw()).await.unwrap()), ["24"]);
+    assert_eq!(shown(&snapshot.ask("SELECT SUM(v) FROM t WHERE v < 10", raw()).await.unwrap()), ["24"]);
     let error = step(1, &[detected]).await.unwrap_err().to_string();
     assert!(error.contains("t.parquet changed since the build began"), "{error}");
 }
 
 #[tokio::test]
-async fn a_stored_table_that_does_not_open_disturbs_no_other() {
+async fn a_stored_table_that_does_not_open_does_not_affect_others() {
     let files = Files::new().text("t.csv", "id,v\n1,2\n");
     let good = files.add(files.source(Format::Csv)).await.unwrap();
     let mut bad = Table { name: "bad".into(), ..good.clone() };
@@ -430,8 +429,8 @@ async fn a_stored_table_that_does_not_open_disturbs_no_other() {
     let snapshot = files.engine.open(catalog).unwrap();
     let broken: Vec<_> = snapshot.broken().iter().map(|b| (b.kind.as_str(), b.name.as_str())).collect();
     assert_eq!(broken, [("table", "bad"), ("model", "over_bad")]);
-    assert_eq!(shown(&snapshot.query("SELECT SUM(v) FROM t", raw()).await.unwrap()), ["2"]);
-    let error = snapshot.query("SELECT COUNT(*) FROM bad", raw()).await.unwrap_err().to_string();
+    assert_eq!(shown(&snapshot.ask("SELECT SUM(v) FROM t", raw()).await.unwrap()), ["2"]);
+    let error = snapshot.ask("SELECT COUNT(*) FROM bad", raw()).await.unwrap_err().to_string();
     assert!(error.contains("\"bad\" cannot be used") && error.contains("differ only in case"), "{error}");
 }
 
@@ -458,11 +457,11 @@ async fn odd_values_of_floats_are_ordered_grouped_and_found() {
         ),
     ] {
         for options in [raw(), index_only()] {
-            let answer = built.query(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            let answer = built.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
             assert_eq!(shown(&answer), right, "{sql} {options:?}");
         }
     }
     for sql in ["SELECT x FROM t ORDER BY x DESC NULLS LAST LIMIT 2", "SELECT x FROM t WHERE x > 1 ORDER BY x DESC"] {
-        assert_eq!(shown(&built.query(sql, raw()).await.unwrap()), ["NaN", "inf"], "{sql}");
+        assert_eq!(shown(&built.ask(sql, raw()).await.unwrap()), ["NaN", "inf"], "{sql}");
     }
 }

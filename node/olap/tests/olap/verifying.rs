@@ -1,4 +1,4 @@
-//! Verification of published segments: what is right passes, and each kind of fault is named.
+//! Verification of published segments: a correct segment passes, and each kind of fault is named.
 
 use crate::shop::*;
 use kirin_olap::*;
@@ -8,7 +8,7 @@ async fn verified(shop: &Shop, segment: &Segment, deep: bool) -> Verification {
     shop.engine.verify_segment(&shop.model, &shop.tables, segment, deep).await.unwrap()
 }
 
-/// A segment whose index of that number is the one that a planted fault makes, published by a version without checks.
+/// A segment with a planted fault in the index of that step, as published by a version without checks.
 async fn spoiled(shop: &Shop, plant: Plant, step: usize) -> Segment {
     let job = shop.job(SegmentRange::Full);
     let mut prior = shop.steps(&job, 6).await.unwrap();
@@ -27,7 +27,7 @@ async fn spoiled(shop: &Shop, plant: Plant, step: usize) -> Segment {
 }
 
 #[tokio::test]
-async fn a_right_segment_passes_at_both_depths() {
+async fn a_correct_segment_passes_at_both_depths() {
     let shop = Shop::open();
     for range in [JAN, FEB, SegmentRange::Full] {
         let segment = shop.build(range).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_segment_of_a_version_without_checks_is_found_wrong() {
 async fn a_deep_verification_names_the_groups_that_differ_from_the_source() {
     let shop = Shop::open();
     let segment = shop.build(SegmentRange::Full).await.unwrap();
-    // The same number of rows, one value changed: what a build that read another state would have made.
+    // The same number of rows and one changed value, as if the build had read another state.
     fs::write(shop.dir.path().join("sales.csv"), SALES.replace("2020-01-31,3,apple,1", "2020-01-31,3,apple,100"))
         .unwrap();
     assert_eq!(verified(&shop, &segment, false).await.problems, []);
@@ -82,7 +82,7 @@ async fn a_deep_verification_names_the_groups_that_differ_from_the_source() {
 }
 
 #[tokio::test]
-async fn a_source_with_another_number_of_rows_has_changed_and_is_no_fault_of_the_segment() {
+async fn a_changed_source_is_reported_but_is_not_a_fault_of_the_segment() {
     let shop = Shop::open();
     let segment = shop.build(SegmentRange::Full).await.unwrap();
     fs::write(shop.dir.path().join("sales.csv"), format!("{SALES}2020-03-09,1,apple,1,1.0,late\n")).unwrap();
@@ -117,13 +117,13 @@ async fn a_query_does_not_use_a_segment_that_was_found_wrong() {
     let sql = |from: &str, to: &str| {
         format!("SELECT COUNT(*) FROM sales JOIN items ON item = name WHERE day >= '{from}' AND day < '{to}'")
     };
-    let error = snapshot.query(&sql("2020-01-01", "2020-03-01"), index_only()).await.unwrap_err().to_string();
+    let error = snapshot.ask(&sql("2020-01-01", "2020-03-01"), index_only()).await.unwrap_err().to_string();
     assert!(error.contains("was found wrong (index 63: total of count(*)"), "{error}");
     assert!(error.contains("refresh it"), "{error}");
-    let february = snapshot.query(&sql("2020-02-01", "2020-03-01"), index_only()).await.unwrap();
+    let february = snapshot.ask(&sql("2020-02-01", "2020-03-01"), index_only()).await.unwrap();
     assert_eq!(shown(&february), ["2"], "a range that the wrong segment does not touch is answered");
     let push_down = QueryOptions { push_down: true, ..QueryOptions::default() };
-    let both = snapshot.query(&sql("2020-01-01", "2020-03-01"), push_down).await.unwrap();
+    let both = snapshot.ask(&sql("2020-01-01", "2020-03-01"), push_down).await.unwrap();
     assert_eq!(shown(&both), ["5"], "raw rows take its place");
     assert_eq!(both.realizations[0].segments, ["20200201000000_20200301000000"]);
 }

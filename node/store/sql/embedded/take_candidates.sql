@@ -1,5 +1,5 @@
--- READY, PENDING or RUNNING, under the epoch that was seen, held by nobody alive, and the taker has what they require.
--- `can` is what the taker's row says while it is locked.
+-- READY, PENDING or RUNNING, with the epoch that was read, without a living holder, and within the capabilities of the taker.
+-- `can` contains the capabilities in the locked row of the taker.
 SELECT j.id, j.project, j.priority, j.state, j.steps, j.holder_node, j.holder_incarnation, j.from_step, j.taken_ms
 FROM {rows $1 q(job int, seen int, can int)} CROSS JOIN {p}_job AS j
 WHERE j.id = q.job AND j.epoch = q.seen AND j.state <= 2 AND (j.needs & q.can) = j.needs

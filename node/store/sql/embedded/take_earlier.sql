@@ -1,4 +1,4 @@
--- An earlier job that waits, that nobody holds, that the taker is able to run and whose project isn't full.
+-- An earlier waiting job without a holder that the taker can run and whose project is not full.
 SELECT w.id
 FROM {p}_job AS w
 WHERE w.state <= 4 AND w.state IN (0, 1) AND w.holder_node IS NULL

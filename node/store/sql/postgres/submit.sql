@@ -1,4 +1,4 @@
--- The lock keeps the projects from being dropped meanwhile; it is shared with other submits.
+-- The lock prevents a concurrent drop of the projects. Submits share it.
 WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(uuid text, project int, priority int, placed int, external int, needs int, state int, at int, kind text, subject text, submitter text, spec text)}),
   p AS MATERIALIZED (SELECT id FROM {p}_project WHERE id IN (SELECT project FROM q) FOR KEY SHARE)
 INSERT INTO {p}_job (epoch, placed, steps, from_step, project, created_ms, changed_ms, state, priority, external, needs, uuid, kind, subject, submitter, spec)

@@ -1,9 +1,9 @@
--- One statement for many takes. $2 says whether the rows of the projects are locked already, $3 the wall time,
--- $4 whether an earlier waiting job that the member is able to run stands against it.
--- Verdict: 0 granted if the row still is what was read when its lock is granted, 1 the project is full,
--- 2 the project may become full by takes that are not visible here: lock it and ask again, 3 it ran when it was read, and
--- was changed before its lock was granted, perhaps into one that waits: ask again. What is refused is left out.
--- `from_step` is set from the row as it is locked; the attempt that ended is told by what was read.
+-- One statement for many takes. $2: whether the rows of the projects are already locked; $3: the wall-clock time;
+-- $4: whether an earlier waiting job that the member can run prevents the take.
+-- Verdicts: 0 granted if the row is unchanged when its lock is granted; 1 the project is full;
+-- 2 the project may become full through takes that are not visible: lock it and repeat; 3 the job was running when it was read
+-- and changed before its lock was granted, possibly to waiting: repeat. Refused takes return no row.
+-- `from_step` is set from the locked row. The ended attempt is recorded from what was read.
 WITH q AS MATERIALIZED (SELECT * FROM {rows $1 q(job int, seen int, node int, incarnation int)}),
   me AS MATERIALIZED (
     SELECT m.node, m.incarnation, m.can

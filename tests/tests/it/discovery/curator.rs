@@ -1,4 +1,4 @@
-//! The real Curator reads what we register, and we read what it registers.
+//! Compatibility with the real Curator: it reads Kirin's registrations, and Kirin reads its registrations.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,7 +23,7 @@ const JARS: [(&str, &str); 12] = [
     ("slf4j-simple", "libslf4j-java"),
 ];
 
-/// Prepares a run of the probe; fails loudly if something is not installed.
+/// Prepares a run of the probe. Panics if a package is missing.
 fn probe(zk: &Ensemble, arguments: &[&str]) -> Command {
     let jars: Vec<String> = JARS
         .iter()
@@ -54,14 +54,14 @@ async fn listed(zk: &Ensemble, arguments: &[&str]) -> Vec<String> {
     String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
 }
 
-/// Lets Curator register a node, until the child is dropped.
+/// Registers a node through Curator until the child is dropped.
 fn registered(zk: &Ensemble, arguments: &[&str]) -> tokio::process::Child {
     let mut command = tokio::process::Command::from(probe(zk, arguments));
     command.kill_on_drop(true).spawn().expect("java runs, from default-jdk-headless")
 }
 
 #[tokio::test]
-async fn curator_and_we_see_each_other_in_kylin_5s_tree() {
+async fn curator_and_kirin_see_each_other_in_the_tree_of_kylin_5() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let a = Node::start(kylin5(&settings(&zk.connect_string())), Role::All, 1).await;
     let b = Node::start(kylin5(&settings(&zk.connect_string())), Role::Job, 2).await;
@@ -80,13 +80,13 @@ async fn curator_and_we_see_each_other_in_kylin_5s_tree() {
         let peer = peers.with_role(Role::Query).next().expect("seen");
         assert_eq!((peer.id.as_str(), peer.is_up(), peer.registered_at_ms.is_some()), ("a-foreign-id", true, true));
     }
-    // Killed, so it leaves when its session ends.
+    // A killed process leaves when its session ends.
     drop(foreign);
     a.until_sees(&["all:1", "job:2"]).await;
 }
 
 #[tokio::test]
-async fn curator_and_we_see_each_other_in_the_older_tree() {
+async fn curator_and_kirin_see_each_other_in_the_older_tree() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let layout = Layout::SelfDiscovery { cluster: "kylin_metadata".to_owned() };
     let config = ZooKeeperConfig::new(&settings(&zk.connect_string()), layout).expect("valid settings");

@@ -1,4 +1,4 @@
-//! Who is seen by whom, while servers, wires and sessions break.
+//! Discovery while servers, connections and sessions fail.
 
 use kirin_discovery::{Discovery, Error, Role, ZooKeeperSettings};
 use kirin_tests::servers::zookeeper::Ensemble;
@@ -15,7 +15,7 @@ async fn a_node_whose_session_expired_is_registered_again_and_only_once() {
     observer.until_sees(&["all:1"]).await;
     let outsider = outsider(&zk).await;
     let before = owner(&outsider, &node.path()).await.expect("registered");
-    // Like a long freeze: nothing passes until the server has given up the session.
+    // Like a long freeze: nothing passes until the server has expired the session.
     wire.stall(true);
     observer.until_sees(&[]).await;
     node.until_degraded("cannot reach any ZooKeeper server").await;
@@ -31,7 +31,7 @@ async fn a_node_whose_session_expired_is_registered_again_and_only_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_server_swapped_in_silence_counts_as_expired() {
+async fn a_silently_replaced_session_counts_as_expired() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
     let wire = Proxy::to(zk.port(0)).await;
@@ -40,7 +40,7 @@ async fn a_session_that_the_server_swapped_in_silence_counts_as_expired() {
     let outsider = outsider(&zk).await;
     let before = owner(&outsider, &node.path()).await.expect("registered");
     let history = History::of(&observer);
-    // The client comes back and gets another session, without a word. Its registration stands, but under the old one.
+    // The client reconnects and silently gets another session. Its registration exists under the old session.
     wire.forget_sessions(true);
     wire.cut();
     let after = eventually("it is registered under another session", async || {
@@ -49,7 +49,7 @@ async fn a_session_that_the_server_swapped_in_silence_counts_as_expired() {
     .await;
     wire.forget_sessions(false);
     node.until_up().await;
-    // Nobody saw a gap, neither then nor when the old session ended at last.
+    // No observer saw a gap, neither then nor when the old session expired.
     eventually("the old session is gone", async || {
         let sessions = zk.command(0, "dump").await.ok()?;
         (!sessions.contains(&format!("{before:#x}"))).then_some(())
@@ -60,7 +60,7 @@ async fn a_session_that_the_server_swapped_in_silence_counts_as_expired() {
 }
 
 #[tokio::test]
-async fn a_short_cut_changes_nothing() {
+async fn a_short_disconnection_changes_nothing() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
     let wire = Proxy::to(zk.port(0)).await;
@@ -74,7 +74,7 @@ async fn a_short_cut_changes_nothing() {
         wire.cut();
         node.until_degraded("cannot reach any ZooKeeper server").await;
         node.until_up().await;
-        // What happens after the cut is seen through it.
+        // Changes after the cut are seen.
         let guest = Node::start(kylin5(&settings(&zk.connect_string())), Role::Job, port).await;
         node.until_sees(&["all:1", &format!("job:{port}")]).await;
         guest.discovery.stop().await;
@@ -85,7 +85,7 @@ async fn a_short_cut_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_zookeeper_that_comes_later_is_found() {
+async fn a_zookeeper_that_starts_later_is_found() {
     let mut zk = Ensemble::of(1).prepare().expect("a plan");
     let config = kylin5(&settings(&zk.connect_string()));
     let a = Node::start(config.clone(), Role::All, 1).await;
@@ -102,7 +102,7 @@ async fn a_zookeeper_that_comes_later_is_found() {
 }
 
 #[tokio::test]
-async fn when_the_leader_dies_nobody_is_lost_and_newcomers_are_seen() {
+async fn when_the_leader_dies_no_node_is_lost_and_new_nodes_are_seen() {
     let mut zk = Ensemble::of(3).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let a = Node::start(config.clone(), Role::All, 1).await;
@@ -117,12 +117,12 @@ async fn when_the_leader_dies_nobody_is_lost_and_newcomers_are_seen() {
         node.until_up().await;
     }
     for list in seen_by_a.end().iter().chain(&seen_by_b.end()) {
-        assert!(list.len() >= 2, "somebody was lost: {list:?}");
+        assert!(list.len() >= 2, "a node was lost: {list:?}");
     }
 }
 
 #[tokio::test]
-async fn without_a_quorum_the_list_stays_and_afterwards_all_is_well() {
+async fn without_a_quorum_the_list_is_kept_and_recovers_afterwards() {
     let mut zk = Ensemble::of(3).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let a = Node::start(config.clone(), Role::All, 1).await;
@@ -145,7 +145,7 @@ async fn without_a_quorum_the_list_stays_and_afterwards_all_is_well() {
 }
 
 #[tokio::test]
-async fn after_an_outage_longer_than_the_session_everybody_is_back_once() {
+async fn after_an_outage_longer_than_the_session_every_node_is_registered_once() {
     let mut zk = Ensemble::of(1).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let a = Node::start(config.clone(), Role::All, 1).await;
@@ -158,7 +158,7 @@ async fn after_an_outage_longer_than_the_session_everybody_is_back_once() {
     let outage = tokio::time::Instant::now();
     a.until_degraded("cannot reach any ZooKeeper server").await;
     b.until_degraded("cannot reach any ZooKeeper server").await;
-    // Longer than the session by the clients' own clocks; the server counts anew when it is back.
+    // Longer than the session timeout by the clients' clocks. The server restarts its timers when it returns.
     tokio::time::sleep_until(outage + SESSION * 2).await;
     zk.start_all().expect("started");
     for node in [&a, &b] {
@@ -173,11 +173,11 @@ async fn after_an_outage_longer_than_the_session_everybody_is_back_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_left_for_another() {
+async fn a_client_leaves_a_hanging_server_for_another() {
     let zk = Ensemble::of(3).start().await.expect("an ensemble");
     let leader = zk.leader().await.expect("a leader");
     let hung = (leader + 1) % 3;
-    // Both would come back to the hung server only if it were the only one.
+    // Both clients would return to the hanging server only if it were the only one.
     let order = format!("127.0.0.1:{},127.0.0.1:{}", zk.port(hung), zk.port(leader));
     let a = Node::start(kylin5(&settings(&order)), Role::All, 1).await;
     let b = Node::start(kylin5(&settings(&order)), Role::Job, 2).await;
@@ -196,11 +196,11 @@ async fn a_server_that_hangs_is_left_for_another() {
 }
 
 #[tokio::test]
-async fn a_farewell_that_nobody_hears_is_said_again() {
+async fn an_unanswered_withdrawal_is_retried() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
     let wire = Proxy::to(zk.port(0)).await;
-    // A long session, so that only a farewell can end the registration within the patience of the test.
+    // A long session, so that only a withdrawal can end the registration within the test's timeout.
     let at_wire = wire.connect_string();
     let patient = ZooKeeperSettings { session_timeout: 20 * PATIENCE, ..settings(&at_wire) };
     let node = Node::start(kylin5(&patient), Role::All, 1).await;
@@ -216,7 +216,7 @@ async fn a_farewell_that_nobody_hears_is_said_again() {
 }
 
 #[tokio::test]
-async fn after_an_outage_shorter_than_the_session_a_node_does_not_sleep_on() {
+async fn after_an_outage_shorter_than_the_session_a_node_reconnects() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let wire = Proxy::to(zk.port(0)).await;
     let at_wire = wire.connect_string();
@@ -227,7 +227,7 @@ async fn after_an_outage_shorter_than_the_session_a_node_does_not_sleep_on() {
     let before = owner(&outsider, &node.path()).await.expect("registered");
     wire.refuse(true);
     wire.cut();
-    // The client alone would sleep for ever longer by then; a new session is begun instead, which takes the registration over.
+    // The client alone would wait for increasing times. Instead, a new session starts and takes over the registration.
     tokio::time::sleep_until(tokio::time::Instant::now() + SESSION * 4).await;
     wire.refuse(false);
     let back = tokio::time::Instant::now();

@@ -23,15 +23,15 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use zookeeper_client::Client;
 
-/// How long a test waits for what must happen, on a machine that does much else.
+/// The timeout of every wait, sufficient for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What the tests ask for; an ensemble with the short tick grants it.
+/// The requested session timeout, which an ensemble with the short tick grants.
 const SESSION: Duration = Duration::from_millis(2000);
 
 const CLUSTER: &str = "kylin_metadata_jdbc_postgresql___db_5432_kylin";
 const SERVICES: &str = "/kylin/kylin_metadata_jdbc_postgresql___db_5432_kylin/services";
 
-/// A node as far as discovery is concerned.
+/// The discovery part of a node.
 struct Node {
     discovery: ZooKeeperDiscovery,
     said: Announcement,
@@ -52,7 +52,7 @@ fn kylin5(settings: &ZooKeeperSettings<'_>) -> ZooKeeperConfig {
 }
 
 impl Node {
-    /// Starts a node that only looks.
+    /// Starts a node that only observes.
     fn observer(config: ZooKeeperConfig) -> Self {
         let said = Announcement {
             role: Role::All,
@@ -85,13 +85,13 @@ impl Node {
         until(self.discovery.health(), "the node is up", Health::is_up).await;
     }
 
-    /// Waits for trouble whose reason contains some words.
+    /// Waits until discovery is degraded for a reason that contains these words.
     async fn until_degraded(&self, words: &str) {
         let degraded = |health: &Health| matches!(health, Health::Degraded { reason, .. } if reason.contains(words));
         until(self.discovery.health(), &format!("it complains: {words}"), degraded).await;
     }
 
-    /// Waits until it sees exactly these peers, given as `role:port` in the order of the list.
+    /// Waits until it sees exactly these peers, as `role:port` in list order.
     async fn until_sees(&self, peers: &[&str]) {
         until(self.discovery.peers(), &format!("it sees {peers:?}"), |seen| shown(seen) == peers).await;
     }
@@ -105,26 +105,26 @@ fn shown(peers: &Peers) -> Vec<String> {
     peers.iter().map(|peer| format!("{}:{}", peer.role, peer.port)).collect()
 }
 
-/// Waits until a watched value is as it should be.
+/// Waits until a watched value satisfies a condition.
 async fn until<T: fmt::Debug>(mut watched: watch::Receiver<T>, what: &str, holds: impl FnMut(&T) -> bool) {
     if timeout(PATIENCE, watched.wait_for(holds)).await.is_err() {
-        panic!("waited {} s in vain until {what}; it is {:?}", PATIENCE.as_secs(), watched.borrow());
+        panic!("timed out after {} s waiting until {what}; it is {:?}", PATIENCE.as_secs(), watched.borrow());
     }
 }
 
-/// Asks again and again until the answer is there.
+/// Polls until there is an answer.
 async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {} s in vain until {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "timed out after {} s waiting until {what}", PATIENCE.as_secs());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Keeps every list that a node publishes from here on.
+/// Records every list that a node publishes from now on.
 struct History(tokio::task::JoinHandle<()>, Arc<std::sync::Mutex<Vec<Vec<String>>>>);
 
 impl History {
@@ -147,12 +147,12 @@ impl History {
     }
 }
 
-/// A client that looks at the tree from outside.
+/// A separate client that reads the tree.
 async fn outsider(ensemble: &Ensemble) -> Client {
     Client::connect(&ensemble.connect_string()).await.expect("a session")
 }
 
-/// Returns the session that a znode belongs to, or `None` if there is no such znode.
+/// Returns the session of a znode, or `None` if the znode does not exist.
 async fn owner(client: &Client, path: &str) -> Option<i64> {
     client.check_stat(path).await.expect("an answer").map(|stat| stat.ephemeral_owner)
 }

@@ -1,15 +1,15 @@
-//! The simulator's ZooKeeper is true: the model ([`kirin_sim::zookeeper`]) and a real ensemble, told the same.
+//! The simulator's ZooKeeper model ([`kirin_sim::zookeeper`]) agrees with a real ensemble.
 //!
-//! A random history of three sessions, each by another server: open, create, delete, list, watch, lose the connection, come
-//! back, close, expire. After every request the answer is compared, and whose watches have fired. `PROPTEST_CASES` sets how
-//! many histories are drawn; they shrink.
+//! The test runs random histories of three sessions, each on another server: open, create, delete, list, watch,
+//! disconnect, reconnect, close, expire. After every request, it compares the answers and the fired watches.
+//! `PROPTEST_CASES` sets the number of histories. Failing histories are shrunk.
 //!
-//! Servers of an ensemble lag behind each other, which the model does not claim: before a server is asked what it knows it
-//! catches up (`sync`). That also makes "no event" certain without waiting: an event comes before every answer that was
-//! given after it. A session is expired by force, as a second connection that takes it over and closes it; when sessions
-//! that nobody hears of end is compared once, on a clock.
+//! Servers of an ensemble lag behind each other, which the model does not describe. So each server catches up (`sync`)
+//! before a read. This also proves "no event" without waiting: an event arrives before every answer that was given
+//! after it. A second connection expires a session by taking it over and closing it. The expiry time of unreachable
+//! sessions is compared once, on a clock.
 //!
-//! Not compared: data, versions, sequences, permissions, watches of anything but the directory, a quorum that is lost.
+//! Not compared: data, versions, sequences, permissions, watches of nodes other than the directory, a lost quorum.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,11 +27,11 @@ use zookeeper_client::{Acls, Client, CreateMode, Error, EventType, SessionState,
 
 use super::PATIENCE;
 
-/// So long that no session expires by itself, however busy the machine is.
+/// Long enough that no session expires by itself on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 const SESSIONS: usize = 3;
 
-/// A session and what it waits for.
+/// A session and its watches.
 struct Session {
     wire: TcpProxy,
     client: Client,
@@ -39,17 +39,17 @@ struct Session {
     watches: Vec<BoxFuture<'static, WatchedEvent>>,
 }
 
-/// What a history does next: which session, what, and whether a session that ends is expired by others.
+/// A step of a history: the session, the request, and whether an ending session is expired by force.
 type Step = (usize, Ask<u8>, bool);
 
-/// A rule of the model that is broken, to see whether anybody notices.
+/// A broken rule of the model, which the comparison must detect.
 #[derive(Clone, Copy, Debug)]
 enum Wrong {
-    /// A watch is told of every change.
+    /// A watch fires for every change.
     WatchStays,
-    /// What happened while a session was disconnected is not told.
+    /// Events during a disconnection are lost.
     MissedIsLost,
-    /// A session that ends leaves its nodes.
+    /// The nodes of an ended session remain.
     NodesStay,
 }
 
@@ -65,13 +65,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Ask::Reconnect),
         1 => Just(Ask::End),
     ];
-    // Two sessions are there from the beginning.
+    // Two sessions exist from the start.
     let open = |number| (number, Ask::Open, false);
     proptest::collection::vec((0..SESSIONS, ask, any::<bool>()), 5..40)
         .prop_map(move |drawn| [open(0), open(1)].into_iter().chain(drawn).collect())
 }
 
-/// The model's word, with a rule of it broken or none.
+/// The model's answer, optionally with a broken rule.
 fn expected(
     model: &mut ZooKeeper<usize, u8>,
     by: usize,
@@ -97,7 +97,7 @@ async fn until_state(states: &mut StateWatcher, wanted: SessionState) {
     timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("the session is {} for long", states.peek_state()));
 }
 
-/// Lets a client go, and with it its session.
+/// Closes a client and its session.
 async fn close(client: Client) {
     let mut states = client.state_watcher();
     drop(client);
@@ -117,7 +117,7 @@ impl Session {
         Self { wire, states: client.state_watcher(), client, watches: Vec::new() }
     }
 
-    /// Asks; only of a session that is connected, and not for its beginning or end.
+    /// Sends a request on a connected session, except open and end.
     async fn ask(&mut self, directory: &str, ask: &Ask<u8>) -> Answer<u8> {
         let path = |name| format!("{directory}/{name}");
         match ask {
@@ -156,30 +156,30 @@ impl Session {
                 until_state(&mut self.states, SessionState::SyncConnected).await;
                 Answer::Done
             }
-            Ask::Open | Ask::End => unreachable!("asked elsewhere"),
+            Ask::Open | Ask::End => unreachable!("handled elsewhere"),
         }
     }
 
-    /// Ends the session: its client closes it, or somebody else does and its client is told when it comes back.
+    /// Ends the session: its client closes it, or another connection does and the client finds out when it reconnects.
     async fn end(mut self, zk: &Ensemble, number: usize, by_force: bool) {
         if self.is_connected() && !by_force {
             return close(self.client).await;
         }
         let info = self.client.session().clone();
         let server = format!("127.0.0.1:{}", zk.port(number));
-        // Its own client would take it back.
+        // Its own client would reconnect.
         if self.is_connected() {
             self.ask("", &Ask::Disconnect).await;
         }
         let connector = Client::connector().with_session(info).with_session_timeout(LONG);
         close(connector.connect(&server).await.expect("the same session")).await;
-        // It does not come back.
+        // The session does not return.
         self.wire.set(Weather::Fair);
         until_state(&mut self.states, SessionState::Expired).await;
     }
 }
 
-/// Tells both the same; what differs.
+/// Sends the same requests to both, and returns the first difference.
 async fn tell(zk: &Ensemble, admin: &Client, steps: &[Step], wrong: Option<Wrong>) -> Result<(), String> {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let directory = format!("/model-{}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
@@ -209,12 +209,12 @@ async fn tell(zk: &Ensemble, admin: &Client, steps: &[Step], wrong: Option<Wrong
             _ => Answer::Unheard,
         };
         if heard != answer {
-            outcome = Err(format!("step {at}: the model answers {answer:?}, ZooKeeper {heard:?}"));
+            outcome = Err(format!("step {at}: the model answers {answer:?}, ZooKeeper answers {heard:?}"));
             break;
         }
         let fired = fired(&mut sessions, &directory).await;
         if fired != told {
-            outcome = Err(format!("step {at}: the model tells {told:?}, ZooKeeper {fired:?}"));
+            outcome = Err(format!("step {at}: the model fires {told:?}, ZooKeeper fires {fired:?}"));
             break;
         }
     }
@@ -224,7 +224,7 @@ async fn tell(zk: &Ensemble, admin: &Client, steps: &[Step], wrong: Option<Wrong
     outcome
 }
 
-/// Whose watches have fired, all of them and rightly.
+/// The sessions whose watches have fired, with checks of the events.
 async fn fired(sessions: &mut BTreeMap<usize, Session>, directory: &str) -> Vec<usize> {
     let mut fired = Vec::new();
     for (number, session) in sessions {
@@ -248,7 +248,7 @@ async fn fired(sessions: &mut BTreeMap<usize, Session>, directory: &str) -> Vec<
 }
 
 fn cases(usual: u32) -> Config {
-    // The usual ones are the same each time: a search for new ones is asked for.
+    // By default, the cases are the same in each run. `PROPTEST_CASES` requests new ones.
     let (cases, rng_seed) = match std::env::var_os("PROPTEST_CASES") {
         Some(_) => (Config::default().cases, RngSeed::Random),
         None => (usual, RngSeed::Fixed(1)),
@@ -257,7 +257,7 @@ fn cases(usual: u32) -> Config {
 }
 
 #[test]
-fn the_model_is_zookeeper() {
+fn the_model_agrees_with_zookeeper() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let zk = runtime.block_on(Ensemble::of(3).start()).expect("an ensemble");
     let admin = runtime.block_on(Client::connect(&zk.connect_string())).expect("a session");
@@ -270,15 +270,15 @@ fn the_model_is_zookeeper() {
         Err(TestError::Fail(difference, steps)) => panic!("{difference}\ndrawn was {steps:?}"),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
-    // And it is a model that could be wrong.
+    // The comparison detects each broken rule.
     for wrong in [Wrong::WatchStays, Wrong::MissedIsLost, Wrong::NodesStay] {
         let once = Config { cases: 1000, max_shrink_iters: 0, ..cases(1000) };
-        assert!(differ(once, Some(wrong)).is_err(), "{wrong:?} is not noticed");
+        assert!(differ(once, Some(wrong)).is_err(), "{wrong:?} is not detected");
     }
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_hears_of_ends_after_its_timeout() {
+async fn an_unreachable_session_expires_after_its_timeout() {
     const SHORT: Duration = Duration::from_secs(2);
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let observer =
@@ -294,6 +294,6 @@ async fn a_session_that_nobody_hears_of_ends_after_its_timeout() {
     wire.cut();
     let event = timeout(PATIENCE, watch.changed()).await.expect("it ends");
     assert_eq!(event.event_type, EventType::NodeDeleted);
-    // Its last sign of life was at most a ping's interval before the cut, which is less than a fifth of the timeout.
+    // Its last message was at most a ping interval before the cut, which is less than a fifth of the timeout.
     assert!(cut_at.elapsed() > SHORT.mul_f64(0.8), "it ended after {:?}", cut_at.elapsed());
 }

@@ -1,4 +1,4 @@
-//! A wire between one client and one ZooKeeper server that a test can cut, stall, or make forgetful.
+//! A proxy between a client and a ZooKeeper server that a test can cut or stall, or that can drop sessions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::sync::watch;
 struct State {
     /// Connections older than the latest cut are closed.
     cuts: u64,
-    /// Nothing passes, in either direction; connections stay open.
+    /// Whether data is held back in both directions while connections stay open.
     stalled: bool,
-    /// New connections are closed at once.
+    /// Whether new connections are closed at once.
     refuses: bool,
-    /// Clients that come back are introduced to the server as strangers.
+    /// Whether the session id of reconnecting clients is removed, so that they get a new session.
     forgets: bool,
 }
 
@@ -84,7 +84,7 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, forgets: bool, mu
             return;
         }
         if first && forgets {
-            // Length, protocol version, last zxid, timeout, session id, then the password behind its length.
+            // Length, protocol version, last zxid, timeout, session id, then the password after its length.
             buffer[20..28].fill(0);
             buffer[32..48].fill(0);
         }

@@ -1,4 +1,4 @@
-//! Who is seen by whom, while the servers are well.
+//! Registrations and discovery while the ZooKeeper servers are healthy.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::proxy::Proxy;
 use super::{CLUSTER, Node, PATIENCE, SERVICES, SESSION, eventually, kylin5, outsider, owner, settings, until};
 
 #[tokio::test]
-async fn nodes_see_each_other_come_change_and_go() {
+async fn nodes_see_each_other_join_change_and_leave() {
     let zk = Ensemble::of(3).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let a = Node::start(config.clone(), Role::All, 1).await;
@@ -22,25 +22,25 @@ async fn nodes_see_each_other_come_change_and_go() {
         node.until_sees(&["all:1", "job:2", "query:3"]).await;
         node.until_up().await;
     }
-    // A change of what a node says of itself is seen, and so is a change of its role.
+    // A change of a node's announcement is seen, including its role.
     c.said.metadata.insert("instance_status".to_owned(), "OUT_OF_SERVICE".to_owned());
     c.announce().await;
     until(a.discovery.peers(), "c is out of service", |peers| peers.iter().any(|peer| !peer.is_up())).await;
     c.said.role = Role::All;
     c.announce().await;
     a.until_sees(&["all:1", "all:3", "job:2"]).await;
-    // Withdrawn nodes are gone when the call returns, and still see the others.
+    // A withdrawn node is no longer listed when the call returns, and still sees the others.
     b.discovery.withdraw().await.expect("withdrawn");
     a.until_sees(&["all:1", "all:3"]).await;
     b.until_sees(&["all:1", "all:3"]).await;
     b.announce().await;
     a.until_sees(&["all:1", "all:3", "job:2"]).await;
-    // Stopped nodes take their session with them.
+    // A stopped node ends its session.
     c.discovery.stop().await;
     assert_eq!(*c.discovery.health().borrow(), Health::Off);
     assert_eq!(c.discovery.announce(c.said.clone()).await, Err(Error::Stopped));
     a.until_sees(&["all:1", "job:2"]).await;
-    // And dropped ones too.
+    // So does a dropped node.
     drop(b);
     a.until_sees(&["all:1"]).await;
 }
@@ -64,7 +64,7 @@ async fn joining_and_leaving_is_seen_within_milliseconds() {
         observer.until_sees(&["all:1"]).await;
         leaves.push(begun.elapsed());
     }
-    // A process that dies in silence is seen when its session ends for the server.
+    // A silently dead process is detected when its session expires.
     let mut ends = Vec::new();
     for _ in 0..3 {
         let wire = Proxy::to(zk.port(0)).await;
@@ -83,7 +83,7 @@ async fn joining_and_leaving_is_seen_within_milliseconds() {
         eprintln!("{what} seen after: median {:?}, worst {:?}", times[times.len() / 2], times[times.len() - 1]);
     }
     assert!(joins[10] < Duration::from_secs(1) && leaves[10] < Duration::from_secs(1));
-    // The session of 2 s, a tick or two of the server, and a busy machine.
+    // The session timeout of 2 s, one or two ticks of the server, and a margin for a busy machine.
     assert!(ends[2] < SESSION + Duration::from_secs(5));
 }
 
@@ -120,8 +120,8 @@ async fn the_older_layout_carries_the_mode_in_the_payload() {
 }
 
 #[tokio::test]
-async fn directories_that_vanish_come_back_with_the_next_node() {
-    // Container directories go when they are empty; here within a fraction of a second.
+async fn deleted_directories_are_created_by_the_next_node() {
+    // Empty container directories are deleted, here within a fraction of a second.
     let zk = Ensemble::of(1).property("znode.container.checkIntervalMs", "100").start().await.expect("an ensemble");
     let connect_string = format!("{}/apps/olap", zk.connect_string());
     let config = kylin5(&settings(&connect_string));
@@ -138,7 +138,7 @@ async fn directories_that_vanish_come_back_with_the_next_node() {
             owner(&outsider, "/apps/olap/kylin").await.is_none().then_some(())
         })
         .await;
-        // The chroot itself stays: other clients can't do anything without it. Give the server two rounds to prove it.
+        // The chroot itself is kept, because other clients need it. Two cleanup rounds prove this.
         for _ in 0..2 {
             let empty = CreateMode::Container.with_acls(Acls::anyone_all());
             outsider.mkdir("/round/once", &empty).await.expect("created");
@@ -152,7 +152,7 @@ async fn directories_that_vanish_come_back_with_the_next_node() {
 }
 
 #[tokio::test]
-async fn foreign_and_garbage_registrations_harm_nobody_and_are_reported_once() {
+async fn foreign_and_malformed_registrations_are_ignored_and_reported_once() {
     let log = logs::capture();
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
@@ -171,7 +171,7 @@ async fn foreign_and_garbage_registrations_harm_nobody_and_are_reported_once() {
     let all = ["all:7075", "all:7076", "all:1"];
     a.until_sees(&all).await;
     a.until_up().await;
-    // Much happens afterwards, and the garbage is read again by others; it is not reported again.
+    // Other nodes read the malformed entries again later, without another report.
     for _ in 0..3 {
         let guest = Node::start(config.clone(), Role::Job, 9).await;
         until(a.discovery.peers(), "the guest is seen", |peers| peers.iter().any(|peer| peer.port == 9)).await;
@@ -184,9 +184,9 @@ async fn foreign_and_garbage_registrations_harm_nobody_and_are_reported_once() {
             .filter(|line| line.contains("ignoring an unusable registration") && line.contains(name))
             .count()
     };
-    // Each of the four nodes that saw it said so once.
+    // Each of the four nodes reported it once.
     assert_eq!((reports("rubbish"), reports("nothing")), (4, 4), "{:#?}", log.lines());
-    // Garbage that becomes a registration is one.
+    // A malformed entry that becomes valid is used.
     outsider
         .set_data(&format!("{SERVICES}/all/rubbish"), br#"{"address":"10.0.0.7","port":7077}"#, None)
         .await
@@ -195,19 +195,19 @@ async fn foreign_and_garbage_registrations_harm_nobody_and_are_reported_once() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_left_behind_is_removed_once() {
+async fn registrations_of_an_earlier_run_are_removed_once() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let observer = Node::observer(config.clone());
     let outsider = outsider(&zk).await;
-    // The earlier run had another id and another role, and its session has not ended yet.
+    // The earlier run had another id and role, and its session has not expired yet.
     let earlier = Node::start(config.clone(), Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
     let created = async || outsider.check_stat(&earlier.path()).await.expect("an answer").map(|stat| stat.czxid);
     let before = created().await.expect("registered");
     let later = Node::start(config.clone(), Role::Job, 1).await;
     later.until_up().await;
-    // It was alive after all: two nodes with one address, a mistake. It registers again, and they leave each other alone.
+    // The earlier process is alive: two nodes share an address by mistake. It registers again, and both entries stay.
     eventually("the earlier one is back", async || created().await.filter(|now| *now > before)).await;
     observer.until_sees(&["all:1"]).await;
     let owners = (owner(&outsider, &earlier.path()).await, owner(&outsider, &later.path()).await);
@@ -221,7 +221,7 @@ async fn what_an_earlier_run_left_behind_is_removed_once() {
 }
 
 #[tokio::test]
-async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_says_so() {
+async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_is_degraded() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let observer = Node::observer(config.clone());
@@ -241,7 +241,7 @@ async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_says
 }
 
 #[tokio::test]
-async fn a_registration_that_somebody_removes_comes_back() {
+async fn a_removed_registration_is_created_again() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let config = kylin5(&settings(&zk.connect_string()));
     let a = Node::start(config, Role::All, 1).await;
@@ -256,7 +256,7 @@ async fn a_registration_that_somebody_removes_comes_back() {
 }
 
 #[tokio::test]
-async fn access_lists_keep_strangers_out() {
+async fn access_lists_refuse_unauthenticated_clients() {
     let log = logs::capture();
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let connect_string = zk.connect_string();
@@ -274,12 +274,12 @@ async fn access_lists_keep_strangers_out() {
     }
     let stranger = outsider(&zk).await;
     assert_eq!(stranger.get_data(&a.path()).await.expect_err("kept out"), zookeeper_client::Error::NoAuth);
-    // A node without the password says what is wrong, and one that gets it right sees everybody.
+    // A node without the password reports the error, and a node with the password sees all nodes.
     let wrong = ZooKeeperSettings { auth: "digest:kylin:guess", ..secured.clone() };
     let without = Node::start(kylin5(&wrong), Role::Query, 3).await;
     without.until_degraded("denied access").await;
     assert!(without.sees().is_empty());
-    // The same list, written as the hash that ZooKeeper itself makes of user and password.
+    // The same list, with the hash that ZooKeeper computes from user and password.
     let (acls, _) = Client::connector()
         .with_auth("digest", b"kylin:s3cret")
         .connect(&connect_string)
@@ -293,11 +293,11 @@ async fn access_lists_keep_strangers_out() {
     let d = Node::start(kylin5(&written), Role::Query, 4).await;
     a.until_sees(&["all:1", "job:2", "query:4"]).await;
     d.until_up().await;
-    // A registration that is locked away from us does not hide the others.
+    // An unreadable registration does not hide the others.
     let other = Client::connector().with_auth("digest", b"other:pw").connect(&connect_string).await.expect("a session");
     other.create("/other", b"", &CreateMode::Ephemeral.with_acls(Acls::creator_all())).await.expect("created");
     let (only_other, _) = other.get_acl("/other").await.expect("the list");
-    // Only we may put something into the directory, but it need not be for us.
+    // Only the node may write into the directory, but not only its own entries.
     let keeper = Client::connector().with_auth("digest", b"kylin:s3cret").connect(&connect_string).await;
     let locked = CreateMode::Ephemeral.with_acls(Acls::new(&only_other));
     let keeper = keeper.expect("a session");
@@ -307,7 +307,7 @@ async fn access_lists_keep_strangers_out() {
         node.until_sees(&["all:1", "job:2", "job:6", "query:4"]).await;
         node.until_up().await;
     }
-    // Not even the most talkative log knows a password or its hash.
+    // Even the most detailed log contains no password or hash.
     let log = log.lines().join("\n");
     assert!(log.contains("sending request") && log.contains("registered in ZooKeeper"));
     for secret in ["s3cret", "guess", acls[0].id()] {
@@ -316,7 +316,7 @@ async fn access_lists_keep_strangers_out() {
 }
 
 #[tokio::test]
-async fn starting_stopping_and_withdrawing_do_not_wait_for_a_zookeeper_that_is_not_there() {
+async fn start_stop_and_withdrawal_do_not_wait_for_an_unreachable_zookeeper() {
     let zk = Ensemble::of(1).prepare().expect("a plan");
     let begun = Instant::now();
     let idle = ZooKeeperDiscovery::start(kylin5(&settings(&zk.connect_string())));

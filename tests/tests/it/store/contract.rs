@@ -1,4 +1,4 @@
-//! The conformance suite on every backend, as several processes would use it, with and without group commit.
+//! The conformance suite on every backend with clients like those of several processes, with and without group commit.
 
 use kirin_tests::conformance;
 

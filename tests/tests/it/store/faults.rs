@@ -1,4 +1,4 @@
-//! The metastore when the network and the servers misbehave: deadlines hold, and what is certain is certain.
+//! Faults of the network and of the servers: deadlines are kept, and certain outcomes are correct.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use super::{On, config, open};
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// A store behind a proxy, and one that goes straight to the server.
+/// A store behind a proxy, and one with a direct connection.
 async fn behind(on: On) -> (Store, Store, TcpProxy) {
     let straight = config(on);
     let port = match on {
@@ -78,7 +78,7 @@ async fn read(store: &Store, row: &JobRow) -> JobRow {
     }
 }
 
-/// Asks until the metastore is back; an outage that is over must not leave anything behind.
+/// Retries until the metastore is available. An ended outage must have no lasting effect.
 async fn recovered(store: &Store, by: Member) {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
@@ -98,7 +98,7 @@ async fn a_server_that_never_answers_is_given_up_in_time(on: On) {
     let row = job(&store, project, 1).await;
     proxy.set(Weather::BlackHole);
     for round in 0..2 {
-        // First on open connections, then on connections that are never greeted.
+        // First with open connections, then with connections without a server greeting.
         let begun = Instant::now();
         let (take, beat) =
             (Ask::Take { fence: row.fence(), by: me, in_order: false }, Ask::Beat { by: me, brief: None });
@@ -112,7 +112,7 @@ async fn a_server_that_never_answers_is_given_up_in_time(on: On) {
         };
         let (((beat, take, list), took), page) = tokio::join!(contract, store.projects());
         assert!(took < PATIENCE * 2, "{took:?}");
-        // A person waits longer.
+        // An interactive query waits longer.
         assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
         assert!(matches!(beat, Answer::Failed | Answer::Unknown), "{beat:?}");
         assert!(matches!(take, Answer::Failed | Answer::Unknown), "{take:?}");
@@ -129,7 +129,7 @@ async fn a_server_that_never_answers_is_given_up_in_time(on: On) {
     proxy.cut();
     proxy.set(Weather::Fair);
     recovered(&store, me).await;
-    // The held-back take is gone with its connection: the job is as it was, and can be taken.
+    // The held-back take ended with its connection, so the job is unchanged and can be taken.
     assert_eq!(read(&straight, &row).await, row);
     let take = Ask::Take { fence: row.fence(), by: me, in_order: false };
     assert!(matches!(store.ask(&take, Extra::None).await, Answer::Granted { .. }));
@@ -143,7 +143,7 @@ async fn a_lost_reply_is_unknown_and_the_next_read_tells(on: On) {
         let first = job(&straight, project, 2 * round).await;
         let take = Ask::Take { fence: first.fence(), by: me, in_order: false };
         let Answer::Granted { epoch, .. } = store.ask(&take, Extra::None).await else { panic!("not granted") };
-        // Open connections, so that there is something to send on.
+        // Opens connections for the next requests.
         let (beat, list) = (Ask::Beat { by: me, brief: None }, Ask::ListJobs);
         tokio::join!(
             store.ask(&beat, Extra::None),
@@ -171,9 +171,9 @@ async fn a_lost_reply_is_unknown_and_the_next_read_tells(on: On) {
             match answer {
                 Answer::Unknown => unknown += 1,
                 Answer::Failed => assert!(!happened, "it certainly did not happen"),
-                other => panic!("a request without reply was answered by {other:?}"),
+                other => panic!("unexpected answer to a request without a reply: {other:?}"),
             }
-            // A statement that commits by itself is done though its reply is lost; a longer transaction never gets to its
+            // A statement that commits by itself is executed although its reply is lost. A longer transaction never reaches its
             // COMMIT.
             assert!(!happened || on == On::Postgres || answer == Answer::Unknown);
         }
@@ -184,11 +184,11 @@ async fn a_lost_reply_is_unknown_and_the_next_read_tells(on: On) {
     assert!(unknown > 0, "no reply was lost in the middle");
 }
 
-async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
+async fn a_cut_connection_leaves_all_or_nothing_and_a_truthful_answer(on: On) {
     let (store, straight, proxy) = behind(on).await;
     let (project, me) = (project(&straight).await, join(&store, "a").await);
     let mut told = (0, 0, 0);
-    // How much a whole take says, from a new connection on: none idles that it could take.
+    // The number of bytes of a complete take on a new connection.
     store.close().await;
     recovered(&store, me).await;
     let before = proxy.carried();
@@ -205,7 +205,7 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
                 store.ask(&Ask::Take { fence: row.fence(), by: me, in_order: false }, Extra::None).await
             })
         };
-        // Cut when some bytes of it have passed: at another point of the conversation in each round, twice at its end.
+        // Cut after a number of bytes: at another point of the exchange in each round, twice at its end.
         let bytes = whole * (round as u64 % 30) / 28;
         let until = Instant::now() + PATIENCE;
         while proxy.carried() < before + bytes && Instant::now() < until && !take.is_finished() {
@@ -213,7 +213,7 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
         }
         proxy.cut();
         let answer = take.await.expect("no panic");
-        // What a dying connection still carries must arrive before the truth is read.
+        // Data that is still in flight must arrive before the actual state is read.
         let now = settled(&straight, &row).await;
         match answer {
             Answer::Granted { epoch, .. } => {
@@ -234,14 +234,14 @@ async fn whatever_is_cut_is_all_or_nothing_and_told_truly(on: On) {
     assert!(told.0 > 0, "granted, failed, unknown: {told:?}");
 }
 
-/// The job once no transaction can be under way on it any more: writing to it needs its lock.
+/// The job's row after all its transactions have ended, because writing to it requires its lock.
 async fn settled(store: &Store, row: &JobRow) -> JobRow {
     let place = Ask::Release { fence: row.fence(), by: Member::new(99, 99).expect("not zero"), placed: None };
     store.ask(&place, Extra::None).await;
     read(store, row).await
 }
 
-/// Own servers are stopped, crashed, frozen; clients go on by themselves.
+/// Stops, crashes and freezes a private server. Clients continue without intervention.
 async fn restarts(config: StoreConfig, mut stop: impl FnMut(Stop), mut resume: impl FnMut(), freeze: impl Fn(bool)) {
     let mut config = config;
     config.ask_timeout = PATIENCE;
@@ -260,7 +260,7 @@ async fn restarts(config: StoreConfig, mut stop: impl FnMut(Stop), mut resume: i
         assert!(begun.elapsed() < PATIENCE * 3);
         resume();
         recovered(&store, me).await;
-        // Acknowledged before the crash, there after it; and nothing else happened.
+        // Acknowledged changes survive the crash, and nothing else happened.
         assert_eq!(read(&store, &row).await, row);
         let take = Ask::Take { fence: row.fence(), by: me, in_order: false };
         assert!(matches!(store.ask(&take, Extra::None).await, Answer::Granted { .. }));
@@ -275,7 +275,7 @@ async fn restarts(config: StoreConfig, mut stop: impl FnMut(Stop), mut resume: i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_restarts_and_clients_go_on() {
+async fn clients_continue_after_restarts_of_postgres() {
     let server = std::sync::Mutex::new(Postgres::start(true).expect("a private PostgreSQL starts"));
     let url = server.lock().expect("no panic").database().expect("a database can be made");
     restarts(
@@ -283,7 +283,7 @@ async fn postgres_restarts_and_clients_go_on() {
         |how| server.lock().expect("no panic").stop(how).expect("it stops"),
         || server.lock().expect("no panic").resume().expect("it starts"),
         |frozen| match (server.lock().expect("no panic"), frozen) {
-            (server, true) => server.freeze().expect("it stands still"),
+            (server, true) => server.freeze().expect("it freezes"),
             (server, false) => server.thaw(),
         },
     )
@@ -291,7 +291,7 @@ async fn postgres_restarts_and_clients_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mariadb_restarts_and_clients_go_on() {
+async fn clients_continue_after_restarts_of_mariadb() {
     let server = std::sync::Mutex::new(MariaDb::start(true).expect("a private MariaDB starts"));
     let url = server.lock().expect("no panic").database().expect("a database can be made");
     restarts(
@@ -299,21 +299,21 @@ async fn mariadb_restarts_and_clients_go_on() {
         |how| server.lock().expect("no panic").stop(how).expect("it stops"),
         || server.lock().expect("no panic").resume().expect("it starts"),
         |frozen| match (server.lock().expect("no panic"), frozen) {
-            (server, true) => server.freeze().expect("it stands still"),
+            (server, true) => server.freeze().expect("it freezes"),
             (server, false) => server.thaw(),
         },
     )
     .await;
 }
 
-/// A client that froze in the middle of a transaction keeps its locks no longer than the timeout.
+/// A client that freezes during a transaction keeps its locks no longer than the timeout.
 async fn a_frozen_client_does_not_hold_its_locks(on: On) {
     let (store, straight, proxy) = behind(on).await;
     let (project, me) = (project(&straight).await, join(&store, "a").await);
     let witness = join(&straight, "w").await;
     let row = job(&straight, project, 1).await;
     proxy.set(Weather::Mute);
-    // Its first locking reply is held back: from the server's view the client sits in its transaction and says nothing.
+    // The first locking reply is held back, so the client appears idle in its transaction.
     let take = Ask::Take { fence: row.fence(), by: me, in_order: false };
     let frozen = tokio::spawn(async move { store.ask(&take, Extra::None).await });
     let begun = Instant::now();
@@ -354,13 +354,13 @@ macro_rules! on_servers {
 on_servers! {
     a_server_that_never_answers_is_given_up_in_time
     a_lost_reply_is_unknown_and_the_next_read_tells
-    whatever_is_cut_is_all_or_nothing_and_told_truly
+    a_cut_connection_leaves_all_or_nothing_and_a_truthful_answer
     a_frozen_client_does_not_hold_its_locks
 }
 
-/// Two clients that lock two jobs crosswise: the victim is rolled back and runs again within its request.
+/// Two clients lock two jobs in opposite order: the victim is rolled back and repeated within its request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadlock_victim_is_tried_again() {
+async fn a_deadlock_victim_is_retried() {
     use sqlx::{ConnectOptions, Connection, Executor};
     let config = config(On::Postgres);
     let Backend::Postgres { url } = &config.backend else { panic!("PostgreSQL") };
@@ -375,7 +375,7 @@ async fn a_deadlock_victim_is_tried_again() {
     };
     other.execute("SET deadlock_timeout = '10s'; BEGIN").await.expect("it begins");
     other.execute(lock(&y)).await.expect("it locks");
-    // The batch of both jobs takes the first and waits for the second.
+    // The batch of both jobs locks the first and waits for the second.
     let busy = job(&store, project, 3).await;
     let (hold, first, second) = (busy.fence(), x.fence(), y.fence());
     let ask = |fence| {
@@ -390,10 +390,10 @@ async fn a_deadlock_victim_is_tried_again() {
         if count > 0 {
             break;
         }
-        assert!(Instant::now() < until, "nobody waits for the lock");
+        assert!(Instant::now() < until, "no transaction waits for the lock");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Closes the circle, if the batch holds the first job. Its side is the one that looks for deadlocks, so it is the victim.
+    // Completes the deadlock if the batch holds the first job. The batch detects the deadlock, so it is the victim.
     other.execute(lock(&x)).await.expect("it gets the lock when the victim is rolled back, or at once");
     other.execute("ROLLBACK").await.expect("it ends");
     other.close().await.expect("it closes");
@@ -403,7 +403,7 @@ async fn a_deadlock_victim_is_tried_again() {
     }
 }
 
-/// Who holds what is read from the primary only.
+/// Holders are read only from the primary.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_server_is_refused() {
     let server = MariaDb::start(false).expect("a private MariaDB starts");
@@ -417,10 +417,9 @@ async fn a_read_only_server_is_refused() {
     }
 }
 
-/// With several hosts the primary among them is found, whichever it is. One whose place another has taken is not believed when
-/// it comes back as a primary, although it writes.
+/// With several hosts, the store finds the primary. A former primary that returns and accepts writes is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_standby_takes_over_and_the_primary_of_the_past_is_not_believed() {
+async fn after_a_failover_the_standby_is_used_and_the_former_primary_is_refused() {
     let mut pair = Pair::start_at(Place::loopback(), Place::loopback()).expect("two private PostgreSQL start");
     let mut config = StoreConfig::new(pair.database().expect("a database can be made").parse().expect("a URL"));
     config.ask_timeout = PATIENCE;
@@ -438,11 +437,11 @@ async fn the_standby_takes_over_and_the_primary_of_the_past_is_not_believed() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert_eq!(accepted(1).await, (before, false), "what was acknowledged is there");
+    assert_eq!(accepted(1).await, (before, false), "the acknowledged job exists");
     accepted(2).await;
     pair.split().expect("the old primary starts");
     for key in 3..9 {
-        // All connections break, and whoever opens another asks the other host first.
+        // All connections break, and new ones try the other host first.
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kirin'";
         pair.primary().query("postgres", sql).expect("connections can be ended");
         accepted(key).await;
@@ -452,7 +451,7 @@ async fn the_standby_takes_over_and_the_primary_of_the_past_is_not_believed() {
     assert_eq!((of(pair.primary()), of(pair.standby())), ("8".to_owned(), "1".to_owned()));
 }
 
-/// A server that has no connection left is an outage, not a mistake of whoever asks; it is over when it has one again.
+/// A server without a free connection is an outage, not an error of the request. It ends when a connection is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_a_free_connection_is_unreachable() {
     let postgres = Postgres::start_with(Place::loopback(), false, 20).expect("a private PostgreSQL starts");
@@ -464,7 +463,7 @@ async fn a_server_without_a_free_connection_is_unreachable() {
         config.ask_timeout = PATIENCE;
         let store = open(&config).await;
         let p = project(&store).await;
-        // All are of this host: none is pushed out.
+        // All are from this host, so none is disconnected.
         let mut crowd = Vec::new();
         loop {
             let other = match url.starts_with("mysql") {
@@ -489,9 +488,9 @@ async fn a_server_without_a_free_connection_is_unreachable() {
     }
 }
 
-/// A server that is not there is said to be so at once, not after the timeout.
+/// An unreachable server is reported at once, not after the timeout.
 #[tokio::test]
-async fn nobody_there_is_told_at_once() {
+async fn an_unreachable_server_is_reported_at_once() {
     let port = kirin_tests::servers::process::free_ports(1).expect("a port")[0];
     for scheme in ["postgres", "mysql"] {
         let config = StoreConfig::new(format!("{scheme}://u@127.0.0.1:{port}/d").parse().expect("a URL"));
@@ -501,7 +500,7 @@ async fn nobody_there_is_told_at_once() {
     }
 }
 
-/// Several processes share a SQLite file: another one that holds the write lock is waited for, within the deadline.
+/// Several processes share a SQLite file: a request waits for the write lock of another process until its deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_file_is_waited_for() {
     use sqlx::{ConnectOptions, Connection, Executor};
@@ -519,7 +518,7 @@ async fn a_busy_file_is_waited_for() {
         "not within its deadline"
     );
     assert!((PATIENCE / 2..PATIENCE * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
-    assert!(matches!(store.ask(&Ask::List, Extra::None).await, Answer::Listed { .. }), "readers don't wait");
+    assert!(matches!(store.ask(&Ask::List, Extra::None).await, Answer::Listed { .. }), "readers do not wait");
     let beat = {
         let store = store.clone();
         tokio::spawn(async move { store.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await })

@@ -1,9 +1,9 @@
 //! The metastore on real databases.
 
-mod beside;
 mod contract;
 mod faults;
 mod model;
+mod operations;
 mod planted;
 mod pooler;
 mod refusals;
@@ -20,7 +20,7 @@ use kirin_tests::conformance::Contract;
 use kirin_tests::servers::mariadb::MariaDb;
 use kirin_tests::servers::postgres::Postgres;
 
-/// Which database.
+/// A database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     Sqlite,
@@ -28,7 +28,7 @@ pub(crate) enum On {
     MariaDb,
 }
 
-/// A configuration for an empty metastore: a file of its own, or a prefix of its own in a shared database.
+/// A configuration for an empty metastore: a new file, or a new prefix in a shared database.
 pub(crate) fn config(on: On) -> StoreConfig {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ pub(crate) async fn open(config: &StoreConfig) -> Store {
     Store::open(config).await.expect("the metastore opens")
 }
 
-/// Several processes' worth of clients: requests go round robin through stores that share nothing but the database.
+/// Clients like those of several processes: requests use several stores in turn, which share only the database.
 pub(crate) struct Clients {
     stores: Vec<Store>,
     next: AtomicU32,

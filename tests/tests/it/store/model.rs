@@ -1,24 +1,27 @@
-//! The simulator's metastore is true: the model ([`kirin_sim::store`]) answers what the servers answer.
+//! The simulator's metastore model ([`kirin_sim::store`]) agrees with the servers.
 //!
 //! Three proofs, from the cheapest to the strongest:
 //!
-//! 1. The *conformance suite* that SQLite, PostgreSQL and MariaDB pass is passed by the model.
-//! 2. [`sequential`]: a random history of requests is told to the model and to a server; every answer is compared, and
-//!    after every request all rows that the contract can see.
-//! 3. [`concurrent`]: several clients ask a server at once. Some order of the requests that respects real time must make
-//!    the model give the answers that were heard and end in the rows that the server has.
+//! 1. The model passes the same *conformance suite* as SQLite, PostgreSQL and MariaDB.
+//! 2. [`sequential`]: a random history of requests runs on the model and on a server. Every answer is compared, and
+//!    after every
+//!    request all rows that the contract can see.
+//! 3. [`concurrent`]: several clients send requests to a server at once. For some order of the requests that respects
+//!    real time,
+//!    the model must give the observed answers and end with the server's rows.
 //!
-//! A history is drawn from small domains ([`wish`]): three nodes, two projects, a few jobs, six keys, stale and future
-//! epochs, beats, steps and incarnations on purpose. It shrinks. `PROPTEST_CASES` sets how many are drawn.
+//! Histories are drawn from small domains ([`wish`]): three nodes, two projects, a few jobs, six keys, and
+//! intentionally stale and future epochs, beats, steps and incarnations. Failing histories are shrunk. `PROPTEST_CASES`
+//! sets the number of histories.
 //!
-//! What is taken over from the server, because the contract lets the metastore choose it: the number of a node (the first
-//! time its name joins), the number of a job and the numbers of projects. The model is told them ([`follow`]), and they are
-//! checked for what the contract says of them: one name is one node, no number comes twice, and who asked later has the
-//! greater number. Nothing else is normalised: all lists of the contract are sorted.
+//! The contract lets the metastore choose the number of a node (at the first join of its name), the number of a job and
+//! the numbers of projects. The model takes them from the server ([`follow`]), and they are checked: one name has one
+//! node, no number repeats, and later requests have greater numbers. Nothing else is normalised, because all lists of
+//! the contract are sorted.
 //!
-//! What is not compared, because the contract does not show it: names, addresses, texts, wall time, attempts and step rows,
-//! segments, documents, why a member ended. Nor what no request of a healthy server meets: lost replies, deadlines,
-//! failovers. Those belong to the way to the metastore, which the simulated world makes up by itself.
+//! The contract does not show names, addresses, texts, wall time, attempts and step rows, segments, documents, or why a
+//! member ended, so these are not compared. Lost replies, deadlines and failovers do not occur with a healthy server.
+//! They belong to the connection to the metastore, which the simulated world models itself.
 
 mod concurrent;
 mod order;
@@ -36,7 +39,7 @@ use kirin_sim::store::Store as Model;
 use kirin_tests::conformance::{self, Contract};
 use proptest::test_runner::{Config, RngSeed};
 
-/// The model's answer to a request that a server answered. What only the server can choose is taken from its answer.
+/// The model's answer to a request. Numbers that only the server can choose are taken from the server's answer.
 fn follow(model: &mut Model, ask: &Ask, heard: &Answer) -> Answer {
     let name = match heard {
         Answer::Joined(member) => member.node,
@@ -48,7 +51,7 @@ fn follow(model: &mut Model, ask: &Ask, heard: &Answer) -> Answer {
     model.ask(name, ask)
 }
 
-/// The requests that show every row: all members, claims, projects, all jobs that are open, and these.
+/// The requests that show every row: all members, claims, projects, all open jobs, and these jobs.
 fn looks(jobs: Vec<JobId>) -> [Ask; 3] {
     [Ask::List, Ask::ListJobs, Ask::ReadJobs(jobs)]
 }
@@ -62,9 +65,9 @@ fn deep(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// As many cases as `PROPTEST_CASES` says, or these.
+/// The number of cases: `PROPTEST_CASES`, or the given default.
 fn cases(usual: u32) -> Config {
-    // The usual ones are the same each time: a search for new ones is asked for.
+    // By default, the cases are the same in each run. `PROPTEST_CASES` requests new ones.
     let (cases, rng_seed) = match std::env::var_os("PROPTEST_CASES") {
         Some(_) => (Config::default().cases, RngSeed::Random),
         None => (usual, RngSeed::Fixed(1)),
@@ -72,7 +75,7 @@ fn cases(usual: u32) -> Config {
     Config { cases, rng_seed, failure_persistence: None, max_shrink_time: 120_000, ..Config::default() }
 }
 
-/// The model behind the contract's front door.
+/// The model behind the interface of the contract.
 #[derive(Default)]
 struct Modelled(Mutex<Inner>);
 

@@ -13,7 +13,7 @@ use kirin_tests::servers::process::{Place, Server, directory, free_ports, progra
 
 use super::{On, config};
 
-/// A pooler of its own, gone with the test.
+/// A private pooler, stopped with the test.
 struct Pooler {
     port: u16,
     _server: Server,
@@ -21,7 +21,7 @@ struct Pooler {
 }
 
 impl Pooler {
-    /// In front of the shared PostgreSQL, with few sessions, so that they change hands.
+    /// Starts it in front of the shared PostgreSQL, with few sessions, so that clients share them.
     fn start(mode: &str) -> Self {
         let owner = user("postgres").expect("there is a user");
         let directory = directory(owner).expect("a directory");
@@ -58,7 +58,7 @@ impl Pooler {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_that_moves_sessions_is_refused_with_what_to_do() {
+async fn a_pooler_that_moves_sessions_is_refused_with_advice() {
     match Store::open(&Pooler::start("transaction").config()).await {
         Err(StoreError::Config(why)) => assert!(why.contains("prepareThreshold=0"), "{why}"),
         Err(other) => panic!("refused for another reason: {other:?}"),
@@ -67,7 +67,7 @@ async fn a_pooler_that_moves_sessions_is_refused_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_names_for_statements_a_pooler_that_moves_sessions_will_do() {
+async fn with_unnamed_statements_a_pooler_that_moves_sessions_is_accepted() {
     let pooler = Pooler::start("transaction");
     let mut config = pooler.config();
     config.named_statements = false;
@@ -83,7 +83,7 @@ async fn without_names_for_statements_a_pooler_that_moves_sessions_will_do() {
     else {
         panic!("it joins")
     };
-    // More at once than there are sessions, each a life of its own.
+    // More concurrent jobs than sessions, each with its own life cycle.
     let lives = (0..60_u128).map(|key| {
         let store = stores[key as usize % 3].clone();
         async move {

@@ -1,4 +1,4 @@
-//! What the metastore refuses for certain: only the guilty request is told so, and nothing is tried for ever.
+//! Permanent refusals of the metastore affect only the request that causes them, and are not retried.
 
 use futures::future::join_all;
 use kirin_core::ask::{Fence, JobId, Priority, ProjectId};
@@ -42,7 +42,7 @@ fn step(result: String) -> Extra {
     Extra::CommitStep { name: "build".to_owned(), result: Some(result), started_ms: None, ended_ms: None }
 }
 
-/// From here on the database refuses jobs about `poison`, whatever else they bring.
+/// Makes the database refuse jobs with the subject `poison`.
 async fn plant_a_trigger(on: On, config: &StoreConfig) {
     let table = format!("{}_job", config.identifier);
     match (on, &config.backend) {
@@ -98,22 +98,22 @@ async fn a_poisoned_row_spoils_no_batch(on: On) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poisoned_row_spoils_no_batch_on_sqlite() {
+async fn a_refused_row_does_not_fail_its_batch_on_sqlite() {
     a_poisoned_row_spoils_no_batch(On::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poisoned_row_spoils_no_batch_on_postgresql() {
+async fn a_refused_row_does_not_fail_its_batch_on_postgresql() {
     a_poisoned_row_spoils_no_batch(On::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poisoned_row_spoils_no_batch_on_mariadb() {
+async fn a_refused_row_does_not_fail_its_batch_on_mariadb() {
     a_poisoned_row_spoils_no_batch(On::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_fit_a_name_is_refused_alike_on_every_database() {
+async fn names_that_do_not_fit_are_refused_equally_on_every_database() {
     for on in [On::Sqlite, On::Postgres, On::MariaDb] {
         let store = open(&config(on)).await;
         let project = project(&store).await;
@@ -126,9 +126,9 @@ async fn what_does_not_fit_a_name_is_refused_alike_on_every_database() {
     }
 }
 
-/// The result of a step that PostgreSQL can't store: its job fails with the reason, others in the batch go on.
+/// PostgreSQL cannot store the result of a step: its job fails with the reason, and other jobs of the batch continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_that_is_refused_for_certain_ends_its_job_in_error() {
+async fn a_permanently_refused_step_ends_its_job_in_error() {
     let store = open(&config(On::Postgres)).await;
     let (project, by) = (project(&store).await, join(&store).await);
     let mut fences = Vec::new();
@@ -145,12 +145,12 @@ async fn a_step_that_is_refused_for_certain_ends_its_job_in_error() {
         let (state, steps, failure) = state(&store, fence.job).await;
         if at == 3 {
             assert_eq!((answer, state, steps), (&Answer::Refused, JobState::Error, 0));
-            assert!(failure.contains("can't store what the job brought"), "{failure}");
+            assert!(failure.contains("cannot store the job's result"), "{failure}");
         } else {
             assert_eq!((answer, state, steps), (&Answer::Done, JobState::Running, 1));
         }
     }
-    // A text for people never stands in the way.
+    // A text for users never causes a refusal.
     let (fence, name) = (fences[0], "a\0b".to_owned());
     let commit = Extra::CommitStep { name, result: None, started_ms: None, ended_ms: None };
     assert_eq!(store.ask(&Ask::CommitStep { fence, by, step: 1 }, commit).await, Answer::Done);
@@ -160,11 +160,11 @@ async fn a_step_that_is_refused_for_certain_ends_its_job_in_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_stay_below_what_the_server_takes_and_what_is_too_large_alone_is_told_so() {
+async fn batches_stay_below_the_servers_limit_and_a_request_above_it_is_refused() {
     let server = MariaDb::start(false).expect("a private MariaDB starts");
     server.query("", "SET GLOBAL max_allowed_packet = 1048576").expect("it is set");
     let mut config = StoreConfig::new(server.database().expect("a database").parse().expect("a URL"));
-    // Thirty transactions of a quarter of a megabyte, on a machine that may be busy.
+    // Thirty transactions of 250 kB each, on a busy machine.
     config.ask_timeout = std::time::Duration::from_secs(60);
     let store = open(&config).await;
     let (project, by) = (project(&store).await, join(&store).await);
@@ -176,10 +176,10 @@ async fn batches_stay_below_what_the_server_takes_and_what_is_too_large_alone_is
         Err(StoreError::TooLarge { bytes, limit }) => assert!(bytes > 2_000_000 && limit < 1_048_576),
         other => panic!("a submit of 2 MB was answered by {other:?}"),
     }
-    // Quotes grow on their way: what is measured is what is sent.
+    // Quotes grow by escaping. The sent size is what counts.
     let grows = NewJob { spec: "\"".repeat(600_000), ..NewJob::new(project, 100) };
     assert!(matches!(store.submit(grows).await, Err(StoreError::TooLarge { .. })));
-    // The same for the results of attempts, of which nobody can be told but the job.
+    // The same for results of attempts, whose error only the job can show.
     let (first, second) = (running(&store, project, by, 101).await, running(&store, project, by, 102).await);
     let commit = Ask::CommitStep { fence: first, by, step: 0 };
     assert_eq!(store.ask(&commit, step("x".repeat(2_000_000))).await, Answer::Refused);
@@ -194,7 +194,7 @@ async fn batches_stay_below_what_the_server_takes_and_what_is_too_large_alone_is
     }
 }
 
-/// Runs a statement past the store.
+/// Runs a statement without the store.
 async fn past_the_store(on: On, config: &StoreConfig, sql: &str) {
     match &config.backend {
         Backend::Sqlite { path } => {
@@ -229,7 +229,7 @@ async fn a_row_that_no_longer_parses_disturbs_nothing_and_can_be_discarded(on: O
         let held = running(&store, project, by, key).await;
         let table = format!("\"{}_job\"", config.identifier);
         past_the_store(on, &config, &format!("UPDATE {table} SET {damage} WHERE id = {}", held.job.0)).await;
-        // Nodes see the others, and people see what is wrong.
+        // Nodes see the other jobs, and users see the error.
         let Answer::Jobs(jobs) = store.ask(&Ask::ListJobs, Extra::None).await else { panic!("jobs are listed") };
         assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [good.job], "{damage} on {on:?}");
         store.loads().await.expect("loads are read");

@@ -9,7 +9,7 @@ use kirin_tests::servers::postgres::Postgres;
 
 use super::{On, config, open};
 
-/// An authority, a certificate of it for 127.0.0.1, and another authority that has nothing to do with it.
+/// An authority, its certificate for 127.0.0.1, and an unrelated authority.
 struct Certificates(tempfile::TempDir);
 
 impl Certificates {
@@ -52,8 +52,8 @@ async fn refused(config: &StoreConfig) -> String {
     }
 }
 
-/// What holds on either server: a trusted authority and the right name, or no connection.
-async fn verification_is_as_asked_for(url: &str, certificates: &Certificates) {
+/// Checks for both servers: a connection requires a trusted authority and the correct name.
+async fn verification_follows_the_configuration(url: &str, certificates: &Certificates) {
     let (ca, other) = (certificates.file("ca.crt"), certificates.file("other.crt"));
     let elsewhere = url.replace("127.0.0.1", "localhost");
     for mode in [TlsMode::Prefer, TlsMode::Require] {
@@ -92,7 +92,7 @@ async fn connections_to_postgresql_are_encrypted_and_verified() {
     let clear = open(&with(&url, TlsMode::Disable, None)).await;
     assert!(encrypted(false) > 0);
     clear.close().await;
-    verification_is_as_asked_for(&url, &certificates).await;
+    verification_follows_the_configuration(&url, &certificates).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,13 +102,13 @@ async fn connections_to_mariadb_are_encrypted_and_verified() {
     let url = server.database().expect("a database");
     refused(&with(&url, TlsMode::Require, None)).await;
     server.encrypt(&certificates.file("server.crt"), &certificates.file("server.key")).expect("it starts again");
-    // It takes encrypted connections only.
+    // The server accepts only encrypted connections.
     assert!(Store::open(&with(&url, TlsMode::Disable, None)).await.is_err());
-    verification_is_as_asked_for(&url, &certificates).await;
+    verification_follows_the_configuration(&url, &certificates).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_is_a_cluster_of_its_own() {
+async fn each_schema_is_a_separate_cluster() {
     let base = config(On::Postgres);
     let Backend::Postgres { url } = &base.backend else { panic!("PostgreSQL") };
     let database = url.rsplit('/').next().expect("a database");
@@ -129,7 +129,7 @@ async fn a_schema_is_a_cluster_of_its_own() {
     let mut missing = base.clone();
     missing.schema = Some("three,public".to_owned());
     match Store::open(&missing).await {
-        Err(StoreError::Config(why)) => assert!(why.contains("there is no schema three"), "{why}"),
+        Err(StoreError::Config(why)) => assert!(why.contains("the database has no schema three"), "{why}"),
         other => panic!("a missing schema was answered by {:?}", other.err()),
     }
 }
@@ -138,17 +138,17 @@ async fn a_schema_is_a_cluster_of_its_own() {
 async fn one_host_may_be_an_ipv6_address() {
     let port = kirin_tests::servers::process::free_ports(1).expect("a port")[0];
     let listener = tokio::net::TcpListener::bind(("::1", port)).await;
-    let Ok(listener) = listener else { panic!("this machine has no IPv6 loopback: the test can't run") };
+    let Ok(listener) = listener else { panic!("this machine has no IPv6 loopback, so the test cannot run") };
     for scheme in ["postgres", "mysql"] {
         let config = StoreConfig::new(format!("{scheme}://u@[::1]:{port}/d").parse().expect("a URL"));
         let (connected, opened) = tokio::join!(
             async {
-                // It came, and is sent away.
+                // The client connected, and its connection is closed.
                 listener.accept().await.map(drop)
             },
             Store::open(&config),
         );
-        connected.expect("the address is understood");
+        connected.expect("the address is parsed");
         assert!(opened.is_err());
     }
 }

@@ -1,10 +1,10 @@
-//! The recorder's files on disks that crash. There is nothing but tests here: each compiles the sources of
-//! `kirin-recorder` as they stand, but for `disk.rs`, its calls to the file system.
+//! Tests of the recorder's files on crashing disks. Each test compiles the unchanged sources of `kirin-recorder`, except
+//! `disk.rs`, its calls to the file system.
 //!
-//! | test | disk | what it is good for |
+//! | test | disk | purpose |
 //! |---|---|---|
-//! | `power` | a model of ours: sectors, a directory whose changes have an order | power that fails, or a process that is killed, at *any* call, also in the middle of a write; holes |
-//! | `simulated` | turmoil's `unstable-fs` | somebody else's idea of what a crash leaves |
+//! | `power` | our own model: sectors, and a directory with ordered changes | a power failure or a kill at *any* call, also during a write; gaps |
+//! | `simulated` | turmoil's `unstable-fs` | an independent model of crashes |
 //!
-//! The recorder writes on a thread of its own, in real time. A simulator sees that thread's calls between two of its ticks,
-//! never one by one, and never twice in the same order; so here the writing end is driven by the test, on the test's thread.
+//! The recorder writes on its own thread, in real time. A simulator sees that thread's calls only between two ticks,
+//! and in varying order. So the test calls the writer directly on its own thread.

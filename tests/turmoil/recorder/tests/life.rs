@@ -1,4 +1,4 @@
-//! Lives of a core, drawn from a seed and recorded; and what a reader must find afterwards.
+//! Recorded runs of a core, drawn from a seed, and the checks of what a reader finds afterwards.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use crate::reader::{Recording, files};
 use crate::replay::Replay;
 use crate::writer::{Limits, Recorder, Writer};
 
-/// One run of a node: its core, its recorder, and the truth about both.
+/// A run of a node: its core, its recorder, and the true events of both.
 pub struct Life {
     pub run: String,
     core: Node,
@@ -23,23 +23,23 @@ pub struct Life {
     recorder: Recorder,
     pub writer: Writer,
     truth: Truth,
-    /// The last event that was told before the writer's last write returned.
+    /// The last event that was recorded before the writer's last write returned.
     pub written: Option<Time>,
 }
 
-/// What happened in a run: its events' moments, with the states' digests before and after.
+/// The events of a run by time, with the digests of the states before and after.
 #[derive(Default)]
 pub struct Truth(pub BTreeMap<Time, (u64, u64)>);
 
 impl Life {
-    /// Begins to record into a directory that is there.
+    /// Starts recording into an existing directory.
     pub fn begin(dir: &Path, run: u32, dice: &mut Dice) -> Self {
         let limits = Limits {
             kept: 1 << dice.between(13, 17),
             waiting: u64::MAX,
             digest_every: Span::from_millis(dice.between(1, 5_000)),
         };
-        // Each run lives in an hour of its own.
+        // Each run has its own hour.
         let wall_ms = 1_700_000_000_000 + i64::from(run) * 3_600_000;
         let run = format!("run{run}");
         let (recorder, writer) = Recorder::apart(dir, "a", &run, "1.0", limits);
@@ -47,10 +47,10 @@ impl Life {
         Self { run, core, now: Time::ZERO, wall_ms, recorder, writer, truth: Truth::default(), written: None }
     }
 
-    /// A few events enter the core; some of what was told is written.
+    /// Passes a few events to the core, and writes some of the recorded data.
     pub fn go_on(&mut self, dice: &mut Dice) {
         for _ in 0..dice.below(12) {
-            // Now and then more than what the recorder waits after trouble.
+            // Sometimes longer than the recorder's pause after an error.
             let pause = if dice.chance(20_000) { 40_000_000 } else { dice.between(1, 200_000) };
             self.now += Span::from_micros(pause);
             self.wall_ms += i64::try_from(pause / 1000).unwrap_or(0);
@@ -67,7 +67,7 @@ impl Life {
         }
     }
 
-    /// The process ends in good order.
+    /// Ends the process normally.
     pub fn end(&mut self) {
         self.writer.gather(usize::MAX);
         self.writer.write();
@@ -75,7 +75,7 @@ impl Life {
         self.written = self.truth.0.keys().next_back().copied();
     }
 
-    /// Takes what is known about the run out of it.
+    /// Returns the true events of the run.
     pub fn truth(self) -> (String, Truth) {
         (self.run, self.truth)
     }
@@ -110,7 +110,7 @@ fn row(n: u64) -> JobRow {
     }
 }
 
-/// What a reader found.
+/// The findings of a reader.
 #[derive(Debug, Default)]
 pub struct Found {
     pub parts: usize,
@@ -123,27 +123,27 @@ pub struct Found {
 
 /// Reads the directory as `kirin replay` does.
 ///
-/// Each part must replay to equal digests, begin with the state in which the node was, and have the node's events one after
-/// another. What follows a part must follow it without a hole, if the disk never failed while the node lived.
+/// Each part must replay to equal digests, start with the node's state at that time, and contain consecutive events of
+/// the node. A part must follow the previous one without a gap, if the disk never failed while the node ran.
 pub fn read(dir: &Path, truths: &BTreeMap<String, Truth>, disk_failed: bool) -> Result<Found, String> {
     let mut found = Found::default();
     let mut before: Option<(Recording, Option<Time>)> = None;
     for path in files(&[dir.to_owned()]).map_err(|e| e.to_string())? {
         let recording = Recording::open(&path).map_err(|e| e.to_string())?;
         let at = |what: &str| format!("{}: {what}", path.display());
-        let truth = &truths.get(&recording.head.run).ok_or_else(|| at("nobody recorded that"))?.0;
+        let truth = &truths.get(&recording.head.run).ok_or_else(|| at("an unknown run"))?.0;
         let mut replay = Replay::new(&recording);
         let mut last: Option<Time> = None;
         loop {
             let state = replay.core().map(digest);
             let Some(step) = replay.step().map_err(|e| at(&e.to_string()))? else { break };
-            let (was, is) = truth.get(&step.at).ok_or_else(|| at("an event that never was"))?;
+            let (was, is) = truth.get(&step.at).ok_or_else(|| at("an event that did not happen"))?;
             let next = last.and_then(|last| truth.range(last..).nth(1)).map(|(at, _)| *at);
             if last.is_some() && next != Some(step.at) {
                 return Err(at("events are missing within a part"));
             }
             if state.is_some_and(|state| state != *was) || replay.core().map(digest) != Some(*is) {
-                return Err(at("the node was in another state"));
+                return Err(at("the state differs from the node's"));
             }
             last = Some(step.at);
             found.events += 1;
@@ -159,7 +159,7 @@ pub fn read(dir: &Path, truths: &BTreeMap<String, Truth>, disk_failed: bool) -> 
                 || before.head.part + 1 != recording.head.part
                 || first.is_some_and(|first| follows != Some(first))
             {
-                return Err(at("something is missing before it"));
+                return Err(at("events are missing before the part"));
             }
         }
         found.parts += 1;

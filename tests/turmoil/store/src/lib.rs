@@ -1,6 +1,6 @@
-//! kirin-store as simulated hosts have it: a request takes time on its way and can be lost, there or on its way back.
+//! kirin-store for simulated hosts: requests take time, and requests and replies can be lost.
 //!
-//! The database is a file and works on threads of its own. It takes no simulated time.
+//! The database is a file with its own threads. It takes no simulated time.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,32 +14,32 @@ use tokio::kernel;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// The host that stands for the database: who is cut off from it does not reach the database.
+/// The host of the database. A node that is cut off from it cannot reach the database.
 pub const HOST: &str = "n5";
 
-/// How long requests beside the contract wait for an answer, as the real store has it.
-const PEOPLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of interactive queries, as in the real store.
+const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So many requests in a million are lost without any cut, and so many replies.
+/// The rate at which requests, and replies, are lost without a cut, in parts per million.
 const LOST_PPM: u64 = 10_000;
 
 thread_local! {
     static DICE: RefCell<Dice> = RefCell::new(Dice::new(0, "metastore"));
 }
 
-/// Draws what happens to requests from that seed. One thread runs one simulation.
+/// Draws the fate of requests from this seed. One thread runs one simulation.
 pub fn begin(seed: u64) {
     DICE.set(Dice::new(seed, "metastore"));
 }
 
-/// The metastore, with those requests that nodes use.
+/// The metastore with the requests that nodes use.
 #[derive(Clone)]
 pub struct Store {
     real: kirin_store::Store,
     patience: Duration,
 }
 
-/// One request; without an answer it may have been carried out or not.
+/// A request. Without an answer it may or may not have been executed.
 async fn ask<T>(patience: Duration, request: impl Future<Output = T>) -> Option<T> {
     let (here, there) = (kernel::this_host(), turmoil::lookup(HOST));
     let way = || DICE.with_borrow_mut(|dice| (Duration::from_millis(dice.between(1, 20)), dice.chance(LOST_PPM)));
@@ -61,30 +61,30 @@ async fn ask<T>(patience: Duration, request: impl Future<Output = T>) -> Option<
 }
 
 impl Store {
-    /// As the real one.
+    /// As in the real store.
     ///
     /// # Errors
-    /// As the real one.
+    /// As in the real store.
     pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let patience = config.ask_timeout;
         let opened = ask(patience, kirin_store::Store::open(config)).await;
         Ok(Self { real: opened.unwrap_or(Err(StoreError::Late(patience)))?, patience })
     }
 
-    /// As the real one.
+    /// As in the real store.
     pub fn traffic(&self) -> Traffic {
         self.real.traffic()
     }
 
-    /// As the real one.
+    /// As in the real store.
     pub async fn ask(&self, request: &Ask, extra: Extra) -> Answer {
         ask(self.patience, self.real.ask(request, extra)).await.unwrap_or(Answer::Unknown)
     }
 
-    /// As the real one.
+    /// As in the real store.
     ///
     /// # Errors
-    /// As the real one.
+    /// As in the real store.
     pub async fn ask_or_say_why(&self, request: &Ask, extra: Extra) -> Result<Answer, StoreError> {
         ask(self.patience, self.real.ask_or_say_why(request, extra)).await.unwrap_or(Ok(Answer::Unknown))
     }
@@ -94,12 +94,12 @@ macro_rules! requests {
     ($($name:ident($($given:ident: $of:ty),*) -> $out:ty;)*) => {
         impl Store {
             $(
-                /// As the real one.
+                /// As in the real store.
                 ///
                 /// # Errors
-                /// As the real one.
+                /// As in the real store.
                 pub async fn $name(&self, $($given: $of),*) -> Result<$out, StoreError> {
-                    let patience = self.patience.max(PEOPLE_TIMEOUT);
+                    let patience = self.patience.max(INTERACTIVE_TIMEOUT);
                     ask(patience, self.real.$name($($given),*)).await.unwrap_or(Err(StoreError::Late(patience)))
                 }
             )*
@@ -121,6 +121,7 @@ requests! {
     jobs(filter: &JobFilter) -> JobPage;
     jobs_by_id(ids: &[JobId]) -> Vec<JobInfo>;
     loads() -> BTreeMap<NodeId, Load>;
+    member_proof(member: Member, token: Option<&str>, trouble: Option<&str>) -> bool;
     progress(fence: Fence, by: Member, text: &str) -> bool;
     project_add(name: &str, limit: u32, description: &str, settings: &str) -> Option<ProjectId>;
     project_drop(id: ProjectId) -> bool;

@@ -1,13 +1,13 @@
-//! What the kernels of the simulated hosts know and turmoil does not tell its sockets.
+//! State of the simulated hosts' kernels that turmoil does not model.
 //!
 //! | on a real network | in turmoil | here |
 //! |---|---|---|
-//! | a SYN that is lost is sent again until the caller gives up | connecting is refused at once | waits |
-//! | a SYN-ACK takes the way back | it arrives whatever the way back is like | waits while the way back is cut |
-//! | the kernel of a host whose process died refuses | nobody answers | refuses, if both ways are open |
-//! | a host without power is silent | the same, but its sockets say good-bye | whoever takes the power cuts its wires first |
+//! | a lost SYN is resent until the caller times out | connecting is refused at once | waits |
+//! | a SYN-ACK uses the reverse direction | it always arrives | waits while the reverse direction is cut |
+//! | the kernel of a host with a dead process refuses | no answer | refuses, if both directions are open |
+//! | a host without power is silent | the same, but its sockets are closed | the wires are cut before the power |
 //!
-//! One table a thread, because one thread runs one simulation.
+//! One table per thread, because one thread runs one simulation.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -32,12 +32,12 @@ fn with<T>(look: impl FnOnce(&mut Table) -> T) -> T {
     TABLE.with(|table| look(&mut table.borrow_mut()))
 }
 
-/// Forgets everything: a simulation begins.
+/// Clears the state at the start of a simulation.
 pub fn reset() {
     with(|table| *table = Table::default());
 }
 
-/// Called by the software of a simulated host as it starts, so that its sockets know where they are.
+/// Called by the software of a simulated host at its start, so that its sockets know their host.
 pub fn boot(host: IpAddr) {
     with(|table| {
         table.dead.remove(&host);
@@ -45,7 +45,7 @@ pub fn boot(host: IpAddr) {
     });
 }
 
-/// The host whose software runs at this moment.
+/// The host whose software is currently running.
 ///
 /// # Panics
 /// If it did not [`boot`].
@@ -53,22 +53,22 @@ pub fn this_host() -> IpAddr {
     with(|table| *table.hosts.get(&Handle::current().id()).expect("the host's software booted"))
 }
 
-/// Nothing gets from one host to the other any more.
+/// Cuts the direction from one host to the other.
 pub fn cut(from: IpAddr, to: IpAddr) {
     with(|table| table.cuts.insert((from, to)));
 }
 
-/// It does again.
+/// Restores the direction.
 pub fn mend(from: IpAddr, to: IpAddr) {
     with(|table| table.cuts.remove(&(from, to)));
 }
 
-/// The process on that host has died; the host lives on.
+/// Records that the process on this host has died while the host is up.
 pub fn died(host: IpAddr) {
     with(|table| table.dead.insert(host));
 }
 
-/// Whether something sent from one host arrives at the other.
+/// Whether the direction from one host to the other is cut.
 pub fn is_cut(from: IpAddr, to: IpAddr) -> bool {
     with(|table| table.cuts.contains(&(from, to)))
 }
@@ -78,13 +78,13 @@ pub fn is_dead(host: IpAddr) -> bool {
     with(|table| table.dead.contains(&host))
 }
 
-/// Whether each of two hosts hears the other.
+/// Whether both directions between two hosts are open.
 pub fn is_open(a: IpAddr, b: IpAddr) -> bool {
     !is_cut(a, b) && !is_cut(b, a)
 }
 
-/// Waits for what is done outside of the simulation, on threads that know nothing of it. Simulated time stands still
-/// meanwhile, but never for longer than a second of true time: what is done may itself wait for time to go on.
+/// Waits for work outside the simulation, on threads without simulated time. Simulated time stands still in the
+/// meantime, but at most one second of real time, because the work may itself wait for simulated time.
 pub async fn outside<T>(work: impl Future<Output = T>) -> T {
     let (_done, end) = mpsc::channel::<()>();
     // tokio's paused time does not go on by itself while one of tokio's threads is busy.

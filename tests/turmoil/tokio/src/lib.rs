@@ -1,7 +1,7 @@
-//! tokio with a simulated network: production sources that name `tokio` run under turmoil as they stand.
+//! tokio with a simulated network: production sources that use `tokio` run under turmoil unchanged.
 //!
-//! Everything is tokio's own but [`net`]. What turmoil's sockets lack, or do otherwise than a kernel does, is mended in
-//! [`net`] with the help of [`kernel`], which knows what the operator of the simulation did to hosts and wires.
+//! Everything except [`net`] is tokio's. [`net`] adds what turmoil's sockets lack or do differently from a kernel, with
+//! the help of [`kernel`], which knows the faults applied to hosts and wires.
 
 pub use ::tokio::*;
 

@@ -1,4 +1,4 @@
-//! TCP over turmoil, behaving towards those who connect as a kernel does ([`crate::kernel`]).
+//! TCP over turmoil that behaves like a kernel towards connecting clients ([`crate::kernel`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use turmoil::net as simulated;
 
 use crate::kernel;
 
-/// How often a connection that is being made looks whether the other end has died meanwhile.
+/// The interval at which a connecting client checks whether the other end has died.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A stream, as `tokio::net` has it.
@@ -22,11 +22,19 @@ pub struct TcpStream(simulated::TcpStream);
 /// A listener, as `tokio::net` has it. axum listens on it, too.
 pub struct TcpListener(simulated::TcpListener);
 
+/// The addresses of a host: the one that turmoil gives to its name.
+///
+/// # Errors
+/// None.
+pub async fn lookup_host((host, port): (&str, u16)) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    Ok(std::iter::once(SocketAddr::new(turmoil::lookup(host), port)))
+}
+
 impl TcpStream {
-    /// Opens a connection to `host:port`. Waits without end where a kernel would send its SYN again and again.
+    /// Opens a connection to `host:port`. Waits without limit where a kernel would resend its SYN.
     ///
     /// # Errors
-    /// If the other end's kernel refuses, or nobody has that name.
+    /// If the other end's kernel refuses, or the name does not exist.
     pub async fn connect(to: &str) -> io::Result<Self> {
         let (host, _) = to.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
         let (here, there) = (kernel::this_host(), turmoil::lookup(host));
@@ -74,7 +82,7 @@ impl TcpStream {
 }
 
 impl TcpListener {
-    /// Listens; only on all addresses or the loopback.
+    /// Listens on all addresses or the loopback only.
     ///
     /// # Errors
     /// If the port is taken.
@@ -90,7 +98,7 @@ impl TcpListener {
         self.0.accept().await.map(|(stream, from)| (TcpStream(stream), from))
     }
 
-    /// Where it listens.
+    /// The local address.
     ///
     /// # Errors
     /// None.

@@ -1,4 +1,4 @@
--- An attempt that is over; the current one is told by the job's row.
+-- An ended attempt. The current attempt is in the row of the job.
 -- outcome: 0 succeeded, 1 failed, 2 vanished, 3 released, 4 taken over, 5 ended with its holder.
 CREATE TABLE IF NOT EXISTS {p}_attempt (
   job {long} NOT NULL,

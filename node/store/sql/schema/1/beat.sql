@@ -1,4 +1,4 @@
--- The heart-beat counter of a member. The row exists exactly while the member is alive.
+-- The heartbeat counter of a member. The row exists exactly while the member is alive.
 CREATE TABLE IF NOT EXISTS {p}_beat (
   node {long} NOT NULL,
   incarnation {long} NOT NULL,

@@ -1,4 +1,4 @@
--- What is held besides jobs: `leader`, `project/<id>`.
+-- Holdings other than jobs: `leader`, `project/<id>`.
 CREATE TABLE IF NOT EXISTS {p}_claim (
   target {name} NOT NULL PRIMARY KEY,
   holder_node {long},

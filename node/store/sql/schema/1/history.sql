@@ -1,4 +1,4 @@
--- What happened in the cluster, for people.
+-- The history of the cluster, for users.
 CREATE TABLE IF NOT EXISTS {p}_history (
   id {serial},
   at_ms {long} NOT NULL,

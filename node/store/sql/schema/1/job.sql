@@ -1,6 +1,6 @@
--- Wanted work. `id` is the order of acceptance, `uuid` the public name and the idempotency key of the submit.
+-- A job. `id` is the order of acceptance. `uuid` is the public name and the idempotency key of the submit.
 -- state: 0 READY, 1 PENDING, 2 RUNNING, 3 ERROR, 4 PAUSED, 5 DISCARDED, 6 SUCCEED, 7 SUICIDAL.
--- `taken_ms` and `from_step` say when the current attempt began, and with how many committed steps.
+-- `taken_ms` and `from_step`: when the current attempt started, and how many steps were committed before it.
 CREATE TABLE IF NOT EXISTS {p}_job (
   id {serial},
   epoch {long} NOT NULL,

@@ -1,4 +1,4 @@
--- A configured machine. `incarnation` is the last one that was issued.
+-- A configured node. `incarnation` is the last one issued.
 CREATE TABLE IF NOT EXISTS {p}_node (
   id {serial},
   name {name} NOT NULL UNIQUE,

@@ -1,5 +1,5 @@
--- How many jobs are over: the sum of `jobs`, without reading as many rows. Whatever ends or deletes jobs adds a row in the
--- same transaction, so that nobody waits for another to count; housekeeping puts them together.
+-- The number of finished jobs: the sum of `jobs`. Transactions that finish or delete jobs add a row, so that they
+-- do not wait for each other. Housekeeping replaces rows by their sums.
 CREATE TABLE IF NOT EXISTS {p}_over (
   id {serial},
   project {long} NOT NULL,

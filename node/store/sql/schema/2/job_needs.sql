@@ -1,2 +1,2 @@
--- What a node must be able to run to take the job. A program of version 1 does not say, and never looked.
+-- The capabilities that a node needs to take the job. Version 1 neither wrote nor read it.
 ALTER TABLE {p}_job ADD COLUMN needs {long} NOT NULL DEFAULT 0

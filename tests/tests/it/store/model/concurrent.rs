@@ -1,9 +1,9 @@
-//! Many clients at once: what each was answered, and the rows that are left, follow from some order of the model.
+//! Concurrent clients: their answers and the final rows follow from some order of the requests in the model.
 //!
-//! A history begins with a few requests one after the other; then the clients ask, each one after the other, all at once
-//! through three processes' worth of connections. What a client asks follows from what was answered so far to anybody, as
-//! far as the order of the answers tells; so requests are plausible, and often stale. A request that certainly did not
-//! happen (a victim of a conflict that met others until its deadline) is no part of the history.
+//! A history starts with a few sequential requests. Then all clients send their requests at once, each client
+//! sequentially, through the connections of three stores. A client's request depends on all answers so far, as far as
+//! their order is known. So requests are plausible, and often stale. A request that certainly did not happen (a victim
+//! of conflicts until its deadline) is not part of the history.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,14 +25,14 @@ use super::wish::{Known, Wish, limits, name, posts, takes, two_join, wishes};
 use super::{cases, deep, follow, looks};
 use crate::store::{Clients, On};
 
-/// What is drawn: limits, what happens before, and what each client wants.
+/// The drawn values: limits, the sequential requests, and the requests of each client.
 type Drawn = ([u32; 2], Vec<Wish>, Vec<Vec<Wish>>);
 
 fn drawn() -> impl Strategy<Value = Drawn> {
     (limits(), wishes(4..12), proptest::collection::vec(wishes(1..5), 4..8))
 }
 
-/// All clients ask at once; what they heard.
+/// Runs all clients at once. Returns the calls.
 async fn race(clients: &Arc<Clients>, known: &Known, wanted: &[Vec<Wish>]) -> Vec<Call> {
     let known = Arc::new(Mutex::new(known.clone()));
     let clock = Arc::new(AtomicU64::new(0));
@@ -45,7 +45,7 @@ async fn race(clients: &Arc<Clients>, known: &Known, wanted: &[Vec<Wish>]) -> Ve
                 let asked_at = clock.fetch_add(1, Ordering::SeqCst);
                 let heard = clients.ask(&name(wish.node), ask.clone()).await;
                 let answered_at = clock.fetch_add(1, Ordering::SeqCst);
-                // Only a guess: the answers may come in another order than the transactions.
+                // Only a guess, because answers may arrive in another order than the commits.
                 known
                     .lock()
                     .expect("no panic while held")
@@ -64,7 +64,7 @@ async fn race(clients: &Arc<Clients>, known: &Known, wanted: &[Vec<Wish>]) -> Ve
     calls
 }
 
-/// Runs a history; what is wrong with it.
+/// Runs a history. Returns an error if no order explains it.
 async fn run(clients: &Arc<Clients>, (limits, before, wanted): &Drawn) -> Result<(), String> {
     let mut known = Known::begin(clients, *limits).await;
     tell(clients, &mut known, two_join().chain(before.iter().cloned())).await?;
@@ -93,7 +93,8 @@ async fn run(clients: &Arc<Clients>, (limits, before, wanted): &Drawn) -> Result
     if search.finds(&known.model) {
         return Ok(());
     }
-    let mut why = format!("no order explains\n{}the best was {:?}, in the end there was\n", shown(&calls), search.best);
+    let mut why =
+        format!("no order explains\n{}the best order was {:?}; the final rows are\n", shown(&calls), search.best);
     for (look, heard) in &end {
         let _ = writeln!(why, "  {look:?}: {heard:?}");
     }
@@ -108,7 +109,7 @@ fn shown(calls: &[Call]) -> String {
     text
 }
 
-/// A race comes out differently each time: one that failed is tried a few times before a smaller one counts as well.
+/// The number of tries of a history, because a race has a different outcome each time.
 const TRIES: usize = 6;
 
 fn differ(server: &Server, config: Config, drawn: &impl Strategy<Value = Drawn>) -> Result<(), TestError<Drawn>> {
@@ -148,15 +149,15 @@ fn an_order_explains_mariadb() {
     an_order_explains(On::MariaDb);
 }
 
-/// A crowd that wants the places of one project.
+/// Concurrent requests for the places of one project.
 fn crowd(places: u32) -> impl Strategy<Value = Drawn> {
     (Just([places, 1]), Just(posts(6).collect()), proptest::collection::vec(takes(1..3), 12..16))
 }
 
-/// Locks without which single requests are answered rightly, and only a race shows that they are gone.
+/// Locks whose absence does not affect sequential requests. Only a race reveals it.
 const RACES: [(On, u32, Planted); 2] = [
     (On::Postgres, 1, Planted { statement: "take_scope_lock", part: "FOR NO KEY UPDATE", instead: "" }),
-    // So many places that nobody locks the project.
+    // So many places that no take locks the project.
     (On::MariaDb, 1_000, Planted { statement: "take_candidates", part: "{for_update}", instead: "" }),
 ];
 

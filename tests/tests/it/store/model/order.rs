@@ -1,12 +1,13 @@
-//! What concurrent calls of the contract mean to the model, for the search for an order that explains them
+//! The meaning of concurrent calls of the contract for the model, for the search for an order that explains them
 //! ([`kirin_tests::order`]).
 //!
-//! What the contract says of moments is taken at its word:
+//! The model follows the contract's atomicity exactly:
 //!
-//! - A beat counts, and later it reads the lists.
-//! - A take in order looks for an earlier job, and is granted or finds the project full, at two moments.
-//! - "Full" counts takes that share the transaction, though they are granted a moment later. (Calls of the same project that
-//!   overlap are counted here, since nobody tells which of them share a transaction.)
+//! - A beat counts, and reads the lists at a later point.
+//! - A take in order looks for an earlier job, and is granted or finds the project full, at two points.
+//! - "Full" also counts takes in the same transaction that are granted a moment later. (Overlapping calls of the same
+//!   project
+//!   are counted, because it is unknown which of them share a transaction.)
 
 use kirin_core::ask::ProjectId;
 use kirin_core::{Answer, Ask, ProjectRow};
@@ -15,13 +16,13 @@ use kirin_tests::order;
 
 use super::follow;
 
-/// A request, what was heard, and when.
+/// A request with its answer and times.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) client: usize,
     pub(super) ask: Ask,
     pub(super) heard: Answer,
-    /// Moments of one clock that ticks with each request and each answer.
+    /// Times of a logical clock that ticks with each request and each answer.
     pub(super) asked_at: u64,
     pub(super) answered_at: u64,
 }
@@ -79,7 +80,7 @@ impl order::Call for Call {
                 }
                 follow(&mut counted, &take, &self.heard) == Answer::Full
             }
-            // A number that was given to another job is no number.
+            // A number that was given to another job is invalid.
             (_, Answer::Accepted { row, fresh: true }) if model.job(row.id).is_some() => false,
             _ => follow(model, &self.ask, &self.heard) == self.heard,
         }
@@ -87,7 +88,7 @@ impl order::Call for Call {
 }
 
 impl Call {
-    /// How many takes of the project that overlap with this call are granted later.
+    /// The number of overlapping takes of the project that are granted later.
     fn granted(&self, project: ProjectId, model: &Model, open: &[&Self]) -> u32 {
         let is_such = |other: &&&Self| match (&other.ask, &other.heard) {
             (Ask::Take { fence, .. }, Answer::Granted { .. }) => {
@@ -98,7 +99,7 @@ impl Call {
         open.iter().filter(is_such).map(|_| 1).sum()
     }
 
-    /// Whether both were under way at once.
+    /// Whether both calls overlap in time.
     fn overlaps(&self, other: &Self) -> bool {
         self.asked_at < other.answered_at && other.asked_at < self.answered_at
     }

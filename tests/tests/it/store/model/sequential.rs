@@ -1,7 +1,6 @@
-//! One request after the other: the model answers each as the server does, and after each the rows are the same.
+//! Sequential requests: the model and the server give the same answer to each request and have the same rows after it.
 //!
-//! That the comparison notices anything is proven with the rules of the model that can be broken on purpose: each of them
-//! must be found on SQLite.
+//! Broken rules of the model prove that the comparison detects differences. Each broken rule must be found on SQLite.
 
 use std::fmt::Write as _;
 
@@ -16,7 +15,7 @@ use super::wish::{Known, Wish, limits, name, two_join, wishes};
 use super::{cases, deep, looks};
 use crate::store::{Clients, On};
 
-/// Tells the wishes to both; what both know in the end, and what was said.
+/// Sends the wishes to both. Returns the final knowledge and the log.
 pub(super) async fn tell(
     clients: &Clients,
     known: &mut Known,
@@ -47,10 +46,10 @@ pub(super) async fn tell(
     Ok(())
 }
 
-/// The limits of the projects, and what is asked.
+/// The limits of the projects, and the requests.
 type History = ([u32; 2], Vec<Wish>);
 
-/// Draws histories until the server and the model, with this rule of it broken, differ.
+/// Draws histories until the server and the model with this broken rule differ.
 fn differ(server: &Server, config: Config, plant: Option<Plant>) -> Result<(), TestError<History>> {
     TestRunner::new(config).run(&(limits(), wishes(1..60)), |(limits, wishes)| {
         let told = server.run(async {
@@ -64,7 +63,7 @@ fn differ(server: &Server, config: Config, plant: Option<Plant>) -> Result<(), T
     })
 }
 
-/// Fails with what differed.
+/// Panics with the difference.
 pub(super) fn agreed<T: std::fmt::Debug>(outcome: Result<(), TestError<T>>) {
     match outcome {
         Ok(()) => {}
@@ -81,21 +80,21 @@ fn model_and_server_agree(on: On) {
 }
 
 #[test]
-fn the_model_is_sqlite() {
+fn the_model_agrees_with_sqlite() {
     deep(|| model_and_server_agree(On::Sqlite));
 }
 
 #[test]
-fn the_model_is_postgres() {
+fn the_model_agrees_with_postgres() {
     deep(|| model_and_server_agree(On::Postgres));
 }
 
 #[test]
-fn the_model_is_mariadb() {
+fn the_model_agrees_with_mariadb() {
     deep(|| model_and_server_agree(On::MariaDb));
 }
 
-/// Whether the plant breaks a rule of the model of the metastore that a request can meet.
+/// Whether the plant breaks a rule of the metastore's model that a request can reach.
 fn is_in_the_contract(plant: Plant) -> bool {
     match plant {
         Plant::TakeNotFenced
@@ -120,7 +119,7 @@ fn is_in_the_contract(plant: Plant) -> bool {
         | Plant::CensusNotTaken
         | Plant::GrantedToIncapable
         | Plant::OrderIgnored => true,
-        // It breaks the change to another server, which is no request.
+        // It breaks the failover to another server, which is not a request.
         Plant::FailoverLosesCommits
         // These break the world around the metastore.
         | Plant::CancelIgnored
@@ -135,11 +134,11 @@ fn is_in_the_contract(plant: Plant) -> bool {
     }
 }
 
-/// So many histories are drawn at most until a broken rule must be found.
+/// The maximum number of histories until a broken rule must be found.
 const TRIES_MAX: u32 = 2000;
 
 #[test]
-fn a_model_with_a_broken_rule_is_not_sqlite() {
+fn a_model_with_a_broken_rule_differs_from_sqlite() {
     deep(|| {
         let server = Server::open(On::Sqlite, |_| {});
         let planted = Plant::ALL.iter().filter(|planting| is_in_the_contract(planting.plant));

@@ -1,4 +1,4 @@
-//! A server that is used for one history after the other.
+//! A server that is reused for many histories.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::store::{Clients, On, config};
 
-/// The clients of an open metastore, and a broom.
+/// The clients of an open metastore, and a connection that empties it.
 pub(super) struct Server {
     runtime: Runtime,
     pub(super) clients: Arc<Clients>,
@@ -22,7 +22,7 @@ pub(super) struct Server {
     _memory: Option<tempfile::TempDir>,
 }
 
-/// A connection that empties tables: to make them again would take longer than most histories.
+/// A connection that empties tables. Creating them again would take longer than most histories.
 enum Broom {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
@@ -34,10 +34,10 @@ impl Server {
         let runtime = Runtime::new().expect("a runtime");
         let mut config = config(on);
         config.connections = 6;
-        // Nothing is late on a busy machine.
+        // Long timeouts for a busy machine.
         config.ask_timeout = Duration::from_secs(30);
         prepare(&mut config);
-        // Where files are memory, commits cost nothing.
+        // Commits are cheap on a file system in memory.
         let memory = tempfile::tempdir_in("/dev/shm").ok().filter(|_| on == On::Sqlite);
         if let (Backend::Sqlite { path }, Some(memory)) = (&mut config.backend, &memory) {
             *path = memory.path().join("model.db");
@@ -50,7 +50,7 @@ impl Server {
         Self { runtime, clients, broom, sweep: tables.map(delete).concat(), _memory: memory }
     }
 
-    /// Runs something against the server, emptied.
+    /// Empties the server and runs a history.
     pub(super) fn run<T>(&self, history: impl Future<Output = T>) -> T {
         self.runtime.block_on(async {
             self.broom.lock().await.sweep(&self.sweep).await.expect("the tables are emptied");

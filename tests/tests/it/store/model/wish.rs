@@ -1,18 +1,18 @@
-//! Requests as they are drawn, and what they become where they are asked.
+//! Drawn requests, and their translation when they are sent.
 //!
-//! A wish is a request whose numbers are places in small domains, so that requests meet and a history keeps its meaning when
-//! it shrinks. What it becomes follows from what its client has seen:
+//! A wish is a request whose numbers are drawn from small domains, so that requests conflict and a history keeps its
+//! meaning when it shrinks. Its translation depends on what its client has seen:
 //!
-//! | number | stands for |
+//! | number | meaning |
 //! |---|---|
 //! | node 1, 2, 3 | the nodes of the cluster |
 //! | node 4 | a node that never joins |
-//! | node 5, as a member | who holds the job or claim that is asked about |
-//! | incarnation 1, 2, 3 | the node's last one, the one before, the one to come |
-//! | job 0, 1, … | the job that was accepted last, the one before, …; one that does not exist yet |
-//! | epoch, step or beat 0, 1, 2 | as it was seen, one more, one less |
-//! | state SUICIDAL | the state that was seen |
-//! | project 0, 1, 2 | the two projects, one that does not exist |
+//! | node 5, as a member | the holder of the job or claim in the request |
+//! | incarnation 1, 2, 3 | the node's last, previous and next incarnation |
+//! | job 0, 1, … | the last accepted job, the one before, …; a job that does not exist yet |
+//! | epoch, step or beat 0, 1, 2 | as seen, one more, one less |
+//! | state SUICIDAL | the seen state |
+//! | project 0, 1, 2 | the two projects, and one that does not exist |
 
 use std::collections::BTreeMap;
 
@@ -28,17 +28,17 @@ use super::follow;
 use crate::store::Clients;
 use kirin_tests::conformance::Contract as _;
 
-/// The member that holds what is asked about.
+/// The number that means the holder.
 const HOLDER: u32 = 5;
 
-/// A request as it is drawn; of all requests only a join needs the node.
+/// A drawn request. Only a join uses the node.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) node: u32,
     pub(super) ask: Ask,
 }
 
-/// What a client knows: the rows, and the numbers that the server chose.
+/// The knowledge of a client: the rows, and the numbers that the server chose.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) model: Model,
@@ -52,7 +52,7 @@ pub(super) fn name(node: u32) -> String {
 }
 
 impl Known {
-    /// Makes the projects with these limits in an empty metastore.
+    /// Creates the projects with these limits in an empty metastore.
     pub(super) async fn begin(clients: &Clients, limits: [u32; 2]) -> Self {
         let mut projects = Vec::new();
         for (at, limit) in limits.into_iter().enumerate() {
@@ -62,10 +62,10 @@ impl Known {
         Self { model, nodes: BTreeMap::new(), projects: projects.iter().map(|row| row.id).collect() }
     }
 
-    /// Takes note of an answer, and says what the model answers.
+    /// Records an answer, and returns the model's answer.
     ///
     /// # Errors
-    /// If the number of a node is not what the contract says of it.
+    /// If the number of a node violates the contract.
     pub(super) fn learn(&mut self, node: u32, ask: &Ask, heard: &Answer) -> Result<Answer, String> {
         if let Answer::Joined(member) = heard {
             let of_another = self.nodes.iter().any(|(other, id)| *other != node && *id == member.node);
@@ -77,7 +77,7 @@ impl Known {
         Ok(follow(&mut self.model, ask, heard))
     }
 
-    /// What a wish becomes.
+    /// Translates a wish.
     pub(super) fn ask(&self, wish: &Wish) -> Ask {
         let mut ask = wish.ask.clone();
         match &mut ask {
@@ -88,7 +88,7 @@ impl Known {
                     let mut of: Vec<_> = brief.of.iter().map(|member| self.member(*member, None)).collect();
                     of.sort_unstable();
                     of.dedup();
-                    // What somebody believes who has just read the lists, or one who has not.
+                    // The knowledge of a client that has or has not just read the lists.
                     let census = if brief.census == Census::default() { self.model.census() } else { brief.census };
                     **brief = Brief { census, of };
                 }
@@ -190,7 +190,7 @@ fn moved(seen: u64, by: u64) -> u64 {
     }
 }
 
-/// Mostly as it was seen.
+/// Mostly as seen.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![12 => Just(0_u64), 1 => Just(1), 1 => Just(2)]
 }
@@ -208,7 +208,7 @@ fn member() -> impl Strategy<Value = Member> {
     member_of(prop_oneof![20 => 1..4_u32, 1 => Just(4)])
 }
 
-/// Mostly who holds it.
+/// Mostly the holder.
 fn holder() -> impl Strategy<Value = Member> {
     member_of(prop_oneof![4 => Just(HOLDER), 1 => 1..4_u32])
 }
@@ -262,12 +262,12 @@ fn about_members() -> impl Strategy<Value = Ask> {
     ]
 }
 
-/// What a member is able to run: mostly everything.
+/// The capabilities of a member: mostly all.
 fn can() -> impl Strategy<Value = Capabilities> {
     prop_oneof![3 => Just(Capabilities::ALL), 1 => (0..4_u32).prop_map(Capabilities)]
 }
 
-/// What a job requires: mostly nothing.
+/// The requirements of a job: mostly none.
 fn needs() -> impl Strategy<Value = Capabilities> {
     prop_oneof![3 => Just(Capabilities::NONE), 2 => (1..4_u32).prop_map(Capabilities)]
 }
@@ -312,12 +312,12 @@ fn any_wish() -> impl Strategy<Value = Wish> {
     (1..4_u32, ask).prop_map(|(node, ask)| Wish { node, ask })
 }
 
-/// So many wishes.
+/// A number of wishes.
 pub(super) fn wishes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Wish>> {
     proptest::collection::vec(any_wish(), count)
 }
 
-/// With how many running jobs each project begins.
+/// The limits of the projects.
 pub(super) fn limits() -> impl Strategy<Value = [u32; 2]> {
     [0..3_u32, 1..3_u32]
 }
@@ -327,7 +327,7 @@ pub(super) fn two_join() -> impl Iterator<Item = Wish> {
     (1..3).map(|node| Wish { node, ask: Ask::Join { role: Role::All, slots: 2, can: Capabilities::ALL } })
 }
 
-/// So many jobs of the first project.
+/// Submits of this number of jobs to the first project.
 pub(super) fn posts(count: u128) -> impl Iterator<Item = Wish> {
     (1..=count).map(|key| {
         let (project, priority) = (ProjectId(0), Priority(3));
@@ -338,7 +338,7 @@ pub(super) fn posts(count: u128) -> impl Iterator<Item = Wish> {
     })
 }
 
-/// So many wishes to take one of them.
+/// A number of wishes to take one of these jobs.
 pub(super) fn takes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Wish>> {
     let take = (0..6_u64, member_of(1..3_u32)).prop_map(|(job, by)| {
         let fence = Fence { job: JobId(job), epoch: Epoch(0) };

@@ -1,9 +1,8 @@
-//! A disk that loses power, or whose process is killed, at a call that the test chooses.
+//! A disk with a power failure, or a kill of the process, at a call that the test chooses.
 //!
-//! What is written is in the kernel's memory. When the power goes, of each sector that was not synced it is drawn whether it
-//! reached the disk; one that did not reads as it was before, or as zeros. Of what happened to the directory since it was
-//! synced, a beginning or any part reached the disk. A process that is killed leaves the kernel's memory as it is. One disk a
-//! thread.
+//! Written data is in the kernel's memory. At a power failure, it is drawn for each unsynced sector whether it reached
+//! the disk. A lost sector has its previous content or zeros. Of the unsynced changes of the directory, a prefix or any
+//! subset reached the disk. Killing a process does not affect the kernel's memory. There is one disk per thread.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +13,7 @@ use kirin_sim::dice::Dice;
 
 const SECTOR: usize = 512;
 
-/// What happens to the machine.
+/// A kind of crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crash {
     /// The process is killed.
@@ -26,14 +25,14 @@ pub(crate) enum Crash {
 struct Disk {
     dice: Dice,
     files: Vec<Inode>,
-    /// The directory as the kernel knows it, and as it is on the disk.
+    /// The directory in the kernel's memory and on the disk.
     names: BTreeMap<PathBuf, usize>,
     synced: BTreeMap<PathBuf, usize>,
     changes: Vec<Change>,
     calls_left: u64,
-    /// How often a call fails, in parts per million.
+    /// The rate of failing calls, in parts per million.
     failing: u64,
-    /// A disk that says that it synced, and did not.
+    /// Whether the disk ignores syncs.
     lies: bool,
 }
 
@@ -74,17 +73,17 @@ pub(crate) fn new(seed: u64, lies: bool) {
     DISK.with(|is| *is.borrow_mut() = Some(disk));
 }
 
-/// The power goes, or the process, after so many calls; until then calls fail that often, in parts per million.
+/// Crashes after this number of calls. Until then, calls fail at this rate in parts per million.
 pub(crate) fn fail(calls_left: u64, failing: u64) {
     with(|disk| (disk.calls_left, disk.failing) = (calls_left, failing));
 }
 
-/// Whether that has happened.
+/// Whether the crash has happened.
 pub(crate) fn is_off() -> bool {
     with(|disk| disk.calls_left == 0)
 }
 
-/// The machine is up again.
+/// Restarts the machine.
 pub(crate) fn restart(after: Crash) {
     with(|disk| {
         fail_never(disk);
@@ -99,11 +98,11 @@ fn fail_never(disk: &mut Disk) {
 }
 
 impl Disk {
-    /// Whether one more call is carried out.
+    /// Counts a call, and fails it if necessary.
     fn call(&mut self) -> io::Result<()> {
         self.calls_left = self.calls_left.saturating_sub(1);
         if self.calls_left == 0 {
-            return Err(io::Error::other("the power is gone"));
+            return Err(io::Error::other("power failure"));
         }
         if self.dice.chance(self.failing) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
@@ -112,7 +111,7 @@ impl Disk {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// What is not on the disk is lost.
+    /// Discards everything that is not on the disk.
     fn lose(&mut self) {
         let in_order = self.dice.chance(500_000);
         let reached = self.dice.below(self.changes.len() as u64 + 1) as usize;
@@ -151,14 +150,14 @@ fn apply(names: &mut BTreeMap<PathBuf, usize>, change: Change) {
     }
 }
 
-/// A file that is being written.
+/// An open file.
 pub(crate) struct File(usize);
 
 impl io::Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         with(|disk| {
             let called = disk.call();
-            // A call that fails may have done some of its work.
+            // A failing call may have a partial effect.
             let some = if called.is_ok() { bytes.len() as u64 } else { disk.dice.below(bytes.len() as u64) };
             let file = &mut disk.files[self.0];
             let begin = file.bytes.len();

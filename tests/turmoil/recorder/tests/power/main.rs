@@ -1,6 +1,6 @@
 //! The recorder's files after a crash at any call to the file system, drawn from a seed.
 //!
-//! `KIRIN_TURMOIL_SEEDS` says how many seeds; `KIRIN_TURMOIL_SEED` runs one.
+//! `KIRIN_TURMOIL_SEEDS` sets the number of seeds; `KIRIN_TURMOIL_SEED` runs one.
 
 #![allow(dead_code, unreachable_pub, reason = "a library's sources, of which the test uses a part")]
 
@@ -28,7 +28,7 @@ use life::{Found, Life, read};
 
 const SEEDS: u64 = 300;
 
-/// What a seed's runs came to.
+/// The results of a seed.
 #[derive(Debug)]
 struct Outcome {
     crash: Crash,
@@ -37,7 +37,7 @@ struct Outcome {
     at_end: Found,
 }
 
-/// A run that is ended by a crash, and one that records on.
+/// A run that ends with a crash, and a run that continues recording.
 fn run(seed: u64, lies: bool) -> Result<Outcome, String> {
     let (mut dice, dir) = (Dice::new(seed, "recorder"), Path::new("/recorder"));
     let crash = if dice.chance(300_000) { Crash::Kill } else { Crash::Power };
@@ -56,7 +56,7 @@ fn run(seed: u64, lies: bool) -> Result<Outcome, String> {
     let mut truths = BTreeMap::from([life.truth()]);
     let after_crash = read(dir, &truths, failing > 0)?;
     if crash == Crash::Kill && failing == 0 && after_crash.last.get("run0").copied() < written {
-        return Err(format!("what was written before the kill is not there: {written:?}, {after_crash:?}"));
+        return Err(format!("data written before the kill is missing: {written:?}, {after_crash:?}"));
     }
 
     let mut life = Life::begin(dir, 1, &mut dice);
@@ -69,7 +69,7 @@ fn run(seed: u64, lies: bool) -> Result<Outcome, String> {
     truths.insert(run, truth);
     let at_end = read(dir, &truths, failing > 0)?;
     if told > 0 && at_end.last.get("run1").copied() != written {
-        return Err(format!("the next run did not record on: {written:?}, {at_end:?}"));
+        return Err(format!("the next run did not continue recording: {written:?}, {at_end:?}"));
     }
     Ok(Outcome { crash, disk_failed: failing > 0, after_crash, at_end })
 }
@@ -83,7 +83,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[test]
-fn after_a_crash_at_any_call_a_beginning_is_there_and_replays_and_the_next_run_records_on() {
+fn after_a_crash_at_any_call_a_prefix_replays_and_the_next_run_continues() {
     let seeds = seeds();
     let whole = seeds.end - seeds.start > 1;
     let mut outcomes = Vec::new();
@@ -93,10 +93,10 @@ fn after_a_crash_at_any_call_a_beginning_is_there_and_replays_and_the_next_run_r
             Err(error) => panic!("seed {seed}: {error}"),
         }
     }
-    // Each kind of damage must have been met, or nothing was tested.
+    // Each kind of damage must have occurred.
     let met = |what: &str, is: &dyn Fn(&Outcome) -> bool| {
         let times = outcomes.iter().filter(|outcome| is(outcome)).count();
-        assert!(!whole || times >= 5, "{what}: met {times} times");
+        assert!(!whole || times >= 5, "{what}: occurred {times} times");
     };
     met("a killed process", &|o| o.crash == Crash::Kill);
     met("a torn part after a kill", &|o| o.crash == Crash::Kill && o.after_crash.torn > 0);
@@ -108,11 +108,11 @@ fn after_a_crash_at_any_call_a_beginning_is_there_and_replays_and_the_next_run_r
 }
 
 #[test]
-fn a_disk_that_says_it_synced_and_did_not_is_noticed() {
-    // Such a disk may also damage the head of a part, which no reader is prepared for.
+fn a_disk_that_ignores_syncs_is_detected() {
+    // Such a disk may also damage the head of a part, which readers cannot handle.
     let trips = |seed| std::panic::catch_unwind(|| run(seed, true).is_err()).unwrap_or(true);
     let tripped = (0..50).filter(|seed| trips(*seed)).count();
-    assert!(tripped > 0, "the checks above would not see a recorder that never syncs");
+    assert!(tripped > 0, "the checks do not detect a recorder that never syncs");
 }
 
 #[test]

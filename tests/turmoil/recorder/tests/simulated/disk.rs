@@ -1,5 +1,5 @@
-//! turmoil's disk. Its open files are known by the name that they were opened with, also after they were renamed; a kernel's
-//! are not. So a file here is a name, followed through its renaming, and opened for each call.
+//! turmoil's disk. turmoil identifies open files by the name with which they were opened, even after a rename; a kernel
+//! does not. So a file here is a name that follows renames and is opened for each call.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ thread_local! {
     static RENAMED: RefCell<BTreeMap<PathBuf, PathBuf>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// A file that is being written.
+/// An open file.
 pub(crate) struct File(PathBuf);
 
 impl File {

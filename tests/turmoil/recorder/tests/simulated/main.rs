@@ -1,7 +1,7 @@
-//! The recorder's files on turmoil's disk, whose host crashes and starts again: a crash takes what was not synced, by whole
+//! The recorder's files on turmoil's disk, whose host crashes and restarts. A crash discards unsynced data in whole
 //! blocks, also of the directory.
 //!
-//! `KIRIN_TURMOIL_SEEDS` says how many seeds; `KIRIN_TURMOIL_SEED` runs one.
+//! `KIRIN_TURMOIL_SEEDS` sets the number of seeds; `KIRIN_TURMOIL_SEED` runs one.
 
 #![allow(dead_code, unreachable_pub, reason = "a library's sources, of which the test uses a part")]
 
@@ -32,17 +32,17 @@ use life::{Found, Life, Truth, read};
 const SEEDS: u64 = 20;
 const RUNS: u32 = 4;
 
-/// What outlives the host's process: it belongs to the test.
+/// The state that outlives the host's process.
 struct Known {
     dice: Dice,
     runs: u32,
     life: Option<Life>,
     truths: BTreeMap<String, Truth>,
-    /// What each start found.
+    /// The findings of each start.
     found: Vec<Result<Found, String>>,
 }
 
-/// The host's software: looks what is there, as `kirin replay` would, and records on.
+/// The host's software: reads the recordings like `kirin replay`, and continues recording.
 async fn software(known: Rc<RefCell<Known>>) -> turmoil::Result {
     let dir = Path::new("/recorder");
     disk::create_dir_all(dir)?;
@@ -62,12 +62,12 @@ async fn software(known: Rc<RefCell<Known>>) -> turmoil::Result {
     }
 }
 
-/// Several runs, each ended by a crash; what each start found, and the one after the last.
+/// Several runs, each ended by a crash. Returns the findings of each start, including one after the last run.
 fn run(seed: u64) -> Vec<Result<Found, String>> {
     let mut dice = Dice::new(seed, "crashes");
     let mut builder = turmoil::Builder::new();
     builder.rng_seed(seed).tick_duration(Duration::from_millis(1)).simulation_duration(Duration::from_secs(60));
-    // Sometimes the kernel writes back by itself; sometimes a crash tears a write.
+    // Sometimes the kernel writes back by itself. Sometimes a crash tears a write.
     let written_back = [0.0, 0.1, 0.5][dice.below(3) as usize];
     builder.fs().sync_probability(written_back).block_size(512);
     let mut sim = builder.build();
@@ -101,7 +101,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[test]
-fn after_each_crash_of_the_host_a_beginning_is_there_and_replays_and_the_next_run_records_on() {
+fn after_each_crash_of_the_host_a_prefix_replays_and_the_next_run_continues() {
     let seeds = seeds();
     let whole = seeds.end - seeds.start > 1;
     let (mut torn, mut ended, mut runs) = (0, 0, 0);

@@ -1,2 +1,2 @@
--- MySQL has no partial indexes. With what lists of them and what nodes have to do is found by, so that the rows need not be.
+-- MySQL has no partial indexes. The index contains the columns that lists and loads use, so that rows are not read.
 CREATE INDEX {p}_job_open ON {p}_job (state, priority, id, project, holder_node, placed, changed_ms)

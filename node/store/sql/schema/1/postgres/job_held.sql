@@ -1,2 +1,2 @@
--- The jobs that somebody holds: to count what runs, and to find what a dead member held.
+-- Jobs with a holder: for counting running jobs, and for finding the jobs of a dead member.
 CREATE INDEX {p}_job_held ON {p}_job (project) WHERE holder_node IS NOT NULL

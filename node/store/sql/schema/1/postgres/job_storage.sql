@@ -1,2 +1,2 @@
--- Room on the page for the versions that a job goes through; long texts out of the way of its many updates.
+-- Free space on the page for updated versions of a job. Long texts are stored elsewhere.
 ALTER TABLE {p}_job SET (fillfactor = 70, toast_tuple_target = 256, autovacuum_vacuum_scale_factor = 0.05)

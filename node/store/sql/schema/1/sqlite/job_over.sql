@@ -1,2 +1,2 @@
--- The jobs that are over, in the order in which they ended, with what lists of them are counted by.
+-- Finished jobs in the order of their end, with the columns that counts filter by.
 CREATE INDEX {p}_job_over ON {p}_job (ended_ms, id, project, state) WHERE state > 4

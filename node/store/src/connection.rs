@@ -1,11 +1,11 @@
-//! Connections and the transactions on them: who gets one, how long a request may take, and what is certain afterwards.
+//! Connections and their transactions: the pool, the deadline of a request, and what is certain after a failure.
 //!
-//! A [`Line`] knows its *phase*. While nothing that decides was sent (no COMMIT, no statement that commits by itself), a
-//! failure of any kind means that it certainly did not happen: the connection is closed, so a COMMIT can never follow.
-//! From the moment a deciding statement is sent until its reply, only the server's own "no" is certain; silence, a broken
-//! connection and the deadline are [`Fault::Maybe`].
+//! A [`Connection`] tracks its phase. Before a deciding statement is sent (COMMIT, or a statement that commits by
+//! itself), any failure means that the request certainly did not happen: the connection is closed, so no COMMIT can
+//! follow. From the sending of a deciding statement until its reply, only a refusal by the server is certain. No reply,
+//! a broken connection and the deadline are [`Fault::Maybe`].
 //!
-//! A connection that ended in doubt or late is closed and never used again.
+//! A connection with an unknown outcome or a missed deadline is closed and never reused.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -28,88 +28,88 @@ use crate::config::{Backend, StoreConfig};
 use crate::error::{Fault, Nature, StoreError, nature, told};
 use crate::sql::{Sql, Statement};
 use crate::traffic::Meters;
-use crate::wire::{Arg, Conn, Dialect, Row, Session};
+use crate::wire::{Arg, Dialect, RawConnection, Row, Session};
 
-/// A connection that was idle for longer is asked whether it still lives before a request is entrusted to it.
+/// A connection that was idle for longer is pinged before it is reused.
 const IDLE_MAX: Duration = Duration::from_millis(500);
 
-/// A connection that was idle for so long is closed: a cluster of many nodes must not hold hundreds that nobody uses.
+/// A connection that was idle for this time is closed, so that a large cluster does not hold hundreds of idle connections.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
 
-/// PostgreSQL and SQLite take about a gigabyte in one statement.
+/// The limit of PostgreSQL and SQLite for one statement, about a gigabyte.
 const PACKET_MAX: usize = 1_000_000_000 - PACKET_MARGIN;
 
-/// Of a packet, for what surrounds the values.
+/// The part of a packet that is reserved for protocol overhead.
 const PACKET_MARGIN: usize = 4_096;
 
-/// How long a server may take to say good-bye.
+/// The timeout of an orderly close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Where a line stands in a request.
+/// The progress of a request on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// No transaction.
     Idle,
-    /// In a transaction; nothing was decided.
+    /// In a transaction, before a deciding statement.
     Open,
-    /// A statement that decides was sent and not answered.
+    /// A deciding statement was sent, and its reply is missing.
     Deciding,
 }
 
-/// A connection, for the length of one request.
-pub(crate) struct Line {
-    conn: Conn,
+/// A connection, used by one request at a time.
+pub(crate) struct Connection {
+    conn: RawConnection,
     pub(crate) sql: Arc<Sql>,
     phase: Phase,
-    /// Whether this request has committed something: what fails later leaves its answer open.
+    /// Whether this request has committed something. The outcome of a later failure is then unknown.
     committed: bool,
-    /// From how many restarts of the server's side we have seen; see [`Lines::suspect`].
+    /// The number of connection failures when it was opened; see [`Pool::suspect`].
     generation: u64,
-    /// Of the server; see [`Opener::timeline`].
+    /// The server's timeline; see [`Opener::timeline`].
     timeline: i64,
     since: Instant,
     fresh: bool,
 }
 
-/// One transaction: what to do on a line. Runs again from the start if it was certainly rolled back by a conflict.
+/// One transaction. It runs again from the start if a conflict certainly rolled it back.
 pub(crate) trait Work: Sync {
-    /// What comes out.
+    /// The result.
     type Out: Send;
-    /// Whether it writes. On SQLite, writers of this process queue up for the file here instead of polling for it.
+    /// Whether it writes. On SQLite, writers of this process queue for the file instead of polling its lock.
     const WRITES: bool = true;
 
-    /// Does it.
-    fn run(&self, line: &mut Line) -> impl Future<Output = Result<Self::Out, Fault>> + Send;
+    /// Runs the transaction.
+    fn run(&self, connection: &mut Connection) -> impl Future<Output = Result<Self::Out, Fault>> + Send;
 }
 
-/// A few connections of one purpose.
-pub(crate) struct Lines {
+/// A pool of connections for one purpose.
+pub(crate) struct Pool {
     opener: Arc<Opener>,
     gate: Semaphore,
-    /// Connections that are being opened, also for requests that gave up meanwhile.
+    /// Connections that are being opened, also for requests that have timed out.
     opening: Arc<Semaphore>,
     idle: Arc<Idle>,
     purpose: Purpose,
 }
 
-/// Connections that nobody uses at this moment, the one that was used last on top.
+/// Idle connections, the most recently used on top.
 #[derive(Default)]
 struct Idle {
-    lines: std::sync::Mutex<Vec<Line>>,
+    connections: std::sync::Mutex<Vec<Connection>>,
     generation: AtomicU64,
 }
 
-/// How long the answer to a person's question may take. What the contract asks is given up sooner where beats are quick, so
-/// that trust does not hang on one slow answer; no trust hangs on these.
-pub(crate) const PEOPLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of interactive queries. Requests of the contract have a shorter timeout where beats are frequent,
+/// because trust must not depend on one slow answer. Trust does not depend on interactive queries.
+pub(crate) const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What connections are for.
+/// The purpose of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// The contract: short statements, each by an index.
+    /// The contract: short statements that use an index.
     Contract,
-    /// People's questions, of any shape.
-    People,
+    /// Interactive queries of any form.
+    Interactive,
 }
 
 /// How to open a connection.
@@ -120,14 +120,14 @@ pub(crate) struct Opener {
     named_statements: bool,
     ask_timeout: Duration,
     pub(crate) meters: Arc<Meters>,
-    /// SQLite's writers of this process, one at a time, first come first served.
+    /// Serializes SQLite's writers of this process in order of arrival.
     writer: Mutex<()>,
-    /// Which of several hosts is asked first whether it is the primary.
+    /// The index of the host that is tried first as the primary.
     first: AtomicUsize,
-    /// The most bytes that the server takes in one statement, as far as it is known.
+    /// The server's limit for one statement in bytes, as far as known.
     packet: AtomicUsize,
-    /// The newest timeline of the primaries of several hosts. Each standby that is made the primary begins one, so that a
-    /// primary on an older one is what another has taken the place of, and is not believed even though it writes.
+    /// The newest timeline of the primaries of several hosts. Each promotion of a standby begins a timeline. A primary
+    /// on an older timeline was replaced and is refused, even though it accepts writes.
     timeline: AtomicI64,
 }
 
@@ -137,12 +137,12 @@ enum Target {
     MySql(Vec<MySqlConnectOptions>),
 }
 
-impl Line {
+impl Connection {
     pub(crate) fn dialect(&self) -> Dialect {
         self.sql.dialect
     }
 
-    /// Begins a transaction that will write.
+    /// Begins a write transaction.
     pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
         let pooled = self.conn.begin_when_pooled();
         let text = match self.dialect() {
@@ -165,12 +165,12 @@ impl Line {
         Ok(())
     }
 
-    /// Takes back what a commit made uncertain: it changed nothing.
+    /// Declares that the last commit changed nothing, so that a later failure is certain.
     pub(crate) fn nothing_committed(&mut self) {
         self.committed = false;
     }
 
-    /// Gives the transaction up.
+    /// Rolls the transaction back.
     pub(crate) async fn rollback(&mut self) -> Result<(), Fault> {
         if self.phase == Phase::Open {
             self.raw("ROLLBACK").await?;
@@ -179,15 +179,15 @@ impl Line {
         Ok(())
     }
 
-    /// Reads, inside or outside of a transaction.
+    /// Reads, inside or outside a transaction.
     pub(crate) async fn rows(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
         let sql = self.sql.clone();
         self.rows_of(statement(&sql), args).await
     }
 
-    /// Reads with a statement that was put together at run time.
+    /// Reads with a statement that was composed at run time.
     pub(crate) async fn rows_of(&mut self, statement: &Statement, args: &[Arg]) -> Result<Vec<Row>, Fault> {
-        // A statement is parsed and executed in two round trips: only a transaction keeps a pooler's session for both.
+        // Parsing and executing take two round trips. Only a transaction keeps a pooler's session for both.
         let bracketed = self.conn.is_pooled() && self.phase == Phase::Idle;
         if bracketed {
             self.begin().await?;
@@ -200,7 +200,7 @@ impl Line {
         Ok(rows)
     }
 
-    /// Writes inside a transaction; tells how many rows matched.
+    /// Writes inside a transaction. Returns the number of matched rows.
     pub(crate) async fn run(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<u64, Fault> {
         debug_assert_eq!(self.phase, Phase::Open);
         let sql = self.sql.clone();
@@ -208,7 +208,7 @@ impl Line {
         count.map_err(|error| self.fault(&error))
     }
 
-    /// Writes with a statement that is a transaction of its own; tells how many rows matched.
+    /// Writes with a statement that is its own transaction. Returns the number of matched rows.
     pub(crate) async fn alone(&mut self, statement: fn(&Sql) -> &Statement, args: &[Arg]) -> Result<u64, Fault> {
         self.before_alone().await?;
         let sql = self.sql.clone();
@@ -217,7 +217,7 @@ impl Line {
         Ok(count)
     }
 
-    /// Writes with a statement that is a transaction of its own and returns rows.
+    /// Writes with a statement that is its own transaction. Returns rows.
     pub(crate) async fn alone_rows(
         &mut self,
         statement: fn(&Sql) -> &Statement,
@@ -234,8 +234,9 @@ impl Line {
         self.dialect() == Dialect::Sqlite || self.conn.is_pooled()
     }
 
-    /// A server commits a lone statement by itself, in one round trip. On SQLite it is bracketed: waiting for the file's
-    /// lock is a part of BEGIN, where giving up is certain. Behind a pooler as well: see [`Line::rows_of`].
+    /// Prepares for a statement outside a transaction. A server commits it by itself, in one round trip. On SQLite, it is
+    /// wrapped in a transaction, because BEGIN waits for the file's lock and can be cancelled safely. The same applies
+    /// behind a pooler: see [`Connection::rows_of`].
     async fn before_alone(&mut self) -> Result<(), Fault> {
         debug_assert_eq!(self.phase, Phase::Idle);
         if self.is_bracketed() {
@@ -254,13 +255,13 @@ impl Line {
         Ok(())
     }
 
-    /// Runs a plain text: transaction control, schema.
+    /// Runs SQL text without arguments: transaction control, schema.
     pub(crate) async fn raw(&mut self, text: &str) -> Result<(), Fault> {
         let done = self.conn.raw(text).await;
         done.map_err(|error| self.fault(&error))
     }
 
-    /// What an error means in the phase in which it came.
+    /// The meaning of an error in the current phase.
     fn fault(&self, error: &sqlx::Error) -> Fault {
         match (nature(error), self.phase) {
             (Nature::Conflict, _) => Fault::Again(told(error)),
@@ -272,26 +273,26 @@ impl Line {
     }
 }
 
-impl Lines {
-    /// At most `count` connections, opened when they are needed.
+impl Pool {
+    /// A pool of at most `count` connections, opened on demand.
     pub(crate) fn new(opener: Arc<Opener>, count: u32, purpose: Purpose) -> Self {
         let [gate, opening] = [(); 2].map(|()| Semaphore::new(count as usize));
         Self { purpose, opener, gate, opening: Arc::new(opening), idle: Arc::default() }
     }
 
-    /// At most `count` more, which idle among these: whoever needs one takes what idles, but is never kept waiting by those.
+    /// A pool of at most `count` additional connections. It shares the idle connections but never waits for the other's limit.
     pub(crate) fn beside(&self, count: u32) -> Self {
         let [gate, opening] = [(); 2].map(|()| Semaphore::new(count as usize));
         let (opener, idle) = (self.opener.clone(), self.idle.clone());
         Self { opener, gate, opening: Arc::new(opening), idle, purpose: self.purpose }
     }
 
-    /// The most bytes that the server takes in one statement.
+    /// The server's limit for one statement in bytes.
     pub(crate) fn packet_max(&self) -> usize {
         self.opener.packet.load(Ordering::Relaxed)
     }
 
-    /// Runs `work` as one transaction within `patience`, again if a conflict rolled it back.
+    /// Runs `work` as one transaction within `patience`. Repeats it if a conflict rolled it back.
     pub(crate) async fn carry<W: Work>(&self, work: &W, patience: Duration) -> Result<W::Out, Fault> {
         let deadline = clock::now() + patience;
         let late = || StoreError::Late(patience);
@@ -301,7 +302,7 @@ impl Lines {
         let _permit = permit.expect("the gate is never closed");
         let mut tries = 0_u32;
         loop {
-            // Queued here, SQLite's writers wait their turn; between processes the file's own lock decides.
+            // SQLite's writers of this process queue here. Between processes, the file's lock decides.
             let _turn = if W::WRITES && self.opener.sql.dialect == Dialect::Sqlite {
                 match timeout_at(deadline, self.opener.writer.lock()).await {
                     Ok(turn) => Some(turn),
@@ -310,8 +311,8 @@ impl Lines {
             } else {
                 None
             };
-            let mut line = match timeout_at(deadline, self.line()).await {
-                Ok(Ok(line)) => line,
+            let mut connection = match timeout_at(deadline, self.connection()).await {
+                Ok(Ok(connection)) => connection,
                 Ok(Err(Fault::Again(_))) => {
                     tries += 1;
                     tokio::time::sleep(pause(tries)).await;
@@ -320,56 +321,56 @@ impl Lines {
                 Ok(Err(fault)) => return Err(fault),
                 Err(_) => return Err(Fault::Certain(late())),
             };
-            let fault = match timeout_at(deadline, work.run(&mut line)).await {
+            let fault = match timeout_at(deadline, work.run(&mut connection)).await {
                 Ok(Ok(out)) => {
-                    if line.phase == Phase::Deciding {
-                        // It told the truth about each of its requests, but the connection is in doubt.
+                    if connection.phase == Phase::Deciding {
+                        // The answers are correct, but the state of the connection is unknown.
                         self.suspect();
                         return Ok(out);
                     }
-                    if line.phase == Phase::Open {
-                        // Read and refused: nothing to keep. If this fails, the closed connection rolls back as well.
-                        if !matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
+                    if connection.phase == Phase::Open {
+                        // Only reads and a refusal. If the rollback fails, closing the connection rolls back as well.
+                        if !matches!(timeout_at(deadline, connection.rollback()).await, Ok(Ok(()))) {
                             return Ok(out);
                         }
                     }
-                    self.keep(line);
+                    self.keep(connection);
                     return Ok(out);
                 }
-                // Not the whole of it was rolled back: it must not run again.
-                Ok(Err(Fault::Again(error))) if line.committed => Fault::Maybe(error),
+                // A part is committed, so the transaction must not run again.
+                Ok(Err(Fault::Again(error))) if connection.committed => Fault::Maybe(error),
                 Ok(Err(fault)) => fault,
-                Err(_) if line.phase == Phase::Deciding || line.committed => Fault::Maybe(late()),
+                Err(_) if connection.phase == Phase::Deciding || connection.committed => Fault::Maybe(late()),
                 Err(_) => Fault::Certain(late()),
             };
-            let stale = !line.fresh && matches!(fault, Fault::Certain(StoreError::Unreachable(_)));
+            let stale = !connection.fresh && matches!(fault, Fault::Certain(StoreError::Unreachable(_)));
             match &fault {
                 Fault::Again(_) => {
-                    // The server answered, so the connection is sound once the transaction is gone. After a refused
-                    // COMMIT or single statement nothing is open any more, and ROLLBACK is a harmless formality.
-                    line.phase = Phase::Open;
-                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(())))
-                        || line.dialect() == Dialect::Sqlite
+                    // The server replied, so the connection is usable after a rollback. After a refused COMMIT or single
+                    // statement no transaction is open, and ROLLBACK has no effect.
+                    connection.phase = Phase::Open;
+                    if matches!(timeout_at(deadline, connection.rollback()).await, Ok(Ok(())))
+                        || connection.dialect() == Dialect::Sqlite
                     {
-                        line.phase = Phase::Idle;
-                        self.keep(line);
+                        connection.phase = Phase::Idle;
+                        self.keep(connection);
                     }
                 }
                 Fault::Certain(StoreError::Refused(_) | StoreError::TooLarge { .. } | StoreError::Unusable(_)) => {
-                    line.phase = Phase::Open;
-                    if matches!(timeout_at(deadline, line.rollback()).await, Ok(Ok(()))) {
-                        self.keep(line);
+                    connection.phase = Phase::Open;
+                    if matches!(timeout_at(deadline, connection.rollback()).await, Ok(Ok(()))) {
+                        self.keep(connection);
                     }
                 }
                 Fault::Certain(_) | Fault::Maybe(_) => {
                     self.suspect();
-                    drop(line);
+                    drop(connection);
                 }
             }
-            // A conflict, or a connection that had died in the pool before anything was asked of it.
+            // A conflict, or a pooled connection that broke before the first statement.
             if (matches!(fault, Fault::Again(_)) || stale) && clock::now() < deadline {
                 tries += 1;
-                tracing::debug!(tries, ?fault, "metastore transaction runs again");
+                tracing::debug!(tries, ?fault, "repeating a metastore transaction");
                 if !stale {
                     tokio::time::sleep(pause(tries)).await;
                 }
@@ -379,25 +380,25 @@ impl Lines {
         }
     }
 
-    /// An idle connection that can be trusted, or a new one.
-    async fn line(&self) -> Result<Line, Fault> {
-        if let Some(line) = self.idle_line().await {
-            return Ok(line);
+    /// A usable idle connection, or a new one.
+    async fn connection(&self) -> Result<Connection, Fault> {
+        if let Some(connection) = self.idle_connection().await {
+            return Ok(connection);
         }
         let opening = self.opening.clone().acquire_owned().await.expect("it is never closed");
-        // One that somebody else had wanted may be there by now.
-        if let Some(line) = self.idle_line().await {
-            return Ok(line);
+        // Another request's connection may be idle by now.
+        if let Some(connection) = self.idle_connection().await {
+            return Ok(connection);
         }
         let (tell, told) = oneshot::channel();
         let (opener, idle, purpose) = (self.opener.clone(), self.idle.clone(), self.purpose);
-        // It goes on when this request gives up: a server that is behind with its visitors must not be called on again and
-        // again by the same ones, none of whom waits long enough.
+        // Opening continues after this request's timeout. Otherwise requests with short timeouts would reconnect to a
+        // slow server forever without success.
         tokio::spawn(async move {
             let _opening = opening;
-            let patience = opener.ask_timeout.max(PEOPLE_TIMEOUT);
+            let patience = opener.ask_timeout.max(INTERACTIVE_TIMEOUT);
             let opened = match timeout_at(clock::now() + patience, opener.open(purpose)).await {
-                Ok(opened) => opened.map(|(conn, timeline)| Line {
+                Ok(opened) => opened.map(|(conn, timeline)| Connection {
                     conn,
                     timeline,
                     sql: opener.sql.clone(),
@@ -410,53 +411,56 @@ impl Lines {
                 Err(_) => Err(Fault::Certain(StoreError::Late(patience))),
             };
             if let Err(Ok(unwanted)) = tell.send(opened) {
-                idle.lines.lock().expect("no panic while held").push(unwanted);
+                idle.connections.lock().expect("no panic while held").push(unwanted);
             }
         });
         told.await.unwrap_or_else(|_| Err(Fault::Certain(StoreError::Unreachable("the runtime is ending".to_owned()))))
     }
 
-    async fn idle_line(&self) -> Option<Line> {
+    async fn idle_connection(&self) -> Option<Connection> {
         loop {
-            let mut line = self.idle.lines.lock().expect("no panic while held").pop()?;
-            let is_sound = line.generation == self.idle.generation.load(Ordering::Relaxed);
-            if !is_sound || !self.opener.is_newest(line.timeline) {
+            let mut connection = self.idle.connections.lock().expect("no panic while held").pop()?;
+            let is_sound = connection.generation == self.idle.generation.load(Ordering::Relaxed);
+            if !is_sound || !self.opener.is_newest(connection.timeline) {
                 continue;
             }
-            if line.since.elapsed() > IDLE_MAX && line.dialect() != Dialect::Sqlite && line.conn.ping().await.is_err() {
+            if connection.since.elapsed() > IDLE_MAX
+                && connection.dialect() != Dialect::Sqlite
+                && connection.conn.ping().await.is_err()
+            {
                 self.suspect();
                 continue;
             }
-            line.fresh = false;
-            line.committed = false;
-            return Some(line);
+            connection.fresh = false;
+            connection.committed = false;
+            return Some(connection);
         }
     }
 
-    fn keep(&self, mut line: Line) {
-        line.since = clock::now();
-        self.idle.lines.lock().expect("no panic while held").push(line);
+    fn keep(&self, mut connection: Connection) {
+        connection.since = clock::now();
+        self.idle.connections.lock().expect("no panic while held").push(connection);
     }
 
-    /// Refuses a pooler that moves sessions between transactions, unless statements have no names: two connections that
-    /// have the same session at the same time give it away.
+    /// Refuses a pooler that moves sessions between transactions, unless statements are unnamed. Such a pooler is
+    /// detected when two connections have the same session at the same time.
     pub(crate) async fn refuse_pooler(&self, other: &Self) -> Result<(), Fault> {
         if self.opener.sql.dialect != Dialect::Postgres || !self.opener.named_statements {
             return Ok(());
         }
-        let (mut first, mut second) = (self.line().await?, other.line().await?);
+        let (mut first, mut second) = (self.connection().await?, other.connection().await?);
         let session = Statement::once("SELECT CAST(pg_backend_pid() AS BIGINT)", Dialect::Postgres, "");
         let mut sessions = Vec::new();
-        for line in [&mut first, &mut second] {
-            line.begin().await?;
-            let rows = line.rows_of(&session, &[]).await?;
-            line.rollback().await?;
+        for connection in [&mut first, &mut second] {
+            connection.begin().await?;
+            let rows = connection.rows_of(&session, &[]).await?;
+            connection.rollback().await?;
             sessions.push(rows.first().map(|row| row.num::<i64>(0)).transpose()?);
         }
         if sessions[0] == sessions[1] {
             return Err(Fault::Certain(StoreError::Config(
-                "a connection pooler in front of PostgreSQL moves sessions between transactions, where prepared statements \
-                 get lost: add prepareThreshold=0 to the URL, or set its pool_mode to session"
+                "a connection pooler in front of PostgreSQL moves sessions between transactions, which loses prepared \
+                 statements: add prepareThreshold=0 to the URL, or set its pool_mode to session"
                     .to_owned(),
             )));
         }
@@ -465,32 +469,32 @@ impl Lines {
         Ok(())
     }
 
-    /// A connection broke: those that idle were probably broken by the same thing.
+    /// Marks idle connections as suspect after a connection broke, because they probably broke too.
     fn suspect(&self) {
         if self.opener.sql.dialect != Dialect::Sqlite {
             self.idle.generation.fetch_add(1, Ordering::Relaxed);
-            // Another host may be the primary by now, while this one still believes that it is.
+            // Another host may be the primary by now, and this one may not know.
             self.opener.first.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Closes what has been idle for at least so long.
+    /// Closes connections that were idle for at least this time.
     pub(crate) async fn close(&self, idle_for: Duration) {
-        let old: Vec<Line> = {
-            let mut lines = self.idle.lines.lock().expect("no panic while held");
-            // Those that were kept last are last.
-            let old = lines.partition_point(|line| line.since.elapsed() >= idle_for);
-            lines.drain(..old).collect()
+        let old: Vec<Connection> = {
+            let mut connections = self.idle.connections.lock().expect("no panic while held");
+            // Sorted by the time of return to the pool.
+            let old = connections.partition_point(|connection| connection.since.elapsed() >= idle_for);
+            connections.drain(..old).collect()
         };
-        for line in old {
-            // Who does not say good-bye in time is left.
-            let _ = tokio::time::timeout(FAREWELL, line.conn.close()).await;
+        for connection in old {
+            // A connection that does not close in time is dropped.
+            let _ = tokio::time::timeout(FAREWELL, connection.conn.close()).await;
         }
     }
 }
 
 impl Opener {
-    /// Reads the configuration.
+    /// Parses the configuration.
     pub(crate) fn new(config: &StoreConfig, sql: Arc<Sql>) -> Result<Self, StoreError> {
         let target = match &config.backend {
             Backend::Sqlite { path } => Target::Sqlite(path.clone()),
@@ -553,12 +557,12 @@ impl Opener {
     fn timeout(&self, purpose: Purpose) -> Duration {
         match purpose {
             Purpose::Contract => self.ask_timeout,
-            Purpose::People => self.ask_timeout.max(PEOPLE_TIMEOUT),
+            Purpose::Interactive => self.ask_timeout.max(INTERACTIVE_TIMEOUT),
         }
     }
 
-    /// Opens a connection to the primary and prepares the session; says on which timeline the server is, if that matters.
-    async fn open(&self, purpose: Purpose) -> Result<(Conn, i64), Fault> {
+    /// Opens a connection to the primary and prepares the session. Returns the server's timeline, if relevant.
+    async fn open(&self, purpose: Purpose) -> Result<(RawConnection, i64), Fault> {
         match &self.target {
             Target::Sqlite(path) => Ok((self.open_sqlite(path, purpose).await?, 0)),
             Target::Postgres(hosts) => {
@@ -569,10 +573,14 @@ impl Opener {
         }
     }
 
-    /// Asks the hosts one after the other which of them is the primary, without waiting for one that is silent.
-    async fn open_primary<'a, O, F>(&'a self, hosts: &'a [O], open: impl Fn(&'a O) -> F) -> Result<(Conn, i64), Fault>
+    /// Searches the hosts for the primary, one after the other, without waiting for unresponsive ones.
+    async fn open_primary<'a, O, F>(
+        &'a self,
+        hosts: &'a [O],
+        open: impl Fn(&'a O) -> F,
+    ) -> Result<(RawConnection, i64), Fault>
     where
-        F: Future<Output = Result<(Conn, i64), StoreError>>,
+        F: Future<Output = Result<(RawConnection, i64), StoreError>>,
     {
         let first = self.first.load(Ordering::Relaxed);
         let mut hosts = (0..hosts.len()).map(|at| (first + at) % hosts.len()).map(|at| (at, &hosts[at]));
@@ -607,21 +615,21 @@ impl Opener {
         timeline >= self.timeline.load(Ordering::Relaxed)
     }
 
-    async fn open_sqlite(&self, path: &PathBuf, purpose: Purpose) -> Result<Conn, Fault> {
+    async fn open_sqlite(&self, path: &PathBuf, purpose: Purpose) -> Result<RawConnection, Fault> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(false)
-            // Short, because whoever is refused tries again with a small random pause until its deadline: SQLite's own
-            // waiting backs off to a tenth of a second and is not fair.
+            // Short, because refused requests retry after a small random pause until their deadline. SQLite's own
+            // waiting backs off to 100 ms and is not fair.
             .busy_timeout(Duration::from_millis(10))
             .statement_cache_capacity(256)
             .disable_statement_logging();
         match options.connect().await {
-            Ok(conn) => Ok(Conn::new(Session::Sqlite(conn), self.meters.meter(purpose), PACKET_MAX)),
-            // Another process is switching the file to WAL or recovering it.
+            Ok(conn) => Ok(RawConnection::new(Session::Sqlite(conn), self.meters.meter(purpose), PACKET_MAX)),
+            // Another process switches the file to WAL or recovers it.
             Err(error) if matches!(nature(&error), Nature::Conflict) => Err(Fault::Again(told(&error))),
             Err(error) => Err(Fault::Certain(StoreError::Unreachable(format!("{}: {error}", path.display())))),
         }
@@ -632,14 +640,14 @@ impl Opener {
         options: &PgConnectOptions,
         purpose: Purpose,
         is_one_of_many: bool,
-    ) -> Result<(Conn, i64), StoreError> {
+    ) -> Result<(RawConnection, i64), StoreError> {
         let session = Session::Postgres(options.connect().await.map_err(|error| told(&error))?);
-        let mut conn = Conn::new(session, self.meters.meter(purpose), PACKET_MAX);
+        let mut conn = RawConnection::new(session, self.meters.meter(purpose), PACKET_MAX);
         if self.named_statements {
             conn.raw(&self.postgres_settings(purpose, "")).await.map_err(|error| told(&error))?;
             conn.raw("SET default_transaction_isolation = 'read committed'").await.map_err(|error| told(&error))?;
         } else {
-            // Each transaction may be in another session of the server, and others may be in this one later.
+            // Each transaction may use another session of the server, and other clients may use this one later.
             let settings = self.postgres_settings(purpose, "LOCAL ");
             conn.is_pooled_with(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {settings}"));
         }
@@ -663,7 +671,7 @@ impl Opener {
         if !is_one_of_many {
             return Ok((conn, 0));
         }
-        // The first eight digits of the name of the file to which it writes. Whoever has no such files is believed.
+        // The first eight digits of the name of the current WAL file. A server without such files is accepted.
         let about =
             "SELECT CAST(CAST('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) AS BIT(32)) AS BIGINT)";
         let found = match conn.rows(&Statement::once(about, Dialect::Postgres, ""), &[]).await {
@@ -683,29 +691,33 @@ impl Opener {
     fn postgres_settings(&self, purpose: Purpose, scope: &str) -> String {
         let ms = self.timeout(purpose).as_millis().max(1);
         let mut settings = vec![
-            // The server gives up when we do, so that a request that we called late is not done much later.
+            // The server stops at the same time as the client, so that a timed-out request is not executed later.
             format!("statement_timeout = {ms}"),
             format!("idle_in_transaction_session_timeout = {ms}"),
             "synchronous_commit = on".to_owned(),
             "jit = off".to_owned(),
-            // Every statement goes by the index that was made for it, whatever the statistics say or do not say yet. A bitmap
-            // scan would not mark the dead entries that a busy queue leaves in its indexes; workers take longer to start than
-            // what they save.
+            // Every statement uses the index that was made for it, regardless of statistics. A bitmap scan would not
+            // mark the dead entries that a busy queue leaves in its indexes. Parallel workers take longer to start than
+            // they save.
             "enable_seqscan = off".to_owned(),
             "enable_bitmapscan = off".to_owned(),
             "enable_mergejoin = off".to_owned(),
             "max_parallel_workers_per_gather = 0".to_owned(),
         ];
         if purpose == Purpose::Contract {
-            // Those of the contract are planned once.
+            // Statements of the contract are planned once.
             settings.push("plan_cache_mode = force_generic_plan".to_owned());
         }
         settings.into_iter().map(|setting| format!("SET {scope}{setting}")).collect::<Vec<_>>().join("; ")
     }
 
-    async fn open_mysql(&self, options: &MySqlConnectOptions, purpose: Purpose) -> Result<(Conn, i64), StoreError> {
+    async fn open_mysql(
+        &self,
+        options: &MySqlConnectOptions,
+        purpose: Purpose,
+    ) -> Result<(RawConnection, i64), StoreError> {
         let session = Session::MySql(options.connect().await.map_err(|error| told(&error))?);
-        let mut conn = Conn::new(session, self.meters.meter(purpose), PACKET_MAX);
+        let mut conn = RawConnection::new(session, self.meters.meter(purpose), PACKET_MAX);
         let secs = self.timeout(purpose).as_secs().max(1);
         conn.raw("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map_err(|error| told(&error))?;
         conn.raw(&format!("SET SESSION innodb_lock_wait_timeout = {secs}")).await.map_err(|error| told(&error))?;
@@ -717,15 +729,15 @@ impl Opener {
             return Err(StoreError::Standby);
         }
         clock::server_says(row.num(2)?);
-        // A server ends the connection on a packet that is too large: it must not be sent.
+        // A server closes the connection on a packet that is too large, so such a packet must not be sent.
         let packet = row.num::<usize>(3)?.saturating_sub(PACKET_MARGIN).min(PACKET_MAX);
         conn.limit(packet);
         self.packet.store(packet, Ordering::Relaxed);
-        // A text that does not fit its column is refused, not cut.
+        // A text that does not fit its column is refused, not truncated.
         conn.raw("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
             .await
             .map_err(|error| told(&error))?;
-        // A frozen client must not keep its locks: MariaDB ends idle transactions, MySQL only idle sessions.
+        // A frozen client must not keep its locks. MariaDB ends idle transactions, MySQL only idle sessions.
         let limit = if row.string(0)?.contains("MariaDB") {
             format!("SET SESSION idle_transaction_timeout = {secs}, SESSION max_statement_time = {secs}")
         } else {
@@ -736,9 +748,9 @@ impl Opener {
     }
 }
 
-/// Sets the search path, and makes sure that its first schema is there: PostgreSQL passes over a missing one, and the next
-/// may hold another cluster.
-async fn go_to_schema(conn: &mut Conn, path: &str) -> Result<(), StoreError> {
+/// Sets the search path, and checks that its first schema exists. PostgreSQL would skip a missing schema, and the next
+/// one may contain another cluster.
+async fn go_to_schema(conn: &mut RawConnection, path: &str) -> Result<(), StoreError> {
     let set = Statement::once(
         "SELECT set_config('search_path', $1, false), COALESCE(CAST(to_regnamespace($2) AS text), '')",
         Dialect::Postgres,
@@ -748,14 +760,12 @@ async fn go_to_schema(conn: &mut Conn, path: &str) -> Result<(), StoreError> {
     let rows = conn.rows(&set, &[Arg::from(path), Arg::from(first)]).await.map_err(|error| told(&error))?;
     let found = rows.first().map(|row| row.string(1)).transpose()?.unwrap_or_default();
     if found.is_empty() {
-        return Err(StoreError::Config(format!(
-            "currentSchema: there is no schema {first} in the database: create it"
-        )));
+        return Err(StoreError::Config(format!("currentSchema: the database has no schema {first}; create it")));
     }
     Ok(())
 }
 
-/// A URL per host: `scheme://user@a,b:1/db` names two.
+/// One URL per host: `scheme://user@a,b:1/db` has two.
 fn hosts(url: &str) -> impl Iterator<Item = String> + '_ {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
@@ -764,7 +774,7 @@ fn hosts(url: &str) -> impl Iterator<Item = String> + '_ {
     places.split(',').map(move |place| format!("{scheme}://{user}{at}{place}{path}"))
 }
 
-/// The IPv6 address of a URL's only host, without its brackets: the driver would look for a host of that name with them.
+/// The IPv6 address of a URL's only host, without its brackets, which the driver would treat as part of the name.
 fn bare_v6(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
@@ -777,29 +787,29 @@ fn has_user(url: &str) -> bool {
         .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|authority| authority.contains('@')))
 }
 
-/// The URL is not repeated: it may carry a password.
+/// Omits the URL, which may contain a password.
 fn unreadable(error: sqlx::Error) -> StoreError {
     match error {
-        sqlx::Error::Configuration(why) => StoreError::Config(format!("the metastore URL can't be read: {why}")),
-        _ => StoreError::Config("the metastore URL can't be read".to_owned()),
+        sqlx::Error::Configuration(why) => StoreError::Config(format!("cannot parse the metastore URL: {why}")),
+        _ => StoreError::Config("cannot parse the metastore URL".to_owned()),
     }
 }
 
 fn no_host() -> StoreError {
-    StoreError::Config("the metastore URL names no host".to_owned())
+    StoreError::Config("the metastore URL has no host".to_owned())
 }
 
-/// Of the errors of several hosts, that which tells most.
+/// Selects the most informative error of several hosts.
 fn prefer(last: Option<StoreError>, error: StoreError) -> Option<StoreError> {
     match (&last, &error) {
         (Some(StoreError::Outdated { .. }), _) => last,
-        // A standby is as it should be: what is wrong with the primary is the question.
+        // A standby is expected. The error of the primary matters more.
         (Some(_), StoreError::Standby) => last,
         _ => Some(error),
     }
 }
 
-/// A short random pause, longer with each try: two victims must not meet again.
+/// A short random pause that grows with each try, so that two victims do not collide again.
 fn pause(tries: u32) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let chance = RandomState::new().hash_one(tries);

@@ -1,4 +1,4 @@
-//! What carries out the orders of a node's core: the metastore, the attempts, the chores, the history, the recorder.
+//! The effect handler of a node's core: it calls the metastore, the attempts, the housekeeping, the history and the recorder.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -10,7 +10,7 @@ use kirin_shell::clock::wall_ms;
 use kirin_shell::report::Report;
 use kirin_shell::{CoreHandle, EffectHandler};
 
-use crate::chores::Chores;
+use crate::housekeeping::Housekeeping;
 use crate::namesake;
 use kirin_executor::Attempts;
 use kirin_metastore::{Extra, JoinInfo, Store};
@@ -18,23 +18,23 @@ use kirin_plant::Defence;
 use kirin_service::directory::Directory;
 use kirin_service::history::History;
 
-/// Everything around one node's loop.
+/// The parts of a node that the effect handler uses.
 pub struct Parts {
     /// The metastore.
     pub store: Store,
-    /// Who this node says it is when it joins.
+    /// What this node declares when it joins.
     pub join: JoinInfo,
     /// The cluster's timeout and this node's interval of beats.
     pub timing: Timing,
-    /// The attempts that run here.
+    /// The attempts that run on this node.
     pub attempts: Attempts,
-    /// Cluster-wide chores, for as long as this member leads.
-    pub chores: Chores,
+    /// Cluster-wide housekeeping, which runs while this member leads.
+    pub housekeeping: Housekeeping,
     /// The cluster's history.
     pub history: History,
     /// Names and addresses.
     pub directory: Directory,
-    /// What writes down every event, if anything does.
+    /// The flight recorder, if enabled.
     pub recorder: Option<Recorder>,
 }
 
@@ -57,34 +57,34 @@ impl EffectHandler for Parts {
             }
             let answer = store.ask(&ask, extra).await;
             if matches!(answer, Answer::Failed | Answer::Unknown) {
-                tracing::debug!(?ask, ?answer, "the metastore did not answer");
+                tracing::debug!(?ask, ?answer, "no answer from the metastore");
             }
             answer
         }
         .boxed()
     }
 
-    fn begin(&self, mind: &CoreHandle, by: Member, fence: Fence, step: u32) {
-        self.attempts.begin(mind, by, fence, step);
+    fn begin(&self, core: &CoreHandle, by: Member, fence: Fence, step: u32) {
+        self.attempts.begin(core, by, fence, step);
     }
 
     fn proceed(&self, fence: Fence, step: u32) {
         self.attempts.proceed(fence, step);
     }
 
-    fn cancel(&self, mind: &CoreHandle, fence: Fence, why: Why) {
+    fn cancel(&self, core: &CoreHandle, fence: Fence, why: Why) {
         if why == Why::TrustEnded && Defence::Trust.is_missing() {
             return;
         }
-        self.attempts.cancel(mind, fence, why);
+        self.attempts.cancel(core, fence, why);
     }
 
     fn lead(&self, target: Target, epoch: Epoch) {
-        self.chores.lead(target, epoch);
+        self.housekeeping.lead(target, epoch);
     }
 
     fn resign(&self, target: Target) {
-        self.chores.resign(target);
+        self.housekeeping.resign(target);
     }
 
     fn note(&self, by: Option<Member>, note: &Note) {

@@ -1,4 +1,4 @@
-//! What the store does beside the contract: what travels along, ranges, documents, settings, history, opening.
+//! Operations of the store outside the core's contract: extra data, ranges, documents, settings, history, opening.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,25 +39,26 @@ on_every_backend! {
     of_sixteen_overlapping_submits_one_wins
     publishing_is_one_fenced_commit
     a_refresh_replaces_the_manifest
-    what_will_never_be_published_is_given_back
-    what_travels_along_is_kept
-    every_attempt_is_on_record
+    reserved_ranges_of_failed_jobs_are_released
+    the_extra_data_of_requests_is_stored
+    every_attempt_is_recorded
     pages_of_jobs_can_be_filtered_and_sorted
-    a_document_is_changed_by_whom_has_seen_it
-    a_document_may_depend_on_the_others
+    a_document_update_requires_the_current_revision
+    a_document_can_be_conditional_on_the_whole_catalog
     the_first_start_has_one_winner
     history_is_paged_backwards
     a_project_with_open_jobs_stays
     a_claim_comes_before_the_end_of_its_project_or_not_at_all
-    a_project_is_made_by_one_and_dropped_when_empty
-    old_things_are_forgotten_in_bites
-    what_is_over_is_counted_exactly
+    a_project_is_created_once_and_dropped_only_when_empty
+    old_rows_are_deleted_in_small_batches
+    finished_jobs_are_counted_exactly
     many_submits_share_a_statement
     two_clusters_share_a_database
     progress_is_fenced
-    a_directory_has_names_and_addresses
-    what_is_asked_is_counted_and_connections_are_few
-    texts_survive_unharmed
+    a_proof_is_stored_for_its_member_while_it_is_alive
+    the_directory_contains_names_and_addresses
+    traffic_is_counted_and_connections_are_few
+    texts_are_stored_unchanged
 }
 
 async fn join(store: &Store, node: &str) -> Member {
@@ -130,7 +131,7 @@ async fn ten_nodes_start_at_once_on_an_empty_database(config: StoreConfig) {
     assert_eq!(again.directory(false).await.expect("it is read").len(), 10);
 }
 
-/// A statement from outside, as a newer version or an operator would run it.
+/// Runs a statement without the store, as a newer version or an operator would.
 async fn by_hand(config: &StoreConfig, sql: &str) {
     use kirin_tests::servers::{mariadb::MariaDb, postgres::Postgres};
     match &config.backend {
@@ -168,7 +169,7 @@ pub(super) async fn ranges_of_a_model_never_overlap(config: StoreConfig) {
     let mut job = new(p);
     job.segments = vec![range("m", 0, 10), range("m", 10, 20)];
     accepted(&store, job.clone()).await;
-    // The same submit again is the job of the first time, not an overlap with itself.
+    // A repeated submit returns the first job and does not overlap with itself.
     assert!(matches!(store.submit(job).await, Ok(Submitted::Accepted { fresh: false, .. })));
     for (model, from, until, fits) in [
         ("m", 5, 6, false),
@@ -213,7 +214,7 @@ pub(super) async fn of_sixteen_overlapping_submits_one_wins(config: StoreConfig)
         let tasks = (0..16).map(|at| {
             let store = stores[at % 3].clone();
             let mut job = new(p);
-            // All of them want the moment 100, each a range of its own.
+            // All ranges contain the time 100, and each is different.
             job.segments = vec![range("m", 1000 * round + 100 - at as i64, 1000 * round + 101 + at as i64)];
             tokio::spawn(async move { store.submit(job).await.expect("the metastore answers") })
         });
@@ -271,7 +272,7 @@ pub(super) async fn publishing_is_one_fenced_commit(config: StoreConfig) {
         }
     }
     assert!(store.catalog_revision(p).await.expect("it is read") > before);
-    // A failed attempt publishes nothing.
+    // A failed attempt does not publish.
     let mut job = new(p);
     job.segments = vec![range("m", 40, 50)];
     let segment = job.segments[0].id;
@@ -301,7 +302,7 @@ pub(super) async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
     assert!(annotate("first, found wrong").await);
     let row = store.segment(segment).await.expect("it is read").expect("it exists");
     assert_eq!((row.epoch, row.manifest.as_deref()), (first.epoch, Some("first, found wrong")));
-    assert!(store.catalog_revision(p).await.expect("it is read") > revision, "queries must see the annotation");
+    assert!(store.catalog_revision(p).await.expect("it is read") > revision, "queries must see the new manifest");
     let revision = store.catalog_revision(p).await.expect("it is read");
     let refresh = accepted(&store, new(p)).await;
     let fence = take(&store, refresh, a).await;
@@ -318,7 +319,7 @@ pub(super) async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
     assert_eq!(store_len(&store, p).await, 0);
 }
 
-pub(super) async fn what_will_never_be_published_is_given_back(config: StoreConfig) {
+pub(super) async fn reserved_ranges_of_failed_jobs_are_released(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
@@ -328,7 +329,7 @@ pub(super) async fn what_will_never_be_published_is_given_back(config: StoreConf
         let segment = job.segments[0].id;
         let id = accepted(&store, job).await;
         let fence = take(&store, id, a).await;
-        assert!(!store.segment_drop(segment).await.expect("it is written"), "a job has it reserved");
+        assert!(!store.segment_drop(segment).await.expect("it is written"), "a job reserves it");
         match how {
             "discard" => assert_eq!(act(&store, id, Action::Discard).await, Answer::Done),
             "vanish" => assert_eq!(finish(&store, fence, a, Outcome::Vanished, Vec::new()).await, Answer::Done),
@@ -338,7 +339,7 @@ pub(super) async fn what_will_never_be_published_is_given_back(config: StoreConf
     }
 }
 
-async fn what_travels_along_is_kept(config: StoreConfig) {
+async fn the_extra_data_of_requests_is_stored(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
@@ -398,7 +399,7 @@ async fn what_travels_along_is_kept(config: StoreConfig) {
     assert_eq!(store_len(&store, p).await, 1, "a restart keeps the reservation");
 }
 
-async fn every_attempt_is_on_record(config: StoreConfig) {
+async fn every_attempt_is_recorded(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "p").await;
     let (a, b) = (join(&store, "a").await, join(&store, "b").await);
@@ -482,7 +483,7 @@ async fn pages_of_jobs_can_be_filtered_and_sorted(config: StoreConfig) {
     {
         assert_eq!(page(JobFilter { sort, ..all.clone() }).await.1, 4, "{sort:?}");
     }
-    // The end of what is over is its last change.
+    // The end of a finished job is its last change.
     assert_eq!(act(&store, ids[1].0, Action::Discard).await, Answer::Done);
     assert_eq!(act(&store, ids[2].0, Action::Pause).await, Answer::Done);
     let latest = JobFilter { sort: JobSort::Changed, reverse: true, ..all.clone() };
@@ -503,7 +504,7 @@ async fn pages_of_jobs_can_be_filtered_and_sorted(config: StoreConfig) {
     assert_eq!(page(JobFilter { sort: JobSort::State, reverse: true, ..all }).await.0, [1, 3, 2, 0]);
 }
 
-pub(super) async fn a_document_is_changed_by_whom_has_seen_it(config: StoreConfig) {
+pub(super) async fn a_document_update_requires_the_current_revision(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "p").await;
     let put = |body: &'static str, seen| {
@@ -541,8 +542,8 @@ pub(super) async fn a_document_is_changed_by_whom_has_seen_it(config: StoreConfi
     assert_eq!(store.doc_put(nowhere, DocKind::Table, "t", "", 0).await.expect("it is written"), None);
 }
 
-/// A model needs its table: whoever writes one of them has seen the other.
-pub(super) async fn a_document_may_depend_on_the_others(config: StoreConfig) {
+/// A model depends on its table, so a write of one of them is conditional on the other.
+pub(super) async fn a_document_can_be_conditional_on_the_whole_catalog(config: StoreConfig) {
     let store = open(&config).await;
     for round in 0..8 {
         let p = project(&store, &format!("p{round}")).await;
@@ -557,7 +558,7 @@ pub(super) async fn a_document_may_depend_on_the_others(config: StoreConfig) {
             ),
         );
         let (dropped, added) = (dropped.expect("no panic"), added.expect("no panic"));
-        assert_ne!(dropped, added.is_some(), "one of them has seen what is so");
+        assert_ne!(dropped, added.is_some(), "exactly one of the writes succeeds");
         let left = |kind| store.docs(p, kind);
         let tables = left(DocKind::Table).await.expect("they are read").len();
         let models = left(DocKind::Model).await.expect("they are read").len();
@@ -650,7 +651,7 @@ pub(super) async fn a_project_with_open_jobs_stays(config: StoreConfig) {
     assert_eq!(store.submit(new(p)).await.expect("the metastore answers"), Submitted::NoProject);
     let again = project(&store, "p").await;
     assert_ne!(again, p, "numbers are not reused");
-    // A drop and submits at once: whoever is accepted has a project.
+    // A drop concurrent with submits: every accepted job has its project.
     for round in 0..6 {
         let p = project(&store, &format!("r{round}")).await;
         let submit = |_| {
@@ -665,7 +666,7 @@ pub(super) async fn a_project_with_open_jobs_stays(config: StoreConfig) {
     }
 }
 
-/// One that came later would stay for ever.
+/// A later claim would never be deleted.
 pub(super) async fn a_claim_comes_before_the_end_of_its_project_or_not_at_all(config: StoreConfig) {
     let store = open(&config).await;
     let a = join(&store, "a").await;
@@ -688,7 +689,7 @@ pub(super) async fn a_claim_comes_before_the_end_of_its_project_or_not_at_all(co
     }
 }
 
-pub(super) async fn a_project_is_made_by_one_and_dropped_when_empty(config: StoreConfig) {
+pub(super) async fn a_project_is_created_once_and_dropped_only_when_empty(config: StoreConfig) {
     let store = open(&config).await;
     for round in 0..6 {
         let name = format!("p{round}");
@@ -698,8 +699,8 @@ pub(super) async fn a_project_is_made_by_one_and_dropped_when_empty(config: Stor
         };
         let made = futures::future::join_all((0..8).map(make)).await;
         let mut made = made.into_iter().filter_map(|one| one.expect("no panic"));
-        let (Some(p), None) = (made.next(), made.next()) else { panic!("one of eight makes it") };
-        // A drop and documents at once: whose document is accepted has a project.
+        let (Some(p), None) = (made.next(), made.next()) else { panic!("exactly one of eight creates it") };
+        // A drop concurrent with documents: every accepted document has its project.
         let put = |n: u32| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -710,12 +711,12 @@ pub(super) async fn a_project_is_made_by_one_and_dropped_when_empty(config: Stor
         let dropped = store.project_drop(p).await.expect("it is written");
         let accepted = futures::future::join_all(puts).await.into_iter().filter(|put| matches!(put, Ok(true))).count();
         let left = store.docs(p, DocKind::Table).await.expect("they are read").len();
-        assert_eq!(left, accepted, "what was accepted is there");
+        assert_eq!(left, accepted, "every accepted document exists");
         assert!(!dropped || accepted == 0, "dropped, and {accepted} documents accepted");
     }
 }
 
-async fn old_things_are_forgotten_in_bites(config: StoreConfig) {
+async fn old_rows_are_deleted_in_small_batches(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
@@ -736,8 +737,8 @@ async fn old_things_are_forgotten_in_bites(config: StoreConfig) {
     assert_eq!(store.job(over).await.expect("it is read"), None);
     assert_eq!(store.steps(over).await.expect("they are read"), []);
     assert_eq!(store.attempts(over).await.expect("they are read"), []);
-    assert!(store.job(held).await.expect("it is read").is_some(), "somebody may still work on it");
-    assert!(store.job(failed).await.expect("it is read").is_some(), "it is not over");
+    assert!(store.job(held).await.expect("it is read").is_some(), "its holder may still work on it");
+    assert!(store.job(failed).await.expect("it is read").is_some(), "it is not finished");
     let running = accepted(&store, new(p)).await;
     take(&store, running, a).await;
     let b = join(&store, "a").await;
@@ -756,8 +757,8 @@ async fn old_things_are_forgotten_in_bites(config: StoreConfig) {
     assert_eq!(store.history(&HistoryFilter::default()).await.expect("it is read").len(), 1);
 }
 
-pub(super) async fn what_is_over_is_counted_exactly(mut config: StoreConfig) {
-    // Each end by itself, so that there is much to add up.
+pub(super) async fn finished_jobs_are_counted_exactly(mut config: StoreConfig) {
+    // Without group commit, so that there are many rows to add up.
     config.batch = false;
     let stores = Arc::new([open(&config).await, open(&config).await, open(&config).await]);
     let store = &stores[0];
@@ -791,12 +792,12 @@ pub(super) async fn what_is_over_is_counted_exactly(mut config: StoreConfig) {
     totals_are_right(store, &[p, q]).await;
     let forgotten = (0..6).map(|at| stores[at % 3].retain_jobs(i64::MAX));
     let forgotten: u64 = futures::future::try_join_all(forgotten).await.expect("they are written").iter().sum();
-    assert!(forgotten > 80, "{forgotten} were forgotten");
+    assert!(forgotten > 80, "{forgotten} were deleted");
     totals_are_right(store, &[p, q]).await;
     assert_eq!(store.jobs(&JobFilter::default()).await.expect("it is read").total, 240 - forgotten);
 }
 
-/// Whatever a list is asked for, it says how many there are.
+/// Checks the totals of lists with various filters.
 async fn totals_are_right(store: &Store, projects: &[ProjectId]) {
     for project in projects.iter().copied().map(Some).chain([None]) {
         for state in JobState::ALL.into_iter().map(Some).chain([None]) {
@@ -838,6 +839,31 @@ async fn two_clusters_share_a_database(one: StoreConfig) {
     assert_eq!(other.directory(true).await.expect("it is read"), []);
 }
 
+pub(super) async fn a_proof_is_stored_for_its_member_while_it_is_alive(config: StoreConfig) {
+    let store = open(&config).await;
+    let (a, b) = (join(&store, "a").await, join(&store, "b").await);
+    let shown = async || {
+        let members = store.directory(false).await.expect("it is read");
+        members.into_iter().map(|info| (info.name, info.token, info.trouble)).collect::<Vec<_>>()
+    };
+    let row = |name: &str, token: Option<&str>, trouble: Option<&str>| {
+        (name.to_owned(), token.map(str::to_owned), trouble.map(str::to_owned))
+    };
+    assert_eq!(shown().await, [row("a", None, None), row("b", None, None)]);
+    assert!(store.member_proof(a, Some("t1"), None).await.expect("it is written"));
+    let trouble = "'/ä' is read-only; ".repeat(40);
+    assert!(store.member_proof(b, None, Some(&trouble)).await.expect("it is written"));
+    assert_eq!(shown().await, [row("a", Some("t1"), None), row("b", None, Some(&trouble))]);
+    assert!(store.member_proof(b, Some("t2"), None).await.expect("it is written"));
+    assert_eq!(shown().await, [row("a", Some("t1"), None), row("b", Some("t2"), None)]);
+    let again = join(&store, "a").await;
+    assert!(!store.member_proof(a, Some("t3"), None).await.expect("it is asked"), "of an earlier incarnation");
+    assert_eq!(shown().await, [row("a", None, None), row("b", Some("t2"), None)]);
+    assert!(store.member_proof(again, Some("t4"), None).await.expect("it is written"));
+    assert_eq!(store.ask(&Ask::Leave { by: again }, Extra::None).await, Answer::Done);
+    assert!(!store.member_proof(again, Some("t5"), None).await.expect("it is asked"), "it has left");
+}
+
 pub(super) async fn progress_is_fenced(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "p").await;
@@ -857,7 +883,7 @@ pub(super) async fn progress_is_fenced(config: StoreConfig) {
     assert_eq!(text().await.as_deref(), Some("{\"done\":1}"));
 }
 
-async fn a_directory_has_names_and_addresses(config: StoreConfig) {
+async fn the_directory_contains_names_and_addresses(config: StoreConfig) {
     let store = open(&config).await;
     let (a, b) = (join(&store, "a").await, join(&store, "b").await);
     let exited = Ask::Fence { member: a, evidence: Evidence::Exited, beat: None, by: b };
@@ -873,18 +899,18 @@ async fn a_directory_has_names_and_addresses(config: StoreConfig) {
     assert!(all[0].ended_ms.is_some());
 }
 
-async fn what_is_asked_is_counted_and_connections_are_few(config: StoreConfig) {
+async fn traffic_is_counted_and_connections_are_few(config: StoreConfig) {
     let store = open(&config).await;
     let me = join(&store, "a").await;
     let before = store.traffic();
-    // On PostgreSQL the two connections have been compared, to find a pooler.
+    // On PostgreSQL, a second connection was opened to detect a pooler.
     let compared = matches!(config.backend, Backend::Postgres { .. });
-    assert_eq!(before.connections, if compared { 2 } else { 1 }, "what changes members takes what idles");
+    assert_eq!(before.connections, if compared { 2 } else { 1 }, "changes of members use idle connections");
     assert!(before.contract.statements > 0 && before.people.statements == 0, "{before:?}");
     assert!(matches!(store.ask(&Ask::Beat { by: me, brief: None }, Extra::None).await, Answer::Listed { .. }));
     assert!(matches!(store.ask(&Ask::ListNode(me.node), Extra::None).await, Answer::Jobs(_)));
     let after = store.traffic();
-    assert_eq!(after.connections, 2, "beats have a connection of their own, and nobody else needs another");
+    assert_eq!(after.connections, 2, "beats have their own connection, and the other requests share one");
     assert!(after.contract.statements >= before.contract.statements + 3, "{after:?}");
     assert!(after.contract.sent > before.contract.sent, "{after:?}");
     let is_file = matches!(config.backend, Backend::Sqlite { .. });
@@ -896,7 +922,7 @@ async fn what_is_asked_is_counted_and_connections_are_few(config: StoreConfig) {
     assert_eq!(store.traffic().connections, 0);
 }
 
-async fn texts_survive_unharmed(config: StoreConfig) {
+async fn texts_are_stored_unchanged(config: StoreConfig) {
     let store = open(&config).await;
     let p = project(&store, "Prüfung 'ß' \"x\" \\ ✈ 航班").await;
     assert_ne!(project(&store, "PRÜFUNG 'ß' \"x\" \\ ✈ 航班").await, p, "names differ by case");
@@ -906,7 +932,7 @@ async fn texts_survive_unharmed(config: StoreConfig) {
     let id = accepted(&store, job.clone()).await;
     let info = store.job(id).await.expect("it is read").expect("it exists");
     assert_eq!((info.subject, info.spec), (job.subject.clone(), job.spec));
-    // Asked for, too: as the whole, as a part, and what would end a literal or stand for an argument.
+    // Also in filters: complete, partial, and with characters that could end a literal or be a placeholder.
     let any = JobFilter::default();
     let whole = JobFilter { subject: Some(job.subject.clone()), ..any.clone() };
     let part = |key: &str| JobFilter { key: Some(key.to_owned()), ..any.clone() };
@@ -934,7 +960,7 @@ fn a_password_is_never_printed() {
 }
 
 #[tokio::test]
-async fn what_cannot_work_is_refused_at_once() {
+async fn invalid_configurations_are_refused_at_once() {
     for url in ["oracle://x", "db:5432", "", "sqlite:"] {
         assert!(url.parse::<Backend>().is_err(), "{url}");
     }

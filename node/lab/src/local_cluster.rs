@@ -1,4 +1,4 @@
-//! Clusters of node processes on this machine, to show and to measure: one metastore, free ports, a directory for all.
+//! Clusters of node processes on this machine, with one metastore, free ports and one directory.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,60 +15,60 @@ use kirin_home::credentials;
 use kirin_home::pid_file::PidFile;
 use kirin_shell::clock;
 
-/// How long anything may take that has to happen at all.
+/// The timeout of every wait.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks at something that is waited for.
+/// The interval between polls during a wait.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// What a cluster is made of.
+/// The configuration of a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// The metastore, as a plain URL or in Kylin's form; SQLite in the cluster's directory if it isn't given.
+    /// The metastore, as a plain URL or in Kylin's form. The default is SQLite in the cluster's directory.
     pub metastore: Option<Secret>,
     /// The ZooKeeper ensemble.
     pub zookeeper: Option<String>,
-    /// `kylin.server.mode` of each node; `all` for those beyond the list.
+    /// `kylin.server.mode` of each node; nodes beyond the list are `all`.
     pub modes: Vec<String>,
-    /// `server.port` of each node, which it has after a restart, too; any free one for those beyond the list.
+    /// `server.port` of each node, also after a restart. Nodes beyond the list use a free port.
     pub ports: Vec<u16>,
-    /// Further settings of every node.
+    /// Additional settings of every node.
     pub settings: Vec<(String, String)>,
-    /// Further environment of every node.
+    /// Additional environment variables of every node.
     pub environment: Vec<(String, String)>,
-    /// Whether the nodes outlive this process.
+    /// Whether the nodes keep running after this process exits.
     pub outlive: bool,
-    /// The `kirin` program; this process's own if it isn't given.
+    /// The `kirin` program; the default is this process's program.
     pub program: Option<PathBuf>,
 }
 
 /// A running cluster.
 pub struct Cluster {
-    /// Everything that it writes is below this directory.
+    /// The directory of all files of the cluster.
     pub dir: PathBuf,
-    /// Its nodes; a dead one keeps its place.
+    /// The nodes; a dead node keeps its index.
     pub nodes: Vec<NodeProcess>,
     plan: Plan,
     metastore: String,
 }
 
-/// One node's process.
+/// The process of a node.
 pub struct NodeProcess {
     /// A short name.
     pub name: String,
     home: PathBuf,
     child: Option<Child>,
-    /// Where its API is.
+    /// The URL of its API.
     pub url: String,
     client: Option<Client>,
 }
 
 impl Cluster {
-    /// Starts so many nodes below `dir` and waits until all see one another.
+    /// Starts the given number of nodes with their files in `dir`, and waits until all see each other.
     ///
     /// # Errors
-    /// If a node does not start; its log is named.
+    /// If a node does not start. The error names its log.
     pub async fn start(dir: &Path, nodes: usize, plan: Plan) -> anyhow::Result<Self> {
-        // Several clusters may share a database: each has its own tables.
+        // Several clusters may share a database, so each has its own tables.
         let run = uuid::Uuid::new_v4().simple().to_string();
         let metastore = match &plan.metastore {
             Some(url) if url.reveal().contains("@jdbc") || url.reveal().contains("@sqlite:") => url.reveal().to_owned(),
@@ -89,10 +89,10 @@ impl Cluster {
         self.meet(self.nodes.len() - 1).await
     }
 
-    /// Starts nodes until there are so many, all at once, and waits until each answers.
+    /// Starts nodes, all at once, until the cluster has the given number, and waits until each responds.
     ///
     /// # Errors
-    /// If a node does not start; its log is named.
+    /// If a node does not start. The error names its log.
     pub async fn grow(&mut self, nodes: usize) -> anyhow::Result<()> {
         let before = self.nodes.len();
         for number in before + 1..=nodes {
@@ -114,11 +114,12 @@ impl Cluster {
         Ok(node)
     }
 
-    /// Waits until a node that was spawned answers, and keeps its address.
+    /// Waits until a spawned node responds, and stores its address.
     async fn meet(&mut self, node: usize) -> anyhow::Result<()> {
         self.nodes[node].until_up().await?;
-        let login =
-            credentials::read(&self.nodes[0].home.join("data"))?.context("the first node left no credentials")?;
+        // Of nodes that start together, any may found the cluster and write the credentials.
+        let mut logins = self.nodes.iter().map(|node| credentials::read(&node.home.join("data")));
+        let login = logins.find_map(Result::transpose).context("no node wrote credentials")??;
         let node = &mut self.nodes[node];
         node.client = Some(Client::new(std::slice::from_ref(&node.url), Some(login))?);
         Ok(())
@@ -145,7 +146,7 @@ impl Cluster {
         }
         lines.extend(self.plan.settings.iter().cloned());
         let path = node.home.join("conf/kylin.properties");
-        // It may hold a password.
+        // The URL may contain a password.
         let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
         for (key, value) in lines {
             writeln!(file, "{key}={}", value.replace('\\', "\\\\"))?;
@@ -153,17 +154,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// `kylin.metadata.url` of its nodes.
+    /// `kylin.metadata.url` of the nodes.
     pub fn metastore(&self) -> &str {
         &self.metastore
     }
 
-    /// Kills the node with SIGKILL. Returns the moment just before.
+    /// Kills the node with SIGKILL. Returns the time just before.
     ///
     /// # Errors
     /// If there is no such process.
     pub async fn kill(&mut self, node: usize) -> anyhow::Result<Instant> {
-        let process = self.nodes.get_mut(node).and_then(|node| node.child.as_mut()).context("no such node runs")?;
+        let process = self.nodes.get_mut(node).and_then(|node| node.child.as_mut()).context("the node does not run")?;
         let at = clock::instant_tokio();
         process.start_kill()?;
         process.wait().await?;
@@ -171,12 +172,12 @@ impl Cluster {
         Ok(at)
     }
 
-    /// With what program nodes are started from here on.
+    /// Sets the program of nodes that are started from now on.
     pub fn set_program(&mut self, program: &Path) {
         self.plan.program = Some(program.to_owned());
     }
 
-    /// Starts a node that was killed or stopped.
+    /// Restarts a node that was killed or stopped.
     ///
     /// # Errors
     /// If it does not start.
@@ -190,28 +191,28 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops a node gracefully and returns how long that took.
+    /// Stops a node gracefully. Returns how long this took.
     ///
     /// # Errors
-    /// If it does not end in time.
+    /// If it does not exit in time.
     pub async fn stop(&mut self, node: usize) -> anyhow::Result<Duration> {
         self.nodes[node].stop().await
     }
 
-    /// Stops those that run beyond the first `nodes`, all at once.
+    /// Stops all running nodes except the first `nodes`, all at once.
     ///
     /// # Errors
-    /// If one does not end in time.
+    /// If a node does not exit in time.
     pub async fn shrink(&mut self, nodes: usize) -> anyhow::Result<()> {
         let beyond = self.nodes.iter_mut().skip(nodes).filter(|node| node.child.is_some());
         futures::future::try_join_all(beyond.map(NodeProcess::stop)).await?;
         Ok(())
     }
 
-    /// Waits until every living node sees so many members.
+    /// Waits until every running node sees this number of members.
     ///
     /// # Errors
-    /// If they do not within the time that anything may take.
+    /// If they do not within [`PATIENCE`].
     pub async fn wait_for_members(&self, count: usize) -> anyhow::Result<()> {
         for node in self.living() {
             self.wait(&format!("{} to see {count} members", node.name), async || {
@@ -224,10 +225,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Looks again and again until there is something.
+    /// Polls until `look` returns a value.
     ///
     /// # Errors
-    /// If there is nothing within the time that anything may take, or a look fails for good.
+    /// If there is no value within [`PATIENCE`], or a poll fails permanently.
     pub async fn wait<T>(
         &self,
         what: &str,
@@ -244,25 +245,25 @@ impl Cluster {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         match last {
-            Some(error) => Err(error).context(format!("waited in vain for {what}")),
-            None => bail!("waited in vain for {what}"),
+            Some(error) => Err(error).context(format!("timed out waiting for {what}")),
+            None => bail!("timed out waiting for {what}"),
         }
     }
 
-    /// The nodes whose processes run.
+    /// The nodes that run.
     pub fn living(&self) -> impl Iterator<Item = &NodeProcess> {
         self.nodes.iter().filter(|node| node.child.is_some())
     }
 
-    /// The place of a node by its name.
+    /// The index of the node with this name.
     pub fn place(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == name)
     }
 
-    /// Stops all nodes that run, one after the other.
+    /// Stops all running nodes, one at a time.
     ///
     /// # Errors
-    /// If one does not end in time.
+    /// If a node does not exit in time.
     pub async fn stop_all(&mut self) -> anyhow::Result<()> {
         for node in 0..self.nodes.len() {
             if self.nodes[node].child.is_some() {
@@ -272,7 +273,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Lets go of the processes: they live on.
+    /// Leaves the processes running.
     pub fn leave(mut self) {
         for node in &mut self.nodes {
             drop(node.child.take());
@@ -293,14 +294,14 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// Waits until it tells where its API is.
+    /// Waits until the node publishes the address of its API.
     async fn until_up(&mut self) -> anyhow::Result<()> {
         let until = clock::instant_tokio() + PATIENCE;
         let data = self.home.join("data");
         loop {
-            let child = self.child.as_mut().context("it was not started")?;
+            let child = self.child.as_mut().context("the node was not started")?;
             if let Some(status) = child.try_wait()? {
-                bail!("{} ended at once ({status}): {}", self.name, self.last_words());
+                bail!("{} exited at start ({status}): {}", self.name, self.last_words());
             }
             let pid = child.id().and_then(|id| i32::try_from(id).ok());
             if let Ok(running) = PidFile::running(&data)
@@ -310,7 +311,12 @@ impl NodeProcess {
                 self.url = format!("http://{}", running.address);
                 return Ok(());
             }
-            ensure!(clock::instant_tokio() < until, "{} does not come up; see {}", self.name, self.log().display());
+            ensure!(
+                clock::instant_tokio() < until,
+                "timed out waiting for {} to start; see {}",
+                self.name,
+                self.log().display()
+            );
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -318,14 +324,14 @@ impl NodeProcess {
     async fn stop(&mut self) -> anyhow::Result<Duration> {
         let from = clock::instant_tokio();
         let data = self.home.join("data");
-        let mut child = self.child.take().context("no such node runs")?;
+        let mut child = self.child.take().context("the node does not run")?;
         let (stopped, ended) = tokio::join!(PidFile::stop(&data, PATIENCE), child.wait());
         stopped?;
-        ensure!(ended?.success(), "{} ended with an error; see {}", self.name, self.log().display());
+        ensure!(ended?.success(), "{} exited with an error; see {}", self.name, self.log().display());
         Ok(from.elapsed())
     }
 
-    /// The end of its log. The log itself may be in a directory that goes with the cluster.
+    /// The end of its log. The log itself may be in a directory that is deleted with the cluster.
     fn last_words(&self) -> String {
         const LINES: usize = 10;
         match std::fs::read_to_string(self.log()) {
@@ -337,7 +343,7 @@ impl NodeProcess {
         }
     }
 
-    /// What it has said.
+    /// The path of its log.
     pub fn log(&self) -> PathBuf {
         self.home.join("node.log")
     }
@@ -347,12 +353,12 @@ impl NodeProcess {
         &self.home
     }
 
-    /// The client that talks to this node and no other.
+    /// The client of this node only.
     ///
     /// # Errors
-    /// If it has never run.
+    /// If the node never ran.
     pub fn client(&self) -> anyhow::Result<&Client> {
-        self.client.as_ref().context("the node has not run yet")
+        self.client.as_ref().context("the node never ran")
     }
 
     /// The process id, if it runs.

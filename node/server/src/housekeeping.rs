@@ -32,7 +32,7 @@ const FORGET_PAUSE: Duration = Duration::from_millis(200);
 
 /// The housekeeping of one node, which runs while it leads.
 #[derive(Clone)]
-pub struct Chores {
+pub struct Housekeeping {
     store: Store,
     retention: Retention,
     verification: Option<(Engine, Schedule)>,
@@ -40,13 +40,13 @@ pub struct Chores {
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
-impl Chores {
+impl Housekeeping {
     /// Housekeeping that has not started.
     pub fn new(store: Store, working_dir: &Path, retention: Retention) -> Self {
         Self { store, retention, verification: None, working_dir: working_dir.into(), task: Arc::default() }
     }
 
-    /// Verifies published segments, too, if the schedule says so.
+    /// Also verifies published segments, according to the schedule.
     #[must_use]
     pub fn verifying(mut self, engine: Engine, schedule: Schedule) -> Self {
         self.verification = Some((engine, schedule)).filter(|(_, schedule)| !schedule.every.is_zero());
@@ -59,25 +59,25 @@ impl Chores {
             return;
         }
         tracing::info!(epoch = epoch.0, "this node is the leader");
-        let chores = self.clone();
+        let housekeeping = self.clone();
         let task = tokio::spawn(async move {
             let mut pause = FIRST_ROUND;
             loop {
                 tokio::time::sleep(pause).await;
-                pause = chores.every();
-                let done = async { anyhow::Ok((chores.forget().await?, chores.sweep().await?)) };
+                pause = housekeeping.every();
+                let done = async { anyhow::Ok((housekeeping.forget().await?, housekeeping.sweep().await?)) };
                 match done.await {
                     Ok((0, 0)) => {}
                     Ok((rows, files)) => {
                         tracing::info!(rows, files, "deleted old rows and unreferenced files")
                     }
-                    Err(error) => tracing::warn!(%error, "housekeeping failed; trying again in the next round"),
+                    Err(error) => tracing::warn!(%error, "housekeeping failed; retrying in the next round"),
                 }
-                let Some((engine, schedule)) = &chores.verification else { continue };
-                match verification::verify_all(&chores.store, engine, *schedule).await {
+                let Some((engine, schedule)) = &housekeeping.verification else { continue };
+                match verification::verify_all(&housekeeping.store, engine, *schedule).await {
                     Ok(None) => {}
                     Ok(Some(wrong)) => tracing::info!(wrong, "verified all segments"),
-                    Err(error) => tracing::warn!(%error, "the segments are verified at the next round"),
+                    Err(error) => tracing::warn!(%error, "cannot verify the segments; retrying in the next round"),
                 }
             }
         });
@@ -114,7 +114,7 @@ impl Chores {
     /// Deletes rows older than their retention. Returns how many.
     ///
     /// # Errors
-    /// If the metastore does not answer. Rows that were deleted before stay deleted.
+    /// If the metastore does not respond. Rows that were deleted before stay deleted.
     pub async fn forget(&self) -> anyhow::Result<u64> {
         let before =
             |kept: Duration| Some(wall_ms() - i64::try_from(kept.as_millis()).ok()?).filter(|_| !kept.is_zero());
@@ -138,7 +138,7 @@ impl Chores {
     /// Deletes files of ended jobs that no manifest names. Returns how many.
     ///
     /// # Errors
-    /// If the metastore does not answer. No file of that project is deleted then.
+    /// If the metastore does not respond. No file of that project is deleted then.
     pub async fn sweep(&self) -> anyhow::Result<u64> {
         let mut swept = 0;
         // Directories are listed before projects, because a project exists before its directory.
@@ -265,19 +265,23 @@ mod tests {
         assert_eq!(store.ask(&discard, Extra::None).await, Answer::Done);
 
         let kept = Retention { jobs: Duration::from_secs(3600), history: Duration::ZERO };
-        assert_eq!(Chores::new(store.clone(), dir.path(), kept).forget().await.expect("done"), 0, "it is too young");
+        assert_eq!(
+            Housekeeping::new(store.clone(), dir.path(), kept).forget().await.expect("done"),
+            0,
+            "the history is too recent"
+        );
         let kept = Retention { jobs: Duration::from_millis(1), history: Duration::ZERO };
-        let chores = Chores::new(store.clone(), dir.path(), kept);
+        let housekeeping = Housekeeping::new(store.clone(), dir.path(), kept);
         let forgotten = tokio::time::timeout(Duration::from_secs(10), async {
             loop {
-                match chores.forget().await.expect("done") {
+                match housekeeping.forget().await.expect("done") {
                     0 => tokio::task::yield_now().await,
                     rows => return rows,
                 }
             }
         });
         assert_eq!(forgotten.await.expect("in time"), 1, "a waiting job is never deleted");
-        assert_eq!(chores.sweep().await.expect("done"), 1);
+        assert_eq!(housekeeping.sweep().await.expect("done"), 1);
         assert!(!logs.exists() && jobs[1].1.exists(), "the logs of the other job stay");
     }
 }
