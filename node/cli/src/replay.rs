@@ -138,7 +138,7 @@ impl Told<'_> {
 /// Replaces a job's id in `--why` by its number, which a node is asked for. Recordings have only numbers.
 ///
 /// # Errors
-/// If no node can be reached, or there is no such job.
+/// If no node can be reached, or the job does not exist.
 pub async fn numbered(mut args: ReplayArgs, global: crate::Global) -> Result<ReplayArgs, Failure> {
     if let Some(About::JobId(id)) = &args.why {
         let global = global.or_environment(|name| std::env::var(name).ok());

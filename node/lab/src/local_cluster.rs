@@ -228,7 +228,7 @@ impl Cluster {
     /// Polls until `look` returns a value.
     ///
     /// # Errors
-    /// If there is no value within [`PATIENCE`], or a poll fails permanently.
+    /// If polling returns no value within [`PATIENCE`], or fails permanently.
     pub async fn wait<T>(
         &self,
         what: &str,

@@ -1,6 +1,6 @@
 //! Cells as text, as this family's clients expect them.
 //!
-//! DATE is `yyyy-MM-dd`, TIMESTAMP `yyyy-MM-dd HH:mm:ss[.fraction]`, BOOLEAN `true` or `false`. NULL is no text at all.
+//! DATE is `yyyy-MM-dd`, TIMESTAMP `yyyy-MM-dd HH:mm:ss[.fraction]`, BOOLEAN `true` or `false`. NULL has no text.
 //! An answer holds record batches; what serves clients that read text calls [`text_rows`] for each.
 
 use crate::error::{Error, Result};

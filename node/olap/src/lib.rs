@@ -10,8 +10,8 @@
 //!
 //! # Layers
 //!
-//! A module uses modules of its own layer and of the layers above it in this table, and there is no cycle among the
-//! modules, also within a layer. The test `modules` checks both.
+//! A module may use modules of its own layer and of the layers above it in this table. The modules have no cycle, also
+//! within a layer. The test `modules` checks both.
 //!
 //! | layer | modules | what it is about |
 //! |---|---|---|

@@ -423,7 +423,7 @@ fn check_type(found: &DataType, column: &Column) -> Result<(), String> {
 
 /// Lists what a source holds.
 pub(crate) async fn describe(state: &SessionState, source: &Source) -> Result<Described> {
-    // There is no table yet. Errors name the location instead.
+    // The table does not exist yet, so errors name the location.
     let name = source.location.as_str();
     source.validate(&format!("source {name}"))?;
     let listing = list(state, name, source).await?;

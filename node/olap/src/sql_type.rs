@@ -23,7 +23,7 @@ pub(crate) enum SqlType {
 }
 
 impl SqlType {
-    /// Parses a type name of a table definition; `None` if there is no such type.
+    /// Parses a type name of a table definition; `None` if the type is unknown.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let upper = name.trim().to_ascii_uppercase();
         let (base, args) = match upper.split_once('(') {

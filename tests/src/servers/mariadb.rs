@@ -215,7 +215,8 @@ impl MariaDb {
 
     fn command(&self, program: &PathBuf) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.directory.path());
+        // A server that starts deletes temporary tables in its temporary directory, also those of another server.
+        command.current_dir(self.directory.path()).env("TMPDIR", self.directory.path());
         if let Some((uid, gid)) = self.owner {
             command.uid(uid).gid(gid);
         }

@@ -36,7 +36,7 @@ fn the_cluster_benchmark_reports_views_statements_and_memory() -> anyhow::Result
 fn the_benchmark_of_strangers_reports_both_phases_and_the_answers_to_wrong_logins() -> anyhow::Result<()> {
     let out = Command::new(program())
         .args(["bench", "strangers", "--connections", "50", "--per-second", "200", "--unfinished", "10"])
-        .args(["--span", "2s", "--output", "json"])
+        .args(["--span", "10s", "--output", "json"])
         .output()?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let figures: Value = serde_json::from_slice(&out.stdout)?;
@@ -47,8 +47,7 @@ fn the_benchmark_of_strangers_reports_both_phases_and_the_answers_to_wrong_login
         ensure!(at("queries")? > 0.0 && at("least_trust_left_ms")? > 0.0, "{figures}");
         ensure!(at("p50_ms")? <= at("p99_ms")? && at("p99_ms")? <= at("max_ms")?, "{figures}");
     }
-    // On a busy machine, the first passwords may still be verified at the end.
-    ensure!(number("/logins/early")? > 0.0 && number("/logins/verified")? >= 0.0, "{figures}");
+    ensure!(number("/logins/early")? > 0.0 && number("/logins/verified")? > 0.0, "{figures}");
     ensure!(number("/logins/other")? == 0.0, "{figures}");
     Ok(())
 }

@@ -30,7 +30,7 @@ async fn refused(engine: &Engine, source: &Source) -> String {
     };
     assert!(engine.check(&table).await.is_err(), "{error}");
     let snapshot = engine.open(Catalog { tables: vec![table], ..Catalog::default() }).unwrap();
-    assert!(snapshot.ask("select k from t", raw()).await.is_err(), "a stored table is no way around it: {error}");
+    assert!(snapshot.ask("select k from t", raw()).await.is_err(), "the check also applies to stored tables: {error}");
     error
 }
 
