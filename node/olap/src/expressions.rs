@@ -15,25 +15,32 @@ pub(crate) fn each_expression(
 ) -> DfResult<LogicalPlan> {
     let changed = plan.transform_up_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        let whole = |expr: Expr| expr.transform_up(|e| change(e, &schema));
-        node.map_expressions(|expr| {
-            if let Expr::GroupingSet(sets) = expr {
-                return grouping_sets(sets, &|expr: Expr| {
-                    let (relation, name) = expr.qualified_name();
-                    let changed = whole(expr)?;
-                    Ok(match changed.transformed {
-                        true => changed.update_data(|e| e.alias_qualified(relation, name)),
-                        false => changed,
-                    })
-                });
-            }
-            let name = names.save(&expr);
-            let changed = whole(expr)?;
-            Ok(if changed.transformed { changed.update_data(|e| name.restore(e)) } else { changed })
-        })
+        under_their_names(node, &|expr| expr.transform_up(|e| change(e, &schema)))
     })?;
     Ok(changed.data)
+}
+
+/// The node with its whole expressions changed, each under its name.
+pub(crate) fn under_their_names(
+    node: LogicalPlan,
+    change: &dyn Fn(Expr) -> DfResult<Transformed<Expr>>,
+) -> DfResult<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        if let Expr::GroupingSet(sets) = expr {
+            return grouping_sets(sets, &|expr: Expr| {
+                let (relation, name) = expr.qualified_name();
+                let changed = change(expr)?;
+                Ok(match changed.transformed {
+                    true => changed.update_data(|e| e.alias_qualified(relation, name)),
+                    false => changed,
+                })
+            });
+        }
+        let name = names.save(&expr);
+        let changed = change(expr)?;
+        Ok(if changed.transformed { changed.update_data(|e| name.restore(e)) } else { changed })
+    })
 }
 
 /// Changes the members of grouping sets. A grouping set has no name, but its members have.

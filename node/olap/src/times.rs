@@ -4,13 +4,13 @@
 //! 2262. It writes a timestamp as text with a `T`. After the analysis of a plan, all timestamps are therefore converted to
 //! microseconds, and a cast of a timestamp to text writes the same text as an answer.
 
+use crate::expressions::under_their_names;
 use datafusion::arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarUDF, Volatility, cast, create_udf,
@@ -26,12 +26,7 @@ pub(crate) const TIMESTAMP: &str = "%Y-%m-%d %H:%M:%S%.f";
 pub(crate) fn mended(plan: LogicalPlan, state: &SessionState) -> DfResult<LogicalPlan> {
     let mended = plan.transform_up_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        let node = node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let mended = expr.transform_up(|e| one(e, &schema))?;
-            Ok(if mended.transformed { mended.update_data(|e| name.restore(e)) } else { mended })
-        })?;
+        let node = under_their_names(node, &|expr| expr.transform_up(|e| one(e, &schema)))?;
         if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
     })?;
     match mended.transformed {

@@ -859,3 +859,61 @@ async fn integers_beyond_bigint_are_exact() {
         }
     }
 }
+
+#[tokio::test]
+async fn conditions_and_casts_may_be_members_of_grouping_sets() {
+    let times = [0, 1_709_164_800_500_000, 0, 0].map(Some).to_vec();
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![
+            ("a", array(Int64Array::from(vec![Some(1), Some(2), Some(3), None]))),
+            ("b", ints(&[1, 1, 2, 2])),
+            ("s", array(StringArray::from(vec!["x", "y", "x", "y"]))),
+            ("ts", array(TimestampMicrosecondArray::from(times))),
+        ],
+    );
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let built = files.built(table, model(&["a", "b", "s"], &[("SUM", "b")])).await.unwrap();
+    for (sql, right) in [
+        (
+            "SELECT a IN (1, 2) p, b IN (2, 3) q, COUNT(*) FROM t GROUP BY ROLLUP (a IN (1, 2), b IN (2, 3)) ORDER BY 1, 2, 3",
+            vec!["false true 1", "false - 1", "true false 2", "true - 2", "- true 1", "- - 1", "- - 4"],
+        ),
+        (
+            "SELECT a NOT IN (1, NULL) p, b = 1 OR b = 3 q, COUNT(*) FROM t \
+             GROUP BY GROUPING SETS ((a NOT IN (1, NULL)), (b = 1 OR b = 3)) ORDER BY 1, 2, 3",
+            vec!["false - 1", "- false 2", "- true 2", "- - 3"],
+        ),
+        (
+            "SELECT s IN ('x') p, a IN (3) q, SUM(b) FROM t GROUP BY CUBE (s IN ('x'), a IN (3)) ORDER BY 1, 2, 3",
+            vec![
+                "false false 1",
+                "false - 2",
+                "false - 3",
+                "true false 1",
+                "true true 2",
+                "true - 3",
+                "- false 2",
+                "- true 2",
+                "- - 2",
+                "- - 6",
+            ],
+        ),
+        (
+            "SELECT CAST(ts AS VARCHAR) x, s, COUNT(*) FROM t GROUP BY ROLLUP (CAST(ts AS VARCHAR), s) ORDER BY 1, 2",
+            vec![
+                "1970-01-01 00:00:00 x 2",
+                "1970-01-01 00:00:00 y 1",
+                "1970-01-01 00:00:00 - 3",
+                "2024-02-29 00:00:00.5 y 1",
+                "2024-02-29 00:00:00.5 - 1",
+                "- - 4",
+            ],
+        ),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = built.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql} {options:?}");
+        }
+    }
+}
