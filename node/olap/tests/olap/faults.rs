@@ -930,6 +930,9 @@ async fn floats_of_a_union_are_sorted_by_their_value() {
             "NaN NaN NaN NaN inf 1.5 0.0 0.0 -inf",
         ),
         ("SELECT f FROM t UNION ALL SELECT f FROM t ORDER BY 1 DESC LIMIT 5", "NaN NaN NaN NaN inf"),
+        ("SELECT DISTINCT f FROM t ORDER BY 1 LIMIT 2", "0.0 1.5"),
+        ("SELECT DISTINCT f - f FROM t ORDER BY 1 DESC NULLS LAST LIMIT 1", "NaN"),
+        ("SELECT f FROM t GROUP BY f ORDER BY MAX(f) DESC LIMIT 2", "NaN inf"),
     ] {
         let answer = snapshot.ask(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         assert_eq!(shown(&answer).join(" "), right, "{sql}");
