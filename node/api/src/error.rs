@@ -10,19 +10,20 @@ use kirin_service::error::Thing;
 use kirin_service::jobs::Status;
 use kirin_wire::{Code, Problem};
 
-/// An error for users and clients. The code determines the HTTP status.
+/// An error for users and clients. The code determines the HTTP status, unless a client needs another one.
 #[derive(Debug)]
 pub struct ApiError {
     pub(crate) code: Code,
     pub(crate) text: String,
     pub(crate) suggestion: Option<String>,
     retry_after: Option<Duration>,
+    status: Option<StatusCode>,
 }
 
 impl ApiError {
     /// An error with its code and a text.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), suggestion: None, retry_after: None }
+        Self { code, text: text.into(), suggestion: None, retry_after: None, status: None }
     }
 
     /// Adds advice.
@@ -36,6 +37,13 @@ impl ApiError {
     #[must_use]
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// Sets another HTTP status than that of the code.
+    #[must_use]
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
         self
     }
 
@@ -53,7 +61,7 @@ impl ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let (code, suggestion) = code_and_advice(&error);
-        Self { code, text: error.to_string(), suggestion, retry_after: None }
+        Self { code, text: error.to_string(), suggestion, retry_after: None, status: None }
     }
 }
 
@@ -124,6 +132,11 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
             "build an index that covers the query, or read the raw tables: `kirin sql --push-down`, \
              \"forcedToPushDown\": true in the request, or kylin.query.pushdown-enabled=true",
         ),
+        Error::Olap(kirin_olap::Error::Sql(_)) => plain(Code::WrongSql),
+        Error::Olap(kirin_olap::Error::Timeout { .. }) => plain(Code::QueryTimeout),
+        Error::Olap(kirin_olap::Error::Memory(_)) => {
+            advice(Code::QueryMemory, "ask for less at once, build an index for it, or raise kirin.query.memory-limit")
+        }
         Error::Olap(_) => plain(Code::QueryFailed),
 
         Error::NoNode(_) => advice(Code::NoNode, "see `kirin cluster list`"),
@@ -147,7 +160,8 @@ fn see_list(of: Thing) -> String {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let of_code = || StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status.unwrap_or_else(of_code);
         let problem = Problem::new(self.code, self.text, self.suggestion);
         let mut response = (status, axum::Json(&problem)).into_response();
         let wait = self.retry_after.or((self.code == Code::Unavailable).then_some(Duration::from_secs(1)));
@@ -176,6 +190,20 @@ mod tests {
         let response = ApiError::from(Error::NoProject("p".to_owned())).into_response();
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert!(!response.headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[test]
+    fn mistakes_in_sql_limits_and_failures_of_queries_have_different_codes() {
+        use kirin_olap::Error as Olap;
+        let of = |error| {
+            let error = ApiError::from(Error::Olap(error));
+            (error.code, error.into_response().status().as_u16())
+        };
+        assert_eq!(of(Olap::Sql("no such column".into())), (Code::WrongSql, 400));
+        assert_eq!(of(Olap::Timeout { millis: 5 }), (Code::QueryTimeout, 500));
+        assert_eq!(of(Olap::Memory("1 GB".into())), (Code::QueryMemory, 500));
+        assert_eq!(of(Olap::Execution("a thread ended".into())), (Code::QueryFailed, 500));
+        assert_eq!(of(Olap::NoRealization { reasons: Vec::new() }), (Code::QueryFailed, 500));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `/query` and `/tables_and_columns`.
 
 use axum::extract::State;
-use kirin_olap::{Answer, Explain, Realization, text_rows};
+use axum::http::{HeaderMap, StatusCode, header};
+use kirin_olap::{Answer, Explain, Realization};
 use kirin_service::queries::Query;
 use kirin_wire::{
-    AggregationView, DEFAULT_DATABASE, ExplainView, JdbcColumn, JdbcTable, QueryColumn, QueryRequest, QueryView,
+    AggregationView, Code, DEFAULT_DATABASE, ExplainView, JdbcColumn, JdbcTable, QueryColumn, QueryRequest, QueryView,
     RealizationView, RejectedView, TablesQuery,
 };
 
@@ -48,25 +49,34 @@ fn limit(query: &QueryRequest) -> u64 {
 pub(super) async fn answer(
     State(context): Shared,
     Who(who): Who,
+    headers: HeaderMap,
     Body(query): Body<QueryRequest>,
 ) -> Result<QueryView> {
-    let mut answer = context.service.queries.answer(&who, &read(&query)?).await?;
-    let rows = collected(&mut answer).await.map_err(kirin_service::Error::from)?;
+    let refused = |error: kirin_service::Error| for_client(error.into(), &headers);
+    let mut answer = context.service.queries.answer(&who, &read(&query)?).await.map_err(refused)?;
+    // The response says how many rows there are and whether they are all, so it is not sent before the last one is here.
+    let rows = answer.rest_as_text().await.map_err(|error| refused(error.into()))?;
     Ok(Data(view(&query, answer, rows, context.service.cluster.name())))
+}
+
+/// Kylin's clients accept only 500 for a failed query, in every version of the API. kylinpy makes another exception of every
+/// other status.
+fn for_client(error: ApiError, headers: &HeaderMap) -> ApiError {
+    match error.code == Code::WrongSql && asks_as_kylins_clients(headers) {
+        true => error.with_status(StatusCode::INTERNAL_SERVER_ERROR),
+        false => error,
+    }
+}
+
+/// Version 1 sends no `Accept` or `application/json`. Versions 2 and 4 send a media type of Kylin.
+fn asks_as_kylins_clients(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().peekable();
+    let kylins = |text: &str| text.contains("application/json") || text.contains("application/vnd.apache.kylin");
+    accepted.peek().is_none() || accepted.any(|value| value.to_str().is_ok_and(|t| kylins(&t.to_ascii_lowercase())))
 }
 
 /// A row as clients read it: a cell is a text, or nothing for NULL.
 type Row = Vec<Option<String>>;
-
-/// All rows of an answer. The response says how many there are and whether they are all, so it is not sent before the last
-/// one is here.
-async fn collected(answer: &mut Answer) -> std::result::Result<Vec<Row>, kirin_olap::Error> {
-    let mut rows = Vec::new();
-    while let Some(batch) = answer.next_batch().await? {
-        rows.extend(text_rows(&batch)?);
-    }
-    Ok(rows)
-}
 
 /// The response; the stream of the answer has ended.
 fn view(query: &QueryRequest, answer: Answer, rows: Vec<Row>, server: &str) -> QueryView {
@@ -192,5 +202,33 @@ fn jdbc_table(table: &kirin_olap::Table) -> JdbcTable {
         remarks: None,
         types: Vec::new(),
         columns: table.columns.iter().enumerate().map(column).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use axum::response::IntoResponse;
+
+    #[test]
+    fn a_mistake_in_sql_is_400_except_for_kylins_clients() {
+        let status = |accept: Option<&'static str>, code: Code| {
+            let headers = accept.map(|text| (header::ACCEPT, HeaderValue::from_static(text)));
+            for_client(ApiError::new(code, "x"), &headers.into_iter().collect()).into_response().status().as_u16()
+        };
+        for (client, accept) in [
+            ("kylinpy 1", None),
+            ("kylinpy 2", Some("application/vnd.apache.kylin-v2+json")),
+            ("kylinpy 4", Some("application/vnd.apache.kylin-v4-public+json")),
+            ("JDBC 4", Some("application/json, text/plain, */*")),
+            ("JDBC 5", Some("application/vnd.apache.kylin-v4-public+json, text/plain, */*")),
+        ] {
+            assert_eq!(status(accept, Code::WrongSql), 500, "{client}");
+        }
+        for accept in ["*/*", "text/html"] {
+            assert_eq!(status(Some(accept), Code::WrongSql), 400, "{accept}");
+            assert_eq!(status(Some(accept), Code::QueryTimeout), 500, "{accept}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::FutureExt as _;
 use kirin_core::Capabilities;
-use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress};
+use kirin_olap::{BuildJob, Cancel, Engine, EngineConfig, Progress, StepResult};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -88,19 +88,19 @@ pub async fn run(work: Work, reporter: &mut Reporter) -> Published {
     let engine =
         Engine::new(EngineConfig { memory_limit, access: work.access, ..EngineConfig::default() }).map_err(failed)?;
     let total = plan.steps.len();
-    let mut done = work.done;
-    for step in &plan.steps[done.len().min(total)..] {
+    let mut building = engine.building(&build, &work.done).map_err(failed)?;
+    let unreadable = |e: serde_json::Error| Stop::Failed(format!("cannot read the last step's result: {e}"));
+    let mut last = work.done.last().map(StepResult::deserialize).transpose().map_err(unreadable)?;
+    for step in &plan.steps[work.done.len().min(total)..] {
         let started_ms = wall_ms();
         let progress = progress_of(step.index, total);
-        let result = engine.run_step(&build, step.index, &done, &work.dir, progress, &Cancel::default()).await;
-        let result = serde_json::to_value(result.map_err(failed)?).map_err(|e| Stop::Failed(e.to_string()))?;
+        let result = building.step(step.index, &work.dir, progress, &Cancel::default()).await.map_err(failed)?;
+        let value = serde_json::to_value(&result).map_err(|e| Stop::Failed(e.to_string()))?;
         let number = u32::try_from(step.index).unwrap_or(u32::MAX);
-        reporter.step(number, &step.name, result.clone(), started_ms).await;
-        done.push(result);
+        reporter.step(number, &step.name, value, started_ms).await;
+        last = Some(result);
     }
-    let last = done.last().ok_or_else(|| Stop::Failed("the plan of the build has no steps".to_owned()))?;
-    let last: kirin_olap::StepResult =
-        Deserialize::deserialize(last).map_err(|e| Stop::Failed(format!("cannot read the last step's result: {e}")))?;
+    let last = last.ok_or_else(|| Stop::Failed("the plan of the build has no steps".to_owned()))?;
     let manifest = last.manifest().ok_or_else(|| Stop::Failed("the last step returned no manifest".to_owned()))?;
     let manifest = serde_json::to_value(manifest).map_err(|e| Stop::Failed(e.to_string()))?;
     Ok(vec![(segment, manifest)])

@@ -12,6 +12,7 @@
 //! last digits.
 
 use crate::conservation::{Broken, Tally, Totals};
+use crate::effort::{Effort, Efforts};
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
@@ -20,12 +21,13 @@ use crate::index_table::IndexTable;
 use crate::model::{Cuboid, JoinKind};
 use crate::plan::{BuildJob, StepKind, StepPlan, plan};
 use crate::relation::{column, scan};
-use crate::segment::{DataFile, LayoutData, Manifest, SegmentRange};
+use crate::segment::{DataFile, LayoutData, MANIFEST_MAX, MAX_FILES, Manifest, SegmentRange};
 use crate::source::{self, RawTable, SourceFile};
 use crate::star::{LookupKey, Star};
 use crate::star_plan::{Input, aggregate, count, join_star};
 use crate::stopwatch::Stopwatch;
 use crate::table::Table;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
@@ -34,13 +36,17 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
-use datafusion::physical_plan::{collect, execute_stream_partitioned};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    EmptyRecordBatchStream, SendableRecordBatchStream, collect, execute_stream_partitioned,
+};
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -138,9 +144,33 @@ pub enum StepOutcome {
     Published(Manifest),
 }
 
+/// A build in progress. It reads the results of earlier steps and the model once, so the time for each index does not grow
+/// with the number of indexes.
+#[derive(Clone, Debug)]
+pub struct Building {
+    engine: Weak<EngineInner>,
+    range: SegmentRange,
+    star: Arc<Star>,
+    steps: Arc<Vec<StepPlan>>,
+    prior: Arc<Prior>,
+}
+
 impl Engine {
+    /// Begins a build, or continues one after the steps whose results are given, in any order.
+    ///
+    /// # Errors
+    /// If the job is not well defined, or a result does not belong to it.
+    pub fn building(&self, job: &BuildJob, prior: &[serde_json::Value]) -> Result<Building> {
+        Building::new(&self.inner, job, prior)
+    }
+
+    /// What this engine's builds have done so far.
+    pub fn effort(&self) -> Effort {
+        self.inner.efforts.so_far()
+    }
+
     /// Runs one step of a build. `prior` holds the results of the finished steps, in any order. `attempt_dir` is created if
-    /// it does not exist.
+    /// it does not exist. Each call reads all of `prior`, so use [`Engine::building`] for a build of many indexes.
     pub fn run_step(
         &self,
         job: &BuildJob,
@@ -157,43 +187,89 @@ impl Engine {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            tokio::select! {
-                result = run(&engine, &job, step, &prior, &dir, on_progress) => result,
-                () = cancel.cancelled() => Err(Error::Cancelled),
-            }
+            let building = Building::new(&engine, &job, &prior)?;
+            building.run(&engine, step, &dir, on_progress, &cancel).await
         })
     }
 }
 
-async fn run(
-    engine: &Arc<EngineInner>,
-    job: &BuildJob,
-    step: usize,
-    prior: &[serde_json::Value],
-    dir: &Path,
-    on_progress: ProgressFn,
-) -> Result<StepResult> {
-    let began = Stopwatch::start();
-    let star = Star::resolve(&job.model, &job.tables)?;
-    job.range.validate()?;
-    if star.partition.is_none() && job.range != SegmentRange::Full {
-        return Err(job.model.invalid("partition", "is missing, so the model can only be built in full"));
+impl Building {
+    fn new(engine: &Arc<EngineInner>, job: &BuildJob, values: &[serde_json::Value]) -> Result<Building> {
+        let star = Star::resolve(&job.model, &job.tables)?;
+        job.range.validate()?;
+        if star.partition.is_none() && job.range != SegmentRange::Full {
+            return Err(job.model.invalid("partition", "is missing, so the model can only be built in full"));
+        }
+        let steps = plan(&job.model)?.steps;
+        let prior = Prior::parse(values, &steps)?;
+        engine.efforts.began(values.len());
+        let engine = Arc::downgrade(engine);
+        Ok(Building { engine, range: job.range, star: Arc::new(star), steps: Arc::new(steps), prior: Arc::new(prior) })
     }
-    let steps = plan(&job.model)?.steps;
-    let Some(plan) = steps.get(step) else {
-        return Err(Error::invalid("step", format!("{step} is not one of the {} steps of the build", steps.len())));
-    };
-    let prior = Prior::parse(prior, &steps)?;
-    let build = Build { engine, star: &star, range: job.range, dir, on_progress };
-    let done = match plan.kind {
-        StepKind::DetectSource => build.detect_source().await?,
-        StepKind::FlatTable => build.flat_table(&prior).await?,
-        StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), &prior).await?,
-        StepKind::Publish => build.publish(&prior).await?,
-    };
-    let Done { files, rows, bytes, outcome, totals } = done;
-    let millis = began.millis();
-    Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome, totals })
+
+    /// Runs one step and keeps its result for the next ones. `attempt_dir` is created if it does not exist.
+    ///
+    /// # Errors
+    /// If the step fails or was cancelled. The build can continue from the steps before it.
+    pub async fn step(
+        &mut self,
+        step: usize,
+        attempt_dir: &Path,
+        on_progress: ProgressFn,
+        cancel: &Cancel,
+    ) -> Result<StepResult> {
+        let pool = self.engine.upgrade().ok_or(Error::Cancelled)?;
+        let (same, dir, cancel) = (self.clone(), attempt_dir.to_path_buf(), cancel.clone());
+        let result = pool.run(async move {
+            let engine = same.engine.upgrade().ok_or(Error::Cancelled)?;
+            same.run(&engine, step, &dir, on_progress, &cancel).await
+        });
+        let result = result.await?;
+        Arc::make_mut(&mut self.prior).add(result.clone());
+        Ok(result)
+    }
+
+    async fn run(
+        &self,
+        engine: &Arc<EngineInner>,
+        step: usize,
+        dir: &Path,
+        on_progress: ProgressFn,
+        cancel: &Cancel,
+    ) -> Result<StepResult> {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        tokio::select! {
+            result = self.run_to_its_end(engine, step, dir, on_progress) => result,
+            () = cancel.cancelled() => Err(Error::Cancelled),
+        }
+    }
+
+    async fn run_to_its_end(
+        &self,
+        engine: &Arc<EngineInner>,
+        step: usize,
+        dir: &Path,
+        on_progress: ProgressFn,
+    ) -> Result<StepResult> {
+        let began = Stopwatch::start();
+        let (star, prior) = (self.star.as_ref(), self.prior.as_ref());
+        let Some(plan) = self.steps.get(step) else {
+            let steps = self.steps.len();
+            return Err(Error::invalid("step", format!("{step} is not one of the {steps} steps of the build")));
+        };
+        let build = Build { engine, star, range: self.range, dir, on_progress };
+        let done = match plan.kind {
+            StepKind::DetectSource => build.detect_source().await?,
+            StepKind::FlatTable => build.flat_table(prior).await?,
+            StepKind::Index => build.index(Cuboid(plan.layout.expect("an index step has a layout")), prior).await?,
+            StepKind::Publish => build.publish(prior).await?,
+        };
+        let Done { files, rows, bytes, outcome, totals } = done;
+        let millis = began.millis();
+        Ok(StepResult { step, name: plan.name.clone(), files, rows, bytes, millis, outcome, totals })
+    }
 }
 
 /// The result of a step, before it is timed.
@@ -323,8 +399,8 @@ impl Build<'_> {
 
     async fn index(&self, cuboid: Cuboid, prior: &Prior) -> Result<Done> {
         let (flat, flat_rows) = prior.joined(self.star)?;
-        let parent = prior.smallest_parent(cuboid, self.star);
-        let (files, from_schema) = match &parent {
+        let parent = prior.smallest_parent(cuboid, self.star, &self.engine.efforts);
+        let (files, from_schema) = match parent {
             Some(data) => (&data.files, self.star.layout_schema(Cuboid(data.layout))),
             None => (flat, self.star.flat_schema()),
         };
@@ -338,7 +414,7 @@ impl Build<'_> {
         let groups = cuboid.dimensions().map(|i| &self.star.dimensions[i].0);
         let groups = groups.map(|c| (of(&c.to_string()), c.to_string())).collect();
         let input = scan("input", Arc::new(table))?;
-        let plan = match &parent {
+        let plan = match parent {
             Some(_) => aggregate(input, groups, &self.star.partials, Input::Partials(&of))?,
             None => aggregate(input, groups, &self.star.partials, Input::Rows(&|c| of(&c.to_string())))?,
         };
@@ -359,7 +435,7 @@ impl Build<'_> {
             rows,
             bytes,
         };
-        let most = parent.as_ref().map_or(flat_rows, |p| p.rows);
+        let most = parent.map_or(flat_rows, |p| p.rows);
         check_groups(&data, most)?;
         // If an older version made the flat table, *Publish* computes its totals.
         let conserved = prior.totals.as_ref().map(|totals| check_totals(&data, totals, &found)).transpose()?.is_some();
@@ -395,10 +471,18 @@ impl Build<'_> {
         let (rows, bytes) = (layouts.iter().map(|l| l.rows).sum(), layouts.iter().map(|l| l.bytes).sum());
         let signature = self.star.signature();
         let manifest = Manifest { signature, layouts, source_rows, bytes, totals: Some(totals), wrong: None };
+        let size = serde_json::to_string(&manifest).map_or(0, |text| text.len());
+        if size > MANIFEST_MAX {
+            let problem = format!(
+                "has {size} bytes, at most {MANIFEST_MAX} are allowed; use fewer indexes or a shorter working directory"
+            );
+            return Err(Error::invalid("the segment's manifest", problem));
+        }
         Ok(Done { files: vec![], rows, bytes, outcome: StepOutcome::Published(manifest), totals: None })
     }
 
-    /// Writes the result of a plan to files below the attempt's directory, one for each partition that has rows.
+    /// Writes the result of a plan to files below the attempt's directory. Their number is bounded: [`MAX_FILES`] for all
+    /// indexes together, and at most one file of an index has fewer than [`FEW_ROWS`] rows.
     #[expect(clippy::too_many_arguments, reason = "one caller for the flat table and one for indexes")]
     async fn write(
         &self,
@@ -415,34 +499,80 @@ impl Build<'_> {
             |e: std::io::Error| Error::build_file(dir.display().to_string(), format!("cannot create it: {e}"));
         std::fs::create_dir_all(&dir).map_err(unwritable)?;
         let physical = state.create_physical_plan(&exact(plan)?).await?;
-        let written = Arc::new(AtomicU64::new(0));
+        let (done, on_progress) = (AtomicU64::new(0), self.on_progress.clone());
+        let on_rows = Arc::new(move |rows: u64| {
+            let done = done.fetch_add(rows, Ordering::Relaxed) + rows;
+            on_progress(Progress { done, total });
+        });
+        let path = |i: usize| -> PathBuf { dir.join(format!("part-{i}.parquet")) };
+        let streams = execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate();
+        let streams = streams.map(|(i, stream)| if index { self.engine.plant.spoil(i, stream) } else { stream });
+        let shares = shared_out(streams.collect(), MAX_FILES / self.star.cuboids.len().max(1));
         let mut tasks = JoinSet::new();
-        for (i, stream) in execute_stream_partitioned(physical, state.task_ctx())?.into_iter().enumerate() {
-            let stream = if index { self.engine.plant.spoil(i, stream) } else { stream };
-            let path: PathBuf = dir.join(format!("part-{i}.parquet"));
-            let (schema, cache) = (schema.clone(), self.engine.cache.clone());
-            let (written, on_progress) = (written.clone(), self.on_progress.clone());
+        for (i, mut stream) in shares.into_iter().enumerate() {
+            let (path, schema, cache, on_rows) = (path(i), schema.clone(), self.engine.cache.clone(), on_rows.clone());
             let mut tally = tally()?;
             tasks.spawn(async move {
-                let on_rows = move |rows| {
-                    let done = written.fetch_add(rows, Ordering::Relaxed) + rows;
-                    on_progress(Progress { done, total });
-                };
-                let file = index_files::write(&path, &schema, stream, Some(&cache), &mut tally, &on_rows).await?;
-                Ok::<_, Error>((i, file, tally))
+                let mut few = vec![];
+                let mut rows = 0;
+                while rows < FEW_ROWS {
+                    let Some(batch) = stream.try_next().await? else { break };
+                    rows += batch.num_rows();
+                    few.push(batch);
+                }
+                if rows < FEW_ROWS {
+                    return Ok((i, None, few, tally));
+                }
+                let stream = chained(few, stream);
+                let file = index_files::write(&path, &schema, stream, Some(&cache), &mut tally, &*on_rows).await?;
+                Ok::<_, Error>((i, file, vec![], tally))
             });
         }
-        let (mut files, mut all) = (vec![], tally()?);
+        let (mut files, mut rest, mut all) = (vec![], vec![], tally()?);
         while let Some(done) = tasks.join_next().await {
-            let (i, file, tally) = done.map_err(|e| Error::Execution(format!("a build task failed: {e}")))??;
-            files.push((i, file));
+            let (i, file, few, tally) = done.map_err(|e| Error::Execution(format!("a build task failed: {e}")))??;
+            files.extend(file.map(|file| (i, file)));
+            rest.push((i, few));
             all.merge(tally)?;
+        }
+        rest.retain(|(_, few)| !few.is_empty());
+        rest.sort_by_key(|(i, _)| *i);
+        if let Some((i, few)) = rest.first() {
+            let nothing = Box::pin(EmptyRecordBatchStream::new(few[0].schema()));
+            let stream = chained(rest.iter().flat_map(|(_, few)| few.clone()).collect(), nothing);
+            let cache = &self.engine.cache;
+            let file = index_files::write(&path(*i), &schema, stream, Some(cache), &mut all, &*on_rows).await?;
+            files.extend(file.map(|file| (*i, file)));
         }
         files.sort_by_key(|(i, _)| *i);
         index_files::sync_dir(&dir)?;
         index_files::sync_dir(self.dir)?;
-        Ok((files.into_iter().filter_map(|(_, file)| file).collect(), all.totals()?))
+        Ok((files.into_iter().map(|(_, file)| file).collect(), all.totals()?))
     }
+}
+
+/// A stream of these batches, then of the rest.
+fn chained(first: Vec<RecordBatch>, rest: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let schema = rest.schema();
+    Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(first.into_iter().map(Ok)).chain(rest)))
+}
+
+/// The streams, joined to at most so many. Which rows share a stream does not matter.
+fn shared_out(streams: Vec<SendableRecordBatchStream>, most: usize) -> Vec<SendableRecordBatchStream> {
+    if streams.len() <= most.max(1) {
+        return streams;
+    }
+    let mut shares: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(most.max(1)).collect();
+    for (i, stream) in streams.into_iter().enumerate() {
+        let share = i % shares.len();
+        shares[share].push(stream);
+    }
+    let joined = |share: Vec<SendableRecordBatchStream>| -> SendableRecordBatchStream {
+        // All streams of a share are read at the same time: an exchange waits until each of its outputs is read.
+        let schema = share[0].schema();
+        Box::pin(RecordBatchStreamAdapter::new(schema, stream::select_all(share)))
+    };
+    shares.into_iter().map(joined).collect()
 }
 
 /// Checks that an index has no more groups than its input has rows.
@@ -479,6 +609,9 @@ pub(crate) async fn tallied(files: &[DataFile], schema: &SchemaRef, mut tally: T
 /// Input rows for each thread.
 const ROWS_PER_THREAD: u64 = 32_768;
 
+/// A part of an index with fewer rows gets no file of its own.
+const FEW_ROWS: usize = 16_384;
+
 /// Rows and bytes.
 fn totals_of(files: &[DataFile]) -> (u64, u64) {
     (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum())
@@ -497,6 +630,7 @@ impl Star {
 }
 
 /// The results of the finished steps, by kind.
+#[derive(Clone, Debug, Default)]
 struct Prior {
     detected: Option<BTreeMap<String, Vec<SourceFile>>>,
     detected_rows: u64,
@@ -504,8 +638,11 @@ struct Prior {
     /// Totals of the flat table.
     totals: Option<Totals>,
     indexes: BTreeMap<u64, Index>,
+    /// Rows and id of each index: the smallest first.
+    by_rows: BTreeSet<(u64, u64)>,
 }
 
+#[derive(Clone, Debug)]
 struct Index {
     data: LayoutData,
     conserved: bool,
@@ -513,31 +650,39 @@ struct Index {
 
 impl Prior {
     fn parse(values: &[serde_json::Value], steps: &[StepPlan]) -> Result<Prior> {
-        let mut prior = Prior { detected: None, detected_rows: 0, flat: None, totals: None, indexes: BTreeMap::new() };
+        let mut prior = Prior::default();
         for value in values {
-            let result: StepResult = serde_json::from_value(value.clone()).map_err(|e| {
+            let result = StepResult::deserialize(value).map_err(|e| {
                 Error::invalid("prior", format!("a step's result cannot be read ({e}); restart the job"))
             })?;
             if steps.get(result.step).is_none_or(|s| s.name != result.name) {
                 let problem = format!("step {} \"{}\" does not belong to this build", result.step, result.name);
                 return Err(Error::invalid("prior", problem));
             }
-            match result.outcome {
-                StepOutcome::Detected(files) => {
-                    prior.detected = Some(files);
-                    prior.detected_rows = result.rows;
-                }
-                StepOutcome::Joined(signature) => {
-                    prior.flat = Some((result.files, result.rows, signature));
-                    prior.totals = result.totals;
-                }
-                StepOutcome::Indexed { data, conserved, .. } => {
-                    prior.indexes.insert(data.layout, Index { data, conserved });
-                }
-                StepOutcome::Published(_) => {}
-            }
+            prior.add(result);
         }
         Ok(prior)
+    }
+
+    fn add(&mut self, result: StepResult) {
+        match result.outcome {
+            StepOutcome::Detected(files) => {
+                self.detected = Some(files);
+                self.detected_rows = result.rows;
+            }
+            StepOutcome::Joined(signature) => {
+                self.flat = Some((result.files, result.rows, signature));
+                self.totals = result.totals;
+            }
+            StepOutcome::Indexed { data, conserved, .. } => {
+                let (layout, rows) = (data.layout, data.rows);
+                if let Some(replaced) = self.indexes.insert(layout, Index { data, conserved }) {
+                    self.by_rows.remove(&(replaced.data.rows, layout));
+                }
+                self.by_rows.insert((rows, layout));
+            }
+            StepOutcome::Published(_) => {}
+        }
     }
 
     fn detected(&self) -> Result<&BTreeMap<String, Vec<SourceFile>>> {
@@ -564,13 +709,12 @@ impl Prior {
     }
 
     /// The built cuboid with the fewest rows that covers this one; `None` means the flat table.
-    fn smallest_parent(&self, cuboid: Cuboid, star: &Star) -> Option<LayoutData> {
-        self.indexes
-            .values()
-            .map(|index| &index.data)
-            .filter(|data| data.layout != cuboid.0 && Cuboid(data.layout).covers(cuboid))
-            .filter(|data| star.layout_columns(Cuboid(data.layout)) == data.columns)
-            .min_by_key(|data| (data.rows, data.layout))
-            .cloned()
+    fn smallest_parent(&self, cuboid: Cuboid, star: &Star, efforts: &Efforts) -> Option<&LayoutData> {
+        let others = self.by_rows.iter().map(|(_, layout)| Cuboid(*layout));
+        let covering = others.filter(|other| *other != cuboid && other.covers(cuboid));
+        covering.filter_map(|other| self.indexes.get(&other.0)).map(|index| &index.data).find(|data| {
+            efforts.compared();
+            star.layout_columns(Cuboid(data.layout)) == data.columns
+        })
     }
 }

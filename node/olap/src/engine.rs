@@ -5,6 +5,7 @@
 //! pool. Dropping the future stops the work. Dropping the last handle stops the pool.
 
 use crate::access::Access;
+use crate::effort::Efforts;
 use crate::error::{Error, Result};
 use crate::grouping::ForgetEqualities;
 use crate::index_files::IndexCache;
@@ -85,6 +86,7 @@ pub(crate) struct EngineInner {
     pub(crate) cache: Arc<IndexCache>,
     pub(crate) threads: usize,
     pub(crate) plant: Plant,
+    pub(crate) efforts: Efforts,
 }
 
 impl Drop for EngineInner {
@@ -135,6 +137,10 @@ impl Engine {
         session.options_mut().execution.parquet.schema_force_view_types = true;
         // Nanoseconds end in the year 2262.
         session.options_mut().execution.parquet.coerce_int96 = Some("us".into());
+        // Its table of the first groups panics on floats.
+        session.options_mut().optimizer.enable_topk_aggregation = false;
+        // A plan whose logical schema knows less about NULL than its physical one is not an error.
+        session.options_mut().execution.skip_physical_aggregate_schema_check = true;
         let mut rules = PhysicalOptimizer::new().rules;
         rules.insert(0, Arc::new(ForgetEqualities));
         let mut base = SessionStateBuilder::new_with_default_features()
@@ -146,7 +152,10 @@ impl Engine {
         bound_functions(&mut base, &texts)?;
         let cache = Arc::new(IndexCache::new(config.cache_bytes));
         let plant = config.plant;
-        Ok(Engine { inner: Arc::new(EngineInner { runtime: Some(runtime), base, texts, cache, threads, plant }) })
+        let efforts = Efforts::default();
+        Ok(Engine {
+            inner: Arc::new(EngineInner { runtime: Some(runtime), base, texts, cache, threads, plant, efforts }),
+        })
     }
 
     /// Whether the location of a source may be read, as far as that is known without accessing it.

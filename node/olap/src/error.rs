@@ -76,6 +76,9 @@ pub enum Error {
     /// A running query or build failed.
     #[error("{0}")]
     Execution(String),
+    /// The query or the build needs more memory than allowed.
+    #[error("not enough memory (kirin.query.memory-limit): {0}")]
+    Memory(String),
     /// A query exceeded its timeout.
     #[error("the query took longer than {} s and was ended; narrow it, build an index for it, or raise kylin.query.timeout-seconds", *millis as f64 / 1000.0)]
     Timeout {
@@ -120,7 +123,7 @@ impl From<DataFusionError> for Error {
             | DataFusionError::NotImplemented(_) => return Error::Sql(error.strip_backtrace()),
             DataFusionError::Diagnostic(..) => return Error::Sql(error.strip_backtrace()),
             DataFusionError::ResourcesExhausted(why) => {
-                return Error::Execution(format!("not enough memory (kirin.query.memory-limit): {why}"));
+                return Error::Memory(why.clone());
             }
             _ => {}
         }

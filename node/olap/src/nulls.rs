@@ -6,11 +6,11 @@
 //! ordinary value. Lists are therefore hidden behind a function that returns its argument. A list of constants stays as it
 //! is if it is a condition of a filter joined by AND, where FALSE and NULL are the same. `~ '.*'` and `^` have similar rules.
 
+use crate::expressions::under_their_names;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
@@ -32,12 +32,7 @@ pub(crate) fn kept(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let several = lists > 1;
     let kept = plan.transform_up_with_subqueries(|node| {
         let is_filter = matches!(node, LogicalPlan::Filter(_));
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let kept = if is_filter { conditions(expr, several)? } else { hidden(expr, several)? };
-            Ok(if kept.transformed { kept.update_data(|e| name.restore(e)) } else { kept })
-        })
+        under_their_names(node, &|expr| if is_filter { conditions(expr, several) } else { hidden(expr, several) })
     })?;
     Ok(kept.data)
 }

@@ -24,6 +24,17 @@ pub struct BuildJob {
     pub range: SegmentRange,
 }
 
+impl BuildJob {
+    /// Checks the model against its tables, and that the manifest of the segment will fit in the metastore.
+    ///
+    /// # Errors
+    /// What is wrong, with its field.
+    pub fn validate(&self) -> Result<()> {
+        self.range.validate()?;
+        self.model.validate(&self.tables)
+    }
+}
+
 /// The steps of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildPlan {

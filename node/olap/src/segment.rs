@@ -8,6 +8,7 @@ use crate::conservation::Totals;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::sql_type::SqlType;
+use crate::star::Star;
 use crate::table::{Column, Table};
 use chrono::DateTime;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
@@ -121,6 +122,50 @@ pub struct Manifest {
     pub wrong: Option<String>,
 }
 
+/// The most bytes of a manifest as JSON. It is one value in one row of the metastore, and is sent in one statement.
+pub const MANIFEST_MAX: usize = 8 << 20;
+/// The most files of all indexes of one segment, so that its manifest fits in one row of the metastore.
+pub(crate) const MAX_FILES: usize = 8_192;
+
+/// Bytes of one file in a manifest, with a path of 256 bytes.
+const FILE_BYTES: usize = 384;
+/// Bytes of an index or a column in a manifest, beside names, types and files.
+const ENTRY_BYTES: usize = 256;
+
+impl Model {
+    /// Checks the definition against the tables it names, and that the manifests of its segments cannot be too large.
+    pub fn validate(&self, tables: &[Table]) -> Result<()> {
+        Star::resolve(self, tables)?.check_manifest()
+    }
+}
+
+impl Star {
+    /// Refuses a model whose segments could have a manifest above [`MANIFEST_MAX`].
+    pub(crate) fn check_manifest(&self) -> Result<()> {
+        let bytes = self.manifest_bytes();
+        if bytes <= MANIFEST_MAX {
+            return Ok(());
+        }
+        let problem = format!(
+            "make {} indexes whose description has up to {bytes} bytes in each segment's manifest, at most {MANIFEST_MAX} \
+             are allowed; use fewer indexes, fewer dimensions or measures, or shorter names",
+            self.cuboids.len()
+        );
+        Err(self.model.invalid("aggregation_groups", problem))
+    }
+
+    /// The most bytes of the manifest of a segment, as JSON.
+    pub(crate) fn manifest_bytes(&self) -> usize {
+        let text = |columns: &[Column]| serde_json::to_string(columns).map_or(0, |text| text.len());
+        let columns: usize = self.cuboids.iter().map(|c| text(&self.layout_columns(*c)) + ENTRY_BYTES).sum();
+        let totals: usize = self.cuboids.first().map_or(0, |base| {
+            let columns = self.layout_columns(*base);
+            text(&columns) + columns.len() * ENTRY_BYTES
+        });
+        columns + totals + MAX_FILES.max(self.cuboids.len()) * FILE_BYTES
+    }
+}
+
 /// A published (READY) segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
@@ -198,5 +243,66 @@ mod tests {
     fn ranges_have_a_short_json_form() {
         assert_eq!(serde_json::to_string(&SegmentRange::Full).unwrap(), "\"full\"");
         assert_eq!(serde_json::to_string(&time(1, 2)).unwrap(), r#"{"time":{"start_ms":1,"end_ms":2}}"#);
+    }
+
+    fn wide(names: usize, length: usize, indexes: usize) -> Result<Star> {
+        use serde_json::json;
+        let names: Vec<String> = (0..names).map(|i| format!("{i:02}{}", "x".repeat(length))).collect();
+        let column = |name: &String| Column { name: name.clone(), type_name: "DECIMAL(38,10)".into() };
+        let source = serde_json::from_value(json!({"format": "parquet", "location": "/t"})).unwrap();
+        let table = Table { name: "t".into(), source, columns: names.iter().map(column).collect() };
+        // Each index is the binary number of its dimensions.
+        let members = |i: usize| names.iter().enumerate().filter(move |(d, _)| i >> (d % 10) & 1 == 1).map(|(_, n)| n);
+        let model: Model = serde_json::from_value(json!({
+            "name": "m", "fact": "t",
+            "dimensions": names.iter().map(|n| json!({"name": n, "column": format!("t.{n}")})).collect::<Vec<_>>(),
+            "measures": names.iter().take(4).map(|n| json!({"name": n, "function": "AVG", "column": format!("t.{n}")})).collect::<Vec<_>>(),
+            "indexes": (1..=indexes).map(|i| members(i).collect::<Vec<_>>()).collect::<Vec<_>>(),
+        }))
+        .unwrap();
+        model.validate(std::slice::from_ref(&table))?;
+        Star::resolve(&model, &[table])
+    }
+
+    #[test]
+    fn the_manifest_of_1023_indexes_with_all_their_files_is_bounded() {
+        let star = wide(20, 20, 1023).unwrap();
+        assert_eq!(star.cuboids.len(), 1023);
+        let per_index = MAX_FILES / star.cuboids.len();
+        assert_eq!(per_index, 8);
+        let file = |layout: u64, part: usize| DataFile {
+            path: format!("/{}/layout-{layout}/part-{part}.parquet", "d".repeat(200)),
+            rows: u64::MAX,
+            bytes: u64::MAX,
+            checksum: "f".repeat(16),
+        };
+        let layouts = star.cuboids.iter().map(|cuboid| LayoutData {
+            layout: cuboid.0,
+            columns: star.layout_columns(*cuboid),
+            dimensions: cuboid.len() as usize,
+            files: (0..per_index).map(|part| file(cuboid.0, part)).collect(),
+            rows: u64::MAX,
+            bytes: u64::MAX,
+        });
+        let totals = star.index_tally(star.cuboids[0]).unwrap().totals().unwrap();
+        let manifest = Manifest {
+            signature: star.signature(),
+            layouts: layouts.collect(),
+            source_rows: u64::MAX,
+            bytes: u64::MAX,
+            totals: Some(totals),
+            wrong: None,
+        };
+        let bytes = serde_json::to_string(&manifest).unwrap().len();
+        assert!(bytes <= star.manifest_bytes(), "{bytes} bytes, {} were expected", star.manifest_bytes());
+        assert!(star.manifest_bytes() <= MANIFEST_MAX);
+    }
+
+    #[test]
+    fn a_model_whose_manifest_would_be_too_large_is_refused() {
+        let error = wide(50, 120, 1023).unwrap_err().to_string();
+        assert!(error.contains("1024 indexes") || error.contains("1023 indexes"), "{error}");
+        assert!(error.contains("at most 8388608 are allowed; use fewer indexes"), "{error}");
+        wide(50, 120, 100).unwrap();
     }
 }

@@ -7,6 +7,7 @@
 use crate::answer::{self, AHEAD, Answer, ColumnMeta, Cost, Done, Head};
 use crate::arithmetic::checked;
 use crate::correlated;
+use crate::decimals;
 use crate::engine::{Engine, EngineInner};
 use crate::error::{Error, Result};
 use crate::exact::exact;
@@ -243,7 +244,7 @@ impl Snapshot {
                 return Err(Error::Sql(format!("table \"{}\" cannot be used: {}", broken.name, broken.problem)));
             }
         }
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = decimals::compared(state.statement_to_plan(statement).await?)?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
         correlated::check(&plan)?;
         let plan = times::mended(plan, &state)?;

@@ -249,6 +249,7 @@ impl VisitorMut for Mender {
                 escaped(pattern, escape_char)
             }
             Expr::Function(function) => date_format(function),
+            Expr::Value(_) => large_integer(expr),
             _ => Ok(()),
         });
         match mended {
@@ -418,6 +419,21 @@ fn escaped(pattern: &mut Expr, escape_char: &mut Option<ast::ValueWithSpan>) -> 
         }
     }
     *text = result;
+    Ok(())
+}
+
+/// Makes a DECIMAL of an integer that no BIGINT holds, as PostgreSQL does. The engine makes a DOUBLE of it, which has 15
+/// digits.
+fn large_integer(expr: &mut Expr) -> Result<()> {
+    let Expr::Value(value) = expr else { return Ok(()) };
+    let Value::Number(text, _) = &value.value else { return Ok(()) };
+    let is_integer = text.len() <= 38 && text.bytes().all(|c| c.is_ascii_digit());
+    if is_integer && text.parse::<u64>().is_err() {
+        let wrong = |e: &dyn std::fmt::Display| Error::Sql(format!("cannot parse the number {text}: {e}"));
+        let written = format!("CAST('{text}' AS DECIMAL(38,0))");
+        let cast = Parser::new(&GenericDialect {}).try_with_sql(&written).map_err(|e| wrong(&e))?.parse_expr();
+        *expr = cast.map_err(|e| wrong(&e))?;
+    }
     Ok(())
 }
 

@@ -52,13 +52,6 @@ pub(crate) struct Star {
     pub(crate) cuboids: Vec<Cuboid>,
 }
 
-impl Model {
-    /// Checks the definition against the tables it names.
-    pub fn validate(&self, tables: &[Table]) -> Result<()> {
-        Star::resolve(self, tables).map(|_| ())
-    }
-}
-
 impl Star {
     pub(crate) fn resolve(model: &Model, tables: &[Table]) -> Result<Star> {
         let find = |field: &str, name: &str| {

@@ -11,6 +11,7 @@
 //! their memory.
 
 use crate::error::Result;
+use crate::expressions::each_expression;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::kernels::concat_elements::concat_elements_dyn;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
@@ -19,8 +20,6 @@ use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarVa
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -216,16 +215,7 @@ pub(crate) fn bound_operators(plan: LogicalPlan, limit: &Limit) -> DfResult<Logi
         signature: Signature::variadic_any(Volatility::Immutable),
         limit: limit.clone(),
     }));
-    let bounded = plan.transform_up_with_subqueries(|node| {
-        let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let bounded = expr.transform_up(|e| Ok(concatenation(e, &schema, &operator)))?;
-            Ok(if bounded.transformed { bounded.update_data(|e| name.restore(e)) } else { bounded })
-        })
-    })?;
-    Ok(bounded.data)
+    each_expression(plan, &|expr, schema| Ok(concatenation(expr, schema, &operator)))
 }
 
 fn concatenation(expr: Expr, schema: &DFSchema, operator: &Arc<ScalarUDF>) -> Transformed<Expr> {

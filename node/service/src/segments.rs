@@ -196,7 +196,7 @@ fn wished_range(model: &Model, start_ms: Option<i64>, end_ms: Option<i64>) -> Re
     Ok(range)
 }
 
-/// The specification of a build, with the current model and its tables.
+/// The specification of a build, with the current model and its tables. A build that cannot succeed is refused.
 fn spec(
     catalog: &Catalog,
     model: &Model,
@@ -206,6 +206,7 @@ fn spec(
 ) -> Result<serde_json::Value> {
     let tables = catalog.tables.iter().filter(|table| uses(model, &table.name)).cloned().collect();
     let build = BuildJob { model: model.clone(), tables, range };
+    build.validate().map_err(Error::Invalid)?;
     serde_json::to_value(BuildSpec { segment: segment.to_string(), refresh, build }).map_err(Error::internal)
 }
 

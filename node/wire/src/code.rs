@@ -48,8 +48,15 @@ codes! {
     TooLarge = "KE-010000413", 413;
     /// Too many wrong passwords from an address.
     TooManyLogins = "KE-010000429", 429;
+    /// The SQL of a query is wrong: its syntax, a name, a type, or a construct that is not supported. `POST /query` answers
+    /// it with 500 to Kylin's clients, which know no other status of a failed query.
+    WrongSql = "KE-010000422", 400;
     /// A query failed. Kylin's clients expect 500.
     QueryFailed = "KE-010000500", 500;
+    /// A query exceeded its timeout.
+    QueryTimeout = "KE-010000504", 500;
+    /// A query needs more memory than allowed.
+    QueryMemory = "KE-010000507", 500;
     /// The metastore does not respond, or the node is stopping.
     Unavailable = "KE-010000503", 503;
     /// The project does not exist.

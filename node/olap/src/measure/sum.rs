@@ -37,6 +37,7 @@ impl Kind for Sum {
 
     fn widened(&self, arg: &Expr, data_type: &DataType, schema: &DFSchema) -> Option<Widened> {
         match data_type {
+            DataType::Float32 | DataType::Float64 => Some(Widened::float(arg)),
             DataType::Int64 if !widen::is_narrow(arg, schema) => {
                 Some(Widened::cast(arg, DataType::Decimal128(19, 0), DataType::Int64))
             }

@@ -3,8 +3,9 @@
 //! DataFusion adds integers and decimals with wrapping arithmetic. Its MIN and MAX of floats depend on the order of rows if
 //! there is a NaN or an infinity. Sums are therefore computed in a wider type and narrowed with a check: the result is the
 //! right value, or an error. MIN and MAX of floats compare integers instead, in the order of PostgreSQL, where NaN is the
-//! largest value.
+//! largest value. SUM and AVG of floats get one zero and one NaN.
 
+use crate::arithmetic::canonical_of;
 use crate::floats::canonical;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType, Float64Type, Int64Type};
@@ -32,19 +33,41 @@ impl Widened {
         let key = ORDER.call(vec![cast(arg.clone(), DataType::Float64)]);
         Widened { arg: key, back: Back::Float(back) }
     }
+
+    /// A BIGINT whose average is its exact sum divided by its count.
+    pub(super) fn mean(arg: &Expr) -> Widened {
+        Widened { arg: cast(arg.clone(), DataType::Decimal128(19, 0)), back: Back::Mean }
+    }
+
+    /// A float as it is; the sum or average, a DOUBLE, gets one zero and one NaN.
+    pub(super) fn float(arg: &Expr) -> Widened {
+        Widened { arg: arg.clone(), back: Back::Canonical }
+    }
+}
+
+/// Whether it is a BIGINT that is not a cast of a smaller integer.
+pub(super) fn is_wide_integer(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Int64)) && !is_narrow(expr, schema)
 }
 
 /// How the result of a widened aggregate is converted back.
 pub(crate) enum Back {
     Cast(DataType),
     Float(DataType),
+    /// The sum of both infinities is a NaN with any sign.
+    Canonical,
+    /// The call becomes a sum, which is divided by a count.
+    Mean,
 }
 
 impl Back {
-    pub(crate) fn over(self, expr: Expr) -> Expr {
+    /// `counted` is the column with the number of values, for [`Back::Mean`].
+    pub(crate) fn over(self, expr: Expr, counted: Expr) -> Expr {
         match self {
             Back::Cast(to) => cast(expr, to),
             Back::Float(to) => cast(OF_ORDER.call(vec![expr]), to),
+            Back::Mean => cast(expr, DataType::Float64) / cast(counted, DataType::Float64),
+            Back::Canonical => canonical_of(expr, DataType::Float64),
         }
     }
 }

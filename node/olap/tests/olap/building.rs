@@ -322,3 +322,91 @@ async fn results_of_a_version_without_totals_are_checked_before_they_are_publish
     let error = shop.step(&job, 6, &mixed, &shop.attempt("new")).await.unwrap_err();
     assert!(matches!(&error, Error::NotConserved { what, .. } if what == "index 63"), "{error}");
 }
+
+/// A table with so many dimensions, and a model with each set of them as an index.
+fn cube(dimensions: usize) -> (tempfile::TempDir, BuildJob) {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..dimensions).map(|d| format!("d{d}")).collect();
+    let rows =
+        (0..50).map(|row| names.iter().enumerate().map(|(d, _)| (row % (d + 2)).to_string()).collect::<Vec<_>>());
+    let rows: String = rows.map(|cells| cells.join(",") + "\n").collect();
+    let columns: Vec<String> = names.iter().map(|name| format!("{name} BIGINT")).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let tables = vec![table(dir.path(), "t", &format!("{}\n{rows}", names.join(",")), &columns)];
+    let dimensions = names.iter().map(|d| serde_json::json!({"name": d, "column": format!("t.{d}")}));
+    let model = serde_json::json!({
+        "name": "m", "fact": "t", "dimensions": dimensions.collect::<Vec<_>>(),
+        "measures": [{"name": "n", "function": "COUNT"}, {"name": "s", "function": "SUM", "column": "t.d0"}],
+        "aggregation_groups": [{"include": names}],
+    });
+    let model = serde_json::from_value(model).unwrap();
+    (dir, BuildJob { model, tables, range: SegmentRange::Full })
+}
+
+#[tokio::test]
+async fn the_work_for_an_index_does_not_grow_with_their_number() {
+    for dimensions in [3, 6] {
+        let (dir, job) = cube(dimensions);
+        let engine = Engine::new(EngineConfig { threads: 2, ..EngineConfig::anywhere() }).unwrap();
+        let mut building = engine.building(&job, &[]).unwrap();
+        let steps = plan(&job.model).unwrap().steps;
+        let mut results = vec![];
+        for step in &steps {
+            let before = engine.effort();
+            let result = building.step(step.index, dir.path(), Arc::new(|_| {}), &Cancel::default()).await.unwrap();
+            let after = engine.effort();
+            assert_eq!((before.results_read, before.models_resolved), (0, 1));
+            let compared = u64::from(step.kind == StepKind::Index && step.layout != Some((1 << dimensions) - 1));
+            assert_eq!(after.layouts_compared - before.layouts_compared, compared, "{}", step.name);
+            results.push(serde_json::to_value(result).unwrap());
+        }
+        assert_eq!((engine.effort().results_read, engine.effort().models_resolved), (0, 1));
+        // Another node reads each result once, and finds the same.
+        let half = steps.len() / 2;
+        let mut heir = engine.building(&job, &results[..half]).unwrap();
+        for step in &steps[half..] {
+            let result = heir.step(step.index, dir.path(), Arc::new(|_| {}), &Cancel::default()).await.unwrap();
+            let (found, right) = (serde_json::to_value(&result.outcome).unwrap(), &results[step.index]["outcome"]);
+            assert_eq!(&found, right, "{}", step.name);
+        }
+        assert_eq!((engine.effort().results_read, engine.effort().models_resolved), (half as u64, 2));
+    }
+}
+
+#[tokio::test]
+async fn the_parts_of_a_small_index_are_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (0..200_000).map(|row| format!("{},{},{row}\n", row % 40, row / 2)).collect();
+    let tables =
+        vec![table(dir.path(), "t", &format!("few,many,v\n{rows}"), &["few BIGINT", "many BIGINT", "v BIGINT"])];
+    let model = serde_json::json!({
+        "name": "m", "fact": "t",
+        "dimensions": [{"name": "few", "column": "t.few"}, {"name": "many", "column": "t.many"}],
+        "measures": [{"name": "s", "function": "SUM", "column": "t.v"}],
+        "indexes": [["few"], ["many"]],
+    });
+    let model: Model = serde_json::from_value(model).unwrap();
+    let engine = Engine::new(EngineConfig { threads: 4, ..EngineConfig::anywhere() }).unwrap();
+    let job = BuildJob { model, tables, range: SegmentRange::Full };
+    let mut building = engine.building(&job, &[]).unwrap();
+    let mut last = None;
+    for step in plan(&job.model).unwrap().steps {
+        last = Some(building.step(step.index, dir.path(), Arc::new(|_| {}), &Cancel::default()).await.unwrap());
+    }
+    let manifest = last.unwrap().manifest().unwrap().clone();
+    let files = |layout: u64| {
+        let layout = manifest.layouts.iter().find(|l| l.layout == layout).unwrap();
+        layout.files.iter().map(|f| f.rows).collect::<Vec<_>>()
+    };
+    assert_eq!(files(0b01), [40], "four partitions of ten groups each");
+    assert!(files(0b10).len() > 1, "large parts have files of their own: {:?}", files(0b10));
+    assert_eq!(files(0b10).iter().sum::<u64>(), 100_000);
+    let catalog = Catalog {
+        tables: job.tables.clone(),
+        models: vec![job.model.clone()],
+        segments: vec![Segment { id: "1".into(), model: "m".into(), range: job.range, manifest }],
+    };
+    let sql = "SELECT few, SUM(v) FROM t GROUP BY few ORDER BY few LIMIT 2";
+    let answer = engine.open(catalog).unwrap().ask(sql, index_only()).await.unwrap();
+    assert_eq!(shown(&answer), ["0 499900000", "1 499905000"]);
+}

@@ -746,3 +746,293 @@ async fn parquet_columns_of_other_systems_keep_their_values() {
     let described = files.engine.describe(&files.source(Format::Parquet)).await.unwrap();
     assert!(described.skipped.iter().any(|(name, _)| name == "left"), "{described:?}");
 }
+
+/// A table with the ends of BIGINT and INTEGER, and every kind of float.
+async fn edges() -> (Files, Arc<Snapshot>) {
+    let floats = [Some(0.0), Some(-0.0), Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(f64::NAN), None, Some(1.5)];
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![
+            ("id", ints(&[1, 2, 3, 4, 5, 6, 7])),
+            ("i", ints(&[i64::MAX, i64::MIN, 0, 1, -1, 2, 3])),
+            ("k", array(Int32Array::from(vec![i32::MAX, i32::MIN, 0, 1, -1, 2, 3]))),
+            ("f", array(Float64Array::from(floats.to_vec()))),
+            ("g", array(StringArray::from(vec![Some("a"), Some("b"), None, Some(""), Some("a"), Some("b"), Some("")]))),
+        ],
+    );
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let snapshot = files.built(table, model(&["g", "f", "i"], &[("SUM", "f"), ("AVG", "f")])).await.unwrap();
+    (files, snapshot)
+}
+
+#[tokio::test]
+async fn arithmetic_of_integers_fails_instead_of_wrapping() {
+    let (_files, snapshot) = edges().await;
+    for sql in [
+        "SELECT i + 1 FROM t",
+        "SELECT i - 1 FROM t",
+        "SELECT i * 2 FROM t",
+        "SELECT -i FROM t",
+        "SELECT ABS(i) FROM t",
+        "SELECT COUNT(*) FROM t WHERE i + 1 > 0",
+        "SELECT g, MAX(i + 1) FROM t GROUP BY g",
+        "SELECT g FROM t ORDER BY i * 2",
+        "SELECT COUNT(*) FROM t a JOIN t b ON a.i = b.i + 1",
+        "SELECT 9223372036854775807 + 1",
+        "SELECT k * k FROM t WHERE id < 3 AND k * k IS NOT NULL",
+    ] {
+        for options in [raw(), mixed()] {
+            let error = match snapshot.ask(sql, options).await {
+                Ok(answer) => panic!("{sql}: {:?}", shown(&answer)),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.to_lowercase().contains("overflow"), "{sql}: {error}");
+        }
+    }
+    for (sql, right) in [
+        ("SELECT i + 1, i - 1, i * 2, -i FROM t WHERE id = 7", vec!["4 2 6 -3"]),
+        ("SELECT k + 1 FROM t WHERE id = 1", vec!["2147483648"]),
+        ("SELECT g, i * 2 FROM t WHERE id > 3 GROUP BY g, i * 2 ORDER BY 1, 2", vec![" 2", " 6", "a -2", "b 4"]),
+        (
+            "SELECT g || 'x' h, i + 1 j, COUNT(*) FROM t WHERE id = 7 GROUP BY ROLLUP (g || 'x', i + 1) ORDER BY 1, 2",
+            vec!["x 4 1", "x - 1", "- - 1"],
+        ),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = snapshot.ask(sql, options).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn computed_floats_have_one_zero_and_one_nan() {
+    let (_files, snapshot) = edges().await;
+    for (sql, right) in [
+        ("SELECT COUNT(*) FROM t WHERE f = -0.0", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE f * -1 = 0", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE -f = 0.0", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE f = CAST('-0' AS DOUBLE)", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE f IN (-0.0, 7)", vec!["2"]),
+        ("SELECT COUNT(*) FROM t WHERE CEIL(f - 0.5) = 0 AND id < 3", vec!["2"]),
+        // ∞ − ∞ is NaN, which equals NaN and is the largest value.
+        ("SELECT COUNT(*) FROM t WHERE f - f = CAST('NaN' AS DOUBLE)", vec!["3"]),
+        ("SELECT COUNT(*) FROM t WHERE f - f > 1", vec!["3"]),
+        ("SELECT f - f d, COUNT(*) FROM t GROUP BY f - f ORDER BY 1", vec!["0.0 3", "NaN 3", "- 1"]),
+        ("SELECT DISTINCT f * 0 d FROM t ORDER BY 1", vec!["0.0", "NaN", "-"]),
+        ("SELECT COUNT(DISTINCT -f) FROM t WHERE id < 3", vec!["1"]),
+        ("SELECT -f d FROM t WHERE id < 3 UNION SELECT 0.0 ORDER BY 1", vec!["0.0"]),
+        ("SELECT SUM(f) FROM t WHERE id IN (3, 4)", vec!["NaN"]),
+        ("SELECT g FROM t GROUP BY g HAVING SUM(f) - SUM(f) > 0 ORDER BY 1", vec!["", "a", "-"]),
+        ("SELECT MAX(f - f), MIN(f - f) FROM t", vec!["NaN 0.0"]),
+        ("SELECT COUNT(*) FROM t WHERE (SELECT SUM(f) FROM t WHERE id IN (3, 4)) > 1", vec!["7"]),
+        ("SELECT a.id FROM t a JOIN t b ON -a.f = b.f AND b.id = 1 ORDER BY 1", vec!["1", "2"]),
+        ("SELECT id, RANK() OVER (ORDER BY -f) FROM t WHERE id < 3 ORDER BY 1", vec!["1 1", "2 1"]),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = snapshot.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql} {options:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn integers_beyond_bigint_are_exact() {
+    let most = 99_999_999_999_999_999_999_999_999_999_999_999_999i128;
+    let files = Files::new().parquet("t.parquet", vec![("m", decimals(&[most, most - 1, -most, 7], 38, 0))]);
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let built = files.built(table, model(&["m"], &[("MAX", "m")])).await.unwrap();
+    for (sql, right) in [
+        ("SELECT COUNT(*) FROM t WHERE m = 99999999999999999999999999999999999999", "1"),
+        ("SELECT COUNT(*) FROM t WHERE m < 99999999999999999999999999999999999999", "3"),
+        ("SELECT COUNT(*) FROM t WHERE m IN (-99999999999999999999999999999999999999, 7)", "2"),
+        ("SELECT COUNT(*) FROM t WHERE m > 18446744073709551616", "2"),
+        (
+            "SELECT MAX(m) FROM t WHERE m <> 99999999999999999999999999999999999999",
+            "99999999999999999999999999999999999998",
+        ),
+        ("SELECT 99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = built.ask(sql, options).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), [right], "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn conditions_and_casts_may_be_members_of_grouping_sets() {
+    let times = [0, 1_709_164_800_500_000, 0, 0].map(Some).to_vec();
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![
+            ("a", array(Int64Array::from(vec![Some(1), Some(2), Some(3), None]))),
+            ("b", ints(&[1, 1, 2, 2])),
+            ("s", array(StringArray::from(vec!["x", "y", "x", "y"]))),
+            ("ts", array(TimestampMicrosecondArray::from(times))),
+        ],
+    );
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let built = files.built(table, model(&["a", "b", "s"], &[("SUM", "b")])).await.unwrap();
+    for (sql, right) in [
+        (
+            "SELECT a IN (1, 2) p, b IN (2, 3) q, COUNT(*) FROM t GROUP BY ROLLUP (a IN (1, 2), b IN (2, 3)) ORDER BY 1, 2, 3",
+            vec!["false true 1", "false - 1", "true false 2", "true - 2", "- true 1", "- - 1", "- - 4"],
+        ),
+        (
+            "SELECT a NOT IN (1, NULL) p, b = 1 OR b = 3 q, COUNT(*) FROM t \
+             GROUP BY GROUPING SETS ((a NOT IN (1, NULL)), (b = 1 OR b = 3)) ORDER BY 1, 2, 3",
+            vec!["false - 1", "- false 2", "- true 2", "- - 3"],
+        ),
+        (
+            "SELECT s IN ('x') p, a IN (3) q, SUM(b) FROM t GROUP BY CUBE (s IN ('x'), a IN (3)) ORDER BY 1, 2, 3",
+            vec![
+                "false false 1",
+                "false - 2",
+                "false - 3",
+                "true false 1",
+                "true true 2",
+                "true - 3",
+                "- false 2",
+                "- true 2",
+                "- - 2",
+                "- - 6",
+            ],
+        ),
+        (
+            "SELECT CAST(ts AS VARCHAR) x, s, COUNT(*) FROM t GROUP BY ROLLUP (CAST(ts AS VARCHAR), s) ORDER BY 1, 2",
+            vec![
+                "1970-01-01 00:00:00 x 2",
+                "1970-01-01 00:00:00 y 1",
+                "1970-01-01 00:00:00 - 3",
+                "2024-02-29 00:00:00.500 y 1",
+                "2024-02-29 00:00:00.500 - 1",
+                "- - 4",
+            ],
+        ),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = built.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql} {options:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn floats_of_a_union_are_sorted_by_their_value() {
+    let floats = vec![-f64::NAN, 1.5, -0.0, f64::INFINITY, 0.0, f64::NAN];
+    let files = Files::new().parquet("t.parquet", vec![("f", array(Float64Array::from(floats)))]);
+    let snapshot = files.snapshot(files.add(files.source(Format::Parquet)).await.unwrap());
+    for (sql, right) in [
+        ("SELECT f FROM t UNION ALL SELECT f FROM t WHERE f > 1 ORDER BY 1", "0.0 0.0 1.5 1.5 inf inf NaN NaN NaN NaN"),
+        (
+            "SELECT f FROM t UNION ALL SELECT -f FROM t WHERE f > 2 ORDER BY 1 DESC",
+            "NaN NaN NaN NaN inf 1.5 0.0 0.0 -inf",
+        ),
+        ("SELECT f FROM t UNION ALL SELECT f FROM t ORDER BY 1 DESC LIMIT 5", "NaN NaN NaN NaN inf"),
+        ("SELECT DISTINCT f FROM t ORDER BY 1 LIMIT 2", "0.0 1.5"),
+        ("SELECT DISTINCT f - f FROM t ORDER BY 1 DESC NULLS LAST LIMIT 1", "NaN"),
+        ("SELECT f FROM t GROUP BY f ORDER BY MAX(f) DESC LIMIT 2", "NaN inf"),
+    ] {
+        let answer = snapshot.ask(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(shown(&answer).join(" "), right, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn the_average_of_bigints_is_exact() {
+    let (_files, snapshot) = edges().await;
+    for (sql, right) in [
+        ("SELECT AVG(i) FROM t", vec!["0.5714285714285714"]),
+        (
+            "SELECT AVG(i), SUM(k), COUNT(*), AVG(k) FROM t WHERE id <> 7",
+            vec!["0.16666666666666666 1 6 0.16666666666666666"],
+        ),
+        (
+            "SELECT id, AVG(i) OVER (PARTITION BY id < 3) FROM t WHERE id < 4 ORDER BY 1",
+            vec!["1 -0.5", "2 -0.5", "3 0.0"],
+        ),
+        ("SELECT AVG(DISTINCT i) FILTER (WHERE id < 3), AVG(i) FILTER (WHERE id > 9) FROM t", vec!["-0.5 -"]),
+        (
+            "SELECT g, AVG(i) FROM t WHERE id IN (3, 4, 7) GROUP BY ROLLUP (g) ORDER BY 1, 2",
+            vec![" 2.0", "- 0.0", "- 1.3333333333333333"],
+        ),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = snapshot.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql} {options:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn timestamps_are_truncated_from_the_year_1_to_9999() {
+    let times = [-62_135_596_800_000_000, 253_402_300_799_999_999, 1_709_164_800_500_000, -1].map(Some);
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![("id", ints(&[1, 2, 3, 4])), ("ts", array(TimestampMicrosecondArray::from(times.to_vec())))],
+    );
+    let snapshot = files.snapshot(files.add(files.source(Format::Parquet)).await.unwrap());
+    for (unit, right) in [
+        ("year", "0001-01-01 00:00:00, 9999-01-01 00:00:00, 2024-01-01 00:00:00, 1969-01-01 00:00:00"),
+        ("quarter", "0001-01-01 00:00:00, 9999-10-01 00:00:00, 2024-01-01 00:00:00, 1969-10-01 00:00:00"),
+        ("month", "0001-01-01 00:00:00, 9999-12-01 00:00:00, 2024-02-01 00:00:00, 1969-12-01 00:00:00"),
+        ("week", "0001-01-01 00:00:00, 9999-12-27 00:00:00, 2024-02-26 00:00:00, 1969-12-29 00:00:00"),
+        ("DAY", "0001-01-01 00:00:00, 9999-12-31 00:00:00, 2024-02-29 00:00:00, 1969-12-31 00:00:00"),
+        ("hour", "0001-01-01 00:00:00, 9999-12-31 23:00:00, 2024-02-29 00:00:00, 1969-12-31 23:00:00"),
+        ("second", "0001-01-01 00:00:00, 9999-12-31 23:59:59, 2024-02-29 00:00:00, 1969-12-31 23:59:59"),
+    ] {
+        let sql = format!("SELECT DATE_TRUNC('{unit}', ts) FROM t ORDER BY id");
+        let answer = snapshot.ask(&sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(shown(&answer).join(", "), right, "{sql}");
+    }
+    for (sql, right) in [
+        ("SELECT COUNT(*) FROM t WHERE DATE_TRUNC('month', ts) = '9999-12-01'", "1"),
+        (
+            "SELECT DATE_TRUNC('quarter', ts) q, COUNT(*) FROM t WHERE id = 3 GROUP BY ROLLUP (DATE_TRUNC('quarter', ts)) ORDER BY 1 LIMIT 1",
+            "2024-01-01 00:00:00 1",
+        ),
+        (
+            "SELECT DATE_TRUNC('year', DATE '9999-05-05'), DATE_TRUNC('day', CAST(NULL AS TIMESTAMP))",
+            "9999-01-01 00:00:00 -",
+        ),
+    ] {
+        let answer = snapshot.ask(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(shown(&answer), [right], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn decimals_are_compared_with_constants_by_value() {
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![
+            ("id", ints(&[1, 2, 3, 4])),
+            ("c", decimals(&[9_999_999_999, -1, 10, 150], 10, 2)),
+            ("f", array(Float64Array::from(vec![99_999_999.99, f64::NAN, f64::INFINITY, 1.5]))),
+        ],
+    );
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let built = files.built(table, model(&["c", "id"], &[("SUM", "c")])).await.unwrap();
+    for (sql, right) in [
+        ("SELECT id FROM t WHERE c = 99999999.99", "1"),
+        ("SELECT id FROM t WHERE c = -0.01", "2"),
+        ("SELECT id FROM t WHERE c >= 99999999.99", "1"),
+        ("SELECT id FROM t WHERE c <> 99999999.99 ORDER BY 1", "2,3,4"),
+        ("SELECT id FROM t WHERE c IN (99999999.99, 1.50, 7) ORDER BY 1", "1,4"),
+        ("SELECT id FROM t WHERE c NOT IN (99999999.99, 0.1) ORDER BY 1", "2,4"),
+        ("SELECT id FROM t WHERE c IS NOT DISTINCT FROM 99999999.99", "1"),
+        ("SELECT id FROM t WHERE c BETWEEN 0.1 AND 99999999.99 ORDER BY 1", "1,3,4"),
+        ("SELECT id FROM t WHERE c > 1e5", "1"),
+        ("SELECT id FROM t WHERE c > 0.005 AND c < 0.105", "3"),
+        ("SELECT id FROM t WHERE c = f ORDER BY 1", "1,4"),
+        ("SELECT id FROM t WHERE c < f ORDER BY 1", "2,3"),
+        ("SELECT MAX(c) = 99999999.99 FROM t", "true"),
+        ("SELECT id, SUM(c) FROM t GROUP BY id HAVING SUM(c) = 99999999.99", "1 99999999.99"),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = built.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer).join(","), right, "{sql} {options:?}");
+        }
+    }
+}
