@@ -232,7 +232,7 @@ pub(crate) struct Keeper {
     /// The capabilities that the core received last.
     told: Capabilities,
     /// The content of the member's row.
-    said: Option<(Member, Option<String>)>,
+    stored: Option<(Member, Option<String>)>,
 }
 
 /// The parameters of a node's checks.
@@ -267,7 +267,7 @@ impl Keeper {
             known: Default::default(),
             stuck: None,
             told: what.all,
-            said: None,
+            stored: None,
         }
     }
 
@@ -313,7 +313,7 @@ impl Keeper {
                 let _ = reply.send(());
             }
             if let Some(member) = member {
-                self.say(member).await;
+                self.store_condition(member).await;
             }
         }
     }
@@ -454,14 +454,14 @@ impl Keeper {
     }
 
     /// Stores the result of the check in the member's row.
-    async fn say(&mut self, member: Member) {
+    async fn store_condition(&mut self, member: Member) {
         let trouble = self.checks.condition.borrow().trouble().map(str::to_owned);
-        if self.said.as_ref() == Some(&(member, trouble.clone())) {
+        if self.stored.as_ref() == Some(&(member, trouble.clone())) {
             return;
         }
         let token = self.tokens.writes.then_some(self.tokens.token.as_str());
         match self.store.member_proof(member, token, trouble.as_deref()).await {
-            Ok(true) => self.said = Some((member, trouble)),
+            Ok(true) => self.stored = Some((member, trouble)),
             Ok(false) => {}
             Err(error) => tracing::debug!(%error, "cannot store the condition of the working directory"),
         }
