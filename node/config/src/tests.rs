@@ -174,7 +174,7 @@ fn a_secret_never_reaches_an_error_a_debug_output_or_a_property() {
     let problem = Home::new(url).problem();
     assert!(problem.contains("conf/kylin.properties:1: kylin.metadata.url: parameter 4"), "{problem}");
     assert!(!problem.contains("ter2") && !problem.contains("hun,"), "{problem}");
-    let zk = Home::new("kylin.env.zookeeper.zk-auth=hunter2").problem();
+    let zk = Home::new("kylin.env.zookeeper-acl-enabled=true\nkylin.env.zookeeper.zk-auth=hunter2").problem();
     assert!(!zk.contains("hunter2"), "{zk}");
 
     let config = Home::new(
