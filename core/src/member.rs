@@ -111,6 +111,15 @@ impl Role {
     pub const fn runs_jobs(self) -> bool {
         matches!(self, Self::All | Self::Job)
     }
+
+    /// Kylin's name of the role.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Job => "job",
+            Self::Query => "query",
+        }
+    }
 }
 
 impl fmt::Debug for NodeId {

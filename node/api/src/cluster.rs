@@ -13,10 +13,10 @@ use kirin_service::Principal;
 use kirin_service::cluster::{Claim, Condition, Happened, MemberOverview};
 use kirin_wire::{
     ClaimRequest, ClaimView, ClusterQuery, ClusterView, CountsView, DiscoveryView, Done, Drain, HealthComponents,
-    HealthDetails, HealthPart, HealthView, HistoryView, MemberView, OwnMember, OwnView, Page, Paging, PhaseView,
-    ServerView, ServersQuery, ServersStatus, ServersView, Slots, TrafficView,
+    HealthDetails, HealthPart, HealthView, HistoryView, MemberView, OwnMember, OwnView, Page, Paging, ServerView,
+    ServersQuery, ServersStatus, ServersView, Slots, TrafficView,
 };
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 
 use super::{Body, Context, Data, Params, Result, Shared, Who, page};
 
@@ -150,7 +150,6 @@ pub(super) async fn history(
 
 fn history_view(of: Happened) -> HistoryView {
     let Happened { line, node, by } = of;
-    let phases = line.detail.get("phases").and_then(|phases| Vec::<PhaseView>::deserialize(phases).ok());
     HistoryView {
         at: line.at_ms,
         event: line.kind,
@@ -160,7 +159,7 @@ fn history_view(of: Happened) -> HistoryView {
         reason: reason(line.evidence.as_deref()).to_owned(),
         evidence: line.evidence,
         job_id: line.job_uuid.map(|uuid| uuid.to_string()),
-        phases: phases.unwrap_or_default(),
+        phases: line.detail.phases().to_vec(),
         detail: line.detail,
     }
 }

@@ -110,7 +110,7 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
 
         Error::NoSegment { .. } => advice(Code::NoSegment, "see `kirin segment list`"),
         Error::SegmentBusy(_) => advice(Code::SegmentBusy, "wait for its job, or discard it"),
-        Error::Overlap => {
+        Error::Overlap(_) => {
             advice(Code::Overlap, "see `kirin segment list`; choose another range, or drop or refresh the segment")
         }
         Error::DamagedSegment { .. } => plain(Code::DamagedSegment),

@@ -4,13 +4,14 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use kirin_core::queue::Blocked;
-use kirin_core::{Action, JobState};
-use kirin_executor::capability_names;
+use kirin_core::{Action, Capabilities, JobState};
+use kirin_executor::{capability_names, settings_for};
 use kirin_metastore::{JobFilter, JobInfo, JobSort, wall_ms};
 use kirin_service::catalog::{FULL, ends};
-use kirin_service::jobs::{Job, Status, Step, Submit, Which, Why};
+use kirin_service::jobs::{self, Job, Status, Step, Submit, Which, Why};
 use kirin_wire::{
-    Done, JobAction, JobView, JobsQuery, Page, Paging, StepInfoView, StepOutput, StepView, Submitted, WhyView,
+    Done, JobAction, JobView, JobsQuery, Page, Paging, RuleMember, RuleView, StepInfoView, StepOutput, StepView,
+    Submitted, WhyView,
 };
 
 use super::segments::submitted;
@@ -34,8 +35,10 @@ pub(super) async fn submit(
         priority: body.priority,
         key: idempotency_key(body.idempotency_key, &headers),
     };
-    let job = submitted(context.service.jobs.submit(&who, submit).await?);
-    Ok(Data(Submitted { job_id: job.job_id.clone(), jobs: vec![job], segment_id: None }))
+    let job = context.service.jobs.submit(&who, submit).await?;
+    let warning = warning(&job);
+    let job = submitted(job);
+    Ok(Data(Submitted { job_id: job.job_id.clone(), jobs: vec![job], warning, ..Submitted::default() }))
 }
 
 // --- show ---
@@ -231,8 +234,8 @@ pub(super) async fn why(State(context): Shared, Who(who): Who, Path(id): Path<St
     Ok(Data(WhyView {
         reason: reason.to_owned(),
         detail,
-        next: next.to_owned(),
-        rule: serde_json::to_value(why.rule).map_err(ApiError::internal)?,
+        next,
+        rule: why.rule.map(rule_view),
         state: status(&why.job).as_str().to_owned(),
         ahead: why.ahead,
         node: why.home.unwrap_or_default(),
@@ -245,9 +248,9 @@ fn status(job: &JobInfo) -> Status {
 }
 
 /// The rule as a word and as a sentence, and what would let the job start.
-fn rule(why: &Why) -> (&'static str, String, &'static str) {
+fn rule(why: &Why) -> (&'static str, String, String) {
     let node = &why.rule_node;
-    match why.rule {
+    let (reason, detail, next) = match why.rule {
         None => ("next", "it is about to start".to_owned(), ""),
         Some(Blocked::State { .. }) => ("state", format!("it is {}", status(&why.job).as_str()), ""),
         Some(Blocked::Stopping { .. }) => (
@@ -260,17 +263,13 @@ fn rule(why: &Why) -> (&'static str, String, &'static str) {
             ("no_job_node", "no job node is up".to_owned(), "a node with kylin.server.mode=all or job, and slots")
         }
         Some(Blocked::NoNodeCan { needs }) => {
-            let what = capability_names(needs);
             let troubles: Vec<_> = why.troubles.iter().map(|(node, trouble)| format!("; {node}: {trouble}")).collect();
-            (
-                "no_node_can",
-                format!("no job node that is up has the required capability: {what}{}", troubles.concat()),
-                if troubles.is_empty() {
-                    "a job node with this capability (for commands: kirin.command.enabled=true)"
-                } else {
-                    "a job node with a usable working directory; each node checks its own regularly"
-                },
-            )
+            let detail = format!("{}{}", no_node_can(needs), troubles.concat());
+            let next = match troubles.is_empty() {
+                true => able_node(needs),
+                false => "a job node with a usable working directory; each node checks its own regularly".to_owned(),
+            };
+            return ("no_node_can", detail, next);
         }
         Some(Blocked::ProjectFull { limit, running }) => (
             "project_full",
@@ -296,10 +295,52 @@ fn rule(why: &Why) -> (&'static str, String, &'static str) {
             "this node has had no contact with the metastore for too long".to_owned(),
             "the metastore's return",
         ),
+    };
+    (reason, detail, next.to_owned())
+}
+
+/// A sentence for a job that no node can run.
+fn no_node_can(needs: Capabilities) -> String {
+    format!("no job node that is up has the required capability: {}", capability_names(needs))
+}
+
+/// What would let a job run that no node can run.
+fn able_node(needs: Capabilities) -> String {
+    match settings_for(needs) {
+        settings if settings.is_empty() => "a job node with this capability".to_owned(),
+        settings => format!("a job node with {settings}"),
     }
 }
 
-fn state_reason(why: &Why) -> (&'static str, String, &'static str) {
+/// The warning about a submitted job that no node can run.
+pub(super) fn warning(job: &jobs::Submitted) -> Option<String> {
+    let needs = job.no_node_can?;
+    Some(format!("{}; it waits for {}", no_node_can(needs), able_node(needs)))
+}
+
+/// The rule with its numbers.
+fn rule_view(rule: Blocked) -> RuleView {
+    let named = |rule: &str| RuleView { rule: rule.to_owned(), ..RuleView::default() };
+    match rule {
+        Blocked::State { state } => RuleView { state: Some(state.name().to_owned()), ..named("state") },
+        Blocked::Stopping { holder } => {
+            let holder = RuleMember { node: holder.node.0, incarnation: holder.incarnation.get() };
+            RuleView { holder: Some(holder), ..named("stopping") }
+        }
+        Blocked::Taking => named("taking"),
+        Blocked::NoJobNode => named("no_job_node"),
+        Blocked::NoNodeCan { needs } => RuleView { needs: Some(needs.0), ..named("no_node_can") },
+        Blocked::ProjectFull { limit, running } => {
+            RuleView { limit: Some(limit), running: Some(running), ..named("project_full") }
+        }
+        Blocked::Behind { next } => RuleView { next: Some(next.0), ..named("behind") },
+        Blocked::NodeFull { node, slots } => RuleView { node: Some(node.0), slots: Some(slots), ..named("node_full") },
+        Blocked::Elsewhere { node } => RuleView { node: Some(node.0), ..named("elsewhere") },
+        Blocked::NoTrust => named("no_trust"),
+    }
+}
+
+fn state_reason(why: &Why) -> (&'static str, String, String) {
     let state = why.job.row.state;
     let detail = match (state, &why.holder) {
         (JobState::Running, Some(holder)) => format!("it runs on {holder}"),
@@ -317,7 +358,7 @@ fn state_reason(why: &Why) -> (&'static str, String, &'static str) {
         JobState::Error | JobState::Paused => "`kirin job resume` or `kirin job restart`",
         _ => "",
     };
-    ("state", detail, next)
+    ("state", detail, next.to_owned())
 }
 
 // --- act ---

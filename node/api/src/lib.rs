@@ -54,7 +54,7 @@ pub struct Context(Arc<Parts>);
 pub struct Parts {
     /// The use cases.
     pub service: Service,
-    /// The proof that commands on this machine send ([`kirin_wire::LOCAL_HEADER`]).
+    /// The token that commands on this machine send ([`kirin_wire::LOCAL_HEADER`]).
     pub local: Option<Secret>,
     /// The cache of verified credentials.
     pub verified: Verified,

@@ -2,9 +2,11 @@
 
 use axum::extract::{Path, State};
 use kirin_olap::Model;
-use kirin_wire::{DEFAULT_DATABASE, DEFAULT_PROJECT, Done, IndexView, ModelDefinition, ModelView, OfProject, Page};
+use kirin_wire::{
+    AggregationGroupView, DEFAULT_DATABASE, DEFAULT_PROJECT, DimensionView, Done, IndexView, LookupView, MeasureView,
+    ModelDefinition, ModelView, OfProject, Page, PartitionView, StoredModel,
+};
 use serde::Deserialize as _;
-use serde_json::Value;
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut};
 
@@ -26,21 +28,46 @@ pub(super) async fn list(
 fn view(model: &Model) -> ModelView {
     let layouts = model.layouts().unwrap_or_default().into_iter();
     let index = |layout| IndexView { layout, dimensions: model.layout_dimensions(layout) };
-    let value = serde_json::to_value(model).unwrap_or_default();
-    let list = |field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    let definition = stored(model);
     ModelView {
         uuid: model.name.clone(),
         name: model.name.clone(),
         alias: model.name.clone(),
         fact: model.fact.clone(),
         fact_table: format!("{DEFAULT_DATABASE}.{}", model.fact),
-        lookups: list("lookups"),
-        dimensions: list("dimensions"),
-        measures: list("measures"),
-        partition: value.get("partition").cloned(),
-        aggregation_groups: list("aggregation_groups"),
+        lookups: definition.lookups.clone(),
+        dimensions: definition.dimensions.clone(),
+        measures: definition.measures.clone(),
+        partition: definition.partition.clone(),
+        aggregation_groups: definition.aggregation_groups.clone(),
         indexes: layouts.map(index).collect(),
-        definition: value.clone(),
+        definition: Some(definition),
+    }
+}
+
+fn stored(model: &Model) -> StoredModel {
+    let Model { name, fact, lookups, dimensions, measures, partition, aggregation_groups, indexes } = model.clone();
+    let lookup = |it: kirin_olap::Lookup| LookupView {
+        table: it.table,
+        alias: it.alias,
+        join: it.join.name().to_owned(),
+        fact_key: it.fact_key,
+        lookup_key: it.lookup_key,
+    };
+    let dimension = |it: kirin_olap::Dimension| DimensionView { name: it.name, column: it.column };
+    let measure =
+        |it: kirin_olap::Measure| MeasureView { name: it.name, function: it.function.name(), column: it.column };
+    let group =
+        |it: kirin_olap::AggregationGroup| AggregationGroupView { include: it.include, mandatory: it.mandatory };
+    StoredModel {
+        name,
+        fact,
+        lookups: lookups.into_iter().map(lookup).collect(),
+        dimensions: dimensions.into_iter().map(dimension).collect(),
+        measures: measures.into_iter().map(measure).collect(),
+        partition: partition.map(|it| PartitionView { column: it.column, format: it.format }),
+        aggregation_groups: aggregation_groups.into_iter().map(group).collect(),
+        indexes,
     }
 }
 

@@ -12,6 +12,7 @@ use kirin_wire::{
 };
 use serde_json::Value;
 
+use super::jobs::warning;
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut, idempotency_key};
 
 /// The default number of rows per page.
@@ -75,7 +76,8 @@ pub(super) async fn build(
         key: idempotency_key(body.idempotency_key, &headers),
     };
     let (segment, job) = context.service.segments.build(&who, build).await?;
-    Ok(Data(Submitted { job_id: String::new(), jobs: vec![submitted(job)], segment_id: Some(segment.to_string()) }))
+    let (warning, segment_id) = (warning(&job), Some(segment.to_string()));
+    Ok(Data(Submitted { job_id: String::new(), jobs: vec![submitted(job)], segment_id, warning }))
 }
 
 /// An accepted job.
@@ -103,8 +105,9 @@ pub(super) async fn refresh(
         key: key.as_deref(),
     };
     let jobs = context.service.segments.refresh(&who, refresh).await?;
+    let warning = jobs.iter().find_map(warning);
     let jobs = jobs.into_iter().map(submitted).collect();
-    Ok(Data(Submitted { job_id: String::new(), jobs, segment_id: None }))
+    Ok(Data(Submitted { jobs, warning, ..Submitted::default() }))
 }
 
 /// `POST /models/{m}/segments/verification`: verifies published segments and marks wrong ones.

@@ -3,7 +3,10 @@
 use axum::extract::{Path, State};
 use kirin_olap::Source;
 use kirin_service::tables::{Listed, NewSource, NewTable};
-use kirin_wire::{ColumnView, DEFAULT_DATABASE, Done, Given, OfProject, Page, SkippedColumn, TableAdded, TableView};
+use kirin_wire::{
+    ColumnView, DEFAULT_DATABASE, Done, Given, OfProject, Page, SkippedColumn, StoredCsv, StoredSource, TableAdded,
+    TableView,
+};
 use serde::Deserialize as _;
 
 use super::{ApiError, Body, Data, Params, Result, Shared, Who, cut};
@@ -27,13 +30,20 @@ fn view(table: Listed) -> TableView {
         Listed::Known { table, rows, broken } => TableView {
             name: table.name,
             database,
-            source: serde_json::to_value(Source { granted: None, ..table.source }).unwrap_or_default(),
+            source: Some(stored(table.source)),
             rows,
             columns: columns(&table.columns),
             broken,
         },
         Listed::Damaged { name, why } => TableView { name, database, broken: Some(why), ..TableView::default() },
     }
+}
+
+/// The source without the root that the administrator of a machine granted to it.
+fn stored(source: Source) -> StoredSource {
+    let Source { format, location, csv, granted: _ } = source;
+    let csv = csv.map(|it| StoredCsv { header: it.header, delimiter: it.delimiter, null_value: it.null_value });
+    StoredSource { format: format.name().to_owned(), location, csv }
 }
 
 fn columns(all: &[kirin_olap::Column]) -> Vec<ColumnView> {

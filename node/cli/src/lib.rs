@@ -71,8 +71,8 @@ pub fn connect(global: &Global) -> Result<Client, Failure> {
     Ok(Client::new(&urls, login)?)
 }
 
-/// Proves to the node of this home directory that its own user runs the command. It is sent to no other node.
-fn proof(global: &Global) -> Option<String> {
+/// The token by which the node of this home directory recognises its own user. It is sent to no other node.
+fn local_token(global: &Global) -> Option<String> {
     let home = Home::of_this_machine();
     let config = home.0.as_ref()?;
     let is_its =

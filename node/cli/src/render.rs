@@ -4,12 +4,14 @@
 //! separated by two blanks and have no borders, so that `awk` and `cut` can process them. Colors only mark states.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
+use serde::Serialize;
 use serde_json::Value;
 
+use super::exit::Failure;
 use super::when::{Moment, readable};
 use kirin_wire::{
-    ClusterView, HistoryView, JobView, MemberView, ModelView, Page, ProjectView, QueryView, RealizationView,
-    SegmentView, StepView, TableAdded, TableView, VerificationView, WhyView,
+    AggregationView, ClusterView, ExplainView, HistoryView, JobView, MemberView, ModelView, Page, ProjectView,
+    QueryView, RealizationView, SegmentView, StepView, TableAdded, TableView, VerificationView, WhyView,
 };
 
 /// Aligned columns.
@@ -255,7 +257,7 @@ pub fn tables(tables: &[TableView]) -> String {
     let mut columns = Columns::new(&["NAME", "COLUMNS", "ROWS", "SOURCE"]).right(&["COLUMNS", "ROWS"]);
     for it in tables {
         let rows = it.rows.map(|rows| rows.to_string()).unwrap_or_default();
-        columns.row([it.name.clone(), it.columns.len().to_string(), rows, location(&it.source)]);
+        columns.row([it.name.clone(), it.columns.len().to_string(), rows, location(it)]);
     }
     if tables.is_empty() {
         return "No tables. Add one with `kirin table add NAME FILE`.\n".into();
@@ -280,7 +282,7 @@ pub fn table(table: &TableView) -> String {
     for it in &table.columns {
         columns.row([it.name.clone(), it.data_type.clone()]);
     }
-    let head = fields(&[("Table", table.name.clone()), ("Source", location(&table.source)), ("Rows", rows)]);
+    let head = fields(&[("Table", table.name.clone()), ("Source", location(table)), ("Rows", rows)]);
     let broken = table.broken.as_ref().map(|why| format!("broken: {why}\n")).unwrap_or_default();
     format!("{head}\n{}{broken}", columns.render(false))
 }
@@ -372,8 +374,74 @@ pub fn query(view: &QueryView) -> String {
     text
 }
 
-/// Any JSON as an indented outline, for definitions and plans, whose structure the node defines.
-pub fn outline(value: &Value) -> String {
+/// A definition or plan as an indented outline.
+pub fn outlined(of: &impl Serialize) -> Result<String, Failure> {
+    let value = serde_json::to_value(of).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(outline(&value))
+}
+
+/// `sql --explain`. The indexes of a model that are rejected for the same reason are one entry.
+pub fn explanation(of: &ExplainView) -> Result<String, Failure> {
+    outlined(&Explanation {
+        aggregations: of.aggregations.iter().map(aggregation).collect(),
+        plan: &of.plan,
+        raw_tables: &of.raw_tables,
+        realizations: &of.realizations,
+    })
+}
+
+/// [`ExplainView`] as it is shown.
+#[derive(Serialize)]
+struct Explanation<'a> {
+    aggregations: Vec<Aggregation<'a>>,
+    plan: &'a str,
+    raw_tables: &'a [String],
+    realizations: &'a [RealizationView],
+}
+
+#[derive(Serialize)]
+struct Aggregation<'a> {
+    aggregation: &'a str,
+    chosen: Option<&'a RealizationView>,
+    rejected: Vec<Rejected<'a>>,
+}
+
+/// One index or model, or several indexes of a model.
+#[derive(Debug, PartialEq, Serialize)]
+struct Rejected<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<&'a [String]>,
+    layout: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layouts: Vec<u64>,
+    model: &'a str,
+    reason: &'a str,
+}
+
+fn aggregation(of: &AggregationView) -> Aggregation<'_> {
+    let mut rejected: Vec<Rejected<'_>> = Vec::new();
+    for one in &of.rejected {
+        let alike = rejected.iter_mut().find(|other| other.model == one.model && other.reason == one.reason);
+        match (alike, one.layout) {
+            (Some(group), Some(layout)) => {
+                group.layouts.extend(group.layout.take());
+                group.layouts.push(layout);
+                group.dimensions = None;
+            }
+            _ => rejected.push(Rejected {
+                dimensions: Some(&one.dimensions),
+                layout: one.layout,
+                layouts: Vec::new(),
+                model: &one.model,
+                reason: &one.reason,
+            }),
+        }
+    }
+    Aggregation { aggregation: &of.aggregation, chosen: of.chosen.as_ref(), rejected }
+}
+
+/// Any JSON as an indented outline.
+fn outline(value: &Value) -> String {
     let mut text = String::new();
     outline_into(value, 0, &mut text);
     text
@@ -474,8 +542,8 @@ fn size(bytes: u64) -> String {
 }
 
 /// The location of a table's data, without its format.
-fn location(source: &Value) -> String {
-    source.get("location").map_or_else(|| scalar(source), scalar)
+fn location(table: &TableView) -> String {
+    table.source.as_ref().map(|source| source.location.clone()).unwrap_or_default()
 }
 
 /// The index that answered, in words.

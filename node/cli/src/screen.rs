@@ -44,6 +44,12 @@ impl<'a> Screen<'a> {
         }
     }
 
+    /// Prints a warning on standard error.
+    pub fn warn(&self, text: &str) {
+        // Without standard error, there is no place for a warning.
+        let _ = writeln!(io::stderr(), "warning: {text}");
+    }
+
     /// Prints the server's JSON unchanged on one line.
     ///
     /// # Errors

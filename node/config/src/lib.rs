@@ -30,7 +30,7 @@ pub use kind::Memory;
 pub use kirin_shell::Secret;
 pub use metastore::{Backend, Metastore, Server};
 pub use problem::{ConfigErrors, Notice, Notices, Problem};
-pub use zookeeper::{ZkAcl, ZkAuth, ZooKeeper};
+pub use zookeeper::{ZkAcl, ZkAuth, ZkPermissions, ZooKeeper};
 
 use address::host;
 use keys::{KEYS, PASSTHROUGH, Standing};

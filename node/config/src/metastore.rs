@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use super::substitute::Unresolved;
@@ -35,6 +35,11 @@ pub const DEFAULT_IDENTIFIER: &str = "kylin_metadata";
 /// The allowed forms of `kylin.metadata.url`, for messages and the reference.
 pub const ALLOWED: &str = "identifier@jdbc,driverClassName=…,url=jdbc:postgresql://host:port/database,username=…,password=… (or \
      jdbc:mysql, jdbc:mariadb), or postgres://user:password@host:port/database, mysql://…, mariadb://…, sqlite:path";
+
+/// The schema of PostgreSQL without `currentSchema`.
+const DEFAULT_SCHEMA: &str = "public";
+/// The characters of a schema that are encoded in a path of ZooKeeper.
+const SCHEMA_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_');
 
 const DEFAULT_POOL: u32 = 10;
 const POOL_MAX: u32 = 1_000;
@@ -176,22 +181,28 @@ impl Metastore {
         Ok(self)
     }
 
-    /// The JDBC URL up to its `?`, which distinguishes metastores with the same identifier.
-    pub fn jdbc_url_base(&self) -> &str {
-        &self.jdbc_base
+    /// The name of the cluster in ZooKeeper, which distinguishes clusters that share an ensemble.
+    ///
+    /// This is Kylin's rule: `<identifier>_<JDBC URL up to "?">`, with `_` for every character other than an ASCII letter,
+    /// digit or `_`. Another schema of the same database is another cluster, so a schema other than `public` is appended
+    /// after `-`, which occurs nowhere else in the name. A local file has no unique address, so `cluster_id` takes its place.
+    pub fn unique_id(&self, cluster_id: &str) -> String {
+        let database = match &self.backend {
+            Backend::Sqlite { .. } => Cow::Owned(format!("sqlite:{cluster_id}")),
+            Backend::Postgres(_) | Backend::MySql(_) => Cow::Borrowed(self.jdbc_base.as_str()),
+        };
+        let full = format!("{}_{database}", self.identifier);
+        let name: String = full.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        match self.schema().filter(|schema| *schema != DEFAULT_SCHEMA) {
+            None => name,
+            Some(schema) => format!("{name}-{}", utf8_percent_encode(schema, SCHEMA_ENCODED)),
+        }
     }
 
-    /// `<identifier>_<JDBC URL up to "?">`, with `_` for every character other than a letter, digit or `_`. Kylin 5
-    /// uses this name for a cluster in ZooKeeper.
-    pub fn unique_id(&self) -> String {
-        let schema = match &self.backend {
-            Backend::Postgres(server) => server.options.get("currentSchema"),
-            Backend::Sqlite { .. } | Backend::MySql(_) => None,
-        };
-        // Another schema of the same database is another cluster.
-        let schema = schema.map(|schema| format!("_{schema}")).unwrap_or_default();
-        let full = format!("{}_{}{schema}", self.identifier, self.jdbc_base);
-        full.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    /// The schema of the tables, from `currentSchema`.
+    fn schema(&self) -> Option<&str> {
+        let Backend::Postgres(server) = &self.backend else { return None };
+        server.options.get("currentSchema").map(|schema| schema.trim()).filter(|schema| !schema.is_empty())
     }
 
     /// Whether the metastore is embedded.
@@ -555,8 +566,8 @@ mod tests {
         let metastore = parse(text).unwrap();
         assert_eq!(metastore.identifier, "kylin_meta");
         assert_eq!(metastore.unused, ["maxIdle"]);
-        assert_eq!(metastore.jdbc_url_base(), "jdbc:postgresql://db1:6432/kylin");
-        assert_eq!(metastore.unique_id(), "kylin_meta_jdbc_postgresql___db1_6432_kylin");
+        assert_eq!(metastore.jdbc_base, "jdbc:postgresql://db1:6432/kylin");
+        assert_eq!(metastore.unique_id("c"), "kylin_meta_jdbc_postgresql___db1_6432_kylin");
         let Backend::Postgres(server) = &metastore.backend else { panic!("{metastore:?}") };
         assert_eq!((server.places().as_str(), server.database.as_str()), ("db1:6432", "kylin"));
         assert_eq!((server.user.as_str(), server.password.reveal(), server.pool_size), ("kylin", "pa=ss", 50));
@@ -584,7 +595,7 @@ mod tests {
         let it = server("postgresql://us%40er:p%2Ca%3Ds%22s@[fe80::1]:5433/k?sslmode=require&maxTotal=7");
         assert_eq!((it.user.as_str(), it.password.reveal()), ("us@er", "p,a=s\"s"));
         assert_eq!((it.places().as_str(), it.pool_size, it.options.len()), ("[fe80::1]:5433", 7, 1));
-        assert_eq!(parse("mysql://u@h/d").unwrap().unique_id(), "kylin_metadata_jdbc_mysql___h_3306_d");
+        assert_eq!(parse("mysql://u@h/d").unwrap().unique_id("c"), "kylin_metadata_jdbc_mysql___h_3306_d");
         assert_eq!(parse("mine@mariadb://u@h/d").unwrap().identifier, "mine");
     }
 
@@ -593,15 +604,33 @@ mod tests {
         let text = "k@jdbc,url=\"jdbc:postgresql://db1,[::2]:6432,db3/kylin?targetServerType=primary\",username=u";
         let metastore = parse(text).unwrap();
         assert_eq!(server(text).places(), "db1:5432,[::2]:6432,db3:5432");
-        assert_eq!(metastore.jdbc_url_base(), "jdbc:postgresql://db1,[::2]:6432,db3/kylin");
+        assert_eq!(metastore.jdbc_base, "jdbc:postgresql://db1,[::2]:6432,db3/kylin");
         assert_eq!(parse(&metastore.revealed()), Ok(metastore));
         let plain = parse("postgres://u:p%2Cw@h1:1,h2/d?target_session_attrs=read-write").unwrap();
-        assert_eq!(plain.unique_id(), "kylin_metadata_jdbc_postgresql___h1_1_h2_5432_d");
+        assert_eq!(plain.unique_id("c"), "kylin_metadata_jdbc_postgresql___h1_1_h2_5432_d");
         assert_eq!(server("mysql://u@h1,h2:7/d").places(), "h1:3306,h2:7");
         assert!(why("postgres://u@h1,/d").contains("name a host"));
         assert!(why("postgres://u@h1,h2:x/d").contains("a numeric port"));
         let standby = why("postgres://u@h1,h2/d?targetServerType=preferSecondary");
         assert!(standby.contains("preferSecondary") && standby.contains("primary only"), "{standby}");
+    }
+
+    #[test]
+    fn clusters_have_different_names_if_database_or_schema_differ() {
+        let name = |text: &str| parse(text).unwrap().unique_id("0c-1");
+        let kylin = |options: &str| name(&format!("kylin@jdbc,url=jdbc:postgresql://db1:5432/k{options},username=u"));
+        assert_eq!(kylin(""), "kylin_jdbc_postgresql___db1_5432_k");
+        for same in ["?sslmode=require", "?currentSchema=public", "?currentSchema="] {
+            assert_eq!(kylin(same), kylin(""), "{same}");
+        }
+        assert_eq!(kylin("?sslmode=require&currentSchema=sales"), "kylin_jdbc_postgresql___db1_5432_k-sales");
+        let schemas =
+            ["", "?currentSchema=a_b", "?currentSchema=a-b", "?currentSchema=a.b", "?currentSchema=../b", "_a_b"];
+        let names: std::collections::BTreeSet<_> = schemas.iter().map(|options| kylin(options)).collect();
+        assert_eq!(names.len(), schemas.len(), "{names:?}");
+        assert!(names.iter().all(|name| !name.contains(['/', '.'])), "{names:?}");
+        assert_eq!(name("sqlite:/var/m.db"), "kylin_metadata_sqlite_0c_1");
+        assert_ne!(name("mysql://u@db1/k"), name("mysql://u@db2/k"));
     }
 
     #[test]

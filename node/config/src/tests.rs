@@ -68,9 +68,9 @@ fn a_file_made_for_kylin_is_accepted_unchanged() {
     assert_eq!(config.node_name(0), "10.1.2.3:7071");
     let Backend::Postgres(server) = &config.metastore.backend else { panic!("{:?}", config.metastore) };
     assert_eq!((server.password.reveal(), server.pool_size), ("p,w=\"d", 50));
-    assert_eq!(config.metastore.unique_id(), "kylin_metadata_jdbc_postgresql___10_1_2_9_5432_kylin");
+    assert_eq!(config.metastore.unique_id(""), "kylin_metadata_jdbc_postgresql___10_1_2_9_5432_kylin");
     assert_eq!(config.timing, Timing::kylin());
-    assert_eq!(config.zookeeper.as_ref().unwrap().connect_string(), "zk1:2181,zk2:2181,zk3:2181");
+    assert_eq!(config.zookeeper.as_ref().unwrap().servers(), "zk1:2181,zk2:2181,zk3:2181");
     assert_eq!(config.zookeeper.as_ref().unwrap().session_timeout, Duration::from_secs(120));
     assert_eq!((config.jobs.per_project, config.jobs.per_node, config.jobs.retry), (10, 30, 2));
     assert_eq!(config.jobs.retry_after, Duration::from_secs(30));
@@ -174,7 +174,7 @@ fn a_secret_never_reaches_an_error_a_debug_output_or_a_property() {
     let problem = Home::new(url).problem();
     assert!(problem.contains("conf/kylin.properties:1: kylin.metadata.url: parameter 4"), "{problem}");
     assert!(!problem.contains("ter2") && !problem.contains("hun,"), "{problem}");
-    let zk = Home::new("kylin.env.zookeeper.zk-auth=hunter2").problem();
+    let zk = Home::new("kylin.env.zookeeper-acl-enabled=true\nkylin.env.zookeeper.zk-auth=hunter2").problem();
     assert!(!zk.contains("hunter2"), "{zk}");
 
     let config = Home::new(

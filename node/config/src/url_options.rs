@@ -11,7 +11,34 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kirin_store::{Tls, TlsMode};
+/// The security that a connection requires, in increasing order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsMode {
+    /// Not encrypted.
+    Disable,
+    /// Encrypted if the server supports it; not verified.
+    #[default]
+    Prefer,
+    /// Always encrypted; not verified.
+    Require,
+    /// The server's certificate is from a trusted authority.
+    VerifyCa,
+    /// The same, and the certificate is for the requested host.
+    VerifyFull,
+}
+
+/// Encryption of the connections to a server. All files are PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The required security.
+    pub mode: TlsMode,
+    /// Trusted authorities in addition to those of the system.
+    pub root: Option<PathBuf>,
+    /// The client's certificate.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
 
 /// The parsed options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

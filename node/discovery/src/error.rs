@@ -6,26 +6,6 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An entry of a server list cannot be parsed.
-    #[error("entry {position} of {key}, {entry:?}: {reason}")]
-    ServerList {
-        /// The configuration key.
-        key: &'static str,
-        /// The position of the entry, from 1.
-        position: usize,
-        /// The text of the entry.
-        entry: String,
-        /// What is wrong, and what is allowed.
-        reason: String,
-    },
-    /// A setting has an invalid value.
-    #[error("{setting}: {reason}")]
-    Setting {
-        /// The configuration key or environment variable.
-        setting: &'static str,
-        /// What is wrong, and what is allowed.
-        reason: String,
-    },
     /// A role is none of `all`, `job` and `query`.
     #[error("{0:?} is not a role; allowed are all, job and query")]
     Role(String),

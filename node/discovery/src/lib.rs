@@ -21,7 +21,6 @@
 //!
 //! This crate knows nothing about jobs, leadership, epochs or the store. No decision in it reads a wall clock.
 
-mod address;
 mod clock;
 mod error;
 mod health;
@@ -36,13 +35,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use address::{Address, advertised};
 pub use error::Error;
 pub use health::Health;
 pub use metastore::{Feeder, MetastoreDiscovery};
 pub use peer::{Announcement, Peer, Peers, Role, Source};
-pub use static_list::{StaticDiscovery, StaticServer, parse_cluster_servers, parse_cluster_servers_with_mode};
-pub use zookeeper::{Layout, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings, parse_registration, unique_id};
+pub use static_list::{StaticDiscovery, StaticServer};
+pub use zookeeper::{Acl, Auth, Layout, Permissions, ZooKeeperConfig, ZooKeeperDiscovery, parse_registration};
 
 /// A boxed future, so that [`Discovery`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

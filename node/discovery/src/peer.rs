@@ -115,7 +115,8 @@ impl Peer {
 
     /// Returns `host:port`, with brackets around an IPv6 address.
     pub fn address(&self) -> String {
-        crate::address::join(&self.host, self.port)
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 

@@ -26,6 +26,7 @@ pub static KIND: Kind = Kind {
     // A build only writes files under its attempt's own path and commits under its fence.
     external: false,
     needs: Capabilities(1),
+    setting: None,
     // Later steps and all queries read its files, on any node.
     dir: DirNeed::Shares,
     has_children: false,

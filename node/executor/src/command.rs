@@ -28,8 +28,8 @@ pub static KIND: Kind = Kind {
     job_type: |_| "COMMAND",
     own_endpoint: None,
     external: true,
-    // It needs `kirin.command.enabled`.
     needs: Capabilities(2),
+    setting: Some("kirin.command.enabled=true"),
     dir: DirNeed::Writes,
     has_children: true,
     reads_tables: false,

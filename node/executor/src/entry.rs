@@ -9,7 +9,7 @@ use crate::KINDS;
 use crate::children::{ORPHANED, kill_children};
 use crate::deadline;
 use crate::protocol::{FromWorker, ToWorker};
-use crate::work::{Reporter, Stop, say};
+use crate::work::{Reporter, Stop, send};
 use kirin_plant::Defence;
 
 /// The exit code of a worker that exited at its deadline.
@@ -60,7 +60,7 @@ pub async fn run() -> anyhow::Result<()> {
         Some(kind) => (kind.work)(*work, &mut reporter).await,
         None => Err(Stop::Failed(format!("unknown kind of job '{}'", work.kind))),
     };
-    say(&match done {
+    send(&match done {
         Ok(publish) => FromWorker::Done { publish },
         Err(Stop::Failed(text)) => FromWorker::Failed(text),
         Err(Stop::Vanished(text)) => FromWorker::Vanished(text),

@@ -30,6 +30,8 @@ pub struct Kind {
     pub external: bool,
     /// The capability that a node needs to run such a job, unique to this kind.
     pub needs: Capabilities,
+    /// The setting without which a node lacks the capability; none if only the working directory decides.
+    pub setting: Option<&'static str>,
     /// What it needs of the working directory. A node without it cannot run such a job.
     pub dir: DirNeed,
     /// Whether its worker has children. Such a worker needs time to kill them, so the kernel does not kill it with its

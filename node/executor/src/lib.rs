@@ -105,6 +105,12 @@ pub fn capability_names(of: Capabilities) -> String {
     if named.is_empty() { "nothing special".to_owned() } else { named.join(", ") }
 }
 
+/// The settings without which a node lacks some of these capabilities, separated by commas; empty if there are none.
+pub fn settings_for(of: Capabilities) -> String {
+    let kinds = KINDS.iter().filter(|kind| of.covers(kind.needs));
+    kinds.filter_map(|kind| kind.setting).collect::<Vec<_>>().join(", ")
+}
+
 /// How an attempt ended.
 pub enum Ended {
     /// All steps are committed.

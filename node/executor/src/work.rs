@@ -41,22 +41,22 @@ impl Reporter {
     pub async fn step(&mut self, step: u32, name: &str, result: Value, started_ms: i64) {
         // Output before this marker belongs to this step, output after it to the next.
         let _ = std::io::stderr().write_all(STEP_ENDS);
-        say(&FromWorker::Step { step, name: name.to_owned(), result, started_ms, ended_ms: wall_ms() });
+        send(&FromWorker::Step { step, name: name.to_owned(), result, started_ms, ended_ms: wall_ms() });
         // A closed channel means that the process is exiting.
         let _ = self.proceed.recv().await;
     }
 
     /// Reports the progress of the whole job in per mille.
     pub fn progress(per_mille: u32) {
-        say(&FromWorker::Progress(per_mille));
+        send(&FromWorker::Progress(per_mille));
     }
 }
 
-pub(crate) fn say(what: &FromWorker) {
+pub(crate) fn send(what: &FromWorker) {
     let mut out = std::io::stdout().lock();
     // The node has exited, and this process will exit too.
-    let said = serde_json::to_writer(&mut out, what).is_ok() && out.write_all(b"\n").is_ok() && out.flush().is_ok();
-    if !said {
+    let sent = serde_json::to_writer(&mut out, what).is_ok() && out.write_all(b"\n").is_ok() && out.flush().is_ok();
+    if !sent {
         std::process::exit(ORPHANED);
     }
 }

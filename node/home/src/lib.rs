@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`pid_file`] | the process of the node, and its address |
 //! | [`credentials`] | the login of commands |
-//! | [`local`] | the proof that the node's own user runs a command |
+//! | [`local`] | the token by which the node recognises commands of its own user |
 //! | [`private`] | file modes: only the node's user can read its files |
 //!
 //! The node writes the files. The command line and local clusters read them. This crate reads no settings and sends no

@@ -1,10 +1,8 @@
-//! `local` in the data directory: proves to the node that a command runs as the node's own user on the node's machine.
+//! `local` in the data directory: a token by which a command shows that it runs as the node's own user on the node's machine.
 //!
-//! At each start, the node writes a random text to the file, readable by its own user only. A command sends the text
-//! with its
-//! request and may then name local files as sources of tables, which users of the API may not. The text is sent only to
-//! the
-//! node of this home directory.
+//! At each start, the node writes a random token to the file, readable by its own user only. A command sends the token with
+//! its request. It may then name local files as sources of tables, which users of the API may not. The token is sent only to
+//! the node of this home directory.
 
 use std::io;
 use std::path::Path;
@@ -13,18 +11,18 @@ use crate::private;
 
 const NAME: &str = "local";
 
-/// Writes a new proof and replaces the previous one.
+/// Writes a new token and replaces the previous one.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write(data_dir: &Path) -> io::Result<String> {
-    let proof = uuid::Uuid::new_v4().simple().to_string();
+    let token = uuid::Uuid::new_v4().simple().to_string();
     std::fs::create_dir_all(data_dir)?;
-    private::write(data_dir, NAME, &format!("{proof}\n"))?;
-    Ok(proof)
+    private::write(data_dir, NAME, &format!("{token}\n"))?;
+    Ok(token)
 }
 
-/// Reads the proof; `None` if there is none.
+/// Reads the token; `None` if there is none.
 ///
 /// # Errors
 /// If the file cannot be read, belongs to another user, or is readable by other users.
@@ -39,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_start_writes_a_new_proof_that_only_the_owner_can_read() {
+    fn each_start_writes_a_new_token_that_only_the_owner_can_read() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
         let first = write(dir.path()).unwrap();

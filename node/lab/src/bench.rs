@@ -6,7 +6,9 @@ use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 use kirin_client::{Client, Request};
 use kirin_olap::{SegmentRange, demo};
-use kirin_wire::{BuildRequest, Done, JobView, ModelView, Page, SegmentView, StepView, Submit, Submitted, TableAdded};
+use kirin_wire::{
+    BuildRequest, DEFAULT_PROJECT, Done, JobView, ModelView, Page, SegmentView, StepView, Submit, Submitted, TableAdded,
+};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,8 +22,6 @@ mod cluster;
 mod load;
 mod strangers;
 mod throughput;
-
-const PROJECT: &str = "default";
 
 /// Runs a benchmark.
 ///
@@ -63,10 +63,10 @@ async fn takeover(runs: u32, metastore: Option<Secret>, format: Format) -> anyho
     demo::write_files(&data)?;
     let client = cluster.nodes[0].client()?;
     for table in demo::tables(&data) {
-        let table = crate::demo::new_table(PROJECT, table)?;
+        let table = crate::demo::new_table(DEFAULT_PROJECT, table)?;
         let _: TableAdded = client.call(Request::post(&["tables"]).body(&table)?).await?;
     }
-    let model = crate::demo::new_model(PROJECT)?;
+    let model = crate::demo::new_model(DEFAULT_PROJECT)?;
     let _: ModelView = client.call(Request::post(&["models"]).body(&model)?).await?;
     let mut taken = Histogram::<u64>::new(3)?;
     let (mut lost, mut duplicates) = (0, 0);
@@ -116,7 +116,7 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
         anyhow::bail!("the demo's partition is not a time range");
     };
     let submitter = &cluster.nodes[run as usize % cluster.nodes.len()];
-    let body = BuildRequest::new(PROJECT, (start_ms, end_ms));
+    let body = BuildRequest::new(DEFAULT_PROJECT, (start_ms, end_ms));
     let made: Submitted =
         submitter.client()?.call(Request::post(&["models", "flights", "segments"]).body(&body)?).await?;
     let job = made.first().to_owned();
@@ -147,13 +147,15 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
     let mut once = numbers.clone();
     once.dedup();
     let page: Page<SegmentView> = witness
-        .call(Request::get(&["models", "flights", "segments"]).with("project", PROJECT).with("page_size", 1000))
+        .call(Request::get(&["models", "flights", "segments"]).with("project", DEFAULT_PROJECT).with("page_size", 1000))
         .await?;
     let published = page.value.iter().filter(|row| row.id == segment && row.status == "READY").count();
     let finished = view.job_status == "FINISHED" && published == 1;
     let duplicates = (numbers.len() - once.len() + published.saturating_sub(1)) as u64;
     let _: Done = witness
-        .call(Request::delete(&["models", "flights", "segments"]).with("project", PROJECT).with("ids", &segment))
+        .call(
+            Request::delete(&["models", "flights", "segments"]).with("project", DEFAULT_PROJECT).with("ids", &segment),
+        )
         .await?;
     cluster.restart(victim).await?;
     cluster.wait_for_members(cluster.nodes.len()).await?;
@@ -163,7 +165,7 @@ async fn one_takeover(cluster: &mut Cluster, run: u32) -> anyhow::Result<Taken> 
 /// A graceful stop during a job: microseconds from the end of the stopped node's last step to the start of the heir's first.
 async fn one_handover(cluster: &mut Cluster, run: usize) -> anyhow::Result<u64> {
     let submitter = &cluster.nodes[run % cluster.nodes.len()];
-    let body = Submit::new(PROJECT, "probe", json!({ "steps": 60, "step_ms": 20 }));
+    let body = Submit::new(DEFAULT_PROJECT, "probe", json!({ "steps": 60, "step_ms": 20 }));
     let made: Submitted = submitter.client()?.call(Request::post(&["jobs"]).body(&body)?).await?;
     let job = made.job_id;
     let stopped = cluster
@@ -215,7 +217,7 @@ async fn latency(runs: u32, metastore: Option<Secret>, format: Format) -> anyhow
 
 /// Microseconds from the moment before the submit of a job to the start of its first step.
 async fn submit_to_start(cluster: &Cluster, client: &Client) -> anyhow::Result<u64> {
-    let body = Submit::new(PROJECT, "probe", json!({}));
+    let body = Submit::new(DEFAULT_PROJECT, "probe", json!({}));
     let before = clock::wall_us();
     let made: Submitted = client.call(Request::post(&["jobs"]).body(&body)?).await?;
     let job = made.job_id;

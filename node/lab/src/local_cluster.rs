@@ -33,6 +33,8 @@ pub struct Plan {
     pub ports: Vec<u16>,
     /// Additional settings of every node.
     pub settings: Vec<(String, String)>,
+    /// Additional settings of each node; nodes beyond the list have none.
+    pub own_settings: Vec<Vec<(String, String)>>,
     /// Additional environment variables of every node.
     pub environment: Vec<(String, String)>,
     /// Whether the nodes keep running after this process exits.
@@ -145,6 +147,7 @@ impl Cluster {
             lines.push(("kylin.env.zookeeper-connect-string".to_owned(), zookeeper.clone()));
         }
         lines.extend(self.plan.settings.iter().cloned());
+        lines.extend(self.plan.own_settings.get(self.nodes.len()).into_iter().flatten().cloned());
         let path = node.home.join("conf/kylin.properties");
         // The URL may contain a password.
         let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;

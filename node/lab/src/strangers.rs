@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use kirin_wire::ADMIN;
 use reqwest::StatusCode;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -90,7 +91,7 @@ async fn guess(http: reqwest::Client, url: String, stranger: u32, pause: Duratio
     for guess in 0_u64.. {
         tick.tick().await;
         let password = format!("wrong-{stranger}-{guess}");
-        let Ok(answer) = http.get(&url).basic_auth("ADMIN", Some(password)).send().await else { continue };
+        let Ok(answer) = http.get(&url).basic_auth(ADMIN, Some(password)).send().await else { continue };
         let count = match answer.status() {
             StatusCode::UNAUTHORIZED => &counts.verified,
             StatusCode::TOO_MANY_REQUESTS => &counts.early,

@@ -9,8 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kirin_core::ask::{Epoch, Fence, JobId, JobRow, ProjectId};
 use kirin_core::{Answer, Ask, JobState, Member, NodeId};
 pub use kirin_shell::report::{EndReport, Publish, StepReport};
-pub use kirin_store::{Counts, DocKind, MemberInfo, NewSegment, SegmentState, StoreError, Traffic, wall_ms};
+pub use kirin_store::{
+    Counts, DocKind, MemberInfo, NewJob, NewSegment, SegmentState, StoreError, Submitted, Traffic, wall_ms,
+};
 use kirin_store::{HistoryFilter, HistoryRow, Load, Seen, StoreConfig};
+use kirin_wire::HistoryDetail;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -29,8 +32,6 @@ pub enum Extra {
     None,
     /// With a join.
     Join(JoinInfo),
-    /// With a submit.
-    Submit(SubmitInfo),
     /// With the commit of a step.
     Step(Arc<StepReport>),
     /// With the end of an attempt.
@@ -48,30 +49,6 @@ pub struct JoinInfo {
     pub link: String,
     /// The version of its program.
     pub version: String,
-}
-
-/// A job to submit.
-#[derive(Clone, Debug, Default)]
-pub struct SubmitInfo {
-    /// The kind of job.
-    pub kind: String,
-    /// The job's subject.
-    pub subject: String,
-    /// The user that submitted it.
-    pub submitter: String,
-    /// The specification.
-    pub spec: Value,
-    /// Ranges to reserve in the same transaction.
-    pub reserve: Vec<NewSegment>,
-}
-
-/// The result of several submits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// All are accepted. These jobs are new.
-    All(Vec<JobRow>),
-    /// The project no longer exists.
-    NoProject,
 }
 
 /// A job.
@@ -235,7 +212,7 @@ pub struct HistoryLine {
     /// The evidence.
     pub evidence: Option<String>,
     /// Details.
-    pub detail: Value,
+    pub detail: HistoryDetail,
 }
 
 /// The kinds of history lines.
@@ -274,16 +251,6 @@ fn owner(settings: &str) -> Option<String> {
     serde_json::from_str::<Value>(settings).ok()?.get("owner")?.as_str().map(str::to_owned)
 }
 
-fn submit_extra(info: SubmitInfo) -> kirin_store::Extra {
-    kirin_store::Extra::Submit {
-        kind: info.kind,
-        subject: info.subject,
-        submitter: info.submitter,
-        spec: info.spec.to_string(),
-        segments: info.reserve,
-    }
-}
-
 impl Store {
     /// Opens the metastore and brings its schema up to date.
     ///
@@ -304,7 +271,6 @@ impl Store {
         let raw = match extra {
             Extra::None => Raw::None,
             Extra::Join(JoinInfo { name, http, link, version }) => Raw::Join { node: name, link, http, version },
-            Extra::Submit(info) => submit_extra(info),
             Extra::Step(report) => Raw::CommitStep {
                 name: report.name.clone(),
                 result: Some(report.result.to_string()),
@@ -324,12 +290,12 @@ impl Store {
         self.inner.ask(ask, raw).await
     }
 
-    /// Accepts a job, as [`Store::ask`] does, and returns the reason for a permanent refusal.
+    /// Accepts a job and reserves its ranges, both or neither.
     ///
     /// # Errors
-    /// If the metastore refuses this job permanently. A temporary failure is an answer.
-    pub async fn submit(&self, ask: &Ask, info: SubmitInfo) -> Read<Answer> {
-        self.inner.ask_or_say_why(ask, submit_extra(info)).await
+    /// If the job was certainly not accepted.
+    pub async fn submit(&self, job: NewJob) -> Read<Submitted> {
+        self.inner.submit(job).await
     }
 
     /// Accepts several jobs without ranges in one commit: all or none.
@@ -337,35 +303,8 @@ impl Store {
     /// # Errors
     /// If the metastore cannot be written. After a lost reply, the jobs may have been accepted: submit them again with
     /// the same keys.
-    pub async fn submit_all(&self, jobs: Vec<(Ask, SubmitInfo)>) -> Read<Accepted> {
-        let mut raw = Vec::new();
-        for (ask, info) in jobs {
-            let Ask::Submit { project, priority, placed, external, needs, key } = ask else {
-                return Err(StoreError::Config(format!("{ask:?} is not a submit")));
-            };
-            raw.push(kirin_store::NewJob {
-                priority,
-                placed,
-                external,
-                needs,
-                kind: info.kind,
-                subject: info.subject,
-                submitter: info.submitter,
-                spec: info.spec.to_string(),
-                segments: info.reserve,
-                ..kirin_store::NewJob::new(project, key)
-            });
-        }
-        let mut fresh_rows = Vec::new();
-        for submitted in self.inner.submit_many(&raw).await? {
-            match submitted {
-                kirin_store::Submitted::Accepted { row, fresh } => fresh_rows.extend(fresh.then_some(row)),
-                kirin_store::Submitted::NoProject | kirin_store::Submitted::Overlaps(_) => {
-                    return Ok(Accepted::NoProject);
-                }
-            }
-        }
-        Ok(Accepted::All(fresh_rows))
+    pub async fn submit_all(&self, jobs: &[NewJob]) -> Read<Vec<Submitted>> {
+        self.inner.submit_many(jobs).await
     }
 
     /// The living members.
@@ -722,6 +661,8 @@ impl Store {
     /// # Errors
     /// If the metastore cannot be written.
     pub async fn append_history(&self, line: HistoryLine) -> Read<()> {
+        let detail = serde_json::to_string(&line.detail)
+            .map_err(|error| StoreError::Config(format!("cannot encode a line of the history: {error}")))?;
         let row = HistoryRow {
             at_ms: line.at_ms,
             kind: line.kind,
@@ -729,7 +670,7 @@ impl Store {
             job: line.job,
             by: line.by,
             evidence: line.evidence,
-            detail: Some(line.detail.to_string()),
+            detail: Some(detail),
             ..HistoryRow::default()
         };
         self.inner.history_add(&row).await
@@ -774,7 +715,7 @@ impl Store {
                 job_uuid: row.uuid,
                 by: row.by,
                 evidence: row.evidence,
-                detail: row.detail.as_deref().and_then(|text| json(text).ok()).unwrap_or_default(),
+                detail: row.detail.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             });
         }
         let (measured, mut lines): (Vec<_>, Vec<_>) = written.into_iter().partition(|line| line.kind == kinds::FENCED);
@@ -788,7 +729,7 @@ impl Store {
                 at_ms: info.joined_ms,
                 kind: kinds::JOINED.to_owned(),
                 member: Some(info.member),
-                detail: serde_json::json!({ "role": info.role, "version": info.version }),
+                detail: HistoryDetail::Joined { role: info.role.name().to_owned(), version: info.version.clone() },
                 ..HistoryLine::default()
             });
             if let Some(at_ms) = info.ended_ms {

@@ -77,6 +77,16 @@ pub enum JoinKind {
     Left,
 }
 
+impl JoinKind {
+    /// Its name in definitions.
+    pub fn name(self) -> &'static str {
+        match self {
+            JoinKind::Inner => "inner",
+            JoinKind::Left => "left",
+        }
+    }
+}
+
 /// A dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

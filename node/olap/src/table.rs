@@ -49,6 +49,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// Its name in definitions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Parquet => "parquet",
+            Format::Csv => "csv",
+        }
+    }
+
     pub(crate) fn extension(self) -> &'static str {
         match self {
             Format::Parquet => ".parquet",

@@ -208,12 +208,11 @@ fn sweep_dir(dir: &Path, named: &BTreeSet<PathBuf>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use kirin_core::ask::Priority;
     use kirin_core::{Action, Answer, Ask};
     use kirin_store::StoreConfig;
 
     use super::*;
-    use kirin_metastore::{Extra, SubmitInfo};
+    use kirin_metastore::{Extra, NewJob, Submitted};
 
     #[test]
     fn only_files_that_no_manifest_names_are_swept() {
@@ -245,16 +244,8 @@ mod tests {
         let project = store.project("p").await.expect("read").expect("there").id;
         let mut jobs = Vec::new();
         for key in 1..=2 {
-            let submit = Ask::Submit {
-                project,
-                priority: Priority(3),
-                placed: None,
-                external: false,
-                needs: kirin_core::Capabilities::NONE,
-                key,
-            };
-            let answer = store.ask(&submit, Extra::Submit(SubmitInfo::default())).await;
-            let Answer::Accepted { row, .. } = answer else { panic!("{answer:?}") };
+            let answer = store.submit(NewJob::new(project, key)).await.expect("the metastore answers");
+            let Submitted::Accepted { row, .. } = answer else { panic!("{answer:?}") };
             let logs = dir.path().join("p/jobs").join(uuid::Uuid::from_u128(key).to_string()).join("log");
             std::fs::create_dir_all(&logs).expect("made");
             std::fs::write(logs.join("step_000.log"), "x").expect("written");

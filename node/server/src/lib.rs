@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use kirin_core::{Event, Incarnation, Member, Role, Settings, Span};
 use kirin_discovery::{
     Announcement, Discovery, Feeder, Layout, MetastoreDiscovery, Peer, Source, StaticDiscovery, ZooKeeperConfig,
-    ZooKeeperDiscovery, ZooKeeperSettings,
+    ZooKeeperDiscovery,
 };
 use kirin_recorder::{Limits, Recorder};
 use kirin_store::StoreConfig;
@@ -39,7 +39,7 @@ use kirin_shell::Links;
 use kirin_shell::clock::Clock;
 use kirin_shell::handshake::Cluster;
 use kirin_shell::{CoreHandle, Shell, send_discovery_hints};
-use kirin_wire::ADMIN;
+use kirin_wire::{ADMIN, DEFAULT_PROJECT};
 
 pub mod effects;
 pub mod housekeeping;
@@ -136,16 +136,12 @@ impl Running {
 /// # Errors
 /// Why it cannot start, and what to do.
 pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle) -> anyhow::Result<Running> {
+    // A node that cannot listen must not create or migrate a metastore. It does not listen yet, so that clients are refused
+    // while it waits for the metastore.
+    drop(listen(config, &api).await?);
     let store = open_store(config).await?;
     let cluster = found_cluster(config, &store).await?;
-    let at = (config.bind.clone(), config.port);
-    let http_at = api
-        .spawn(async move { TcpListener::bind((at.0.as_str(), at.1)).await })
-        .await?
-        .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
-    let links_at = TcpListener::bind((config.bind.as_str(), config.link_port))
-        .await
-        .with_context(|| format!("cannot listen on {}:{} (kirin.link.port)", config.bind, config.link_port))?;
+    let (http_at, links_at) = listen(config, &api).await?;
     let port = http_at.local_addr()?.port();
     let address = config.advertised_address(port);
     let name = config.node_name(port);
@@ -163,7 +159,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
     let clock = Clock::start();
     let (core, inputs) = CoreHandle::new();
     let directory = Directory::new(store.clone());
-    let (discovery, feeder) = discover(config, &cluster.id)?;
+    let (discovery, feeder) = discover(config, &cluster.id);
     // Clusters that share a directory must not delete each other's files.
     let working_dir = config.working_dir.join(&cluster.id);
     let settings = settings(config);
@@ -215,7 +211,7 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
     };
     let router = api::router(api::Parts {
         service: Service::new(config, parts),
-        local: local_proof(config),
+        local: local_token(config),
         verified: Verified::new(Duration::from_secs(300), 1000),
         gate: Gate::default(),
         store,
@@ -230,6 +226,19 @@ pub async fn start(config: &Config, stop: mpsc::UnboundedSender<()>, api: Handle
     Ok(Running { name, address: address.to_string(), core, me, discovery, http, shell })
 }
 
+/// Binds the ports of the API and of links.
+async fn listen(config: &Config, api: &Handle) -> anyhow::Result<(TcpListener, TcpListener)> {
+    let at = (config.bind.clone(), config.port);
+    let http = api
+        .spawn(async move { TcpListener::bind((at.0.as_str(), at.1)).await })
+        .await?
+        .with_context(|| format!("cannot listen on {}:{} (server.port)", config.bind, config.port))?;
+    let links = TcpListener::bind((config.bind.as_str(), config.link_port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (kirin.link.port)", config.bind, config.link_port))?;
+    Ok((http, links))
+}
+
 /// The limits of connections to the API.
 fn limits(config: &Config) -> http::Limits {
     let given = config.connections;
@@ -240,12 +249,12 @@ fn limits(config: &Config) -> http::Limits {
     http::Limits { connections, per_address, header: given.header, body: given.body, idle: given.idle }
 }
 
-/// The proof for commands on this machine. Without it, they have no special permissions.
-fn local_proof(config: &Config) -> Option<Secret> {
+/// The token for commands on this machine. Without it, they have no special permissions.
+fn local_token(config: &Config) -> Option<Secret> {
     match kirin_home::local::write(&config.data_dir) {
-        Ok(proof) => Some(Secret::new(proof)),
+        Ok(token) => Some(Secret::new(token)),
         Err(error) => {
-            tracing::warn!(%error, dir = %config.data_dir.display(), "cannot write the proof for commands on this machine");
+            tracing::warn!(%error, dir = %config.data_dir.display(), "cannot write the token for commands on this machine");
             None
         }
     }
@@ -321,7 +330,7 @@ pub fn store_config(config: &Config) -> StoreConfig {
         store.user = Some(server.user.clone()).filter(|user| !user.is_empty());
         store.password = Some(server.password.reveal().to_owned()).filter(|password| !password.is_empty());
         store.connections = server.pool_size;
-        store.tls = Some(server.meant.tls.clone());
+        store.tls = Some(tls(&server.meant.tls));
         store.schema.clone_from(&server.meant.schema);
         store.named_statements = !server.meant.unnamed_statements;
     }
@@ -334,6 +343,23 @@ pub fn store_config(config: &Config) -> StoreConfig {
         });
     }
     store
+}
+
+fn tls(given: &config::url_options::Tls) -> kirin_store::Tls {
+    use config::url_options::TlsMode as Given;
+    use kirin_store::TlsMode;
+    kirin_store::Tls {
+        mode: match given.mode {
+            Given::Disable => TlsMode::Disable,
+            Given::Prefer => TlsMode::Prefer,
+            Given::Require => TlsMode::Require,
+            Given::VerifyCa => TlsMode::VerifyCa,
+            Given::VerifyFull => TlsMode::VerifyFull,
+        },
+        root: given.root.clone(),
+        certificate: given.certificate.clone(),
+        key: given.key.clone(),
+    }
 }
 
 /// Creates the cluster's id, secret, administrator and first project at the first start of the cluster.
@@ -359,7 +385,7 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
         patiently(config, async || store.set_default_limit(limit).await).await?;
     }
     let limit = ProjectLimit::Default(limit);
-    patiently(config, async || store.create_project("default", about, ADMIN, limit).await).await?;
+    patiently(config, async || store.create_project(DEFAULT_PROJECT, about, ADMIN, limit).await).await?;
     Ok(Cluster { secret: kirin_shell::Secret::new(secret), id })
 }
 
@@ -482,41 +508,45 @@ fn span(duration: Duration) -> Span {
 
 type Discovered = (Arc<dyn Discovery>, Option<Feeder>);
 
-fn discover(config: &Config, cluster_id: &str) -> anyhow::Result<Discovered> {
+fn discover(config: &Config, cluster_id: &str) -> Discovered {
     if let Some(zookeeper) = &config.zookeeper {
-        // A local file has no unique address, so the cluster's id is used instead.
-        let database = match config.metastore.is_embedded() {
-            true => format!("sqlite:{cluster_id}"),
-            false => config.metastore.jdbc_url_base().to_owned(),
-        };
-        let unique_id = kirin_discovery::unique_id(&config.metastore.identifier, Some(&database));
-        let auth = zookeeper.auth.as_ref().map(|auth| format!("{}:{}", auth.scheme, auth.credentials.reveal()));
-        let acl: Vec<_> =
-            zookeeper.acl.iter().map(|acl| format!("{}:{}:{}", acl.scheme, acl.id, acl.permissions)).collect();
-        let settings = ZooKeeperSettings {
-            connect_string: &zookeeper.connect_string(),
-            base_path: &zookeeper.base_path,
-            session_timeout: zookeeper.session_timeout,
-            connection_timeout: zookeeper.connection_timeout,
-            acl_enabled: true,
-            auth: auth.as_deref().unwrap_or_default(),
-            acl: &acl.join(","),
-        };
-        let settings = ZooKeeperConfig::new(&settings, Layout::Kylin5 { unique_id })?;
-        return Ok((Arc::new(ZooKeeperDiscovery::start(settings)), None));
+        let layout = Layout::Kylin5 { unique_id: config.metastore.unique_id(cluster_id) };
+        return (Arc::new(ZooKeeperDiscovery::start(zookeeper_config(zookeeper, layout))), None);
     }
     if !config.cluster_servers.is_empty() {
         let servers = config.cluster_servers.iter().map(|server| kirin_discovery::StaticServer {
-            address: kirin_discovery::Address {
-                host: server.address.host.clone(),
-                port: server.address.port.unwrap_or(config.port),
-            },
+            host: server.address.host.clone(),
+            port: server.address.port.unwrap_or(config.port),
             role: server.role.map_or(kirin_discovery::Role::All, discovery_role),
         });
-        return Ok((Arc::new(StaticDiscovery::new(servers)), None));
+        return (Arc::new(StaticDiscovery::new(servers)), None);
     }
     let (discovery, feeder) = MetastoreDiscovery::new();
-    Ok((Arc::new(discovery), Some(feeder)))
+    (Arc::new(discovery), Some(feeder))
+}
+
+fn zookeeper_config(given: &config::ZooKeeper, layout: Layout) -> ZooKeeperConfig {
+    let acl = |acl: &config::ZkAcl| {
+        let config::ZkPermissions { read, write, create, delete, admin } = acl.permissions;
+        kirin_discovery::Acl {
+            scheme: acl.scheme.clone(),
+            id: acl.id.clone(),
+            permissions: kirin_discovery::Permissions { read, write, create, delete, admin },
+        }
+    };
+    ZooKeeperConfig {
+        servers: given.servers(),
+        chroot: given.chroot.clone(),
+        base_path: given.base_path.clone(),
+        layout,
+        session_timeout: given.session_timeout,
+        connection_timeout: given.connection_timeout,
+        auth: given.auth.as_ref().map(|auth| kirin_discovery::Auth {
+            scheme: auth.scheme.clone(),
+            secret: auth.credentials.reveal().as_bytes().to_vec(),
+        }),
+        acl: given.acl.iter().map(acl).collect(),
+    }
 }
 
 async fn announce(config: &Config, port: u16, discovery: &Arc<dyn Discovery>, mut me: watch::Receiver<Option<Member>>) {

@@ -244,7 +244,7 @@ pub(crate) struct Keeper {
     /// The capabilities that the core received last.
     told: Capabilities,
     /// The content of the member's row: the member, its token, its trouble.
-    said: Option<(Member, Option<String>, Option<String>)>,
+    stored: Option<(Member, Option<String>, Option<String>)>,
 }
 
 /// The parameters of a node's checks.
@@ -282,7 +282,7 @@ impl Keeper {
             known: Default::default(),
             stuck: None,
             told: what.all,
-            said: None,
+            stored: None,
         }
     }
 
@@ -328,7 +328,7 @@ impl Keeper {
                 let _ = reply.send(());
             }
             if let Some(member) = member {
-                self.say(member).await;
+                self.store_condition(member).await;
             }
         }
     }
@@ -498,15 +498,15 @@ impl Keeper {
     }
 
     /// Stores the result of the check in the member's row.
-    async fn say(&mut self, member: Member) {
+    async fn store_condition(&mut self, member: Member) {
         let trouble = self.checks.condition.borrow().trouble().map(str::to_owned);
         let token = self.tokens.writes.then(|| self.tokens.token.clone());
         let row = (member, token, trouble);
-        if self.said.as_ref() == Some(&row) {
+        if self.stored.as_ref() == Some(&row) {
             return;
         }
         match self.store.member_proof(member, row.1.as_deref(), row.2.as_deref()).await {
-            Ok(true) => self.said = Some(row),
+            Ok(true) => self.stored = Some(row),
             Ok(false) => {}
             Err(error) => tracing::debug!(%error, "cannot store the condition of the working directory"),
         }

@@ -131,8 +131,8 @@ pub enum Error {
     #[error("segment {0} is being built")]
     SegmentBusy(Uuid),
     /// The range overlaps another segment of the model.
-    #[error("the range overlaps a segment that exists or is being built")]
-    Overlap,
+    #[error("the range overlaps segment {0}, which exists or is being built")]
+    Overlap(Uuid),
     /// The manifest of the segment does not parse.
     #[error("the manifest of segment {segment} cannot be read ({why}); refresh the segment")]
     DamagedSegment {
@@ -211,8 +211,6 @@ pub enum Error {
 pub enum Unconfirmed {
     /// The reply to a submit was lost.
     Submit,
-    /// A submit was not accepted.
-    Accepted,
     /// A change.
     Change,
     /// An action on a job.
@@ -225,7 +223,6 @@ impl fmt::Display for Unconfirmed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Submit => "the metastore's reply was lost; the job may have been accepted",
-            Self::Accepted => "the job was not accepted",
             Self::Change => "the metastore's reply was lost; the change may have been made",
             Self::Action => "the metastore's reply was lost; the action may have been executed",
             Self::Read => "cannot read the job",

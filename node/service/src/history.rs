@@ -7,8 +7,7 @@ use kirin_core::effect::Note;
 use kirin_core::failure::Found;
 use kirin_core::{Member, Span};
 use kirin_metastore::{HistoryLine, Store, kinds, wall_ms};
-use kirin_wire::PhaseView;
-use serde_json::json;
+use kirin_wire::{HistoryDetail, PhaseView};
 
 use crate::directory::Directory;
 
@@ -49,21 +48,21 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
             line.member = Some(*from);
             line.job = Some(fence.job);
             line.evidence = found.map(|found| found.evidence.name().to_owned());
-            line.detail = json!({ "epoch": fence.epoch.0, "from_step": from_step, "phases": phases });
+            line.detail = HistoryDetail::TookOver { epoch: fence.epoch.0, from_step: *from_step, phases };
         }
         Note::HandedOver { fence, steps } => {
             tracing::info!(?fence, steps, "handed over a job");
             line.kind = kinds::HANDED_OVER.to_owned();
             line.member = by;
             line.job = Some(fence.job);
-            line.detail = json!({ "epoch": fence.epoch.0, "steps": steps });
+            line.detail = HistoryDetail::HandedOver { epoch: fence.epoch.0, steps: *steps };
         }
         Note::Fenced { member, found } => {
             tracing::warn!(member = name(member), ?found, "a member is dead");
             line.kind = kinds::FENCED.to_owned();
             line.member = Some(*member);
             line.evidence = Some(found.evidence.name().to_owned());
-            line.detail = json!({ "phases": of_finding(found) });
+            line.detail = HistoryDetail::Fenced { phases: of_finding(found) };
         }
         Note::WasFenced(me) => {
             tracing::warn!(?me, "this member was fenced; stopping its attempts and joining again");
@@ -91,7 +90,7 @@ fn line(by: Option<Member>, note: &Note, directory: &Directory) -> Option<Histor
             );
             line.kind = "suspects itself".to_owned();
             line.member = by;
-            line.detail = json!({ "dead": dead, "of": of });
+            line.detail = HistoryDetail::SuspectsItself { dead: *dead, of: *of };
         }
     }
     Some(line)

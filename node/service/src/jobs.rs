@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use kirin_core::ask::{Fence, JobId, JobRow, Priority};
 use kirin_core::job::JobEvent;
-use kirin_core::queue::Blocked;
-use kirin_core::{Action, Answer, Ask, Event, JobState, Member, NodeId};
+use kirin_core::queue::{Blocked, NOWHERE};
+use kirin_core::{Action, Answer, Ask, Capabilities, Event, JobState, Member, NodeId};
 use kirin_executor::{Attempts, Covers};
-use kirin_metastore::{Accepted, Extra, JobFilter, JobInfo, NewSegment, ProjectInfo, StepInfo, Store, SubmitInfo};
+use kirin_metastore::{self as store, Extra, JobFilter, JobInfo, NewJob, NewSegment, ProjectInfo, StepInfo, Store};
 use kirin_shell::CoreHandle;
 use kirin_shell::Links;
 use kirin_shell::link::Question;
@@ -37,7 +37,7 @@ pub struct Jobs {
     pub(crate) attempts: Attempts,
 }
 
-/// A job to submit, of any kind without its own endpoint.
+/// A job to submit.
 #[derive(Clone, Debug)]
 pub struct Submit {
     /// The project.
@@ -54,17 +54,6 @@ pub struct Submit {
     pub key: Option<String>,
 }
 
-/// A checked job, before acceptance.
-pub(crate) struct NewJob {
-    pub(crate) kind: &'static str,
-    pub(crate) subject: String,
-    pub(crate) spec: Value,
-    pub(crate) priority: u8,
-    pub(crate) key: Option<String>,
-    /// The segments whose ranges it reserves.
-    pub(crate) reserve: Vec<NewSegment>,
-}
-
 /// An accepted job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted {
@@ -72,6 +61,8 @@ pub struct Submitted {
     pub id: Uuid,
     /// Kylin's type name.
     pub job_type: String,
+    /// If no node that is up can run it: what it requires.
+    pub no_node_can: Option<Capabilities>,
 }
 
 /// A job with the details that this layer adds.
@@ -227,31 +218,21 @@ impl Jobs {
         if let Some(own) = executor.own_endpoint() {
             return Err(Error::SubmittedElsewhere(own));
         }
-        let job = NewJob {
-            kind: executor.kind(),
-            subject: submit.subject.unwrap_or(submit.kind),
-            spec: submit.spec,
-            priority: submit.priority,
-            key: submit.key,
-            reserve: Vec::new(),
-        };
-        self.accept(who, &project, job).await
+        self.accept(who, &project, submit, Vec::new()).await
     }
 
-    /// Checks a job, commits it, and nudges the node on which it is placed.
-    pub(crate) async fn accept(&self, who: &Principal, project: &ProjectInfo, job: NewJob) -> Result<Submitted> {
-        let (ask, info, submitted) = self.prepare(who, project, job).await?;
-        match self.store.submit(&ask, info).await? {
-            Answer::Accepted { row, fresh } => {
-                if fresh {
-                    self.core.tell(Event::Told(vec![row]));
-                }
-                Ok(submitted)
-            }
-            Answer::Refused => Err(Error::Overlap),
-            Answer::Unknown => Err(Error::Unconfirmed(Unconfirmed::Submit)),
-            _ => Err(Error::Unconfirmed(Unconfirmed::Accepted)),
-        }
+    /// Checks a job, commits it with the ranges that it reserves, and nudges the node on which it is placed.
+    pub(crate) async fn accept(
+        &self,
+        who: &Principal,
+        project: &ProjectInfo,
+        submit: Submit,
+        reserve: Vec<NewSegment>,
+    ) -> Result<Submitted> {
+        let (job, submitted) = self.prepare(who, project, submit, reserve).await?;
+        let answer = self.store.submit(job).await?;
+        self.core_learns(project, [answer])?;
+        Ok(submitted)
     }
 
     /// Accepts several jobs without ranges in one commit, all or none.
@@ -259,24 +240,34 @@ impl Jobs {
         &self,
         who: &Principal,
         project: &ProjectInfo,
-        jobs: Vec<NewJob>,
+        jobs: Vec<Submit>,
     ) -> Result<Vec<Submitted>> {
-        let mut all = Vec::new();
-        let mut prepared = Vec::new();
-        for job in jobs {
-            let (ask, info, submitted) = self.prepare(who, project, job).await?;
-            prepared.push((ask, info));
+        let (mut prepared, mut all) = (Vec::new(), Vec::new());
+        for submit in jobs {
+            let (job, submitted) = self.prepare(who, project, submit, Vec::new()).await?;
+            prepared.push(job);
             all.push(submitted);
         }
-        match self.store.submit_all(prepared).await? {
-            Accepted::All(fresh) => {
-                if !fresh.is_empty() {
-                    self.core.tell(Event::Told(fresh));
-                }
-                Ok(all)
+        let answers = self.store.submit_all(&prepared).await?;
+        self.core_learns(project, answers)?;
+        Ok(all)
+    }
+
+    /// Tells the core about new jobs, or returns why they were not accepted.
+    fn core_learns(&self, project: &ProjectInfo, answers: impl IntoIterator<Item = store::Submitted>) -> Result<()> {
+        let mut new = Vec::new();
+        for answer in answers {
+            match answer {
+                store::Submitted::Accepted { row, fresh } => new.extend(fresh.then_some(row)),
+                store::Submitted::NoProject => return Err(Error::NoProject(project.name.clone())),
+                store::Submitted::Overlaps(segment) => return Err(Error::Overlap(segment)),
+                store::Submitted::Unknown => return Err(Error::Unconfirmed(Unconfirmed::Submit)),
             }
-            Accepted::NoProject => Err(Error::NoProject(project.name.clone())),
         }
+        if !new.is_empty() {
+            self.core.tell(Event::Told(new));
+        }
+        Ok(())
     }
 
     /// Checks a job and places it in a queue. Returns the job for the metastore.
@@ -284,33 +275,38 @@ impl Jobs {
         &self,
         who: &Principal,
         project: &ProjectInfo,
-        job: NewJob,
-    ) -> Result<(Ask, SubmitInfo, Submitted)> {
-        if job.priority > LAST_PRIORITY {
-            return Err(Error::Priority(job.priority));
+        submit: Submit,
+        segments: Vec<NewSegment>,
+    ) -> Result<(NewJob, Submitted)> {
+        if submit.priority > LAST_PRIORITY {
+            return Err(Error::Priority(submit.priority));
         }
-        let executor = self.attempts.executor(job.kind).map_err(Error::Spec)?;
-        executor.steps(&job.spec).map_err(Error::Spec)?;
-        let id = job_id(project, job.key.as_deref());
-        let submitted = Submitted { id, job_type: executor.job_type(&job.spec).to_owned() };
+        let executor = self.attempts.executor(&submit.kind).map_err(Error::Spec)?;
+        executor.steps(&submit.spec).map_err(Error::Spec)?;
+        let id = job_id(project, submit.key.as_deref());
         let (placing, needs) = (id.as_u64_pair().1, executor.needs());
-        let placed = self.core.look(move |node, _| node.place(placing, needs)).await.flatten();
-        let ask = Ask::Submit {
+        let place = move |node: &kirin_core::Node, _| {
+            let queue = node.queue();
+            let can = queue.candidates().is_empty() || queue.homes_possible(needs).next().is_some();
+            (node.place(placing, needs), can)
+        };
+        let (placed, can) = self.core.look(place).await.unwrap_or((None, true));
+        let job_type = executor.job_type(&submit.spec).to_owned();
+        let submitted = Submitted { id, job_type, no_node_can: (!can).then_some(needs) };
+        let job = NewJob {
+            key: id.as_u128(),
             project: project.id,
-            priority: Priority(job.priority),
+            priority: Priority(submit.priority),
             placed,
             external: executor.is_external(),
             needs,
-            key: id.as_u128(),
-        };
-        let info = SubmitInfo {
-            kind: job.kind.to_owned(),
-            subject: job.subject,
+            kind: executor.kind().to_owned(),
+            subject: submit.subject.unwrap_or(submit.kind),
             submitter: who.name().to_owned(),
-            spec: job.spec,
-            reserve: job.reserve,
+            spec: submit.spec.to_string(),
+            segments,
         };
-        Ok((ask, info, submitted))
+        Ok((job, submitted))
     }
 }
 
@@ -468,7 +464,7 @@ impl Jobs {
             troubles,
             rule_node: rule.and_then(node_of).map(name).unwrap_or_default(),
             holder: job.row.holder.map(|holder| name(holder.node)),
-            home: home.map(name),
+            home: home.filter(|home| *home != NOWHERE).map(name),
             ahead: is_waiting.then(|| ahead.saturating_sub(1) as u64),
             rule,
             job,

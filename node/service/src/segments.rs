@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::catalog::{FULL, ends, range};
 use crate::definitions::Definitions;
 use crate::error::{Error, Result};
-use crate::jobs::{Jobs, NewJob, Submitted};
+use crate::jobs::{Jobs, Submit, Submitted};
 use crate::models::{model_of, uses};
 use crate::principal::Principal;
 use crate::verification::{Verified, verify};
@@ -93,8 +93,8 @@ impl Segments {
         });
         let reserve = vec![NewSegment { id: segment, model: model.name.clone(), start_ms, end_ms }];
         let spec = spec(&catalog, model, segment, range, false)?;
-        let job = NewJob { reserve, ..build_job(model, spec, build.priority, build.key) };
-        let job = self.jobs.accept(who, &project, job).await?;
+        let submit = build_job(&project, model, spec, build.priority, build.key);
+        let job = self.jobs.accept(who, &project, submit, reserve).await?;
         Ok((segment, job))
     }
 
@@ -113,7 +113,7 @@ impl Segments {
             let spec = spec(&catalog, model, row.id, range_of(&row), true)?;
             // Each job has its own key, derived from the key of the request.
             let key = refresh.key.map(|key| format!("{key}/{}", row.id));
-            Ok(build_job(model, spec, refresh.priority, key))
+            Ok(build_job(&project, model, spec, refresh.priority, key))
         };
         let jobs = rows.into_iter().map(job).collect::<Result<Vec<_>>>()?;
         self.jobs.accept_all(who, &project, jobs).await
@@ -210,8 +210,15 @@ fn spec(
     serde_json::to_value(BuildSpec { segment: segment.to_string(), refresh, build }).map_err(Error::internal)
 }
 
-fn build_job(model: &Model, spec: serde_json::Value, priority: u8, key: Option<String>) -> NewJob {
-    NewJob { kind: build::KIND.name, subject: model.name.clone(), spec, priority, key, reserve: Vec::new() }
+fn build_job(
+    project: &ProjectInfo,
+    model: &Model,
+    spec: serde_json::Value,
+    priority: u8,
+    key: Option<String>,
+) -> Submit {
+    let (project, kind) = (project.name.clone(), build::KIND.name.to_owned());
+    Submit { project, kind, subject: Some(model.name.clone()), spec, priority, key }
 }
 
 /// Refuses a request before any change if a job builds one of its segments.

@@ -10,7 +10,6 @@ use crate::commit::{Act, Finish, Place, Release, Step};
 use crate::connection::{Connection, Work};
 use crate::error::{Fault, StoreError};
 use crate::job::job_row;
-use crate::segment::NewSegment;
 use crate::store::Store;
 use crate::submit::{NewJob, Submitted};
 use crate::take::Take;
@@ -35,19 +34,6 @@ pub enum Extra {
         http: String,
         /// The version of its program.
         version: String,
-    },
-    /// With [`Ask::Submit`].
-    Submit {
-        /// The kind of job.
-        kind: String,
-        /// The job's subject.
-        subject: String,
-        /// The user that submitted it.
-        submitter: String,
-        /// The specification, as JSON for the executor.
-        spec: String,
-        /// Ranges to reserve in the same transaction. The submit is refused if one overlaps with a segment of its model.
-        segments: Vec<NewSegment>,
     },
     /// With [`Ask::CommitStep`].
     CommitStep {
@@ -88,33 +74,22 @@ impl Store {
     /// # Panics
     /// If an [`Ask::Join`] comes without [`Extra::Join`].
     pub async fn ask(&self, ask: &Ask, extra: Extra) -> Answer {
-        self.ask_or_say_why(ask, extra).await.unwrap_or(Answer::Failed)
-    }
-
-    /// The same, for a request of a user, who needs the reason for a refusal.
-    ///
-    /// # Errors
-    /// If the metastore refuses the request's data permanently ([`StoreError::is_final`]).
-    ///
-    /// # Panics
-    /// Those of [`Store::ask`].
-    pub async fn ask_or_say_why(&self, ask: &Ask, extra: Extra) -> Result<Answer, StoreError> {
         let fault = match self.answer(ask, extra).await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => return answer,
             Err(fault) => fault,
         };
         match fault {
             Fault::Certain(error) if error.is_final() => {
                 tracing::warn!(?ask, %error, "metastore request refused permanently");
-                Err(error)
+                Answer::Failed
             }
             Fault::Again(_) | Fault::Certain(_) => {
                 tracing::debug!(?ask, ?fault, "metastore request failed");
-                Ok(Answer::Failed)
+                Answer::Failed
             }
             Fault::Maybe(_) => {
                 tracing::debug!(?ask, ?fault, "metastore request failed");
-                Ok(Answer::Unknown)
+                Answer::Unknown
             }
         }
     }
@@ -144,13 +119,10 @@ impl Store {
             Ask::Submit { project, priority, placed, external, needs, key } => {
                 let mut job = NewJob::new(*project, *key);
                 (job.priority, job.placed, job.external, job.needs) = (*priority, *placed, *external, *needs);
-                if let Extra::Submit { kind, subject, submitter, spec, segments } = extra {
-                    (job.kind, job.subject, job.submitter) = (kind, subject, submitter);
-                    (job.spec, job.segments) = (spec, segments);
-                }
                 Ok(match self.submits(job).await? {
                     Submitted::Accepted { row, fresh } => Answer::Accepted { row, fresh },
                     Submitted::NoProject | Submitted::Overlaps(_) => Answer::Refused,
+                    Submitted::Unknown => Answer::Unknown,
                 })
             }
             Ask::Place { fence, node } => self.works(&Place { fence: *fence, node: *node }).await,

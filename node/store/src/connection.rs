@@ -281,7 +281,7 @@ impl Pool {
     }
 
     /// A pool of at most `count` additional connections. It shares the idle connections but never waits for the other's limit.
-    pub(crate) fn beside(&self, count: u32) -> Self {
+    pub(crate) fn with_extra(&self, count: u32) -> Self {
         let [gate, opening] = [(); 2].map(|()| Semaphore::new(count as usize));
         let (opener, idle) = (self.opener.clone(), self.idle.clone());
         Self { opener, gate, opening: Arc::new(opening), idle, purpose: self.purpose }

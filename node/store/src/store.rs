@@ -63,7 +63,7 @@ impl Store {
             (people.clone(), people.clone(), people.clone())
         } else {
             let work = pool(config.connections, Purpose::Contract);
-            (pool(1, Purpose::Contract), Arc::new(work.beside(1)), work)
+            (pool(1, Purpose::Contract), Arc::new(work.with_extra(1)), work)
         };
         let inner = Arc::new(Inner {
             sql,
@@ -115,13 +115,19 @@ impl Store {
         self.inner.work.carry(&Submits(jobs), self.inner.ask_timeout).await.map_err(Fault::into_error)
     }
 
-    /// Accepts a job. Unlike [`Store::ask`], it returns the reason for a refusal.
+    /// Accepts a job and reserves its ranges, both or neither. Unlike [`Store::ask`], it returns the reason for a refusal.
     ///
     /// # Errors
-    /// If the metastore cannot be written. After a lost reply, the job may have been accepted: submit it again with the
-    /// same key.
+    /// If the job was certainly not accepted.
     pub async fn submit(&self, job: NewJob) -> Result<Submitted, StoreError> {
-        self.submits(job).await.map_err(Fault::into_error)
+        match self.submits(job).await {
+            Err(Fault::Maybe(error)) => {
+                tracing::debug!(%error, "the reply to a submit was lost");
+                Ok(Submitted::Unknown)
+            }
+            Err(Fault::Again(error) | Fault::Certain(error)) => Err(error),
+            Ok(submitted) => Ok(submitted),
+        }
     }
 
     pub(crate) async fn beats<W: Work>(&self, work: &W) -> Result<W::Out, Fault> {

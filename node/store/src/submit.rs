@@ -61,6 +61,8 @@ pub enum Submitted {
     NoProject,
     /// A range overlaps with this segment.
     Overlaps(Uuid),
+    /// The reply was lost, so the job may have been accepted. Submit it again with the same key.
+    Unknown,
 }
 
 impl NewJob {

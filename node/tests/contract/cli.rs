@@ -66,11 +66,12 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
         let mut text = String::new();
         errors.read_to_string(&mut text).await.map(|_| text)
     });
-    let mut out = String::new();
+    let (mut out, mut password) = (String::new(), String::new());
     let up = async {
         while let Some(line) = lines.next_line().await? {
-            if let Some((_, password)) = line.split_once("with the password ") {
-                suite.names.add(password, "password");
+            if let Some((_, shown)) = line.split_once("with the password ") {
+                suite.names.add(shown, "password");
+                password = shown.to_owned();
             }
             out.push_str(&format!("{line}\n"));
             if let Some((_, address)) = line.split_once(" is up at http://") {
@@ -87,6 +88,8 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
     let own =
         suite.cli_alone_at(&address, "home", "the credentials of this machine are used", &["cluster", "list"]).await?;
     ensure!(own.exit == 0, "{}", own.err);
+    occupied(suite, &address).await?;
+    with_default_settings(suite, &address, &password).await?;
     suite.cli_alone("a node is stopped", &["stop", "--home", "home"]).await?;
     let exit = child.wait().await?.code().context("a node was killed")?;
     let log = log.await??;
@@ -99,6 +102,41 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli_measures("as an HTML page", &["replay", recordings, "--explain", "run.html"]).await?;
     suite.cli_alone("no recording", &["replay", "configured"]).await?;
     suite.cli_alone("neither a job nor a node", &["replay", recordings, "--why", "x"]).await?;
+    Ok(())
+}
+
+/// A start on an occupied port, which must not create a cluster.
+async fn occupied(suite: &mut Suite, address: &str) -> anyhow::Result<()> {
+    let port = format!("server.port={}", address.rsplit(':').next().unwrap_or_default());
+    let start = ["start", "--home", "occupied", "--set", &port, "--set", "server.address=127.0.0.1"];
+    let refused = suite.cli_alone("an occupied port", &start).await?;
+    ensure!(refused.exit != 0 && !refused.out.contains("password"), "{}", refused.out);
+    let metastore = suite.dir().join("occupied/data/metastore.db");
+    ensure!(!metastore.exists(), "{} was created", metastore.display());
+    Ok(())
+}
+
+/// A node as a new user has it: without `kirin.source.roots` and `kirin.command.enabled`.
+async fn with_default_settings(suite: &mut Suite, address: &str, password: &str) -> anyhow::Result<()> {
+    std::fs::write(suite.dir().join("home/model.json"), model("by_shop").to_string())?;
+    for (case, words) in [
+        ("a local file, without kirin.source.roots", &["table", "add", "sales", "../sales.csv"][..]),
+        ("a second one", &["table", "add", "shops", "../shops.csv"]),
+        ("a model of these tables", &["model", "add", "model.json"]),
+        ("a whole model, until it is built", &["segment", "build", "by_shop", "--wait"]),
+        ("of these tables", &["sql", "SELECT SUM(amount) AS total FROM sales JOIN shops ON shop = id"]),
+    ] {
+        let printed = suite.cli_alone_at(address, "home", case, words).await?;
+        ensure!(printed.exit == 0, "{case}: {}", printed.err);
+    }
+    let submit = ["job", "submit", "--", "true"];
+    let made = suite.cli_alone_at(address, "home", "a command that no node can run", &submit).await?;
+    let job = first_word(&made)?;
+    suite.names.add(&job, "job:nowhere");
+    suite.cli_alone_at(address, "home", "a job that no node can run", &["job", "why", &job]).await?;
+    let others = suite.turn_to((address.to_owned(), password.to_owned()));
+    crate::http::with_default_settings(suite, &job).await?;
+    suite.turn_to(others);
     Ok(())
 }
 

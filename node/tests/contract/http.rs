@@ -21,6 +21,18 @@ pub(crate) async fn endpoints(suite: &mut Suite) -> anyhow::Result<()> {
     drops(suite).await
 }
 
+/// Cases of a node without `kirin.source.roots` and `kirin.command.enabled`. It cannot run this job.
+pub(crate) async fn with_default_settings(suite: &mut Suite, job: &str) -> anyhow::Result<()> {
+    let local = json!({ "name": "t", "source": suite.path("sales.csv") });
+    suite.http_with("a local file, without kirin.source.roots", "POST /tables", local).await?;
+    let command = json!({ "project": "default", "kind": "command", "spec": { "argv": ["true"] } });
+    let made = suite.http_with("a command that no node can run", "POST /jobs", command).await?;
+    suite.names.add(&id(&made, "/job_id")?, "job:second nowhere");
+    suite.http("a job that no node can run", &format!("GET /jobs/{job}")).await?;
+    suite.http("a job that no node can run", &format!("GET /jobs/{job}/why")).await?;
+    Ok(())
+}
+
 /// Logins and unknown endpoints.
 async fn access(suite: &mut Suite) -> anyhow::Result<()> {
     for (method, path) in kirin_api::endpoints() {
@@ -119,6 +131,11 @@ async fn models(suite: &mut Suite) -> anyhow::Result<()> {
     // Removes it if it was accepted.
     suite.ask("DELETE /models/other?project=shop", None, Login::Admin).await?;
     suite.http("the models of a project", "GET /models?project=shop").await?;
+    let mut second = by_shop.clone();
+    second["name"] = "second".into();
+    suite.ask(add, Some(&second.to_string()), Login::Admin).await?;
+    suite.http("the second page of one", "GET /models?project=shop&page_offset=1&page_size=1").await?;
+    suite.ask("DELETE /models/second?project=shop", None, Login::Admin).await?;
     suite.http("one model by its name", "GET /models?project=shop&model_name=BY_SHOP").await?;
     suite.http("a name that no model has", "GET /models?project=shop&model_name=nothing").await?;
     suite.http("of an unknown project", "GET /models?project=nowhere").await?;

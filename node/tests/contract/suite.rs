@@ -150,6 +150,11 @@ impl Suite {
         &self.address
     }
 
+    /// Sends requests to the node at this address, with this password, from now on. Returns the address and password before.
+    pub(crate) fn turn_to(&mut self, (address, password): (String, String)) -> (String, String) {
+        (std::mem::replace(&mut self.address, address), std::mem::replace(&mut self.password, password))
+    }
+
     // --- endpoints ---
 
     /// Sends a request without a body and records the answer.

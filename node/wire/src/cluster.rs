@@ -57,6 +57,62 @@ pub struct ServersQuery {
 /// A member as numbers: the node's id and the incarnation.
 pub type MemberNumbers = (u32, u32);
 
+/// Details of a line of the history. The metastore stores them in this form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum HistoryDetail {
+    /// None.
+    #[default]
+    None,
+    /// Of a join.
+    Joined {
+        /// `all`, `job` or `query`.
+        role: String,
+        /// The version of the node's program.
+        version: String,
+    },
+    /// Of a takeover.
+    TookOver {
+        /// The job's new epoch.
+        epoch: u64,
+        /// The first step of the new attempt.
+        from_step: u32,
+        /// The duration of each phase.
+        phases: Vec<PhaseView>,
+    },
+    /// Of a handover.
+    HandedOver {
+        /// The job's epoch.
+        epoch: u64,
+        /// The number of committed steps.
+        steps: u32,
+    },
+    /// Of a fence.
+    Fenced {
+        /// The duration of each phase.
+        phases: Vec<PhaseView>,
+    },
+    /// Of a node that suspects itself.
+    SuspectsItself {
+        /// The number of members that look dead.
+        dead: u32,
+        /// The number of members that it observes.
+        of: u32,
+    },
+    /// Written by another version.
+    Other(Value),
+}
+
+impl HistoryDetail {
+    /// The duration of each phase, if it has phases.
+    pub fn phases(&self) -> &[PhaseView] {
+        match self {
+            Self::TookOver { phases, .. } | Self::Fenced { phases } => phases,
+            _ => &[],
+        }
+    }
+}
+
 answers! {
     /// `GET /cluster`.
     ClusterView {
@@ -205,7 +261,7 @@ answers! {
         /// The duration of each phase.
         phases: Vec<PhaseView>,
         /// Details, by kind of event.
-        detail: Value,
+        detail: HistoryDetail,
     }
     /// A phase of an event.
     PhaseView {
@@ -278,4 +334,34 @@ pub enum ServerView {
         /// `all`, `job` or `query`.
         mode: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn details_of_the_history_are_typed_and_unknown_ones_are_kept() {
+        let phases = vec![PhaseView { name: "fenced".to_owned(), ms: 1.5 }];
+        for (detail, stored) in [
+            (HistoryDetail::None, json!(null)),
+            (
+                HistoryDetail::Joined { role: "all".to_owned(), version: "1".to_owned() },
+                json!({ "role": "all", "version": "1" }),
+            ),
+            (
+                HistoryDetail::TookOver { epoch: 7, from_step: 2, phases: phases.clone() },
+                json!({ "epoch": 7, "from_step": 2, "phases": [{ "name": "fenced", "ms": 1.5 }] }),
+            ),
+            (HistoryDetail::HandedOver { epoch: 7, steps: 2 }, json!({ "epoch": 7, "steps": 2 })),
+            (HistoryDetail::Fenced { phases }, json!({ "phases": [{ "name": "fenced", "ms": 1.5 }] })),
+            (HistoryDetail::SuspectsItself { dead: 2, of: 3 }, json!({ "dead": 2, "of": 3 })),
+            (HistoryDetail::Other(json!({ "phases": [], "later": 1 })), json!({ "phases": [], "later": 1 })),
+        ] {
+            assert_eq!(serde_json::to_value(&detail).unwrap(), stored);
+            assert_eq!(serde_json::from_value::<HistoryDetail>(stored).unwrap(), detail);
+        }
+    }
 }

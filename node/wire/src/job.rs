@@ -68,6 +68,11 @@ pub struct CommandSpec {
     pub timeout_ms: Option<u64>,
 }
 
+impl CommandSpec {
+    /// The kind of job that it specifies.
+    pub const KIND: &str = "command";
+}
+
 /// `PUT /jobs/status`: an action on the named jobs, or on all jobs of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -253,14 +258,51 @@ answers! {
         detail: String,
         /// What would let the job start; may be empty.
         next: String,
-        /// The core's rule with its numbers.
-        rule: Value,
+        /// The rule with its numbers; none if the job is about to start.
+        rule: Option<RuleView>,
         /// The job's status, like [`JobView::job_status`].
         state: String,
         /// The number of waiting jobs ahead of it; none if it does not wait.
         ahead: Option<u64>,
         /// The node in whose queue it waits; may be empty.
         node: String,
+    }
+    /// A rule that prevents the start of a job. Each rule has some of the fields.
+    RuleView {
+        /// Its name: `state`, `stopping`, `taking`, `no_job_node`, `no_node_can`, `project_full`, `behind`, `node_full`,
+        /// `elsewhere` or `no_trust`.
+        rule: String,
+        /// `state`: the state.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
+        /// `stopping`: the member that runs the last attempt.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        holder: Option<RuleMember>,
+        /// `no_node_can`: the capabilities that the job requires, as a bit set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        needs: Option<u32>,
+        /// `project_full`: the limit of the project.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+        /// `project_full`: the number of its jobs that run.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        running: Option<u32>,
+        /// `behind`: the number of the next job.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+        /// `node_full` and `elsewhere`: the number of the node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<u32>,
+        /// `node_full`: the limit of the node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slots: Option<u32>,
+    }
+    /// A member, by its numbers in the metastore.
+    RuleMember {
+        /// The node.
+        node: u32,
+        /// The run of the node.
+        incarnation: u32,
     }
     /// An accepted submit or build.
     Submitted {
@@ -272,6 +314,9 @@ answers! {
         /// The segment that a build reserved.
         #[serde(skip_serializing_if = "Option::is_none")]
         segment_id: Option<String>,
+        /// Why the job will wait until the cluster changes, if so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
     }
     /// An accepted job.
     SubmittedJob {

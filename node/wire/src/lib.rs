@@ -40,7 +40,7 @@ pub use user::*;
 
 /// The only predefined user, as in Kylin.
 pub const ADMIN: &str = "ADMIN";
-/// The header with the proof that a command runs as the node's own user on the node's machine.
+/// The header with the token which shows that a command runs as the node's own user on the node's machine.
 pub const LOCAL_HEADER: &str = "kirin-local";
 
 /// The project of a request without one.

@@ -110,20 +110,87 @@ answers! {
         /// Its fact table with the database, in Kylin's form.
         fact_table: String,
         /// Tables joined to the fact table.
-        lookups: Vec<serde_json::Value>,
+        lookups: Vec<LookupView>,
         /// Its dimensions.
-        dimensions: Vec<serde_json::Value>,
+        dimensions: Vec<DimensionView>,
         /// Its measures.
-        measures: Vec<serde_json::Value>,
+        measures: Vec<MeasureView>,
         /// Its time column.
         #[serde(skip_serializing_if = "Option::is_none")]
-        partition: Option<serde_json::Value>,
+        partition: Option<PartitionView>,
         /// Families of indexes.
-        aggregation_groups: Vec<serde_json::Value>,
+        aggregation_groups: Vec<AggregationGroupView>,
         /// Its indexes, including the base index.
         indexes: Vec<IndexView>,
         /// The stored definition.
-        definition: serde_json::Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        definition: Option<StoredModel>,
+    }
+    /// The stored definition of a model, as in [`ModelDefinition`]. Newer nodes may add fields.
+    StoredModel {
+        /// Its name.
+        name: String,
+        /// The fact table.
+        fact: String,
+        /// As in [`ModelView`].
+        lookups: Vec<LookupView>,
+        /// As in [`ModelView`].
+        dimensions: Vec<DimensionView>,
+        /// As in [`ModelView`].
+        measures: Vec<MeasureView>,
+        /// As in [`ModelView`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        partition: Option<PartitionView>,
+        /// As in [`ModelView`].
+        aggregation_groups: Vec<AggregationGroupView>,
+        /// Single indexes, each a list of dimension names.
+        indexes: Vec<Vec<String>>,
+    }
+    /// A table joined to the fact table, as in [`LookupDefinition`].
+    LookupView {
+        /// Its name.
+        table: String,
+        /// Its name in `alias.column`; the table's own name if empty.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        alias: String,
+        /// `inner` or `left`.
+        join: String,
+        /// Columns of the fact table.
+        fact_key: Vec<String>,
+        /// Columns of the lookup table, in the same order.
+        lookup_key: Vec<String>,
+    }
+    /// A dimension.
+    DimensionView {
+        /// Its name.
+        name: String,
+        /// `alias.column`.
+        column: String,
+    }
+    /// A measure, as in [`MeasureDefinition`].
+    MeasureView {
+        /// Its name.
+        name: String,
+        /// `COUNT`, `SUM`, `MIN`, `MAX` or `AVG`.
+        function: String,
+        /// `alias.column`; may be absent or `*` for COUNT.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        column: Option<String>,
+    }
+    /// The time column of the fact table, as in [`PartitionDefinition`].
+    PartitionView {
+        /// The column, with or without its alias.
+        column: String,
+        /// The time format of the column.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        format: Option<String>,
+    }
+    /// A family of indexes, as in [`AggregationGroupDefinition`].
+    AggregationGroupView {
+        /// Dimension names.
+        include: Vec<String>,
+        /// Dimension names that are in every index of the family.
+        mandatory: Vec<String>,
     }
     /// An index.
     IndexView {

@@ -115,14 +115,35 @@ answers! {
         name: String,
         /// Always `DEFAULT`.
         database: String,
-        /// The source of its rows. It is not decoded strictly, because newer nodes may support more kinds of sources.
-        source: serde_json::Value,
+        /// The source of its rows; none if the stored definition cannot be read.
+        source: Option<StoredSource>,
         /// Rows of all files when the table was added; none if the format does not store the number.
         rows: Option<u64>,
         /// Its columns.
         columns: Vec<ColumnView>,
         /// Why the stored definition cannot be used, if so. The table can be dropped.
         broken: Option<String>,
+    }
+    /// The source of a table, as in [`SourceView`]. Newer nodes may support more formats and fields.
+    StoredSource {
+        /// `parquet` or `csv`.
+        format: String,
+        /// A file, a directory or a pattern.
+        location: String,
+        /// The format of CSV files; only for CSV.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        csv: Option<StoredCsv>,
+    }
+    /// The format of CSV files, as in [`CsvView`].
+    StoredCsv {
+        /// Whether the first line contains the column names.
+        header: bool,
+        /// The field separator.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delimiter: Option<char>,
+        /// A word that also means NULL.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        null_value: Option<String>,
     }
     /// A column.
     ColumnView {

@@ -12,7 +12,7 @@ use kirin_core::effect::{Note, Why};
 use kirin_core::job::{Action, JobEvent, JobState};
 use kirin_core::{Answer, Ask, Event, JobRow, Member, NodeId, Settings, Span, Time};
 use kirin_discovery::{
-    Announcement, Discovery as _, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings,
+    Announcement, Discovery as _, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery,
 };
 use kirin_shell::clock::Clock;
 use kirin_shell::discovery_hints::Roster;
@@ -81,13 +81,11 @@ impl Config {
     fn zookeeper(&self) -> ZooKeeperConfig {
         let servers: Vec<String> =
             (0..self.zookeepers).map(|server| format!("{}:{ZOOKEEPER}", Host::ZooKeeper(server).address())).collect();
-        let settings = ZooKeeperSettings {
-            connect_string: &servers.join(","),
+        ZooKeeperConfig {
             session_timeout: self.session_timeout,
             connection_timeout: self.session_timeout / 4,
-            ..ZooKeeperSettings::default()
-        };
-        ZooKeeperConfig::new(&settings, Layout::Kylin5 { unique_id: CLUSTER.to_owned() }).expect("good settings")
+            ..ZooKeeperConfig::new(servers.join(","), Layout::Kylin5 { unique_id: CLUSTER.to_owned() })
+        }
     }
 
     fn announcement(&self) -> Announcement {

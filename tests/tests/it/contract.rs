@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::ensure;
 use kirin_client::{Client, Kind, Request};
-use kirin_lab::local_cluster::{Cluster, NodeProcess};
+use kirin_lab::local_cluster::{Cluster, NodeProcess, Plan};
 use kirin_wire::{
-    BuildRequest, Code, Done, Given, JobView, JobsQuery, ModelDefinition, ModelView, NewProject, NewTable, Page,
-    ProjectView, RefreshRequest, SegmentView, Submitted, TableAdded, TableView,
+    BuildRequest, Code, CommandSpec, Done, Given, JobView, JobsQuery, ModelDefinition, ModelView, NewProject, NewTable,
+    Page, ProjectView, RefreshRequest, SegmentView, Submit, Submitted, TableAdded, TableView,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -136,5 +136,37 @@ async fn lists_refreshes_drops_and_refusals_behave_as_documented() -> anyhow::Re
     ensure!(code == Some(0), "{code:?} {text}");
     let gone = client.call::<Page<SegmentView>>(Request::get(&SEGMENTS)).await;
     ensure!(gone.is_err_and(|error| error.code == Some(Code::NoModel)), "the model no longer exists");
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_commands_shows_the_progress_of_a_command() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let enabled = vec![("kirin.command.enabled".to_owned(), "true".to_owned())];
+    let mut cluster = Cluster::start(dir.path(), 2, Plan { own_settings: vec![enabled], ..plan() }).await?;
+    let without = cluster.nodes[1].client()?;
+    let go = dir.path().join("go");
+    let wait = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    let step = |text: &str| json!({ "argv": ["/bin/sh", "-c", text] });
+    let body = Submit::new("default", CommandSpec::KIND, json!({ "steps": [step("true"), step(&wait)] }));
+    let made: Submitted = without.call(Request::post(&["jobs"]).body(&body)?).await?;
+    ensure!(made.warning.is_none(), "a node can run it: {made:?}");
+    let listed = async || {
+        let page: Page<JobView> = without.call(Request::get(&["jobs"])).await?;
+        anyhow::Ok(page.value.into_iter().find(|job| job.id == made.job_id))
+    };
+    let half = cluster
+        .wait("one of two steps in the list of the other node", async || {
+            Ok(listed().await?.filter(|job| job.step_ratio > 0.0))
+        })
+        .await?;
+    let seen = (half.step_ratio, half.job_name.as_str(), half.node.as_str());
+    ensure!(seen == (0.5, "COMMAND", "node-1"), "{half:?}");
+    let shown: JobView = without.call(Request::get(&["jobs", &made.job_id])).await?;
+    ensure!(shown.steps_done() == (1, 2), "{shown:?}");
+    std::fs::write(&go, "")?;
+    until(&cluster, &made.job_id, "FINISHED").await?;
+    let done = listed().await?;
+    ensure!(done.as_ref().is_some_and(|job| (job.step_ratio, job.progress) == (1.0, 100.0)), "{done:?}");
     cluster.stop_all().await
 }

@@ -63,6 +63,9 @@ pub(super) async fn submitted(
         ids.push(reply.job_id.clone());
     }
     it.screen.show(data, |_| Ok(ids.iter().map(|id| format!("{id}\n")).collect()))?;
+    if let Some(warning) = &reply.warning {
+        it.screen.warn(warning);
+    }
     if then_wait { wait(it, &ids, None).await } else { Ok(()) }
 }
 
@@ -76,7 +79,9 @@ fn spec(args: &SubmitArgs) -> Result<Value, Failure> {
             };
             serde_json::from_str(&text).map_err(|e| Failure::usage(format!("--spec is not valid JSON: {e}")))
         }
-        None if args.kind != "command" => Err(Failure::usage(format!("a job of kind '{}' needs --spec", args.kind))),
+        None if args.kind != CommandSpec::KIND => {
+            Err(Failure::usage(format!("a job of kind '{}' needs --spec", args.kind)))
+        }
         None if args.argv.is_empty() => {
             Err(Failure::new(Exit::Usage, "no command to run", "Add the command after --, or use --kind and --spec."))
         }

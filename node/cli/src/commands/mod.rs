@@ -47,7 +47,7 @@ pub(super) async fn run(global: &Global, command: ClientCommand, screen: &mut Sc
         ClientCommand::Lb(args) => lb::run(session(screen)?, args).await,
         ClientCommand::Job(command) => job::run(session(screen)?, command).await,
         ClientCommand::Project(command) => project::run(session(screen)?, command).await,
-        ClientCommand::Table(command) => table::run(session(screen)?, command, super::proof(global)).await,
+        ClientCommand::Table(command) => table::run(session(screen)?, command, super::local_token(global)).await,
         ClientCommand::Model(command) => model::run(session(screen)?, command).await,
         ClientCommand::Segment(command) => segment::run(session(screen)?, command).await,
         ClientCommand::Sql(args) => sql::run(session(screen)?, args).await,

@@ -27,12 +27,9 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Model) -> Result<(), F
             let request = Request::get(&["models", &name]).with("project", it.project);
             let data = it.client.raw(request).await?;
             it.screen.show(&data, |_| {
-                let mut model: Value = decode(&data)?;
-                // The definition repeats the other fields in their stored form.
-                if let Some(fields) = model.as_object_mut() {
-                    fields.remove("definition");
-                }
-                Ok(render::outline(&model))
+                // The definition repeats the other fields.
+                let model = ModelView { definition: None, ..decode(&data)? };
+                render::outlined(&model)
             })
         }
         Model::Drop { name, yes } => {

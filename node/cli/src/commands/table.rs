@@ -9,15 +9,15 @@ use super::Session;
 use kirin_client::{Request, decode};
 use kirin_wire::{DeclaredColumn, Given, LOCAL_HEADER, NewTable, TableView};
 
-pub(super) async fn run(mut it: Session<'_, '_>, command: Table, proof: Option<String>) -> Result<(), Failure> {
+pub(super) async fn run(mut it: Session<'_, '_>, command: Table, token: Option<String>) -> Result<(), Failure> {
     match command {
         Table::Add { name, source, types } => {
             let source = Given::Location(whole(&source));
             let columns = types.into_iter().map(|(name, data_type)| DeclaredColumn { name, data_type }).collect();
             let body = NewTable { project: it.project.to_owned(), name: name.clone(), source, columns };
             let mut request = Request::post(&["tables"]).body(&body)?;
-            if let Some(proof) = proof {
-                request = request.header(LOCAL_HEADER, proof);
+            if let Some(token) = token {
+                request = request.header(LOCAL_HEADER, token);
             }
             let data = it.client.raw(request).await?;
             it.screen.show(&data, |_| Ok(render::added(&name, &decode(&data)?)))

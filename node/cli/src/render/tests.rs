@@ -134,15 +134,17 @@ fn numbers_in_query_results_are_right_aligned() {
 
 #[test]
 fn tables_models_segments_and_projects_are_listed() {
-    let listed: Vec<TableView> =
-        from(r#"[{"name":"flights","source":"/d/f.parquet","rows":336776,"columns":[{"name":"year","type":"INT"}]}]"#);
+    let listed: Vec<TableView> = from(
+        r#"[{"name":"flights","source":{"format":"parquet","location":"/d/f.parquet"},"rows":336776,"columns":[{"name":"year","type":"INT"}]}]"#,
+    );
     assert_eq!(tables(&listed), "NAME     COLUMNS    ROWS  SOURCE\nflights        1  336776  /d/f.parquet\n");
     assert_eq!(
         table(&listed[0]),
         "Table:   flights\nSource:  /d/f.parquet\nRows:    336776\n\nCOLUMN  TYPE\nyear    INT\n"
     );
-    let listed: Vec<ModelView> =
-        from(r#"[{"name":"m","fact_table":"flights","dimensions":["a","b"],"measures":["c"]}]"#);
+    let listed: Vec<ModelView> = from(
+        r#"[{"name":"m","fact_table":"flights","dimensions":[{"name":"a"},{"name":"b"}],"measures":[{"name":"c"}]}]"#,
+    );
     assert_eq!(
         models(&listed),
         "NAME  FACT TABLE  DIMENSIONS  MEASURES  INDEXES\nm     flights              2         1        0\n"
@@ -176,4 +178,20 @@ fn definitions_are_shown_as_an_outline() {
         "dimensions: a, b\njoins:\n  on: x\n  table: t\n\n  table: u\nname: m\nplan:\n  one\n  two\n"
     );
     assert_eq!(outline(&from(r#""a plan""#)), "a plan\n");
+}
+
+#[test]
+fn indexes_that_are_rejected_for_one_reason_are_one_entry() {
+    let no = |layout: u64, reason: &str| {
+        format!(r#"{{"model":"m","layout":{layout},"dimensions":["a"],"reason":"{reason}"}}"#)
+    };
+    let whole = r#"{"model":"m","layout":null,"dimensions":[],"reason":"z"}"#.to_owned();
+    let all = [no(3, "x"), no(2, "y"), no(1, "x"), whole, no(4, "x")].join(",");
+    let explained: ExplainView =
+        from(&format!(r#"{{"plan":"p","aggregations":[{{"aggregation":"a","rejected":[{all}]}}]}}"#));
+    let rejected = aggregation(&explained.aggregations[0]).rejected;
+    let shown: Vec<_> = rejected.iter().map(|it| (it.layout, &it.layouts[..], it.dimensions.is_some())).collect();
+    assert_eq!(shown, [(None, &[3, 1, 4][..], false), (Some(2), &[][..], true), (None, &[][..], true)], "{rejected:?}");
+    let text = explanation(&explained).unwrap();
+    assert!(text.contains("    layouts: 3, 1, 4\n    model: m\n    reason: x\n"), "{text}");
 }

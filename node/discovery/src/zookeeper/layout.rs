@@ -9,13 +9,13 @@ use crate::peer::Role;
 pub enum Layout {
     /// Kylin 5: `<base>/<unique-id>/services/{all|job|query}/<uuid>`. The role is the service name.
     Kylin5 {
-        /// See [`unique_id`].
+        /// The cluster's name, one segment of a path. It distinguishes clusters that share a ZooKeeper.
         unique_id: String,
     },
     /// Kylin 3 and 4 with `kylin.server.self-discovery-enabled`: `<base>/<cluster>/service/cluster_servers/<uuid>`. The role is
     /// in the payload.
     SelfDiscovery {
-        /// `kylin.server.cluster-name`.
+        /// `kylin.server.cluster-name`, one segment of a path.
         cluster: String,
     },
 }
@@ -29,14 +29,6 @@ pub(super) struct Container {
 }
 
 impl Layout {
-    /// Returns the name that must be a single path segment, for validation.
-    pub(super) fn cluster(&self) -> &str {
-        match self {
-            Layout::Kylin5 { unique_id } => unique_id,
-            Layout::SelfDiscovery { cluster } => cluster,
-        }
-    }
-
     /// Returns every directory that must be read to know all peers.
     pub(super) fn containers(&self, base: &str) -> Vec<Container> {
         match self {
@@ -65,37 +57,9 @@ impl Layout {
 /// The service name of Kylin 3 and 4.
 pub(super) const SELF_DISCOVERY_SERVICE: &str = "cluster_servers";
 
-/// Returns the name under which a cluster keeps its registrations, made of identifier and database.
-///
-/// This is Kylin's rule: the metadata identifier, `_`, and the JDBC URL up to `?`. Every character that is not an ASCII letter,
-/// digit or `_` becomes `_`. The name contains the database, so clusters with one ZooKeeper and one identifier but different
-/// databases stay apart. Without a JDBC URL, pass another string that is unique to the database. With `None`, the name is the
-/// identifier, as in Kylin's cloud channel.
-pub fn unique_id(identifier: &str, jdbc_url: Option<&str>) -> String {
-    let database = jdbc_url.map(|url| url.split('?').next().unwrap_or(url));
-    let whole = match database {
-        Some(database) => format!("{identifier}_{database}"),
-        None => identifier.to_owned(),
-    };
-    whole.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_unique_id_carries_identifier_and_database_without_its_options() {
-        assert_eq!(
-            unique_id("kylin-prod", Some("jdbc:postgresql://db1:5432/kylin?user=k&password=s")),
-            "kylin_prod_jdbc_postgresql___db1_5432_kylin"
-        );
-        assert_eq!(unique_id("kylin", None), "kylin");
-        assert_ne!(
-            unique_id("kylin", Some("jdbc:mysql://db1:3306/kylin")),
-            unique_id("kylin", Some("jdbc:mysql://db2:3306/kylin"))
-        );
-    }
 
     #[test]
     fn paths_are_kylins() {

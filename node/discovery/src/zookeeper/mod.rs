@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-pub use config::{ZooKeeperConfig, ZooKeeperSettings};
-pub use layout::{Layout, unique_id};
+pub use config::{Acl, Auth, Permissions, ZooKeeperConfig};
+pub use layout::Layout;
 
 use crate::clock;
 use crate::error::Error;

@@ -101,7 +101,7 @@ impl Registration {
         let mut wanted_at = None;
         if let Some(wanted) = &wish.wanted {
             let announcement = &wanted.announcement;
-            let path = self.config.layout.entry(&self.config.base, announcement.role, announcement.id);
+            let path = self.config.layout.entry(&self.config.base(), announcement.role, announcement.id);
             if !self.is_current(link.session(), wish.revision) {
                 let data = instance::write(&self.config.layout, announcement, wanted.registered_at_ms);
                 self.current = None;
@@ -205,8 +205,8 @@ impl Registration {
     /// Creates the entry, or takes over an existing one.
     async fn register(&mut self, link: &Link, path: &str, data: &[u8]) -> Result<Stamp, Trouble> {
         let client = link.client();
-        let config = self.config.clone();
-        let options = CreateMode::Ephemeral.with_acls(Acls::new(&config.acl));
+        let acl = self.config.acls();
+        let options = CreateMode::Ephemeral.with_acls(Acls::new(&acl));
         for _ in 0..TRIES {
             match link.ask(client.create(path, data, &options)).await {
                 Ok(_) => {}
@@ -268,7 +268,8 @@ impl Registration {
     async fn make_parents(&mut self, link: &Link, path: &str) -> Result<(), Trouble> {
         let client = link.client();
         let config = self.config.clone();
-        let acls = Acls::new(&config.acl);
+        let acl = config.acls();
+        let acls = Acls::new(&acl);
         let chroot = config.chroot.as_str();
         if !chroot.is_empty() && self.stamp(link, chroot).await?.is_none() {
             link.ask(client.mkdir(chroot, &CreateMode::Persistent.with_acls(acls))).await?;

@@ -126,7 +126,7 @@ impl Worker {
     async fn serve(&mut self, link: Link) -> End {
         let mut states = link.client().state_watcher();
         let mut wish = self.wish.clone();
-        let mut mirror = Mirror::new(self.config.layout.containers(&self.config.base));
+        let mut mirror = Mirror::new(self.config.layout.containers(&self.config.base()));
         let mut reconnected = false;
         let mut apart_until: Option<Instant> = None;
         let mut reread_at = clock::now() + self.backoff.stretch(REREAD_EVERY);
@@ -275,7 +275,7 @@ impl Worker {
             ZkError::NoHosts | ZkError::ConnectionLoss => format!("cannot reach any ZooKeeper server ({servers})"),
             ZkError::Timeout => format!("ZooKeeper does not answer ({servers})"),
             ZkError::AuthFailed => "ZooKeeper rejected kylin.env.zookeeper.zk-auth".to_owned(),
-            ZkError::NoAuth => format!("ZooKeeper denied access to {}", self.config.base),
+            ZkError::NoAuth => format!("ZooKeeper denied access to {}", self.config.base()),
             other => format!("ZooKeeper: {other}"),
         }
     }

@@ -17,7 +17,7 @@ use kirin_metastore::{HistoryLine, ProjectLimit, Store, kinds, wall_ms};
 use kirin_server::housekeeping::Housekeeping;
 use kirin_server::store_config;
 use kirin_shell::clock;
-use kirin_wire::{ClusterView, Done, JobView, Page, ProjectConfig};
+use kirin_wire::{ClusterView, Done, HistoryDetail, JobView, Page, ProjectConfig};
 
 const PROJECT: &str = "crowded";
 /// Lines of history besides those of the cluster itself.
@@ -72,7 +72,7 @@ async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> 
     let _: Done = client.call(Request::put(&["projects", PROJECT, "project_config"]).body(&full)?).await?;
     throughput::submit(store, project, waiting, false).await?;
     let lines = futures::stream::iter(0..HISTORY).map(|_| {
-        let detail = json!({ "phases": [] });
+        let detail = HistoryDetail::Fenced { phases: Vec::new() };
         let line =
             HistoryLine { at_ms: wall_ms(), kind: kinds::HANDED_OVER.to_owned(), detail, ..HistoryLine::default() };
         store.append_history(line)

@@ -8,11 +8,11 @@ use kirin_client::Request;
 use kirin_config::Secret;
 use kirin_olap::demo;
 use kirin_shell::clock;
-use kirin_wire::{ClusterView, QueryRequest, QueryView, TableAdded};
+use kirin_wire::{ClusterView, DEFAULT_PROJECT, QueryRequest, QueryView, TableAdded};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{PROJECT, micros, quantile};
+use super::{micros, quantile};
 use crate::local_cluster::{Cluster, Plan};
 use crate::strangers::{Answers, Flood, Strangers};
 use kirin_cli::args::Format;
@@ -51,7 +51,7 @@ pub(super) async fn run(
     let data = dir.path().join("nycflights13");
     demo::write_files(&data)?;
     for table in demo::tables(&data) {
-        let table = crate::demo::new_table(PROJECT, table)?;
+        let table = crate::demo::new_table(DEFAULT_PROJECT, table)?;
         let _: TableAdded = cluster.nodes[0].client()?.call(Request::post(&["tables"]).body(&table)?).await?;
     }
     // The first queries open files and fill caches.
@@ -69,7 +69,7 @@ pub(super) async fn run(
 
 async fn phase(cluster: &Cluster, span: Duration) -> anyhow::Result<Phase> {
     let client = cluster.nodes[0].client()?;
-    let query = Request::post(&["query"]).body(&QueryRequest::new(PROJECT, SQL).raw())?;
+    let query = Request::post(&["query"]).body(&QueryRequest::new(DEFAULT_PROJECT, SQL).raw())?;
     let mut phase = Phase { queries: Histogram::<u64>::new(3)?, trust_left_ms: u64::MAX };
     let end = clock::instant() + span;
     while clock::instant() < end {

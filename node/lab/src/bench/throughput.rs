@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use kirin_core::ask::{Priority, ProjectId};
+use kirin_core::ask::ProjectId;
 use kirin_core::{Answer, Ask, Role, Settings, Timing};
-use kirin_metastore::{Extra, JoinInfo, ProjectLimit, Store, SubmitInfo};
+use kirin_metastore::{Extra, JoinInfo, NewJob, ProjectLimit, Store, Submitted};
 use serde_json::json;
 
 use kirin_api::auth::password;
@@ -76,23 +76,15 @@ pub(super) async fn submit(store: &Store, project: ProjectId, jobs: u32, unbatch
         tasks.push(tokio::spawn(async move {
             for _ in 0..count {
                 let key = uuid::Uuid::now_v7().as_u128();
-                let ask = Ask::Submit {
-                    project,
-                    priority: Priority(3),
-                    placed: None,
-                    external: false,
-                    needs: kirin_core::Capabilities::NONE,
-                    key,
-                };
-                let info = SubmitInfo {
+                let job = NewJob {
                     kind: "probe".to_owned(),
                     subject: "bench".to_owned(),
                     submitter: "bench".to_owned(),
-                    spec: json!({ "steps": 0 }),
-                    reserve: Vec::new(),
+                    spec: json!({ "steps": 0 }).to_string(),
+                    ..NewJob::new(project, key)
                 };
-                let answer = store.ask(&ask, Extra::Submit(info)).await;
-                if !matches!(answer, Answer::Accepted { .. }) {
+                let answer = store.submit(job).await?;
+                if !matches!(answer, Submitted::Accepted { .. }) {
                     bail!("a job was not accepted: {answer:?}");
                 }
             }

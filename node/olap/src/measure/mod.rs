@@ -53,6 +53,11 @@ macro_rules! registry {
             /// Every measure.
             pub(crate) const ALL: &[MeasureFunction] = &[$(MeasureFunction::$variant,)*];
 
+            /// Its name in definitions.
+            pub fn name(self) -> String {
+                self.kind().aggregate().to_uppercase()
+            }
+
             /// What the measure does.
             pub(crate) fn kind(self) -> &'static dyn Kind {
                 match self {
@@ -110,7 +115,7 @@ mod tests {
     fn definitions_name_measures_in_capitals() {
         for function in MeasureFunction::ALL {
             let name = serde_json::to_value(function).unwrap();
-            assert_eq!(name, function.kind().aggregate().to_uppercase());
+            assert_eq!(name, function.name());
             assert_eq!(serde_json::from_value::<MeasureFunction>(name).unwrap(), *function);
         }
     }

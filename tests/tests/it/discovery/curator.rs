@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kirin_discovery::{Layout, Role, ZooKeeperConfig};
+use kirin_discovery::{Layout, Role};
 use kirin_tests::servers::zookeeper::Ensemble;
 
-use super::{Node, SERVICES, kylin5, settings};
+use super::{Node, SERVICES, kylin5, of_layout};
 
 const JARS: [(&str, &str); 12] = [
     ("curator-x-discovery", "libcurator-discovery-java"),
@@ -63,8 +63,8 @@ fn registered(zk: &Ensemble, arguments: &[&str]) -> tokio::process::Child {
 #[tokio::test]
 async fn curator_and_kirin_see_each_other_in_the_tree_of_kylin_5() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let a = Node::start(kylin5(&settings(&zk.connect_string())), Role::All, 1).await;
-    let b = Node::start(kylin5(&settings(&zk.connect_string())), Role::Job, 2).await;
+    let a = Node::start(kylin5(&zk.connect_string()), Role::All, 1).await;
+    let b = Node::start(kylin5(&zk.connect_string()), Role::Job, 2).await;
     a.until_sees(&["all:1", "job:2"]).await;
     b.until_sees(&["all:1", "job:2"]).await;
     let mut seen = listed(&zk, &["spring", SERVICES]).await;
@@ -89,7 +89,7 @@ async fn curator_and_kirin_see_each_other_in_the_tree_of_kylin_5() {
 async fn curator_and_kirin_see_each_other_in_the_older_tree() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let layout = Layout::SelfDiscovery { cluster: "kylin_metadata".to_owned() };
-    let config = ZooKeeperConfig::new(&settings(&zk.connect_string()), layout).expect("valid settings");
+    let config = of_layout(&zk.connect_string(), layout);
     let a = Node::start(config, Role::Query, 1).await;
     a.until_sees(&["query:1"]).await;
     let base = "/kylin/kylin_metadata/service";

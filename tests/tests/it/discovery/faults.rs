@@ -1,17 +1,17 @@
 //! Discovery while servers, connections and sessions fail.
 
-use kirin_discovery::{Discovery, Error, Role, ZooKeeperSettings};
+use kirin_discovery::{Discovery, Error, Role, ZooKeeperConfig};
 use kirin_tests::servers::zookeeper::Ensemble;
 
 use super::proxy::Proxy;
-use super::{History, Node, PATIENCE, SESSION, eventually, kylin5, outsider, owner, settings};
+use super::{History, Node, PATIENCE, SESSION, eventually, kylin5, outsider, owner};
 
 #[tokio::test]
 async fn a_node_whose_session_expired_is_registered_again_and_only_once() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let observer = Node::observer(kylin5(&zk.connect_string()));
     let wire = Proxy::to(zk.port(0)).await;
-    let node = Node::start(kylin5(&settings(&wire.connect_string())), Role::All, 1).await;
+    let node = Node::start(kylin5(&wire.connect_string()), Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
     let outsider = outsider(&zk).await;
     let before = owner(&outsider, &node.path()).await.expect("registered");
@@ -33,9 +33,9 @@ async fn a_node_whose_session_expired_is_registered_again_and_only_once() {
 #[tokio::test]
 async fn a_silently_replaced_session_counts_as_expired() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let observer = Node::observer(kylin5(&zk.connect_string()));
     let wire = Proxy::to(zk.port(0)).await;
-    let node = Node::start(kylin5(&settings(&wire.connect_string())), Role::All, 1).await;
+    let node = Node::start(kylin5(&wire.connect_string()), Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
     let outsider = outsider(&zk).await;
     let before = owner(&outsider, &node.path()).await.expect("registered");
@@ -62,9 +62,9 @@ async fn a_silently_replaced_session_counts_as_expired() {
 #[tokio::test]
 async fn a_short_disconnection_changes_nothing() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let observer = Node::observer(kylin5(&zk.connect_string()));
     let wire = Proxy::to(zk.port(0)).await;
-    let node = Node::start(kylin5(&settings(&wire.connect_string())), Role::All, 1).await;
+    let node = Node::start(kylin5(&wire.connect_string()), Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
     node.until_up().await;
     let outsider = outsider(&zk).await;
@@ -75,7 +75,7 @@ async fn a_short_disconnection_changes_nothing() {
         node.until_degraded("cannot reach any ZooKeeper server").await;
         node.until_up().await;
         // Changes after the cut are seen.
-        let guest = Node::start(kylin5(&settings(&zk.connect_string())), Role::Job, port).await;
+        let guest = Node::start(kylin5(&zk.connect_string()), Role::Job, port).await;
         node.until_sees(&["all:1", &format!("job:{port}")]).await;
         guest.discovery.stop().await;
         node.until_sees(&["all:1"]).await;
@@ -87,7 +87,7 @@ async fn a_short_disconnection_changes_nothing() {
 #[tokio::test]
 async fn a_zookeeper_that_starts_later_is_found() {
     let mut zk = Ensemble::of(1).prepare().expect("a plan");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let a = Node::start(config.clone(), Role::All, 1).await;
     let b = Node::start(config, Role::Query, 2).await;
     for node in [&a, &b] {
@@ -104,7 +104,7 @@ async fn a_zookeeper_that_starts_later_is_found() {
 #[tokio::test]
 async fn when_the_leader_dies_no_node_is_lost_and_new_nodes_are_seen() {
     let mut zk = Ensemble::of(3).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let a = Node::start(config.clone(), Role::All, 1).await;
     let b = Node::start(config.clone(), Role::Job, 2).await;
     a.until_sees(&["all:1", "job:2"]).await;
@@ -124,7 +124,7 @@ async fn when_the_leader_dies_no_node_is_lost_and_new_nodes_are_seen() {
 #[tokio::test]
 async fn without_a_quorum_the_list_is_kept_and_recovers_afterwards() {
     let mut zk = Ensemble::of(3).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let a = Node::start(config.clone(), Role::All, 1).await;
     let b = Node::start(config, Role::Job, 2).await;
     for node in [&a, &b] {
@@ -147,7 +147,7 @@ async fn without_a_quorum_the_list_is_kept_and_recovers_afterwards() {
 #[tokio::test]
 async fn after_an_outage_longer_than_the_session_every_node_is_registered_once() {
     let mut zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let a = Node::start(config.clone(), Role::All, 1).await;
     let b = Node::start(config, Role::Job, 2).await;
     for node in [&a, &b] {
@@ -179,11 +179,11 @@ async fn a_client_leaves_a_hanging_server_for_another() {
     let hung = (leader + 1) % 3;
     // Both clients would return to the hanging server only if it were the only one.
     let order = format!("127.0.0.1:{},127.0.0.1:{}", zk.port(hung), zk.port(leader));
-    let a = Node::start(kylin5(&settings(&order)), Role::All, 1).await;
-    let b = Node::start(kylin5(&settings(&order)), Role::Job, 2).await;
+    let a = Node::start(kylin5(&order), Role::All, 1).await;
+    let b = Node::start(kylin5(&order), Role::Job, 2).await;
     a.until_sees(&["all:1", "job:2"]).await;
     zk.freeze(hung).expect("frozen");
-    let c = Node::start(kylin5(&settings(&order)), Role::Query, 3).await;
+    let c = Node::start(kylin5(&order), Role::Query, 3).await;
     for node in [&a, &b, &c] {
         node.until_sees(&["all:1", "job:2", "query:3"]).await;
         node.until_up().await;
@@ -198,12 +198,12 @@ async fn a_client_leaves_a_hanging_server_for_another() {
 #[tokio::test]
 async fn an_unanswered_withdrawal_is_retried() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let observer = Node::observer(kylin5(&settings(&zk.connect_string())));
+    let observer = Node::observer(kylin5(&zk.connect_string()));
     let wire = Proxy::to(zk.port(0)).await;
     // A long session, so that only a withdrawal can end the registration within the test's timeout.
     let at_wire = wire.connect_string();
-    let patient = ZooKeeperSettings { session_timeout: 20 * PATIENCE, ..settings(&at_wire) };
-    let node = Node::start(kylin5(&patient), Role::All, 1).await;
+    let patient = ZooKeeperConfig { session_timeout: 20 * PATIENCE, ..kylin5(&at_wire) };
+    let node = Node::start(patient, Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
     wire.refuse(true);
     wire.cut();
@@ -220,8 +220,8 @@ async fn after_an_outage_shorter_than_the_session_a_node_reconnects() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let wire = Proxy::to(zk.port(0)).await;
     let at_wire = wire.connect_string();
-    let patient = ZooKeeperSettings { session_timeout: 20 * PATIENCE, ..settings(&at_wire) };
-    let node = Node::start(kylin5(&patient), Role::All, 1).await;
+    let patient = ZooKeeperConfig { session_timeout: 20 * PATIENCE, ..kylin5(&at_wire) };
+    let node = Node::start(patient, Role::All, 1).await;
     node.until_sees(&["all:1"]).await;
     let outsider = outsider(&zk).await;
     let before = owner(&outsider, &node.path()).await.expect("registered");

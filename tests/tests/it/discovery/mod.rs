@@ -10,13 +10,12 @@ mod registrations;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kirin_discovery::{
-    Announcement, Discovery, Health, Layout, Peers, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings,
-    unique_id,
-};
+use kirin_config::metastore::Metastore;
+use kirin_discovery::{Announcement, Discovery, Health, Layout, Peers, Role, ZooKeeperConfig, ZooKeeperDiscovery};
 use kirin_tests::servers::zookeeper::Ensemble;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -37,18 +36,24 @@ struct Node {
     said: Announcement,
 }
 
-fn settings(connect_string: &str) -> ZooKeeperSettings<'_> {
-    ZooKeeperSettings {
-        connect_string,
+/// The settings of a cluster with Kylin's layout.
+fn kylin5(servers: &str) -> ZooKeeperConfig {
+    of_layout(servers, Layout::Kylin5 { unique_id: unique_id("jdbc:postgresql://db:5432/kylin?ssl=true") })
+}
+
+fn of_layout(servers: &str, layout: Layout) -> ZooKeeperConfig {
+    ZooKeeperConfig {
         session_timeout: SESSION,
         connection_timeout: SESSION / 2,
-        ..Default::default()
+        ..ZooKeeperConfig::new(servers, layout)
     }
 }
 
-fn kylin5(settings: &ZooKeeperSettings<'_>) -> ZooKeeperConfig {
-    let unique_id = unique_id("kylin_metadata", Some("jdbc:postgresql://db:5432/kylin?user=k"));
-    ZooKeeperConfig::new(settings, Layout::Kylin5 { unique_id }).expect("valid settings")
+/// The name of the cluster whose metastore has this JDBC URL.
+fn unique_id(url: &str) -> String {
+    let text = format!("kylin_metadata@jdbc,url={url},username=k");
+    let metastore = Metastore::parse(&text, &|text| Ok(text.to_owned()), Path::new("/")).expect("a metastore");
+    metastore.unique_id("unused")
 }
 
 impl Node {

@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
-use kirin_discovery::{Discovery, Error, Health, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery, ZooKeeperSettings};
+use kirin_discovery::{
+    Acl, Auth, Discovery, Error, Health, Layout, Permissions, Role, ZooKeeperConfig, ZooKeeperDiscovery,
+};
 use kirin_tests::logs;
 use kirin_tests::servers::zookeeper::Ensemble;
 use tokio::time::Instant;
 use zookeeper_client::{Acls, Client, CreateMode};
 
 use super::proxy::Proxy;
-use super::{CLUSTER, Node, PATIENCE, SERVICES, SESSION, eventually, kylin5, outsider, owner, settings, until};
+use super::{
+    CLUSTER, Node, PATIENCE, SERVICES, SESSION, eventually, kylin5, of_layout, outsider, owner, unique_id, until,
+};
 
 #[tokio::test]
 async fn nodes_see_each_other_join_change_and_leave() {
     let zk = Ensemble::of(3).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let a = Node::start(config.clone(), Role::All, 1).await;
     let b = Node::start(config.clone(), Role::Job, 2).await;
     let mut c = Node::start(config.clone(), Role::Query, 3).await;
@@ -48,7 +52,7 @@ async fn nodes_see_each_other_join_change_and_leave() {
 #[tokio::test]
 async fn joining_and_leaving_is_seen_within_milliseconds() {
     let zk = Ensemble::of(3).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let observer = Node::start(config.clone(), Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
     let guest = Node::observer(config.clone());
@@ -69,7 +73,7 @@ async fn joining_and_leaving_is_seen_within_milliseconds() {
     for _ in 0..3 {
         let wire = Proxy::to(zk.port(0)).await;
         let at_wire = wire.connect_string();
-        let doomed = Node::start(kylin5(&settings(&at_wire)), Role::All, 2).await;
+        let doomed = Node::start(kylin5(&at_wire), Role::All, 2).await;
         observer.until_sees(&["all:1", "all:2"]).await;
         let begun = Instant::now();
         wire.refuse(true);
@@ -91,10 +95,7 @@ async fn joining_and_leaving_is_seen_within_milliseconds() {
 async fn two_clusters_that_share_a_zookeeper_and_an_identifier_never_mix() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let connect_string = zk.connect_string();
-    let cluster = |url| {
-        let unique_id = kirin_discovery::unique_id("kylin_metadata", Some(url));
-        ZooKeeperConfig::new(&settings(&connect_string), Layout::Kylin5 { unique_id }).expect("valid settings")
-    };
+    let cluster = |url| of_layout(&connect_string, Layout::Kylin5 { unique_id: unique_id(url) });
     let a = Node::start(cluster("jdbc:postgresql://db1:5432/kylin"), Role::All, 1).await;
     let b = Node::start(cluster("jdbc:postgresql://db2:5432/kylin"), Role::All, 2).await;
     a.until_up().await;
@@ -102,14 +103,21 @@ async fn two_clusters_that_share_a_zookeeper_and_an_identifier_never_mix() {
     let c = Node::start(cluster("jdbc:postgresql://db2:5432/kylin?ssl=true"), Role::Job, 3).await;
     b.until_sees(&["all:2", "job:3"]).await;
     c.until_sees(&["all:2", "job:3"]).await;
-    assert_eq!(a.sees(), ["all:1"]);
+    // Another schema of the same database is another cluster. The default schema is not.
+    let d = Node::start(cluster("jdbc:postgresql://db2:5432/kylin?currentSchema=sales"), Role::All, 4).await;
+    d.until_sees(&["all:4"]).await;
+    let e = Node::start(cluster("jdbc:postgresql://db2:5432/kylin?currentSchema=public"), Role::Query, 5).await;
+    for node in [&b, &c, &e] {
+        node.until_sees(&["all:2", "job:3", "query:5"]).await;
+    }
+    assert_eq!((a.sees(), d.sees()), (vec!["all:1".to_owned()], vec!["all:4".to_owned()]));
 }
 
 #[tokio::test]
 async fn the_older_layout_carries_the_mode_in_the_payload() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let layout = Layout::SelfDiscovery { cluster: "kylin_metadata".to_owned() };
-    let config = ZooKeeperConfig::new(&settings(&zk.connect_string()), layout).expect("valid settings");
+    let config = of_layout(&zk.connect_string(), layout);
     let a = Node::start(config.clone(), Role::Job, 1).await;
     let b = Node::start(config, Role::Query, 2).await;
     for node in [&a, &b] {
@@ -123,8 +131,7 @@ async fn the_older_layout_carries_the_mode_in_the_payload() {
 async fn deleted_directories_are_created_by_the_next_node() {
     // Empty container directories are deleted, here within a fraction of a second.
     let zk = Ensemble::of(1).property("znode.container.checkIntervalMs", "100").start().await.expect("an ensemble");
-    let connect_string = format!("{}/apps/olap", zk.connect_string());
-    let config = kylin5(&settings(&connect_string));
+    let config = ZooKeeperConfig { chroot: "/apps/olap".to_owned(), ..kylin5(&zk.connect_string()) };
     let observer = Node::observer(config.clone());
     observer.until_up().await;
     let outsider = outsider(&zk).await;
@@ -155,7 +162,7 @@ async fn deleted_directories_are_created_by_the_next_node() {
 async fn foreign_and_malformed_registrations_are_ignored_and_reported_once() {
     let log = logs::capture();
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let a = Node::start(config.clone(), Role::All, 1).await;
     a.until_sees(&["all:1"]).await;
     let outsider = outsider(&zk).await;
@@ -197,7 +204,7 @@ async fn foreign_and_malformed_registrations_are_ignored_and_reported_once() {
 #[tokio::test]
 async fn registrations_of_an_earlier_run_are_removed_once() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let observer = Node::observer(config.clone());
     let outsider = outsider(&zk).await;
     // The earlier run had another id and role, and its session has not expired yet.
@@ -223,7 +230,7 @@ async fn registrations_of_an_earlier_run_are_removed_once() {
 #[tokio::test]
 async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_is_degraded() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let observer = Node::observer(config.clone());
     let older = Node::start(config.clone(), Role::All, 1).await;
     observer.until_sees(&["all:1"]).await;
@@ -243,7 +250,7 @@ async fn of_two_processes_with_one_id_the_newer_is_registered_and_the_older_is_d
 #[tokio::test]
 async fn a_removed_registration_is_created_again() {
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
-    let config = kylin5(&settings(&zk.connect_string()));
+    let config = kylin5(&zk.connect_string());
     let a = Node::start(config, Role::All, 1).await;
     a.until_up().await;
     let outsider = outsider(&zk).await;
@@ -260,14 +267,14 @@ async fn access_lists_refuse_unauthenticated_clients() {
     let log = logs::capture();
     let zk = Ensemble::of(1).start().await.expect("an ensemble");
     let connect_string = zk.connect_string();
-    let secured = ZooKeeperSettings {
-        acl_enabled: true,
-        auth: "digest:kylin:s3cret",
-        acl: "auth::rwcda",
-        ..settings(&connect_string)
+    let password = |text: &str| Some(Auth { scheme: "digest".to_owned(), secret: text.as_bytes().to_vec() });
+    let secured = ZooKeeperConfig {
+        auth: password("kylin:s3cret"),
+        acl: vec![Acl { scheme: "auth".to_owned(), id: String::new(), permissions: Permissions::ALL }],
+        ..kylin5(&connect_string)
     };
-    let a = Node::start(kylin5(&secured), Role::All, 1).await;
-    let b = Node::start(kylin5(&secured), Role::Job, 2).await;
+    let a = Node::start(secured.clone(), Role::All, 1).await;
+    let b = Node::start(secured.clone(), Role::Job, 2).await;
     for node in [&a, &b] {
         node.until_sees(&["all:1", "job:2"]).await;
         node.until_up().await;
@@ -275,8 +282,8 @@ async fn access_lists_refuse_unauthenticated_clients() {
     let stranger = outsider(&zk).await;
     assert_eq!(stranger.get_data(&a.path()).await.expect_err("kept out"), zookeeper_client::Error::NoAuth);
     // A node without the password reports the error, and a node with the password sees all nodes.
-    let wrong = ZooKeeperSettings { auth: "digest:kylin:guess", ..secured.clone() };
-    let without = Node::start(kylin5(&wrong), Role::Query, 3).await;
+    let wrong = ZooKeeperConfig { auth: password("kylin:guess"), ..secured.clone() };
+    let without = Node::start(wrong, Role::Query, 3).await;
     without.until_degraded("denied access").await;
     assert!(without.sees().is_empty());
     // The same list, with the hash that ZooKeeper computes from user and password.
@@ -288,9 +295,9 @@ async fn access_lists_refuse_unauthenticated_clients() {
         .get_acl(&a.path())
         .await
         .expect("the list");
-    let hashed = format!("digest:{}:rwcda,world:anyone:r", acls[0].id());
-    let written = ZooKeeperSettings { acl: &hashed, ..secured.clone() };
-    let d = Node::start(kylin5(&written), Role::Query, 4).await;
+    let hashed = Acl { scheme: "digest".to_owned(), id: acls[0].id().to_owned(), permissions: Permissions::ALL };
+    let readable = Acl { permissions: Permissions { read: true, ..Permissions::default() }, ..Acl::open() };
+    let d = Node::start(ZooKeeperConfig { acl: vec![hashed, readable], ..secured.clone() }, Role::Query, 4).await;
     a.until_sees(&["all:1", "job:2", "query:4"]).await;
     d.until_up().await;
     // An unreadable registration does not hide the others.
@@ -302,7 +309,7 @@ async fn access_lists_refuse_unauthenticated_clients() {
     let locked = CreateMode::Ephemeral.with_acls(Acls::new(&only_other));
     let keeper = keeper.expect("a session");
     keeper.create(&format!("{SERVICES}/all/locked"), br#"{"address":"h","port":5}"#, &locked).await.expect("created");
-    let e = Node::start(kylin5(&secured), Role::Job, 6).await;
+    let e = Node::start(secured.clone(), Role::Job, 6).await;
     for node in [&a, &e] {
         node.until_sees(&["all:1", "job:2", "job:6", "query:4"]).await;
         node.until_up().await;
@@ -319,10 +326,10 @@ async fn access_lists_refuse_unauthenticated_clients() {
 async fn start_stop_and_withdrawal_do_not_wait_for_an_unreachable_zookeeper() {
     let zk = Ensemble::of(1).prepare().expect("a plan");
     let begun = Instant::now();
-    let idle = ZooKeeperDiscovery::start(kylin5(&settings(&zk.connect_string())));
+    let idle = ZooKeeperDiscovery::start(kylin5(&zk.connect_string()));
     assert_eq!(idle.withdraw().await, Ok(()), "there is nothing to withdraw");
     idle.stop().await;
-    let node = Node::start(kylin5(&settings(&zk.connect_string())), Role::All, 1).await;
+    let node = Node::start(kylin5(&zk.connect_string()), Role::All, 1).await;
     node.until_degraded("cannot reach any ZooKeeper server").await;
     node.discovery.stop().await;
     assert!(begun.elapsed() < PATIENCE / 10, "{:?}", begun.elapsed());

@@ -383,22 +383,18 @@ async fn the_extra_data_of_requests_is_stored(config: StoreConfig) {
     let p = project(&store, "p").await;
     let a = join(&store, "a").await;
     let key = Uuid::new_v4();
-    let submit = Ask::Submit {
-        project: p,
+    let job = NewJob {
         priority: kirin_core::ask::Priority(2),
-        placed: None,
         external: true,
-        needs: kirin_core::Capabilities::NONE,
-        key: key.as_u128(),
-    };
-    let extra = Extra::Submit {
         kind: "INDEX_BUILD".to_owned(),
         subject: "flights".to_owned(),
         submitter: "ADMIN".to_owned(),
         spec: "{\"a\":1}".to_owned(),
         segments: vec![range("flights", 0, 5)],
+        ..NewJob::new(p, key.as_u128())
     };
-    let Answer::Accepted { row, .. } = store.ask(&submit, extra).await else { panic!("not accepted") };
+    let submitted = store.submit(job).await.expect("the metastore answers");
+    let Submitted::Accepted { row, .. } = submitted else { panic!("{submitted:?}") };
     let fence = take(&store, row.id, a).await;
     for (step, result) in [(0, Some("{\"rows\":7}")), (1, None)] {
         let extra = Extra::CommitStep {

@@ -85,8 +85,8 @@ impl Store {
     ///
     /// # Errors
     /// As in the real store.
-    pub async fn ask_or_say_why(&self, request: &Ask, extra: Extra) -> Result<Answer, StoreError> {
-        ask(self.patience, self.real.ask_or_say_why(request, extra)).await.unwrap_or(Ok(Answer::Unknown))
+    pub async fn submit(&self, job: NewJob) -> Result<Submitted, StoreError> {
+        ask(self.patience, self.real.submit(job)).await.unwrap_or(Ok(Submitted::Unknown))
     }
 }
 
