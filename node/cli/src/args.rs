@@ -259,7 +259,7 @@ pub enum Bench {
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
     },
-    /// Measures jobs without work per second, each committed durably
+    /// Measures submitted and finished empty jobs per second, with durable commits
     Throughput {
         /// The number of jobs
         #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -279,8 +279,7 @@ pub struct ReplayArgs {
     /// Recordings, or directories of recordings [default: those of the node of the home directory]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Shows only events and decisions about this job or node, by its number in the replay, or by the job's id, whose
-    /// number a node is asked for
+    /// Shows only this job (id or replay number) or node (number). An id needs a running node
     #[arg(long, value_name = "job=ID|job=N|node=N")]
     pub why: Option<About>,
     /// Stops at this time after the beginning of each recording

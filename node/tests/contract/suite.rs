@@ -522,7 +522,7 @@ fn compare(golden: &Path, files: &BTreeMap<String, String>) -> anyhow::Result<St
     Ok(differences)
 }
 
-/// The golden files that are there.
+/// The existing golden files.
 fn present(golden: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for kind in ["http", "cli"] {
@@ -588,7 +588,8 @@ fn whole(path: &str) -> String {
     if is_whole { path.to_owned() } else { format!("{BASE}{path}") }
 }
 
-/// The route of the router's table that a request takes. Of several the one with the fewest parameters, as the router does.
+/// The route of the router's table that a request takes. If several match, the one with
+/// the fewest parameters, as the router does.
 fn route_of(request: &str) -> Option<String> {
     let (method, path) = request.split_once(' ')?;
     let path = whole(path.split('?').next()?);

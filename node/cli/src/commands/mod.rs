@@ -101,7 +101,12 @@ fn read_argument(name: &str) -> Result<String, Failure> {
     } else {
         std::fs::read_to_string(name)
     };
-    read.map_err(|e| Failure::usage(format!("cannot read '{name}': {e}")))
+    read.map_err(|e| Failure::usage(format!("cannot read {}: {e}", origin(name))))
+}
+
+/// The source of an argument, as messages name it.
+fn origin(name: &str) -> String {
+    if name == "-" { "standard input".to_owned() } else { format!("'{name}'") }
 }
 
 #[cfg(test)]

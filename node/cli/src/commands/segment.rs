@@ -43,7 +43,7 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(),
             }
         }
         Segment::Drop { model, ids, yes } => {
-            it.screen.confirm(&format!("{} segment(s) of model '{model}' will be dropped.", ids.len()), yes)?;
+            it.screen.confirm(&format!("drop {} segment(s) of model '{model}'", ids.len()), yes)?;
             let said = format!("{} segment(s) of {model} dropped", ids.len());
             let query = DropSegments { project: it.project.to_owned(), ids, ..DropSegments::default() };
             it.done(Request::delete(&["models", &model, "segments"]).query(&query)?, &said).await

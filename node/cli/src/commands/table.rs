@@ -28,10 +28,7 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Table, proof: Option<S
             it.screen.show(&data, |_| Ok(render::table(&decode(&data)?)))
         }
         Table::Drop { name, yes } => {
-            it.screen.confirm(
-                &format!("Table '{name}' of project '{}' will be dropped; its files are kept.", it.project),
-                yes,
-            )?;
+            it.screen.confirm(&format!("drop table '{name}' of project '{}' and keep its files", it.project), yes)?;
             let request = Request::delete(&["tables", &name]).with("project", it.project);
             it.done(request, &format!("table {name} dropped")).await
         }

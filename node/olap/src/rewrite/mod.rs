@@ -336,7 +336,7 @@ impl Rewriter<'_> {
                 }
                 _ if !has_time && !filter.predicates.is_empty() => {
                     let column = partition.map(|p| p.column.to_string()).unwrap_or_default();
-                    return Err(format!("the query filters {column}, and it lacks that dimension"));
+                    return Err(format!("the query filters by {column}, which is not a dimension of the index"));
                 }
                 _ => {}
             }

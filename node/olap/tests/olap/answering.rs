@@ -165,26 +165,29 @@ async fn joins_that_could_change_the_rows_are_refused() {
     for (sql, why) in [
         ("SELECT COUNT(*) FROM sales", "the model joins items INNER, which may drop rows"),
         ("SELECT COUNT(*) FROM sales LEFT JOIN items ON item = name", "has dropped rows"),
-        ("SELECT COUNT(*) FROM sales JOIN items ON item <> name", "joins items in a way that the model does not"),
-        ("SELECT COUNT(*) FROM sales JOIN items ON item = name JOIN items j ON item = j.name", "joins items in a way"),
-        ("SELECT COUNT(*) FROM sales JOIN items ON note = name", "joins items in a way"),
+        ("SELECT COUNT(*) FROM sales JOIN items ON item <> name", "the join of items does not match the model"),
+        (
+            "SELECT COUNT(*) FROM sales JOIN items ON item = name JOIN items j ON item = j.name",
+            "the join of items does not",
+        ),
+        ("SELECT COUNT(*) FROM sales JOIN items ON note = name", "the join of items does not"),
         (
             "SELECT COUNT(*) FROM sales JOIN items ON item = name FULL JOIN shops ON shop = id",
             "Full joins are not answered",
         ),
         (
             "SELECT COUNT(*) FROM sales JOIN items ON item = name LEFT JOIN shops ON shop = id AND city = 'Bonn'",
-            "LEFT joins shops in a way",
+            "the join of shops does not",
         ),
         (
             "SELECT COUNT(*) FROM sales JOIN items ON item = name LEFT JOIN (SELECT * FROM shops WHERE size > 10) s ON shop = id",
             "LEFT joins a filtered",
         ),
-        ("SELECT COUNT(*) FROM sales JOIN items ON UPPER(item) = name", "joins items in a way"),
+        ("SELECT COUNT(*) FROM sales JOIN items ON UPPER(item) = name", "the join of items does not"),
         ("SELECT COUNT(*) FROM shops", "does not read the fact table"),
         (
             "SELECT COUNT(*) FROM sales JOIN sales t ON sales.item = t.item JOIN items ON sales.item = name",
-            "joins sales in a way",
+            "the join of sales does not",
         ),
         ("SELECT name FROM items WHERE 0 < (SELECT COUNT(*) FROM sales WHERE sales.item = items.name)", "outer query"),
     ] {
@@ -381,7 +384,7 @@ async fn only_single_queries_are_run() {
 }
 
 #[tokio::test]
-async fn of_two_models_the_one_with_the_rows_answers() {
+async fn the_model_that_has_the_rows_answers() {
     let mut shop = Shop::open();
     let (jan, feb) = (shop.build(JAN).await.unwrap(), shop.build(FEB).await.unwrap());
     let first = shop.model.clone();
