@@ -518,8 +518,10 @@ async fn csv_columns(name: &str, source: &Source, heads: &[Head], described: &mu
     if let ([(only, _)], None) = (columns.as_slice(), delimiter)
         && let Some(other) = only.chars().find(|c| matches!(c, ';' | '\t' | '|'))
     {
-        let problem =
-            format!("its only column would be \"{only}\"; if {other:?} separates its fields, say so as csv.delimiter");
+        let problem = format!(
+            "its only column would be \"{only}\"; if {other:?} separates its fields, add --delimiter {other:?} \
+             (csv.delimiter in a request)"
+        );
         return Err(Error::source(name, problem));
     }
     if !is_whole {
@@ -529,6 +531,13 @@ async fn csv_columns(name: &str, source: &Source, heads: &[Head], described: &mu
         let (sql_type, why) = guess.decide();
         if let Some(why) = why {
             described.notes.push(format!("column \"{column}\" is {}: {why}", sql_type.full_name()));
+        }
+        if let Some(exact) = guess.exact() {
+            described.notes.push(format!(
+                "column \"{column}\" is {}, whose sums are not exact; if it holds amounts, declare --type {column}={}",
+                sql_type.full_name(),
+                exact.full_name()
+            ));
         }
         let lacking = heads.iter().filter(|h| !h.columns.iter().any(|(c, _)| fold(c) == fold(&column))).count();
         if lacking > 0 {

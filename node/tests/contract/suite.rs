@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use clap::CommandFactory as _;
 use kirin_config::{Config, Sources};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -611,7 +610,7 @@ fn file_of(route: &str) -> String {
 
 /// The names of the command that the words name, as in `job submit`.
 fn command_of(words: &[&str]) -> String {
-    let root = kirin_cli::Cli::command();
+    let root = kirin_cli::Cli::grammar();
     let (mut at, mut path) = (&root, Vec::new());
     for word in words {
         let Some(below) = at.find_subcommand(word) else { break };
@@ -630,7 +629,7 @@ pub(crate) fn all_commands() -> Vec<(String, bool)> {
         }
     }
     let mut all = Vec::new();
-    below(&kirin_cli::Cli::command(), "", &mut all);
+    below(&kirin_cli::Cli::grammar(), "", &mut all);
     all
 }
 

@@ -12,7 +12,6 @@ mod table;
 
 use std::io::Read;
 
-use clap::CommandFactory;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -40,7 +39,7 @@ pub(super) async fn run(global: &Global, command: ClientCommand, screen: &mut Sc
         ClientCommand::GetProperties(args) => local::get_properties(&args, screen),
         ClientCommand::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "kirin", &mut text);
+            clap_complete::generate(shell, &mut Cli::grammar(), "kirin", &mut text);
             screen.print(&String::from_utf8_lossy(&text))
         }
         ClientCommand::Cluster(command) => cluster::run(session(screen)?, command).await,
