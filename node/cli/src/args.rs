@@ -83,7 +83,7 @@ impl Cli {
         let command = matches.subcommand_name().unwrap_or_default();
         let given = |option: &&str| matches.value_source(option) == Some(clap::parser::ValueSource::CommandLine);
         if WITHOUT_NODE.contains(&command)
-            && let Some(option) = OF_A_NODE.iter().find(given)
+            && let Some(option) = OF_A_NODE.iter().copied().find(given)
         {
             let text = format!("`kirin {command}` sends no request to a node; omit --{option}");
             return Err(grammar.error(clap::error::ErrorKind::UnknownArgument, text));

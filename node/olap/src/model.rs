@@ -127,7 +127,7 @@ impl TryFrom<WrittenMeasure> for Measure {
     type Error = String;
 
     fn try_from(WrittenMeasure { name, function, column }: WrittenMeasure) -> Result<Self, String> {
-        let function = function.try_into().map_err(|problem| format!("measure '{name}': {problem}"))?;
+        let function = MeasureFunction::try_from(function).map_err(|problem| format!("measure '{name}': {problem}"))?;
         Ok(Measure { name, function, column })
     }
 }

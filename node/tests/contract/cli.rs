@@ -87,6 +87,11 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
     let own =
         suite.cli_alone_at(&address, "home", "the credentials of this machine are used", &["cluster", "list"]).await?;
     ensure!(own.exit == 0, "{}", own.err);
+    let (_, port) = address.rsplit_once(':').context("an address has a port")?;
+    let add = ["table", "add", "sales", "../sales.csv"];
+    let case = "the node of this machine, by another name";
+    let added = suite.cli_alone_at(&format!("localhost:{port}"), "home", case, &add).await?;
+    ensure!(added.exit == 0, "{}", added.err);
     suite.cli_alone("a node is stopped", &["stop", "--home", "home"]).await?;
     let exit = child.wait().await?.code().context("a node was killed")?;
     let log = log.await??;
