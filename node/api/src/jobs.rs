@@ -310,7 +310,7 @@ fn state_reason(why: &Why) -> (&'static str, String, &'static str) {
         (JobState::Paused, None) => "it was paused".to_owned(),
         (JobState::Succeed, _) => "it has finished".to_owned(),
         (JobState::Discarded, _) => "it was discarded".to_owned(),
-        (JobState::Suicidal, _) => "its target no longer exists".to_owned(),
+        (JobState::Suicidal, _) => why.job.failure.clone().unwrap_or_else(|| "its target no longer exists".to_owned()),
         (JobState::Running | JobState::Ready | JobState::Pending, _) => "it is about to be taken".to_owned(),
     };
     let next = match state {

@@ -201,8 +201,8 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "kylin.job.max-concurrent-jobs",
         SLOTS,
-        "the maximum number of running jobs per project, for projects created after the change (for one project: \
-         `project_config`); 0 starts none",
+        "the maximum number of running jobs per project, for projects without a limit of their own (`project_config`); \
+         the job node that started last decides; 0 starts none",
     )
     .or("20")
     .also(&["kylin.job.concurrent.max.limit"])

@@ -153,6 +153,15 @@ pub struct StepInfo {
     pub ended_ms: i64,
 }
 
+/// The maximum number of a project's jobs that run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProjectLimit {
+    /// The project's own.
+    Own(u32),
+    /// The default; the project follows when it changes.
+    Default(u32),
+}
+
 /// A project.
 #[derive(Clone, Debug)]
 pub struct ProjectInfo {
@@ -554,13 +563,26 @@ impl Store {
         name: &str,
         description: &str,
         owner: &str,
-        limit: u32,
+        limit: ProjectLimit,
     ) -> Read<Option<ProjectInfo>> {
         let owner = Some(owner.to_owned());
         let settings = serde_json::json!({ "owner": owner }).to_string();
-        let made = self.inner.project_add(name, limit, description, &settings).await?;
+        let (made, limit) = match limit {
+            ProjectLimit::Own(limit) => (self.inner.project_add(name, limit, description, &settings).await?, limit),
+            ProjectLimit::Default(limit) => {
+                (self.inner.project_add_by_default(name, limit, description, &settings).await?, limit)
+            }
+        };
         let (name, description) = (name.to_owned(), description.to_owned());
         Ok(made.map(|id| ProjectInfo { id, name, description, owner, limit, created_ms: wall_ms() }))
+    }
+
+    /// Sets the limit of every project that has none of its own.
+    ///
+    /// # Errors
+    /// If the metastore cannot be written.
+    pub async fn set_default_limit(&self, limit: u32) -> Read<()> {
+        self.inner.project_default_limit(limit).await
     }
 
     /// Drops a project; false if it has documents or open jobs, or does not exist.

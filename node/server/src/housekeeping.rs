@@ -241,7 +241,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite:{}", dir.path().join("metastore.db").display());
         let store = Store::open(&StoreConfig::new(url.parse().expect("a URL"))).await.expect("it opens");
-        store.create_project("p", "", kirin_wire::ADMIN, 10).await.expect("made");
+        store.create_project("p", "", kirin_wire::ADMIN, kirin_metastore::ProjectLimit::Own(10)).await.expect("made");
         let project = store.project("p").await.expect("read").expect("there").id;
         let mut jobs = Vec::new();
         for key in 1..=2 {

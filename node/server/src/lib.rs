@@ -29,7 +29,7 @@ use kirin_executor::worker::Worker;
 use kirin_executor::{Attempts, Executor, Retry, WorkingDir, build, command};
 use kirin_home::pid_file::PidFile;
 use kirin_home::{credentials, private};
-use kirin_metastore::{JoinInfo, Store, StoreError};
+use kirin_metastore::{JoinInfo, ProjectLimit, Store, StoreError};
 use kirin_plant::Defence;
 use kirin_service::Service;
 use kirin_service::catalog::Catalogs;
@@ -355,6 +355,10 @@ async fn found_cluster(config: &Config, store: &Store) -> anyhow::Result<Cluster
         }
     }
     let (about, limit) = ("The default project", config.jobs.per_project);
+    if config.role.runs_jobs() {
+        patiently(config, async || store.set_default_limit(limit).await).await?;
+    }
+    let limit = ProjectLimit::Default(limit);
     patiently(config, async || store.create_project("default", about, ADMIN, limit).await).await?;
     Ok(Cluster { secret: kirin_shell::Secret::new(secret), id })
 }

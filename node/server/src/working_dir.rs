@@ -5,7 +5,7 @@
 //! | file | content | also stored in |
 //! |---|---|---|
 //! | `cluster` | a random value, written once by the first job node | the setting `working_dir` |
-//! | `nodes/<name>` | a random value of the node's process, written at each check | the member's row |
+//! | `nodes/<name>` | a random value of the node, written at each check | the member's row |
 //!
 //! - A node that cannot write its token, or has less free space than configured, loses the capabilities for all kinds of
 //!   jobs that write there.
@@ -17,12 +17,16 @@
 //!   without the node that joined the cluster first is wrong. Only members that can run builds count, so a wrong node does
 //!   not affect the others.
 //!
+//! A copy also contains the tokens of the other nodes, so a node whose directory is replaced by a copy sees all of them until
+//! another node starts. A node that does not see a token therefore replaces its own, once for each such node. The node with
+//! the copy then sees fewer tokens than the others.
+//!
 //! A check that finds the directory usable restores the node's capabilities. Network file systems show new files late, so
 //! the token of a node counts as missing only after [`STRIKES`] consecutive checks, except in the check at start.
 //!
 //! A node that runs no jobs writes nothing. It checks the same tokens, because queries read the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -47,7 +51,7 @@ const STRIKES: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The tokens in the working directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Tokens {
     /// The configured working directory, for messages.
     shown: PathBuf,
@@ -225,14 +229,18 @@ pub(crate) struct Keeper {
     mark: Option<String>,
     /// The number of consecutive checks in which a node's token was missing.
     strikes: BTreeMap<NodeId, u32>,
+    /// Nodes for whose missing token this node has replaced its own.
+    replaced_for: BTreeSet<NodeId>,
+    /// Whether the last check did not see a token. It may have been replaced.
+    unseen: bool,
     /// The members at the last read of the directory, and its result.
     known: (Vec<(Member, Capabilities)>, Vec<Arc<MemberInfo>>),
     /// A look that timed out and still waits for the file system.
     stuck: Option<JoinHandle<Looked>>,
     /// The capabilities that the core received last.
     told: Capabilities,
-    /// The content of the member's row.
-    said: Option<(Member, Option<String>)>,
+    /// The content of the member's row: the member, its token, its trouble.
+    said: Option<(Member, Option<String>, Option<String>)>,
 }
 
 /// The parameters of a node's checks.
@@ -264,6 +272,8 @@ impl Keeper {
             checks,
             mark: None,
             strikes: BTreeMap::new(),
+            replaced_for: BTreeSet::new(),
+            unseen: false,
             known: Default::default(),
             stuck: None,
             told: what.all,
@@ -318,12 +328,12 @@ impl Keeper {
         }
     }
 
-    /// The living members. Reads the metastore only if they have changed or a token is not known yet.
+    /// The living members. Reads the metastore only if they have changed, or a token is not known yet or was not seen.
     async fn members(&mut self, core: &CoreHandle) -> Vec<Arc<MemberInfo>> {
         let view = core.look(|node, now| node.view(now).members).await.unwrap_or_default();
         let seen: Vec<_> = view.into_iter().map(|peer| (peer.row.member, peer.row.can)).collect();
         let is_complete = self.known.1.iter().all(|info| info.token.is_some() || !info.role.runs_jobs());
-        if seen != self.known.0 || !is_complete {
+        if seen != self.known.0 || !is_complete || self.unseen {
             match self.directory.refresh().await {
                 Ok(members) => self.known = (seen, members),
                 Err(error) => tracing::debug!(%error, "cannot read the tokens of the other nodes"),
@@ -351,6 +361,15 @@ impl Keeper {
         let condition = match looked {
             Ok(looked) => {
                 let unshared = self.unshared(me, &peers, &looked, look);
+                self.unseen = !looked.unseen.is_empty();
+                if self.must_replace(&peers, look) && looked.unwritable.is_none() && self.tokens.writes {
+                    tracing::info!(
+                        "the token of another node is missing in the working directory; writing a new token"
+                    );
+                    self.tokens = Arc::new(Tokens { token: random(), ..Tokens::clone(&self.tokens) });
+                    // Before the member's row has the new token. The result of this look is that of the first one.
+                    let _ = self.look(peers.clone()).await;
+                }
                 Condition { unwritable: looked.unwritable, unshared }
             }
             Err(why) => Condition { unwritable: Some(why.clone()), unshared: Some(why) },
@@ -453,15 +472,31 @@ impl Keeper {
         ))
     }
 
+    /// Whether a token is missing for the first time since it was last seen.
+    fn must_replace(&mut self, peers: &[(NodeId, String, String)], look: Look) -> bool {
+        let mut is_new = false;
+        for (node, ..) in peers {
+            let is_missing = self.strikes.get(node).is_some_and(|times| *times >= STRIKES);
+            if !is_missing {
+                self.replaced_for.remove(node);
+            } else if self.replaced_for.insert(*node) {
+                is_new = true;
+            }
+        }
+        // The token of a node that is about to join is new.
+        is_new && look != Look::First
+    }
+
     /// Stores the result of the check in the member's row.
     async fn say(&mut self, member: Member) {
         let trouble = self.checks.condition.borrow().trouble().map(str::to_owned);
-        if self.said.as_ref() == Some(&(member, trouble.clone())) {
+        let token = self.tokens.writes.then(|| self.tokens.token.clone());
+        let row = (member, token, trouble);
+        if self.said.as_ref() == Some(&row) {
             return;
         }
-        let token = self.tokens.writes.then_some(self.tokens.token.as_str());
-        match self.store.member_proof(member, token, trouble.as_deref()).await {
-            Ok(true) => self.said = Some((member, trouble)),
+        match self.store.member_proof(member, row.1.as_deref(), row.2.as_deref()).await {
+            Ok(true) => self.said = Some(row),
             Ok(false) => {}
             Err(error) => tracing::debug!(%error, "cannot store the condition of the working directory"),
         }

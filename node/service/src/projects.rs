@@ -1,7 +1,7 @@
 //! Projects.
 
 use kirin_core::{Answer, Ask, Event};
-use kirin_metastore::{Extra, ProjectInfo, Store};
+use kirin_metastore::{Extra, ProjectInfo, ProjectLimit, Store};
 use kirin_shell::CoreHandle;
 
 use crate::error::{Error, Result, Thing, Unconfirmed};
@@ -54,7 +54,7 @@ impl Projects {
         if let Some(other) = self.store.project(&new.name).await? {
             return Err(Error::ProjectExists(other.name));
         }
-        let limit = new.limit.unwrap_or(self.limit);
+        let limit = new.limit.map_or(ProjectLimit::Default(self.limit), ProjectLimit::Own);
         let Some(made) = self.store.create_project(&new.name, &new.description, who.name(), limit).await? else {
             return Err(Error::ProjectExists(new.name));
         };

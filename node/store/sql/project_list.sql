@@ -1,1 +1,1 @@
-SELECT id, name, job_limit, description, settings, created_ms FROM {p}_project ORDER BY name
+SELECT id, name, job_limit, own_limit, description, settings, created_ms FROM {p}_project ORDER BY name

@@ -199,7 +199,12 @@ impl Work for Finishes<'_> {
     }
 }
 
+/// The failure of a job whose segment was dropped while it was built.
+const DROPPED: &str = "the segment was dropped while this job ran, so nothing was published; build the range again if it is \
+                       needed";
+
 /// Publishes the segments of a successful job, or releases the ranges of a job whose target vanished. The job's row is locked.
+/// A successful job whose segment was dropped meanwhile becomes one whose target vanished.
 async fn segments_follow(connection: &mut Connection, finish: &Finish, now: i64) -> Result<(), Fault> {
     let rows = connection.rows(|sql| &sql.project_of_job, args![finish.fence.job.0.cast_signed()]).await?;
     let row =
@@ -215,8 +220,19 @@ async fn segments_follow(connection: &mut Connection, finish: &Finish, now: i64)
         .ints(finish.publish.iter().map(|_| finish.fence.epoch.0.cast_signed()))
         .texts(finish.publish.iter().map(|_| owner.clone()))
         .ints(finish.publish.iter().map(|_| now));
-    connection.run(|sql| &sql.segment_publish, args![table]).await?;
+    let published = connection.run(|sql| &sql.segment_publish, args![table]).await?;
     connection.run(|sql| &sql.catalog_bump, args![project]).await?;
+    if published < finish.publish.len() as u64 {
+        let (job, epoch) = (finish.fence.job.0.cast_signed(), finish.fence.epoch.0.cast_signed());
+        let vanished = state_number(JobState::Suicidal);
+        connection.run(|sql| &sql.segment_unreserve, args![&owner]).await?;
+        connection.run(|sql| &sql.vanish, args![job, vanished, DROPPED]).await?;
+        connection.run(|sql| &sql.vanish_attempt, args![job, epoch, AttemptEnd::Vanished.number()]).await?;
+        let mut counts = FinishedCounts::default();
+        counts.add(project, state_number(JobState::Succeed), -1);
+        counts.add(project, vanished, 1);
+        counts.write(connection).await?;
+    }
     Ok(())
 }
 

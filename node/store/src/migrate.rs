@@ -62,6 +62,7 @@ const VERSIONS: &[Version] = &[
         mysql: &[],
     },
     Version { common: files!["3/member_token", "3/member_trouble"], sqlite: &[], postgres: &[], mysql: &[] },
+    Version { common: files!["4/project_own_limit"], sqlite: &[], postgres: &[], mysql: &[] },
 ];
 
 /// Brings the schema up to date.

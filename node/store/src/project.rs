@@ -20,6 +20,8 @@ pub struct Project {
     pub name: String,
     /// The maximum number of its jobs that run at once.
     pub limit: u32,
+    /// Whether the limit is its own. Others follow [`Store::project_default_limit`].
+    pub own_limit: bool,
     /// A description for users.
     pub description: String,
     /// Its settings, as JSON.
@@ -29,7 +31,7 @@ pub struct Project {
 }
 
 impl Store {
-    /// Creates a project. `None` if the name exists.
+    /// Creates a project with a limit of its own. `None` if the name exists.
     ///
     /// # Errors
     /// If the metastore cannot be written, or the name is too long.
@@ -40,10 +42,38 @@ impl Store {
         description: &str,
         settings: &str,
     ) -> Result<Option<ProjectId>, StoreError> {
+        self.add(Add { name, limit, own: true, description, settings }).await
+    }
+
+    /// Creates a project that follows the default limit, which is `limit` now. `None` if the name exists.
+    ///
+    /// # Errors
+    /// If the metastore cannot be written, or the name is too long.
+    pub async fn project_add_by_default(
+        &self,
+        name: &str,
+        limit: u32,
+        description: &str,
+        settings: &str,
+    ) -> Result<Option<ProjectId>, StoreError> {
+        self.add(Add { name, limit, own: false, description, settings }).await
+    }
+
+    async fn add(&self, new: Add<'_>) -> Result<Option<ProjectId>, StoreError> {
+        let name = new.name;
         if name.is_empty() || name.chars().count() > 180 {
             return Err(StoreError::Config(format!("the project name {name:?} must have 1 to 180 characters")));
         }
-        self.write(&Add { name, limit, description, settings }).await
+        self.write(&new).await
+    }
+
+    /// Sets the default limit: every project without a limit of its own gets it. A project of schema version 3, which did
+    /// not record whose limit it is, has its own limit if it differs from the default at the first call.
+    ///
+    /// # Errors
+    /// If the metastore cannot be written.
+    pub async fn project_default_limit(&self, limit: u32) -> Result<(), StoreError> {
+        self.write(&DefaultLimit(limit)).await
     }
 
     /// All projects, sorted by name.
@@ -57,9 +87,10 @@ impl Store {
                 id: ProjectId(row.num(0)?),
                 name: row.string(1)?,
                 limit: row.num(2)?,
-                description: row.string(3)?,
-                settings: row.string(4)?,
-                created_ms: row.num(5)?,
+                own_limit: row.num::<u8>(3)? == 1,
+                description: row.string(4)?,
+                settings: row.string(5)?,
+                created_ms: row.num(6)?,
             })
         };
         rows.iter().map(project).collect()
@@ -87,6 +118,7 @@ impl Store {
 struct Add<'a> {
     name: &'a str,
     limit: u32,
+    own: bool,
     description: &'a str,
     settings: &'a str,
 }
@@ -100,7 +132,7 @@ impl Work for Add<'_> {
         if find(connection, self.name).await?.is_some() {
             return Ok(None);
         }
-        let args = args![self.name, self.limit, self.description, self.settings, wall_ms()];
+        let args = args![self.name, self.limit, u32::from(self.own), self.description, self.settings, wall_ms()];
         if connection.run(|sql| &sql.project_add, args).await? == 0 {
             // A concurrent request has created it.
             return Ok(None);
@@ -114,6 +146,16 @@ impl Work for Add<'_> {
 async fn find(connection: &mut Connection, name: &str) -> Result<Option<ProjectId>, Fault> {
     let rows = connection.rows(|sql| &sql.project_find, args![name]).await?;
     Ok(rows.first().map(|row| row.num(0)).transpose()?.map(ProjectId))
+}
+
+struct DefaultLimit(u32);
+
+impl Work for DefaultLimit {
+    type Out = ();
+
+    async fn run(&self, connection: &mut Connection) -> Result<(), Fault> {
+        connection.alone(|sql| &sql.project_default_limit, args![self.0]).await.map(drop)
+    }
 }
 
 struct Update<'a> {

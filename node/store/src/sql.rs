@@ -376,6 +376,8 @@ statements! {
     all segment_overlap;
     all segment_add;
     all segment_publish;
+    all vanish;
+    all vanish_attempt;
     all segment_unreserve;
     all segment_list;
     all segment_get;
@@ -389,6 +391,7 @@ statements! {
     all project_list;
     all project_update;
     all project_limit;
+    all project_default_limit;
     all project_open_jobs;
     all project_drop;
     all project_drop_claim;

@@ -7,8 +7,8 @@ use kirin_client::Request;
 use kirin_lab::local_cluster::{Cluster, Plan};
 use kirin_tests::servers::postgres::Postgres;
 use kirin_wire::{
-    BuildRequest, ClusterView, Done, Given, HistoryView, JobAction, JobView, ModelView, NewTable, Page, QueryRequest,
-    QueryView, Submit, Submitted, TableAdded,
+    BuildRequest, ClusterView, Done, Given, HistoryView, JobAction, JobView, ModelView, NewProject, NewTable,
+    PROJECT_LIMIT, Page, ProjectConfig, ProjectView, QueryRequest, QueryView, Submit, Submitted, TableAdded, WhyView,
 };
 use serde_json::{Value, json};
 
@@ -390,5 +390,40 @@ async fn commands_do_not_see_the_password_of_the_metastore() -> anyhow::Result<(
     for entry in std::fs::read_dir(data.join("recorder"))? {
         ensure!(mode(entry?.path())? & 0o077 == 0, "a recording can be read by others");
     }
+    cluster.stop_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_job_limit_applies_to_projects_that_exist() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let settings = vec![(PROJECT_LIMIT.to_owned(), "4".to_owned())];
+    let mut cluster = Cluster::start(dir.path(), 1, Plan { settings, ..plan() }).await?;
+    for (name, own) in [("follows", None), ("own", Some("4")), ("changed", None)] {
+        let own = own.map(|limit: &str| (PROJECT_LIMIT.to_owned(), limit.to_owned())).into_iter().collect();
+        let body = NewProject { name: name.to_owned(), override_kylin_properties: own, ..NewProject::default() };
+        let _: ProjectView = cluster.nodes[0].client()?.call(Request::post(&["projects"]).body(&body)?).await?;
+    }
+    let body = ProjectConfig { limit: 3 };
+    let request = Request::put(&["projects", "changed", "project_config"]).body(&body)?;
+    let _: Done = cluster.nodes[0].client()?.call(request).await?;
+    cluster.stop(0).await?;
+    let conf = cluster.nodes[0].home().join("conf/kylin.properties");
+    let before = std::fs::read_to_string(&conf)?;
+    let line = format!("{PROJECT_LIMIT}=4\n");
+    ensure!(before.contains(&line), "{before}");
+    std::fs::write(&conf, before.replace(&line, &format!("{PROJECT_LIMIT}=1\n")))?;
+    cluster.restart(0).await?;
+    cluster.wait_for_members(1).await?;
+    let page: Page<ProjectView> = cluster.nodes[0].client()?.call(Request::get(&["projects"])).await?;
+    let limits: Vec<_> =
+        page.value.iter().map(|p| (p.name.as_str(), p.override_kylin_properties[PROJECT_LIMIT].as_str())).collect();
+    ensure!(limits == [("changed", "3"), ("default", "1"), ("follows", "1"), ("own", "4")], "{limits:?}");
+    // The limit holds: of two jobs, one waits.
+    let spec = json!({ "steps": 500, "step_ms": 50 });
+    let first = submit(&cluster, 0, spec.clone()).await?;
+    until_done(&cluster, &first, 1).await?;
+    let second = submit(&cluster, 0, spec).await?;
+    let why: WhyView = cluster.nodes[0].client()?.call(Request::get(&["jobs", &second, "why"])).await?;
+    ensure!(why.detail.contains("1 of at most 1 jobs"), "{why:?}");
     cluster.stop_all().await
 }

@@ -274,6 +274,38 @@ async fn a_copy_of_the_directory_is_detected_by_the_tokens_of_the_other_nodes() 
     it.cluster.stop_all().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_under_the_oldest_node_is_detected_when_another_node_restarts() -> anyhow::Result<()> {
+    let mut it = Broken::start(&["all", "all", "all"], "200ms", |_| ()).await?;
+    it.grow(3).await?;
+    it.define().await?;
+    for node in 0..3 {
+        it.until_able(node, true).await?;
+    }
+    let own = it.cluster.nodes[0].home().join("own");
+    it.replace(0, &Own::Directory)?;
+    copy(&it.shared, &own)?;
+    // The copy contains the tokens of the others, and they see the last token of the first node, until one of them restarts.
+    it.cluster.stop(1).await?;
+    it.cluster.restart(1).await?;
+    it.cluster.wait_for_members(3).await?;
+    it.cluster
+        .wait("the copy to be detected", async || {
+            let trouble = it.member(1, 0).await?.trouble.unwrap_or_default();
+            Ok(trouble.contains("not the directory that node-2, node-3 uses").then_some(()))
+        })
+        .await?;
+    it.until_able(0, false).await?;
+    it.until_able(1, true).await?;
+    it.until_able(2, true).await?;
+    let job = it.build(0, 0).await?;
+    let view = until(&it.cluster, &job, "FINISHED").await?;
+    ensure!(nodes_of(&view).iter().all(|node| *node != "node-1"), "{view:?}");
+    it.replace(0, &Own::Shared)?;
+    it.until_able(0, true).await?;
+    it.cluster.stop_all().await
+}
+
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {

@@ -13,7 +13,7 @@ use crate::local_cluster::{Cluster, Plan};
 use kirin_cli::args::Format;
 use kirin_client::Request;
 use kirin_config::{Config, Retention, Secret, Sources};
-use kirin_metastore::{HistoryLine, Store, kinds, wall_ms};
+use kirin_metastore::{HistoryLine, ProjectLimit, Store, kinds, wall_ms};
 use kirin_server::housekeeping::Housekeeping;
 use kirin_server::store_config;
 use kirin_shell::clock;
@@ -54,7 +54,7 @@ pub(super) async fn run(finished: u32, waiting: u32, metastore: Option<Secret>, 
 
 /// Creates ended jobs, jobs that wait in a project with limit 0, and lines of history.
 async fn fill(cluster: &Cluster, store: &Store, finished: u32, waiting: u32) -> anyhow::Result<ProjectId> {
-    store.create_project(PROJECT, "", kirin_wire::ADMIN, finished.max(1)).await?;
+    store.create_project(PROJECT, "", kirin_wire::ADMIN, ProjectLimit::Own(finished.max(1))).await?;
     let project = store.project(PROJECT).await?.context("the project was just created")?.id;
     throughput::submit(store, project, finished, false).await?;
     let client = cluster.nodes[0].client()?;

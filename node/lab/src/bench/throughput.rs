@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use kirin_core::ask::{Priority, ProjectId};
 use kirin_core::{Answer, Ask, Role, Settings, Timing};
-use kirin_metastore::{Extra, JoinInfo, Store, SubmitInfo};
+use kirin_metastore::{Extra, JoinInfo, ProjectLimit, Store, SubmitInfo};
 use serde_json::json;
 
 use kirin_api::auth::password;
@@ -49,7 +49,7 @@ pub(super) async fn run(jobs: u32, metastore: Option<Secret>, unbatched: bool, f
     store_config.batch = !unbatched;
     let store = Store::open(&store_config).await?;
     // With a limit that cannot be reached, claims of one project run in parallel.
-    store.create_project("bench", "", kirin_wire::ADMIN, jobs.max(1_000_000)).await?;
+    store.create_project("bench", "", kirin_wire::ADMIN, ProjectLimit::Own(jobs.max(1_000_000))).await?;
     let project = store.project("bench").await?.context("the project was just created")?.id;
 
     let from = clock::instant();

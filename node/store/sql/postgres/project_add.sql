@@ -1,2 +1,2 @@
-INSERT INTO {p}_project (name, job_limit, description, settings, created_ms) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO {p}_project (name, job_limit, own_limit, description, settings, created_ms) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING

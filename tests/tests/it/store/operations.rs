@@ -39,6 +39,7 @@ on_every_backend! {
     of_sixteen_overlapping_submits_one_wins
     publishing_is_one_fenced_commit
     a_refresh_replaces_the_manifest
+    a_job_whose_segment_was_dropped_ends_as_vanished
     reserved_ranges_of_failed_jobs_are_released
     the_extra_data_of_requests_is_stored
     every_attempt_is_recorded
@@ -47,6 +48,7 @@ on_every_backend! {
     a_document_can_be_conditional_on_the_whole_catalog
     the_first_start_has_one_winner
     history_is_paged_backwards
+    a_default_limit_applies_to_projects_without_their_own
     a_project_with_open_jobs_stays
     a_claim_comes_before_the_end_of_its_project_or_not_at_all
     a_project_is_created_once_and_dropped_only_when_empty
@@ -317,6 +319,43 @@ pub(super) async fn a_refresh_replaces_the_manifest(config: StoreConfig) {
     assert!(!store.segment_drop(segment).await.expect("it is written"));
     assert!(!store.segment_annotate(segment, row.job, row.epoch, "gone").await.expect("it is written"));
     assert_eq!(store_len(&store, p).await, 0);
+}
+
+pub(super) async fn a_job_whose_segment_was_dropped_ends_as_vanished(config: StoreConfig) {
+    let store = open(&config).await;
+    let p = project(&store, "p").await;
+    let a = join(&store, "a").await;
+    let mut job = new(p);
+    job.segments = vec![range("m", 0, 10)];
+    let segment = job.segments[0].id;
+    let built = accepted(&store, job).await;
+    let publish = |segment: Uuid| vec![Publish { segment, manifest: "{}".to_owned() }];
+    let fence = take(&store, built, a).await;
+    assert_eq!(finish(&store, fence, a, Outcome::Succeeded, publish(segment)).await, Answer::Done);
+    assert_eq!(store.job(built).await.expect("it is read").expect("it exists").row.state, JobState::Succeed);
+    // Two refreshes end at the same time: the segment of one of them is dropped, and not that of the other.
+    let mut other = new(p);
+    other.segments = vec![range("m", 10, 20)];
+    let stays = other.segments[0].id;
+    let other = accepted(&store, other).await;
+    let (lost, other) = (take(&store, accepted(&store, new(p)).await, a).await, take(&store, other, a).await);
+    assert!(store.segment_drop(segment).await.expect("it is written"));
+    let ends = tokio::join!(
+        finish(&store, lost, a, Outcome::Succeeded, publish(segment)),
+        finish(&store, other, a, Outcome::Succeeded, publish(stays)),
+    );
+    assert_eq!(ends, (Answer::Done, Answer::Done));
+    let info = store.job(lost.job).await.expect("it is read").expect("it exists");
+    assert_eq!(info.row.state, JobState::Suicidal);
+    let failure = info.failure.expect("it says why");
+    assert!(failure.starts_with("the segment was dropped while this job ran"), "{failure}");
+    let attempts = store.attempts(lost.job).await.expect("they are read");
+    assert_eq!(attempts.iter().map(|attempt| attempt.end).collect::<Vec<_>>(), [Some(AttemptEnd::Vanished)]);
+    let info = store.job(other.job).await.expect("it is read").expect("it exists");
+    assert_eq!((info.row.state, info.failure), (JobState::Succeed, None));
+    let segments = store.segments(p, None).await.expect("they are read");
+    assert_eq!(segments.iter().map(|s| (s.id, s.state)).collect::<Vec<_>>(), [(stays, SegmentState::Ready)]);
+    totals_are_right(&store, &[p]).await;
 }
 
 pub(super) async fn reserved_ranges_of_failed_jobs_are_released(config: StoreConfig) {
@@ -626,6 +665,36 @@ async fn history_is_paged_backwards(config: StoreConfig) {
     let last = store.history(&HistoryFilter { limit: 1, ..HistoryFilter::default() }).await.expect("it is read");
     let known = store.job(job).await.expect("it is read").expect("it was accepted");
     assert_eq!((last[0].job, last[0].uuid), (Some(job), Some(known.uuid)));
+}
+
+pub(super) async fn a_default_limit_applies_to_projects_without_their_own(config: StoreConfig) {
+    let store = open(&config).await;
+    let own = project(&store, "own").await;
+    let made = store.project_add_by_default("follows", 20, "", "{}").await;
+    made.expect("it is made").expect("its name is new");
+    let changed = store.project_add_by_default("changed", 20, "", "{}").await;
+    let changed = changed.expect("it is made").expect("its name is new");
+    let shown = async || {
+        let projects = store.projects().await.expect("they are read");
+        projects.into_iter().map(|p| (p.name, p.limit, p.own_limit)).collect::<Vec<_>>()
+    };
+    let rows = |rows: &[(&str, u32, bool)]| -> Vec<_> {
+        rows.iter().map(|(name, limit, own)| ((*name).to_owned(), *limit, *own)).collect()
+    };
+    assert_eq!(shown().await, rows(&[("changed", 20, false), ("follows", 20, false), ("own", 100, true)]));
+    let set = async |project, limit| store.ask(&Ask::SetLimit { project, limit }, Extra::None).await;
+    assert_eq!(set(changed, 3).await, Answer::Done);
+    store.project_default_limit(7).await.expect("it is written");
+    assert_eq!(shown().await, rows(&[("changed", 3, true), ("follows", 7, false), ("own", 100, true)]));
+    // Limits of version 3: what equals the default follows it, everything else is the project's own.
+    by_hand(&config, &format!("UPDATE \"{}_project\" SET own_limit = 2", config.identifier)).await;
+    store.project_default_limit(7).await.expect("it is written");
+    assert_eq!(shown().await, rows(&[("changed", 3, true), ("follows", 7, false), ("own", 100, true)]));
+    store.project_default_limit(100).await.expect("it is written");
+    assert_eq!(shown().await, rows(&[("changed", 3, true), ("follows", 100, false), ("own", 100, true)]));
+    assert_eq!(set(own, 100).await, Answer::Done);
+    store.project_default_limit(1).await.expect("it is written");
+    assert_eq!(shown().await, rows(&[("changed", 3, true), ("follows", 1, false), ("own", 100, true)]));
 }
 
 pub(super) async fn a_project_with_open_jobs_stays(config: StoreConfig) {

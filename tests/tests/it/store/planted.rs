@@ -127,6 +127,8 @@ planted! {
         doc_replace: "AND revision = $6" => "AND $6 = $6" trips operations!(a_document_update_requires_the_current_revision);
         doc_drop: "AND revision = $4" => "AND $4 = $4" trips operations!(a_document_update_requires_the_current_revision);
         catalog_bump: "revision + 1" => "revision" trips operations!(a_document_can_be_conditional_on_the_whole_catalog);
+        project_limit: "own_limit = 1" => "own_limit = own_limit" trips operations!(a_default_limit_applies_to_projects_without_their_own);
+        project_default_limit: "own_limit = 0 AND" => "own_limit >= 0 AND" trips operations!(a_default_limit_applies_to_projects_without_their_own);
         project_open_jobs: "state <= 4" => "state < 0" trips operations!(a_project_with_open_jobs_stays);
         project_docs: "COUNT(*)" => "0" trips operations!(a_project_with_open_jobs_stays);
     }

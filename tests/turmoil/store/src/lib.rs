@@ -124,6 +124,8 @@ requests! {
     member_proof(member: Member, token: Option<&str>, trouble: Option<&str>) -> bool;
     progress(fence: Fence, by: Member, text: &str) -> bool;
     project_add(name: &str, limit: u32, description: &str, settings: &str) -> Option<ProjectId>;
+    project_add_by_default(name: &str, limit: u32, description: &str, settings: &str) -> Option<ProjectId>;
+    project_default_limit(limit: u32) -> ();
     project_drop(id: ProjectId) -> bool;
     projects() -> Vec<Project>;
     retain_history(before_ms: i64) -> u64;
