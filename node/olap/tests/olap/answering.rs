@@ -209,8 +209,9 @@ async fn an_inner_join_on_a_left_model_needs_the_lookups_key() {
 
 #[tokio::test]
 async fn an_unknown_name_is_reported_with_the_known_one() {
-    let (shop, snapshot) = full().await;
-    let model = shop.model.name.clone();
+    let mut shop = Shop::open();
+    shop.model.name = "sales_model".into();
+    let (model, snapshot) = (shop.model.name.clone(), shop.snapshot(vec![]));
     for (sql, expected) in [
         ("SELECT COUNT(*) FROM sale".to_owned(), "there is no table 'sale'; did you mean 'sales'?".to_owned()),
         ("SELECT COUNT(*) FROM nothing".to_owned(), "there is no table 'nothing'; tables: ".to_owned()),
