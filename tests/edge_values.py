@@ -17,6 +17,20 @@ import duckdb
 # Where Kirin differs on purpose, or DuckDB from PostgreSQL: (name, which side refuses, pattern of its message, reason).
 # docs/src/verification/faults.md has the same table.
 DELIBERATE = [
+    ("refused by Kirin: a sum above BIGINT", "Kirin", r"out of range Int64",
+     "SUM of BIGINT is a BIGINT or an error; DuckDB's is a HUGEINT"),
+    ("refused by Kirin: an overflow that DuckDB does not compute", "Kirin", r"Overflow happened on|BIGINT overflow|overflow on abs\(",
+     "DuckDB compares with another constant instead (i + 1 > 0), or skips the operand; PostgreSQL fails, as Kirin does"),
+    ("refused by Kirin: a decimal of more than 38 digits", "Kirin", r"too large to store in a Decimal128|Cannot cast to Decimal128",
+     "AVG of DECIMAL(38,0) has four digits after the point, and so 34 before it"),
+    ("refused by Kirin: a timestamp and its date as groups beside COUNT(DISTINCT)", "Kirin",
+     r"have the same name\. Consider aliasing", "a fault of the engine that is not mended"),
+    ("refused by DuckDB: INTEGER overflows", "DuckDB", r"of INT32|type INT32|INT32",
+     "Kirin computes with INTEGER as BIGINT"),
+    ("refused by DuckDB: an overflow that Kirin does not compute", "DuckDB", r"INT64|on abs\(|negation of numeric",
+     "Kirin filters before it computes"),
+    ("refused by DuckDB: sums of decimals", "DuckDB", r"HUGEINT|SUM of DECIMAL",
+     "Kirin adds up decimals with 76 digits"),
 ]
 
 decimal.getcontext().prec = 100

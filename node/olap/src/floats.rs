@@ -45,6 +45,7 @@ pub(crate) fn canonical_floats(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn Executio
 impl Pass for CanonicalFloats {
     const NAME: &'static str = "CanonicalFloats";
     const LIMITS_PASS: bool = true;
+    const ORDER_PASSES: bool = false;
 
     fn filters_pass(data_type: &DataType) -> bool {
         !data_type.is_floating()

@@ -57,6 +57,7 @@ struct Forget;
 impl Pass for Forget {
     const NAME: &'static str = "ForgetEqualities";
     const LIMITS_PASS: bool = true;
+    const ORDER_PASSES: bool = true;
 
     fn filters_pass(_: &DataType) -> bool {
         true

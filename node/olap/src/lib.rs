@@ -22,7 +22,7 @@
 //! | indexes | `index_files`, `index_scan`, `index_table` | the files of indexes |
 //! | engine | `engine`, `texts` | threads, memory, sessions |
 //! | builds | `build`, `verify` | steps of a build, and checks of what was built |
-//! | queries | `answer`, `cells`, `correlated`, `nulls`, `plan_cache`, `query`, `rewrite`, `snapshot`, `sql`, `turns` | from SQL to an answer |
+//! | queries | `answer`, `cells`, `correlated`, `decimals`, `nulls`, `plan_cache`, `query`, `rewrite`, `snapshot`, `sql`, `turns` | from SQL to an answer |
 //! | data | `demo` | tables and a model to try |
 
 mod access;
@@ -33,6 +33,7 @@ mod cells;
 mod conservation;
 mod correlated;
 mod csv;
+mod decimals;
 pub mod demo;
 mod effort;
 mod engine;

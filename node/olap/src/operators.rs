@@ -1,6 +1,6 @@
 //! The two shapes of this crate's own plan operators.
 //!
-//! - [`Through`] hands on the rows of its only input in their order, maybe with other values or in other batches.
+//! - [`Through`] hands on the rows of its only input in their sequence, maybe with other values or in other batches.
 //! - [`Leaf`] reads rows from files.
 //!
 //! An operator implements only its own part ([`Pass`], [`Read`]). The rest of DataFusion's interface is implemented here.
@@ -30,6 +30,8 @@ pub(crate) trait Pass: fmt::Debug + Send + Sync + 'static {
     const NAME: &'static str;
     /// Whether its input may end after as many rows as the operators above need.
     const LIMITS_PASS: bool;
+    /// Whether rows that are sorted before it are sorted after it. It is wrong if the operator changes values.
+    const ORDER_PASSES: bool;
 
     /// Whether a filter on columns of this type may be applied to its input.
     fn filters_pass(data_type: &DataType) -> bool;
@@ -81,7 +83,7 @@ impl<P: Pass> ExecutionPlan for Through<P> {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![P::ORDER_PASSES]
     }
 
     fn apply_expressions(

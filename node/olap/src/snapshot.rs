@@ -7,6 +7,7 @@
 use crate::answer::{self, AHEAD, Answer, ColumnMeta, Cost, Done, Head};
 use crate::arithmetic::checked;
 use crate::correlated;
+use crate::decimals;
 use crate::engine::{CATALOG, Engine, EngineInner};
 use crate::error::{Error, Result, meant};
 use crate::exact::exact;
@@ -250,6 +251,7 @@ impl Snapshot {
             }
         }
         let plan = state.statement_to_plan(statement).await.map_err(|error| self.mistake(error))?;
+        let plan = decimals::compared(plan)?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
         correlated::check(&plan)?;
         let plan = times::mended(plan, &state)?;

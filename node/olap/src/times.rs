@@ -2,14 +2,17 @@
 //!
 //! DataFusion compares timestamps with text, and with the results of its functions, in nanoseconds, which end in the year
 //! 2262. It writes a timestamp as text with a `T`. After the analysis of a plan, all timestamps are therefore converted to
-//! microseconds, and a cast of a timestamp to text writes the same text as an answer.
+//! microseconds, and a cast of a timestamp to text writes the same text as an answer. Its DATE_TRUNC also counts in
+//! nanoseconds, so it is replaced.
 
 use crate::expressions::under_their_names;
-use datafusion::arrow::array::{Array, ArrayRef, StringArray};
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
+use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -54,6 +57,18 @@ fn one(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
             let value = ScalarValue::TimestampMicrosecond(value.map(|v| v.div_euclid(1000)), None);
             Transformed::yes(Expr::Literal(value, metadata))
         }
+        Expr::ScalarFunction(mut function) if function.func.name() == "date_trunc" => {
+            let is_micros = |e: &Expr| e.get_type(schema).is_ok_and(|t| t == MICROSECONDS);
+            match function.args.as_slice() {
+                [Expr::Literal(unit, _), value]
+                    if is_micros(value) && unit.try_as_str().flatten().and_then(Unit::named).is_some() =>
+                {
+                    let value = function.args.pop().expect("it has two arguments");
+                    Transformed::yes(TRUNCATED.call(vec![cast(function.args.remove(0), DataType::Utf8), value]))
+                }
+                _ => Transformed::no(Expr::ScalarFunction(function)),
+            }
+        }
         Expr::ScalarFunction(function) => {
             let call = Expr::ScalarFunction(function);
             match call.get_type(schema) {
@@ -64,6 +79,82 @@ fn one(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
         other => Transformed::no(other),
     })
 }
+
+/// A unit of DATE_TRUNC.
+#[derive(Clone, Copy)]
+enum Unit {
+    /// So many microseconds.
+    Micros(i64),
+    Week,
+    /// So many months.
+    Months(i32),
+}
+
+impl Unit {
+    fn named(name: &str) -> Option<Unit> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "microsecond" => Unit::Micros(1),
+            "millisecond" => Unit::Micros(1_000),
+            "second" => Unit::Micros(1_000_000),
+            "minute" => Unit::Micros(60_000_000),
+            "hour" => Unit::Micros(3_600_000_000),
+            "day" => Unit::Micros(DAY),
+            "week" => Unit::Week,
+            "month" => Unit::Months(1),
+            "quarter" => Unit::Months(3),
+            "year" => Unit::Months(12),
+            _ => return None,
+        })
+    }
+
+    /// The start of the unit that contains this moment; none if it is out of range.
+    fn start(self, micros: i64) -> Option<i64> {
+        let whole = |unit: i64| micros.checked_sub(micros.rem_euclid(unit));
+        match self {
+            Unit::Micros(unit) => whole(unit),
+            Unit::Week => {
+                // 1970-01-01 was a Thursday, and weeks start on Monday.
+                let into = (micros.div_euclid(DAY) + 3).rem_euclid(7) * DAY + micros.rem_euclid(DAY);
+                micros.checked_sub(into)
+            }
+            Unit::Months(months) => {
+                let date = DateTime::from_timestamp_micros(micros)?.date_naive();
+                let month = date.year() * 12 + date.month0() as i32;
+                let month = month - month.rem_euclid(months);
+                let first = NaiveDate::from_ymd_opt(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, 1)?;
+                Some(first.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+            }
+        }
+    }
+}
+
+const DAY: i64 = 86_400_000_000;
+
+/// DATE_TRUNC of microseconds.
+static TRUNCATED: LazyLock<ScalarUDF> = LazyLock::new(|| {
+    let run = |args: &[ColumnarValue]| {
+        let [ColumnarValue::Scalar(unit), value] = args else {
+            return Err(DataFusionError::Execution("the unit of date_trunc must be a constant".into()));
+        };
+        let Some(unit) = unit.try_as_str().flatten().and_then(Unit::named) else {
+            return Err(DataFusionError::Execution(format!("date_trunc knows no unit {unit}")));
+        };
+        let of = |values: &ArrayRef| -> DfResult<ArrayRef> {
+            let values = values.as_primitive::<TimestampMicrosecondType>();
+            let out_of_range = |v: i64| ArrowError::ComputeError(format!("the timestamp {v} µs is out of range"));
+            let starts =
+                values.try_unary::<_, TimestampMicrosecondType, _>(|v| unit.start(v).ok_or_else(|| out_of_range(v)))?;
+            Ok(Arc::new(starts))
+        };
+        Ok(match value {
+            ColumnarValue::Array(values) => ColumnarValue::Array(of(values)?),
+            ColumnarValue::Scalar(value) => {
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&of(&value.to_array()?)?, 0)?)
+            }
+        })
+    };
+    create_udf("date_trunc", vec![DataType::Utf8, MICROSECONDS], MICROSECONDS, Volatility::Immutable, Arc::new(run))
+});
 
 static TEXT: LazyLock<ScalarUDF> = LazyLock::new(|| {
     let run = |args: &[ColumnarValue]| {

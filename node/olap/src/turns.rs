@@ -60,6 +60,7 @@ struct Portions;
 impl Pass for Portions {
     const NAME: &'static str = "Portions";
     const LIMITS_PASS: bool = false;
+    const ORDER_PASSES: bool = true;
 
     fn filters_pass(_: &DataType) -> bool {
         false

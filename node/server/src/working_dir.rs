@@ -47,6 +47,8 @@ use tokio::task::JoinHandle;
 const SETTING: &str = "working_dir";
 /// The number of consecutive checks without a node's token after which it counts as missing.
 const STRIKES: u32 = 3;
+/// The number of checks after which the tokens in the metastore are read again: another node may have replaced its own.
+const READ_EVERY: u32 = 10;
 /// A file system that does not respond within this time is unusable.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -233,6 +235,8 @@ pub(crate) struct Keeper {
     replaced_for: BTreeSet<NodeId>,
     /// Whether the last check did not see a token. It may have been replaced.
     unseen: bool,
+    /// Checks since the tokens were read from the metastore.
+    unread: u32,
     /// The members at the last read of the directory, and its result.
     known: (Vec<(Member, Capabilities)>, Vec<Arc<MemberInfo>>),
     /// A look that timed out and still waits for the file system.
@@ -274,6 +278,7 @@ impl Keeper {
             strikes: BTreeMap::new(),
             replaced_for: BTreeSet::new(),
             unseen: false,
+            unread: 0,
             known: Default::default(),
             stuck: None,
             told: what.all,
@@ -328,14 +333,19 @@ impl Keeper {
         }
     }
 
-    /// The living members. Reads the metastore only if they have changed, or a token is not known yet or was not seen.
+    /// The living members. Reads the metastore if they have changed, if a token is not known yet or was not seen, and else every
+    /// [`READ_EVERY`] checks.
     async fn members(&mut self, core: &CoreHandle) -> Vec<Arc<MemberInfo>> {
         let view = core.look(|node, now| node.view(now).members).await.unwrap_or_default();
         let seen: Vec<_> = view.into_iter().map(|peer| (peer.row.member, peer.row.can)).collect();
         let is_complete = self.known.1.iter().all(|info| info.token.is_some() || !info.role.runs_jobs());
-        if seen != self.known.0 || !is_complete || self.unseen {
+        self.unread += 1;
+        if seen != self.known.0 || !is_complete || self.unseen || self.unread >= READ_EVERY {
             match self.directory.refresh().await {
-                Ok(members) => self.known = (seen, members),
+                Ok(members) => {
+                    self.known = (seen, members);
+                    self.unread = 0;
+                }
                 Err(error) => tracing::debug!(%error, "cannot read the tokens of the other nodes"),
             }
         }

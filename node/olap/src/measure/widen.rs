@@ -34,10 +34,20 @@ impl Widened {
         Widened { arg: key, back: Back::Float(back) }
     }
 
+    /// A BIGINT whose average is its exact sum divided by its count.
+    pub(super) fn mean(arg: &Expr) -> Widened {
+        Widened { arg: cast(arg.clone(), DataType::Decimal128(19, 0)), back: Back::Mean }
+    }
+
     /// A float as it is; the sum or average, a DOUBLE, gets one zero and one NaN.
     pub(super) fn float(arg: &Expr) -> Widened {
         Widened { arg: arg.clone(), back: Back::Canonical }
     }
+}
+
+/// Whether it is a BIGINT that is not a cast of a smaller integer.
+pub(super) fn is_wide_integer(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Int64)) && !is_narrow(expr, schema)
 }
 
 /// How the result of a widened aggregate is converted back.
@@ -46,13 +56,17 @@ pub(crate) enum Back {
     Float(DataType),
     /// The sum of both infinities is a NaN with any sign.
     Canonical,
+    /// The call becomes a sum, which is divided by a count.
+    Mean,
 }
 
 impl Back {
-    pub(crate) fn over(self, expr: Expr) -> Expr {
+    /// `counted` is the column with the number of values, for [`Back::Mean`].
+    pub(crate) fn over(self, expr: Expr, counted: Expr) -> Expr {
         match self {
             Back::Cast(to) => cast(expr, to),
             Back::Float(to) => cast(OF_ORDER.call(vec![expr]), to),
+            Back::Mean => cast(expr, DataType::Float64) / cast(counted, DataType::Float64),
             Back::Canonical => canonical_of(expr, DataType::Float64),
         }
     }

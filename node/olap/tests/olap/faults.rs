@@ -905,8 +905,8 @@ async fn conditions_and_casts_may_be_members_of_grouping_sets() {
                 "1970-01-01 00:00:00 x 2",
                 "1970-01-01 00:00:00 y 1",
                 "1970-01-01 00:00:00 - 3",
-                "2024-02-29 00:00:00.5 y 1",
-                "2024-02-29 00:00:00.5 - 1",
+                "2024-02-29 00:00:00.500 y 1",
+                "2024-02-29 00:00:00.500 - 1",
                 "- - 4",
             ],
         ),
@@ -914,6 +914,125 @@ async fn conditions_and_casts_may_be_members_of_grouping_sets() {
         for options in [raw(), mixed()] {
             let answer = built.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
             assert_eq!(shown(&answer), right, "{sql} {options:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn floats_of_a_union_are_sorted_by_their_value() {
+    let floats = vec![-f64::NAN, 1.5, -0.0, f64::INFINITY, 0.0, f64::NAN];
+    let files = Files::new().parquet("t.parquet", vec![("f", array(Float64Array::from(floats)))]);
+    let snapshot = files.snapshot(files.add(files.source(Format::Parquet)).await.unwrap());
+    for (sql, right) in [
+        ("SELECT f FROM t UNION ALL SELECT f FROM t WHERE f > 1 ORDER BY 1", "0.0 0.0 1.5 1.5 inf inf NaN NaN NaN NaN"),
+        (
+            "SELECT f FROM t UNION ALL SELECT -f FROM t WHERE f > 2 ORDER BY 1 DESC",
+            "NaN NaN NaN NaN inf 1.5 0.0 0.0 -inf",
+        ),
+        ("SELECT f FROM t UNION ALL SELECT f FROM t ORDER BY 1 DESC LIMIT 5", "NaN NaN NaN NaN inf"),
+        ("SELECT DISTINCT f FROM t ORDER BY 1 LIMIT 2", "0.0 1.5"),
+        ("SELECT DISTINCT f - f FROM t ORDER BY 1 DESC NULLS LAST LIMIT 1", "NaN"),
+        ("SELECT f FROM t GROUP BY f ORDER BY MAX(f) DESC LIMIT 2", "NaN inf"),
+    ] {
+        let answer = snapshot.ask(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(shown(&answer).join(" "), right, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn the_average_of_bigints_is_exact() {
+    let (_files, snapshot) = edges().await;
+    for (sql, right) in [
+        ("SELECT AVG(i) FROM t", vec!["0.5714285714285714"]),
+        (
+            "SELECT AVG(i), SUM(k), COUNT(*), AVG(k) FROM t WHERE id <> 7",
+            vec!["0.16666666666666666 1 6 0.16666666666666666"],
+        ),
+        (
+            "SELECT id, AVG(i) OVER (PARTITION BY id < 3) FROM t WHERE id < 4 ORDER BY 1",
+            vec!["1 -0.5", "2 -0.5", "3 0.0"],
+        ),
+        ("SELECT AVG(DISTINCT i) FILTER (WHERE id < 3), AVG(i) FILTER (WHERE id > 9) FROM t", vec!["-0.5 -"]),
+        (
+            "SELECT g, AVG(i) FROM t WHERE id IN (3, 4, 7) GROUP BY ROLLUP (g) ORDER BY 1, 2",
+            vec![" 2.0", "- 0.0", "- 1.3333333333333333"],
+        ),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = snapshot.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer), right, "{sql} {options:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn timestamps_are_truncated_from_the_year_1_to_9999() {
+    let times = [-62_135_596_800_000_000, 253_402_300_799_999_999, 1_709_164_800_500_000, -1].map(Some);
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![("id", ints(&[1, 2, 3, 4])), ("ts", array(TimestampMicrosecondArray::from(times.to_vec())))],
+    );
+    let snapshot = files.snapshot(files.add(files.source(Format::Parquet)).await.unwrap());
+    for (unit, right) in [
+        ("year", "0001-01-01 00:00:00, 9999-01-01 00:00:00, 2024-01-01 00:00:00, 1969-01-01 00:00:00"),
+        ("quarter", "0001-01-01 00:00:00, 9999-10-01 00:00:00, 2024-01-01 00:00:00, 1969-10-01 00:00:00"),
+        ("month", "0001-01-01 00:00:00, 9999-12-01 00:00:00, 2024-02-01 00:00:00, 1969-12-01 00:00:00"),
+        ("week", "0001-01-01 00:00:00, 9999-12-27 00:00:00, 2024-02-26 00:00:00, 1969-12-29 00:00:00"),
+        ("DAY", "0001-01-01 00:00:00, 9999-12-31 00:00:00, 2024-02-29 00:00:00, 1969-12-31 00:00:00"),
+        ("hour", "0001-01-01 00:00:00, 9999-12-31 23:00:00, 2024-02-29 00:00:00, 1969-12-31 23:00:00"),
+        ("second", "0001-01-01 00:00:00, 9999-12-31 23:59:59, 2024-02-29 00:00:00, 1969-12-31 23:59:59"),
+    ] {
+        let sql = format!("SELECT DATE_TRUNC('{unit}', ts) FROM t ORDER BY id");
+        let answer = snapshot.ask(&sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(shown(&answer).join(", "), right, "{sql}");
+    }
+    for (sql, right) in [
+        ("SELECT COUNT(*) FROM t WHERE DATE_TRUNC('month', ts) = '9999-12-01'", "1"),
+        (
+            "SELECT DATE_TRUNC('quarter', ts) q, COUNT(*) FROM t WHERE id = 3 GROUP BY ROLLUP (DATE_TRUNC('quarter', ts)) ORDER BY 1 LIMIT 1",
+            "2024-01-01 00:00:00 1",
+        ),
+        (
+            "SELECT DATE_TRUNC('year', DATE '9999-05-05'), DATE_TRUNC('day', CAST(NULL AS TIMESTAMP))",
+            "9999-01-01 00:00:00 -",
+        ),
+    ] {
+        let answer = snapshot.ask(sql, raw()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(shown(&answer), [right], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn decimals_are_compared_with_constants_by_value() {
+    let files = Files::new().parquet(
+        "t.parquet",
+        vec![
+            ("id", ints(&[1, 2, 3, 4])),
+            ("c", decimals(&[9_999_999_999, -1, 10, 150], 10, 2)),
+            ("f", array(Float64Array::from(vec![99_999_999.99, f64::NAN, f64::INFINITY, 1.5]))),
+        ],
+    );
+    let table = files.add(files.source(Format::Parquet)).await.unwrap();
+    let built = files.built(table, model(&["c", "id"], &[("SUM", "c")])).await.unwrap();
+    for (sql, right) in [
+        ("SELECT id FROM t WHERE c = 99999999.99", "1"),
+        ("SELECT id FROM t WHERE c = -0.01", "2"),
+        ("SELECT id FROM t WHERE c >= 99999999.99", "1"),
+        ("SELECT id FROM t WHERE c <> 99999999.99 ORDER BY 1", "2,3,4"),
+        ("SELECT id FROM t WHERE c IN (99999999.99, 1.50, 7) ORDER BY 1", "1,4"),
+        ("SELECT id FROM t WHERE c NOT IN (99999999.99, 0.1) ORDER BY 1", "2,4"),
+        ("SELECT id FROM t WHERE c IS NOT DISTINCT FROM 99999999.99", "1"),
+        ("SELECT id FROM t WHERE c BETWEEN 0.1 AND 99999999.99 ORDER BY 1", "1,3,4"),
+        ("SELECT id FROM t WHERE c > 1e5", "1"),
+        ("SELECT id FROM t WHERE c > 0.005 AND c < 0.105", "3"),
+        ("SELECT id FROM t WHERE c = f ORDER BY 1", "1,4"),
+        ("SELECT id FROM t WHERE c < f ORDER BY 1", "2,3"),
+        ("SELECT MAX(c) = 99999999.99 FROM t", "true"),
+        ("SELECT id, SUM(c) FROM t GROUP BY id HAVING SUM(c) = 99999999.99", "1 99999999.99"),
+    ] {
+        for options in [raw(), mixed()] {
+            let answer = built.ask(sql, options.clone()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(shown(&answer).join(","), right, "{sql} {options:?}");
         }
     }
 }
