@@ -50,20 +50,26 @@ pub struct Global {
     pub no_color: bool,
 }
 
-/// Commands that send no request to a node.
-const WITHOUT_NODE: [&str; 6] = ["start", "demo", "bench", "worker", "get-properties", "completions"];
-/// Their ignored options: how a node is reached.
-const OF_A_NODE: [&str; 4] = ["url", "user", "password", "project"];
+/// The global options that a command does not use. `start`, `demo`, `bench` and `worker` start nodes and send no request to
+/// a given one.
+fn unused(command: &str) -> &'static [&'static str] {
+    match command {
+        "start" | "demo" | "worker" => &["url", "user", "password", "project", "output", "no_color"],
+        "bench" | "get-properties" | "completions" => &["url", "user", "password", "project"],
+        _ => &[],
+    }
+}
 
 impl Cli {
-    /// The grammar. Commands that send no request to a node do not show the options that say how a node is reached.
+    /// The grammar. No command shows a global option that it does not use.
     pub fn grammar() -> clap::Command {
         let mut grammar = Self::command();
-        let options: Vec<_> =
-            grammar.get_arguments().filter(|it| OF_A_NODE.contains(&it.get_id().as_str())).cloned().collect();
-        for command in WITHOUT_NODE {
-            grammar =
-                grammar.mut_subcommand(command, |it| it.args(options.iter().cloned().map(|option| option.hide(true))));
+        let names: Vec<String> = grammar.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+        let options: Vec<_> = grammar.get_arguments().cloned().collect();
+        for name in names {
+            let ignored = options.iter().filter(|it| unused(&name).contains(&it.get_id().as_str()));
+            let hidden: Vec<_> = ignored.cloned().map(|option| option.hide(true)).collect();
+            grammar = grammar.mut_subcommand(name, |command| command.args(hidden));
         }
         grammar
     }
@@ -82,10 +88,8 @@ impl Cli {
         let matches = grammar.try_get_matches_from_mut(words)?;
         let command = matches.subcommand_name().unwrap_or_default();
         let given = |option: &&str| matches.value_source(option) == Some(clap::parser::ValueSource::CommandLine);
-        if WITHOUT_NODE.contains(&command)
-            && let Some(option) = OF_A_NODE.iter().copied().find(given)
-        {
-            let text = format!("`kirin {command}` sends no request to a node; omit --{option}");
+        if let Some(option) = unused(command).iter().copied().find(given) {
+            let text = format!("`kirin {command}` does not use --{}; omit it", option.replace('_', "-"));
             return Err(grammar.error(clap::error::ErrorKind::UnknownArgument, text));
         }
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut grammar))
@@ -925,22 +929,24 @@ mod tests {
     }
 
     #[test]
-    fn options_of_requests_are_hidden_and_refused_where_no_request_is_sent() {
+    fn unused_global_options_are_hidden_and_refused() {
         let mut kirin = Cli::grammar();
         kirin.build();
-        for command in WITHOUT_NODE {
-            let command = kirin.find_subcommand_mut(command).unwrap();
-            let all: Vec<_> = command.get_subcommands().cloned().chain([command.clone()]).collect();
-            for mut one in all {
+        for command in kirin.get_subcommands() {
+            for mut one in command.get_subcommands().chain([command]).cloned() {
                 let help = one.render_long_help().to_string();
-                assert!(!help.contains("--url") && !help.contains("--project"), "{help}");
+                for option in ["url", "user", "password", "project", "output", "no_color"] {
+                    let is_shown = help.contains(&format!("--{}", option.replace('_', "-")));
+                    assert_eq!(is_shown, !unused(command.get_name()).contains(&option), "{option}: {help}");
+                }
             }
         }
-        assert!(kirin.find_subcommand_mut("sql").unwrap().render_long_help().to_string().contains("--url"));
         for line in [
             "start --url http://a:1",
             "--project p start",
+            "start -o json",
             "demo --user u",
+            "demo --no-color",
             "bench throughput --password x",
             "bench --url a load",
         ] {
