@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_and_final_states_are_told_apart() {
+    fn waiting_and_final_states_are_distinguished() {
         use JobState::{Discarded, Error, Paused, Pending, Ready, Running, Succeed, Suicidal};
         let those = |of: fn(JobState) -> bool| JobState::ALL.into_iter().filter(|s| of(*s)).collect::<Vec<_>>();
         assert_eq!(those(JobState::is_waiting), [Ready, Pending]);

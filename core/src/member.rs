@@ -85,6 +85,17 @@ pub enum Role {
     Query,
 }
 
+impl Role {
+    /// The name used in the configuration and in output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Job => "job",
+            Self::Query => "query",
+        }
+    }
+}
+
 impl Member {
     /// The member with this node and incarnation; `None` for incarnation 0, which is never issued.
     pub fn new(node: u32, incarnation: u32) -> Option<Self> {

@@ -74,7 +74,7 @@ pub enum Plant {
     ListRemovesNewer,
     /// A row of an older epoch is believed.
     OlderEpochBelieved,
-    /// A fence is asked for while a list is under way that may tell of the death.
+    /// A node requests a fence while a list that may show the death is in flight.
     FencesBesideList,
     /// Evidence of silence outlives the next beat.
     SilenceOutlivesBeat,

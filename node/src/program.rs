@@ -2,14 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use kirin_cli::{self as cli, Cli, Command, Exit, Failure};
-use kirin_config::Config;
+use kirin_config::{Config, ConfigErrors};
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     if matches!(cli.command, Command::Start(_) | Command::Worker(_) | Command::Demo(_)) {
         kirin_home::private::mask();
     }
@@ -56,5 +54,6 @@ pub fn run() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    cli::report(&Failure::new(Exit::Failed, format!("{error:#}"), String::new()))
+    let exit = if error.is::<ConfigErrors>() { Exit::Usage } else { Exit::Failed };
+    cli::report(&Failure::new(exit, format!("{error:#}"), String::new()))
 }

@@ -236,7 +236,7 @@ impl fmt::Display for Act {
             Self::Fill(host) => write!(f, "fill {host}"),
             Self::Free(host) => write!(f, "free {host}"),
             Self::Upgrade(host) => write!(f, "upgrade {host}"),
-            Self::Become(host, role) => write!(f, "become {host} {}", role_name(*role)),
+            Self::Become(host, role) => write!(f, "become {host} {}", role.name()),
             Self::Can(host, can) => write!(f, "can {host} {}", can.0),
             Self::Break(a, b) => write!(f, "break {a} {b}"),
             Self::HealStore(host) => write!(f, "heal {host} store"),
@@ -436,14 +436,6 @@ pub(crate) fn role(word: &str) -> Result<Role, &'static str> {
         "job" => Ok(Role::Job),
         "query" => Ok(Role::Query),
         _ => Err("expected a role: all, job or query"),
-    }
-}
-
-pub(crate) const fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::All => "all",
-        Role::Job => "job",
-        Role::Query => "query",
     }
 }
 

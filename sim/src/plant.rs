@@ -582,7 +582,7 @@ impl Plant {
         planting(
             "fences-beside-list",
             Self::Core(CorePlant::FencesBesideList),
-            "a fence is asked for while a list is under way that may tell of the death",
+            "a node requests a fence while a list that may show the death is in flight",
             "no-needless-fence",
             "our own: one of twelve small mutations, noticed only by unit tests",
         ),

@@ -123,7 +123,7 @@ pub const RULES: [Rule; 29] = [
     },
     Rule {
         name: "no-needless-fence",
-        says: "no fence is asked for while the lists that tell of the death are under way, nor for silence from before the last beat",
+        says: "a node requests no fence while a list that may show the death is in flight, nor for silence from before the last beat",
         sometimes: &["an exit was seen beside the list that tells of it", "fence refused", "fenced as silent"],
     },
     Rule {

@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use kirin_core::{Capabilities, Role, Span, Timing};
 
-use crate::act::{role, role_name, span};
+use crate::act::{role, span};
 use crate::dice::Dice;
 
 /// Chance on the paths between machines. Probabilities are parts per million, times are microseconds.
@@ -273,7 +273,7 @@ impl fmt::Display for Setup {
             write!(f, " slots={}", self.slots)?;
         }
         if self.roles != calm.roles {
-            let roles: Vec<_> = self.roles.iter().map(|r| role_name(*r)).collect();
+            let roles: Vec<_> = self.roles.iter().map(|r| r.name()).collect();
             write!(f, " roles={}", roles.join(","))?;
         }
         if self.can != calm.can {

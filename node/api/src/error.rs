@@ -93,6 +93,9 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
             advice(Code::BadRequest, "select one format with a pattern, for example dir/*.parquet")
         }
         Error::NoFiles(_) => advice(Code::BadRequest, "give a complete source: {\"format\": \"csv\", \"location\": …}"),
+        Error::NoSuchFile(_) => {
+            advice(Code::BadRequest, "check the path, and that its file system is mounted on this node")
+        }
         Error::NoPartition(_) => advice(Code::BadRequest, "omit start and end, or add a partition to the model"),
         Error::NoSegmentNamed => advice(Code::BadRequest, "give segments in ids or names"),
         Error::SubmittedElsewhere(own) => advice(Code::BadRequest, own.instead),
@@ -110,10 +113,14 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
 
         Error::NoSegment { .. } => advice(Code::NoSegment, "see `kirin segment list`"),
         Error::SegmentBusy(_) => advice(Code::SegmentBusy, "wait for its job, or discard it"),
-        Error::Overlap(_) => {
-            advice(Code::Overlap, "see `kirin segment list`; choose another range, or drop or refresh the segment")
-        }
-        Error::DamagedSegment { .. } => plain(Code::DamagedSegment),
+        Error::Overlap(_) => advice(
+            Code::Overlap,
+            "see `kirin segment list`; choose another range, or use `kirin segment drop` or `kirin segment refresh`",
+        ),
+        Error::DamagedSegment { segment, .. } => (
+            Code::DamagedSegment,
+            Some(format!("`kirin segment refresh MODEL {segment}` builds it again; `kirin segment drop` drops it")),
+        ),
 
         Error::NoJob(_) => advice(Code::NoJob, "see `kirin job list`"),
         Error::NoStep { job, steps, .. } => {
@@ -132,6 +139,14 @@ fn code_and_advice(error: &Error) -> (Code, Option<String>) {
             "build an index that covers the query, or read the raw tables: `kirin sql --push-down`, \
              \"forcedToPushDown\": true in the request, or kylin.query.pushdown-enabled=true",
         ),
+        Error::Olap(kirin_olap::Error::Incomplete { .. }) => advice(
+            Code::QueryFailed,
+            "build the missing ranges with `kirin segment build`, or add their rows from the raw tables: \
+             `kirin sql --push-down`, \"forcedToPushDown\": true in the request, or kylin.query.pushdown-enabled=true",
+        ),
+        Error::Olap(kirin_olap::Error::SegmentData { model, .. }) => {
+            (Code::QueryFailed, Some(format!("`kirin segment refresh {model} ID` builds the segment again")))
+        }
         Error::Olap(kirin_olap::Error::Sql(_)) => plain(Code::WrongSql),
         Error::Olap(kirin_olap::Error::Timeout { .. }) => plain(Code::QueryTimeout),
         Error::Olap(kirin_olap::Error::Memory(_)) => {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::when::{self, Moment};
@@ -50,6 +50,52 @@ pub struct Global {
     pub no_color: bool,
 }
 
+/// The global options that a command does not use. `start`, `demo`, `bench` and `worker` start nodes and send no request to
+/// a given one.
+fn unused(command: &str) -> &'static [&'static str] {
+    match command {
+        "start" | "demo" | "worker" => &["url", "user", "password", "project", "output", "no_color"],
+        "bench" | "get-properties" | "completions" => &["url", "user", "password", "project"],
+        _ => &[],
+    }
+}
+
+impl Cli {
+    /// The grammar. No command shows a global option that it does not use.
+    pub fn grammar() -> clap::Command {
+        let mut grammar = Self::command();
+        let names: Vec<String> = grammar.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+        let options: Vec<_> = grammar.get_arguments().cloned().collect();
+        for name in names {
+            let ignored = options.iter().filter(|it| unused(&name).contains(&it.get_id().as_str()));
+            let hidden: Vec<_> = ignored.cloned().map(|option| option.hide(true)).collect();
+            grammar = grammar.mut_subcommand(name, |command| command.args(hidden));
+        }
+        grammar
+    }
+
+    /// Parses the command line of this process. An invalid one ends the process.
+    pub fn read() -> Self {
+        Self::parse_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Parses a command line.
+    ///
+    /// # Errors
+    /// If it is invalid, or names an option that the command ignores.
+    pub fn parse_words<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let mut grammar = Self::grammar();
+        let matches = grammar.try_get_matches_from_mut(words)?;
+        let command = matches.subcommand_name().unwrap_or_default();
+        let given = |option: &&str| matches.value_source(option) == Some(clap::parser::ValueSource::CommandLine);
+        if let Some(option) = unused(command).iter().copied().find(given) {
+            let text = format!("`kirin {command}` does not use --{}; omit it", option.replace('_', "-"));
+            return Err(grammar.error(clap::error::ErrorKind::UnknownArgument, text));
+        }
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut grammar))
+    }
+}
+
 impl Global {
     /// Fills in missing options from the environment. clap could do this, but would then show these options as required.
     #[must_use]
@@ -74,7 +120,7 @@ fn urls(text: String) -> Vec<String> {
 pub enum Format {
     /// Aligned columns.
     Table,
-    /// The server's JSON, unchanged.
+    /// The node's JSON on one line; `job show` puts the job and its steps into one object.
     Json,
 }
 
@@ -109,7 +155,7 @@ pub enum ClientCommand {
     /// Submits, shows and controls jobs
     #[command(subcommand)]
     Job(Job),
-    /// Lists and creates projects
+    /// Lists, creates and drops projects
     #[command(subcommand)]
     Project(Project),
     /// Adds, shows and drops tables, which are the raw data
@@ -118,7 +164,7 @@ pub enum ClientCommand {
     /// Adds, shows and drops models, which define what is built from the tables
     #[command(subcommand)]
     Model(Model),
-    /// Builds, verifies and drops segments, which are the built parts of a model
+    /// Builds, refreshes, verifies and drops segments, which are the built parts of a model
     #[command(subcommand)]
     Segment(Segment),
     /// Runs a query
@@ -259,7 +305,7 @@ pub enum Bench {
         #[arg(long, value_name = "URL")]
         metastore: Option<Secret>,
     },
-    /// Measures jobs without work per second, each committed durably
+    /// Measures submitted and finished empty jobs per second, with durable commits
     Throughput {
         /// The number of jobs
         #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -273,14 +319,27 @@ pub enum Bench {
     },
 }
 
+impl Bench {
+    /// The given metastore.
+    pub fn metastore(&self) -> Option<&Secret> {
+        match self {
+            Self::Takeover { metastore, .. }
+            | Self::Latency { metastore, .. }
+            | Self::Load { metastore, .. }
+            | Self::Cluster { metastore, .. }
+            | Self::Strangers { metastore, .. }
+            | Self::Throughput { metastore, .. } => metastore.as_ref(),
+        }
+    }
+}
+
 /// `kirin replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
     /// Recordings, or directories of recordings [default: those of the node of the home directory]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Shows only events and decisions about this job or node, by its number in the replay, or by the job's id, whose
-    /// number a node is asked for
+    /// Shows only this job (id or replay number) or node (number). An id needs a running node
     #[arg(long, value_name = "job=ID|job=N|node=N")]
     pub why: Option<About>,
     /// Stops at this time after the beginning of each recording
@@ -567,6 +626,14 @@ pub enum Project {
         #[arg(long, default_value = "")]
         description: String,
     },
+    /// Drops a project without tables, models and open jobs
+    Drop {
+        /// The project's name
+        name: String,
+        /// Does not ask for confirmation; required without a terminal
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 /// `kirin table`.
@@ -581,6 +648,9 @@ pub enum Table {
         /// Declares a column's type instead of inferring it, for example zip=VARCHAR; repeatable
         #[arg(long = "type", value_name = "COLUMN=TYPE", value_parser = declared)]
         types: Vec<(String, String)>,
+        /// How CSV files are written.
+        #[command(flatten)]
+        csv: CsvArgs,
     },
     /// Lists tables
     List,
@@ -597,6 +667,29 @@ pub enum Table {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// How CSV files are written. Any of these options means that the source is CSV.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CsvArgs {
+    /// The field separator of CSV files: one ASCII character, or \t for a tab [default: a comma; a tab in .tsv files]
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub delimiter: Option<char>,
+    /// CSV files have no header line; the columns are named column_1, column_2, …
+    #[arg(long)]
+    pub no_header: bool,
+    /// A word that means NULL in CSV files, for example NA; an empty field is always NULL
+    #[arg(long, value_name = "WORD")]
+    pub null: Option<String>,
+}
+
+fn delimiter(text: &str) -> Result<char, String> {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(c), None) if c.is_ascii() => Ok(c),
+        _ if text == "\\t" => Ok('\t'),
+        _ => Err("write one ASCII character, for example ';', or \\t for a tab".to_owned()),
+    }
 }
 
 /// A column and its type.
@@ -641,7 +734,7 @@ pub enum Segment {
     Build {
         /// The model
         model: String,
-        /// The start of the range: 2013-01-31, 2013-01-31T06:00 (UTC) or milliseconds since 1970
+        /// The start of the range: 2013, 2013-01, 2013-01-31, 2013-01-31T06:00 (UTC) or milliseconds since 1970
         #[arg(long, requires = "end")]
         start: Option<Moment>,
         /// The end of the range, exclusive
@@ -663,19 +756,39 @@ pub enum Segment {
     Verify {
         /// The model
         model: String,
-        /// The segments' ids [default: all]
+        /// The segments' ids or names [default: all]
         ids: Vec<String>,
         /// Also compares each group with the source tables; takes about as long as a build
         #[arg(long)]
         deep: bool,
     },
+    /// Builds segments again from the source tables; queries use the previous content until then
+    Refresh {
+        /// The model
+        model: String,
+        /// The segments' ids or names
+        #[arg(required_unless_present = "all")]
+        ids: Vec<String>,
+        /// Refreshes all segments of the model
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// 0 (first) to 4 (last)
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=4))]
+        priority: u8,
+        /// Waits until the builds end
+        #[arg(long)]
+        wait: bool,
+    },
     /// Drops segments
     Drop {
         /// The model
         model: String,
-        /// The segments' ids
-        #[arg(required = true)]
+        /// The segments' ids or names
+        #[arg(required_unless_present = "all")]
         ids: Vec<String>,
+        /// Drops all segments of the model
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
         /// Does not ask for confirmation; required without a terminal
         #[arg(long, short)]
         yes: bool,
@@ -704,16 +817,15 @@ pub struct SqlArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn parse(line: &str) -> Cli {
         let words = std::iter::once("kirin").chain(line.split_whitespace());
-        Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"))
+        Cli::parse_words(words).unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
     fn refused(line: &str) -> i32 {
         let words = std::iter::once("kirin").chain(line.split_whitespace());
-        Cli::try_parse_from(words).err().unwrap_or_else(|| panic!("{line} is accepted")).exit_code()
+        Cli::parse_words(words).err().unwrap_or_else(|| panic!("{line} is accepted")).exit_code()
     }
 
     fn job(line: &str) -> Job {
@@ -725,7 +837,7 @@ mod tests {
 
     #[test]
     fn the_grammar_is_consistent() {
-        Cli::command().debug_assert();
+        Cli::grammar().debug_assert();
     }
 
     #[test]
@@ -756,7 +868,9 @@ mod tests {
             "job why j",
             "project list",
             "project create p --description d",
+            "project drop p -y",
             "table add flights /data/flights.parquet",
+            "table add orders /data/orders --delimiter ; --no-header --null NA --type column_1=DATE",
             "table list",
             "table show flights",
             "table drop flights -y",
@@ -767,7 +881,10 @@ mod tests {
             "segment build m",
             "segment build m --start 2013-01-01 --end 1359676800000 --priority 1 --wait",
             "segment list m",
+            "segment refresh m s1 s2 --priority 1 --wait",
+            "segment refresh m --all",
             "segment drop m s1 s2 -y",
+            "segment drop m --all -y",
             "sql -",
             "sql select --explain",
             "sql select --push-down --limit 7",
@@ -790,7 +907,7 @@ mod tests {
     #[test]
     fn no_global_option_is_shown_as_required() {
         // Options that clap reads from the environment appear in the usage text of errors.
-        let mut kirin = Cli::command();
+        let mut kirin = Cli::grammar();
         kirin.build();
         for option in kirin.get_arguments() {
             assert!(option.get_env().is_none() && !option.is_required_set(), "{option}");
@@ -809,6 +926,33 @@ mod tests {
         assert_eq!((global.url.len(), global.project.as_deref(), global.user), (2, Some("p"), None));
         let global = parse("job list --url http://c --project q").global.or_environment(variable);
         assert_eq!((global.url, global.project.as_deref()), (vec!["http://c".to_owned()], Some("q")));
+    }
+
+    #[test]
+    fn unused_global_options_are_hidden_and_refused() {
+        let mut kirin = Cli::grammar();
+        kirin.build();
+        for command in kirin.get_subcommands() {
+            for mut one in command.get_subcommands().chain([command]).cloned() {
+                let help = one.render_long_help().to_string();
+                for option in ["url", "user", "password", "project", "output", "no_color"] {
+                    let is_shown = help.contains(&format!("--{}", option.replace('_', "-")));
+                    assert_eq!(is_shown, !unused(command.get_name()).contains(&option), "{option}: {help}");
+                }
+            }
+        }
+        for line in [
+            "start --url http://a:1",
+            "--project p start",
+            "start -o json",
+            "demo --user u",
+            "demo --no-color",
+            "bench throughput --password x",
+            "bench --url a load",
+        ] {
+            assert_eq!(refused(line), 2, "{line}");
+        }
+        assert_eq!(parse("bench throughput -o json").global.output, Format::Json);
     }
 
     #[test]
@@ -842,6 +986,11 @@ mod tests {
             "segment build m --start 2013-02-30 --end 2013-03-01",
             "stop --remote --home /h",
             "stop --timeout soon",
+            "table add t /d --delimiter ;;",
+            "table add t /d --delimiter §",
+            "segment drop m",
+            "segment drop m s1 --all",
+            "segment refresh m",
             "bench takeover --runs 0",
             "bench cluster --nodes 2",
             "sql",

@@ -76,7 +76,7 @@ fn local_token(global: &Global) -> Option<String> {
     let home = Home::of_this_machine();
     let config = home.0.as_ref()?;
     let is_its =
-        |url: &String| PidFile::running(&config.data_dir).is_ok_and(|it| *url == format!("http://{}", it.address));
+        |url: &String| PidFile::running(&config.data_dir).is_ok_and(|it| kirin_home::local::reaches(url, &it.address));
     if !global.url.is_empty() && !global.url.iter().all(is_its) {
         return None;
     }

@@ -365,7 +365,7 @@ pub fn query(view: &QueryView) -> String {
     let server = if view.server.is_empty() { String::new() } else { format!(" by {}", view.server) };
     let missing: Vec<&str> = view.realizations.iter().flat_map(|it| &it.missing).map(String::as_str).collect();
     let cut = match (missing.is_empty(), view.partial) {
-        (false, _) => format!("; not built: {}", missing.join(", ")),
+        (false, _) => format!("; not included, if there are any: {}", missing.join(", ")),
         (true, true) => "; more rows exist (--limit)".to_owned(),
         (true, false) => String::new(),
     };

@@ -70,7 +70,8 @@ impl<'a> Screen<'a> {
         self.print(&text)
     }
 
-    /// Asks for confirmation before a destructive command. Without a terminal, `--yes` is required.
+    /// Asks for confirmation before a destructive command: `what` it would do, as in "drop table 'x'". Without a terminal,
+    /// `--yes` is required.
     ///
     /// # Errors
     /// If the user does not confirm.
@@ -81,12 +82,13 @@ impl<'a> Screen<'a> {
         if !self.interactive {
             return Err(Failure::new(
                 Exit::Usage,
-                format!("nothing was changed: {what}"),
+                format!("this would {what}; nothing was changed"),
                 "Confirmation needs a terminal. Without one, add --yes.",
             ));
         }
         let mut answer = String::new();
-        let asked = write!(io::stderr(), "{what} Continue? [y/N] ").and_then(|()| io::stdin().read_line(&mut answer));
+        let asked = write!(io::stderr(), "This will {what}. Continue? [y/N] ")
+            .and_then(|()| io::stdin().read_line(&mut answer));
         match asked {
             Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
             _ => Err(Failure::new(Exit::Failed, "nothing was changed", "Answer y, or add --yes.")),

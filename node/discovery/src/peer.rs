@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_sorted_and_of_two_peers_with_one_address_the_later_one_counts() {
+    fn a_list_is_sorted_and_the_later_of_two_peers_with_one_address_wins() {
         let list = Peers::from_oldest_first([
             peer(Role::Query, "b", 1, "1"),
             peer(Role::All, "c", 1, "2"),

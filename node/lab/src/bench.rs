@@ -12,7 +12,7 @@ use kirin_wire::{
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::local_cluster::{Cluster, Plan};
+use crate::local_cluster::{self, Cluster, Plan};
 use crate::strangers::Flood;
 use kirin_cli::args::{Bench, Format};
 use kirin_config::Secret;
@@ -28,6 +28,7 @@ mod throughput;
 /// # Errors
 /// If a process cannot be started, or a measured operation fails.
 pub async fn run(bench: Bench, format: Format) -> anyhow::Result<()> {
+    local_cluster::check(bench.metastore())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Dropping the cluster ends its processes and deletes its directory.

@@ -15,7 +15,7 @@ use kirin_wire::{
 };
 use tokio::time::Instant;
 
-use crate::local_cluster::{Cluster, Plan};
+use crate::local_cluster::{self, Cluster, Plan};
 use kirin_cli::args::DemoArgs;
 use kirin_shell::clock;
 
@@ -61,6 +61,7 @@ struct Takeover {
 /// # Errors
 /// If a check fails, or a process cannot be started.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    local_cluster::check(args.metastore.as_ref())?;
     let dir = tempfile::Builder::new().prefix("kirin-demo-").tempdir()?;
     let keep = args.keep;
     let done = play(&dir, args).await;

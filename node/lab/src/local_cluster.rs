@@ -10,7 +10,7 @@ use kirin_wire::ClusterView;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use kirin_config::Secret;
+use kirin_config::{Config, Secret, Sources};
 use kirin_home::credentials;
 use kirin_home::pid_file::PidFile;
 use kirin_shell::clock;
@@ -62,6 +62,18 @@ pub struct NodeProcess {
     /// The URL of its API.
     pub url: String,
     client: Option<Client>,
+}
+
+/// Checks the metastore's URL before anything is started.
+///
+/// # Errors
+/// [`kirin_config::ConfigErrors`] if it is invalid.
+pub(crate) fn check(metastore: Option<&Secret>) -> anyhow::Result<()> {
+    let Some(url) = metastore else { return Ok(()) };
+    let home = tempfile::tempdir()?;
+    let set = vec![format!("kylin.metadata.url={}", url.reveal().replace('\\', "\\\\"))];
+    Config::load(&Sources::of_process(Some(home.path().to_owned()), None, set))?;
+    Ok(())
 }
 
 impl Cluster {

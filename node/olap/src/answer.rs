@@ -1,4 +1,4 @@
-//! The answer to a query: its columns, a stream of Arrow record batches, and what it took.
+//! The answer to a query: its columns, a stream of Arrow record batches, and its cost.
 //!
 //! A task on the engine's own threads runs the plan. It is at most [`AHEAD`] batches ahead of the reader, so an answer
 //! takes no more memory than its reader does. Each batch counts against the memory of queries until the answer is
@@ -112,7 +112,7 @@ impl Answer {
     /// The next batch; `None` after the last one.
     ///
     /// # Errors
-    /// If the query fails. There are no more batches then, and those before it are only a part of the answer.
+    /// If the query fails. The stream ends. Earlier batches are only part of the answer.
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
     }

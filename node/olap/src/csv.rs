@@ -371,7 +371,7 @@ impl OpenFile {
             let value = texts.as_string::<i32>().value(row);
             let sql_type = crate::sql_type::SqlType::of_arrow(field.data_type()).map(|t| t.full_name());
             format!(
-                "record {}, column \"{}\": '{}' is not a {}; declare another type or a null_value",
+                "record {}, column \"{}\": '{}' is not a {}; declare another type (--type), or the word that means NULL (--null)",
                 self.records + row + 1,
                 field.name(),
                 value.chars().take(100).collect::<String>(),

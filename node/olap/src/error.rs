@@ -3,6 +3,7 @@
 //! Errors of DataFusion are converted to text here, so that no other crate names its types. [`Error::from`] restores an
 //! error of this crate that passed *through* DataFusion, for example for a damaged index file that a running plan found.
 
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
 /// The result type of this crate.
@@ -68,8 +69,17 @@ pub enum Error {
     #[error("{0}")]
     Sql(String),
     /// No index covers the query and push-down is off.
-    #[error("No realization found for this query and push-down is off.{}\nTurn push-down on to answer from the raw tables, or build an index that covers the query.", reasons.iter().map(|r| format!("\n  - {r}")).collect::<String>())]
+    #[error("No realization found: no index answers this query, and push-down is off.{}", lines(reasons))]
     NoRealization {
+        /// One line per index that was considered.
+        reasons: Vec<String>,
+    },
+    /// A partial answer is not accepted, segments lack rows of the query, and push-down is off.
+    #[error(
+        "a complete answer is not possible: not all rows of the query are built, and push-down is off.{}",
+        lines(reasons)
+    )]
+    Incomplete {
         /// One line per index that was considered.
         reasons: Vec<String>,
     },
@@ -88,6 +98,10 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+fn lines(reasons: &[String]) -> String {
+    reasons.iter().map(|reason| format!("\n  - {reason}")).collect()
 }
 
 impl Error {
@@ -120,13 +134,94 @@ impl From<DataFusionError> for Error {
             DataFusionError::Plan(_)
             | DataFusionError::SchemaError(..)
             | DataFusionError::SQL(..)
-            | DataFusionError::NotImplemented(_) => return Error::Sql(error.strip_backtrace()),
-            DataFusionError::Diagnostic(..) => return Error::Sql(error.strip_backtrace()),
+            | DataFusionError::NotImplemented(_)
+            | DataFusionError::Diagnostic(..) => return Error::Sql(mistake(error.find_root())),
             DataFusionError::ResourcesExhausted(why) => {
                 return Error::Memory(why.clone());
             }
             _ => {}
         }
         Error::Execution(error.strip_backtrace())
+    }
+}
+
+/// What is wrong with a query, without the words that only the engine uses.
+fn mistake(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => no_column(field, valid_fields),
+            SchemaError::AmbiguousReference { field } => {
+                format!("column '{0}' is ambiguous; write it with its table, as in table.{0}", field.name)
+            }
+            other => plain(&other.to_string()),
+        },
+        DataFusionError::NotImplemented(text) => format!("not supported: {}", plain(text)),
+        DataFusionError::SQL(error, _) => format!("cannot parse the query: {error}"),
+        other => plain(&other.message()),
+    }
+}
+
+fn plain(text: &str) -> String {
+    let text = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
+    text.replace(QUALIFIER, "")
+}
+
+fn no_column(field: &Column, known: &[Column]) -> String {
+    let table = |column: &Column| column.relation.as_ref().map(|relation| relation.table().to_owned());
+    let mut tables: Vec<String> = known.iter().filter_map(table).collect();
+    tables.dedup();
+    if let Some(wanted) = table(field).filter(|wanted| !tables.is_empty() && !tables.contains(wanted)) {
+        let meant = meant(&wanted, &tables, "tables and aliases");
+        return format!("column '{wanted}.{}' names no table or alias of the query{meant}", field.name);
+    }
+    let same_table = known.iter().filter(|column| field.relation.is_none() || table(column) == table(field));
+    let mut names: Vec<String> = same_table.map(|column| column.name.clone()).collect();
+    names.sort();
+    names.dedup();
+    let whole = table(field).map_or_else(String::new, |table| format!("{table}."));
+    format!("there is no column '{whole}{}'{}", field.name, meant(&field.name, &names, "columns"))
+}
+
+/// The end of a message about an unknown name: the nearest known one, else a few known ones.
+pub(crate) fn meant(unknown: &str, known: &[String], kind: &str) -> String {
+    let score = |name: &String| strsim::normalized_damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase());
+    let nearest = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    match nearest {
+        None => String::new(),
+        Some(name) if score(name) >= LIKE => format!("; did you mean '{name}'?"),
+        Some(_) => {
+            let more = if known.len() > KNOWN_MAX { ", …" } else { "" };
+            let some: Vec<_> = known.iter().take(KNOWN_MAX).map(String::as_str).collect();
+            format!("; {kind}: {}{more}", some.join(", "))
+        }
+    }
+}
+
+/// How the engine qualifies the names of tables: its catalog and the default schema.
+const QUALIFIER: &str = "kirin.default.";
+/// The similarity from which one name is probably meant by another.
+const LIKE: f64 = 0.6;
+/// The most known names in a message.
+const KNOWN_MAX: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_named_without_the_engines_qualifier() {
+        assert_eq!(QUALIFIER, format!("{}.{}.", crate::engine::CATALOG, crate::table::DEFAULT_SCHEMA));
+        let error = Error::from(DataFusionError::Plan("wrong in kirin.default.sales".into()));
+        assert_eq!(error.to_string(), "wrong in sales");
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest_or_with_the_known_names() {
+        let known = ["region".to_owned(), "units".to_owned()];
+        assert_eq!(meant("Regoin", &known, "columns"), "; did you mean 'region'?");
+        assert_eq!(meant("zzz", &known, "columns"), "; columns: region, units");
+        assert_eq!(meant("zzz", &[], "columns"), "");
+        let many: Vec<String> = (0..20).map(|i| format!("c{i}")).collect();
+        assert!(meant("zzz", &many, "columns").ends_with("c11, …"));
     }
 }

@@ -16,6 +16,8 @@ const WHOLE: u64 = 64 << 20;
 const SAMPLE: usize = 2 << 20;
 /// Digits that a DOUBLE always preserves.
 const DOUBLE_DIGITS: usize = 15;
+/// Digits of the DECIMAL that is suggested for amounts.
+const AMOUNT_DIGITS: usize = 19;
 /// Digits that a DECIMAL holds.
 const DECIMAL_DIGITS: usize = 38;
 
@@ -33,6 +35,12 @@ pub(crate) struct Guess {
     exponents: bool,
     whole_digits: usize,
     fraction_digits: usize,
+    /// The fewest digits after the point; `None` before the first number.
+    fraction_digits_min: Option<usize>,
+    /// Texts such as `31.12.2023` and `12/31/2023`.
+    local_dates: u64,
+    /// Texts such as `1.234,50`.
+    comma_numbers: u64,
     too_large: bool,
     dates: u64,
     times: u64,
@@ -69,7 +77,9 @@ impl Guess {
             if special {
                 self.fractions += 1
             } else {
-                self.texts += 1
+                self.texts += 1;
+                self.local_dates += u64::from(is_local_date(value));
+                self.comma_numbers += u64::from(is_comma_number(unsigned));
             }
             self.exponents |= special;
             return;
@@ -81,6 +91,7 @@ impl Guess {
         }
         self.whole_digits = self.whole_digits.max(whole.len());
         self.fraction_digits = self.fraction_digits.max(fraction.len());
+        self.fraction_digits_min = Some(self.fraction_digits_min.map_or(fraction.len(), |n| n.min(fraction.len())));
         if mantissa.contains('.') || exponent.is_some() {
             self.fractions += 1;
             self.exponents |= exponent.is_some();
@@ -120,10 +131,49 @@ impl Guess {
             } else {
                 (SqlType::Varchar, Some("its numbers have more than 38 digits"))
             }
+        } else if all(self.local_dates) {
+            (SqlType::Varchar, Some("its values look like dates; only dates such as 2023-12-31 are recognised"))
+        } else if self.comma_numbers > 0 && all(self.comma_numbers + self.integers + self.fractions) {
+            (
+                SqlType::Varchar,
+                Some(
+                    "its values look like numbers with a decimal comma; only a point such as in 1234.50 is recognised",
+                ),
+            )
         } else {
             (SqlType::Varchar, None)
         }
     }
+
+    /// The DECIMAL that would hold the values exactly, if they look like amounts: a DOUBLE whose values all have the same
+    /// number of decimals.
+    pub(crate) fn exact(&self) -> Option<SqlType> {
+        let fixed = self.fraction_digits_min == Some(self.fraction_digits) && self.fraction_digits > 0;
+        let is_amount = self.decide().0 == SqlType::Double && fixed && !self.exponents;
+        let precision = (self.whole_digits + self.fraction_digits).max(AMOUNT_DIGITS);
+        is_amount.then_some(SqlType::Decimal(precision as u8, self.fraction_digits as i8))
+    }
+}
+
+/// `31.12.2023`, `31/12/2023`, `12-31-2023`, also with two digits of the year or with a time of day.
+fn is_local_date(value: &str) -> bool {
+    let day = value.split(' ').next().unwrap_or_default();
+    ['.', '/', '-'].iter().any(|separator| {
+        let parts: Vec<&str> = day.split(*separator).collect();
+        let is_number =
+            |text: &str, lengths: [usize; 2]| lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        matches!(parts.as_slice(), [a, b, year]
+            if is_number(a, [1, 2]) && is_number(b, [1, 2]) && is_number(year, [2, 4]))
+    })
+}
+
+/// `1234,5` and `1.234,50`, without the sign.
+fn is_comma_number(value: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    value.split_once(',').is_some_and(|(whole, fraction)| {
+        let mut groups = whole.split('.');
+        groups.next().is_some_and(digits) && groups.all(|g| g.len() == 3 && digits(g)) && digits(fraction)
+    })
 }
 
 fn is_time(value: &str) -> bool {
@@ -260,6 +310,39 @@ mod tests {
         assert_eq!(of(&["2024-02-29", "2024-02-29 10:11:12.5"]), "TIMESTAMP");
         assert_eq!(of(&["2024-02-29 10:11:12.1234567"]), "VARCHAR");
         assert_eq!(of(&["2024-02-29", "1"]), "VARCHAR");
+    }
+
+    fn guess(values: &[&str]) -> Guess {
+        let mut guess = Guess::default();
+        values.iter().for_each(|v| guess.see(v));
+        guess
+    }
+
+    #[test]
+    fn amounts_are_doubles_for_which_an_exact_type_is_suggested() {
+        let exact = |values: &[&str]| guess(values).exact().map(SqlType::full_name);
+        assert_eq!(exact(&["4.50", "-1234.25"]), Some("DECIMAL(19,2)".to_owned()));
+        assert_eq!(exact(&["0.125"]), Some("DECIMAL(19,3)".to_owned()));
+        for other in [&["4.50", "7.2"][..], &["4.50", "7"], &["4.50", "NaN"], &["4.50", "1.25e3"], &["4", "7"], &[]] {
+            assert_eq!(exact(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_note_says_why_local_dates_and_numbers_are_text() {
+        let why = |values: &[&str]| match guess(values).decide() {
+            (SqlType::Varchar, why) => why.unwrap_or("none"),
+            (other, _) => panic!("{values:?} is {other:?}"),
+        };
+        for dates in [&["31.12.2023", "1.1.24"][..], &["12/31/2023"], &["31.12.2023 10:15"], &["31-12-2023"]] {
+            assert!(why(dates).contains("look like dates"), "{dates:?}");
+        }
+        for numbers in [&["1.234,50", "-7,5"][..], &["1234,50", "12"]] {
+            assert!(why(numbers).contains("decimal comma"), "{numbers:?}");
+        }
+        for text in [&["31.12.2023", "soon"][..], &["1,2,3"], &["a,5"], &["1.2.3.4"], &["12,3x"]] {
+            assert_eq!(why(text), "none", "{text:?}");
+        }
     }
 
     #[test]

@@ -95,6 +95,6 @@ pub use query::{AggregationExplain, Explain, QueryOptions, Realization, Rejected
 pub use segment::{Catalog, DataFile, LayoutData, MANIFEST_MAX, Manifest, Segment, SegmentRange};
 pub use snapshot::{Broken, Snapshot};
 pub use source::{Described, SourceFile};
-pub use sql_type::java_sql_type;
+pub use sql_type::{java_sql_type, type_name_of};
 pub use table::{Column, CsvOptions, Format, Source, Table};
 pub use verify::{Problem, Verification};

@@ -69,7 +69,7 @@ impl Lookup {
 
 /// How a lookup joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum JoinKind {
     /// Fact rows without a match are dropped.
     Inner,
@@ -87,6 +87,19 @@ impl JoinKind {
     }
 }
 
+/// Definitions may name a join in any case, as in Kylin.
+impl TryFrom<String> for JoinKind {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.to_ascii_lowercase().as_str() {
+            "inner" => Ok(Self::Inner),
+            "left" => Ok(Self::Left),
+            _ => Err(format!("the join of a lookup is '{name}'; allowed are inner and left")),
+        }
+    }
+}
+
 /// A dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,7 +112,7 @@ pub struct Dimension {
 
 /// A measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenMeasure")]
 pub struct Measure {
     /// Name, for display.
     pub name: String,
@@ -108,6 +121,25 @@ pub struct Measure {
     /// `alias.column`. May be missing or `*` for COUNT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
+}
+
+/// A measure as it is written in a definition, so that an error names the measure.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMeasure {
+    name: String,
+    function: String,
+    #[serde(default)]
+    column: Option<String>,
+}
+
+impl TryFrom<WrittenMeasure> for Measure {
+    type Error = String;
+
+    fn try_from(WrittenMeasure { name, function, column }: WrittenMeasure) -> Result<Self, String> {
+        let function = MeasureFunction::try_from(function).map_err(|problem| format!("measure '{name}': {problem}"))?;
+        Ok(Measure { name, function, column })
+    }
 }
 
 /// The time column of the fact table.

@@ -3,7 +3,7 @@
 //! - [`Through`] hands on the rows of its only input in their sequence, maybe with other values or in other batches.
 //! - [`Leaf`] reads rows from files.
 //!
-//! An operator says only what is its own ([`Pass`], [`Read`]). What DataFusion asks besides is answered here, once.
+//! An operator implements only its own part ([`Pass`], [`Read`]). The rest of DataFusion's interface is implemented here.
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::config::ConfigOptions;

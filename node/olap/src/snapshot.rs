@@ -8,13 +8,13 @@ use crate::answer::{self, AHEAD, Answer, ColumnMeta, Cost, Done, Head};
 use crate::arithmetic::checked;
 use crate::correlated;
 use crate::decimals;
-use crate::engine::{Engine, EngineInner};
-use crate::error::{Error, Result};
+use crate::engine::{CATALOG, Engine, EngineInner};
+use crate::error::{Error, Result, meant};
 use crate::exact::exact;
 use crate::nulls::kept;
 use crate::plan_cache::{PlanCache, Ready, is_timeless};
 use crate::query::{AggregationExplain, Explain, QueryOptions, Realization, RejectedIndex};
-use crate::rewrite::{Chosen, Realizable, Rejected, Rewriter, Verdict, raw_tables};
+use crate::rewrite::{Chosen, LACKING, Realizable, Rejected, Rewriter, Verdict, raw_tables};
 use crate::segment::Catalog;
 use crate::source::RawTable;
 use crate::sql;
@@ -25,6 +25,7 @@ use crate::texts::{batch_bytes, bound_operators, check_constants};
 use crate::times;
 use crate::turns::in_turns;
 use datafusion::arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -212,7 +213,12 @@ impl Snapshot {
     async fn prepare(&self, (sql, options): (String, QueryOptions)) -> Result<Ready> {
         let Planned { state, plan, verdicts, raw, columns } = self.plan(&sql, &options).await?;
         if !raw.is_empty() && !options.push_down {
-            return Err(Error::NoRealization { reasons: self.reasons(&verdicts, &options) });
+            let reasons = self.reasons(&verdicts, &options);
+            let mut rejected = verdicts.iter().filter(|v| v.chosen.is_none()).flat_map(|v| &v.rejected);
+            return Err(match rejected.any(|r| r.reason.starts_with(LACKING)) {
+                true => Error::Incomplete { reasons },
+                false => Error::NoRealization { reasons },
+            });
         }
         // Before the optimiser replaces volatile calls such as now() with their values.
         let keep = raw.is_empty() && is_timeless(&plan)?;
@@ -244,7 +250,8 @@ impl Snapshot {
                 return Err(Error::Sql(format!("table \"{}\" cannot be used: {}", broken.name, broken.problem)));
             }
         }
-        let plan = decimals::compared(state.statement_to_plan(statement).await?)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|error| self.mistake(error))?;
+        let plan = decimals::compared(plan)?;
         let plan = state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {})?;
         correlated::check(&plan)?;
         let plan = times::mended(plan, &state)?;
@@ -276,6 +283,33 @@ impl Snapshot {
             state.config_mut().options_mut().optimizer.enable_dynamic_filter_pushdown = false;
         }
         Ok(Planned { state, plan, verdicts, raw, columns })
+    }
+
+    /// The error of a query that cannot be planned. An unknown table gets its own message.
+    fn mistake(&self, error: DataFusionError) -> Error {
+        let unknown = match error.find_root() {
+            DataFusionError::Plan(text) => text
+                .strip_prefix(&format!("table '{CATALOG}."))
+                .and_then(|rest| rest.split_once("' not found"))
+                .map(|(key, _)| key.to_owned()),
+            _ => None,
+        };
+        unknown.map_or_else(|| error.into(), |key| Error::Sql(self.no_table(&key)))
+    }
+
+    fn no_table(&self, key: &str) -> String {
+        let name = key.strip_prefix(&format!("{DEFAULT_SCHEMA}.")).unwrap_or(key);
+        if let Some(model) = self.models.iter().map(|m| &m.star.model).find(|model| fold(&model.name) == name) {
+            return format!("'{}' is a model; query its fact table '{}'", model.name, model.fact);
+        }
+        if let Some(broken) = self.broken.iter().find(|b| b.kind == "model" && fold(&b.name) == name) {
+            return format!("'{}' is a model, and it cannot be used: {}", broken.name, broken.problem);
+        }
+        let known: Vec<String> = self.tables.values().map(|raw| raw.table().name.clone()).collect();
+        if known.is_empty() {
+            return format!("there is no table '{name}'; the project has no tables");
+        }
+        format!("there is no table '{name}'{}", meant(name, &known, "tables"))
     }
 
     fn explained(&self, verdict: &Verdict) -> AggregationExplain {

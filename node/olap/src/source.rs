@@ -494,6 +494,17 @@ fn parquet_columns(name: &str, heads: &[Head], described: &mut Described) -> Res
 }
 
 async fn csv_columns(name: &str, source: &Source, heads: &[Head], described: &mut Described) -> Result<()> {
+    let delimiter = source.csv.as_ref().and_then(|csv| csv.delimiter);
+    // Before the records are read: one with a decimal comma would have too many fields.
+    if let (Some([(only, _)]), None) = (heads.first().map(|head| head.columns.as_slice()), delimiter)
+        && let Some(other) = only.chars().find(|c| matches!(c, ';' | '\t' | '|'))
+    {
+        let problem = format!(
+            "its only column would be \"{only}\"; if {other:?} separates its fields, add --delimiter {other:?} \
+             (csv.delimiter in a request)"
+        );
+        return Err(Error::source(name, problem));
+    }
     let mut columns: Vec<(String, Guess)> = vec![];
     let mut is_whole = true;
     for head in heads {
@@ -514,14 +525,6 @@ async fn csv_columns(name: &str, source: &Source, heads: &[Head], described: &mu
             columns[i].1 = guess;
         }
     }
-    let delimiter = source.csv.as_ref().and_then(|csv| csv.delimiter);
-    if let ([(only, _)], None) = (columns.as_slice(), delimiter)
-        && let Some(other) = only.chars().find(|c| matches!(c, ';' | '\t' | '|'))
-    {
-        let problem =
-            format!("its only column would be \"{only}\"; if {other:?} separates its fields, say so as csv.delimiter");
-        return Err(Error::source(name, problem));
-    }
     if !is_whole {
         described.notes.push("types come from samples of each file; declare them where that is not enough".into());
     }
@@ -529,6 +532,13 @@ async fn csv_columns(name: &str, source: &Source, heads: &[Head], described: &mu
         let (sql_type, why) = guess.decide();
         if let Some(why) = why {
             described.notes.push(format!("column \"{column}\" is {}: {why}", sql_type.full_name()));
+        }
+        if let Some(exact) = guess.exact() {
+            described.notes.push(format!(
+                "column \"{column}\" is {}, whose sums are not exact; if it holds amounts, declare --type {column}={}",
+                sql_type.full_name(),
+                exact.full_name()
+            ));
         }
         let lacking = heads.iter().filter(|h| !h.columns.iter().any(|(c, _)| fold(c) == fold(&column))).count();
         if lacking > 0 {

@@ -5,6 +5,12 @@
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
+/// The name of a type that answers and messages use, for any name that definitions may use: VARCHAR for STRING. `None` if
+/// the type is unknown.
+pub fn type_name_of(name: &str) -> Option<String> {
+    SqlType::parse(name).map(SqlType::full_name)
+}
+
 /// A column type as SQL knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SqlType {

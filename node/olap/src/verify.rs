@@ -229,7 +229,7 @@ impl Verifier<'_> {
         };
         let (rows, built) = (count(&self.state, joined(true)?).await?, self.segment.manifest.source_rows);
         if rows != built {
-            return Ok(Err(format!("the source has {rows} rows of this range and had {built} when it was built")));
+            return Ok(Err(format!("the source has {rows} rows in this range; it had {built} at build time")));
         }
         let partials = self.partials(data);
         Ok(Ok(aggregate(joined(false)?, groups, &partials, Input::Rows(&|c| column(&c.alias, &c.column)))?))

@@ -626,7 +626,7 @@ async fn feed(feeder: Feeder, directory: Directory, core: CoreHandle) {
 
 /// Prints a message when the node is ready.
 fn welcome(config: &Config, name: &str, address: &str, mut me: watch::Receiver<Option<Member>>) {
-    let line = format!("node {name} ({:?}) is up at http://{address}", config.role);
+    let line = format!("node {name} ({}) is up at http://{address}", config.role.name());
     tokio::spawn(async move {
         if let Ok(joined) = me.wait_for(Option::is_some).await.map(|me| *me) {
             #[expect(clippy::print_stdout, reason = "the user who starts a node waits for this message")]

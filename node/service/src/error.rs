@@ -101,6 +101,9 @@ pub enum Error {
     /// The location contains no file of a supported format.
     #[error("{0} is neither a .parquet, .csv or .tsv file nor a directory that contains one")]
     NoFiles(String),
+    /// The location does not exist.
+    #[error("there is no such file or directory: {0}")]
+    NoSuchFile(String),
     /// A type is declared for a column that the source does not have.
     #[error("there is no column '{0}' in the source")]
     NoColumn(String),

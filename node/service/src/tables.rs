@@ -1,9 +1,10 @@
 //! Tables: named files with columns.
 
+use std::io;
 use std::path::Path;
 
 use kirin_metastore::{DocKind, SegmentInfo};
-use kirin_olap::{Catalog, Format, Source, Table};
+use kirin_olap::{Catalog, Format, Source, Table, type_name_of};
 use serde::{Deserialize, Serialize};
 
 use crate::definitions::Definitions;
@@ -119,7 +120,8 @@ impl Tables {
         let mut table = Table { name: new.name, source, columns: described.columns };
         for (name, type_name) in new.types {
             let column = table.columns.iter_mut().find(|c| c.name.to_lowercase() == name.to_lowercase());
-            column.ok_or(Error::NoColumn(name))?.type_name = type_name;
+            // One name for each type. A check below refuses unknown types.
+            column.ok_or(Error::NoColumn(name))?.type_name = type_name_of(&type_name).unwrap_or(type_name);
         }
         // An accepted table can be opened.
         engine.check(&table).await.map_err(Error::Invalid)?;
@@ -140,7 +142,7 @@ impl Tables {
         if !who.is_on_machine() {
             return Err(Error::OutsideRoots(problem));
         }
-        let root = source.local_root().ok_or_else(|| Error::NoFiles(location.clone()))?;
+        let root = source.local_root().ok_or_else(|| Error::NoSuchFile(location.clone()))?;
         Ok(Some(root.display().to_string()))
     }
 
@@ -164,8 +166,13 @@ fn format_of(location: &str) -> Result<Format> {
     if !location.starts_with("file://") && location.contains("://") {
         return Format::of_file_name(location).ok_or_else(|| Error::UnknownFormat(location.to_owned()));
     }
+    let path = Path::new(location.strip_prefix("file://").unwrap_or(location));
+    let is_pattern = location.contains(['*', '?', '[']);
+    if !is_pattern && std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Err(Error::NoSuchFile(location.to_owned()));
+    }
     let mut formats = Vec::new();
-    formats_at(Path::new(location.strip_prefix("file://").unwrap_or(location)), &mut formats);
+    formats_at(path, &mut formats);
     match (formats.contains(&Format::Parquet), formats.contains(&Format::Csv)) {
         (true, false) => Ok(Format::Parquet),
         (false, true) => Ok(Format::Csv),

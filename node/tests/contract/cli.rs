@@ -90,6 +90,11 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
     ensure!(own.exit == 0, "{}", own.err);
     occupied(suite, &address).await?;
     with_default_settings(suite, &address, &password).await?;
+    let (_, port) = address.rsplit_once(':').context("an address has a port")?;
+    let add = ["table", "add", "sales", "../sales.csv"];
+    let case = "the node of this machine, by another name";
+    let added = suite.cli_alone_at(&format!("localhost:{port}"), "home", case, &add).await?;
+    ensure!(added.exit == 0, "{}", added.err);
     suite.cli_alone("a node is stopped", &["stop", "--home", "home"]).await?;
     let exit = child.wait().await?.code().context("a node was killed")?;
     let log = log.await??;
@@ -168,6 +173,10 @@ async fn definitions(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a project is created", &["project", "create", "cli", "--description", "Typed by hand"]).await?;
     suite.cli("a project with this name exists", &["project", "create", "cli"]).await?;
     suite.cli("a name that is not allowed", &["project", "create", "a b"]).await?;
+    suite.ignored(&["project", "create", "spare"]).await?;
+    suite.cli("without a terminal and without --yes", &["project", "drop", "spare"]).await?;
+    suite.cli("an empty project", &["project", "drop", "spare", "--yes"]).await?;
+    suite.cli("an unknown project", &["project", "drop", "spare", "--yes"]).await?;
     suite.cli("all projects", &["project", "list"]).await?;
     suite.cli("as JSON", &["project", "list", "-o", "json"]).await?;
 
@@ -176,7 +185,19 @@ async fn definitions(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("a file", &of(&["table", "add", "sales", "sales.csv"])).await?;
     suite.cli("a second table, as JSON", &of(&["table", "add", "shops", "shops.csv", "-o", "json"])).await?;
     suite.cli("a table with this name exists", &of(&["table", "add", "sales", "sales.csv"])).await?;
+    suite.cli("a project with tables", &["project", "drop", "cli", "--yes"]).await?;
     suite.cli("no such file", &of(&["table", "add", "t", "t.csv"])).await?;
+    let german = "kunde;datum;betrag\n7;31.12.2023;1.234,50\n8;01.01.2024;NA\n";
+    std::fs::write(suite.dir().join("german.csv"), german)?;
+    suite.cli("a semicolon without --delimiter", &of(&["table", "add", "german", "german.csv"])).await?;
+    let null = ["table", "add", "german", "german.csv", "--delimiter", ";", "--null", "NA"];
+    suite.cli("dates and numbers in a local format", &of(&null)).await?;
+    std::fs::write(suite.dir().join("amounts.csv"), "north,4.50\nsouth,7.25\n")?;
+    suite.cli("amounts without a header", &of(&["table", "add", "amounts", "amounts.csv", "--no-header"])).await?;
+    suite.cli("a delimiter of two characters", &of(&["table", "add", "t", "german.csv", "--delimiter", ";;"])).await?;
+    let text = ["table", "add", "texts", "shops.csv", "--type", "id=STRING"];
+    suite.cli("a declared type", &of(&text)).await?;
+    suite.cli("a declared type has one name", &of(&["table", "show", "texts"])).await?;
     suite.cli("an unknown project", &["table", "add", "t", "sales.csv", "--project", "nowhere"]).await?;
     suite.cli("the tables", &of(&["table", "list"])).await?;
     suite.cli("of an unknown project", &["table", "list", "--project", "nowhere"]).await?;
@@ -194,6 +215,9 @@ async fn definitions(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli_reads("from standard input", &of(&["model", "add", "-"]), &model("piped").to_string()).await?;
     suite.cli_reads("not JSON", &of(&["model", "add", "-"]), "name: piped").await?;
     suite.cli("an unknown table in it", &of(&["model", "add", "broken.json"])).await?;
+    let mut total = model("total");
+    total["measures"][0]["function"] = "total".into();
+    suite.cli_reads("an unknown function of a measure", &of(&["model", "add", "-"]), &total.to_string()).await?;
     suite.cli("no such file", &of(&["model", "add", "nothing.json"])).await?;
     suite.cli("the models", &of(&["model", "list"])).await?;
     suite.cli("a model", &of(&["model", "show", "typed"])).await?;
@@ -229,6 +253,12 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("against the source, as JSON", &of(&["segment", "verify", "typed", "--deep", "-o", "json"])).await?;
     suite.cli("an unknown segment", &of(&["segment", "verify", "typed", "nothing"])).await?;
     suite.cli("an unknown model", &of(&["segment", "verify", "nothing"])).await?;
+    suite.cli("all segments, until they are built", &of(&["segment", "refresh", "typed", "--all", "--wait"])).await?;
+    suite
+        .cli("a segment by its name", &of(&["segment", "refresh", "typed", "20130101000000_20130201000000", "--wait"]))
+        .await?;
+    suite.cli("an unknown segment", &of(&["segment", "refresh", "typed", "nothing"])).await?;
+    suite.cli("neither a segment nor --all", &of(&["segment", "refresh", "typed"])).await?;
 
     let total = "SELECT city, SUM(amount) AS total FROM sales JOIN shops ON shop = id \
                  WHERE day >= '2013-01-01' AND day < '2013-03-01' GROUP BY city ORDER BY city";
@@ -242,6 +272,18 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
     suite
         .cli_reads("from standard input", &of(&["sql", "-", "--push-down"]), "SELECT COUNT(*) AS n FROM shops;\n")
         .await?;
+    suite
+        .cli(
+            "not all rows are built",
+            &of(&["sql", "--complete", "SELECT COUNT(*) FROM sales JOIN shops ON shop = id"]),
+        )
+        .await?;
+    suite
+        .cli("rows that may not be built", &of(&["sql", "SELECT COUNT(*) AS n FROM sales JOIN shops ON shop = id"]))
+        .await?;
+    suite.cli("a model in place of a table", &of(&["sql", "SELECT COUNT(*) FROM typed"])).await?;
+    suite.cli("a misspelled table", &of(&["sql", "SELECT COUNT(*) FROM sale"])).await?;
+    suite.cli("a misspelled column", &of(&["sql", "SELECT SUM(amuont) FROM sales"])).await?;
     suite.cli("a syntax error", &of(&["sql", "SELEC 1"])).await?;
     suite.cli("an unknown project", &["sql", "SELECT 1", "--project", "nowhere"]).await?;
 
@@ -251,11 +293,13 @@ async fn segments(suite: &mut Suite) -> anyhow::Result<()> {
     suite.cli("an unknown segment", &of(&["segment", "drop", "typed", "nothing", "--yes"])).await?;
     suite.cli("without a terminal and without --yes", &of(&["segment", "drop", "typed", "nothing"])).await?;
     suite.cli("two segments", &["segment", "drop", "typed", ids[0], ids[1], "--yes", "--project", "cli"]).await?;
-    let left = suite.data("GET /models/typed/segments?project=cli").await?;
-    for id in left["value"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()) {
-        suite.cli("one segment", &["segment", "drop", "typed", id, "--yes", "--project", "cli"]).await?;
-    }
+    suite.cli("a model without segments", &of(&["segment", "refresh", "typed", "--all"])).await?;
     suite.cli("a whole model", &of(&["segment", "build", "typed", "--wait"])).await?;
+    suite.cli("all segments, without --yes", &of(&["segment", "drop", "typed", "--all"])).await?;
+    suite.cli("all segments", &of(&["segment", "drop", "typed", "--all", "--yes"])).await?;
+    let left = suite.data("GET /models/typed/segments?project=cli").await?;
+    ensure!(left["total_size"] == 0, "{left}");
+    suite.ignored(&of(&["segment", "build", "typed", "--wait"])).await?;
     suite.cli("a model with segments", &of(&["model", "drop", "typed", "--yes"])).await?;
     Ok(())
 }

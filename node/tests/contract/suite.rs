@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use clap::CommandFactory as _;
 use kirin_config::{Config, Sources};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -527,7 +526,7 @@ fn compare(golden: &Path, files: &BTreeMap<String, String>) -> anyhow::Result<St
     Ok(differences)
 }
 
-/// The golden files that are there.
+/// The existing golden files.
 fn present(golden: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for kind in ["http", "cli"] {
@@ -593,7 +592,8 @@ fn whole(path: &str) -> String {
     if is_whole { path.to_owned() } else { format!("{BASE}{path}") }
 }
 
-/// The route of the router's table that a request takes. Of several the one with the fewest parameters, as the router does.
+/// The route of the router's table that a request takes. If several match, the one with
+/// the fewest parameters, as the router does.
 fn route_of(request: &str) -> Option<String> {
     let (method, path) = request.split_once(' ')?;
     let path = whole(path.split('?').next()?);
@@ -615,7 +615,7 @@ fn file_of(route: &str) -> String {
 
 /// The names of the command that the words name, as in `job submit`.
 fn command_of(words: &[&str]) -> String {
-    let root = kirin_cli::Cli::command();
+    let root = kirin_cli::Cli::grammar();
     let (mut at, mut path) = (&root, Vec::new());
     for word in words {
         let Some(below) = at.find_subcommand(word) else { break };
@@ -634,7 +634,7 @@ pub(crate) fn all_commands() -> Vec<(String, bool)> {
         }
     }
     let mut all = Vec::new();
-    below(&kirin_cli::Cli::command(), "", &mut all);
+    below(&kirin_cli::Cli::grammar(), "", &mut all);
     all
 }
 

@@ -136,7 +136,7 @@ impl MariaDb {
     /// Stops it.
     ///
     /// # Errors
-    /// If the system does not tell when it is gone.
+    /// If its exit cannot be observed.
     pub fn stop(&mut self, how: Stop) -> anyhow::Result<()> {
         if let Some(mut server) = self.server.take() {
             server.signal(match how {

@@ -215,7 +215,7 @@ impl Postgres {
     /// Stops it.
     ///
     /// # Errors
-    /// If the system does not tell when it is gone.
+    /// If its exit cannot be observed.
     pub fn stop(&mut self, how: Stop) -> anyhow::Result<()> {
         if let Some(mut server) = self.server.take() {
             server.signal(match how {

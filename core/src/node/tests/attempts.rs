@@ -187,7 +187,7 @@ fn an_attempt_that_ends_during_a_commit_does_not_proceed() {
 }
 
 #[test]
-fn an_end_is_told_to_all_in_a_small_cluster_or_if_it_frees_a_place() {
+fn an_end_is_announced_to_all_in_a_small_cluster_or_if_it_frees_a_place() {
     let told = |nodes: u32, limit: u32| {
         let mut test = TestNode::of(nodes);
         test.projects[0].limit = limit;
@@ -354,7 +354,7 @@ fn handed_over(nodes: u32, limit: u32) -> (TestNode, Effects) {
 }
 
 #[test]
-fn a_handed_over_job_is_told_to_its_heir_or_to_all_candidates() {
+fn a_handed_over_job_is_announced_to_its_heir_or_to_all_candidates() {
     let (_, effects) = handed_over(3, 100);
     assert_eq!(others(effects.clone()), [Effect::Note(Note::HandedOver { fence: fence(1, 1), steps: 1 })]);
     assert_eq!(asks(&effects), [read(1)]);

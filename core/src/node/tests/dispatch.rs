@@ -88,7 +88,7 @@ fn an_outdated_list_does_not_restart_an_ended_attempt() {
 }
 
 #[test]
-fn a_free_place_is_told_to_all_and_other_changes_to_the_members_concerned() {
+fn a_free_place_is_announced_to_all_and_other_changes_to_the_members_concerned() {
     let mut test = TestNode::of(20);
     test.projects[0].limit = 1;
     test.step(Event::Heard(vec![running(1, 3, 1)]));
@@ -108,7 +108,7 @@ fn a_free_place_is_told_to_all_and_other_changes_to_the_members_concerned() {
 }
 
 #[test]
-fn a_job_read_as_waiting_is_told_to_its_home() {
+fn a_job_read_as_waiting_is_announced_to_its_home() {
     let read = |row: JobRow| {
         let mut test = TestNode::of(3);
         test.node.read_jobs(test.now, vec![row.id]);
@@ -183,7 +183,7 @@ fn the_leader_writes_the_placement_of_waiting_jobs() {
 }
 
 #[test]
-fn a_written_placement_is_told_to_its_node() {
+fn a_written_placement_is_announced_to_its_node() {
     let unplaced = JobRow { placed: None, state: JobState::Ready, ..pending(1) };
     let told = |known: JobRow, answer: Answer| {
         let mut test = TestNode::of(3);
@@ -208,7 +208,7 @@ fn a_written_placement_is_told_to_its_node() {
 }
 
 #[test]
-fn heirs_are_told_of_the_jobs_of_a_dead_member() {
+fn the_jobs_of_a_dead_member_are_announced_to_its_heirs() {
     let listed = |found: Option<Found>, rows: &[JobRow]| {
         let mut test = TestNode::of(3);
         test.node.node_listed(test.now, test.now, m(9), found, rows);

@@ -33,7 +33,7 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Job) -> Result<(), Fai
         Job::Resume(jobs) => act(&mut it, &jobs, "RESUME", "resumed", false).await,
         Job::Restart(jobs) => act(&mut it, &jobs, "RESTART", "restarted", false).await,
         Job::Discard { jobs, force } => {
-            it.screen.confirm(&format!("{} will be discarded permanently.", jobs.ids.join(", ")), jobs.yes)?;
+            it.screen.confirm(&format!("permanently discard {}", jobs.ids.join(", ")), jobs.yes)?;
             act(&mut it, &jobs, "DISCARD", "discarded", force).await
         }
         Job::Why { id } => {
@@ -252,7 +252,7 @@ fn ended(it: &mut Session<'_, '_>, awaited: &[Awaited]) -> Result<(), Failure> {
     }
     let bad: Vec<_> = all.iter().filter(|(job, _)| job.job_status != "FINISHED").map(|(job, _)| job).collect();
     let Some(first) = bad.first() else { return Ok(()) };
-    let what: Vec<_> = bad.iter().map(|job| format!("{} is {}", job.id, job.job_status)).collect();
+    let what: Vec<_> = bad.iter().map(|job| format!("job {} {}", job.id, ending(&job.job_status))).collect();
     // The progress bars are on standard error too. The message starts on a new line.
     let _ = std::io::stderr().flush();
     let next = match first.job_status.as_str() {
@@ -263,6 +263,16 @@ fn ended(it: &mut Session<'_, '_>, awaited: &[Awaited]) -> Result<(), Failure> {
         _ => String::new(),
     };
     Err(Failure::new(Exit::Failed, what.join(", "), next))
+}
+
+/// How a job that did not finish is described.
+fn ending(status: &str) -> String {
+    match status {
+        "ERROR" => "ended in ERROR".to_owned(),
+        "DISCARDED" => "was discarded".to_owned(),
+        "STOPPED" | "STOPPING" => "was stopped".to_owned(),
+        other => format!("is {other}"),
+    }
 }
 
 #[cfg(test)]

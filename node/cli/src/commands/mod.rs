@@ -12,7 +12,6 @@ mod table;
 
 use std::io::Read;
 
-use clap::CommandFactory;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -40,7 +39,7 @@ pub(super) async fn run(global: &Global, command: ClientCommand, screen: &mut Sc
         ClientCommand::GetProperties(args) => local::get_properties(&args, screen),
         ClientCommand::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "kirin", &mut text);
+            clap_complete::generate(shell, &mut Cli::grammar(), "kirin", &mut text);
             screen.print(&String::from_utf8_lossy(&text))
         }
         ClientCommand::Cluster(command) => cluster::run(session(screen)?, command).await,
@@ -101,7 +100,12 @@ fn read_argument(name: &str) -> Result<String, Failure> {
     } else {
         std::fs::read_to_string(name)
     };
-    read.map_err(|e| Failure::usage(format!("cannot read '{name}': {e}")))
+    read.map_err(|e| Failure::usage(format!("cannot read {}: {e}", origin(name))))
+}
+
+/// The source of an argument, as messages name it.
+fn origin(name: &str) -> String {
+    if name == "-" { "standard input".to_owned() } else { format!("'{name}'") }
 }
 
 #[cfg(test)]

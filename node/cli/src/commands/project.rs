@@ -19,5 +19,9 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Project) -> Result<(),
             let body = NewProject { name, description, ..NewProject::default() };
             it.done(Request::post(&["projects"]).body(&body)?, &said).await
         }
+        Project::Drop { name, yes } => {
+            it.screen.confirm(&format!("drop project '{name}'"), yes)?;
+            it.done(Request::delete(&["projects", &name]), &format!("project {name} dropped")).await
+        }
     }
 }

@@ -5,7 +5,10 @@ use super::super::exit::{Exit, Failure};
 use super::super::render;
 use super::{Session, job};
 use kirin_client::{Request, decode};
-use kirin_wire::{BuildRequest, DropSegments, FULL_RANGE, SegmentView, Submitted, VerificationView, VerifyRequest};
+use kirin_wire::{
+    BuildRequest, DropSegments, FULL_RANGE, Page, RefreshRequest, SegmentView, Submitted, VerificationView,
+    VerifyRequest,
+};
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(), Failure> {
     match command {
@@ -27,7 +30,8 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(),
         }
         Segment::List { model } => it.list::<SegmentView>(&["models", &model, "segments"], render::segments).await,
         Segment::Verify { model, ids, deep } => {
-            let body = VerifyRequest { project: it.project.to_owned(), ids, names: Vec::new(), deep };
+            let (ids, names) = ids_and_names(ids);
+            let body = VerifyRequest { project: it.project.to_owned(), ids, names, deep };
             let request = Request::post(&["models", &model, "segments", "verification"]).body(&body)?.repeatable();
             let data = it.client.raw(request).await?;
             let view: VerificationView = decode(&data)?;
@@ -38,15 +42,44 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Segment) -> Result<(),
                 _ => Err(Failure::new(
                     Exit::Failed,
                     format!("{bad} segment(s) of model '{model}' are wrong or cannot be read"),
-                    "Queries do not use wrong segments. Refresh a segment to rebuild it.",
+                    format!("Queries do not use wrong segments. `kirin segment refresh {model} ID` builds one again."),
                 )),
             }
         }
-        Segment::Drop { model, ids, yes } => {
-            it.screen.confirm(&format!("{} segment(s) of model '{model}' will be dropped.", ids.len()), yes)?;
-            let said = format!("{} segment(s) of {model} dropped", ids.len());
-            let query = DropSegments { project: it.project.to_owned(), ids, ..DropSegments::default() };
+        Segment::Refresh { model, ids, all, priority, wait } => {
+            let ids = if all { every(&it, &model).await? } else { ids };
+            if ids.is_empty() {
+                let next = format!("Build one with `kirin segment build {model}`.");
+                return Err(Failure::new(Exit::NotFound, format!("model '{model}' has no segment"), next));
+            }
+            let (ids, names) = ids_and_names(ids);
+            let key = uuid::Uuid::new_v4().to_string();
+            let body =
+                RefreshRequest { names, priority, idempotency_key: Some(key), ..RefreshRequest::new(it.project, ids) };
+            // A repeated request with the key creates no further jobs.
+            let request = Request::put(&["models", &model, "segments"]).body(&body)?.repeatable();
+            let data = it.client.raw(request).await?;
+            let submitted: Submitted = decode(&data)?;
+            job::submitted(&mut it, &data, &submitted, wait).await
+        }
+        Segment::Drop { model, ids, all, yes } => {
+            let what = if all { "all segments".to_owned() } else { format!("{} segment(s)", ids.len()) };
+            it.screen.confirm(&format!("drop {what} of model '{model}'"), yes)?;
+            let said = format!("{what} of {model} dropped");
+            let (ids, names) = ids_and_names(ids);
+            let query = DropSegments { project: it.project.to_owned(), ids, names, purge: all.then_some(true) };
             it.done(Request::delete(&["models", &model, "segments"]).query(&query)?, &said).await
         }
     }
+}
+
+/// The ids of all segments of a model.
+async fn every(it: &Session<'_, '_>, model: &str) -> Result<Vec<String>, Failure> {
+    let page: Page<SegmentView> = it.client.call(it.whole_list(&["models", model, "segments"])).await?;
+    Ok(page.value.into_iter().map(|segment| segment.id).collect())
+}
+
+/// Messages name segments by id or by name, so commands accept both.
+fn ids_and_names(given: Vec<String>) -> (Vec<String>, Vec<String>) {
+    given.into_iter().partition(|text| uuid::Uuid::parse_str(text).is_ok())
 }

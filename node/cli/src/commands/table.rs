@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::super::args::Table;
+use super::super::args::{CsvArgs, Table};
 use super::super::exit::Failure;
 use super::super::render;
 use super::Session;
 use kirin_client::{Request, decode};
-use kirin_wire::{DeclaredColumn, Given, LOCAL_HEADER, NewTable, TableView};
+use kirin_wire::{CsvView, DeclaredColumn, Given, LOCAL_HEADER, NewTable, SourceView, TableView};
 
 pub(super) async fn run(mut it: Session<'_, '_>, command: Table, token: Option<String>) -> Result<(), Failure> {
     match command {
-        Table::Add { name, source, types } => {
-            let source = Given::Location(whole(&source));
+        Table::Add { name, source, types, csv } => {
+            let source = given(whole(&source), csv);
             let columns = types.into_iter().map(|(name, data_type)| DeclaredColumn { name, data_type }).collect();
             let body = NewTable { project: it.project.to_owned(), name: name.clone(), source, columns };
             let mut request = Request::post(&["tables"]).body(&body)?;
@@ -28,14 +28,21 @@ pub(super) async fn run(mut it: Session<'_, '_>, command: Table, token: Option<S
             it.screen.show(&data, |_| Ok(render::table(&decode(&data)?)))
         }
         Table::Drop { name, yes } => {
-            it.screen.confirm(
-                &format!("Table '{name}' of project '{}' will be dropped; its files are kept.", it.project),
-                yes,
-            )?;
+            it.screen.confirm(&format!("drop table '{name}' of project '{}' and keep its files", it.project), yes)?;
             let request = Request::delete(&["tables", &name]).with("project", it.project);
             it.done(request, &format!("table {name} dropped")).await
         }
     }
+}
+
+/// A location whose file names determine the format, or a complete CSV source if an option describes the files.
+fn given(location: String, csv: CsvArgs) -> Given {
+    let CsvArgs { delimiter, no_header, null } = csv;
+    if delimiter.is_none() && !no_header && null.is_none() {
+        return Given::Location(location);
+    }
+    let csv = CsvView { header: !no_header, delimiter, null_value: null };
+    Given::Full(SourceView { format: "csv".to_owned(), location, csv: Some(csv) })
 }
 
 /// Makes a path absolute, because the node runs in another directory. URLs are unchanged.

@@ -1,4 +1,4 @@
-//! Whether logins with wrong passwords slow queries down or delay beats: queries and trust without a flood and beside one.
+//! Measures queries and trust without and during a flood of wrong passwords.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ struct Phase {
     trust_left_ms: u64,
 }
 
-/// Measures one node for `seconds` without a flood, and as long beside one.
+/// Measures one node for `seconds` without a flood, then for as long during one.
 ///
 /// # Errors
 /// If a process cannot be started, or a query is not answered.

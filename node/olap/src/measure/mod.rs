@@ -43,7 +43,7 @@ macro_rules! registry {
     ($($(#[$attribute:meta])* $variant:ident => $kind:expr;)*) => {
         /// Aggregates that can be stored and merged.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(rename_all = "UPPERCASE")]
+        #[serde(rename_all = "UPPERCASE", try_from = "String")]
         #[non_exhaustive]
         pub enum MeasureFunction {
             $($(#[$attribute])* $variant,)*
@@ -79,6 +79,19 @@ registry! {
     Max => max::Max;
     /// Average; stored as SUM and COUNT.
     Avg => avg::Avg;
+}
+
+/// Definitions may name a function in any case, as in Kylin.
+impl TryFrom<String> for MeasureFunction {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let is_it = |function: &&MeasureFunction| function.kind().aggregate().eq_ignore_ascii_case(&name);
+        MeasureFunction::ALL.iter().find(is_it).copied().ok_or_else(|| {
+            let allowed: Vec<_> = MeasureFunction::ALL.iter().map(|f| f.kind().aggregate().to_uppercase()).collect();
+            format!("the function is '{name}'; allowed are {}", allowed.join(", "))
+        })
+    }
 }
 
 impl MeasureFunction {
@@ -117,6 +130,8 @@ mod tests {
             let name = serde_json::to_value(function).unwrap();
             assert_eq!(name, function.name());
             assert_eq!(serde_json::from_value::<MeasureFunction>(name).unwrap(), *function);
+            let lower = serde_json::Value::from(function.kind().aggregate().to_lowercase());
+            assert_eq!(serde_json::from_value::<MeasureFunction>(lower).unwrap(), *function);
         }
     }
 }

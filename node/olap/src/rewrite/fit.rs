@@ -124,10 +124,17 @@ impl Fitting<'_> {
             .map(|k| StarColumn { alias: alias.into(), column: k.lookup.clone() });
         match keys.clone().find(|c| self.has(c)) {
             Some(key) => Ok(column(INDEX, &key.to_string()).is_not_null()),
-            None => Err(format!(
-                "the query joins {alias} INNER, the model LEFT; it lacks the dimension {}, which would tell the difference",
-                keys.map(|c| c.to_string()).next().unwrap_or_default()
-            )),
+            None => {
+                let in_model = keys.clone().find(|c| self.star.dimensions.iter().any(|(d, _)| d == c));
+                let remedy = match (in_model, keys.clone().next()) {
+                    (Some(key), _) => {
+                        format!("the index lacks the dimension {key}; write LEFT JOIN, or add it to the index")
+                    }
+                    (None, Some(key)) => format!("add {key} as a dimension of the model, or write LEFT JOIN"),
+                    (None, None) => "write LEFT JOIN".to_owned(),
+                };
+                Err(format!("the query joins {alias} INNER, the model LEFT; {remedy}"))
+            }
         }
     }
 

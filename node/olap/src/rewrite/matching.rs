@@ -67,7 +67,7 @@ impl StarQuery {
                 });
             let Some((i, keys)) = found else {
                 return Err(format!(
-                    "the query joins {} in a way that the model does not",
+                    "the join of {} does not match the model",
                     occurrence.table.strip_prefix("default.").unwrap_or(&occurrence.table)
                 ));
             };
@@ -90,7 +90,7 @@ impl StarQuery {
             });
             let table = table.strip_prefix("default.").unwrap_or(table);
             let Some(i) = found else {
-                return Err(format!("the query LEFT joins {table} in a way that the model does not"));
+                return Err(format!("the join of {table} does not match the model"));
             };
             let lookup = free.remove(i);
             if lookup.join == JoinKind::Inner {

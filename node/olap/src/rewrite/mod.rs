@@ -46,6 +46,9 @@ use time::TimeFilter;
 
 pub(crate) use flatten::raw_table;
 
+/// How the reason begins that a model does not answer because a partial answer is not accepted.
+pub(crate) const LACKING: &str = "its segments lack ";
+
 /// A model with its READY segments.
 #[derive(Debug)]
 pub(crate) struct Realizable {
@@ -286,10 +289,7 @@ impl Rewriter<'_> {
             _ => vec![],
         };
         if !self.partial && !missing.is_empty() {
-            return Err(format!(
-                "its segments lack {}; build them, turn push-down on, or ask for a partial answer",
-                missing.join(", ")
-            ));
+            return Err(format!("{LACKING}{}", missing.join(", ")));
         }
         let tried = star.cuboids.iter().enumerate().map(|(i, cuboid)| {
             let candidate = self.candidate(realizable, &query, i, &wanted, time.as_ref().map(|(p, f)| (*p, f)));
@@ -336,7 +336,7 @@ impl Rewriter<'_> {
                 }
                 _ if !has_time && !filter.predicates.is_empty() => {
                     let column = partition.map(|p| p.column.to_string()).unwrap_or_default();
-                    return Err(format!("the query filters {column}, and it lacks that dimension"));
+                    return Err(format!("the query filters by {column}, which is not a dimension of the index"));
                 }
                 _ => {}
             }
@@ -545,14 +545,15 @@ fn missing(segments: &[Segment], partition: &StarPartition, filter: &TimeFilter)
             continue;
         }
         missing.push(match (from.map(shown), until.map(shown)) {
-            (Some(from), Some(until)) => format!("the rows from {from} until {until}"),
+            (Some(from), Some(until)) => format!("rows from {from} until {until}"),
             (None, Some(until)) => format!("rows before {until}"),
             (Some(from), None) => format!("rows from {from} on"),
             (None, None) => "all rows".into(),
         });
     }
     if filter.predicates.is_empty() {
-        missing.push(format!("rows without {}", partition.column));
+        // Whether there are any is not known without reading the source.
+        missing.push(format!("rows whose {} is NULL", partition.column));
     }
     missing
 }

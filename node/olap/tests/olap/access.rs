@@ -153,7 +153,7 @@ fn counting_server() -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn the_child_opens_a_bucket() {
+async fn helper_process_opens_a_bucket() {
     let Some(role) = std::env::var_os("KIRIN_BUCKET_CHILD") else { return };
     let open_within = if role == "hasty" { Duration::from_millis(200) } else { Duration::from_secs(60) };
     let access = Access { s3_instance_role: role == "role", open_within, ..Access::default() };
@@ -166,7 +166,7 @@ async fn the_child_opens_a_bucket() {
 /// The output of a process that opens a bucket.
 fn child(role: &str, metadata: &str, endpoint: &str, keys: &[(&str, &str)]) -> String {
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "access::the_child_opens_a_bucket", "--nocapture"]).env("KIRIN_BUCKET_CHILD", role);
+    child.args(["--exact", "access::helper_process_opens_a_bucket", "--nocapture"]).env("KIRIN_BUCKET_CHILD", role);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().to_ascii_uppercase().starts_with("AWS_") {
             child.env_remove(name);

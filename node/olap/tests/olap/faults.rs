@@ -284,7 +284,7 @@ fn deep_texts() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_child_asks_deep_queries() {
+async fn helper_process_runs_deep_queries() {
     if std::env::var_os("KIRIN_DEEP_CHILD").is_none() {
         return;
     }
@@ -302,7 +302,7 @@ async fn the_child_asks_deep_queries() {
 #[test]
 fn no_query_text_crashes_the_process() {
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "faults::the_child_asks_deep_queries", "--nocapture"]).env("KIRIN_DEEP_CHILD", "1");
+    child.args(["--exact", "faults::helper_process_runs_deep_queries", "--nocapture"]).env("KIRIN_DEEP_CHILD", "1");
     let output = child.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
@@ -477,7 +477,7 @@ async fn arithmetic_is_right_or_an_error_and_never_wraps() {
 }
 
 #[tokio::test]
-async fn an_aggregate_without_groups_is_a_row_also_where_it_finds_none() {
+async fn an_ungrouped_aggregate_returns_one_row_for_no_input() {
     let files = Files::new().parquet("t.parquet", vec![("i", ints(&[1, 2, 3])), ("v", ints(&[2, 2, 2]))]);
     let snapshot = files.snapshot(files.add(files.source(Format::Parquet)).await.unwrap());
     for sql in [
@@ -580,7 +580,7 @@ async fn limits_keep_the_rows_that_the_order_puts_first() {
 }
 
 #[tokio::test]
-async fn grouping_sets_may_be_empty_or_there_twice() {
+async fn empty_and_duplicate_grouping_sets_are_answered() {
     let files = Files::new().parquet("t.parquet", vec![("g", ints(&[1, 1, 2])), ("v", ints(&[1, 2, 4]))]);
     let table = files.add(files.source(Format::Parquet)).await.unwrap();
     let built = files.built(table, model(&["g"], &[("SUM", "v")])).await.unwrap();
@@ -683,7 +683,7 @@ async fn lists_of_one_value_are_not_merged_as_if_null_were_false() {
 }
 
 #[tokio::test]
-async fn a_quote_that_is_not_closed_swallows_no_rows() {
+async fn an_unclosed_quote_is_an_error() {
     let error = async |content: &str| {
         let files = Files::new().text("a.csv", content);
         let snapshot = files.snapshot(files.add(files.source(Format::Csv)).await.unwrap());
@@ -711,7 +711,7 @@ async fn a_quote_that_is_not_closed_swallows_no_rows() {
 }
 
 #[tokio::test]
-async fn a_refusal_tells_one_reason_once() {
+async fn a_refusal_lists_each_reason_once() {
     let columns = vec![("a", ints(&[1])), ("b", ints(&[1])), ("c", ints(&[1])), ("v", ints(&[1])), ("w", ints(&[1]))];
     let files = Files::new().parquet("t.parquet", columns);
     let table = files.add(files.source(Format::Parquet)).await.unwrap();

@@ -263,7 +263,10 @@ async fn delimited_text_is_read_as_it_is_written() {
     let bytes = b"\xef\xbb\xbfid;name\r\n1;Ann\r\n2;B\xc3\xb6b\r\n".to_vec();
     let files = Files::new().text("t.csv", &bytes);
     let error = files.add(files.source(Format::Csv)).await.unwrap_err().to_string();
-    assert!(error.contains("\"id;name\"") && error.contains("csv.delimiter"), "{error}");
+    assert!(
+        error.contains("\"id;name\"") && error.contains("--delimiter ';'") && error.contains("csv.delimiter"),
+        "{error}"
+    );
     let source = Source { csv: csv(Some(';'), true, None), ..files.source(Format::Csv) };
     assert_eq!(files.raw(source.clone(), "SELECT id, name FROM t ORDER BY id").await, ["1 Ann", "2 Böb"]);
     let files = Files::new().text("t.TSV", "id\tv\n1\t2\n");

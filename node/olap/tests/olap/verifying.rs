@@ -89,7 +89,7 @@ async fn a_changed_source_is_reported_but_is_not_a_fault_of_the_segment() {
     let found = verified(&shop, &segment, true).await;
     assert_eq!(found.problems, []);
     assert_eq!(found.unchecked.len(), 1);
-    assert!(found.unchecked[0].contains("has 8 rows of this range and had 7"), "{found:?}");
+    assert!(found.unchecked[0].contains("has 8 rows in this range; it had 7"), "{found:?}");
 }
 
 #[tokio::test]
