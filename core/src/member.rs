@@ -85,17 +85,6 @@ pub enum Role {
     Query,
 }
 
-impl Role {
-    /// The name used in the configuration and in output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Job => "job",
-            Self::Query => "query",
-        }
-    }
-}
-
 impl Member {
     /// The member with this node and incarnation; `None` for incarnation 0, which is never issued.
     pub fn new(node: u32, incarnation: u32) -> Option<Self> {
@@ -123,7 +112,7 @@ impl Role {
         matches!(self, Self::All | Self::Job)
     }
 
-    /// Kylin's name of the role.
+    /// The name used in the configuration and in output.
     pub const fn name(self) -> &'static str {
         match self {
             Self::All => "all",
