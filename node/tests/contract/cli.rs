@@ -91,7 +91,7 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
     occupied(suite, &address).await?;
     with_default_settings(suite, &address, &password).await?;
     let (_, port) = address.rsplit_once(':').context("an address has a port")?;
-    let add = ["table", "add", "sales", "../sales.csv"];
+    let add = ["table", "add", "deliveries", "../sales.csv"];
     let case = "the node of this machine, by another name";
     let added = suite.cli_alone_at(&format!("localhost:{port}"), "home", case, &add).await?;
     ensure!(added.exit == 0, "{}", added.err);

@@ -215,7 +215,7 @@ async fn an_unknown_name_is_reported_with_the_known_one() {
     for (sql, expected) in [
         ("SELECT COUNT(*) FROM sale".to_owned(), "there is no table 'sale'; did you mean 'sales'?".to_owned()),
         ("SELECT COUNT(*) FROM nothing".to_owned(), "there is no table 'nothing'; tables: ".to_owned()),
-        (format!("SELECT COUNT(*) FROM {model}"), format!("'{model}' is a model; query its fact table 'sales'")),
+        (format!("SELECT COUNT(*) FROM {model}"), format!("'{model}' is a model; query its fact table 'SALES'")),
         ("SELECT SUM(qyt) FROM sales".to_owned(), "there is no column 'qyt'; did you mean 'qty'?".to_owned()),
         ("SELECT f.qtx FROM sales f".to_owned(), "there is no column 'f.qtx'; did you mean 'qty'?".to_owned()),
         ("SELECT x.qty FROM sales f".to_owned(), "column 'x.qty' names no table or alias of the query".to_owned()),
