@@ -112,7 +112,9 @@ async fn from_start_to_stop(suite: &mut Suite) -> anyhow::Result<()> {
 
 /// A start on an occupied port, which must not create a cluster.
 async fn occupied(suite: &mut Suite, address: &str) -> anyhow::Result<()> {
-    let port = format!("server.port={}", address.rsplit(':').next().unwrap_or_default());
+    let (_, port) = address.rsplit_once(':').context("an address has a port")?;
+    suite.names.add(port, "port");
+    let port = format!("server.port={port}");
     let start = ["start", "--home", "occupied", "--set", &port, "--set", "server.address=127.0.0.1"];
     let refused = suite.cli_alone("an occupied port", &start).await?;
     ensure!(refused.exit != 0 && !refused.out.contains("password"), "{}", refused.out);
