@@ -11,9 +11,7 @@ use kirin_core::ask::{Epoch, Fence, JobId, Priority, ProjectId, Target};
 use kirin_core::effect::{Note, Why};
 use kirin_core::job::{Action, JobEvent, JobState};
 use kirin_core::{Answer, Ask, Event, JobRow, Member, NodeId, Settings, Span, Time};
-use kirin_discovery::{
-    Announcement, Discovery as _, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery,
-};
+use kirin_discovery::{Announcement, Discovery as _, Layout, Role, ZooKeeperConfig, ZooKeeperDiscovery};
 use kirin_shell::clock::Clock;
 use kirin_shell::discovery_hints::Roster;
 use kirin_shell::handshake::{Cluster, Entropy};
