@@ -437,7 +437,12 @@ impl Input {
         let flat = flatten(&aggregate.input, &AtomicUsize::new(0))?;
         let schema = aggregate.input.schema();
         let inlined = |e: &Expr| inline(e, schema, &flat.output);
-        let groups = aggregate.group_expr.iter().map(inlined).collect::<Result<Vec<_>, _>>()?;
+        // The engine leaves out a group that is there twice.
+        let groups = match aggregate.group_expr.as_slice() {
+            sets @ [Expr::GroupingSet(_)] => sets.iter().collect(),
+            plain => grouping_set_to_exprlist(plain).map_err(|e| e.strip_backtrace())?,
+        };
+        let groups = groups.into_iter().map(inlined).collect::<Result<Vec<_>, _>>()?;
         let aggregates = aggregate.aggr_expr.iter().map(inlined).collect::<Result<Vec<_>, _>>()?;
         if groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))) {
             let before = grouping_set_to_exprlist(&aggregate.group_expr).map_err(|e| e.strip_backtrace())?.len();

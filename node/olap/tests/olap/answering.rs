@@ -208,6 +208,14 @@ async fn an_inner_join_on_a_left_model_needs_the_lookups_key() {
 }
 
 #[tokio::test]
+async fn a_group_that_is_named_twice_counts_once() {
+    let (_shop, snapshot) = full().await;
+    let from = "FROM sales f JOIN items i ON f.item = i.name LEFT JOIN shops s ON f.shop = s.id";
+    answers(&snapshot, &format!("SELECT i.kind, COUNT(*) {from} GROUP BY i.kind, i.kind")).await;
+    answers(&snapshot, &format!("SELECT i.kind, s.city, COUNT(*) {from} GROUP BY i.kind, s.city, i.kind")).await;
+}
+
+#[tokio::test]
 async fn an_unknown_name_is_reported_with_the_known_one() {
     let mut shop = Shop::open();
     shop.model.name = "sales_model".into();
