@@ -46,7 +46,7 @@ impl<'a> Screen<'a> {
 
     /// Prints a warning on standard error.
     pub fn warn(&self, text: &str) {
-        // Without standard error, there is no place for a warning.
+        // If standard error is closed, the warning is lost.
         let _ = writeln!(io::stderr(), "warning: {text}");
     }
 
